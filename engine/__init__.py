@@ -1,0 +1,1 @@
+"""Momentum contrast, its probes and its runs: a library that knows nothing of the terminal."""

@@ -1,0 +1,423 @@
+"""Typed, validated configurations and the presets.
+
+Every field carries its help text, unit and range in its type, so that the commands, the form of
+the app and the error messages are all made from this one place. No torch here: the first screen
+needs this module before torch is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+AugmentName = Literal["crop", "rotation", "flip", "blur", "color", "gray"]
+Probability = Annotated[
+    float, Meta(ge=0.0, le=1.0, description="share of the images it is drawn for")
+]
+
+
+# --------------------------------------------------------------------------------------------
+# Pretraining
+
+
+class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which images."""
+
+    source: Annotated[
+        str,
+        Meta(
+            pattern=r"^(cifar10|shapes|folder:.+)$",
+            description="cifar10, shapes (embedded, no download) or folder:PATH",
+        ),
+    ] = "cifar10"
+    limit: Annotated[
+        int,
+        Meta(ge=0, description="use only this many training images, stratified; 0: all of them"),
+    ] = 0
+    holdout: Annotated[
+        float,
+        Meta(
+            gt=0.0,
+            lt=1.0,
+            description="share of the training images whose labels are withheld for monitoring",
+        ),
+    ] = 0.1
+
+
+class CropConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Random resized crop, resized back to 32x32."""
+
+    enabled: Annotated[bool, Meta(description="crop a random part and resize it")] = True
+    p: Probability = 1.0
+    scale_min: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="smallest crop, as a share of the area")
+    ] = 0.2
+    scale_max: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="largest crop, as a share of the area")
+    ] = 1.0
+    ratio_min: Annotated[
+        float, Meta(gt=0.0, le=10.0, description="smallest width / height of the crop")
+    ] = 0.75
+    ratio_max: Annotated[
+        float, Meta(gt=0.0, le=10.0, description="largest width / height of the crop")
+    ] = 4.0 / 3.0
+
+
+class RotationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rotation by an angle that is uniform in +-degrees; bilinear, what comes in is black."""
+
+    enabled: Annotated[bool, Meta(description="rotate the crop by a random angle")] = True
+    p: Probability = 1.0
+    degrees: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=180.0,
+            description="largest angle either way",
+            extra={"unit": "degrees"},
+        ),
+    ] = 180.0
+
+
+class FlipConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Horizontal flip."""
+
+    enabled: Annotated[bool, Meta(description="mirror left and right")] = False
+    p: Probability = 0.5
+
+
+class BlurConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Gaussian blur with a sigma drawn for each image."""
+
+    enabled: Annotated[bool, Meta(description="blur with a Gaussian")] = True
+    p: Probability = 0.5
+    sigma_min: Annotated[
+        float, Meta(gt=0.0, le=16.0, description="smallest sigma", extra={"unit": "pixels"})
+    ] = 0.1
+    sigma_max: Annotated[
+        float, Meta(gt=0.0, le=16.0, description="largest sigma", extra={"unit": "pixels"})
+    ] = 2.0
+    kernel_size: Annotated[
+        int, Meta(ge=3, le=31, description="width of the kernel, odd", extra={"unit": "pixels"})
+    ] = 3
+
+
+class ColorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Brightness, contrast, saturation and hue, in an order drawn for each image."""
+
+    enabled: Annotated[bool, Meta(description="distort the colours")] = True
+    p: Probability = 0.8
+    brightness: Annotated[
+        float, Meta(ge=0.0, le=1.0, description="factor uniform in 1 +- this")
+    ] = 0.4
+    contrast: Annotated[float, Meta(ge=0.0, le=1.0, description="factor uniform in 1 +- this")] = (
+        0.4
+    )
+    saturation: Annotated[
+        float, Meta(ge=0.0, le=1.0, description="factor uniform in 1 +- this")
+    ] = 0.4
+    hue: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=0.5,
+            description="shift uniform in +- this",
+            extra={"unit": "turns of the colour circle"},
+        ),
+    ] = 0.1
+
+
+class GrayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Conversion to gray (three equal channels)."""
+
+    enabled: Annotated[bool, Meta(description="drop the colour")] = False
+    p: Probability = 0.2
+
+
+class AugmentConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The augmentations, drawn anew for every image and view."""
+
+    order: Annotated[
+        tuple[AugmentName, ...],
+        Meta(
+            description="crop, rotation and flip (one sampling) come first; blur, color and gray "
+            "are applied in the order given"
+        ),
+    ] = ("crop", "rotation", "flip", "blur", "color", "gray")
+    crop: CropConfig = CropConfig()
+    rotation: RotationConfig = RotationConfig()
+    flip: FlipConfig = FlipConfig()
+    blur: BlurConfig = BlurConfig()
+    color: ColorConfig = ColorConfig()
+    gray: GrayConfig = GrayConfig()
+
+
+class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The encoder and its projection head."""
+
+    encoder: Annotated[
+        Literal["convnet", "resnet18"],
+        Meta(description="convnet: the notebook's; resnet18: with the CIFAR stem"),
+    ] = "convnet"
+    dim: Annotated[int, Meta(ge=2, le=8192, description="width of the embedding")] = 512
+    mlp_head: Annotated[
+        bool, Meta(description="two-layer projection head (MoCo v2) in place of one linear layer")
+    ] = False
+    dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="dropout in the convnet")] = 0.3
+    bn_splits: Annotated[
+        int,
+        Meta(ge=1, le=256, description="groups of a batch that BatchNorm normalises apart"),
+    ] = 8
+
+
+class MocoConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Momentum contrast (arXiv:1911.05722)."""
+
+    queue_size: Annotated[
+        int,
+        Meta(ge=1, le=4_194_304, description="keys in the dictionary, K", extra={"unit": "keys"}),
+    ] = 4096
+    momentum: Annotated[
+        float, Meta(ge=0.0, le=1.0, description="momentum m of the key encoder")
+    ] = 0.99
+    temperature: Annotated[
+        float, Meta(gt=0.0, le=100.0, description="temperature of the softmax")
+    ] = 0.07
+    symmetric: Annotated[
+        bool, Meta(description="sum the losses of both directions; else one direction")
+    ] = True
+    shuffle_keys: Annotated[
+        bool, Meta(description="shuffle the keys' batch so that BatchNorm groups differ")
+    ] = True
+
+
+class OptimConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """SGD and its schedule."""
+
+    epochs: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="length of the schedule", extra={"unit": "epochs"}),
+    ] = 2500
+    stop_epoch: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="end after this many epochs without changing the schedule; 0: never early",
+            extra={"unit": "epochs"},
+        ),
+    ] = 0
+    batch_size: Annotated[
+        int, Meta(ge=2, le=65536, description="pairs in a step", extra={"unit": "pairs"})
+    ] = 512
+    lr: Annotated[float, Meta(gt=0.0, le=1000.0, description="learning rate at the start")] = 0.06
+    sgd_momentum: Annotated[float, Meta(ge=0.0, lt=1.0, description="momentum of SGD")] = 0.9
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
+    schedule: Annotated[
+        Literal["cosine", "step"],
+        Meta(description="cosine to zero, or a drop at each milestone"),
+    ] = "cosine"
+    milestones: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        Meta(description="epochs at which the step schedule drops", extra={"unit": "epochs"}),
+    ] = (120, 160)
+    drop_factor: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="factor of each drop of the step schedule")
+    ] = 0.1
+
+
+class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is measured during pretraining: kNN on the images whose labels are withheld."""
+
+    knn_every: Annotated[
+        int,
+        Meta(
+            ge=0, description="epochs between kNN evaluations; 0: never", extra={"unit": "epochs"}
+        ),
+    ] = 10
+    knn_k: Annotated[int, Meta(ge=1, le=100_000, description="neighbours that vote")] = 200
+    knn_temperature: Annotated[
+        float, Meta(gt=0.0, le=100.0, description="temperature of the votes")
+    ] = 0.1
+    knn_features: Annotated[
+        Literal["output", "trunk"],
+        Meta(description="the normalised embedding, or the features before the projection"),
+    ] = "output"
+    knn_test: Annotated[
+        bool,
+        Meta(description="also log kNN on the test set, for reference only (never to choose by)"),
+    ] = False
+
+
+class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often things are written."""
+
+    checkpoint_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, description="seconds between checkpoints", extra={"unit": "s"})
+    ] = 300
+    checkpoint_epochs: Annotated[
+        int,
+        Meta(
+            ge=0, description="also every so many epochs; 0: by time only", extra={"unit": "epochs"}
+        ),
+    ] = 0
+    tensorboard: Annotated[
+        bool, Meta(description="also write TensorBoard event files during training")
+    ] = False
+
+
+class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where and how it is computed; all of it is in the record."""
+
+    seed: Annotated[int, Meta(ge=0, lt=2**31, description="seed of every generator")] = 0
+    device: Annotated[
+        str,
+        Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps"),
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Meta(
+            description="of the trunk; auto: bfloat16 where the device is fast at it; loss, queue "
+            "and momentum update stay in float32"
+        ),
+    ] = "auto"
+    deterministic: Annotated[
+        bool, Meta(description="deterministic algorithms on CUDA (the CPU always is)")
+    ] = False
+    threads: Annotated[
+        int, Meta(ge=0, le=1024, description="CPU threads; 0: one for each core")
+    ] = 0
+
+
+class PretrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One MoCo pretraining."""
+
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    moco: MocoConfig = MocoConfig()
+    optim: OptimConfig = OptimConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    log: LogConfig = LogConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+# --------------------------------------------------------------------------------------------
+# Probes
+
+Baseline = Literal["random-init", "pixels", "supervised"]
+
+
+class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which classification the probe solves."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=100,
+            description="binary, five, ten, all (every class), or any name with groups",
+        ),
+    ] = "ten"
+    groups: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(
+            description="label of each group and the classes in it; empty: the task's own. "
+            "Classes in no group are left out"
+        ),
+    ] = {}
+
+
+class LinearConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Linear layer, SGD on augmented images (section 4.1 of the paper)."""
+
+    epochs: Annotated[
+        int, Meta(ge=1, le=100_000, description="epochs", extra={"unit": "epochs"})
+    ] = 100
+    batch_size: Annotated[
+        int, Meta(ge=1, le=65536, description="labelled images in a step", extra={"unit": "images"})
+    ] = 256
+    lr: Annotated[
+        tuple[Annotated[float, Meta(gt=0.0)], ...],
+        Meta(min_length=1, description="learning rates to choose from, inside the labelled part"),
+    ] = (0.003, 0.03, 0.3)
+    weight_decay: Annotated[float, Meta(ge=0.0, description="weight decay of SGD")] = 0.0
+    views: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="augmented views of each image whose features are cached; epochs cycle "
+            "through them",
+        ),
+    ] = 10
+
+
+class LogisticConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Logistic regression to the optimum, L-BFGS on cached features."""
+
+    l2: Annotated[
+        tuple[Annotated[float, Meta(gt=0.0)], ...],
+        Meta(
+            min_length=1,
+            description="L2 strengths (over the mean loss), chosen inside the labelled part",
+        ),
+    ] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    max_iter: Annotated[int, Meta(ge=1, le=100_000, description="iterations of L-BFGS")] = 1000
+    tolerance: Annotated[
+        float, Meta(gt=0.0, lt=1.0, description="largest gradient entry at the optimum")
+    ] = 1e-5
+
+
+class SupervisedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The baseline trained from scratch with the same labels: its stated budget."""
+
+    epochs: Annotated[
+        int, Meta(ge=1, le=100_000, description="epochs", extra={"unit": "epochs"})
+    ] = 60
+    batch_size: Annotated[
+        int, Meta(ge=2, le=65536, description="images in a step", extra={"unit": "images"})
+    ] = 128
+    lr: Annotated[
+        tuple[Annotated[float, Meta(gt=0.0)], ...],
+        Meta(min_length=1, description="learning rates to choose from, inside the labelled part"),
+    ] = (0.02, 0.1)
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
+
+
+class ProbeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One probe of a frozen encoder, beside its baselines."""
+
+    label_fraction: Annotated[
+        float,
+        Meta(gt=0.0, le=1.0, description="share of the training labels that may be used"),
+    ] = 0.1
+    head: Annotated[
+        Literal["linear", "logistic"],
+        Meta(
+            description="linear: SGD on augmented images; logistic: the optimum on fixed features"
+        ),
+    ] = "logistic"
+    subset_seed: Annotated[int, Meta(ge=0, lt=2**31, description="seed of the labelled subset")] = 0
+    validation: Annotated[
+        float,
+        Meta(
+            gt=0.0, lt=1.0, description="share of the labelled part that chooses the regularisation"
+        ),
+    ] = 0.2
+    baselines: Annotated[
+        tuple[Baseline, ...],
+        Meta(description="what stands beside the result: random-init, pixels, supervised"),
+    ] = ("random-init", "pixels", "supervised")
+    task: TaskConfig = TaskConfig()
+    linear: LinearConfig = LinearConfig()
+    logistic: LogisticConfig = LogisticConfig()
+    supervised: SupervisedConfig = SupervisedConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+AnyConfig = PretrainConfig | ProbeConfig
+KINDS: dict[str, type[PretrainConfig] | type[ProbeConfig]] = {
+    "pretrain": PretrainConfig,
+    "probe": ProbeConfig,
+}

@@ -1,0 +1,40 @@
+"""Errors that a person can cause: one sentence that says what, where, and what would be right."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A failure whose message is written for the person at the terminal.
+
+    The message is one sentence (two at most) and needs no traceback. The commands print it on
+    stderr and leave with exit code 2, or 1 once training has begun.
+    """
+
+
+class ConfigError(UserError):
+    """A configuration value that cannot be used.
+
+    Args:
+        message: the whole sentence.
+        key: dotted name of the field at fault (``moco.queue_size``), empty when no single one is.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class DataError(UserError):
+    """Images or labels that are missing, unreadable or do not fit the request."""
+
+
+class RunError(UserError):
+    """A run folder, index or checkpoint that cannot be used as asked."""
+
+
+class RunBusyError(RunError):
+    """The run is owned by a living process."""
+
+
+class TrainingError(UserError):
+    """Training began and cannot go on (a loss that is not finite, memory that ran out)."""

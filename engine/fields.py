@@ -1,0 +1,177 @@
+"""The fields of a configuration as flat, dotted keys with their help, unit and range.
+
+The form of the app, ``--set`` and every message about a bad value are made from these.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import Struct, inspect
+
+FieldKind = Literal["int", "float", "bool", "choice", "text", "list", "table"]
+
+
+class Field(Struct, frozen=True, kw_only=True):
+    """One leaf of a configuration.
+
+    Attributes:
+        key: dotted name, for example ``moco.queue_size``.
+        kind: what a value is; ``list`` and ``table`` hold items of ``item``.
+        default: the default value, as builtin types.
+        help: one line for the person.
+        unit: unit of the value, empty when it has none.
+        choices: the values allowed, for ``choice`` (and for lists of choices).
+        ge, gt, le, lt: bounds, None where there is none.
+        pattern: regular expression that a text must match, or None.
+    """
+
+    key: str
+    kind: FieldKind
+    default: Any
+    help: str = ""
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    pattern: str | None = None
+    item: str = ""
+
+    @property
+    def name(self) -> str:
+        """Last part of the key."""
+        return self.key.rpartition(".")[2]
+
+    @property
+    def section(self) -> str:
+        """Everything before the last part of the key; empty at the top level."""
+        return self.key.rpartition(".")[0]
+
+    def expectation(self) -> str:
+        """What a right value is, in words that finish "it must be ..."."""
+        if self.kind == "bool":
+            return "true or false"
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        if self.kind == "text":
+            return self.help.split(" (e.g.")[0] if self.pattern else "a text"
+        if self.kind == "table":
+            return "a table of lists"
+        if self.kind == "list":
+            inner = f" ({', '.join(self.choices)})" if self.choices else ""
+            return f"a list of {self.item}{inner}"
+        noun = "a whole number" if self.kind == "int" else "a number"
+        parts = []
+        if self.ge is not None:
+            parts.append(f"at least {_plain(self.ge)}")
+        if self.gt is not None:
+            parts.append(f"above {_plain(self.gt)}")
+        if self.le is not None:
+            parts.append(f"at most {_plain(self.le)}")
+        if self.lt is not None:
+            parts.append(f"below {_plain(self.lt)}")
+        link = " of " if parts and parts[0].startswith("at least") else " "
+        return noun + (link + " and ".join(parts) if parts else "")
+
+
+def _plain(number: float) -> str:
+    return f"{number:g}" if abs(number) < 1e6 or number != int(number) else str(int(number))
+
+
+def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
+    help_, unit = "", ""
+    while isinstance(type_, inspect.Metadata):
+        schema = type_.extra_json_schema or {}
+        help_ = str(schema.get("description", help_))
+        unit = str((type_.extra or {}).get("unit", unit))
+        type_ = type_.type
+    common = {"key": key, "default": default, "help": help_, "unit": unit}
+    match type_:
+        case inspect.BoolType():
+            return Field(kind="bool", **common)
+        case inspect.IntType() | inspect.FloatType():
+            return Field(
+                kind="int" if isinstance(type_, inspect.IntType) else "float",
+                ge=type_.ge,
+                gt=type_.gt,
+                le=type_.le,
+                lt=type_.lt,
+                **common,
+            )
+        case inspect.LiteralType():
+            return Field(kind="choice", choices=tuple(str(v) for v in type_.values), **common)
+        case inspect.StrType():
+            return Field(kind="text", pattern=type_.pattern, **common)
+        case inspect.VarTupleType():
+            inner = type_.item_type
+            while isinstance(inner, inspect.Metadata):
+                inner = inner.type
+            choices: tuple[str, ...] = ()
+            item = "texts"
+            if isinstance(inner, inspect.LiteralType):
+                choices, item = tuple(str(v) for v in inner.values), "names"
+            elif isinstance(inner, inspect.IntType):
+                item = f"whole numbers{_bounds(inner)}"
+            elif isinstance(inner, inspect.FloatType):
+                item = f"numbers{_bounds(inner)}"
+            return Field(kind="list", choices=choices, item=item, **common)
+        case inspect.DictType():
+            return Field(kind="table", item="lists", **common)
+    raise TypeError(f"{key}: no form for {type_!r}")
+
+
+def _bounds(number: inspect.IntType | inspect.FloatType) -> str:
+    if number.gt is not None:
+        return f" above {_plain(number.gt)}"
+    return "" if number.ge is None else f" of at least {_plain(number.ge)}"
+
+
+def _walk(type_: type[Struct], prefix: str, out: dict[str, Field]) -> None:
+    info = cast(inspect.StructType, inspect.type_info(type_))
+    defaults = msgspec.to_builtins(type_())
+    for field in info.fields:
+        key = f"{prefix}{field.name}"
+        inner = field.type
+        while isinstance(inner, inspect.Metadata):
+            inner = inner.type
+        if isinstance(inner, inspect.StructType):
+            _walk(inner.cls, f"{key}.", out)
+        else:
+            out[key] = _leaf(key, field.type, defaults[field.name])
+
+
+@functools.cache
+def fields(type_: type[Struct]) -> Mapping[str, Field]:
+    """All leaves of a configuration type in the order of declaration, by dotted key."""
+    out: dict[str, Field] = {}
+    _walk(type_, "", out)
+    return out
+
+
+def flatten(config: Struct) -> dict[str, Any]:
+    """The configuration as dotted keys and builtin values, in the order of declaration."""
+    tree = msgspec.to_builtins(config)
+    flat: dict[str, Any] = {}
+    for key in fields(type(config)):
+        value: Any = tree
+        for part in key.split("."):
+            value = value[part]
+        flat[key] = value
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of ``flatten``: dotted keys to nested tables."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        table = tree
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[name] = value
+    return tree
