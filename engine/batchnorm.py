@@ -1,0 +1,147 @@
+"""Batch normalisation over interleaved groups of the batch, against the leak of MoCo's queries.
+
+BatchNorm lets the samples of a batch see each other, and a contrastive net can use that to tell
+which key belongs to which query (arXiv:1911.05722, section 3.3). Where the paper spreads a batch
+over several GPUs, one device can normalise groups of the batch apart.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SplitBatchNorm2d(nn.Module):
+    """BatchNorm2d that normalises ``num_splits`` groups of a batch apart.
+
+    In training, sample ``n`` belongs to group ``n mod num_splits``. When ``V`` views stand one
+    after another in the batch (see ``set_views``), each view is split on its own. The running
+    statistics move by the mean over the groups of the groups' mean and unbiased variance, once for
+    each view in turn, as ``V`` separate passes would have moved them. In eval mode it is
+    BatchNorm2d. Parameters, buffers and their names are those of BatchNorm2d.
+
+    Statistics, weight and bias are float32 whatever the input is; the output has the dtype and the
+    memory format of the input.
+
+    Args:
+        num_features: channels ``C``.
+        num_splits: groups of a view, ``S``; 1 is BatchNorm2d.
+        eps: added to the variance.
+        momentum: share of a new statistic in the running one.
+
+    Shape:
+        ``(V * B, C, H, W)`` to the same, with ``B`` a multiple of ``num_splits`` in training.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self, num_features: int, num_splits: int, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.num_splits = num_splits
+        self.eps = eps
+        self.momentum = momentum
+        self.views = 1
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x``.
+
+        Raises:
+            ValueError: in training, when the groups do not divide the batch, or a group would
+                have a single value a channel.
+        """
+        if not self.training:
+            return F.batch_norm(
+                x,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                training=False,
+                eps=self.eps,
+            )
+        groups = self.num_splits * self.views
+        if x.shape[0] % groups:
+            raise ValueError(
+                f"A batch of {x.shape[0]} images ({self.views} views) cannot be split into "
+                f"{self.num_splits} BatchNorm groups a view; its size must be a multiple of "
+                f"{groups}."
+            )
+        if x.shape[0] // groups * x.shape[2] * x.shape[3] == 1:
+            raise ValueError(
+                f"A BatchNorm group of one value a channel (input {tuple(x.shape)}, "
+                f"{groups} groups) has no variance; the batch must be larger."
+            )
+        if groups == 1:
+            means = torch.empty_like(self.running_mean)
+            variances = torch.empty_like(self.running_var)
+            out = F.batch_norm(x, means, variances, self.weight, self.bias, True, 1.0, self.eps)
+        elif self.views == 1 and x.is_contiguous():
+            # Row-major, n = a * S + j, so the view puts sample n into channel block n mod S.
+            means = self.running_mean.new_empty(groups * self.num_features)
+            variances = torch.empty_like(means)
+            out = F.batch_norm(
+                x.view(-1, groups * self.num_features, *x.shape[2:]),
+                means,
+                variances,
+                self.weight.repeat(groups),
+                self.bias.repeat(groups),
+                True,
+                1.0,
+                self.eps,
+            ).view(x.shape)
+        else:
+            out, means, variances = _normalise_groups(
+                x, self.weight, self.bias, self.views, self.num_splits, self.eps
+            )
+        shape = (self.views, self.num_splits, self.num_features)
+        self._track(means.view(shape), variances.view(shape))
+        return out
+
+    @torch.no_grad()
+    def _track(self, means: Tensor, variances: Tensor) -> None:
+        """Move the running statistics by those of each group, ``(V, S, C)``, view by view."""
+        for mean, variance in zip(means.mean(1), variances.mean(1), strict=True):
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked.add_(len(means))
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows of the layer."""
+        return f"{self.num_features}, splits={self.num_splits}"
+
+
+def _normalise_groups(
+    x: Tensor, weight: Tensor, bias: Tensor, views: int, splits: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Groups of any memory format: output, and mean and unbiased variance ``(V, S, C)``.
+
+    Only dimensions that lie next to each other in the logical order are split, which is a view for
+    contiguous and for channels_last input alike.
+    """
+    batch, channels, height, width = x.shape
+    rows = batch // (views * splits)
+    grouped = x.view(views, rows, splits, channels, height, width)
+    values = grouped if x.dtype == torch.float64 else grouped.float()
+    variance, mean = torch.var_mean(values, dim=(1, 4, 5), correction=0, keepdim=True)
+    scale = weight.view(-1, 1, 1) * torch.rsqrt(variance + eps)  # (V, 1, S, C, 1, 1)
+    out = ((values - mean) * scale + bias.view(-1, 1, 1)).to(x.dtype).reshape(x.shape)
+    count = rows * height * width
+    return out, mean.detach(), variance.detach() * (count / (count - 1))
+
+
+def set_views(module: nn.Module, n: int) -> None:
+    """Tell every SplitBatchNorm2d in ``module`` that batches hold ``n`` views one after another."""
+    for layer in module.modules():
+        if isinstance(layer, SplitBatchNorm2d):
+            layer.views = n

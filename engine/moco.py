@@ -1,0 +1,228 @@
+"""Momentum contrast: two encoders, a queue of keys and the contrastive loss.
+
+He et al., arXiv:1911.05722 (section 3), with the head of arXiv:2003.04297 as an option.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.batchnorm import set_views
+from engine.config import MocoConfig, ModelConfig
+from engine.encoders import Encoder, build_encoder
+
+#: Logits of more entries than this are made in chunks of the queue and never kept whole (256 MiB).
+MAX_LOGITS = 2**26
+
+
+class MoCo(nn.Module):
+    """Query encoder, momentum (key) encoder and the queue of keys.
+
+    A step is, in this order: ``update_keys``, ``loss``, ``backward`` of the loss, the optimizer's
+    step, ``enqueue``. So no query meets the other view of its own image in the queue.
+
+    The key encoder drops no units, its BatchNorm always uses the statistics of the batch, and no
+    gradient reaches it. Everything is initialised from torch's default generator.
+
+    Args:
+        model: the encoder.
+        moco: the method.
+    """
+
+    queue: Tensor
+    pointer: Tensor
+
+    def __init__(self, model: ModelConfig, moco: MocoConfig) -> None:
+        super().__init__()
+        self.momentum = moco.momentum
+        self.temperature = moco.temperature
+        self.symmetric = moco.symmetric
+        self.shuffle_keys = moco.shuffle_keys
+        self.encoder_q = build_encoder(model)
+        self.encoder_k: Encoder = copy.deepcopy(self.encoder_q).requires_grad_(False)
+        for module in self.encoder_k.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        queue = F.normalize(torch.randn(moco.queue_size, model.dim), dim=1)
+        self.register_buffer("queue", queue)  # (K, dim), the oldest key at the pointer
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+
+    def train(self, mode: bool = True) -> MoCo:
+        """As of any module, but the key encoder's BatchNorm stays with the batch's statistics."""
+        super().train(mode)
+        self.encoder_k.train()
+        return self
+
+    def trainable_parameters(self) -> Iterator[nn.Parameter]:
+        """What the optimizer holds: the parameters of encoder_q and nothing else."""
+        return self.encoder_q.parameters()
+
+    def loss(
+        self, view_1: Tensor, view_2: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The contrastive loss of a batch of pairs, and the keys to enqueue after the step.
+
+        Each direction is InfoNCE (eq. 1) with the queue as it stands as negatives; the symmetric
+        loss is the sum of both. Under ``torch.autocast`` the encoders run in its dtype; the
+        embeddings are normalised and compared in float32.
+
+        Args:
+            view_1: ``(B, 3, 32, 32)`` normalised images; the queries when not symmetric.
+            view_2: the other view of the same images.
+            generator: draws the shuffling of the keys, on the images' device or the CPU; None:
+                the default generator of the images' device.
+
+        Returns:
+            The loss, a float32 scalar with a gradient towards encoder_q, and the keys, ``(M, dim)``
+            float32 without a gradient: M = 2B (view_1's, then view_2's) or B (view_2's).
+
+        Raises:
+            ValueError: when the BatchNorm groups do not divide the batch.
+        """
+        if not self.symmetric:
+            query = self._embed(self.encoder_q, view_1, 1)
+            keys = self._keys(view_2, 1, generator)
+            return info_nce(query, keys, self.queue, self.temperature), keys
+        views = torch.cat((view_1, view_2))
+        query_1, query_2 = self._embed(self.encoder_q, views, 2).chunk(2)
+        keys = self._keys(views, 2, generator)
+        key_1, key_2 = keys.chunk(2)
+        loss = info_nce(query_1, key_2, self.queue, self.temperature) + info_nce(
+            query_2, key_1, self.queue, self.temperature
+        )
+        return loss, keys
+
+    def _embed(self, encoder: Encoder, images: Tensor, views: int) -> Tensor:
+        """``(V * B, dim)`` float32 embeddings of unit length."""
+        set_views(encoder, views)
+        try:
+            embeddings = encoder(images)
+        finally:
+            set_views(encoder, 1)
+        with torch.autocast(images.device.type, enabled=False):
+            return F.normalize(_at_least_float32(embeddings), dim=1)
+
+    @torch.no_grad()
+    def _keys(self, images: Tensor, views: int, generator: torch.Generator | None) -> Tensor:
+        """``(V * B, dim)`` keys in the order of ``images``, each view encoded in shuffled order."""
+        if not self.shuffle_keys:
+            return self._embed(self.encoder_k, images, views)
+        batch = len(images) // views
+        order = torch.cat(
+            [view * batch + shuffle(batch, generator, images.device) for view in range(views)]
+        )
+        shuffled = self._embed(self.encoder_k, images.index_select(0, order), views)
+        return torch.empty_like(shuffled).index_copy_(0, order, shuffled)
+
+    @torch.no_grad()
+    def update_keys(self) -> None:
+        """Move the key encoder's parameters towards the query encoder's (eq. 2), in float32.
+
+        The buffers of the key encoder are its own running statistics and are not touched.
+        """
+        torch._foreach_lerp_(
+            list(self.encoder_k.parameters()),
+            list(self.encoder_q.parameters()),
+            1.0 - self.momentum,
+        )
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Put ``keys`` ``(M, dim)`` over the oldest of the queue; the newest K stay when M > K.
+
+        Without a host synchronisation, and with static shapes, so that it can be captured.
+        """
+        size, count = len(self.queue), len(keys)
+        kept = min(size, count)
+        offsets = torch.arange(count - kept, count, device=self.queue.device)
+        self.queue.index_copy_(
+            0, (self.pointer + offsets) % size, keys[count - kept :].to(self.queue.dtype)
+        )
+        self.pointer.copy_((self.pointer + count) % size)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows of the method."""
+        return (
+            f"queue={tuple(self.queue.shape)}, momentum={self.momentum}, "
+            f"temperature={self.temperature}, symmetric={self.symmetric}"
+        )
+
+
+def shuffle(n: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """A random permutation of ``n`` as int64 on ``device``, drawn where the generator lives.
+
+    Sorting random numbers can be captured in a CUDA graph; equal numbers (of 24 bits) keep their
+    order, which for 512 images concerns one pair in a hundred permutations.
+    """
+    place = device if generator is None else generator.device
+    numbers = torch.rand(n, generator=generator, device=place)
+    return numbers.argsort(stable=True).to(device, non_blocking=True)
+
+
+def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """InfoNCE (arXiv:1911.05722, eq. 1): the mean cross-entropy of the positives.
+
+    The logits are ``q . k`` (the positive) and ``q . queue`` (K negatives) over the temperature.
+
+    Args:
+        q: ``(B, dim)`` queries of unit length.
+        k: ``(B, dim)`` their keys, without a gradient.
+        queue: ``(K, dim)`` negatives, without a gradient.
+        temperature: of the softmax, above 0.
+
+    Returns:
+        A scalar, float32 (float64 for float64 input) even under autocast.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        q = _at_least_float32(q)
+        k = k.to(q.dtype)
+        queue = queue.to(q.dtype)
+        positive = (q * k).sum(1) / temperature  # (B,)
+        if len(q) * len(queue) > MAX_LOGITS:
+            rows = max(1, MAX_LOGITS // len(q))
+            negative: Tensor = _ChunkedLogSumExp.apply(q, queue, temperature, rows)
+        else:
+            negative = (q @ queue.T / temperature).logsumexp(1)  # (B,)
+        return (torch.logaddexp(positive, negative) - positive).mean()
+
+
+class _ChunkedLogSumExp(torch.autograd.Function):
+    """``logsumexp(q @ queue.T / temperature, 1)`` holding ``rows`` columns of logits at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, queue: Tensor, temperature: float, rows: int) -> Tensor:
+        parts = [(q @ part.T / temperature).logsumexp(1) for part in _chunks(queue, rows)]
+        total = torch.stack(parts).logsumexp(0)
+        ctx.save_for_backward(q, queue, total)
+        ctx.temperature, ctx.rows = temperature, rows
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        q, queue, total = ctx.saved_tensors
+        # The gradient of a logsumexp is the softmax-weighted mean of the keys.
+        mean = torch.zeros_like(q)
+        for part in _chunks(queue, ctx.rows):
+            weights = (q @ part.T / ctx.temperature).sub_(total[:, None]).exp_()
+            mean.addmm_(weights, part)
+        return mean.mul_((grads[0] / ctx.temperature)[:, None]), None, None, None
+
+
+def chance_loss(queue_size: int, symmetric: bool) -> float:
+    """Loss of an encoder that maps everything to one point: ``ln(K + 1)`` a direction."""
+    return (2.0 if symmetric else 1.0) * math.log(queue_size + 1)
+
+
+def _chunks(queue: Tensor, rows: int) -> Iterator[Tensor]:
+    return (queue[start : start + rows] for start in range(0, len(queue), rows))
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
