@@ -1,0 +1,1 @@
+"""Charts: series -> columns -> cells -> plotext figure -> rows of styled text."""

@@ -1,0 +1,90 @@
+"""Columns of a curve as terminal cells: braille dots for the line, shade for the band.
+
+Cells are counted from the lower left corner, as plotext does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from moco_tui.charts.series import Column
+
+Cells = dict[tuple[int, int], int]
+"""Dots of a curve: (column, row) of the cell to the bits of a braille character."""
+
+_LEFT = (0x40, 0x04, 0x02, 0x01)  # dots of the left half, from the bottom up
+_RIGHT = (0x80, 0x20, 0x10, 0x08)
+
+
+def _masks(bits: tuple[int, ...]) -> list[list[int]]:
+    """The bits from dot ``low`` to dot ``high`` of half a cell, both included."""
+    return [
+        [sum(bits[low : high + 1]) if high >= low else 0 for high in range(4)] for low in range(4)
+    ]
+
+
+_HALVES = (_masks(_LEFT), _masks(_RIGHT))
+
+
+def line_cells(
+    columns: Sequence[Column | None], to_dot: Callable[[float], int], dots: int
+) -> Cells:
+    """The line of a curve.
+
+    Args:
+        columns: two for each cell's width.
+        to_dot: height of a value in dots from the bottom; may lie outside ``[0, dots)``.
+        dots: height of the canvas in dots (four for each cell).
+    """
+    cells: Cells = {}
+    previous: tuple[int, int] | None = None
+    for x, column in enumerate(columns):
+        if column is None:
+            continue
+        low, high = to_dot(column.line[0]), to_dot(column.line[1])
+        first = to_dot(column.first)
+        if column.joined and previous is not None:
+            before, height = previous
+            if x - before > 1:
+                _bridge(cells, before, height, x, first, dots)
+            elif height > high:
+                high = height - 1 if height - 1 > high else high
+            elif height < low:
+                low = height + 1 if height + 1 < low else low
+        _vertical(cells, x, low, high, dots)
+        previous = (x, to_dot(column.last))
+    return cells
+
+
+def _bridge(cells: Cells, x0: int, y0: int, x1: int, y1: int, dots: int) -> None:
+    """A straight line over the columns without points between two that have some."""
+    last = y0
+    for x in range(x0 + 1, x1):
+        y = y0 + round((y1 - y0) * (x - x0) / (x1 - x0))
+        low, high = (last + 1, y) if y > last else (y, last - 1) if y < last else (y, y)
+        _vertical(cells, x, low, high, dots)
+        last = y
+
+
+def _vertical(cells: Cells, x: int, low: int, high: int, dots: int) -> None:
+    low, high = max(low, 0), min(high, dots - 1)
+    if low > high:
+        return
+    cell_x, masks = x >> 1, _HALVES[x & 1]
+    bottom, top = low >> 2, high >> 2
+    for y in range(bottom, top + 1):
+        bits = masks[low & 3 if y == bottom else 0][high & 3 if y == top else 3]
+        key = (cell_x, y)
+        cells[key] = cells.get(key, 0) | bits
+
+
+def band_cells(
+    columns: Sequence[Column | None], to_dot: Callable[[float], int], dots: int
+) -> set[tuple[int, int]]:
+    """The cells between the smallest and the largest point of each column."""
+    cells: set[tuple[int, int]] = set()
+    for x, column in enumerate(columns):
+        if column is not None:
+            low, high = max(to_dot(column.band[0]), 0), min(to_dot(column.band[1]), dots - 1)
+            cells.update((x >> 1, y) for y in range(low >> 2, (high >> 2) + 1))
+    return cells

@@ -1,0 +1,222 @@
+"""One curve's points: gaps masked, smoothed, and quick to ask for its extremes.
+
+Everything here is pure Python over ``array``: the first chart must not wait for numpy, and a
+point that arrives costs the same however many came before.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import islice
+
+BLOCK = 64
+"""Points summarised by one entry; a query touches at most two blocks' points and the entries."""
+
+
+class Extremes:
+    """An append-only row of finite numbers that answers "smallest and largest from i to j"."""
+
+    def __init__(self) -> None:
+        self.values = array("d")
+        self._low = array("d")
+        self._high = array("d")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def extend(self, values: Sequence[float]) -> None:
+        """Append finite values."""
+        self.values.extend(array("d", values))
+        for start in range(len(self._low) * BLOCK, len(self.values) - BLOCK + 1, BLOCK):
+            block = self.values[start : start + BLOCK]
+            self._low.append(min(block))
+            self._high.append(max(block))
+
+    def range(self, start: int, stop: int) -> tuple[float, float]:
+        """Smallest and largest of ``values[start:stop]``, which must not be empty."""
+        first, last = -(-start // BLOCK), min(stop // BLOCK, len(self._low))
+        if first >= last:
+            part = self.values[start:stop]
+            return min(part), max(part)
+        low, high = min(self._low[first:last]), max(self._high[first:last])
+        for edge in (self.values[start : first * BLOCK], self.values[last * BLOCK : stop]):
+            if edge:
+                low, high = min(low, min(edge)), max(high, max(edge))
+        return low, high
+
+
+class Series:
+    """Points of one curve, by step: what is not finite becomes a gap; smoothed on the way in.
+
+    Args:
+        smoothing: weight of the past in the exponential mean, in [0, 1); 0 draws the points
+            themselves. The mean is debiased, so that it begins at the first point.
+    """
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
+        self.steps = array("d")
+        self.raw = Extremes()
+        self.smooth = Extremes()
+        self.gaps = array("q")
+        self.masked = 0
+        self._seen = 0
+        self._last: tuple[float, float] | None = None
+        self._mean = 0.0
+        self._weight = 0.0
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def line(self) -> Extremes:
+        """What is drawn as the line: the smoothed values, or the points themselves."""
+        return self.smooth if self.smoothing else self.raw
+
+    def set_smoothing(self, smoothing: float) -> None:
+        """Draw with another smoothing; costs a pass over all points."""
+        if smoothing == self.smoothing:
+            return
+        self.smoothing = smoothing
+        self.smooth = Extremes()
+        self._mean = self._weight = 0.0
+        if smoothing:
+            self._smooth(self.raw.values)
+
+    def update(self, steps: Sequence[float], values: Sequence[float]) -> bool:
+        """Take over a growing pair of sequences; True when anything changed.
+
+        Only what was appended is read. A resume makes the metric log drop points: then the
+        curve begins anew.
+        """
+        count = len(steps)
+        if count < self._seen or (
+            self._seen and not _same(self._last, (steps[self._seen - 1], values[self._seen - 1]))
+        ):
+            self.__init__(self.smoothing)  # type: ignore[misc]
+        if count == self._seen:
+            return False
+        start, self._seen = self._seen, count
+        self._last = (steps[count - 1], values[count - 1])
+        new_steps, new_values = steps[start:count], values[start:count]
+        if all(map(math.isfinite, new_values)):
+            self._append(new_steps, new_values)
+            return True
+        run_steps: list[float] = []
+        run_values: list[float] = []
+        for step, value in zip(new_steps, new_values, strict=True):
+            if math.isfinite(value):
+                run_steps.append(step)
+                run_values.append(value)
+                continue
+            self.masked += 1
+            self._append(run_steps, run_values)
+            run_steps, run_values = [], []
+            self.gaps.append(len(self.steps))
+        self._append(run_steps, run_values)
+        return True
+
+    def _append(self, steps: Sequence[float], values: Sequence[float]) -> None:
+        self.steps.extend(array("d", steps))
+        self.raw.extend(values)
+        if self.smoothing:
+            self._smooth(values)
+
+    def _smooth(self, values: Sequence[float]) -> None:
+        keep, mean, weight = self.smoothing, self._mean, self._weight
+        new = 1.0 - keep
+        out = array("d")
+        append = out.append
+        values = iter(values)  # type: ignore[assignment]
+        for value in islice(values, 4096):  # afterwards the debiasing weight is 1 to rounding
+            mean = keep * mean + new * value
+            weight = keep * weight + new
+            append(mean / weight)
+        for value in values:
+            mean = keep * mean + new * value
+            append(mean)
+        self._mean, self._weight = mean, max(weight, 0.0)
+        self.smooth.extend(out)
+
+    def index_range(self, low: float, high: float) -> tuple[int, int]:
+        """Indices ``[start, stop)`` of the points whose step is in ``[low, high]``."""
+        return bisect_left(self.steps, low), bisect_right(self.steps, high)
+
+    def nearest(self, step: float) -> int | None:
+        """Index of the point whose step is nearest, or None when there is no point."""
+        if not self.steps:
+            return None
+        right = bisect_left(self.steps, step)
+        if right == len(self.steps):
+            return right - 1
+        if right and step - self.steps[right - 1] <= self.steps[right] - step:
+            return right - 1
+        return right
+
+
+def _same(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
+    return a is not None and a[0] == b[0] and (a[1] == b[1] or (a[1] != a[1] and b[1] != b[1]))
+
+
+class Column:
+    """What one column of the chart shows of a curve.
+
+    Attributes:
+        line: smallest and largest value of the line in the column.
+        first, last: the line's first and last value, where it joins its neighbours.
+        band: smallest and largest of the points themselves.
+        joined: whether the line comes from the column before without a gap.
+    """
+
+    __slots__ = ("band", "first", "joined", "last", "line")
+
+    def __init__(
+        self,
+        line: tuple[float, float],
+        first: float,
+        last: float,
+        band: tuple[float, float],
+        joined: bool,
+    ) -> None:
+        self.line, self.first, self.last, self.band, self.joined = line, first, last, band, joined
+
+
+def columns(series: Series, low: float, high: float, count: int) -> list[Column | None]:
+    """The curve between two steps as ``count`` columns; None where no point falls.
+
+    A point on the view's right edge belongs to the last column.
+    """
+    out: list[Column | None] = [None] * count
+    if count < 1 or not series.steps or not high > low:
+        return out
+    start, end = series.index_range(low, high)
+    steps, line, raw = series.steps, series.line, series.raw
+    smoothed = line is not raw
+    width = (high - low) / count
+    gaps = series.gaps
+    previous = start - 1
+    index = start
+    while index < end:
+        column = min(int((steps[index] - low) / width), count - 1)
+        stop = end if column == count - 1 else bisect_left(
+            steps, low + (column + 1) * width, index + 1, end
+        )
+        extent = line.range(index, stop)
+        if gaps:
+            gap = bisect_right(gaps, index)
+            joined = not (gap and gaps[gap - 1] > previous)
+        else:
+            joined = True
+        out[column] = Column(
+            extent,
+            line.values[index],
+            line.values[stop - 1],
+            raw.range(index, stop) if smoothed else extent,
+            joined and index > start,
+        )
+        previous = stop - 1
+        index = stop
+    return out
