@@ -1,0 +1,88 @@
+"""Exact resume points: one file, replaced atomically, read with ``weights_only=True``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import RunError
+
+SCHEMA = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Replaces the file by one that holds ``state``.
+
+    The bytes reach the disk before the old file goes, so that a kill or a power cut at any
+    moment leaves either the old resume point or the new one.
+
+    Args:
+        path: the file.
+        state: tensors, numbers, texts, and lists and dicts of these.
+
+    Raises:
+        RunError: when it cannot be written (a full disk, a folder that is gone or read-only).
+    """
+    buffer = io.BytesIO()
+    torch.save({"schema": SCHEMA, **state}, buffer)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".checkpoint-", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise RunError(
+            f"The checkpoint {path} cannot be written ({reason.lower()}); "
+            "the one before it is unharmed."
+        ) from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What ``save`` wrote, with every tensor on the CPU.
+
+    Raises:
+        RunError: when there is no file, or it is truncated, damaged, or of a newer version.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"There is no checkpoint {path}; the run never reached one.") from None
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        OSError,
+    ) as error:
+        raise RunError(
+            f"The checkpoint {path} cannot be read: it is truncated or damaged."
+        ) from error
+    if not isinstance(state, dict) or not isinstance(state.get("schema"), int):
+        raise RunError(f"The checkpoint {path} was not written by moco-tui.")
+    if state["schema"] > SCHEMA:
+        raise RunError(
+            f"The checkpoint {path} was written by a newer moco-tui "
+            f"(schema {state['schema']}, this one reads {SCHEMA})."
+        )
+    return state

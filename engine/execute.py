@@ -1,0 +1,313 @@
+"""The one path by which every kind of run is trained, resumed and ended, whoever starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from engine import checkpoint as checkpoints
+from engine.config import KINDS, ModelConfig, PretrainConfig, ProbeConfig
+from engine.data import Dataset, load_dataset
+from engine.device import Runtime, apply_runtime, resolve_runtime
+from engine.encoders import Encoder, build_encoder
+from engine.errors import RunError, TrainingError, UserError
+from engine.pretrain import Outcome, check_batch, pretrain
+from engine.probe import check_probe, run_probe
+from engine.runs import Record, RunFolder, RunOwner, find, own
+from engine.sink import Interrupted, Plan, Request, Sink, Tee
+
+
+class _OwnerSink:
+    """The owner of the run as the trainer's sink: acknowledgements become states."""
+
+    def __init__(self, owner: RunOwner) -> None:
+        self._owner = owner
+        self.began = False
+
+    def plan(self, plan: Plan) -> None:
+        self.began = True
+        self._owner.plan(plan)
+
+    def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
+        self._owner.metrics(step, epoch, values)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        self._owner.progress(stage, done, total)
+
+    def log(self, text: str) -> None:
+        self._owner.log(text)
+
+    def checkpointed(self, step: int) -> None:
+        self._owner.checkpointed(step)
+
+    def result(self, values: Mapping[str, Any]) -> None:
+        self._owner.result(values)
+
+    def request(self) -> Request | None:
+        return self._owner.request()
+
+    def acknowledge(self, request: Request, step: int) -> None:
+        self._owner.acknowledge(request, step)
+        if request == "pause":
+            self._owner.transition("paused")
+        elif request == "continue" and self._owner.record.status == "paused":
+            self._owner.transition("running")
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """A pretrained query encoder with what it needs to see images as it was trained to.
+
+    Attributes:
+        encoder: in eval mode, on the CPU.
+        config: the configuration of its pretraining.
+        mean, std: ``(3,)`` float32, of the channels in [0, 1].
+        step: steps of pretraining behind it.
+    """
+
+    encoder: Encoder
+    config: PretrainConfig
+    mean: Tensor
+    std: Tensor
+    step: int
+
+
+def config_of(record: Record) -> PretrainConfig | ProbeConfig:
+    """The configuration in a record.
+
+    Raises:
+        RunError: when it does not fit this version.
+    """
+    try:
+        return msgspec.convert(record.config, KINDS[record.kind], strict=False)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise RunError(
+            f"The record of run {record.id} holds a configuration that this version does not "
+            f"know ({error})."
+        ) from error
+
+
+def load_encoder(folder: RunFolder) -> LoadedEncoder:
+    """The query encoder of a pretraining, from its last checkpoint.
+
+    Raises:
+        RunError: when the run is no pretraining, has no checkpoint, or it cannot be read.
+    """
+    record = folder.record()
+    config = config_of(record)
+    if not isinstance(config, PretrainConfig):
+        raise RunError(f"Run {record.id} is a {record.kind}; a probe needs a pretraining.")
+    state = checkpoints.load(folder.checkpoint_path)
+    try:
+        model = msgspec.convert(state["model_config"], ModelConfig)
+        encoder = build_encoder_quietly(model)
+        prefix = "encoder_q."
+        encoder.load_state_dict(
+            {k[len(prefix) :]: v for k, v in state["model"].items() if k.startswith(prefix)}
+        )
+        return LoadedEncoder(
+            encoder.eval(), config, state["mean"], state["std"], int(state["step"])
+        )
+    except (KeyError, TypeError, RuntimeError, msgspec.ValidationError) as error:
+        raise RunError(
+            f"The checkpoint of run {record.id} does not hold the encoder that its record "
+            "describes."
+        ) from error
+
+
+def build_encoder_quietly(model: ModelConfig) -> Encoder:
+    """An encoder whose initialisation leaves torch's default generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return build_encoder(model)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run needs before its first step, found and checked.
+
+    Attributes:
+        config: the configuration.
+        runtime: the resolved device, precision and threads; already applied to the process.
+        dataset: the images.
+        parent: the encoder that a probe is about; None for a pretraining.
+    """
+
+    config: PretrainConfig | ProbeConfig
+    runtime: Runtime
+    dataset: Dataset
+    parent: LoadedEncoder | None = None
+
+
+def prepare(
+    config: PretrainConfig | ProbeConfig,
+    *,
+    root: Path,
+    parent: str,
+    data_dir: Path,
+    sink: Sink,
+    recorded: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Finds the device, the images and the encoder, and checks that they fit the configuration.
+
+    A command calls it before it makes a run folder, so that a mistake leaves nothing behind.
+
+    Args:
+        config: what is to run.
+        root: folder of the run folders.
+        parent: id of the pretraining, for a probe.
+        data_dir: where data sets and their caches live.
+        sink: hears the progress of reading.
+        recorded: facts of an earlier part of the same run.
+
+    Raises:
+        UserError: one sentence on what is missing or does not fit.
+    """
+    runtime = resolve_runtime(config.runtime, recorded=dict(recorded or {}))
+    if runtime.notice:
+        sink.log(runtime.notice)
+    apply_runtime(runtime, deterministic=config.runtime.deterministic)
+    if isinstance(config, PretrainConfig):
+        dataset = load_dataset(config.data, data_dir=data_dir, sink=sink)
+        check_batch(config, len(dataset.train))
+        return Prepared(config, runtime, dataset)
+    encoder = load_encoder(find(root, parent))
+    dataset = load_dataset(encoder.config.data, data_dir=data_dir, sink=sink)
+    check_probe(config, dataset)
+    return Prepared(config, runtime, dataset, encoder)
+
+
+def execute(
+    folder: RunFolder,
+    *,
+    data_dir: Path,
+    sink: Sink | None = None,
+    lock_fd: int | None = None,
+    prepared: Prepared | None = None,
+) -> Outcome:
+    """Trains, resumes or probes a run in the calling thread until it ends or is asked to.
+
+    Args:
+        folder: a run that was created; with a checkpoint it goes on from there.
+        data_dir: where data sets and their caches live.
+        sink: hears everything beside the run folder and may ask too (its requests come first).
+        lock_fd: the run's lock, inherited from the process that handed the run over.
+        prepared: what ``prepare`` gave for this run, if it was called already.
+
+    Returns:
+        ``finished``, ``stopped`` or ``handed-over``; the record says the same.
+
+    Raises:
+        RunBusyError: a living process owns the run.
+        TrainingError: it failed after its first step could begin; the record says failed.
+        UserError: it could not begin; the record says failed and why.
+    """
+    with own(folder, lock_fd=lock_fd) as owner:
+        inner = _OwnerSink(owner)
+        both: Sink = inner if sink is None else Tee([sink, inner])
+        try:
+            outcome = _run(owner, folder, data_dir, both, prepared)
+        except Interrupted as interrupted:  # asked to leave outside the loop over steps
+            both.acknowledge(interrupted.request, owner.record.step)
+            outcome = "stopped" if interrupted.request == "stop" else "handed-over"
+        except UserError as error:
+            _fail(owner, str(error), str(error))
+            if inner.began and not isinstance(error, TrainingError):
+                raise TrainingError(str(error)) from error
+            raise
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}".strip(": ")
+            _fail(owner, reason, traceback.format_exc())
+            if isinstance(error, Exception):
+                raise TrainingError(
+                    f"Run {owner.record.id} failed ({reason}); the traceback is in "
+                    f"{folder.log_path}."
+                ) from error
+            raise
+        owner.transition(outcome)
+        return outcome
+
+
+def _fail(owner: RunOwner, reason: str, details: str) -> None:
+    """Records a failure where the folder can still be written; else the run shows as lost."""
+    with contextlib.suppress(RunError):
+        owner.log(details)
+        owner.transition("failed", error=reason)
+
+
+def _run(
+    owner: RunOwner, folder: RunFolder, data_dir: Path, sink: Sink, prepared: Prepared | None
+) -> Outcome:
+    record = owner.record
+    config = config_of(record)
+    state = _resume_point(folder, record)
+    owner.transition("running")
+    if prepared is None:
+        prepared = prepare(
+            config,
+            root=folder.path.parent,
+            parent=record.parent,
+            data_dir=data_dir,
+            sink=sink,
+            recorded=record.facts if state is not None else None,
+        )
+    for name in prepared.dataset.skipped[:20]:
+        sink.log(f"skipped a broken image: {name}")
+    if isinstance(config, PretrainConfig):
+        if state is not None:
+            owner.resume_at(int(state["step"]))
+            sink.log(f"resuming after step {state['step']}")
+        return pretrain(
+            config,
+            dataset=prepared.dataset,
+            runtime=prepared.runtime,
+            sink=sink,
+            checkpoint=folder.checkpoint_path,
+            state=state,
+        )
+    return _probe(config, record, prepared, sink)
+
+
+def _resume_point(folder: RunFolder, record: Record) -> dict[str, Any] | None:
+    if record.kind != "pretrain" or not folder.checkpoint_path.exists():
+        return None
+    return checkpoints.load(folder.checkpoint_path)
+
+
+def _probe(config: ProbeConfig, record: Record, prepared: Prepared, sink: Sink) -> Outcome:
+    parent = prepared.parent
+    assert parent is not None
+    try:
+        result = run_probe(
+            config,
+            dataset=prepared.dataset,
+            pretrained=parent.encoder,
+            model=parent.config.model,
+            augment=parent.config.augment,
+            mean=parent.mean,
+            std=parent.std,
+            device=prepared.runtime.device,
+            sink=sink,
+            done=record.result or None,
+        )
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"The memory of {prepared.runtime.name} ran out during the probe; lower "
+            "linear.batch_size or supervised.batch_size, or free the device."
+        ) from error
+    sink.result(result)
+    return "finished"
+
+
+def redirect_output(log: Path) -> None:
+    """Sends what this process prints from now on to the run's log (for a detached trainer)."""
+    stream = log.open("a", encoding="utf-8", errors="replace", buffering=1)
+    sys.stdout = sys.stderr = stream

@@ -1,0 +1,70 @@
+"""The command that shows the presets and every setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from engine.config import PretrainConfig, ProbeConfig
+from engine.fields import fields
+from engine.presets import PRESETS, build, preset, to_toml
+from moco_tui.cli.common import print_json, shared_options, table
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--settings", "show_settings", is_flag=True, help="List every setting.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+def presets(name: str | None, show_settings: bool, as_json: bool) -> None:
+    """List the presets; with a NAME, its whole configuration as TOML."""
+    if show_settings:
+        _settings(as_json)
+    elif name is not None:
+        config = build(PretrainConfig, preset(name).values)
+        if as_json:
+            import msgspec
+
+            print_json(msgspec.to_builtins(config))
+        else:
+            print(to_toml(config), end="")
+    elif as_json:
+        print_json(
+            [{"name": p.name, "summary": p.summary, "values": p.values} for p in PRESETS.values()]
+        )
+    else:
+        print(table(["preset", "what it is for"], [[p.name, p.summary] for p in PRESETS.values()]))
+
+
+def _settings(as_json: bool) -> None:
+    rows: list[dict[str, Any]] = []
+    for kind, type_ in (("pretrain", PretrainConfig), ("probe", ProbeConfig)):
+        for field in fields(type_).values():
+            rows.append(
+                {
+                    "kind": kind,
+                    "key": field.key,
+                    "default": field.default,
+                    "unit": field.unit,
+                    "expects": field.expectation(),
+                    "help": field.help,
+                }
+            )
+    if as_json:
+        print_json(rows)
+        return
+    print(
+        table(
+            ["kind", "setting", "default", "unit", "what it is"],
+            [[r["kind"], r["key"], _short(r["default"]), r["unit"], r["help"]] for r in rows],
+        )
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(_short(item) for item in value) or "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

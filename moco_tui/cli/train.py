@@ -1,0 +1,295 @@
+"""Commands that train: pretrain, probe, resume, and the two that the app calls."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.config import PretrainConfig, ProbeConfig
+from engine.errors import ConfigError, RunBusyError, RunError
+from engine.presets import resolve as resolve_config
+from engine.runs import RunFolder, create
+from moco_tui.cli.common import Settings, clean, print_json, say, shared_options, table
+from moco_tui.cli.progress import say_outcome, terminal
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+SETS = click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated."
+)
+CONFIG = click.option("--config", "toml", type=click.Path(path_type=Path), help="A TOML file.")
+NAME = click.option("--name", default="", help="A name for the run.")
+DETACH = click.option("--detach", is_flag=True, help="Train in a process of its own; return now.")
+
+
+def data_source(text: str) -> str:
+    """``folder:PATH`` with an absolute path: a run outlives the working directory."""
+    if text.startswith("folder:"):
+        return "folder:" + str(Path(text[len("folder:") :]).expanduser().absolute())
+    return text
+
+
+@click.command()
+@click.option("--preset", metavar="P", help="Where the settings start from; see moco-tui presets.")
+@CONFIG
+@SETS
+@click.option("--data", metavar="D", help="cifar10, shapes or folder:PATH.")
+@NAME
+@DETACH
+@JSON
+@shared_options
+@click.pass_obj
+def pretrain(
+    settings: Settings,
+    preset: str | None,
+    toml: Path | None,
+    sets: tuple[str, ...],
+    data: str | None,
+    name: str,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Pretrain an encoder with MoCo."""
+    settings.writable()
+    extra: dict[str, Any] = {}
+    if data is not None:
+        extra["data.source"] = data
+    if settings.device:
+        extra["runtime.device"] = settings.device
+    config = resolve_config(PretrainConfig, preset_name=preset, toml=toml, sets=sets, extra=extra)
+    if config.data.source.startswith("folder:"):
+        extra["data.source"] = data_source(config.data.source)
+        config = resolve_config(
+            PretrainConfig, preset_name=preset, toml=toml, sets=sets, extra=extra
+        )
+    return start(
+        settings,
+        "pretrain",
+        config,
+        name=name,
+        preset=preset or "notebook",
+        parent="",
+        detach=detach,
+        as_json=as_json,
+    )
+
+
+@click.command()
+@click.argument("run")
+@click.option("--task", metavar="T", help="binary, five, ten or all.")
+@click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
+@click.option("--head", metavar="H", help="linear or logistic.")
+@CONFIG
+@SETS
+@NAME
+@DETACH
+@JSON
+@shared_options
+@click.pass_obj
+def probe(
+    settings: Settings,
+    run: str,
+    task: str | None,
+    label_fraction: str | None,
+    head: str | None,
+    toml: Path | None,
+    sets: tuple[str, ...],
+    name: str,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Probe the frozen encoder of RUN with few labels, beside its baselines."""
+    settings.writable()
+    parent = settings.find(run).record()
+    given = {"task.name": task, "label_fraction": label_fraction, "head": head}
+    extra = {key: value for key, value in given.items() if value is not None}
+    if settings.device:
+        extra["runtime.device"] = settings.device
+    config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
+    return start(
+        settings,
+        "probe",
+        config,
+        name=name,
+        preset="",
+        parent=parent.id,
+        detach=detach,
+        as_json=as_json,
+    )
+
+
+def start(
+    settings: Settings,
+    kind: str,
+    config: PretrainConfig | ProbeConfig,
+    *,
+    name: str,
+    preset: str,
+    parent: str,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Checks everything, makes the run folder, and trains here or in a process of its own.
+
+    Returns:
+        The exit code: 0, or 130 after a signal.
+    """
+    from engine.execute import execute, prepare
+
+    with terminal(kind) as sink:
+        prepared = prepare(
+            config, root=settings.root, parent=parent, data_dir=settings.data, sink=sink
+        )
+        folder = create(settings.root, kind, config, name=name, preset=preset, parent=parent)
+        say(f"run {folder.id} in {folder.path}")
+        if detach:
+            pid = spawn(folder, settings.data)
+            say(f"detached as process {pid}; moco-tui watch {folder.id} follows it")
+            if as_json:
+                print_json({"id": folder.id, "path": str(folder.path), "pid": pid})
+            return 0
+        outcome = execute(folder, data_dir=settings.data, sink=sink, prepared=prepared)
+    return report(folder, outcome, as_json=as_json)
+
+
+def report(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
+    """Prints what came out of a run; the exit code."""
+    record = folder.record()
+    if as_json:
+        print_json(
+            {
+                "id": record.id,
+                "path": str(folder.path),
+                "status": outcome,
+                "step": record.step,
+                "last": record.last,
+                "best": record.best,
+                "result": record.result,
+            }
+        )
+    elif record.result:
+        print(result_table(record.result))
+    say_outcome(outcome, record.id, resumable=True)
+    return 130 if outcome == "stopped" else 0
+
+
+def result_table(result: dict[str, Any]) -> str:
+    """The accuracies of a probe as plain text, best explained by its protocol below."""
+    rows = [
+        [
+            row["source"],
+            f"{row['top1']:.1f}",
+            f"{row['low']:.1f} - {row['high']:.1f}",
+            f"{row['balanced']:.1f}",
+            f"{row['majority']:.1f}",
+        ]
+        for row in result["rows"]
+    ]
+    head = (
+        f"{clean(result['task'])}, {result['head']}, {100 * result['label_fraction']:g} % of the "
+        f"labels ({result['labels']} images), {result['test_images']} test images"
+    )
+    body = table(
+        ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"], rows, (1, 3, 4)
+    )
+    return f"{head}\n\n{body}\n\n{clean(result['protocol'])}"
+
+
+@click.command()
+@click.argument("run")
+@DETACH
+@JSON
+@shared_options
+@click.pass_obj
+def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
+    """Go on with a run that was stopped, failed or lost, from its last checkpoint."""
+    settings.writable()
+    folder = settings.find(run)
+    record = folder.record()
+    check_resumable(folder)
+    if detach:
+        pid = spawn(folder, settings.data)
+        say(f"detached as process {pid}; moco-tui watch {folder.id} follows it")
+        if as_json:
+            print_json({"id": folder.id, "path": str(folder.path), "pid": pid})
+        return 0
+    from engine.execute import execute
+
+    with terminal(record.kind) as sink:
+        outcome = execute(folder, data_dir=settings.data, sink=sink)
+    return report(folder, outcome, as_json=as_json)
+
+
+def check_resumable(folder: RunFolder) -> None:
+    """Refuses a run that is finished or alive.
+
+    Raises:
+        RunError: with the reason.
+    """
+    record = folder.record()
+    if folder.alive():
+        raise RunBusyError(
+            f"Run {record.id} is being trained by process {record.pid} on {record.host}; "
+            "there is nothing to resume."
+        )
+    if record.status == "finished":
+        raise RunError(f"Run {record.id} is finished; there is nothing to resume.")
+
+
+def spawn(folder: RunFolder, data_dir: Path) -> int:
+    """Starts a process of its own session that trains the run; its pid."""
+    with folder.log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moco_tui", "_train", str(folder.path), "--data-dir", data_dir],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env=_spawn_environment(),
+        )
+    return process.pid
+
+
+def _spawn_environment() -> dict[str, str]:
+    """This environment, so that the child finds the same packages from another folder."""
+    paths = [str(Path(entry or ".").absolute()) for entry in sys.path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@click.command(hidden=True)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--lock-fd", type=int, default=None)
+@shared_options
+@click.pass_obj
+def train(settings: Settings, path: Path, lock_fd: int | None) -> int:
+    """Trains the run in PATH without a terminal: the detached process."""
+    from engine.execute import execute
+
+    folder = RunFolder(path)
+    with terminal(folder.id, quiet=True) as sink:
+        outcome = execute(folder, data_dir=settings.data, sink=sink, lock_fd=lock_fd)
+    return 130 if outcome == "stopped" else 0
+
+
+@click.command(hidden=True)
+@click.option("--steps", type=int, default=4)
+@shared_options
+@click.pass_obj
+def estimate(settings: Settings, steps: int) -> None:
+    """Reads a pretraining's TOML from stdin, times a few steps, prints JSON: the dry run."""
+    import tempfile
+
+    from engine.estimate import estimate as measure
+
+    with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
+        file.write(sys.stdin.read())
+        file.flush()
+        config = resolve_config(PretrainConfig, toml=Path(file.name))
+    if steps < 1:
+        raise ConfigError(f"--steps is {steps}; it must be a whole number of at least 1.")
+    print_json(measure(config, data_dir=settings.data, steps=steps))
