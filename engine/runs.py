@@ -7,7 +7,7 @@ writing. The parts are in modules of their own.
 from __future__ import annotations
 
 from engine.control import ALIVE_SECONDS, Asked, Heartbeat
-from engine.folder import RunFolder, clean_tags, create, find, folders, runs_root
+from engine.folder import RunFolder, clean_tags, create, find, folder_names, folders, runs_root
 from engine.metriclog import MetricLog
 from engine.ownership import RunOwner, own
 from engine.record import ACTIVE, Ack, Record, ShownStatus, Stage, Status, UserNotes, direction
@@ -30,6 +30,7 @@ __all__ = [
     "create",
     "direction",
     "find",
+    "folder_names",
     "folders",
     "own",
     "runs_root",
