@@ -1,0 +1,290 @@
+"""The app: which screens there are, what they share, and how it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from engine.errors import UserError
+from engine.runs import RunFolder
+from moco_tui import fmt, terminal
+from moco_tui.catalog import Catalog
+from moco_tui.runner import Runner
+from moco_tui.screens.runs import RunsScreen
+
+STOP_SECONDS = 60.0
+"""How long the app waits for a run that was asked to stop before it offers to leave anyway."""
+
+
+class MocoApp(App[int]):
+    """Configure, start, watch, browse and compare runs.
+
+    Args:
+        root: the runs folder.
+        data_dir: where data sets and their caches live.
+        device: device for new runs when the form does not say another; None: the config's own.
+        read_only: look only.
+        demo: start the demonstration at once.
+        runner: trains runs; tests bring their own.
+    """
+
+    TITLE = "moco-tui"
+    CSS_PATH = [  # noqa: RUF012 - the library wants a list
+        "app.tcss",
+        "screens/runs.tcss",
+        "screens/monitor.tcss",
+        "screens/new_run.tcss",
+        "screens/compare.tcss",
+        "screens/help.tcss",
+    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS = [
+        Binding("question_mark,f1", "help", "Help", key_display="?"),
+        Binding("q,ctrl+q", "leave", "Quit", key_display="q"),
+        Binding("T", "toggle_theme", "Light or dark", show=False),
+    ]
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        data_dir: Path,
+        device: str | None = None,
+        read_only: bool = False,
+        demo: bool = False,
+        runner: Runner | None = None,
+    ) -> None:
+        self.ascii = terminal.ascii_only()
+        self._ascii_filter = terminal.AsciiFilter()
+        super().__init__()
+        self.animation_level = "none"
+        self.root = root
+        self.data_dir = data_dir
+        self.device = device
+        self.read_only = read_only
+        self.demo = demo
+        self.catalog = Catalog(root)
+        self.runner = runner or Runner(data_dir)
+        self.clock: Callable[[], float] = time.time
+        self.kept: list[RunFolder] = []
+        """Runs that go on in processes of their own after the app has gone."""
+
+    # ---------------------------------------------------------------------------- start
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Every line in ASCII where the terminal shows nothing else."""
+        filters = list(super().get_line_filters())
+        return [*filters, self._ascii_filter] if self.ascii else filters
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The table of runs is home."""
+        return RunsScreen()
+
+    def on_mount(self) -> None:
+        """Look after the trainer's thread, and start what was asked for."""
+        self.set_interval(0.5, self._hear)
+        if self.demo:
+            self.call_after_refresh(self.start_demo)
+
+    def _hear(self) -> None:
+        while self.runner.messages:
+            severity, text = self.runner.messages.popleft()
+            self.say(text, severity=severity)
+
+    # ---------------------------------------------------------------------------- screens
+
+    def say(self, text: str, *, severity: str = "information") -> None:
+        """A sentence for the person, never read as markup."""
+        level = severity if severity in ("information", "warning", "error") else "information"
+        seconds = 4 if level == "information" else 8
+        with contextlib.suppress(Exception):
+            self.notify(
+                fmt.clean(text)[:600],
+                severity=level,  # type: ignore[arg-type]
+                timeout=seconds,
+                markup=False,
+            )
+
+    def open_monitor(self, run_id: str) -> None:
+        """Show a run."""
+        from moco_tui.screens.monitor import MonitorScreen
+
+        self.push_screen(MonitorScreen(RunFolder(self.root / run_id)))
+
+    def open_form(self, *, parent: str = "", like: str = "") -> None:
+        """Configure a new run: a probe when a parent is given, else a pretraining."""
+        if not self.writable():
+            return
+        from moco_tui.screens.new_run import NewRunScreen
+
+        self.push_screen(NewRunScreen(parent=parent, like=like))
+
+    def open_compare(self, run_ids: Iterable[str]) -> None:
+        """Compare runs."""
+        from moco_tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen([RunFolder(self.root / run_id) for run_id in run_ids]))
+
+    def action_help(self) -> None:
+        """Explain the keys of this screen."""
+        from moco_tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_toggle_theme(self) -> None:
+        """Light or dark."""
+        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the command palette offers beside the keys of the screen."""
+        yield SystemCommand("New pretraining", "Configure and start a run", self.open_form)
+        yield SystemCommand("Demo", "A small run on the embedded images", self.start_demo)
+        yield SystemCommand("Keys", "Help for this screen", self.action_help)
+        yield SystemCommand("Light or dark", "Switch the theme", self.action_toggle_theme)
+        yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
+        yield SystemCommand("Quit", "Leave the app", self.action_leave)
+        from moco_tui.screens.help import bound_actions
+
+        for title, help_text, run in bound_actions(screen):
+            yield SystemCommand(title, help_text, run)
+
+    # ---------------------------------------------------------------------------- runs
+
+    def writable(self) -> bool:
+        """Whether anything may be changed; says so when not."""
+        if self.read_only:
+            self.say("This app only looks (--read-only).", severity="warning")
+        return not self.read_only
+
+    def start_run(self, folder: RunFolder, *, detached: bool = False) -> None:
+        """Train a run here, or in a process of its own, and show it."""
+        try:
+            if detached:
+                self.runner.start_detached(folder)
+            elif not self.runner.start(folder):
+                self.say("It starts when the run before it has ended.")
+        except UserError as error:
+            self.say(str(error), severity="error")
+
+    def start_demo(self) -> None:
+        """A small pretraining on the embedded images, then a probe of it."""
+        if not self.writable():
+            return
+        from moco_tui.demo import create_demo
+
+        try:
+            pretraining, probe = create_demo(self.root, device=self.device)
+        except UserError as error:
+            self.say(str(error), severity="error")
+            return
+        self.start_run(pretraining)
+        self.runner.start(probe)
+        self.open_monitor(pretraining.id)
+
+    # ---------------------------------------------------------------------------- leaving
+
+    async def action_quit(self) -> None:
+        """The library's own way out takes ours."""
+        self.action_leave()
+
+    def action_leave(self) -> None:
+        """Leave; with a run active, ask what becomes of it."""
+        from moco_tui.screens.dialogs import Leave
+
+        active = self.runner.active
+        if active is None and not self.runner.waiting:
+            self.exit(0)
+        elif not isinstance(self.screen, Leave):
+            name = fmt.clean(active.title()) if active is not None else "A run"
+            self.push_screen(Leave(name, len(self.runner.waiting)), self._answered)
+
+    def _answered(self, answer: str | None) -> None:
+        if answer not in ("keep", "stop"):
+            return
+        waiting = self.runner.leave()
+        active = self.runner.active
+        self.run_worker(
+            self._depart(active, waiting, keep=answer == "keep"), group="leaving", exclusive=True
+        )
+
+    async def _depart(
+        self, active: RunFolder | None, waiting: Sequence[RunFolder], *, keep: bool
+    ) -> None:
+        """End the training thread at a step boundary, hand on what is to go on, and exit."""
+        import asyncio
+
+        if active is not None:
+            self.say("Finishing the step and writing the checkpoint ...")
+            if not await self._ask_to_end(active, keep=keep):
+                return
+        if keep:
+            go_on = [*([active] if active is not None else []), *waiting]
+            for folder in go_on:
+                try:
+                    status = await asyncio.to_thread(folder.status)
+                    if status in ("handed-over", "queued", "lost"):
+                        self.runner.start_detached(folder)
+                        self.kept.append(folder)
+                except UserError as error:
+                    self.say(str(error), severity="error")
+                    return
+        self.exit(0)
+
+    async def _ask_to_end(self, active: RunFolder, *, keep: bool) -> bool:
+        import asyncio
+
+        try:
+            await asyncio.to_thread(active.request, "hand-over" if keep else "stop")
+        except UserError:
+            pass  # it has ended on its own in the meantime
+        if await asyncio.to_thread(self.runner.join, STOP_SECONDS):
+            return True
+        self.say(
+            "The run has not reached the end of its step yet; it will be asked again when you "
+            "quit again.",
+            severity="warning",
+        )
+        return False
+
+
+def run(
+    root: Path,
+    *,
+    data_dir: Path,
+    device: str | None = None,
+    read_only: bool = False,
+    demo: bool = False,
+) -> int:
+    """Run the app until it is left; returns the exit code.
+
+    Args:
+        root: the runs folder.
+        data_dir: where data sets and their caches live.
+        device: device for new runs.
+        read_only: look only.
+        demo: open on the demonstration.
+    """
+    app = MocoApp(root, data_dir=data_dir, device=device, read_only=read_only, demo=demo)
+    code = app.run()
+    for folder in app.kept:
+        print(f"{folder.id} goes on in the background; moco-tui shows it.", file=sys.stderr)
+    if app.runner.active is not None:  # an error of the screen never ends the training silently
+        with contextlib.suppress(UserError):
+            app.runner.leave()
+            app.runner.active.request("stop")
+            app.runner.join(STOP_SECONDS)
+    sys.stderr.flush()
+    return code if code is not None else (app.return_code or os.EX_OK)

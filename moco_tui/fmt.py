@@ -1,0 +1,108 @@
+"""Numbers, times and foreign texts as the screens show them."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+from rich.cells import cell_len, set_cell_size
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def clean(text: str) -> str:
+    """A foreign text as one harmless line: no control or direction characters."""
+    text = _CONTROL.sub(" ", text)
+    return "".join("?" if unicodedata.category(c) in ("Cs", "Co", "Cn") else c for c in text)
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """The text in exactly ``width`` cells: padded, or cut with a trailing ellipsis."""
+    if width <= 0:
+        return ""
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A measured value with so many significant digits; a dash when there is none."""
+    if value is None:
+        return "–"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    size = abs(value)
+    if size and (size >= 10**6 or size < 1e-4):
+        return f"{value:.{max(digits - 2, 1)}e}".replace("e-0", "e-").replace("e+0", "e")
+    whole = len(str(int(size))) if size >= 1 else 1
+    return f"{value:.{max(digits - whole, 0)}f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in [0, 1] as per cent."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    return f"{100 * share:.{digits}f} %"
+
+
+def count(value: int | float) -> str:
+    """A whole number with separators, short from ten million on."""
+    if value >= 10_000_000:
+        return f"{value / 1e6:,.1f}M"
+    return f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span: ``8 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return "–"
+    whole = round(seconds)
+    if whole < 10:
+        return f"{seconds:.1f} s" if seconds < 9.95 and seconds != whole else f"{whole} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago, short: ``now``, ``42 s``, ``5 min``, ``3 h``, ``12 d``."""
+    if seconds is None:
+        return "–"
+    seconds = max(seconds, 0)
+    for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
+        if seconds < limit:
+            return "now" if seconds < 2 else f"{int(seconds / unit)} {name}"
+    return f"{int(seconds / 86_400)} d"
+
+
+def size(amount: float | None) -> str:
+    """Bytes in binary units."""
+    if amount is None:
+        return "–"
+    for unit in ("B", "KiB", "MiB"):
+        if abs(amount) < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def value(item: object) -> str:
+    """A configuration value as a person would type it."""
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, float):
+        return f"{item:.6g}" if float(f"{item:.6g}") == item else repr(item)
+    if isinstance(item, (list, tuple)):
+        return ", ".join(value(part) for part in item)
+    if isinstance(item, dict):
+        parts = (f"{name} = [{', '.join(map(repr, members))}]" for name, members in item.items())
+        return "{" + ", ".join(parts) + "}"
+    return str(item)

@@ -1,0 +1,41 @@
+"""How often to redraw: once a second, less when drawing would cost more than its share."""
+
+from __future__ import annotations
+
+INTERVAL = 1.0
+SHARE = 0.02
+
+
+class Pace:
+    """Keeps the cost of drawing below a share of the wall time.
+
+    Args:
+        interval: shortest time between two updates, in seconds.
+        share: largest share of the wall time that updates may take.
+    """
+
+    def __init__(self, interval: float = INTERVAL, share: float = SHARE) -> None:
+        self.base = interval
+        self.limit = share
+        self._cost = 0.0
+        self._spent = 0.0
+
+    def spend(self, seconds: float) -> None:
+        """Count work of the present update."""
+        self._spent += seconds
+
+    def next_interval(self) -> float:
+        """Close the update; returns the seconds until the next one."""
+        self._cost = self._spent if self._cost == 0 else 0.7 * self._cost + 0.3 * self._spent
+        self._spent = 0.0
+        return self.interval
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two updates at the present cost."""
+        return max(self.base, self._cost / self.limit)
+
+    @property
+    def share(self) -> float:
+        """Share of the wall time that updates take now."""
+        return self._cost / self.interval

@@ -1,0 +1,126 @@
+"""Small questions over a screen: confirm, a line of text, leaving with a run active."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+Leaving = Literal["keep", "stop", "cancel"]
+
+_BOX = """
+    align: center middle;
+    & > Vertical {
+        width: 64; max-width: 100%; height: auto; max-height: 100%;
+        border: round $primary; background: $surface; padding: 0 2; overflow-y: auto;
+    }
+    & .question { width: 1fr; height: auto; margin: 1 0; }
+    & Horizontal { height: auto; margin-bottom: 1; }
+    & Button { margin-right: 1; min-width: 8; }
+"""
+
+
+class Confirm(ModalScreen[bool]):
+    """A yes-or-no question."""
+
+    DEFAULT_CSS = "Confirm {" + _BOX + "}"
+    BINDINGS = [
+        Binding("escape,n", "answer(False)", "No"),
+        Binding("y", "answer(True)", "Yes"),
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, question: str, yes: str = "Yes", no: str = "No") -> None:
+        super().__init__()
+        self._question, self._yes, self._no = question, yes, no
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons."""
+        with Vertical():
+            yield Static(self._question, classes="question", markup=False)
+            with Horizontal():
+                yield Button(self._yes, id="yes", variant="primary", compact=True)
+                yield Button(self._no, id="no", compact=True)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        """Answer by a key."""
+        self.dismiss(yes)
+
+
+class Ask(ModalScreen[str | None]):
+    """A line of text; Escape leaves things as they are (None)."""
+
+    DEFAULT_CSS = "Ask {" + _BOX + "}"
+    BINDINGS = [Binding("escape", "cancel", "Cancel")]
+
+    def __init__(self, question: str, value: str = "", placeholder: str = "") -> None:
+        super().__init__()
+        self._question, self._value, self._placeholder = question, value, placeholder
+
+    def compose(self) -> ComposeResult:
+        """The question and a field."""
+        with Vertical():
+            yield Static(self._question, classes="question", markup=False)
+            yield Input(self._value, placeholder=self._placeholder, select_on_focus=False)
+            yield Static("Enter keeps it, Escape leaves it as it was.", classes="question")
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def action_cancel(self) -> None:
+        """Leave without a change."""
+        self.dismiss(None)
+
+
+class Leave(ModalScreen[Leaving]):
+    """What becomes of the run that is trained in this app when it is left."""
+
+    DEFAULT_CSS = "Leave {" + _BOX + "}"
+    BINDINGS = [
+        Binding("escape", "answer('cancel')", "Cancel"),
+        Binding("k", "answer('keep')", "Keep training"),
+        Binding("s", "answer('stop')", "Stop with a checkpoint"),
+        Binding("left,up", "app.focus_previous", show=False),
+        Binding("right,down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, name: str, waiting: int) -> None:
+        super().__init__()
+        self._name, self._waiting = name, waiting
+
+    def compose(self) -> ComposeResult:
+        """What is going on and three ways to go."""
+        text = f"{self._name} is training in this app."
+        if self._waiting:
+            text += f" {self._waiting} more {'waits' if self._waiting == 1 else 'wait'} for it."
+        with Vertical():
+            yield Static(text, classes="question", markup=False)
+            with Vertical(classes="choices"):
+                yield Button(
+                    "Keep training (k): goes on in the background",
+                    id="keep",
+                    variant="primary",
+                    compact=True,
+                )
+                yield Button("Stop with a checkpoint (s)", id="stop", compact=True)
+                yield Button("Cancel (Escape): stay here", id="cancel", compact=True)
+            yield Static("", classes="question")
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.action_answer(str(event.button.id))
+
+    def action_answer(self, answer: str) -> None:
+        """Answer by a key."""
+        self.dismiss("keep" if answer == "keep" else "stop" if answer == "stop" else "cancel")

@@ -1,0 +1,422 @@
+"""Home: all runs in a table, live, with filter, sorting, tags, notes, delete and undo."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, VerticalScroll
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from engine.errors import ConfigError, UserError
+from engine.runs import RunFolder
+from moco_tui import fmt, history
+from moco_tui.catalog import LIVE, SORTS, Row, arrange
+from moco_tui.screens.base import BaseScreen
+from moco_tui.screens.dialogs import Ask, Confirm
+from moco_tui.widgets.runtable import RunTable
+
+REFRESH_SECONDS = 1.0
+
+
+class RunsScreen(BaseScreen):
+    """All runs."""
+
+    TITLE_TEXT = "Runs"
+    HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
+eight of them, c compares the marked ones. The filter takes words and comparisons, such as
+kind:probe, queue_size=4096 or knn>60."""
+    BINDINGS = [
+        Binding("n", "new", "New"),
+        Binding("p", "probe", "Probe"),
+        Binding("c", "compare", "Compare"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("o", "sort", "Sort", show=False),
+        Binding("O", "reverse", "Reverse the order", show=False),
+        Binding("t", "tags", "Tags", show=False),
+        Binding("e", "note", "Note", show=False),
+        Binding("N", "name", "Rename", show=False),
+        Binding("r", "resume", "Resume", show=False),
+        Binding("y", "like", "New run like this one", show=False),
+        Binding("d,delete", "delete", "Delete"),
+        Binding("u", "undo", "Undo the delete", show=False),
+        Binding("D", "demo", "Start the demo", show=False),
+        Binding("escape", "back", "Clear", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sort = "created"
+        self._reverse = False
+        self._filter = ""
+        self._match: Callable[[Row], bool] | None = None
+        self._shown_version = -1
+        self._refreshing = False
+        self._timer: Timer | None = None
+        self._deleted: list[str] = []
+        self._select = ""
+
+    def content(self) -> ComposeResult:
+        """Filter, table, details."""
+        yield Input(
+            placeholder="filter: words, kind:probe, queue_size=4096, knn>60, and / or / not",
+            id="filter",
+            compact=True,
+        )
+        with Horizontal(id="body"):
+            yield RunTable(id="runs")
+            with VerticalScroll(id="details", can_focus=False):
+                yield Static("", id="facts", markup=False)
+        yield Static("", id="empty", markup=False)
+        yield Static("", id="line", markup=False)
+
+    # ---------------------------------------------------------------------------- data
+
+    def on_mount(self) -> None:
+        """Paint first, then read."""
+        self.query_one("#filter").display = False
+        self.query_one("#empty").display = False
+        self.top.set(str(self.moco.root), "reading ...")
+        self.query_one(RunTable).focus()
+        self.call_after_refresh(self.poll)
+
+    def on_screen_resume(self) -> None:
+        """Look at once, then every second, as long as the screen is visible."""
+        if self._timer is None:
+            self._timer = self.set_interval(REFRESH_SECONDS, self.poll)
+        self._timer.resume()
+        self.call_after_refresh(self.poll)
+
+    def on_screen_suspend(self) -> None:
+        """Hidden: look no more."""
+        if self._timer is not None:
+            self._timer.pause()
+
+    def poll(self) -> None:
+        """Look for changes in a thread, then show them."""
+        if not self._refreshing:
+            self._refreshing = True
+            self.run_worker(self._poll(), group="catalog")
+
+    async def _poll(self) -> None:
+        try:
+            await asyncio.to_thread(self.moco.catalog.refresh)
+        finally:
+            self._refreshing = False
+        if self.is_mounted:
+            self.show_rows()
+
+    def show_rows(self, *, force: bool = False) -> None:
+        """Bring the table up to date if anything changed."""
+        catalog = self.moco.catalog
+        if catalog.version == self._shown_version and not force:
+            return
+        self._shown_version = catalog.version
+        rows = list(catalog.rows.values())
+        total = len(rows)
+        if self._match is not None:
+            rows = [row for row in rows if self._match(row)]
+        table = self.query_one(RunTable)
+        table.show(arrange(rows, self._sort, self._reverse))
+        if self._select and self._select in catalog.rows:
+            table.select(self._select)
+            self._select = ""
+        for run_id in [run_id for run_id in table.marked if run_id not in catalog.rows]:
+            del table.marked[run_id]
+        live = sum(row.status in ("running", "paused") for row in rows)
+        count = f"{total} runs" if total != 1 else "1 run"
+        if len(rows) != total:
+            count = f"{len(rows)} of {count}"
+        parts = [count]
+        if live:
+            parts.append(f"{live} live")
+        if self._sort != "created" or self._reverse:
+            parts.append(f"by {self._sort}" + (", reversed" if self._reverse else ""))
+        if table.marked:
+            parts.append(f"{len(table.marked)} marked")
+        self.top.set(str(self.moco.root), ", ".join(parts))
+        self._show_empty(total, len(rows))
+        self._show_details()
+
+    def _show_empty(self, total: int, shown: int) -> None:
+        empty = self.query_one("#empty", Static)
+        self.query_one("#body").display = bool(shown)
+        empty.display = not shown
+        if shown:
+            return
+        text = Text()
+        if self.moco.catalog.error:
+            text.append(self.moco.catalog.error)
+        elif total:
+            text.append("No run matches the filter.\n\n", style="bold")
+            text.append("Escape clears it, / changes it.")
+        else:
+            text.append("No runs yet.\n\n", style="bold")
+            for key, what in (
+                ("D", "see it work: a small pretraining and a probe on embedded images"),
+                ("n", "configure and start a pretraining"),
+                ("?", "all keys"),
+                ("q", "quit"),
+            ):
+                text.append(f"  {key}  ", style="bold")
+                text.append(what + "\n")
+            text.append(f"\nRuns are kept in {self.moco.root}.")
+        empty.update(text)
+
+    @on(RunTable.Moved)
+    @on(RunTable.Marked)
+    def _moved(self) -> None:
+        self._show_details()
+
+    def _show_details(self) -> None:
+        row = self.query_one(RunTable).current
+        line = self.query_one("#line", Static)
+        line.update(_line(row) if row is not None else "")
+        if self.query_one("#details").display:
+            parent = self.moco.catalog.rows.get(row.parent) if row is not None else None
+            self.query_one("#facts", Static).update(_facts(row, parent) if row else "")
+
+    # ---------------------------------------------------------------------------- keys
+
+    @property
+    def _row(self) -> Row | None:
+        row = self.query_one(RunTable).current
+        if row is None:
+            self.say("There is no run under the cursor.", severity="warning")
+        return row
+
+    def _folder(self, row: Row) -> RunFolder:
+        return RunFolder(self.moco.root / row.id)
+
+    @on(RunTable.Opened)
+    def _opened(self, event: RunTable.Opened) -> None:
+        self.moco.open_monitor(event.row.id)
+
+    def action_new(self) -> None:
+        """Configure a pretraining."""
+        self.moco.open_form()
+
+    def action_like(self) -> None:
+        """Configure a run that begins with this one's settings."""
+        row = self._row
+        if row is not None:
+            self.moco.open_form(like=row.id, parent=row.parent)
+
+    def action_probe(self) -> None:
+        """Configure a probe of the pretraining under the cursor."""
+        row = self._row
+        if row is None:
+            return
+        parent = row.parent if row.kind == "probe" else row.id
+        self.moco.open_form(parent=parent)
+
+    def action_compare(self) -> None:
+        """Compare the marked runs, else the one under the cursor with the next."""
+        table = self.query_one(RunTable)
+        chosen = list(table.marked)
+        if not 2 <= len(chosen) <= 8:
+            self.say(
+                f"Mark two to eight runs with Space; {len(chosen)} marked now.", severity="warning"
+            )
+            return
+        self.moco.open_compare(chosen)
+
+    def action_demo(self) -> None:
+        """A small pretraining and a probe on the embedded images."""
+        self.moco.start_demo()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.show_rows(force=True)
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self._reverse = not self._reverse
+        self.show_rows(force=True)
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        box = self.query_one("#filter", Input)
+        box.display = True
+        box.focus()
+
+    def action_back(self) -> None:
+        """Clear the filter, then the marks."""
+        box = self.query_one("#filter", Input)
+        table = self.query_one(RunTable)
+        if box.display or self._filter:
+            box.value = ""
+            box.display = False
+            box.remove_class("wrong")
+            self._filter, self._match = "", None
+        else:
+            table.marked.clear()
+        table.focus()
+        self.show_rows(force=True)
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        text = event.value.strip()
+        box = self.query_one("#filter", Input)
+        try:
+            self._match = history.matcher(text) if text else None
+        except ConfigError as error:
+            box.add_class("wrong")
+            self.query_one("#line", Static).update(Text(fmt.clean(str(error)), style="bold"))
+            return
+        box.remove_class("wrong")
+        self._filter = text
+        self.show_rows(force=True)
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self, event: Input.Submitted) -> None:
+        if not event.value.strip():
+            event.input.display = False
+        self.query_one(RunTable).focus()
+
+    def action_tags(self) -> None:
+        """Change the tags."""
+        row = self._row
+        if row is None or not self.moco.writable():
+            return
+        self._edit(row, f"Tags of {row.title}, separated by spaces", " ".join(row.tags), "tags")
+
+    def action_note(self) -> None:
+        """Change the note."""
+        row = self._row
+        if row is None or not self.moco.writable():
+            return
+        self._edit(row, f"Note on {row.title}", row.note, "note")
+
+    def action_name(self) -> None:
+        """Change the name."""
+        row = self._row
+        if row is None or not self.moco.writable():
+            return
+        self._edit(row, f"Name of {row.id}", row.name, "name")
+
+    def _edit(self, row: Row, question: str, value: str, what: str) -> None:
+        folder = self._folder(row)
+
+        def keep(text: str | None) -> None:
+            if text is None:
+                return
+            try:
+                if what == "tags":
+                    folder.set_user(tags=text.replace(",", " ").split())
+                elif what == "note":
+                    folder.set_user(note=text)
+                else:
+                    folder.set_user(name=text)
+                history.touch(self.moco.root, folder)
+            except UserError as error:
+                self.say(str(error), severity="error")
+            self.poll()
+
+        self.app.push_screen(Ask(question, value), keep)
+
+    def action_resume(self) -> None:
+        """Go on with a stopped, failed or lost run, in this app."""
+        row = self._row
+        if row is None or not self.moco.writable():
+            return
+        if row.status in ("stopped", "failed", "lost", "queued"):
+            self.moco.start_run(self._folder(row))
+            self.moco.open_monitor(row.id)
+        else:
+            self.say(f"{row.title} is {row.status}; there is nothing to resume.")
+
+    def action_delete(self) -> None:
+        """Move the run to the trash, from which u brings it back."""
+        row = self._row
+        if row is None or not self.moco.writable():
+            return
+        if row.status in LIVE and row.status != "queued":
+            self.say(f"{row.title} is {row.status}; stop it before you delete it.", severity="error")
+            return
+
+        def answered(yes: bool | None) -> None:
+            if not yes:
+                return
+            try:
+                self.moco.runner.drop(self._folder(row))
+                history.delete(self.moco.root, row.id)
+            except UserError as error:
+                self.say(str(error), severity="error")
+                return
+            self._deleted.append(row.id)
+            self.say(f"{row.title} is in the trash; u brings it back.")
+            self.poll()
+
+        self.app.push_screen(Confirm(f"Delete {row.title}? It can be restored.", "Delete"), answered)
+
+    def action_undo(self) -> None:
+        """Bring the last deleted run back."""
+        if not self.moco.writable():
+            return
+        if not self._deleted:
+            self.say("Nothing was deleted here.")
+            return
+        run_id = self._deleted.pop()
+        try:
+            history.restore(self.moco.root, run_id)
+        except UserError as error:
+            self.say(str(error), severity="error")
+            return
+        self._select = run_id
+        self.say(f"{run_id} is back.")
+        self.poll()
+
+
+def _line(row: Row) -> Text:
+    """One line on the run under the cursor, for narrow screens."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f" {row.id} ", style="bold")
+    if row.error:
+        text.append(fmt.clean(row.error))
+        return text
+    parts = [row.data, row.augment, row.preset and f"preset {row.preset}", row.head, row.task]
+    parts += [" ".join(row.tags), row.note]
+    text.append("  ".join(part for part in parts if part))
+    return text
+
+
+def _facts(row: Row, parent: Row | None) -> Text:
+    """What is known of a run, for the panel of wide screens."""
+    text = Text(overflow="fold")
+    text.append(row.title + "\n", style="bold")
+    text.append(f"{row.glyph} {row.status}\n\n")
+    facts: list[tuple[str, str]] = [
+        ("id", row.id),
+        ("kind", row.kind),
+        ("preset", row.preset),
+        ("of", parent.title if parent is not None else row.parent),
+        ("data", row.data),
+        ("queue", "" if row.queue is None else f"{row.queue} keys"),
+        ("labels", "" if row.labels is None else fmt.percent(row.labels, 0)),
+        ("task", row.task),
+        ("head", row.head),
+        ("augment", row.augment),
+        ("done", "" if row.share is None else fmt.percent(row.share, 0)),
+        ("loss", "" if row.last is None else fmt.number(row.last)),
+        ("best", "" if row.best is None else fmt.percent(row.best)),
+        ("tags", " ".join(row.tags)),
+        ("note", row.note),
+        ("error", row.error),
+    ]
+    for name, value in facts:
+        if value:
+            text.append(f"{name:<9}", style="dim")
+            text.append(value + "\n")
+    source = str(row.config.get("data", {}).get("source", "")) if row.kind == "pretrain" else ""
+    if source.startswith("folder:"):
+        text.append(f"{'folder':<9}", style="dim")
+        text.append(fmt.clean(str(Path(source[7:]))) + "\n")
+    return text
