@@ -92,6 +92,12 @@ def accuracy(values: Mapping[str, float]) -> float | None:
     return values[names[0]] if names else None
 
 
+def _done(record: Record, status: str) -> float | None:
+    if status == "finished":
+        return 1.0
+    return min(record.step / record.total_steps, 1.0) if record.total_steps else None
+
+
 def row_of(record: Record, notes: UserNotes, status: str) -> Row:
     """The row of a run."""
     config = record.config
@@ -118,7 +124,7 @@ def row_of(record: Record, notes: UserNotes, status: str) -> Row:
         head=str(config.get("head", "")),
         last=record.last.get("train/loss"),
         best=best,
-        share=min(record.step / record.total_steps, 1.0) if record.total_steps else None,
+        share=_done(record, status),
         created=record.created,
         updated=record.ended or record.checkpoint_time or record.started or record.created,
         tags=notes.tags,

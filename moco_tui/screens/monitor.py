@@ -1,0 +1,404 @@
+"""One run, live: curves, tables, progress, device, log; pause, stop, checkpoint, resume."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from time import perf_counter
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.timer import Timer
+from textual.widgets import Static
+
+from engine.errors import UserError
+from engine.runs import MetricLog, Record, RunFolder
+from engine.sink import Request
+from moco_tui import facts, fmt
+from moco_tui.catalog import GLYPHS, LIVE
+from moco_tui.charts.draw import MARKS, Curve, Level
+from moco_tui.charts.series import Series
+from moco_tui.hardware import Sampler
+from moco_tui.pace import Pace
+from moco_tui.screens.base import BaseScreen
+from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.panel import Panel
+
+LOG_LINES = 300
+DOING = {
+    "pause": "pausing",
+    "continue": "continuing",
+    "stop": "stopping",
+    "checkpoint": "writing a checkpoint",
+    "hand-over": "handing over",
+}
+DONE = {
+    "pause": "Paused",
+    "continue": "Goes on",
+    "stop": "Stopped",
+    "checkpoint": "Checkpoint written",
+    "hand-over": "Handed over",
+}
+PANELS = ("loss", "accuracy", "epochs", "device", "log")
+
+
+class MonitorScreen(BaseScreen):
+    """Watches a run through its folder, whoever trains it."""
+
+    TITLE_TEXT = "Monitor"
+    HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
+acknowledged it. Tab moves between the panels; 1 to 5 show one of them; the chart in focus zooms,
+pans and reads values."""
+    BINDINGS = [
+        Binding("p", "pause", "Pause/go on"),
+        Binding("s", "stop", "Stop"),
+        Binding("k", "checkpoint", "Checkpoint"),
+        Binding("r", "resume", "Resume"),
+        Binding("b", "probe", "Probe it"),
+        Binding("d", "detach", "Detach", show=False),
+        Binding("1", "panel('loss')", "Loss alone", show=False),
+        Binding("2", "panel('accuracy')", "Accuracy", show=False),
+        Binding("3", "panel('epochs')", "Epochs", show=False),
+        Binding("4", "panel('device')", "Device", show=False),
+        Binding("5", "panel('log')", "Log", show=False),
+    ]
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+        self.record: Record | None = None
+        self.status = ""
+        self.log_reader: MetricLog = folder.metrics()
+        self.pace = Pace()
+        self.loaded = False
+        self._loss = Series()
+        self._epoch_loss = Series()
+        self._accuracies: dict[str, Series] = {}
+        self._stamp = -1
+        self._log_stamp: tuple[int, int] = (-1, -1)
+        self._sampler: Sampler | None = None
+        self._timer: Timer | None = None
+        self._asked: tuple[str, Request] | None = None
+        self._name = folder.id
+        self._trouble = ""
+        self._shown = "accuracy"
+
+    def content(self) -> ComposeResult:
+        """Progress and panels."""
+        yield Static("", id="progress", markup=False)
+        with Container(id="panels"):
+            yield Chart("loss", smoothing=0.9, id="loss")
+            yield Panel("accuracy by encoder", id="rows")
+            yield Static("", id="tabs", markup=False)
+            yield Panel("epochs", id="epochs", classes="lower")
+            yield Panel("device", id="device", classes="lower")
+            yield Chart("accuracy", id="accuracy", classes="lower", unit=" %")
+            yield Panel("log", follow=True, id="log", classes="lower")
+
+    # ---------------------------------------------------------------------------- life
+
+    def on_mount(self) -> None:
+        """Read the run in a thread, so that a long one does not hold the keys."""
+        self.query_one("#loss", Chart).empty = "reading ..."
+        self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
+        self._show_tab(self._shown)
+        self._look()
+        self.query_one("#loss", Chart).focus()
+        self.run_worker(self._load(), group="load")
+
+    async def _load(self) -> None:
+        try:
+            await asyncio.to_thread(self.log_reader.poll)
+        except UserError as error:
+            self._fault(str(error))
+        self.loaded = True
+        self.query_one("#loss", Chart).empty = "no values yet"
+        self._sampler = await asyncio.to_thread(Sampler)
+        self._take_curves()
+        self.tick()
+
+    def on_screen_resume(self) -> None:
+        """Visible: go on looking."""
+        if self.loaded and self._timer is None:
+            self.tick()
+
+    def on_screen_suspend(self) -> None:
+        """Hidden: look no more."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def tick(self) -> None:
+        """Look at the run once and arm the next look."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        if not self.is_mounted or not self.loaded or self.app.screen is not self:
+            return
+        start = perf_counter()
+        self._look()
+        try:
+            if self.log_reader.poll():
+                self._take_curves()
+        except UserError as error:
+            self._fault(str(error))
+        self._show_log()
+        if self._sampler is not None and self.query_one("#device").display:
+            ascii_only = self.moco.ascii
+            lines = facts.device_lines(self._sampler.read(), ascii_only=ascii_only)
+            self.query_one("#device", Panel).show(lines)
+        self._show_progress()
+        self.pace.spend(perf_counter() - start)
+        interval = self.pace.next_interval()
+        self._timer = self.set_timer(interval, self.tick)
+
+    @on(Chart.Drawn)
+    def _drawn(self, event: Chart.Drawn) -> None:
+        self.pace.spend(event.seconds)
+
+    # ---------------------------------------------------------------------------- looking
+
+    def _look(self) -> None:
+        """Read the record when it changed; derive the state."""
+        try:
+            stamp = os.stat(self.folder.record_path).st_mtime_ns  # noqa: PTH116
+            if stamp != self._stamp:
+                self.record = self.folder.record()
+                self._stamp = stamp
+                self._name = fmt.clean(self.folder.title())
+            assert self.record is not None
+            before = self.status
+            if self.record.status in LIVE:
+                self.status = self.folder.status(self.record)
+            else:
+                self.status = self.record.status
+            if before != self.status:
+                self.refresh_bindings()
+        except (UserError, OSError) as error:
+            gone = not self.folder.path.exists()
+            text = "The run folder is gone." if gone else str(error)
+            self._fault(text)
+            return
+        if self._trouble:
+            self._trouble = ""
+        self._answered()
+        self._show_record()
+
+    def _fault(self, text: str) -> None:
+        if text != self._trouble:
+            self._trouble = text
+            self.status = "gone" if not self.folder.path.exists() else self.status
+            self.say(text, severity="error")
+            self.top.set(f"{self._name}  {text}")
+            self.refresh_bindings()
+
+    def _answered(self) -> None:
+        """Whether the trainer has acknowledged what was asked of it."""
+        if self._asked is None or self.record is None:
+            return
+        asked, kind = self._asked
+        ack = self.record.ack
+        if ack is not None and ack["id"] == asked:
+            self._asked = None
+            after = f" after step {fmt.count(ack['step'])}" if ack["step"] else ""
+            self.say(f"{DONE[kind]}{after}.")
+        elif self.status not in LIVE or all(
+            wait.id != asked for wait in self.folder.pending_requests()
+        ):
+            self._asked = None
+
+    def _show_record(self) -> None:
+        record = self.record
+        if record is None:
+            return
+        glyph = GLYPHS.get(self.status, "?")
+        state = self.status
+        if self._asked is not None:
+            state = f"{DOING[self._asked[1]]} ..."
+        subject = f"{glyph} {state}  {self._name}"
+        if self._name != record.id:
+            subject += f"  ({record.id})"
+        if record.error:
+            subject += f"  {record.error}"
+        self.top.set(subject)
+        chart = self.query_one("#loss", Chart)
+        chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
+        self.set_class(record.kind == "probe", "-probe")
+        self.set_class(record.kind == "probe" and bool(len(self._loss)), "-curves")
+        if record.kind == "probe":
+            self.query_one("#rows", Panel).show(facts.probe_lines(record, record.config))
+
+    def _show_progress(self) -> None:
+        record = self.record
+        if record is None:
+            return
+        bar = self.query_one("#progress", Static)
+        per_second = facts.rate(self.log_reader) if self.status in ("running", "paused") else None
+        width = max(bar.content_size.width, 20)
+        ascii_only = self.moco.ascii
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(
+            facts.progress_line(record, self.status, per_second, width, ascii_only=ascii_only)
+        )
+        text.append("\n")
+        text.append(
+            facts.rates_line(record, self.status, per_second, self.moco.clock()), style="dim"
+        )
+        bar.update(text)
+        self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
+
+    def _show_log(self) -> None:
+        try:
+            info = os.stat(self.folder.log_path)  # noqa: PTH116
+            stamp = (info.st_size, info.st_mtime_ns)
+        except OSError:
+            stamp = (0, 0)
+        if stamp != self._log_stamp:
+            self._log_stamp = stamp
+            lines = self.folder.log_tail(LOG_LINES)
+            self.query_one("#log", Panel).show_texts(lines or ["nothing in the log"])
+
+    def _take_curves(self) -> None:
+        """Bring the curves up to date with the metric log."""
+        log = self.log_reader
+        names = log.names()
+        loss = self.query_one("#loss", Chart)
+        accuracy = self.query_one("#accuracy", Chart)
+        name = next((n for n in ("train/loss", *names) if n in names and "loss" in n), "")
+        if name:
+            if self._loss.update(*log.series(name)):
+                loss.changed()
+            chance = self.record.chance if self.record is not None else 0.0
+            levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
+            if not loss.curves or len(levels) != len(loss.view.levels):
+                loss.title = f"loss ({fmt.clean(name)})" if name != "train/loss" else "loss"
+                loss.show_curves([Curve("loss", self._loss)], levels)
+        elif len(self._loss):
+            self._loss.update([], [])
+            loss.changed()
+        changed = False
+        for name in names:
+            if "top1" in name or "accuracy" in name:
+                series = self._accuracies.setdefault(name, Series())
+                steps, values = log.series(name)
+                changed |= series.update(steps, [100 * value for value in values])
+        if len(accuracy.curves) != len(self._accuracies):
+            several = len(self._accuracies) > 1
+            accuracy.title = "accuracy" if several else _title(next(iter(self._accuracies)))
+            accuracy.show_curves(
+                [
+                    Curve(_title(name), series, MARKS[i % len(MARKS)] if several else "")
+                    for i, (name, series) in enumerate(self._accuracies.items())
+                ]
+            )
+        elif changed:
+            accuracy.changed()
+        per_epoch = self.record.steps_per_epoch if self.record is not None else 0
+        self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
+
+    # ---------------------------------------------------------------------------- panels
+
+    def _show_tab(self, name: str) -> None:
+        self._shown = name
+        panels = self.query_one("#panels")
+        panels.set_class(name == "loss", "-alone-loss")
+        for other in PANELS[1:]:
+            self.query_one(f"#{other}").set_class(other == name, "-shown")
+        text = Text(no_wrap=True, overflow="crop")
+        for number, other in enumerate(PANELS, 1):
+            text.append(f" {number} {other} ", style="reverse" if other == name else "")
+        self.query_one("#tabs", Static).update(text)
+
+    def action_panel(self, name: str) -> None:
+        """Show and focus a panel."""
+        self._show_tab(name)
+        target = self.query_one(f"#{name}")
+        if name == "loss" and not target.display:
+            target = self.query_one("#rows")
+        target.focus()
+
+    # ---------------------------------------------------------------------------- requests
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can be asked of the run in its state is offered."""
+        del parameters
+        if action in ("pause", "checkpoint"):
+            return self.status in ("running", "paused")
+        if action == "stop":
+            return self.status in LIVE
+        if action == "detach":
+            return self.moco.runner.active == self.folder
+        if action == "resume":
+            return self.status in ("stopped", "failed", "lost")
+        if action == "probe":
+            return self.record is not None and self.record.kind == "pretrain"
+        return True
+
+    def _ask(self, kind: Request) -> None:
+        if not self.moco.writable():
+            return
+        try:
+            self._asked = (self.folder.request(kind), kind)
+        except UserError as error:
+            self.say(str(error), severity="error")
+            return
+        self._show_record()
+
+    def action_pause(self) -> None:
+        """Pause, or go on when it is paused."""
+        self._ask("continue" if self.status == "paused" else "pause")
+
+    def action_stop(self) -> None:
+        """Stop at the next step, with a checkpoint."""
+        if self.status == "queued" and self.moco.runner.drop(self.folder):
+            self.say("It no longer waits for its turn; r starts it.")
+            self.status = "queued"
+            return
+        self._ask("stop")
+
+    def action_checkpoint(self) -> None:
+        """Write the resume point now."""
+        self._ask("checkpoint")
+
+    def action_resume(self) -> None:
+        """Go on from the last checkpoint, in this app."""
+        if self.moco.writable():
+            self.moco.start_run(self.folder)
+            self.say("Resuming ...")
+
+    def action_detach(self) -> None:
+        """Let a process of its own go on with this run."""
+        if self.moco.writable() and self.moco.runner.active == self.folder:
+            self._ask("hand-over")
+            self.run_worker(self._detach(), group="detach")
+
+    async def _detach(self) -> None:
+        runner = self.moco.runner
+        while runner.active == self.folder:
+            await asyncio.sleep(0.05)
+        try:
+            if self.folder.record().status == "handed-over":
+                runner.start_detached(self.folder)
+                self.say("It goes on in a process of its own.")
+        except UserError as error:
+            self.say(str(error), severity="error")
+
+    def action_probe(self) -> None:
+        """Configure a probe of this encoder."""
+        if self.record is not None:
+            self.moco.open_form(parent=self.record.id)
+
+
+def _title(name: str) -> str:
+    """What to call an accuracy."""
+    known = {
+        "knn/top1": "kNN top-1, withheld labels",
+        "knn/test_top1": "kNN top-1, test set (reference only)",
+        "probe/test_top1": "probe top-1, test set",
+    }
+    return known.get(name, fmt.clean(name))
+
+
