@@ -172,8 +172,10 @@ class RunFolder:
         On this machine: some process holds the run's lock. A file system may not carry locks from
         machine to machine, so a heartbeat of another host counts as well while it is young.
         """
-        if lock_is_held(self.lock_path):
-            return True
+        return lock_is_held(self.lock_path) or self.alive_elsewhere()
+
+    def alive_elsewhere(self) -> bool:
+        """True when another host has given a sign of life in the last 15 s."""
         life, written = read_heartbeat(self.heartbeat_path)
         if life is None or life.host == host_name():
             return False

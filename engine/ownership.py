@@ -148,6 +148,7 @@ class RunOwner:
         self._asked_here: list[Asked] = []
         self._control = str(folder.control_path)
         self._wake = threading.Event()
+        self._index_due = True
         record.host, record.pid, record.boot_id = host_name(), os.getpid(), boot_id()
         try:
             beat(folder.heartbeat_path)
@@ -185,11 +186,12 @@ class RunOwner:
         self._closed = True
         self._wake.set()
         self._thread.join()
-        with contextlib.suppress(RunError):
-            self._write_buffers()
         if self._dirty and not self._frozen:
             with contextlib.suppress(RunError):
                 self._save()
+        self._update_index(timeout=1.0)
+        with contextlib.suppress(RunError):
+            self._write_buffers()
         self._writer.close()
         _owners.discard(self)
         self._lock.release()
@@ -248,6 +250,8 @@ class RunOwner:
             self._write_buffers()
         self._save()
         self._frozen = status == "handed-over"
+        self._index_due = True
+        self._wake.set()
 
     def resume_at(self, step: int) -> None:
         """Void every metric after ``step``: training goes on from the checkpoint that holds it.
@@ -458,12 +462,18 @@ class RunOwner:
     def _work(self) -> None:
         """The thread: heartbeat, buffers, record."""
         next_beat = next_record = 0.0
-        while not self._wake.wait(FLUSH_SECONDS):
+        while not self._closed:
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
+            if self._closed:
+                return
             now = _monotonic()
             try:
                 if now >= next_beat:
                     next_beat = now + HEARTBEAT_SECONDS
                     self._beat()
+                if self._index_due:
+                    self._update_index(timeout=0.1)
                 if self._frozen or self._error is not None:
                     continue
                 if self._lines or self._log_lines:
@@ -473,6 +483,21 @@ class RunOwner:
                     self._save()
             except RunError as error:
                 self._error = self._error or error
+
+    def _update_index(self, *, timeout: float) -> None:
+        """Bring the history's index up to date; it is reconciled later where that fails."""
+        # Not at the top: a program that only reads a run has no use for the database.
+        from engine.index import note_change
+
+        if not self._index_due:
+            return
+        self._index_due = False
+        try:
+            note_change(self.folder, timeout=timeout)
+        except RunBusyError:
+            self._index_due = True  # with the next turn of the thread
+        except RunError as error:
+            self.log(f"the index was not brought up to date: {error}")
 
     def _beat(self) -> None:
         path = self.folder.heartbeat_path
