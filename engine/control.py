@@ -9,6 +9,7 @@ import functools
 import os
 import secrets
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +24,7 @@ from engine.sink import Request
 REQUESTS: tuple[Request, ...] = get_args(Request)
 
 HEARTBEAT_SECONDS = 3.0
+POLL_SECONDS = 0.2
 ALIVE_SECONDS = 15.0
 """A heartbeat (or a hand-over) younger than this counts as a sign of life."""
 
@@ -285,3 +287,66 @@ def as_request(text: Any) -> Request:
         raise RunError(f"{text} is no request; it must be one of {', '.join(REQUESTS)}.")
     request: Request = text
     return request
+
+
+class Inbox:
+    """What waits for the owner of a run: requests in its folder, and those of its own process.
+
+    Args:
+        folder: ``<run>/control``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._text = str(folder)
+        self._next_look = 0.0
+        self._lock = threading.Lock()
+        self._here: list[Asked] = []
+        self._waiting: list[Asked] = []
+
+    def look(self, now: float) -> bool:
+        """Look again if the last look is ``POLL_SECONDS`` ago; True when it did.
+
+        Args:
+            now: a monotonic clock, in seconds.
+        """
+        if now < self._next_look:
+            return False
+        self._next_look = now + POLL_SECONDS
+        with self._lock:
+            here = list(self._here)
+        self._waiting = sorted([*here, *read_requests(self._text)], key=_urgency)
+        return True
+
+    @property
+    def first(self) -> Request | None:
+        """The most urgent of the requests that the last look found."""
+        return self._waiting[0].request if self._waiting else None
+
+    def ask(self, kind: Request) -> None:
+        """Leave a request without a file; the next look finds it and is due at once."""
+        now = time.time_ns()
+        asked = Asked(id=f"{now:020d}-{os.getpid()}-here", request=as_request(kind), time=now / 1e9)
+        with self._lock:
+            self._here.append(asked)
+        self._next_look = 0.0
+
+    def has(self, request: Request) -> bool:
+        """True when the last look found such a request."""
+        return any(asked.request == request for asked in self._waiting)
+
+    def newest(self, request: Request) -> str:
+        """Id of the newest such request of the last look; empty when there is none."""
+        return max((a.id for a in self._waiting if a.request == request), default="")
+
+    def drop(self, request: Request) -> None:
+        """Remove the requests of this kind that the last look found; they are answered."""
+        answered = [asked for asked in self._waiting if asked.request == request]
+        self._waiting = [asked for asked in self._waiting if asked.request != request]
+        with self._lock:
+            self._here = [asked for asked in self._here if asked not in answered]
+        drop_all(self._folder, answered)
+
+
+def _urgency(asked: Asked) -> tuple[int, str]:
+    return {"stop": 0, "hand-over": 1}.get(asked.request, 2), asked.id

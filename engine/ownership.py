@@ -12,29 +12,27 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from engine.atomic import reason, replace_file, unwritable, write_all
+from engine.atomic import reason, replace_file, unwritable
 from engine.control import (
     ALIVE_SECONDS,
     HEARTBEAT_SECONDS,
-    Asked,
+    Inbox,
     RunLock,
-    as_request,
     beat,
     boot_id,
     drop_all,
     host_name,
     read_heartbeat,
-    read_requests,
 )
 from engine.errors import RunBusyError, RunError
 from engine.folder import RunFolder
-from engine.metriclog import LogError, MetricWriter, encode_line, void_line
+from engine.journal import Journal
+from engine.metriclog import encode_line, void_line
 from engine.record import ACTIVE, TRANSITIONS, Ack, Record, Stage, Status, direction, encode_record
 from engine.sink import Plan, Request
 
 FLUSH_SECONDS = 0.5
 RECORD_SECONDS = 1.0
-POLL_SECONDS = 0.2
 _FIXED = frozenset({"schema", "id", "kind", "created", "status"})
 _monotonic = time.monotonic
 _now = time.time
@@ -64,14 +62,17 @@ def own(folder: RunFolder, *, lock_fd: int | None = None) -> RunOwner:
         raise _busy(folder)
     try:
         record = folder.record()
-        if record.status in ("queued", "handed-over"):
-            stale = []
         if _works_elsewhere(folder, record):
             raise _busy(folder)
-        return RunOwner(folder, lock, record, stale)
+        owner = RunOwner(folder, lock, record)
     except BaseException:
         lock.release()
         raise
+    if record.status not in ("queued", "handed-over"):
+        drop_all(folder.control_path, stale)
+        for asked in stale:
+            owner.log(f"dropped the request to {asked.request}, made before this start")
+    return owner
 
 
 def _busy(folder: RunFolder) -> RunBusyError:
@@ -118,46 +119,40 @@ class RunOwner:
     may come as well.
 
     Before saving a checkpoint call ``flush()``: the log then holds every step of it, even if the
-    process is killed right after. ``progress`` with a new stage flushes too.
+    process is killed right after. ``progress`` with a new stage does it too.
 
     Handing over: save, ``transition("handed-over")`` (from here on this owner writes nothing but
     heartbeats), start the child with ``pass_fds=[owner.lock_fd]``, ``close()``. The child calls
     ``own(folder, lock_fd=fd)`` and ``transition("running")``. If the child cannot be started,
     ``transition("running")`` or ``("failed")`` here takes the run back.
+
+    Args:
+        folder: the run.
+        lock: its lock, held.
+        record: its record, read while the lock was held.
     """
 
-    def __init__(
-        self, folder: RunFolder, lock: RunLock, record: Record, stale: list[Asked]
-    ) -> None:
+    def __init__(self, folder: RunFolder, lock: RunLock, record: Record) -> None:
         self.folder = folder
         self._lock = lock
         self._record = record
-        self._io = threading.Lock()  # who writes; taken before _state
-        self._state = threading.Lock()  # the fields below; held for microseconds
-        self._lines: list[bytes] = []
-        self._log_lines: list[str] = []
-        self._unwritten = b""  # lines that a full disk refused
+        self._journal = Journal(folder)
+        self._inbox = Inbox(folder.control_path)
+        self._saving = threading.Lock()  # taken before _state
+        self._state = threading.Lock()  # the record; held for microseconds
         self._dirty = False
         self._frozen = False  # handed over: another process writes now
         self._error: RunError | None = None
+        self._index_due = True
         self._closed = False
         self._directions: dict[str, int] = {}
-        self._writer = MetricWriter(folder.metrics_path)
-        self._next_poll = 0.0
-        self._pending: list[Asked] = []
-        self._asked_here: list[Asked] = []
-        self._control = str(folder.control_path)
         self._wake = threading.Event()
-        self._index_due = True
         record.host, record.pid, record.boot_id = host_name(), os.getpid(), boot_id()
         try:
             beat(folder.heartbeat_path)
         except OSError as error:
             raise unwritable(folder.heartbeat_path, error) from error
         self._save()
-        drop_all(folder.control_path, stale)
-        for asked in stale:
-            self.log(f"dropped the request to {asked.request}, made before this start")
         self._thread = threading.Thread(target=self._work, name=f"run-{folder.id}", daemon=True)
         _owners.add(self)
         self._thread.start()
@@ -191,8 +186,8 @@ class RunOwner:
                 self._save()
         self._update_index(timeout=1.0)
         with contextlib.suppress(RunError):
-            self._write_buffers()
-        self._writer.close()
+            self._journal.write()
+        self._journal.close()
         _owners.discard(self)
         self._lock.release()
 
@@ -227,12 +222,14 @@ class RunOwner:
         for name in changes:
             if name in _FIXED or name not in Record.__struct_fields__:
                 raise TypeError(f"{name} is no field of a record that may change")
-        with self._state:
-            old = self._record.status
-            if status not in TRANSITIONS[old]:
-                raise RunError(f"The run {self.folder.id} is {old}; it cannot become {status}.")
+        old = self._record.status
+        if status not in TRANSITIONS[old]:
+            raise RunError(f"The run {self.folder.id} is {old}; it cannot become {status}.")
         if status == "handed-over":
             self.flush()
+        else:
+            with contextlib.suppress(RunError):
+                self._journal.write()
         with self._state:
             record = self._record
             record.status = status
@@ -246,8 +243,6 @@ class RunOwner:
             for name, value in changes.items():
                 setattr(record, name, value)
             self._frozen = False
-        with contextlib.suppress(RunError):
-            self._write_buffers()
         self._save()
         self._frozen = status == "handed-over"
         self._index_due = True
@@ -259,8 +254,8 @@ class RunOwner:
         Raises:
             RunError: when it cannot be written.
         """
+        self._journal.add(void_line(step, _now()))
         with self._state:
-            self._lines.append(void_line(step, _now()))
             self._record.step = step
             if self._record.steps_per_epoch:
                 self._record.epoch = step / self._record.steps_per_epoch
@@ -277,7 +272,11 @@ class RunOwner:
             RunError: when they cannot be written, or something before could not.
         """
         self._check()
-        self._write_buffers(sync=sync)
+        try:
+            self._journal.write(sync=sync)
+        except RunError as error:
+            self._error = error
+            raise
 
     # ----------------------------------------------------------------------------------- sink
 
@@ -300,10 +299,9 @@ class RunOwner:
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """See ``Sink.metrics``. A few microseconds; no file is touched."""
         if self._error is not None:
-            self._check()
-        line = encode_line(step, epoch, _now(), values)
+            raise self._error
+        self._journal.add(encode_line(step, epoch, _now(), values))
         with self._state:
-            self._lines.append(line)
             record = self._record
             record.step, record.epoch = step, epoch
             last, best = record.last, record.best
@@ -319,22 +317,19 @@ class RunOwner:
             self._dirty = True
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """See ``Sink.progress``."""
+        """See ``Sink.progress``. What was measured before a stage is written when it begins."""
         self._check()
+        ended = done >= total
         with self._state:
             old = self._record.stage
-            begins = old is None or old["name"] != stage
-            ended = done >= total
             self._record.stage = None if ended else Stage(name=stage, done=done, total=total)
             self._dirty = True
-        if begins and not ended:
-            self._write_buffers()
+        if not ended and (old is None or old["name"] != stage):
+            self.flush(sync=False)
 
     def log(self, text: str) -> None:
         """See ``Sink.log``: the line goes into ``log.txt`` with the time of day before it."""
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with self._state:
-            self._log_lines.append(f"{stamp} {text}\n")
+        self._journal.say(text)
 
     def checkpointed(self, step: int) -> None:
         """See ``Sink.checkpointed``."""
@@ -359,51 +354,32 @@ class RunOwner:
         that is not are acknowledged here: they are done.
         """
         if self._error is not None:
-            self._check()
-        now = _monotonic()
-        if now >= self._next_poll:
-            self._next_poll = now + POLL_SECONDS
-            self._poll_requests()
-        return self._pending[0].request if self._pending else None
-
-    def _poll_requests(self) -> None:
-        with self._state:
-            found = list(self._asked_here)
-        found = sorted([*found, *read_requests(self._control)], key=_urgency)
-        paused = self._record.status == "paused"
-        idle: Request = "pause" if paused else "continue"
-        self._pending = [asked for asked in found if asked.request != idle]
-        if len(self._pending) < len(found):
-            self._answer([asked for asked in found if asked.request == idle], self._record.step)
+            raise self._error
+        if self._inbox.look(_monotonic()):
+            done: Request = "pause" if self._record.status == "paused" else "continue"
+            if self._inbox.has(done):
+                self._answer(done, self._record.step)
+        return self._inbox.first
 
     def ask(self, kind: Request) -> None:
         """Leave a request from within this process (a signal, a key): no file is needed.
 
-        May be called from any thread; ``request`` gives it at once.
+        May be called from any thread; the next ``request`` gives it.
         """
-        kind = as_request(kind)
-        asked = Asked(id=f"{time.time_ns():020d}-{os.getpid()}-here", request=kind, time=_now())
-        with self._state:
-            self._asked_here.append(asked)
-        self._next_poll = 0.0
+        self._inbox.ask(kind)
 
     def acknowledge(self, request: Request, step: int) -> None:
         """See ``Sink.acknowledge``: every waiting request of this kind is answered."""
         self._check()
-        self._answer([a for a in self._pending if a.request == request], step, request)
-        self._pending = [asked for asked in self._pending if asked.request != request]
-        self._next_poll = 0.0
+        self._answer(request, step)
 
-    def _answer(self, asked: list[Asked], step: int, request: Request | None = None) -> None:
-        """Record the answer first, then remove the files: who waits for that finds the record."""
-        newest = max((a.id for a in asked), default="")
+    def _answer(self, request: Request, step: int) -> None:
+        newest = self._inbox.newest(request)
         with self._state:
-            self._record.ack = Ack(
-                id=newest, request=request or asked[0].request, step=step, time=_now()
-            )
-            self._asked_here = [a for a in self._asked_here if a not in asked]
+            self._record.ack = Ack(id=newest, request=request, step=step, time=_now())
+        # The record first, then the files: who waits for the file to go finds the answer.
         self._save()
-        drop_all(self.folder.control_path, asked)
+        self._inbox.drop(request)
 
     # -------------------------------------------------------------------------------- writing
 
@@ -413,71 +389,32 @@ class RunOwner:
 
     def _save(self) -> None:
         """Replace the record now."""
-        with self._io:
-            self._save_locked()
-
-    def _save_locked(self) -> None:
-        with self._state:
-            self._dirty = False
-            data = encode_record(self._record)
-        try:
-            replace_file(self.folder.record_path, data)
-        except OSError as error:
-            self._dirty = True
-            raise unwritable(self.folder.record_path, error) from error
-
-    def _write_buffers(self, *, sync: bool = False) -> None:
-        with self._io:
+        with self._saving:
             with self._state:
-                data = self._unwritten + b"".join(self._lines)
-                log = "".join(self._log_lines)
-                self._lines.clear()
-                self._log_lines.clear()
-                self._unwritten = b""
+                self._dirty = False
+                data = encode_record(self._record)
             try:
-                if data or sync:
-                    self._writer.append(data, sync=sync)
-            except LogError as error:
-                self._unwritten = data[error.written :]
-                self._error = self._error or error
-                raise
-            finally:
-                if self._writer.repaired:
-                    log += f"cut a half line of {self._writer.repaired} bytes off metrics.jsonl\n"
-                    self._writer.repaired = 0
-                if log:
-                    self._write_log(log)
-
-    def _write_log(self, text: str) -> None:
-        path = self.folder.log_path
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            try:
-                write_all(fd, text.encode("utf-8", errors="replace"))
-            finally:
-                os.close(fd)
-        except OSError as error:
-            self._error = self._error or unwritable(path, error)
+                replace_file(self.folder.record_path, data)
+            except OSError as error:
+                self._dirty = True
+                raise unwritable(self.folder.record_path, error) from error
 
     def _work(self) -> None:
-        """The thread: heartbeat, buffers, record."""
+        """The thread: heartbeat, buffers, record, index."""
         next_beat = next_record = 0.0
         while not self._closed:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
-            if self._closed:
-                return
             now = _monotonic()
             try:
                 if now >= next_beat:
                     next_beat = now + HEARTBEAT_SECONDS
                     self._beat()
-                if self._index_due:
-                    self._update_index(timeout=0.1)
+                self._update_index(timeout=0.1)
                 if self._frozen or self._error is not None:
                     continue
-                if self._lines or self._log_lines:
-                    self._write_buffers()
+                if self._journal.waiting:
+                    self._journal.write()
                 if self._dirty and now >= next_record:
                     next_record = now + RECORD_SECONDS
                     self._save()
@@ -486,11 +423,11 @@ class RunOwner:
 
     def _update_index(self, *, timeout: float) -> None:
         """Bring the history's index up to date; it is reconciled later where that fails."""
+        if not self._index_due:
+            return
         # Not at the top: a program that only reads a run has no use for the database.
         from engine.index import note_change
 
-        if not self._index_due:
-            return
         self._index_due = False
         try:
             note_change(self.folder, timeout=timeout)
@@ -500,19 +437,17 @@ class RunOwner:
             self.log(f"the index was not brought up to date: {error}")
 
     def _beat(self) -> None:
-        path = self.folder.heartbeat_path
         try:
-            beat(path)
+            beat(self.folder.heartbeat_path)
             if not self._lock.still_there():
-                raise RunError(f"The lock of the run {self.folder.id} was removed and taken.")
+                raise RunError(
+                    f"The lock of the run {self.folder.id} was removed, and another process has "
+                    "taken the run over."
+                )
         except OSError as error:
             raise RunError(
                 f"The run folder {self.folder.path} cannot be written: {reason(error)}."
             ) from error
-
-
-def _urgency(asked: Asked) -> tuple[int, str]:
-    return {"stop": 0, "hand-over": 1}.get(asked.request, 2), asked.id
 
 
 # A forked child (a worker of some library) must not keep the run's lock when the owner dies.
