@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -23,6 +22,7 @@ from engine.features import extract
 from engine.fields import flatten
 from engine.knn import knn_predict
 from engine.moco import MoCo, chance_loss
+from engine.seeds import stream_seed
 from engine.sink import Interrupted, Plan, Request, Sink
 
 Outcome = Literal["finished", "stopped", "handed-over"]
@@ -30,15 +30,6 @@ Outcome = Literal["finished", "stopped", "handed-over"]
 # On CUDA the losses are copied to the host in blocks: a copy a step would drain the queue of
 # kernels each time.
 _CUDA_BLOCK = 64
-
-
-def stream_seed(seed: int, *names: str | int) -> int:
-    """A seed in [0, 2**63) for one stream of random numbers of a run.
-
-    Streams of the same run, and the same streams of runs with other seeds, are independent.
-    """
-    text = "/".join(str(part) for part in (seed, *names))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def learning_rate(optim: OptimConfig, epoch: int) -> float:
