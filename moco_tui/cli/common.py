@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from engine.errors import UserError
-from engine.runs import RunFolder, find, runs_root
+from engine.runs import RunFolder, find, folder_names, runs_root
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,14 +74,24 @@ def shared_options(command: F) -> F:
     return command
 
 
+def complete_run(
+    ctx: click.Context,
+    parameter: click.Parameter,  # noqa: ARG001 - as click calls it
+    incomplete: str,
+) -> list[str]:
+    """The ids that begin like a word that a shell wants completed."""
+    root = runs_root(ctx.find_root().params.get("runs_dir"))
+    return [name for name in folder_names(root) if name.startswith(incomplete.lower())]
+
+
 def say(text: str) -> None:
     """Narration: stderr, so that stdout stays data."""
     print(text, file=sys.stderr, flush=True)
 
 
-def print_json(facts: Any) -> None:
-    """Facts on stdout, as JSON that any reader takes (no NaN literals)."""
-    print(json.dumps(_finite(facts), indent=2, ensure_ascii=False))
+def print_json(facts: Any, *, indent: int | None = 2) -> None:
+    """Facts on stdout, as JSON that any reader takes (no NaN literals); one line without indent."""
+    print(json.dumps(_finite(facts), indent=indent, ensure_ascii=False))
 
 
 def _finite(value: Any) -> Any:
@@ -96,15 +107,51 @@ def _finite(value: Any) -> Any:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Plain text columns; the columns numbered in ``right`` are aligned to the right."""
     cells = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    widths = [max(width_of(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:
-        parts = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        parts = []
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - width_of(cell))
+            parts.append(space + cell if i in right else cell + space)
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
+
+
+def width_of(text: str) -> int:
+    """Columns of the terminal that a text takes; an ideogram or an emoji takes two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most ``width`` columns, the last of them ``~`` when something is missing."""
+    if width_of(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    kept, used = [], 0
+    for character in text:
+        used += width_of(character)
+        if used > width - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "~"
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None for a file or a pipe, where nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def figure(value: float | None) -> str:
+    """A measured value with four digits; a dash when there is none."""
+    from moco_tui import fmt
+
+    return "-" if value is None else fmt.number(value)
 
 
 def age(then: float | None, now: float | None = None) -> str:
