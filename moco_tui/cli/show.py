@@ -1,0 +1,225 @@
+"""The command that prints everything known of one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from engine.config import ModelConfig
+from engine.entry import config_base, flat_config
+from engine.errors import RunError
+from engine.runs import Record, RunFolder, UserNotes
+from moco_tui import fmt
+from moco_tui.cli.common import (
+    Settings,
+    age,
+    clean,
+    complete_run,
+    figure,
+    print_json,
+    shared_options,
+    table,
+)
+
+
+@click.command()
+@click.argument("run", shell_complete=complete_run)
+@click.option("--model", is_flag=True, help="The encoder: layers, shapes, parameters.")
+@click.option(
+    "--log",
+    "log_lines",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Also the log's last N lines.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared_options
+@click.pass_obj
+def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_json: bool) -> None:
+    """Print what is known of RUN: state, settings, metrics, results."""
+    folder = settings.find(run)
+    if model:
+        _print_model(settings, folder, as_json)
+        return
+    record = folder.record()
+    notes, complaint = _notes(folder)
+    status = folder.status(record)
+    log = folder.log_tail(log_lines) if log_lines else []
+    if as_json:
+        facts = msgspec.to_builtins(record)
+        facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
+        facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
+        print_json(facts | ({"log": log} if log_lines is not None else {}))
+        return
+    print(_text(folder, record, notes, status))
+    if complaint:
+        print(f"\n{clean(complaint)}")
+    if log:
+        print("\nlog\n" + "\n".join(f"  {line}" for line in log))
+
+
+def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
+    """What people say of the run, and why that cannot be read if so."""
+    try:
+        return folder.user(), ""
+    except RunError as error:
+        return UserNotes(), str(error)
+
+
+def settings_of(record: Record) -> dict[str, Any]:
+    """The settings of a run by dotted key, lists where a configuration has tuples.
+
+    Works for the configuration of any version, which a record may hold.
+    """
+    flat = flat_config(record.kind, record.config)
+    return {key: _listed(value) for key, value in flat.items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): _listed(item) for name, item in value.items()}
+    return value
+
+
+def differences(record: Record) -> dict[str, dict[str, Any]]:
+    """Settings in which a run differs from its preset (from the defaults where it has none).
+
+    Returns:
+        Dotted key to ``{"value": the run's, "preset": the preset's or None}``.
+    """
+    base = {k: _listed(v) for k, v in config_base(record.kind, record.preset).items()}
+    return {
+        key: {"value": value, "preset": base.get(key)}
+        for key, value in settings_of(record).items()
+        if key not in base or value != base[key]
+    }
+
+
+def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> str:
+    name = notes.name or record.name
+    parts = ["  ".join([record.id, clean(name)] if name else [record.id])]
+    rows = [row for row in _facts(folder, record, notes, status) if row[1]]
+    widest = max(len(row[0]) for row in rows)
+    parts.append("\n".join(f"{label:<{widest}}  {text}" for label, text in rows))
+    parts.append(_settings(record))
+    if record.last or record.best:
+        names = [*record.last, *(name for name in record.best if name not in record.last)]
+        cells = [
+            [clean(name), figure(record.last.get(name)), figure(record.best.get(name))]
+            for name in names
+        ]
+        parts.append(table(["metric", "last", "best"], cells, (1, 2)))
+    if record.result:
+        parts.append(result_text(record.result))
+    return "\n\n".join(parts)
+
+
+def result_text(result: Mapping[str, Any]) -> str:
+    """The outcome of a probe as its table, anything else as lines of keys and values."""
+    from moco_tui.cli.train import result_table
+
+    try:
+        return result_table(dict(result))
+    except (KeyError, TypeError, ValueError):  # of a probe that is not done, or another version
+        return "\n".join(f"{clean(k)}  {clean(fmt.value(v))}" for k, v in result.items())
+
+
+def _facts(
+    folder: RunFolder, record: Record, notes: UserNotes, status: str
+) -> list[tuple[str, str]]:
+    config = record.config
+    done = f"step {record.step}"
+    if record.total_steps:
+        share = 100 * record.step / record.total_steps
+        done += f" of {record.total_steps} ({share:.1f} %)"
+    if record.steps_per_epoch:
+        done += f", epoch {record.epoch:.2f}"
+        if record.total_steps:
+            done += f" of {record.total_steps / record.steps_per_epoch:.4g}"
+    checkpoint = ""
+    if record.checkpoint_step is not None:
+        checkpoint = f"step {record.checkpoint_step}, {age(record.checkpoint_time)} ago"
+    where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
+    stage = record.stage if status == "running" else None
+    ended = record.ended or (time.time() if status in ("running", "paused") else None)
+    took = fmt.duration(ended - record.started) if ended and record.started else ""
+    data = config.get("data", {}).get("source", "") if isinstance(config.get("data"), dict) else ""
+    return [
+        ("state", status + (f": {clean(record.error)}" if record.error else "")),
+        ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),
+        ("encoder of", record.parent),
+        ("data", clean(str(data))),
+        ("progress", done),
+        ("now", f"{clean(stage['name'])} {stage['done']}/{stage['total']}" if stage else ""),
+        ("checkpoint", checkpoint),
+        ("created", _when(record.created)),
+        ("started", _when(record.started)),
+        ("ended", _when(record.ended)),
+        ("took", took),
+        ("device", clean(record.device)),
+        ("where", where),
+        ("chance", f"{record.chance:.3f}" if record.chance else ""),
+        ("asked", _asked(record)),
+        ("tags", clean(" ".join(notes.tags))),
+        ("note", clean(notes.note)),
+        ("folder", clean(str(folder.path))),
+        *[(clean(str(key)), clean(fmt.value(value))) for key, value in record.facts.items()],
+    ]
+
+
+def _asked(record: Record) -> str:
+    if record.ack is None:
+        return ""
+    return f"{record.ack['request']}, answered at step {record.ack['step']}"
+
+
+def _when(moment: float | None) -> str:
+    if moment is None:
+        return ""
+    shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    return f"{shown} ({age(moment)} ago)"
+
+
+def _settings(record: Record) -> str:
+    differs = differences(record)
+    base = f"preset {clean(record.preset)}" if record.preset else "the defaults"
+    if not differs:
+        return f"settings: those of {base}"
+    rows = [
+        [clean(key), clean(fmt.value(pair["value"])), _before(pair["preset"])]
+        for key, pair in differs.items()
+    ]
+    return table([f"differs from {base}", "here", "there"], rows)
+
+
+def _before(value: Any) -> str:
+    return "-" if value is None else clean(fmt.value(value))
+
+
+def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
+    record = folder.record()
+    if record.kind == "probe":
+        folder = settings.find(record.parent)
+        record = folder.record()
+    if record.kind != "pretrain":
+        raise RunError(f"Run {record.id} is a {record.kind}; it has no encoder of its own.")
+    try:
+        model = msgspec.convert(record.config.get("model", {}), ModelConfig, strict=False)
+    except msgspec.ValidationError as error:
+        raise RunError(
+            f"The record of run {record.id} describes an encoder that this version does not "
+            f"know ({error})."
+        ) from error
+    from engine.encoders import build_encoder, format_summary, summary
+
+    rows = summary(build_encoder(model))
+    if as_json:
+        print_json([msgspec.structs.asdict(row) for row in rows])
+    else:
+        print(format_summary(rows))
