@@ -18,7 +18,22 @@ COMMANDS: dict[str, str] = {
     "demo": "demo",
     "presets": "presets",
     "runs": "browse",
-    "show": "browse",
+    "show": "show",
+    "compare": "compare",
+    "watch": "watch",
+    "pause": "control",
+    "continue": "control",
+    "stop": "control",
+    "checkpoint": "control",
+    "tag": "annotate",
+    "note": "annotate",
+    "rename": "annotate",
+    "delete": "annotate",
+    "restore": "annotate",
+    "export": "export",
+    "reindex": "index",
+    "doctor": "doctor",
+    "completion": "completion",
     "_train": "train",
     "_estimate": "train",
 }
@@ -117,4 +132,7 @@ def main(args: list[str] | None = None) -> Any:
 
 
 def _say(text: str) -> None:
-    print(f"moco-tui: {text}", file=sys.stderr)
+    from moco_tui.cli.common import clean
+
+    # A sentence may repeat what was typed: line ends and escapes in it must not act.
+    print(f"moco-tui: {clean(text)}", file=sys.stderr)
