@@ -39,7 +39,7 @@ class MocoApp(App[int]):
     """
 
     TITLE = "moco-tui"
-    CSS_PATH = [  # noqa: RUF012 - the library wants a list
+    CSS_PATH = [
         "app.tcss",
         "screens/runs.tcss",
         "screens/monitor.tcss",
@@ -75,7 +75,7 @@ class MocoApp(App[int]):
         self.device = device
         self.read_only = read_only
         self.demo = demo
-        self.catalog = Catalog(root)
+        self.catalog = Catalog(root, read_only=read_only)
         self.runner = runner or Runner(data_dir)
         self.clock: Callable[[], float] = time.time
         self.kept: list[RunFolder] = []
@@ -246,10 +246,8 @@ class MocoApp(App[int]):
     async def _ask_to_end(self, active: RunFolder, *, keep: bool) -> bool:
         import asyncio
 
-        try:
+        with contextlib.suppress(UserError):  # it may have ended on its own in the meantime
             await asyncio.to_thread(active.request, "hand-over" if keep else "stop")
-        except UserError:
-            pass  # it has ended on its own in the meantime
         if await asyncio.to_thread(self.runner.join, STOP_SECONDS):
             return True
         self.say(

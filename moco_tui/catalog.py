@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import RunError
-from engine.runs import Record, RunFolder, UserNotes, folder_names
+from engine.entry import Entry, read_entry
+from engine.errors import UserError
+from engine.history import History
+from engine.runs import RunFolder
 from moco_tui import fmt
 
 LIVE = frozenset({"queued", "running", "paused", "handed-over"})
@@ -32,14 +35,16 @@ GLYPHS = {
 
 @dataclass(slots=True)
 class Row:
-    """What the table, its filter and its sorting need to know of a run."""
+    """What the table shows of a run; ``entry`` is what filters look at."""
 
     id: str
+    entry: Entry
     kind: str = ""
     name: str = ""
     status: str = ""
     preset: str = ""
     parent: str = ""
+    source: str = ""
     data: str = ""
     queue: int | None = None
     augment: str = ""
@@ -50,12 +55,9 @@ class Row:
     best: float | None = None
     share: float | None = None
     created: float = 0.0
-    updated: float = 0.0
     tags: tuple[str, ...] = ()
     note: str = ""
     error: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -68,18 +70,13 @@ class Row:
         return GLYPHS.get(self.status, "?")
 
 
-def augment_text(config: Mapping[str, Any]) -> str:
+def augment_text(entry: Entry) -> str:
     """The augmentations that are on, short: ``crop rot15 blur color``."""
-    augment = config.get("augment", {})
     words = []
-    for name in augment.get("order", ()):
-        part = augment.get(name, {})
-        if not isinstance(part, dict) or not part.get("enabled"):
-            continue
-        if name == "rotation":
-            words.append(f"rot{part.get('degrees', 0):g}")
-        else:
-            words.append(str(name))
+    for name in entry.setting("augment.order") or ():
+        if entry.setting(f"augment.{name}.enabled"):
+            degrees = entry.setting("augment.rotation.degrees")
+            words.append(f"rot{degrees:g}" if name == "rotation" else str(name))
     return " ".join(words)
 
 
@@ -92,46 +89,37 @@ def accuracy(values: Mapping[str, float]) -> float | None:
     return values[names[0]] if names else None
 
 
-def _done(record: Record, status: str) -> float | None:
-    if status == "finished":
-        return 1.0
-    return min(record.step / record.total_steps, 1.0) if record.total_steps else None
-
-
-def row_of(record: Record, notes: UserNotes, status: str) -> Row:
+def row_of(entry: Entry) -> Row:
     """The row of a run."""
-    config = record.config
-    best = accuracy(record.best)
-    rows = record.result.get("rows")
-    if record.kind == "probe" and isinstance(rows, list):
-        with contextlib.suppress(AttributeError, IndexError, TypeError, ValueError):
-            top1 = rows[0].get("top1")
-            best = float(top1) if top1 is not None else best
-    source = str(config.get("data", {}).get("source", "") if record.kind == "pretrain" else "")
+    source = entry.setting("data.source")
+    source = fmt.clean(source) if isinstance(source, str) else ""
     head, _, tail = source.partition(":")
+    best = accuracy(entry.best)
+    top1 = entry.result.get("top1") or entry.result.get("test_top1")
+    share = min(entry.step / entry.total_steps, 1.0) if entry.total_steps else None
+    labels, queue = entry.setting("label_fraction"), entry.setting("moco.queue_size")
     return Row(
-        id=record.id,
-        kind=record.kind,
-        name=fmt.clean(notes.name or record.name),
-        status=status,
-        preset=record.preset,
-        parent=record.parent,
-        data=fmt.clean(Path(tail).name or head) if tail else head,
-        queue=config.get("moco", {}).get("queue_size"),
-        augment=augment_text(config),
-        labels=config.get("label_fraction"),
-        task=str(config.get("task", {}).get("name", "")),
-        head=str(config.get("head", "")),
-        last=record.last.get("train/loss"),
-        best=best,
-        share=_done(record, status),
-        created=record.created,
-        updated=record.ended or record.checkpoint_time or record.started or record.created,
-        tags=notes.tags,
-        note=notes.note,
-        error=fmt.clean(record.error),
-        config=config,
-        metrics={**record.last},
+        id=entry.id,
+        entry=entry,
+        kind=entry.kind,
+        name=fmt.clean(entry.name),
+        status=entry.status,
+        preset=entry.preset,
+        parent=entry.parent,
+        source=source,
+        data=(Path(tail).name or head) if tail else head,
+        queue=queue if isinstance(queue, int) else None,
+        augment=fmt.clean(augment_text(entry)),
+        labels=labels if isinstance(labels, float | int) else None,
+        task=fmt.clean(str(entry.setting("task.name") or "")),
+        head=fmt.clean(str(entry.setting("head") or "")),
+        last=entry.last.get("train/loss"),
+        best=top1 if top1 is not None else best,
+        share=1.0 if entry.status == "finished" else share,
+        created=entry.created,
+        tags=entry.tags,
+        note=fmt.clean(entry.note),
+        error=fmt.clean(entry.error),
     )
 
 
@@ -143,88 +131,81 @@ class Catalog:
 
     Args:
         root: the folder of the run folders.
+        read_only: leave the index as it is.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
         self.root = root
         self.rows: dict[str, Row] = {}
         self.version = 0
         self.loaded = False
         self.error = ""
-        self._stamps: dict[str, int] = {}
-        self._root_stamp = -1
+        self.history = History(root, read_only=read_only)
+        self.lock = threading.Lock()
+        """Held while the history is used: it may be used by one thread at a time."""
+        self._stamp: tuple[int, int] = (-1, -1)
         self._last_full = 0.0
 
     def refresh(self, *, full_every: float = 10.0) -> bool:
         """Look for changes; True when any row changed.
 
-        Live runs are looked at every time, all others when the root changed or every so many
-        seconds.
+        Live runs are looked at every time, all others when the folder or its index changed, or
+        after so many seconds.
         """
-        try:
-            stamp = os.stat(self.root).st_mtime_ns  # noqa: PTH116 - a hot path
-            index = self.root / "history.json"
-            with contextlib.suppress(OSError):
-                stamp ^= os.stat(index).st_mtime_ns  # noqa: PTH116
-        except OSError:
-            stamp = 0
-        now = time.monotonic()
-        rows = dict(self.rows)
-        full = stamp != self._root_stamp or not self.loaded or now - self._last_full > full_every
-        changed = False
-        if full:
-            self._root_stamp, self._last_full = stamp, now
-            try:
-                names: Iterable[str] = folder_names(self.root)
-                self.error = ""
-            except RunError as error:
-                names, self.error = (), str(error)
-            names = list(names)
-            gone = rows.keys() - set(names)
-            for name in gone:
-                del rows[name]
-                self._stamps.pop(name, None)
-            changed = bool(gone)
-        else:
-            names = [name for name, row in rows.items() if row.status in LIVE]
-        base = str(self.root)
-        for name in names:
-            try:
-                seen = os.stat(f"{base}/{name}").st_mtime_ns  # noqa: PTH116
-            except OSError:
-                if rows.pop(name, None) is not None:
-                    changed = True
-                continue
-            old = rows.get(name)
-            if old is not None and self._stamps.get(name) == seen and old.status not in LIVE:
-                continue
-            new = self._read(name)
-            self._stamps[name] = seen
-            if new != old:
-                rows[name] = new
-                changed = True
-        if changed or not self.loaded:
+        with self.lock:
+            stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
+            now = time.monotonic()
+            before = self.rows
+            if stamp != self._stamp or not self.loaded or now - self._last_full > full_every:
+                rows = self._all()
+                self._last_full = now
+                # The index is written while it is read: take the stamp of what was read.
+                self._stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
+            else:
+                rows = self._live()
+            if rows == before and self.loaded:
+                return False
             self.rows = rows
             self.version += 1
             self.loaded = True
             return True
-        return False
 
-    def _read(self, name: str) -> Row:
-        folder = RunFolder(self.root / name)
+    def _all(self) -> dict[str, Row]:
         try:
-            record = folder.record()
-        except RunError as error:
-            return Row(id=name, status="damaged", error=fmt.clean(str(error)))
-        try:
-            notes = folder.user()
-        except RunError:
-            notes = UserNotes()
-        try:
-            status: str = folder.status(record)
-        except RunError:
-            status = record.status
-        return row_of(record, notes, status)
+            entries = self.history.list()
+            self.error = ""
+        except UserError as error:
+            self.error = fmt.clean(str(error))
+            entries = []
+        rows = {}
+        for entry in entries:
+            old = self.rows.get(entry.id)
+            rows[entry.id] = old if old is not None and old.entry == entry else row_of(entry)
+        return rows
+
+    def _live(self) -> dict[str, Row]:
+        rows = dict(self.rows)
+        for row in self.rows.values():
+            if row.status not in LIVE:
+                continue
+            folder = RunFolder(self.root / row.id)
+            entry = read_entry(folder)
+            if entry is None:
+                del rows[row.id]
+                continue
+            if entry.status in LIVE:
+                with contextlib.suppress(UserError):
+                    entry.status = folder.status()
+            if entry != row.entry:
+                rows[row.id] = row_of(entry)
+        return rows
+
+
+def _mtime(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - every second
+    except OSError:
+        return 0
 
 
 SORTS = ("created", "name", "state", "kind", "data", "K", "loss", "accuracy", "labels")
@@ -253,7 +234,9 @@ def sort_key(row: Row, key: str) -> Any:
     return (0, -row.created)
 
 
-def arrange(rows: Iterable[Row], key: str = "created", reverse: bool = False) -> list[tuple[Row, int]]:
+def arrange(
+    rows: Iterable[Row], key: str = "created", reverse: bool = False
+) -> list[tuple[Row, int]]:
     """Rows in order, each with its depth: probes under the run whose encoder they stand on."""
     rows = list(rows)
     ids = {row.id for row in rows}

@@ -34,9 +34,7 @@ def remaining(record: Record, per_second: float | None) -> float | None:
     return max(record.total_steps - record.step, 0) / per_second
 
 
-def progress_line(
-    record: Record, status: str, per_second: float | None, width: int, *, ascii_only: bool
-) -> str:
+def progress_line(record: Record, status: str, width: int, *, ascii_only: bool) -> str:
     """A bar and where the run stands."""
     share = record.step / record.total_steps if record.total_steps else 0.0
     share = 1.0 if status == "finished" else min(max(share, 0.0), 1.0)
@@ -89,9 +87,7 @@ def epoch_lines(log: MetricLog, per_epoch: int, most: int = 2000) -> list[Line]:
         return [[("a line appears at the end of each epoch", "muted")]]
     rates = dict(zip(*log.series("train/lr"), strict=True)) if len(steps) < 5000 else {}
     knn = dict(zip(*log.series("knn/top1"), strict=True))
-    lines: list[Line] = [
-        [(f"{'epoch':>6} {'loss':>8} {'kNN':>7} {'lr':>8} {'time':>8}", "muted")]
-    ]
+    lines: list[Line] = [[(f"{'epoch':>6} {'loss':>8} {'kNN':>7} {'lr':>8} {'time':>8}", "muted")]]
     for i in range(len(steps) - 1, max(len(steps) - 1 - most, -1), -1):
         step = steps[i]
         epoch = f"{step / per_epoch:.0f}" if per_epoch else str(step)
@@ -127,7 +123,9 @@ def device_lines(load: Load, *, ascii_only: bool) -> list[Line]:
         lines.append(line("CPU", load.cpu, f"{fmt.percent(load.cpu, 0)} of {load.cores} cores"))
     if load.used is not None and load.total:
         lines.append(
-            line("memory", load.used / load.total, f"{fmt.size(load.used)} of {fmt.size(load.total)}")
+            line(
+                "memory", load.used / load.total, f"{fmt.size(load.used)} of {fmt.size(load.total)}"
+            )
         )
     if load.process is not None:
         lines.append([(f"{'app':<7}", "muted"), (f"{fmt.size(load.process)} resident", "")])
@@ -150,14 +148,21 @@ def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
     rows = record.result.get("rows")
     fraction = config.get("label_fraction")
     task = config.get("task", {}).get("name", "")
-    head = f"{task} classes, {fmt.percent(fraction, 0)} of the labels, {config.get('head', '')} head"
+    head = (
+        f"{task} classes, {fmt.percent(fraction, 0)} of the labels, {config.get('head', '')} head"
+    )
     lines: list[Line] = [[(fmt.clean(head), "muted")]]
     if not isinstance(rows, list) or not rows:
         waiting = "the table fills in as each row is measured"
         return [*lines, [(waiting if not record.ended else "no result", "muted")]]
     lines.append([("", "")])
     lines.append(
-        [(f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}", "muted")]
+        [
+            (
+                f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}",
+                "muted",
+            )
+        ]
     )
     best = max((_share(row.get("top1")) or 0.0 for row in rows if isinstance(row, dict)), default=0)
     for row in rows:
@@ -165,13 +170,14 @@ def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
             continue
         top1 = _share(row.get("top1"))
         low, high = _share(row.get("low")), _share(row.get("high"))
-        interval = "" if low is None or high is None else f"{fmt.percent(low)} – {fmt.percent(high)}"
+        interval = (
+            "" if low is None or high is None else f"{fmt.percent(low)} – {fmt.percent(high)}"
+        )
         majority = _share(row.get("majority"))
         lines.append(
             [
                 (
-                    f"{fmt.fit(fmt.clean(str(row.get('source', '?'))), 16)}"
-                    f"{fmt.percent(top1):>8}",
+                    f"{fmt.fit(fmt.clean(str(row.get('source', '?'))), 16)}{fmt.percent(top1):>8}",
                     "strong" if top1 is not None and top1 >= best else "",
                 ),
                 (f"  {interval:<17}", "muted"),

@@ -38,8 +38,8 @@ def number(value: float | None, digits: int = 4) -> str:
     size = abs(value)
     if size and (size >= 10**6 or size < 1e-4):
         return f"{value:.{max(digits - 2, 1)}e}".replace("e-0", "e-").replace("e+0", "e")
-    whole = len(str(int(size))) if size >= 1 else 1
-    return f"{value:.{max(digits - whole, 0)}f}"
+    whole = math.floor(math.log10(size)) + 1 if size else 1
+    return f"{value:.{max(digits - max(whole, -2), 0)}f}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -95,7 +95,5 @@ class Sampler:
         with contextlib.suppress(Exception):
             card.watts = nvml.nvmlDeviceGetPowerUsage(handle) / 1000
         with contextlib.suppress(Exception):
-            card.celsius = float(
-                nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
-            )
+            card.celsius = float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
         return card

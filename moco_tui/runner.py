@@ -90,7 +90,7 @@ class Runner:
                     stderr=log,
                     start_new_session=True,
                     cwd=os.sep,
-                    env=_child_environment(),
+                    env=child_environment(),
                 )
         except OSError as error:
             raise UserError(f"The detached process did not start: {error}.") from error
@@ -137,7 +137,7 @@ class Runner:
                 self._active = None
 
 
-def _child_environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The environment of a detached trainer: it must find this package from any folder."""
     environment = dict(os.environ)
     here = str(Path(__file__).resolve().parent.parent)

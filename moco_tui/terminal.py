@@ -88,9 +88,11 @@ def _one(character: str) -> str:
 class AsciiFilter(LineFilter):
     """Turns every line of the app into ASCII just before it is written."""
 
-    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The segments with their texts in ASCII."""
         return [
-            Segment(to_ascii(text), style, control) if not control else Segment(text, style, control)
+            Segment(to_ascii(text), style, control)
+            if not control
+            else Segment(text, style, control)
             for text, style, control in segments
         ]

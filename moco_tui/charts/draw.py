@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from textual_plotext import Plot
 
@@ -139,7 +140,7 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
     low, high = limits(view, curves)
     canvas_height = height - 2
     bottom, top = _value_limits(curves, view, low, high)
-    y_ticks = (ticks.log10 if view.log else ticks.linear)(bottom, top, max(2, canvas_height // 4))
+    y_ticks = (ticks.log10 if view.log else ticks.linear)(bottom, top, max(3, canvas_height // 3))
     span = y_ticks[1] - y_ticks[0] if len(y_ticks) > 1 and not view.log else 0.0
     y_labels = [ticks.label(value, span) for value in y_ticks]
     label_width = max(map(len, y_labels), default=0)
@@ -151,7 +152,7 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
         seen = [_log10(cols) for cols in seen]
     drawing = Drawing([], label_width + 1, canvas_width, canvas_height, low, high, bottom, top)
 
-    plot = Plot()
+    plot: Any = Plot()
     plot.plotsize(width, height)
     plot._set_size(width, height)
     plot.theme("clear")
@@ -183,15 +184,18 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
             for y in range(canvas_height):
                 cells[x, y] = ("|" if view.ascii else "│", Ink.CURSOR)
     braille: dict[tuple[int, int], int] = {}
-    for number, (curve, cols) in enumerate(zip(curves, seen, strict=True)):
+    lines: list[dict[tuple[int, int], int]] = []
+    for number, cols in enumerate(seen):
         ink = Ink.CURVE + number
         drawn = line_cells(cols, to_dot, dots)
         for key, bits in drawn.items():
             bits |= braille.get(key, 0)
             braille[key] = bits
             cells[key] = (_ascii_dots(bits) if view.ascii else chr(0x2800 + bits), ink)
-        if curve.mark:
-            _add_marks(cells, curve.mark, ink, drawn, number, len(curves))
+        lines.append(drawn)
+    for number, (curve, drawn) in enumerate(zip(curves, lines, strict=True)):
+        if curve.mark:  # after all lines, so that none hides another's marks
+            _add_marks(cells, curve.mark, Ink.CURVE + number, drawn, number, len(curves))
     if cells:
         plot.scatter(
             [x for x, _ in cells],
@@ -320,7 +324,7 @@ def _ascii_dots(bits: int) -> str:
 
 
 def _rows(matrix: object) -> list[list[Run]]:
-    """plotext's matrix of characters and colours as runs, from the top row down."""
+    """Plotext's matrix of characters and colours as runs, from the top row down."""
     rows: list[list[Run]] = []
     markers = matrix.marker  # type: ignore[attr-defined]
     inks = matrix.fullground  # type: ignore[attr-defined]

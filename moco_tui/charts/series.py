@@ -201,8 +201,10 @@ def columns(series: Series, low: float, high: float, count: int) -> list[Column 
     index = start
     while index < end:
         column = min(int((steps[index] - low) / width), count - 1)
-        stop = end if column == count - 1 else bisect_left(
-            steps, low + (column + 1) * width, index + 1, end
+        stop = (
+            end
+            if column == count - 1
+            else bisect_left(steps, low + (column + 1) * width, index + 1, end)
         )
         extent = line.range(index, stop)
         if gaps:

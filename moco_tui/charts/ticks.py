@@ -26,7 +26,7 @@ def log10(low: float, high: float, count: int) -> list[float]:
     if last - first + 1 >= 2:
         stride = max(1, math.ceil((last - first + 1) / max(count, 1)))
         return [10.0**i for i in range(first, last + 1, stride) if -300 < i < 300]
-    if not (-300 < low and high < 300):
+    if not (low > -300 and high < 300):
         return []
     return [value for value in linear(10.0**low, 10.0**high, count) if value > 0]
 

@@ -97,11 +97,11 @@ class Leave(ModalScreen[Leaving]):
 
     def __init__(self, name: str, waiting: int) -> None:
         super().__init__()
-        self._name, self._waiting = name, waiting
+        self._run_name, self._waiting = name, waiting
 
     def compose(self) -> ComposeResult:
         """What is going on and three ways to go."""
-        text = f"{self._name} is training in this app."
+        text = f"{self._run_name} is training in this app."
         if self._waiting:
             text += f" {self._waiting} more {'waits' if self._waiting == 1 else 'wait'} for it."
         with Vertical():

@@ -53,11 +53,11 @@ class MonitorScreen(BaseScreen):
 acknowledged it. Tab moves between the panels; 1 to 5 show one of them; the chart in focus zooms,
 pans and reads values."""
     BINDINGS = [
-        Binding("p", "pause", "Pause/go on"),
+        Binding("p", "pause", "Pause"),
         Binding("s", "stop", "Stop"),
         Binding("k", "checkpoint", "Checkpoint"),
         Binding("r", "resume", "Resume"),
-        Binding("b", "probe", "Probe it"),
+        Binding("b", "probe", "Probe"),
         Binding("d", "detach", "Detach", show=False),
         Binding("1", "panel('loss')", "Loss alone", show=False),
         Binding("2", "panel('accuracy')", "Accuracy", show=False),
@@ -82,7 +82,7 @@ pans and reads values."""
         self._sampler: Sampler | None = None
         self._timer: Timer | None = None
         self._asked: tuple[str, Request] | None = None
-        self._name = folder.id
+        self._called = folder.id
         self._trouble = ""
         self._shown = "accuracy"
 
@@ -168,7 +168,7 @@ pans and reads values."""
             if stamp != self._stamp:
                 self.record = self.folder.record()
                 self._stamp = stamp
-                self._name = fmt.clean(self.folder.title())
+                self._called = fmt.clean(self.folder.title())
             assert self.record is not None
             before = self.status
             if self.record.status in LIVE:
@@ -192,7 +192,7 @@ pans and reads values."""
             self._trouble = text
             self.status = "gone" if not self.folder.path.exists() else self.status
             self.say(text, severity="error")
-            self.top.set(f"{self._name}  {text}")
+            self.top.set(f"{self._called}  {text}")
             self.refresh_bindings()
 
     def _answered(self) -> None:
@@ -218,8 +218,8 @@ pans and reads values."""
         state = self.status
         if self._asked is not None:
             state = f"{DOING[self._asked[1]]} ..."
-        subject = f"{glyph} {state}  {self._name}"
-        if self._name != record.id:
+        subject = f"{glyph} {state}  {self._called}"
+        if self._called != record.id:
             subject += f"  ({record.id})"
         if record.error:
             subject += f"  {record.error}"
@@ -240,9 +240,7 @@ pans and reads values."""
         width = max(bar.content_size.width, 20)
         ascii_only = self.moco.ascii
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(
-            facts.progress_line(record, self.status, per_second, width, ascii_only=ascii_only)
-        )
+        text.append(facts.progress_line(record, self.status, width, ascii_only=ascii_only))
         text.append("\n")
         text.append(
             facts.rates_line(record, self.status, per_second, self.moco.clock()), style="dim"
@@ -373,9 +371,9 @@ pans and reads values."""
         """Let a process of its own go on with this run."""
         if self.moco.writable() and self.moco.runner.active == self.folder:
             self._ask("hand-over")
-            self.run_worker(self._detach(), group="detach")
+            self.run_worker(self._continue_detached(), group="detach")
 
-    async def _detach(self) -> None:
+    async def _continue_detached(self) -> None:
         runner = self.moco.runner
         while runner.active == self.folder:
             await asyncio.sleep(0.05)
@@ -400,5 +398,3 @@ def _title(name: str) -> str:
         "probe/test_top1": "probe top-1, test set",
     }
     return known.get(name, fmt.clean(name))
-
-

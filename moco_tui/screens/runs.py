@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
 
 from rich.text import Text
 from textual import on
@@ -15,8 +13,9 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from engine.errors import ConfigError, UserError
+from engine.filters import Matcher, parse_filter
 from engine.runs import RunFolder
-from moco_tui import fmt, history
+from moco_tui import fmt
 from moco_tui.catalog import LIVE, SORTS, Row, arrange
 from moco_tui.screens.base import BaseScreen
 from moco_tui.screens.dialogs import Ask, Confirm
@@ -55,7 +54,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._sort = "created"
         self._reverse = False
         self._filter = ""
-        self._match: Callable[[Row], bool] | None = None
+        self._match: Matcher | None = None
         self._shown_version = -1
         self._refreshing = False
         self._timer: Timer | None = None
@@ -83,7 +82,9 @@ kind:probe, queue_size=4096 or knn>60."""
         self.query_one("#filter").display = False
         self.query_one("#empty").display = False
         self.top.set(str(self.moco.root), "reading ...")
-        self.query_one(RunTable).focus()
+        table = self.query_one(RunTable)
+        table.clock = self.moco.clock
+        table.focus()
         self.call_after_refresh(self.poll)
 
     def on_screen_resume(self) -> None:
@@ -121,7 +122,7 @@ kind:probe, queue_size=4096 or knn>60."""
         rows = list(catalog.rows.values())
         total = len(rows)
         if self._match is not None:
-            rows = [row for row in rows if self._match(row)]
+            rows = [row for row in rows if self._match(row.entry)]
         table = self.query_one(RunTable)
         table.show(arrange(rows, self._sort, self._reverse))
         if self._select and self._select in catalog.rows:
@@ -266,7 +267,7 @@ kind:probe, queue_size=4096 or knn>60."""
         text = event.value.strip()
         box = self.query_one("#filter", Input)
         try:
-            self._match = history.matcher(text) if text else None
+            self._match = parse_filter(text) if text else None
         except ConfigError as error:
             box.add_class("wrong")
             self.query_one("#line", Static).update(Text(fmt.clean(str(error)), style="bold"))
@@ -303,19 +304,19 @@ kind:probe, queue_size=4096 or knn>60."""
         self._edit(row, f"Name of {row.id}", row.name, "name")
 
     def _edit(self, row: Row, question: str, value: str, what: str) -> None:
-        folder = self._folder(row)
 
         def keep(text: str | None) -> None:
             if text is None:
                 return
+            catalog = self.moco.catalog
             try:
-                if what == "tags":
-                    folder.set_user(tags=text.replace(",", " ").split())
-                elif what == "note":
-                    folder.set_user(note=text)
-                else:
-                    folder.set_user(name=text)
-                history.touch(self.moco.root, folder)
+                with catalog.lock:
+                    if what == "tags":
+                        catalog.history.annotate(row.id, tags=text.replace(",", " ").split())
+                    elif what == "note":
+                        catalog.history.annotate(row.id, note=text)
+                    else:
+                        catalog.history.annotate(row.id, name=text)
             except UserError as error:
                 self.say(str(error), severity="error")
             self.poll()
@@ -339,7 +340,9 @@ kind:probe, queue_size=4096 or knn>60."""
         if row is None or not self.moco.writable():
             return
         if row.status in LIVE and row.status != "queued":
-            self.say(f"{row.title} is {row.status}; stop it before you delete it.", severity="error")
+            self.say(
+                f"{row.title} is {row.status}; stop it before you delete it.", severity="error"
+            )
             return
 
         def answered(yes: bool | None) -> None:
@@ -347,7 +350,8 @@ kind:probe, queue_size=4096 or knn>60."""
                 return
             try:
                 self.moco.runner.drop(self._folder(row))
-                history.delete(self.moco.root, row.id)
+                with self.moco.catalog.lock:
+                    self.moco.catalog.history.delete(row.id)
             except UserError as error:
                 self.say(str(error), severity="error")
                 return
@@ -355,7 +359,9 @@ kind:probe, queue_size=4096 or knn>60."""
             self.say(f"{row.title} is in the trash; u brings it back.")
             self.poll()
 
-        self.app.push_screen(Confirm(f"Delete {row.title}? It can be restored.", "Delete"), answered)
+        self.app.push_screen(
+            Confirm(f"Delete {row.title}? It can be restored.", "Delete"), answered
+        )
 
     def action_undo(self) -> None:
         """Bring the last deleted run back."""
@@ -366,7 +372,8 @@ kind:probe, queue_size=4096 or knn>60."""
             return
         run_id = self._deleted.pop()
         try:
-            history.restore(self.moco.root, run_id)
+            with self.moco.catalog.lock:
+                self.moco.catalog.history.restore(run_id)
         except UserError as error:
             self.say(str(error), severity="error")
             return
@@ -415,8 +422,7 @@ def _facts(row: Row, parent: Row | None) -> Text:
         if value:
             text.append(f"{name:<9}", style="dim")
             text.append(value + "\n")
-    source = str(row.config.get("data", {}).get("source", "")) if row.kind == "pretrain" else ""
-    if source.startswith("folder:"):
+    if row.source.startswith("folder:"):
         text.append(f"{'folder':<9}", style="dim")
-        text.append(fmt.clean(str(Path(source[7:]))) + "\n")
+        text.append(row.source[7:] + "\n")
     return text

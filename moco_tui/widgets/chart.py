@@ -63,13 +63,15 @@ class Chart(Widget, can_focus=True):
         Binding("right", "cursor(1)", "Cursor right", show=False),
         Binding("shift+left", "cursor(-10)", "Cursor far left", show=False),
         Binding("shift+right", "cursor(10)", "Cursor far right", show=False),
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", key_display="+"),
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", key_display="+", show=False),
         Binding("minus", "zoom(2)", "Zoom out", key_display="-", show=False),
         Binding("comma,less_than_sign", "pan(-0.25)", "Pan left", key_display=",", show=False),
-        Binding("full_stop,greater_than_sign", "pan(0.25)", "Pan right", key_display=".", show=False),
+        Binding(
+            "full_stop,greater_than_sign", "pan(0.25)", "Pan right", key_display=".", show=False
+        ),
         Binding("0,home", "reset", "Whole curve", key_display="0", show=False),
-        Binding("l", "log", "Log scale"),
-        Binding("m", "smooth(1)", "Smoothing"),
+        Binding("l", "log", "Log"),
+        Binding("m", "smooth(1)", "Smooth"),
         Binding("M", "smooth(-1)", "Less smoothing", show=False),
         Binding("e", "epochs", "Steps or epochs", show=False),
     ]
@@ -216,9 +218,11 @@ class Chart(Widget, can_focus=True):
         self._strips = None
 
     def on_focus(self) -> None:
+        """The title shows the focus."""
         self._strips = None
 
     def on_blur(self) -> None:
+        """The title shows the focus."""
         self._strips = None
 
     def render_line(self, y: int) -> Strip:
@@ -280,7 +284,7 @@ class Chart(Widget, can_focus=True):
     def readout(self) -> str:
         """The values under the cursor, or how the curve is shown."""
         if self.view.cursor is not None and self.curves:
-            parts = []
+            parts: list[str] = []
             for curve in self.curves:
                 index = curve.series.nearest(self.view.cursor)
                 if index is None:

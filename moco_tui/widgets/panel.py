@@ -60,7 +60,7 @@ class Panel(Widget, can_focus=True):
         self.title = title
         self.follow = follow
         self.lines: list[Line] = []
-        self._offset: int | None = None
+        self._from: int | None = None
 
     def show(self, lines: Sequence[Line], title: str | None = None) -> None:
         """Show these lines; nothing is drawn when they are the same."""
@@ -81,15 +81,15 @@ class Panel(Widget, can_focus=True):
     @property
     def _first(self) -> int:
         most = max(len(self.lines) - self._room, 0)
-        if self._offset is None:
+        if self._from is None:
             return most if self.follow else 0
-        return max(min(self._offset, most), 0)
+        return max(min(self._from, most), 0)
 
     def action_scroll_lines(self, count: int) -> None:
         """Scroll; at the end a log follows again."""
         most = max(len(self.lines) - self._room, 0)
         offset = max(min(self._first + count, most), 0)
-        self._offset = None if self.follow and offset == most else offset
+        self._from = None if self.follow and offset == most else offset
         self.refresh()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -121,7 +121,9 @@ class Panel(Widget, can_focus=True):
         index = self._first + y - 1
         if index >= len(self.lines):
             return Strip.blank(width, base)
-        segments = [Segment(fmt.clean(text), self._look(look, base)) for text, look in self.lines[index]]
+        segments = [
+            Segment(fmt.clean(text), self._look(look, base)) for text, look in self.lines[index]
+        ]
         return Strip(segments).adjust_cell_length(width, base)
 
     def _look(self, look: str, base: Style) -> Style:

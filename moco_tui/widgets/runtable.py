@@ -26,7 +26,7 @@ class Column:
     Attributes:
         title: its head.
         width: in cells; 0 takes what is left.
-        text: what a row shows.
+        text: what a row shows, at a time in unix seconds.
         right: align to the right.
         above: shown in tables of at least this width only.
         below: shown in narrower tables only.
@@ -34,43 +34,43 @@ class Column:
 
     title: str
     width: int
-    text: Callable[[Row], str]
+    text: Callable[[Row, float], str]
     right: bool = False
     above: int = 0
     below: int = 10_000
 
 
-def _share(row: Row) -> str:
+def _share(row: Row, _: float) -> str:
     return "" if row.share is None else f"{100 * row.share:.0f} %"
 
 
-def _knob(row: Row) -> str:
+def _knob(row: Row, _: float) -> str:
     if row.labels is not None:
         return fmt.percent(row.labels, 0)
     return "" if row.queue is None else str(row.queue)
 
 
 COLUMNS = (
-    Column("state", 11, lambda row: f"{row.glyph} {row.status}"),
-    Column("name", 0, lambda row: row.title),
-    Column("kind", 8, lambda row: row.kind),
-    Column("data", 8, lambda row: row.data, above=96),
+    Column("state", 11, lambda row, _: f"{row.glyph} {row.status}"),
+    Column("name", 0, lambda row, _: row.title),
+    Column("kind", 8, lambda row, _: row.kind),
+    Column("data", 8, lambda row, _: row.data, above=96),
     Column("K|labels", 8, _knob, right=True, below=96),
-    Column("K", 6, lambda row: "" if row.queue is None else str(row.queue), True, 96),
+    Column("K", 6, lambda row, _: "" if row.queue is None else str(row.queue), True, 96),
     Column(
         "labels",
         6,
-        lambda row: "" if row.labels is None else fmt.percent(row.labels, 0),
+        lambda row, _: "" if row.labels is None else fmt.percent(row.labels, 0),
         True,
         above=96,
     ),
-    Column("task", 8, lambda row: row.task, above=120),
-    Column("augment", 24, lambda row: row.augment, above=136),
-    Column("loss", 7, lambda row: "" if row.last is None else fmt.number(row.last), True),
-    Column("best", 7, lambda row: "" if row.best is None else fmt.percent(row.best), True),
+    Column("task", 8, lambda row, _: row.task, above=120),
+    Column("augment", 24, lambda row, _: row.augment, above=136),
+    Column("loss", 7, lambda row, _: "" if row.last is None else fmt.number(row.last), True),
+    Column("best", 7, lambda row, _: "" if row.best is None else fmt.percent(row.best), True),
     Column("done", 5, _share, True),
-    Column("age", 6, lambda row: fmt.age(time.time() - row.created), True),
-    Column("tags", 14, lambda row: " ".join(row.tags), above=108),
+    Column("age", 6, lambda row, now: fmt.age(now - row.created), True),
+    Column("tags", 14, lambda row, _: " ".join(row.tags), above=108),
 )
 
 
@@ -128,6 +128,7 @@ class RunTable(ScrollView, can_focus=True):
         self.rows: list[tuple[Row, int]] = []
         self.cursor = 0
         self.marked: dict[str, None] = {}
+        self.clock: Callable[[], float] = time.time
 
     @property
     def current(self) -> Row | None:
@@ -170,9 +171,7 @@ class RunTable(ScrollView, can_focus=True):
             self.cursor = index
             self.refresh()
             self.post_message(self.Moved())
-        self.scroll_to_region(
-            Region(0, index, 1, 2), animate=False, force=True, immediate=True
-        )
+        self.scroll_to_region(Region(0, index, 1, 2), animate=False, force=True, immediate=True)
 
     def action_move(self, lines: int) -> None:
         """Move the cursor."""
@@ -246,11 +245,12 @@ class RunTable(ScrollView, can_focus=True):
         if index >= len(self.rows):
             return Strip.blank(width, base)
         row, depth = self.rows[index]
+        now = self.clock()
         style, accent = self._styles(row, index == self.cursor, base)
         mark = "●" if row.id in self.marked else " "
         segments = [Segment(mark, style)]
         for number, (column, size) in enumerate(columns):
-            text = column.text(row)
+            text = column.text(row, now)
             if column.title == "name" and depth:
                 text = "  " * (depth - 1) + "└ " + text
             cell = fmt.fit(text, size, right=column.right)

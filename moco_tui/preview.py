@@ -1,0 +1,138 @@
+"""Images of a data set and random views of them, as bytes for the terminal."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config import AugmentConfig
+from engine.errors import DataError
+from moco_tui import lazy
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+COUNT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be shown.
+
+    Attributes:
+        source: as in ``data.source``.
+        augment: the augmentations.
+        pixels: width and height of a shown image.
+        seed: of the draws; another one gives other views.
+    """
+
+    source: str
+    augment: AugmentConfig
+    pixels: int
+    seed: int = 0
+
+
+Picture = bytes
+"""RGB, row by row."""
+
+
+class Previewer:
+    """Computes previews; keeps the images of the last data set.
+
+    Args:
+        data_dir: where data sets and their caches live.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._source = ""
+        self._images: Any = None
+
+    def views(self, wish: Wish) -> list[tuple[Picture, Picture, Picture]]:
+        """For each image: itself and two random views.
+
+        Draws from a generator of its own: torch's default one belongs to the training.
+
+        Raises:
+            DataError: when there are no images to show.
+        """
+        torch = lazy.torch()
+        augment = lazy.engine("augment")
+        if wish.source != self._source:
+            self._images = self._load(wish.source)
+            self._source = wish.source
+        generator = torch.Generator().manual_seed(wish.seed)
+        with torch.no_grad():
+            augmenter = augment.Augmenter(wish.augment)
+            first = augmenter(self._images, generator)
+            second = augmenter(self._images, generator)
+            stacks = [augment.to_float(self._images), first, second]
+            shown = [_shrink(torch, stack, wish.pixels) for stack in stacks]
+        return [(a, b, c) for a, b, c in zip(*shown, strict=True)]
+
+    def _load(self, source: str) -> Any:
+        if source == "shapes":
+            return lazy.engine("shapes").generate(20, seed=7)[0][:COUNT]
+        if source == "cifar10":
+            return self._cifar10()
+        return self._folder(Path(source.removeprefix("folder:")).expanduser())
+
+    def _cifar10(self) -> Any:
+        if not any(self.data_dir.rglob("data_batch_1")):
+            raise DataError("CIFAR-10 is not downloaded yet; the first run on it does that.")
+        from engine.config import DataConfig
+
+        data = lazy.engine("data")
+        dataset = data.load_dataset(DataConfig(source="cifar10", limit=20), data_dir=self.data_dir)
+        return dataset.train.images[:COUNT].clone()
+
+    def _folder(self, root: Path) -> Any:
+        torch = lazy.torch()
+        from PIL import Image
+
+        top = root / "train" if (root / "train").is_dir() else root
+        if not top.is_dir():
+            raise DataError(f"There is no folder {root}.")
+        pictures = []
+        for path in itertools.islice(_spread(top), 4 * COUNT):
+            try:
+                with Image.open(path) as image:
+                    small = image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
+                    raw = bytearray(small.tobytes())
+            except (OSError, ValueError, Image.DecompressionBombError):
+                continue
+            picture = torch.frombuffer(raw, dtype=torch.uint8).reshape(32, 32, 3)
+            pictures.append(picture.permute(2, 0, 1))
+            if len(pictures) == COUNT:
+                break
+        if not pictures:
+            raise DataError(f"There are no images in {top}.")
+        return torch.stack(pictures).contiguous()
+
+
+def _spread(top: Path) -> Any:
+    """Image files, one from each class in turn; looks at a few files only."""
+    try:
+        entries = sorted(os.scandir(top), key=lambda entry: entry.name)
+        classes = [Path(entry.path) for entry in entries if entry.is_dir()]
+        lists = [_files(folder) for folder in classes] if classes else [_files(top)]
+    except OSError as error:
+        raise DataError(f"The folder {top} cannot be read: {error.strerror}.") from error
+    for group in itertools.zip_longest(*lists):
+        yield from (path for path in group if path is not None)
+
+
+def _files(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        names = (entry.name for entry in itertools.islice(entries, 200))
+        return sorted(folder / name for name in names if name.lower().endswith(SUFFIXES))[:8]
+
+
+def _shrink(torch: Any, images: Any, pixels: int) -> list[Picture]:
+    if pixels != images.shape[-1]:
+        images = torch.nn.functional.interpolate(
+            images, size=(pixels, pixels), mode="bilinear", antialias=True, align_corners=False
+        )
+    bytes_ = (images.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return [bytes(picture.flatten().tolist()) for picture in bytes_]

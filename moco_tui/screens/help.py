@@ -1,0 +1,135 @@
+"""Help, made from the key bindings themselves."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.dom import DOMNode
+from textual.keys import format_key
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Static
+
+NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "comma": ",",
+    "full_stop": ".",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "delete": "Del",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+    "left": "Left",
+    "right": "Right",
+    "up": "Up",
+    "down": "Down",
+}
+
+
+def key_text(keys: str) -> str:
+    """The keys of a binding as on a keyboard."""
+    shown = []
+    for key in keys.split(","):
+        head, plus, tail = key.strip().rpartition("+")
+        name = NAMES.get(tail) or (tail if len(tail) == 1 else format_key(tail))
+        shown.append(f"{head.capitalize()}+{name}" if plus and head else name)
+    return ", ".join(shown)
+
+
+def own_bindings(node: DOMNode) -> list[Binding]:
+    """The bindings of a class and of those it stands on, in this package."""
+    found: dict[str, Binding] = {}
+    for cls in type(node).__mro__:
+        if not cls.__module__.startswith("moco_tui"):
+            continue
+        for binding in cls.__dict__.get("BINDINGS", ()):
+            if isinstance(binding, Binding) and binding.key not in found:
+                found[binding.key] = binding
+    return list(found.values())
+
+
+def bound_actions(screen: Screen[Any]) -> Iterable[tuple[str, str, Callable[[], Any]]]:
+    """The keys of a screen as commands: title, help, what to call."""
+    for binding in own_bindings(screen):
+        if screen.check_action(binding.action.partition("(")[0], ()) is False:
+            continue
+
+        def run(action: str = binding.action) -> Any:
+            return screen.run_action(action)
+
+        yield binding.description, f"key {key_text(binding.key)}", run
+
+
+def help_text(screen: Screen[Any]) -> Text:
+    """All keys of a screen: its own, those of its widgets, and those of the app."""
+    text = Text()
+
+    def section(title: str, words: str, bindings: Iterable[Binding]) -> None:
+        text.append(f"{title}\n", style="bold")
+        if words:
+            text.append(textwrap.fill(" ".join(words.split()), 70) + "\n")
+        for binding in bindings:
+            text.append(f"  {key_text(binding.key):<22}", style="bold")
+            text.append(f"{binding.description}\n")
+        text.append("\n")
+
+    section(
+        str(getattr(screen, "TITLE_TEXT", "") or "This screen"),
+        str(getattr(screen, "HELP", "")),
+        own_bindings(screen),
+    )
+    seen: set[type] = set()
+    for widget in screen.query("*"):
+        kind = type(widget)
+        words = kind.__dict__.get("HELP")
+        if not words or kind in seen:
+            continue
+        seen.add(kind)
+        section(kind.__name__, words, own_bindings(widget))
+    section("Everywhere", "", own_bindings(screen.app))
+    text.append("  Ctrl+P                ", style="bold")
+    text.append("Command palette\n")
+    text.append("  Tab, Shift+Tab        ", style="bold")
+    text.append("Next and previous widget\n")
+    return text
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys of the screen below.
+
+    Args:
+        below: the screen to explain.
+    """
+
+    BINDINGS = [Binding("escape,question_mark,q,enter", "back", "Back")]
+
+    def __init__(self, below: Screen[Any]) -> None:
+        super().__init__()
+        self._below = below
+
+    def compose(self) -> ComposeResult:
+        """One text that scrolls."""
+        with VerticalScroll(id="help-box"):
+            yield Static(help_text(self._below), id="help-text")
+
+    def on_mount(self) -> None:
+        """The keys scroll."""
+        self.query_one("#help-box").focus()
+
+    def action_back(self) -> None:
+        """Close."""
+        self.dismiss()
