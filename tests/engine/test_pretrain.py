@@ -315,14 +315,14 @@ def test_a_foreign_checkpoint_is_refused(dataset: Dataset, tmp_path: Path) -> No
     state = checkpoints.load(path)
     with pytest.raises(RunError, match=r"moco\.queue_size is 20 there and 24"):
         run(config_with(moco__queue_size=24), dataset, path, Script(), state)
+    fewer = Dataset(
+        name="noise",
+        train=Split(dataset.train.images[:20], dataset.train.labels[:20]),
+        test=None,
+        class_names=dataset.class_names,
+        skipped=(),
+    )
     with pytest.raises(RunError, match="images have changed"):
-        fewer = Dataset(
-            name="noise",
-            train=Split(dataset.train.images[:20], dataset.train.labels[:20]),
-            test=None,
-            class_names=dataset.class_names,
-            skipped=(),
-        )
         run(config_with(), fewer, path, Script(), state)
     with pytest.raises(RunError, match="not one of a pretraining"):
         run(config_with(), dataset, path, Script(), state | {"kind": "probe"})
