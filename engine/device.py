@@ -144,7 +144,7 @@ def _name(device: torch.device) -> str:
 
 def _fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # without these instructions bfloat16 is emulated, and slower than float32
         flags = _cpu_flags()

@@ -96,7 +96,7 @@ class Pretraining:
         # the default generator belongs to the process: initialisation and dropout draw from it
         torch.manual_seed(stream_seed(seed, "default"))
         self.model = MoCo(config.model, config.moco).to(device)
-        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = self.model.to(memory_format=torch.channels_last)
         self.model.train()
         optim = config.optim
         self.optimizer = torch.optim.SGD(
