@@ -70,23 +70,25 @@ class SplitBatchNorm2d(nn.Module):
                 training=False,
                 eps=self.eps,
             )
-        groups = self.num_splits * self.views
-        if x.shape[0] % groups:
-            raise ValueError(
-                f"A batch of {x.shape[0]} images ({self.views} views) cannot be split into "
-                f"{self.num_splits} BatchNorm groups a view; its size must be a multiple of "
-                f"{groups}."
-            )
+        groups = check_groups(x.shape[0], self.views, self.num_splits)
         if x.shape[0] // groups * x.shape[2] * x.shape[3] == 1:
             raise ValueError(
                 f"A BatchNorm group of one value a channel (input {tuple(x.shape)}, "
                 f"{groups} groups) has no variance; the batch must be larger."
             )
         if groups == 1:
-            means = torch.empty_like(self.running_mean)
-            variances = torch.empty_like(self.running_var)
-            out = F.batch_norm(x, means, variances, self.weight, self.bias, True, 1.0, self.eps)
-        elif self.views == 1 and x.is_contiguous():
+            self.num_batches_tracked.add_(1)
+            return F.batch_norm(
+                x,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                True,
+                self.momentum,
+                self.eps,
+            )
+        if self.views == 1 and x.is_contiguous():
             # Row-major, n = a * S + j, so the view puts sample n into channel block n mod S.
             means = self.running_mean.new_empty(groups * self.num_features)
             variances = torch.empty_like(means)
@@ -105,11 +107,11 @@ class SplitBatchNorm2d(nn.Module):
                 x, self.weight, self.bias, self.views, self.num_splits, self.eps
             )
         shape = (self.views, self.num_splits, self.num_features)
-        self._track(means.view(shape), variances.view(shape))
+        self.track(means.view(shape), variances.view(shape))
         return out
 
     @torch.no_grad()
-    def _track(self, means: Tensor, variances: Tensor) -> None:
+    def track(self, means: Tensor, variances: Tensor) -> None:
         """Move the running statistics by those of each group, ``(V, S, C)``, view by view."""
         for mean, variance in zip(means.mean(1), variances.mean(1), strict=True):
             self.running_mean.lerp_(mean, self.momentum)
@@ -138,6 +140,21 @@ def _normalise_groups(
     out = ((values - mean) * scale + bias.view(-1, 1, 1)).to(x.dtype).reshape(x.shape)
     count = rows * height * width
     return out, mean.detach(), variance.detach() * (count / (count - 1))
+
+
+def check_groups(images: int, views: int, splits: int) -> int:
+    """The number of BatchNorm groups of a batch.
+
+    Raises:
+        ValueError: when they do not divide it.
+    """
+    groups = views * splits
+    if images % groups:
+        raise ValueError(
+            f"A batch of {images} images ({views} view{'s' * (views > 1)}) cannot be split into "
+            f"{splits} BatchNorm groups a view; its size must be a multiple of {groups}."
+        )
+    return groups
 
 
 def set_views(module: nn.Module, n: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engine.batchnorm import SplitBatchNorm2d, set_views
 from engine.config import ModelConfig
+from engine.dropout import Dropout
 
 __all__ = [
     "ConvNet",
@@ -43,8 +44,14 @@ class Encoder(nn.Module):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``(N, 3, 32, 32)``, normalised float, to embeddings ``(N, dim)``."""
-        embeddings: Tensor = self.head(self.trunk(x))
+        """Images ``(N, 3, 32, 32)``, normalised float, to embeddings ``(N, dim)``.
+
+        The head computes in the dtype of its weights (float32), also under autocast.
+        """
+        features = self.trunk(x)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = next(self.head.parameters())
+            embeddings: Tensor = self.head(features.to(weight.dtype))
         return embeddings
 
 
@@ -68,7 +75,7 @@ class ConvNet(nn.Sequential):
             layers += [
                 nn.Conv2d(inputs, outputs, 3, bias=False),
                 SplitBatchNorm2d(outputs, bn_splits),
-                nn.Dropout(dropout),
+                Dropout(dropout),
                 nn.MaxPool2d(2),
                 nn.ReLU(inplace=True),
             ]
