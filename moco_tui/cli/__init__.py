@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -39,6 +43,13 @@ COMMANDS: dict[str, str] = {
 }
 
 
+_OUTPUT_ERRNOS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF})
+
+
+class OutputError(Exception):
+    """What a command prints cannot be written; the cause is its ``__cause__``."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called.
 
@@ -58,6 +69,16 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"moco_tui.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.strip("_").replace("-", "_"))
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: D102
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except OSError as error:  # click would leave with 1, which says that a run failed
+            if error.filename is None and error.errno in _OUTPUT_ERRNOS:
+                raise OutputError from error
+            raise
 
     def resolve_command(  # noqa: D102
         self, ctx: click.Context, args: list[str]
@@ -105,9 +126,12 @@ def cli(
 
 def main(args: list[str] | None = None) -> Any:
     """Entry point: every failure becomes one sentence on stderr and an exit code."""
+    _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that the locale cannot spell is no crash
+            stream.reconfigure(errors="replace")
     try:
         code = cli.main(args, prog_name="moco-tui", standalone_mode=False)
-        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         _say("interrupted")
@@ -123,9 +147,12 @@ def main(args: list[str] | None = None) -> Any:
     except UserError as error:
         _say(str(error))
         sys.exit(2)
-    except BrokenPipeError:  # the reader of a pipe has gone: nothing is left to say
-        sys.stderr.close()
-        sys.exit(0)
+    except OutputError as error:
+        _discard_output()
+        if isinstance(error.__cause__, BrokenPipeError):  # the reader of a pipe has enough
+            sys.exit(0)
+        _say(f"The output cannot be written: {error.__cause__}.")
+        sys.exit(2)
     except KeyboardInterrupt:
         _say("interrupted")
         sys.exit(130)
@@ -136,3 +163,17 @@ def _say(text: str) -> None:
 
     # A sentence may repeat what was typed: line ends and escapes in it must not act.
     print(f"moco-tui: {clean(text)}", file=sys.stderr)
+
+
+def _open_closed_streams() -> None:
+    """Whoever starts a command with closed streams wants to hear nothing; no reason to fail."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+
+def _discard_output() -> None:
+    """What is still buffered would fail once more when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,3 +211,39 @@ def test_the_shell_completes_commands_and_runs(
     monkeypatch.delenv("_MOCO_TUI_COMPLETE")
     for shell in ("bash", "zsh", "fish"):
         assert "_MOCO_TUI_COMPLETE" in call("completion", shell).out
+
+
+def _run(words: list[str], **streams: Any) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+    return subprocess.run(
+        [sys.executable, "-m", "moco_tui", *words],
+        env=environment,
+        text=True,
+        timeout=60,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams,
+    )
+
+
+def test_a_reader_that_has_enough_is_no_failure(root: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        done = _run(["presets", "--settings"], stdout=gone)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_under_stdout_is_a_sentence(root: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = _run(["presets", "--settings"], stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
+
+
+def test_closed_streams_are_no_failure(root: Path) -> None:
+    trained(root)
+    command = f"{sys.executable} -m moco_tui runs >&- 2>&-"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    assert subprocess.run(["sh", "-c", command], env=environment, timeout=60).returncode == 0
