@@ -21,6 +21,7 @@ from moco_tui.cli.common import (
     complete_run,
     figure,
     print_json,
+    say,
     shared_options,
     table,
 )
@@ -49,6 +50,8 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
     notes, complaint = _notes(folder)
     status = folder.status(record)
     log = folder.log_tail(log_lines) if log_lines else []
+    if complaint:
+        say(clean(complaint))
     if as_json:
         facts = msgspec.to_builtins(record)
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
@@ -56,8 +59,6 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
     print(_text(folder, record, notes, status))
-    if complaint:
-        print(f"\n{clean(complaint)}")
     if log:
         print("\nlog\n" + "\n".join(f"  {line}" for line in log))
 

@@ -304,6 +304,17 @@ def test_show_of_an_unfinished_result_and_of_another_version(call: Call, root: P
     assert "moco.queue_size" in called.out  # no setting of a probe: it differs from the defaults
 
 
+def test_show_works_although_what_people_said_is_damaged(call: Call, root: Path) -> None:
+    folder = trained(root, name="first")
+    folder.user_path.write_text("{")
+    called = call("show", folder.id)
+    assert called.code == 0
+    assert "first" in called.out
+    assert "damaged" in called.err
+    assert called.err.count("\n") == 1
+    assert json.loads(call("show", folder.id, "--json").out)["user"]["tags"] == []
+
+
 def test_show_json_has_no_bare_nan(call: Call, root: Path) -> None:
     folder = trained(root, losses=(1.0, math.nan))
     out = call("show", folder.id, "--json", "--log", "1").out
