@@ -9,10 +9,11 @@ changed.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from tinydb.queries import QueryLike
@@ -31,7 +32,6 @@ from engine.index import (
     MIGRATIONS,
     RUNS,
     SCHEMA,
-    set_aside,
     write_index,
 )
 from engine.record import ACTIVE
@@ -194,20 +194,29 @@ class History:
     def _load(self) -> dict[str, Entry]:
         """The entries of the index; what is wrong with it is said in a line and made anew."""
         try:
-            tables = self._storage.read()
-            if tables is None:
-                if folder_names(self.root):
-                    self.notices.append(f"{self._storage.path} was missing; it is made anew.")
-                return {}
-            return self._from_tables(tables)
+            return self._read_index()
         except DamagedStoreError as error:
-            kept = ""
-            if not self.read_only:
-                kept = set_aside(self._storage)
-            self.notices.append(f"{error} It is made anew from the run folders{kept}.")
+            self._set_aside(error)
             return {}
 
-    def _from_tables(self, tables: dict[str, dict[str, Any]]) -> dict[str, Entry]:
+    def _set_aside(self, error: DamagedStoreError) -> None:
+        """Keep a damaged index under another name, and say so."""
+        kept = ""
+        if not self.read_only:
+            with contextlib.suppress(RunError), self._storage.lock():
+                try:
+                    self._read_index()
+                    return  # another process has mended it meanwhile
+                except DamagedStoreError:
+                    kept = f"; the old file is kept as {self._storage.set_aside().name}"
+        self.notices.append(f"{error} It is made anew from the run folders{kept}.")
+
+    def _read_index(self) -> dict[str, Entry]:
+        tables = self._storage.read()
+        if tables is None:
+            if folder_names(self.root):
+                self.notices.append(f"{self._storage.path} was missing; it is made anew.")
+            return {}
         damaged = DamagedStoreError(f"{self._storage.path} is damaged: it is no index.")
         meta = tables.get(META, {}).get(META_ID)
         if meta is None:
@@ -287,6 +296,10 @@ class History:
         try:
             trash.mkdir(exist_ok=True)
             folder.path.rename(trash / id_)
+            now = time.time_ns()
+            os.utime(
+                trash / id_, ns=(now, now)
+            )  # when it was deleted, finer than the system's clock tick
         except OSError as error:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
         finally:
@@ -300,7 +313,7 @@ class History:
         for name in folder_names(trash):
             entry = read_entry(RunFolder(trash / name))
             if entry is not None:
-                dated.append(((trash / name).stat().st_ctime, name, entry))
+                dated.append(((trash / name).stat().st_mtime_ns, name, entry))
         return [entry for _, _, entry in sorted(dated, key=lambda d: d[:2], reverse=True)]
 
     def restore(self, id_: str) -> Entry:
@@ -374,8 +387,7 @@ class History:
         try:
             write_index(self.root, put, drop, timeout=self._timeout)
         except DamagedStoreError as error:
-            kept = set_aside(self._storage)
-            self.notices.append(f"{error} It is made anew from the run folders{kept}.")
+            self._set_aside(error)
             self._entries = {}
             write_index(self.root, put, drop, timeout=self._timeout)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from engine.entry import Entry, base_mark, read_entry, to_document
-from engine.errors import RunError
 from engine.folder import RunFolder
 from engine.schema import Migration, upgrade
 from engine.store import AtomicStorage, DamagedStoreError, RawTables, put_raw
@@ -76,17 +74,3 @@ def note_change(folder: RunFolder, *, timeout: float) -> None:
     entry = read_entry(folder)
     if entry is not None:
         write_index(folder.path.parent, {entry.id: entry}, (), timeout=timeout)
-
-
-def set_aside(storage: AtomicStorage) -> str:
-    """Keep a damaged index under another name; how to say so."""
-    try:
-        with storage.lock():
-            storage.read()
-            return ""  # another process has mended it meanwhile
-    except DamagedStoreError:
-        with contextlib.suppress(RunError), storage.lock():
-            return f"; the old file is kept as {storage.set_aside().name}"
-    except RunError:
-        pass
-    return ""

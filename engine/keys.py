@@ -85,7 +85,7 @@ def _setting_names() -> dict[str, list[str]]:
 def _metric_matches(key: str, known: Iterable[str]) -> list[str]:
     """The metrics that a short name means: ``knn`` is ``knn/top1``, ``loss`` is ``train/loss``."""
     names = sorted(known)
-    if key in names:
+    if key in names and "/" in key:
         return [key]
     for test in (f"{key}/top1", f"train/{key}"):
         if test in names:
