@@ -28,6 +28,8 @@ from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Panel
 
 LOG_LINES = 300
+ANSWER_SECONDS = 0.3
+"""When to look for the answer to a request, ahead of the next look."""
 DOING = {
     "pause": "pausing",
     "continue": "continuing",
@@ -332,7 +334,8 @@ pans and reads values."""
         if action == "resume":
             return self.status in ("stopped", "failed", "lost")
         if action == "probe":
-            return self.record is not None and self.record.kind == "pretrain"
+            known = self.record is not None and self.status != "gone"
+            return known and self.record.kind == "pretrain"
         return True
 
     def _ask(self, kind: Request) -> None:
@@ -344,6 +347,7 @@ pans and reads values."""
             self.say(str(error), severity="error")
             return
         self._show_record()
+        self.set_timer(ANSWER_SECONDS, self.tick)
 
     def action_pause(self) -> None:
         """Pause, or go on when it is paused."""

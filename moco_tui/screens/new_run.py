@@ -31,6 +31,17 @@ from moco_tui.widgets.preview import Preview
 ESTIMATE_SECONDS = 300
 
 
+class FormScroll(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """The form; the arrow keys go from field to field and take it along."""
+
+    BINDINGS = [
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Previous field", show=False),
+        Binding("pagedown", "page_down", "Far down", show=False),
+        Binding("pageup", "page_up", "Far up", show=False),
+    ]
+
+
 class NewRunScreen(BaseScreen):
     """The form for a pretraining or a probe.
 
@@ -52,8 +63,6 @@ as a command and as TOML."""
         Binding("f6", "views", "Other views", show=False),
         Binding("ctrl+y,f7", "copy", "Copy the command", show=False),
         Binding("f8", "copy_toml", "Copy the TOML", show=False),
-        Binding("down", "app.focus_next", "Next field", show=False),
-        Binding("up", "app.focus_previous", "Previous field", show=False),
     ]
 
     def __init__(self, *, parent: str = "", like: str = "") -> None:
@@ -103,7 +112,7 @@ as a command and as TOML."""
         """The form, the side with preview, estimate and text, and the help of the field."""
         self._take_over()
         with Horizontal(id="form-body"):
-            with VerticalScroll(id="form", can_focus=False):
+            with FormScroll(id="form"):
                 yield from self._form()
             with Vertical(id="side"):
                 yield Preview(Previewer(self.moco.data_dir), id="preview").add_class("side-part")
@@ -251,7 +260,7 @@ as a command and as TOML."""
         if kind == "probe" and not self._of and self._choices:
             self._of = self._choices[0][0]
         self._like = ""
-        box = self.query_one("#form", VerticalScroll)
+        box = self.query_one("#form", FormScroll)
         async with self.batch():
             await box.remove_children()
             await box.mount_all(_collect(self._form))

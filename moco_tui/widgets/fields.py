@@ -184,7 +184,7 @@ class FieldRow(Row):
         super().__init__(
             ("  " if sub else "") + form.label(field.key),
             self._editor(field, state),
-            form.expectation(field) if field.kind != "bool" else field.help,
+            form.expectation(field) or field.help,
             id="f-" + field.key.replace(".", "-"),
         )
         self.set_class(sub, "-sub")
