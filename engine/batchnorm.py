@@ -90,8 +90,9 @@ class SplitBatchNorm2d(nn.Module):
             )
         if self.views == 1 and x.is_contiguous():
             # Row-major, n = a * S + j, so the view puts sample n into channel block n mod S.
-            means = self.running_mean.new_empty(groups * self.num_features)
-            variances = torch.empty_like(means)
+            # Zeros, since the kernel reads what it replaces, if only to multiply it by 0.
+            means = self.running_mean.new_zeros(groups * self.num_features)
+            variances = torch.zeros_like(means)
             out = F.batch_norm(
                 x.view(-1, groups * self.num_features, *x.shape[2:]),
                 means,

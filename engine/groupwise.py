@@ -117,7 +117,8 @@ class GroupwiseStep:
 
         results = self.lanes.map(learn, list(zip(pieces, seeds, strict=True)))
         _track(moco.encoder_q, [statistics for _, statistics in results], splits)
-        first, *others = self._queries
+        # With more lanes than groups, some had nothing to do.
+        first, *others = [twin for twin in self._queries if twin.gradients]
         for twin in others:
             torch._foreach_add_(first.gradients, twin.gradients)
         for parameter, gradient in zip(moco.encoder_q.parameters(), first.gradients, strict=True):

@@ -203,7 +203,8 @@ def info_nce(
             negative = ChunkedLogSumExp.apply(q, queue, columns, temperature, rows)
         else:
             negative = whole_logsumexp(q, queue, temperature)
-        return (torch.logaddexp(positive, negative) - positive).mean()
+        # log(exp(positive) + exp(negative)) - positive
+        return -F.logsigmoid(positive - negative).mean()
 
 
 def whole_logsumexp(q: Tensor, queue: Tensor, temperature: float) -> Tensor:

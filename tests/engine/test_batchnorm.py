@@ -136,3 +136,19 @@ def test_groups_that_do_not_divide_the_batch_are_refused(n: int, splits: int, vi
 def test_groups_of_one_value_are_refused() -> None:
     with pytest.raises(ValueError, match="no variance"):
         SplitBatchNorm2d(4, 8)(torch.randn(8, 4, 1, 1))
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("splits", [1, 4])
+def test_uninitialised_memory_never_shows(layout: torch.memory_format, splits: int) -> None:
+    """In deterministic mode torch fills memory that nobody has written yet with NaN."""
+    layer = SplitBatchNorm2d(4, splits)
+    x = images(16, 4, layout).requires_grad_()
+    torch.use_deterministic_algorithms(True)
+    try:
+        out = layer(x)
+        out.sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for value in (out, x.grad, layer.weight.grad, layer.running_mean, layer.running_var):
+        assert bool(value.isfinite().all())
