@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -94,6 +95,11 @@ def size(amount: float | None) -> str:
     return f"{amount:.1f} GiB"
 
 
+def _quoted(text: object) -> str:
+    """A text as TOML (whose basic strings are those of JSON)."""
+    return json.dumps(str(text), ensure_ascii=False)
+
+
 def value(item: object) -> str:
     """A configuration value as a person would type it."""
     if isinstance(item, bool):
@@ -103,6 +109,6 @@ def value(item: object) -> str:
     if isinstance(item, (list, tuple)):
         return ", ".join(value(part) for part in item)
     if isinstance(item, dict):
-        parts = (f"{name} = [{', '.join(map(repr, members))}]" for name, members in item.items())
+        parts = (f"{_quoted(name)} = [{', '.join(map(_quoted, v))}]" for name, v in item.items())
         return "{" + ", ".join(parts) + "}"
     return str(item)

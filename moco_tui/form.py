@@ -141,6 +141,8 @@ class FormState:
         """Take what was typed (a text) or chosen (a value); wrong ones are remembered as such."""
         field = self.known[key]
         if isinstance(value, str):
+            if key not in self.wrong and value == self.text(key):
+                return  # the field was filled with it; it may show fewer digits than there are
             value = self._parse(field, value)
         try:
             config = build_leaf(self.type, key, value)
@@ -269,7 +271,7 @@ def _set_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, dict):
-        return fmt.value({k: list(v) for k, v in value.items()})
+        return fmt.value(value)
     return fmt.value(value)
 
 

@@ -11,6 +11,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from moco_tui.widgets.line import Line
+
 Leaving = Literal["keep", "stop", "cancel"]
 
 _BOX = """
@@ -71,7 +73,7 @@ class Ask(ModalScreen[str | None]):
         """The question and a field."""
         with Vertical():
             yield Static(self._question, classes="question", markup=False)
-            yield Input(self._value, placeholder=self._placeholder, select_on_focus=False)
+            yield Line(self._value, placeholder=self._placeholder, select_on_focus=False)
             yield Static("Enter keeps it, Escape leaves it as it was.", classes="question")
 
     @on(Input.Submitted)

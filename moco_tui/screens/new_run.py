@@ -23,9 +23,10 @@ from engine.presets import PRESETS
 from engine.runs import RunFolder, create
 from moco_tui import fmt, form, lazy
 from moco_tui.preview import Previewer
-from moco_tui.runner import child_environment
+from moco_tui.detach import child_environment
 from moco_tui.screens.base import BaseScreen
 from moco_tui.widgets.fields import Choice, FieldRow, Row, SectionHead, Tick
+from moco_tui.widgets.line import Line
 from moco_tui.widgets.preview import Preview
 
 ESTIMATE_SECONDS = 300
@@ -140,7 +141,7 @@ as a command and as TOML."""
             yield Row("encoder of", parent, "the pretraining to probe", id="parent-row")
         yield Row(
             "name",
-            Input(
+            Line(
                 "",
                 placeholder="optional",
                 compact=True,

@@ -19,6 +19,7 @@ from moco_tui import fmt
 from moco_tui.catalog import LIVE, SORTS, Row, arrange
 from moco_tui.screens.base import BaseScreen
 from moco_tui.screens.dialogs import Ask, Confirm
+from moco_tui.widgets.line import Line
 from moco_tui.widgets.runtable import RunTable
 
 REFRESH_SECONDS = 1.0
@@ -63,7 +64,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def content(self) -> ComposeResult:
         """Filter, table, details."""
-        yield Input(
+        yield Line(
             placeholder="filter: words, kind:probe, queue_size=4096, knn>60, and / or / not",
             id="filter",
             compact=True,

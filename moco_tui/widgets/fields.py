@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 
 from engine.fields import Field
 from moco_tui import fmt, form
+from moco_tui.widgets.line import Line
 
 INPUT_LIMIT = 4000
 """Characters that a field takes."""
@@ -200,7 +201,7 @@ class FieldRow(Row):
             "runtime.device": ["auto", "cpu", "cuda", "cuda:0", "mps"],
             "task.name": ["ten", "five", "binary", "all"],
         }.get(field.key)
-        return Input(
+        return Line(
             state.text(field.key),
             compact=True,
             max_length=INPUT_LIMIT,
