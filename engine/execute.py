@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import gc
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from engine import checkpoint as checkpoints
 from engine.config import KINDS, ModelConfig, PretrainConfig, ProbeConfig
 from engine.data import Dataset, load_dataset
 from engine.device import Runtime, apply_runtime, resolve_runtime
+from engine.devicelock import DeviceLock, device_key
 from engine.encoders import Encoder, build_encoder
 from engine.errors import RunError, TrainingError, UserError
 from engine.pretrain import Outcome, check_batch, pretrain
@@ -25,12 +26,16 @@ from engine.probe import check_probe, run_probe
 from engine.runs import Record, RunFolder, RunOwner, find, own
 from engine.sink import Interrupted, Plan, Request, Sink, Tee
 
+Heir = Callable[[int, int | None], bool]
+"""Starts the process that goes on with a run: gets the descriptors of the run's lock and of the
+device's (None when there is none), says whether the process has taken over."""
+
 
 class _OwnerSink:
     """The owner of the run as the trainer's sink: acknowledgements become states."""
 
-    def __init__(self, owner: RunOwner) -> None:
-        self._owner = owner
+    def __init__(self, owner: RunOwner, card: DeviceLock) -> None:
+        self._owner, self._card = owner, card
         self.began = False
 
     def plan(self, plan: Plan) -> None:
@@ -48,6 +53,7 @@ class _OwnerSink:
 
     def checkpointed(self, step: int) -> None:
         self._owner.checkpointed(step)
+        self._card.touch()
 
     def result(self, values: Mapping[str, Any]) -> None:
         self._owner.result(values)
@@ -191,7 +197,9 @@ def execute(
     data_dir: Path,
     sink: Sink | None = None,
     lock_fd: int | None = None,
+    device_fd: int | None = None,
     prepared: Prepared | None = None,
+    heir: Heir | None = None,
 ) -> Outcome:
     """Trains, resumes or probes a run in the calling thread until it ends or is asked to.
 
@@ -199,22 +207,29 @@ def execute(
         folder: a run that was created; with a checkpoint it goes on from there.
         data_dir: where data sets and their caches live.
         sink: hears everything beside the run folder and may ask too (its requests come first).
-        lock_fd: the run's lock, inherited from the process that handed the run over.
+        lock_fd: the run's lock, inherited from the process that handed the run over, or taken
+            in this one.
+        device_fd: the lock of the device, inherited likewise.
         prepared: what ``prepare`` gave for this run, if it was called already.
+        heir: starts whoever goes on with the run after a hand-over. Called when the resume point
+            is on disk and the memory of the device is free, while the run is still locked.
+            Without one, whoever asked for the hand-over has to resume the run.
 
     Returns:
-        ``finished``, ``stopped`` or ``handed-over``; the record says the same.
+        ``finished``, ``stopped`` or ``handed-over``; the record says the same. A run that the
+        heir did not take over is stopped.
 
     Raises:
         RunBusyError: a living process owns the run.
         TrainingError: it failed after its first step could begin; the record says failed.
         UserError: it could not begin; the record says failed and why.
     """
-    with own(folder, lock_fd=lock_fd) as owner:
-        inner = _OwnerSink(owner)
+    card = DeviceLock(device_fd)
+    with contextlib.closing(card), own(folder, lock_fd=lock_fd) as owner:
+        inner = _OwnerSink(owner, card)
         both: Sink = inner if sink is None else Tee([sink, inner])
         try:
-            outcome = _run(owner, folder, data_dir, both, prepared)
+            outcome = _run(owner, card, folder, data_dir, both, prepared)
         except Interrupted as interrupted:  # asked to leave outside the loop over steps
             both.acknowledge(interrupted.request, owner.record.step)
             outcome = "stopped" if interrupted.request == "stop" else "handed-over"
@@ -232,8 +247,29 @@ def execute(
                     f"{folder.log_path}."
                 ) from error
             raise
+        paused = owner.record.status == "paused"
         owner.transition(outcome)
+        if outcome == "handed-over":
+            if paused:
+                folder.request("pause")  # whoever takes over finds it and pauses again
+            if heir is not None:
+                outcome = _hand_over(owner, card, heir)
         return outcome
+
+
+def _hand_over(owner: RunOwner, card: DeviceLock, heir: Heir) -> Outcome:
+    # What the trainer left in cycles still holds memory of the device, which the heir may need.
+    gc.collect()
+    torch.cuda.empty_cache()  # does nothing where CUDA is not in use
+    problem = "the process that was to go on with the run ended at once"
+    try:
+        if heir(owner.lock_fd, card.fd):
+            return "handed-over"
+    except UserError as error:
+        problem = str(error)
+    owner.transition("stopped")
+    owner.log(f"{problem}; the run is stopped and can be resumed")
+    return "stopped"
 
 
 def _fail(owner: RunOwner, reason: str, details: str) -> None:
@@ -244,7 +280,12 @@ def _fail(owner: RunOwner, reason: str, details: str) -> None:
 
 
 def _run(
-    owner: RunOwner, folder: RunFolder, data_dir: Path, sink: Sink, prepared: Prepared | None
+    owner: RunOwner,
+    card: DeviceLock,
+    folder: RunFolder,
+    data_dir: Path,
+    sink: Sink,
+    prepared: Prepared | None,
 ) -> Outcome:
     record = owner.record
     config = config_of(record)
@@ -261,6 +302,12 @@ def _run(
         )
     for name in prepared.dataset.skipped[:20]:
         sink.log(f"skipped a broken image: {name}")
+    card.acquire(
+        device_key(prepared.runtime.device),
+        name=prepared.runtime.name,
+        holder=f"run {record.id} (process {record.pid})",
+        sink=sink,
+    )
     if isinstance(config, PretrainConfig):
         if state is not None:
             owner.resume_at(int(state["step"]))
@@ -305,9 +352,3 @@ def _probe(config: ProbeConfig, record: Record, prepared: Prepared, sink: Sink) 
         ) from error
     sink.result(result)
     return "finished"
-
-
-def redirect_output(log: Path) -> None:
-    """Sends what this process prints from now on to the run's log (for a detached trainer)."""
-    stream = log.open("a", encoding="utf-8", errors="replace", buffering=1)
-    sys.stdout = sys.stderr = stream

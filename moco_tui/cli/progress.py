@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from engine.sink import Plan, Request
+from moco_tui import tty
 from moco_tui.cli.common import say
 
 # A log file does not want ten lines a second.
@@ -22,16 +25,54 @@ _TERMINAL_INTERVAL = 0.2
 _SIDE_WORK_PATIENCE = 1.0
 
 
+class _Screen:
+    """Where the bars are drawn: it never holds the trainer up and never fails.
+
+    A terminal that takes no more (a connection that hangs, Ctrl-S) loses what does not fit; the
+    next drawing paints over it. One that is gone, or a pipe whose reader is, takes nothing.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._fd = stream, -1
+        with contextlib.suppress(OSError, ValueError):
+            if stream.isatty():
+                # Not our stderr: the flag would hold for everybody who has the terminal open.
+                name = os.ttyname(stream.fileno())
+                self._fd = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            if self._fd < 0:
+                self._stream.write(text)
+            else:
+                os.write(self._fd, text.encode(self._stream.encoding or "utf-8", "replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Terminal:
     """Draws the progress of one run on stderr.
 
     Args:
         label: what the bar is called.
         quiet: draw nothing; signals still count.
+        hands_over: the loss of the terminal (SIGHUP) asks for a hand-over, not for a stop.
     """
 
-    def __init__(self, label: str, *, quiet: bool = False) -> None:
-        self._label, self._quiet = label, quiet
+    def __init__(self, label: str, *, quiet: bool = False, hands_over: bool = False) -> None:
+        self._label, self._quiet, self._hands_over = label, quiet, hands_over
+        self._screen: Any = _Screen(sys.stderr)
         self._interval = _TERMINAL_INTERVAL if sys.stderr.isatty() else _PIPE_INTERVAL
         self._bar: tqdm[Any] | None = None
         self._side: tqdm[Any] | None = None
@@ -40,6 +81,7 @@ class Terminal:
         self._shown: dict[str, float] = {}
         self._wanted: Request | None = None
         self._answered = False
+        self._notice = ""
         self.interrupted = False
 
     def plan(self, plan: Plan) -> None:
@@ -57,7 +99,7 @@ class Terminal:
             unit_scale=bool(plan.pairs_per_step),
             mininterval=self._interval,
             dynamic_ncols=True,
-            file=sys.stderr,
+            file=self._screen,
         )
 
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
@@ -100,7 +142,7 @@ class Terminal:
                 leave=False,
                 mininterval=self._interval,
                 dynamic_ncols=True,
-                file=sys.stderr,
+                file=self._screen,
             )
         if self._side is not None and done > self._side.n:
             self._side.update(done - self._side.n)
@@ -110,7 +152,7 @@ class Terminal:
     def log(self, text: str) -> None:
         """A line above the bars."""
         if not self._quiet:
-            tqdm.write(text, file=sys.stderr)
+            tqdm.write(text, file=self._screen)
 
     def checkpointed(self, step: int) -> None:
         """Nothing to draw."""
@@ -119,7 +161,10 @@ class Terminal:
         """Nothing to draw: the command prints the outcome at the end."""
 
     def request(self) -> Request | None:
-        """``stop`` after a signal, until it is acknowledged."""
+        """What a signal asks for, until it is acknowledged."""
+        if self._notice:  # not in the handler: it may have interrupted a drawing
+            tqdm.write(self._notice, file=self._screen)
+            self._notice = ""
         return None if self._answered else self._wanted
 
     def acknowledge(self, request: Request, step: int) -> None:
@@ -133,6 +178,7 @@ class Terminal:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        self._screen.close()
 
     def _close_side(self) -> None:
         if self._side is not None:
@@ -141,31 +187,38 @@ class Terminal:
         self._side_name = ""
 
     def interrupt(self, number: int) -> None:
-        """Asks the trainer to stop; a second interrupt from the keyboard stops at once."""
+        """Asks the trainer to stop or hand over; a second Ctrl-C stops at once."""
+        if number == signal.SIGHUP and self._hands_over:
+            tty.let_go()
+            if not self.interrupted:
+                self.interrupted = True
+                self._wanted = "hand-over"
+            return
         if self.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
         if not self.interrupted:
             self.interrupted = True
             self._wanted = "stop"
-            name = signal.Signals(number).name
-            tqdm.write(
-                f"{name}: stopping after this step, with a checkpoint "
-                "(Ctrl-C again: at once, without one)",
-                file=sys.stderr,
+            self._notice = (
+                f"{signal.Signals(number).name}: stopping after this step, with a checkpoint"
             )
+            if number == signal.SIGINT:
+                self._notice += " (Ctrl-C again: at once, without one)"
 
 
 @contextmanager
-def terminal(label: str, *, quiet: bool = False) -> Iterator[Terminal]:
-    """A ``Terminal`` whose stop is asked for by SIGINT, SIGTERM, SIGHUP and SIGUSR1."""
-    sink = Terminal(label, quiet=quiet)
+def terminal(label: str, *, quiet: bool = False, hands_over: bool = False) -> Iterator[Terminal]:
+    """A ``Terminal`` that hears SIGINT, SIGTERM, SIGUSR1 (a batch system's warning) and SIGHUP."""
+    sink = Terminal(label, quiet=quiet, hands_over=hands_over)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         sink.interrupt(number)
 
-    signals = [signal.SIGINT, signal.SIGTERM]
-    signals += [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
-    before = {number: signal.signal(number, handle) for number in signals}
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # nohup: whoever started it does not want it to end with the terminal
+        before[number] = signal.signal(number, handle)
     try:
         yield sink
     finally:
@@ -176,6 +229,8 @@ def terminal(label: str, *, quiet: bool = False) -> Iterator[Terminal]:
 
 def say_outcome(outcome: str, run_id: str, *, resumable: bool) -> None:
     """One closing line of narration."""
+    if outcome == "handed-over":
+        return  # whoever handed it over has said where it goes on
     if outcome == "stopped" and resumable:
         say(f"stopped; moco-tui resume {run_id} goes on from there")
     else:

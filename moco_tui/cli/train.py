@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.config import PretrainConfig, ProbeConfig
-from engine.errors import ConfigError, RunBusyError, RunError
+from engine.errors import ConfigError, RunBusyError, RunError, TrainingError, UserError
 from engine.presets import resolve as resolve_config
 from engine.runs import RunFolder, create
+from engine.sink import Interrupted
+from moco_tui import detach as detached
 from moco_tui.cli.common import Settings, clean, print_json, say, shared_options, table
-from moco_tui.cli.progress import say_outcome, terminal
+from moco_tui.cli.progress import Terminal, say_outcome, terminal
+
+if TYPE_CHECKING:
+    from engine.execute import Prepared
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 SETS = click.option(
@@ -138,22 +142,62 @@ def start(
     Returns:
         The exit code: 0, or 130 after a signal.
     """
-    from engine.execute import execute, prepare
+    with terminal(kind, hands_over=True) as sink:
+        from engine.execute import prepare
 
-    with terminal(kind) as sink:
-        prepared = prepare(
-            config, root=settings.root, parent=parent, data_dir=settings.data, sink=sink
-        )
+        try:
+            prepared = prepare(
+                config, root=settings.root, parent=parent, data_dir=settings.data, sink=sink
+            )
+        except Interrupted:  # while the images were read: there is no run yet
+            say("interrupted")
+            return 130
         folder = create(settings.root, kind, config, name=name, preset=preset, parent=parent)
         say(f"run {folder.id} in {folder.path}")
         if detach:
-            pid = spawn(folder, settings.data)
-            say(f"detached as process {pid}; moco-tui watch {folder.id} follows it")
-            if as_json:
-                print_json({"id": folder.id, "path": str(folder.path), "pid": pid})
-            return 0
-        outcome = execute(folder, data_dir=settings.data, sink=sink, prepared=prepared)
+            return start_detached(folder, settings.data, as_json=as_json)
+        outcome = train_here(folder, settings.data, sink, prepared)
     return report(folder, outcome, as_json=as_json)
+
+
+def train_here(
+    folder: RunFolder, data_dir: Path, sink: Terminal, prepared: Prepared | None = None
+) -> str:
+    """Trains in this process until the end, a signal, or the loss of the terminal.
+
+    Returns:
+        The outcome; after ``handed-over`` a detached process goes on with the run.
+    """
+    from engine.execute import execute
+
+    def begun(pid: int) -> None:
+        say(f"run {folder.id} goes on in the background, as process {pid}")
+
+    return execute(
+        folder,
+        data_dir=data_dir,
+        sink=sink,
+        prepared=prepared,
+        heir=detached.heir(folder, data_dir, begun=begun),
+    )
+
+
+def start_detached(folder: RunFolder, data_dir: Path, *, as_json: bool) -> int:
+    """Trains in a process of its own, and returns once it has given a sign of life.
+
+    Raises:
+        RunError: when it could not be started or ended before it began.
+    """
+    process = detached.start(folder, data_dir)
+    if not detached.took_over(process, folder):
+        raise RunError(
+            f"The detached process for run {folder.id} ended before it began; what it said is "
+            f"in {folder.log_path}."
+        )
+    say(f"detached as process {process.pid}; moco-tui watch {folder.id} follows it")
+    if as_json:
+        print_json({"id": folder.id, "path": str(folder.path), "pid": process.pid})
+    return 0
 
 
 def report(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
@@ -212,15 +256,9 @@ def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
     record = folder.record()
     check_resumable(folder)
     if detach:
-        pid = spawn(folder, settings.data)
-        say(f"detached as process {pid}; moco-tui watch {folder.id} follows it")
-        if as_json:
-            print_json({"id": folder.id, "path": str(folder.path), "pid": pid})
-        return 0
-    from engine.execute import execute
-
-    with terminal(record.kind) as sink:
-        outcome = execute(folder, data_dir=settings.data, sink=sink)
+        return start_detached(folder, settings.data, as_json=as_json)
+    with terminal(record.kind, hands_over=True) as sink:
+        outcome = train_here(folder, settings.data, sink)
     return report(folder, outcome, as_json=as_json)
 
 
@@ -232,6 +270,11 @@ def check_resumable(folder: RunFolder) -> None:
     """
     record = folder.record()
     if folder.alive():
+        if record.status == "queued":
+            raise RunBusyError(
+                f"Run {record.id} waits for its turn in another process; there is nothing to "
+                "resume."
+            )
         raise RunBusyError(
             f"Run {record.id} is being trained by process {record.pid} on {record.host}; "
             "there is nothing to resume."
@@ -240,40 +283,44 @@ def check_resumable(folder: RunFolder) -> None:
         raise RunError(f"Run {record.id} is finished; there is nothing to resume.")
 
 
-def spawn(folder: RunFolder, data_dir: Path) -> int:
-    """Starts a process of its own session that trains the run; its pid."""
-    with folder.log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moco_tui", "_train", str(folder.path), "--data-dir", data_dir],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-            env=_spawn_environment(),
-        )
-    return process.pid
-
-
-def _spawn_environment() -> dict[str, str]:
-    """This environment, so that the child finds the same packages from another folder."""
-    paths = [str(Path(entry or ".").absolute()) for entry in sys.path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
 @click.command(hidden=True)
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--lock-fd", type=int, default=None)
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--lock-fd", "lock_fds", type=int, multiple=True)
+@click.option("--device-fd", type=int, default=None)
 @shared_options
 @click.pass_obj
-def train(settings: Settings, path: Path, lock_fd: int | None) -> int:
-    """Trains the run in PATH without a terminal: the detached process."""
-    from engine.execute import execute
+def train(
+    settings: Settings, paths: tuple[Path, ...], lock_fds: tuple[int, ...], device_fd: int | None
+) -> int:
+    """Trains the runs in PATHS in turn, without a terminal: the detached process."""
+    detached.accept_signals()
+    runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
+    code = 0
+    with terminal("", quiet=True) as sink:
+        from engine.execute import execute
 
-    folder = RunFolder(path)
-    with terminal(folder.id, quiet=True) as sink:
-        outcome = execute(folder, data_dir=settings.data, sink=sink, lock_fd=lock_fd)
-    return 130 if outcome == "stopped" else 0
+        while runs and not sink.interrupted:
+            folder, lock_fd = runs.pop(0)
+            handed: list[int] = []
+            heir = detached.heir(folder, settings.data, begun=handed.append, waiting=runs)
+            try:
+                execute(
+                    folder,
+                    data_dir=settings.data,
+                    sink=sink,
+                    lock_fd=lock_fd,
+                    device_fd=device_fd,
+                    heir=heir,
+                )
+            except UserError as error:  # the record says it too; those that wait have their turn
+                say(str(error))
+                code = 1 if isinstance(error, TrainingError) else 2
+            if handed:
+                break
+            device_fd = None
+            if runs:
+                detached.write_into(runs[0][0].log_path)
+    return 130 if sink.interrupted else code
 
 
 @click.command(hidden=True)
@@ -284,6 +331,7 @@ def estimate(settings: Settings, steps: int) -> None:
     """Reads a pretraining's TOML from stdin, times a few steps, prints JSON: the dry run."""
     import tempfile
 
+    detached.accept_signals()
     from engine.estimate import estimate as measure
 
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:

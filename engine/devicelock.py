@@ -1,0 +1,184 @@
+"""One lock a device and machine: two trainers share a card only when somebody wants them to.
+
+A run whose device is taken waits for it, says so in its log and as its stage, and can be stopped
+or handed over meanwhile. The CPU is not locked: its cores are shared by the system. A trainer that
+hands its run over passes the lock on with it, so that nobody who waits gets in between.
+``MOCO_TUI_SHARE_DEVICE=1`` lets a trainer use a card beside another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from pathlib import Path
+
+import torch
+
+from engine.sink import Sink, attend
+
+LOOK_SECONDS = 0.2
+_WAITING = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
+
+
+def device_key(device: torch.device) -> str:
+    """What names the device among all of this machine's, whatever a process calls it.
+
+    ``cuda:0`` means different cards under different ``CUDA_VISIBLE_DEVICES``: the card's (or its
+    slice's) UUID does not. Empty for a device that is not locked.
+    """
+    if device.type == "cpu":
+        return ""
+    if device.type == "cuda":
+        return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+    return device.type
+
+
+def locks_folder() -> Path:
+    """Where the lock files lie: the same place for every user, and for every login of one.
+
+    ``$MOCO_TUI_LOCKS``, else ``/tmp``. Not the user's runtime folder, which goes at logout, nor
+    ``$TMPDIR``, which may differ from job to job.
+    """
+    return Path(os.environ.get("MOCO_TUI_LOCKS") or "/tmp")
+
+
+class DeviceLock:
+    """The lock of the device that a run computes on.
+
+    Args:
+        fd: descriptor inherited from the process that hands the run over, or None.
+
+    Attributes:
+        fd: descriptor of the lock, to be passed on; None while there is none.
+    """
+
+    def __init__(self, fd: int | None = None) -> None:
+        self.fd: int | None = fd
+
+    def acquire(self, key: str, *, name: str, holder: str, sink: Sink) -> None:
+        """Take the lock, however long that takes.
+
+        Where no lock file can be made, or ``MOCO_TUI_SHARE_DEVICE`` is set, the run goes on
+        without, with a line in its log.
+
+        Args:
+            key: from ``device_key``; empty takes no lock.
+            name: the device for people.
+            holder: who to name to others that wait.
+            sink: told of the wait, and asked for requests meanwhile.
+
+        Raises:
+            Interrupted: the run is to stop or to be handed over.
+        """
+        inherited, self.fd = self.fd, None
+        if not key or os.environ.get("MOCO_TUI_SHARE_DEVICE", "0") not in ("", "0"):
+            _close(inherited)
+            return
+        path = locks_folder() / f"moco-tui-{re.sub('[^A-Za-z0-9-]', '_', key)}.lock"
+        try:
+            if inherited is not None and _is_file(inherited, path) and _try(inherited):
+                os.set_inheritable(inherited, False)
+                self.fd, inherited = inherited, None
+            else:
+                self._wait(path, name, sink)
+        except OSError as error:
+            sink.log(f"no lock for {name} ({path}: {error.strerror}); going on without it")
+        finally:
+            _close(inherited)
+        if self.fd is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, 0)
+                os.pwrite(self.fd, holder.encode(errors="replace"), 0)
+
+    def _wait(self, path: Path, name: str, sink: Sink) -> None:
+        stage = f"waiting for {name}"
+        waited = False
+        while True:
+            fd = _open(path)
+            try:
+                if _try(fd) and _is_file(fd, path):
+                    self.fd, fd = fd, -1
+                    break
+                who = os.pread(fd, 200, 0).decode(errors="replace") if not waited else ""
+            finally:
+                _close(fd)
+            if not waited:
+                waited = True
+                clean = "".join(c for c in who if c.isprintable()) or "another trainer"
+                sink.log(f"{name} is used by {clean}; waiting until it is free")
+                sink.progress(stage, 0, 1)
+            attend(sink)
+            time.sleep(LOOK_SECONDS)
+        if waited:
+            sink.progress(stage, 1, 1)
+
+    def touch(self) -> None:
+        """Show the file as in use: cleaners of ``/tmp`` remove what is old."""
+        if self.fd is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self.fd)
+
+    def close(self) -> None:
+        """Close this process's descriptor; a child that inherited the lock keeps it."""
+        _close(self.fd)
+        self.fd = None
+
+
+def _open(path: Path) -> int:
+    """The lock file, made when it is missing, with rights for everybody.
+
+    Raises:
+        OSError: when it cannot be opened or is no plain file.
+    """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        # In a sticky folder the kernel may refuse O_CREAT for a file that somebody else made.
+        for mode in (os.O_RDWR, os.O_RDONLY):
+            try:
+                fd = os.open(path, mode | flags)
+            except FileNotFoundError:
+                break
+            except PermissionError:
+                if mode == os.O_RDONLY:
+                    raise
+                continue
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise OSError(errno.EINVAL, "it is no plain file")
+            return fd
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
+        except FileExistsError:
+            continue
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, 0o666)  # whatever the umask
+        return fd
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _WAITING:
+            return False
+        raise
+    return True
+
+
+def _is_file(fd: int, path: Path) -> bool:
+    try:
+        own, named = os.fstat(fd), path.stat()
+    except OSError:
+        return False
+    return (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None and fd >= 0:
+        with contextlib.suppress(OSError):
+            os.close(fd)

@@ -1,0 +1,115 @@
+"""The terminal as descriptors: one that hangs or is gone must neither block nor spin anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+# What the screen library has switched on, off again: mouse, paste, focus, resize reports, keyboard
+# protocol, alternate screen; line wrap and cursor on.
+_RESET = (
+    b"\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?2004l\x1b[?2048l\x1b[?1004l"
+    b"\x1b[<u\x1b[?7h\x1b[?1049l\x1b[?25h"
+)
+
+
+def let_go(*others: int) -> None:
+    """Turns this process's terminal, descriptors 0 to 2, into nothing.
+
+    Reads wait for ever (an end of file would make a loop that reads spin), writes go nowhere.
+    Files and pipes are left as they are. Does not touch the terminal, so it cannot block.
+
+    Args:
+        others: further descriptors of the terminal that are written to.
+    """
+    with contextlib.suppress(OSError):
+        silence, keep_open = os.pipe()
+        os.set_inheritable(keep_open, False)
+        nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in (0, 1, 2, *others):
+            if _is_terminal(fd):
+                os.dup2(nowhere if fd else silence, fd, inheritable=fd < 3)
+
+
+def _is_terminal(fd: int) -> bool:
+    """Also true of a terminal that was hung up, which isatty denies."""
+    with contextlib.suppress(OSError):
+        status = os.fstat(fd)
+        nowhere = Path(os.devnull).stat().st_rdev
+        return stat.S_ISCHR(status.st_mode) and status.st_rdev != nowhere
+    return False
+
+
+def hung_up(fd: int) -> bool:
+    """Whether the other side of the terminal is gone."""
+    poll = select.poll()
+    poll.register(fd, 0)  # a hang-up is reported in any case
+    with contextlib.suppress(OSError):
+        return any(
+            event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0)
+        )
+    return True
+
+
+class Display:
+    """The terminal of the app, apart from descriptor 2.
+
+    The screen library draws on ``sys.__stderr__``. That becomes a descriptor of its own, so that
+    what some library writes to descriptor 2 neither spoils the screen nor waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.fd = os.dup(1)
+        self._before: list[Any] | None = None
+        self._name = ""
+        with contextlib.suppress(OSError, termios.error):
+            self._name = os.ttyname(0)
+            self._before = termios.tcgetattr(0)
+        self._stderr, self._stderr_fd = (sys.__stderr__, sys.stderr), os.dup(2)
+        encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"
+        stream = open(self.fd, "w", encoding=encoding, errors="replace", closefd=False)  # noqa: SIM115
+        sys.__stderr__ = sys.stderr = stream  # type: ignore[misc]
+        self._moved = _is_terminal(2)
+        self.stray_into(None)
+
+    def stray_into(self, log: Path | None) -> None:
+        """What is written to descriptor 2 goes into this file from now on; None: nowhere."""
+        if not self._moved:
+            return  # the person has sent it somewhere
+        with contextlib.suppress(OSError):
+            fd = os.open(
+                log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
+            )
+            os.dup2(fd, 2)
+            os.close(fd)
+
+    def give_back(self) -> None:
+        """Puts everything where it was; for the end of an app that was left by a key."""
+        sys.__stderr__, sys.stderr = self._stderr  # type: ignore[misc]
+        self._moved = False
+        os.dup2(self._stderr_fd, 2)
+
+    def abandon(self, *, alive: bool) -> None:
+        """Draws and reads no more.
+
+        Args:
+            alive: the terminal may still be there: what fits into it at once puts it in order.
+        """
+        self._moved = False
+        let_go(self.fd)
+        if not alive or not self._name:
+            return
+        with contextlib.suppress(OSError, termios.error):
+            fd = os.open(self._name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(fd, _RESET)
+                if self._before is not None:
+                    termios.tcsetattr(fd, termios.TCSANOW, self._before)
+            finally:
+                os.close(fd)
