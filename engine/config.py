@@ -338,9 +338,9 @@ class LinearConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         int, Meta(ge=1, le=65536, description="labelled images in a step", extra={"unit": "images"})
     ] = 256
     lr: Annotated[
-        tuple[Annotated[float, Meta(gt=0.0)], ...],
+        tuple[Annotated[float, Meta(gt=0.0, le=1000.0)], ...],
         Meta(min_length=1, description="learning rates to choose from, inside the labelled part"),
-    ] = (0.003, 0.03, 0.3)
+    ] = (0.001, 0.003, 0.01, 0.03, 0.1)
     weight_decay: Annotated[float, Meta(ge=0.0, description="weight decay of SGD")] = 0.0
     views: Annotated[
         int,
@@ -357,29 +357,37 @@ class LogisticConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Logistic regression to the optimum, L-BFGS on cached features."""
 
     l2: Annotated[
-        tuple[Annotated[float, Meta(gt=0.0)], ...],
+        tuple[Annotated[float, Meta(gt=0.0, le=1e6)], ...],
         Meta(
             min_length=1,
             description="L2 strengths (over the mean loss), chosen inside the labelled part",
         ),
-    ] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    ] = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
     max_iter: Annotated[int, Meta(ge=1, le=100_000, description="iterations of L-BFGS")] = 1000
     tolerance: Annotated[
         float, Meta(gt=0.0, lt=1.0, description="largest gradient entry at the optimum")
-    ] = 1e-5
+    ] = 1e-6
 
 
 class SupervisedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The baseline trained from scratch with the same labels: its stated budget."""
 
     epochs: Annotated[
-        int, Meta(ge=1, le=100_000, description="epochs", extra={"unit": "epochs"})
+        int, Meta(ge=1, le=100_000, description="most epochs", extra={"unit": "epochs"})
     ] = 60
+    max_images: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="most images seen in a training: a large labelled part gets fewer epochs",
+            extra={"unit": "images"},
+        ),
+    ] = 400_000
     batch_size: Annotated[
         int, Meta(ge=2, le=65536, description="images in a step", extra={"unit": "images"})
     ] = 128
     lr: Annotated[
-        tuple[Annotated[float, Meta(gt=0.0)], ...],
+        tuple[Annotated[float, Meta(gt=0.0, le=1000.0)], ...],
         Meta(min_length=1, description="learning rates to choose from, inside the labelled part"),
     ] = (0.02, 0.1)
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
