@@ -78,8 +78,6 @@ class MocoApp(App[int]):
         self.catalog = Catalog(root, read_only=read_only)
         self.runner = runner or Runner(data_dir)
         self.clock: Callable[[], float] = time.time
-        self.kept: list[RunFolder] = []
-        """Runs that go on in processes of their own after the app has gone."""
 
     # ---------------------------------------------------------------------------- start
 
@@ -214,40 +212,28 @@ class MocoApp(App[int]):
     def _answered(self, answer: str | None) -> None:
         if answer not in ("keep", "stop"):
             return
-        waiting = self.runner.leave()
-        active = self.runner.active
-        self.run_worker(
-            self._depart(active, waiting, keep=answer == "keep"), group="leaving", exclusive=True
-        )
+        self.run_worker(self._depart(keep=answer == "keep"), group="leaving", exclusive=True)
 
-    async def _depart(
-        self, active: RunFolder | None, waiting: Sequence[RunFolder], *, keep: bool
-    ) -> None:
+    async def _depart(self, *, keep: bool) -> None:
         """End the training thread at a step boundary, hand on what is to go on, and exit."""
         import asyncio
 
+        active = self.runner.active
         if active is not None:
             self.say("Finishing the step and writing the checkpoint ...")
-            if not await self._ask_to_end(active, keep=keep):
-                return
         if keep:
-            go_on = [*([active] if active is not None else []), *waiting]
-            for folder in go_on:
-                try:
-                    status = await asyncio.to_thread(folder.status)
-                    if status in ("handed-over", "queued", "lost"):
-                        self.runner.start_detached(folder)
-                        self.kept.append(folder)
-                except UserError as error:
-                    self.say(str(error), severity="error")
-                    return
-        self.exit(0)
+            left = await asyncio.to_thread(self.runner.hand_over)
+        else:
+            self.runner.leave()
+            left = active is None or await self._ask_to_end(active)
+        if left:
+            self.exit(0)
 
-    async def _ask_to_end(self, active: RunFolder, *, keep: bool) -> bool:
+    async def _ask_to_end(self, active: RunFolder) -> bool:
         import asyncio
 
         with contextlib.suppress(UserError):  # it may have ended on its own in the meantime
-            await asyncio.to_thread(active.request, "hand-over" if keep else "stop")
+            await asyncio.to_thread(active.request, "stop")
         if await asyncio.to_thread(self.runner.join, STOP_SECONDS):
             return True
         self.say(
@@ -275,14 +261,24 @@ def run(
         read_only: look only.
         demo: open on the demonstration.
     """
-    app = MocoApp(root, data_dir=data_dir, device=device, read_only=read_only, demo=demo)
-    code = app.run()
-    for folder in app.kept:
-        print(f"{folder.id} goes on in the background; moco-tui shows it.", file=sys.stderr)
-    if app.runner.active is not None:  # an error of the screen never ends the training silently
-        with contextlib.suppress(UserError):
-            app.runner.leave()
-            app.runner.active.request("stop")
-            app.runner.join(STOP_SECONDS)
+    from moco_tui.handover import Guard
+    from moco_tui.tty import Display
+
+    display = Display()
+    runner = Runner(data_dir)
+    runner.stray_into = display.stray_into
+    guard = Guard(display, lambda: runner.hand_over(leaving=True))
+    app = MocoApp(
+        root, data_dir=data_dir, device=device, read_only=read_only, demo=demo, runner=runner
+    )
+    try:
+        code = app.run()
+    finally:
+        guard.hold()
+        if runner.busy:  # an error of the screen never ends the training
+            runner.hand_over()
+        display.give_back()
+        for folder in runner.kept:
+            print(f"{folder.id} goes on in the background; moco-tui shows it.", file=sys.stderr)
     sys.stderr.flush()
     return code if code is not None else (app.return_code or os.EX_OK)
