@@ -332,7 +332,7 @@ pans and reads values."""
         if action == "detach":
             return self.moco.runner.active == self.folder
         if action == "resume":
-            return self.status in ("stopped", "failed", "lost")
+            return self.status in ("stopped", "failed", "lost", "queued")
         if action == "probe":
             known = self.record is not None and self.status != "gone"
             return known and self.record.kind == "pretrain"
@@ -372,21 +372,13 @@ pans and reads values."""
             self.say("Resuming ...")
 
     def action_detach(self) -> None:
-        """Let a process of its own go on with this run."""
+        """Let a process of its own go on with this run, and those that wait behind it."""
         if self.moco.writable() and self.moco.runner.active == self.folder:
-            self._ask("hand-over")
-            self.run_worker(self._continue_detached(), group="detach")
+            self.run_worker(self._hand_over(), group="detach", exclusive=True)
 
-    async def _continue_detached(self) -> None:
-        runner = self.moco.runner
-        while runner.active == self.folder:
-            await asyncio.sleep(0.05)
-        try:
-            if self.folder.record().status == "handed-over":
-                runner.start_detached(self.folder)
-                self.say("It goes on in a process of its own.")
-        except UserError as error:
-            self.say(str(error), severity="error")
+    async def _hand_over(self) -> None:
+        if await asyncio.to_thread(self.moco.runner.hand_over):
+            self.say("It goes on in a process of its own.")
 
     def action_probe(self) -> None:
         """Configure a probe of this encoder."""
