@@ -37,7 +37,7 @@ class Runtime:
         import torchvision
 
         return {
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a subclass, which the record cannot hold
             "torchvision": torchvision.__version__,
             "python": platform.python_version(),
             "threads": self.threads,
