@@ -184,13 +184,9 @@ class _Twin:
         )
 
     def collect(self, gradients: Sequence[Tensor]) -> None:
-        """Add to the gradients of this step, in the dtype of the source's parameters."""
+        """Add to the gradients of this step, which have the dtype and layout of the parameters."""
         if not self.gradients:
-            self.gradients = [
-                gradient.to(dtype=parameter.dtype, memory_format=torch.contiguous_format)
-                for gradient, parameter in zip(gradients, self.source.parameters(), strict=True)
-            ]
-            return
+            self.gradients = [torch.zeros_like(p) for p in self.source.parameters()]
         for total, gradient in zip(self.gradients, gradients, strict=True):
             total.add_(gradient)
 

@@ -81,6 +81,28 @@ def test_a_step_in_lower_precision_comes_close(dtype: torch.dtype, encoder: str)
     assert all(p.grad.dtype == torch.float32 for p in ours.encoder_q.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_have_the_layout_that_fused_optimizers_need(dtype: torch.dtype) -> None:
+    moco, plain = made(torch.float32), made(torch.float32)
+    moco.to(memory_format=torch.channels_last)
+    x, y = pair(16, torch.float32)
+    for model, fused in ((moco, True), (plain, False)):
+        optimizer = torch.optim.SGD(
+            model.trainable_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, fused=fused
+        )
+        with GroupwiseStep(model, threads=2, dtype=dtype) as step:
+            for seed in range(2):
+                model.update_keys()
+                _, keys = step.backward(x, y, torch.Generator().manual_seed(seed))
+                optimizer.step()
+                model.enqueue(keys)
+    for p, q in zip(moco.parameters(), plain.parameters(), strict=True):
+        if p.grad is not None:
+            assert p.grad.stride() == p.stride()
+            assert p.grad.dtype == p.dtype
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
 def test_dropout_repeats_with_the_default_generator_and_differs_between_steps() -> None:
     moco = made(torch.float32, dropout=0.3)
     x, y = pair(8, torch.float32)
