@@ -74,7 +74,7 @@ def verdict(metric: str, value: float | None, base: float | None) -> tuple[str, 
     change = value - base
     if change == 0:
         return "=", ""
-    size = shown(metric, abs(change)).replace(" %", " points")
+    size = shown(metric, abs(change)).replace(" %", " pts")
     text = f"{'+' if change > 0 else '-'}{size}"
     sign = direction(metric)
     if not sign:

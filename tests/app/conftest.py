@@ -255,8 +255,10 @@ class FakeTrainer:
         self.steps = steps
         self.outcomes: list[str] = []
 
-    def __call__(self, folder: RunFolder, *, data_dir: Path) -> str:
-        with own(folder) as owner:
+    def __call__(
+        self, folder: RunFolder, *, data_dir: Path, lock_fd: int | None = None, **rest: Any
+    ) -> str:
+        with own(folder, lock_fd=lock_fd) as owner:
             owner.transition("running")
             step = owner.record.checkpoint_step or 0
             owner.plan(

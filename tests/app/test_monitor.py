@@ -105,7 +105,7 @@ async def test_a_run_of_another_process_is_watched_the_same_way(
 async def test_an_exception_in_the_trainer_is_a_failed_run_and_a_message(
     root: Path, make_app: MakeApp, tmp_path: Path
 ) -> None:
-    def explode(folder: RunFolder, *, data_dir: Path) -> None:
+    def explode(folder: RunFolder, **rest: object) -> None:
         raise RuntimeError("[bold]boom")
 
     app = make_app(runner=Runner(tmp_path, execute=explode))

@@ -1,0 +1,143 @@
+"""Leaving the app with a run active, and the thread that trains."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.config import PretrainConfig
+from engine.errors import TrainingError
+from engine.presets import resolve
+from engine.runs import RunFolder, create
+from moco_tui.app import MocoApp
+from moco_tui.runner import Runner
+from moco_tui.screens.dialogs import Leave
+
+from .conftest import FakeTrainer, screen_text, until
+
+MakeApp = Callable[..., MocoApp]
+
+
+class Recording(Runner):
+    """Trains with the fake; hands over by stopping and remembering what would go on."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir, execute=FakeTrainer())
+
+    def hand_over(self, *, leaving: bool = False) -> bool:
+        active = self.active
+        waiting = self.leave()
+        if active is not None:
+            active.request("hand-over")
+            self.kept.append(active)
+        self.join()
+        self.kept += waiting
+        return True
+
+
+def new_run(root: Path) -> RunFolder:
+    return create(root, "pretrain", resolve(PretrainConfig, preset_name="quick"), name="busy")
+
+
+async def test_without_a_run_it_just_leaves(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        await pilot.press("q")
+        await pilot.pause()
+    assert app.return_value == 0
+
+
+@pytest.mark.parametrize("way", ["stop", "keep", "cancel"])
+async def test_the_three_ways_to_leave(
+    root: Path, make_app: MakeApp, tmp_path: Path, way: str
+) -> None:
+    runner = Recording(tmp_path)
+    app = make_app(runner=runner)
+    folder, waiting = new_run(root), new_run(root)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.start_run(folder)
+        app.start_run(waiting)
+        await until(pilot, lambda: folder.record().status == "running")
+        assert runner.waiting == (waiting,)
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, Leave))
+        assert "busy is training in this app" in screen_text(app)
+        await pilot.press({"stop": "s", "keep": "k", "cancel": "escape"}[way])
+        if way == "cancel":
+            await until(pilot, lambda: not isinstance(app.screen, Leave))
+            assert folder.record().status == "running"
+            assert runner.waiting == (waiting,)
+            runner.leave()
+            folder.request("stop")
+        await until(pilot, lambda: runner.join(0))
+        await pilot.pause()
+    assert folder.record().status == ("handed-over" if way == "keep" else "stopped")
+    assert folder.record().checkpoint_step == folder.record().step
+    assert runner.kept == ([folder, waiting] if way == "keep" else [])
+    assert waiting.record().status == "queued"
+
+
+async def test_ctrl_q_asks_too(root: Path, make_app: MakeApp, tmp_path: Path) -> None:
+    runner = Recording(tmp_path)
+    app = make_app(runner=runner)
+    folder = new_run(root)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.start_run(folder)
+        await until(pilot, lambda: folder.record().status == "running")
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: isinstance(app.screen, Leave))
+        await pilot.press("s")
+        await until(pilot, lambda: runner.join(0))
+
+
+def test_runs_start_in_turn_and_an_error_does_not_end_the_queue(root: Path, tmp_path: Path) -> None:
+    order: list[str] = []
+    gate = threading.Event()
+
+    def execute(folder: RunFolder, **rest: object) -> None:
+        assert threading.current_thread().name == "trainer"
+        gate.wait(10)
+        order.append(folder.id)
+        if len(order) == 1:
+            raise TrainingError("The loss became nan.")
+        if len(order) == 2:
+            raise ValueError("not a sentence")
+
+    runner = Runner(tmp_path, execute=execute)
+    runs = [new_run(root) for _ in range(4)]
+    assert runner.start(runs[0])
+    assert not any([runner.start(run) for run in runs[1:]])
+    runner.start(runs[1])  # twice is once
+    assert runner.drop(runs[3])
+    gate.set()
+    assert runner.join(10)
+    assert order == [run.id for run in runs[:3]]
+    sentences = [text for _, text in runner.messages]
+    assert sentences[0] == "The loss became nan."
+    assert "ValueError" in sentences[1]
+    assert runner.active is None
+    assert not runner.busy
+    assert runner.start(runs[3]), "a thread of its own begins anew"
+    assert runner.join(10)
+
+
+def test_no_run_starts_after_leaving(root: Path, tmp_path: Path) -> None:
+    began, gate, done = threading.Event(), threading.Event(), []
+
+    def execute(folder: RunFolder, **rest: object) -> None:
+        began.set()
+        gate.wait(10)
+        done.append(folder)
+
+    runner = Runner(tmp_path, execute=execute)
+    first, second = new_run(root), new_run(root)
+    runner.start(first)
+    assert began.wait(10)
+    runner.start(second)
+    assert runner.leave() == (second,)
+    gate.set()
+    assert runner.join(10)
+    assert done == [first]

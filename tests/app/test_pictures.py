@@ -1,0 +1,146 @@
+"""Pictures of every screen at both sizes, with data that never changes.
+
+The README shows some of them. After a change that is meant: ``pytest tests/app/test_pictures.py
+--snapshot-update``, then look at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from moco_tui.app import MocoApp
+from moco_tui.screens.dialogs import Leave
+from moco_tui.screens.help import HelpScreen
+from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.preview import Preview
+from moco_tui.widgets.runtable import RunTable
+
+from .conftest import some_runs, until
+
+SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
+Steps = Callable[[Pilot[Any]], Awaitable[None]]
+
+
+def app_of(pilot: Pilot[Any]) -> MocoApp:
+    assert isinstance(pilot.app, MocoApp)
+    return pilot.app
+
+
+async def runs(pilot: Pilot[Any]) -> None:
+    await until(pilot, lambda: len(pilot.app.query_one(RunTable).rows) == 4)
+
+
+async def first_start(pilot: Pilot[Any]) -> None:
+    await until(pilot, lambda: pilot.app.query_one("#empty").display)
+
+
+async def marked(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    await pilot.press("space", "space")
+
+
+async def monitor(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    app_of(pilot).open_monitor("k7m2qx")
+    await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
+    await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
+    chart = pilot.app.screen.query_one("#loss", Chart)
+    chart.focus()
+    await pilot.press("left", "shift+left", "shift+left")
+
+
+async def probe(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    app_of(pilot).open_monitor("p2b9dz")
+    await until(pilot, lambda: len(pilot.app.screen.query_one("#rows").lines) > 3)
+    await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
+
+
+async def form(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    app_of(pilot).open_form()
+    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
+    await pilot.press("end", *["backspace"] * 4, *"16384", "down", *["backspace"] * 4, "0")
+    await until(pilot, lambda: pilot.app.screen.query(".-wrong"))
+
+
+async def probe_form(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    app_of(pilot).open_form(parent="k7m2qx")
+    await until(pilot, lambda: pilot.app.screen.query("#f-label_fraction"))
+    await pilot.pause()
+
+
+async def compare(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    app_of(pilot).open_compare(["k7m2qx", "q4r8st", "f6g3hj"])
+    await until(pilot, lambda: len(pilot.app.screen.query_one(Chart).curves) == 3)
+
+
+async def help_(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    await pilot.press("question_mark")
+    await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+
+
+async def leave(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    pilot.app.push_screen(Leave("notebook", 1))
+    await until(pilot, lambda: isinstance(pilot.app.screen, Leave))
+
+
+SCREENS: dict[str, Steps] = {
+    "runs": runs,
+    "first-start": first_start,
+    "marked": marked,
+    "monitor": monitor,
+    "probe": probe,
+    "form": form,
+    "probe-form": probe_form,
+    "compare": compare,
+    "help": help_,
+    "leave": leave,
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runs folder whose path is the same everywhere."""
+    monkeypatch.chdir(tmp_path)
+    if "first" not in tmp_path.name:
+        some_runs(tmp_path / "runs")
+    return Path("runs")
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+@pytest.mark.parametrize("name", SCREENS)
+def test_screen(
+    snap_compare: Any,
+    make_app: Callable[..., MocoApp],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    size: tuple[int, int],
+) -> None:
+    monkeypatch.setattr(Preview, "_request", lambda self: None)
+    app = make_app(root=place)
+    assert snap_compare(app, terminal_size=size, run_before=SCREENS[name])
+
+
+@pytest.mark.parametrize("name", ["runs", "monitor", "form"])
+def test_light(
+    snap_compare: Any,
+    make_app: Callable[..., MocoApp],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setattr(Preview, "_request", lambda self: None)
+    app = make_app(root=place)
+    app.theme = "textual-light"
+    assert snap_compare(app, terminal_size=(80, 24), run_before=SCREENS[name])
