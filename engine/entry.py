@@ -214,6 +214,10 @@ def from_document(document: Mapping[str, Any]) -> Entry:
     Raises:
         msgspec.ValidationError: when it is no entry.
     """
+    try:
+        return msgspec.convert(document, Entry)
+    except msgspec.ValidationError:
+        pass  # most likely a NaN or an infinity, which are texts in a document
     fixed = dict(document)
     for part in ("best", "last"):
         values = fixed.get(part)

@@ -356,15 +356,27 @@ def folders(root: Path) -> list[RunFolder]:
 
 def folder_names(root: Path) -> list[str]:
     """Names of everything in the root that is a run folder (it holds a ``run.json``)."""
+    base = str(root)
+    return sorted(n for n in candidates(root) if os.path.lexists(f"{base}/{n}/run.json"))
+
+
+def candidates(root: Path) -> list[str]:
+    """Names of the folders in the root that may be run folders, without a look into each.
+
+    Raises:
+        RunError: when the root cannot be read.
+    """
     try:
         with os.scandir(root) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+            return [
+                e.name
+                for e in entries
+                if not e.name.startswith(".") and e.name.isprintable() and e.is_dir()
+            ]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunError(f"The runs folder {root} cannot be read: {reason(error)}.") from error
-    base = str(root)
-    return sorted(n for n in names if n.isprintable() and os.path.lexists(f"{base}/{n}/run.json"))
 
 
 def find(root: Path, ref: str) -> RunFolder:

@@ -24,7 +24,7 @@ from engine.control import RunLock
 from engine.entry import Entry, base_mark, from_document, read_entry, stamp_of, to_document
 from engine.errors import RunBusyError, RunError
 from engine.filters import metric_names, parse_filter, sort_entries
-from engine.folder import RunFolder, folder_names
+from engine.folder import RunFolder, candidates, folder_names
 from engine.index import (
     INDEX_NAME,
     META,
@@ -153,25 +153,26 @@ class History:
         """Bring what is known in line with the folders, and the index with what is known."""
         if self._entries is None:
             self._entries = self._load()
-        entries = self._entries
-        names = folder_names(self.root)
-        for id_ in entries.keys() - set(names):
-            del entries[id_]
-            self._gone.add(id_)
+        old_entries = self._entries
+        entries: dict[str, Entry] = {}
         base = str(self.root)
-        for name in names:
-            old = entries.get(name)
-            if old is not None and old.stamp == stamp_of(f"{base}/{name}"):
+        for name in candidates(self.root):
+            stamp = stamp_of(f"{base}/{name}")
+            if stamp is None:
+                continue
+            old = old_entries.get(name)
+            if old is not None and old.stamp == stamp:
+                entries[name] = old
                 continue
             entry = read_entry(RunFolder(self.root / name))
             if entry is None:
-                if entries.pop(name, None) is not None:
-                    self._gone.add(name)
                 continue
             entries[name] = entry
             # The owner of a run that goes on writes its document; its record changes each second.
             if old is None or entry.status not in ACTIVE:
                 self._unsaved.add(name)
+        self._gone.update(old_entries.keys() - entries.keys())
+        self._entries = entries
         self._save_what_changed()
         return entries
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import os
 import threading
 import time
@@ -33,6 +34,7 @@ from engine.sink import Plan, Request
 
 FLUSH_SECONDS = 0.5
 RECORD_SECONDS = 1.0
+_RESERVE_BYTES = 16 * 1024
 _FIXED = frozenset({"schema", "id", "kind", "created", "status"})
 _monotonic = time.monotonic
 _now = time.time
@@ -148,10 +150,13 @@ class RunOwner:
         self._directions: dict[str, int] = {}
         self._wake = threading.Event()
         record.host, record.pid, record.boot_id = host_name(), os.getpid(), boot_id()
+        self._reserve = folder.path / ".reserve"
         try:
             beat(folder.heartbeat_path)
+            # Room for one last record: a run that fills the disk can still say that it failed.
+            self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))
         except OSError as error:
-            raise unwritable(folder.heartbeat_path, error) from error
+            raise unwritable(folder.path, error) from error
         self._save()
         self._thread = threading.Thread(target=self._work, name=f"run-{folder.id}", daemon=True)
         _owners.add(self)
@@ -181,9 +186,12 @@ class RunOwner:
         self._closed = True
         self._wake.set()
         self._thread.join()
-        if self._dirty and not self._frozen:
+        if not self._frozen:
             with contextlib.suppress(RunError):
-                self._save()
+                if self._dirty:
+                    self._save(urgent=True)
+            with contextlib.suppress(OSError):
+                self._reserve.unlink(missing_ok=True)
         self._update_index(timeout=1.0)
         with contextlib.suppress(RunError):
             self._journal.write()
@@ -243,7 +251,7 @@ class RunOwner:
             for name, value in changes.items():
                 setattr(record, name, value)
             self._frozen = False
-        self._save()
+        self._save(urgent=True)
         self._frozen = status == "handed-over"
         self._index_due = True
         self._wake.set()
@@ -387,17 +395,24 @@ class RunOwner:
         if self._error is not None:
             raise self._error
 
-    def _save(self) -> None:
-        """Replace the record now."""
+    def _save(self, *, urgent: bool = False) -> None:
+        """Replace the record now; an urgent one may use the room that was kept for it."""
+        path = self.folder.record_path
         with self._saving:
             with self._state:
                 self._dirty = False
                 data = encode_record(self._record)
             try:
-                replace_file(self.folder.record_path, data)
+                try:
+                    replace_file(path, data)
+                except OSError as error:
+                    if not urgent or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+                    self._reserve.unlink(missing_ok=True)
+                    replace_file(path, data)
             except OSError as error:
                 self._dirty = True
-                raise unwritable(self.folder.record_path, error) from error
+                raise unwritable(path, error) from error
 
     def _work(self) -> None:
         """The thread: heartbeat, buffers, record, index."""

@@ -703,6 +703,28 @@ def test_a_disk_that_fails_is_raised_by_the_next_call_and_recorded_when_it_is_ba
     assert list(log.series("a")[0]) == [1, 2]
 
 
+def test_a_run_that_filled_the_disk_can_still_say_so(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if (run.path / ".reserve").exists():
+            raise OSError(28, "No space left on device")
+        return real(fd, data)
+
+    with own(run) as owner:
+        owner.transition("running")
+        owner.metrics(1, 0.1, {"a": 1.0})
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(RunError, match="the disk is full") as caught:
+            owner.checkpointed(1)
+        owner.transition("failed", error=str(caught.value))
+        assert run.status() == "failed"
+        assert "the disk is full" in run.record().error
+    assert not (run.path / ".reserve").exists()
+
+
 def test_a_folder_that_vanishes_is_a_sentence(run: RunFolder) -> None:
     owner = own(run)
     owner.transition("running")
