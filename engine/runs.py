@@ -9,7 +9,8 @@ from __future__ import annotations
 from engine.control import ALIVE_SECONDS, Asked, Heartbeat
 from engine.folder import RunFolder, clean_tags, create, find, folder_names, folders, runs_root
 from engine.metriclog import MetricLog
-from engine.ownership import RunOwner, own
+from engine.owner import RunOwner
+from engine.ownership import own
 from engine.record import ACTIVE, Ack, Record, ShownStatus, Stage, Status, UserNotes, direction
 
 __all__ = [

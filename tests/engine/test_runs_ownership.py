@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import control, ownership
+from engine import control, owner, ownership
 from engine.config import PretrainConfig
 from engine.control import Heartbeat, RunLock, lock_is_held
 from engine.errors import RunBusyError, RunError
@@ -44,6 +44,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
+    monkeypatch.setattr(owner, "_monotonic", clock)
     monkeypatch.setattr(ownership, "_monotonic", clock)
     return clock
 
