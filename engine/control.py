@@ -77,8 +77,12 @@ class RunLock:
                 raise unwritable(self.path, error) from error
             try:
                 if _try_lock(fd, fcntl.LOCK_EX, self.path) and _is_file(fd, self.path):
+                    now = time.time_ns()
+                    os.utime(fd, ns=(now, now))
                     self.fd, fd = fd, -1
                     return True
+            except OSError as error:
+                raise unwritable(self.path, error) from error
             finally:
                 if fd >= 0:
                     os.close(fd)
@@ -103,6 +107,11 @@ class RunLock:
         os.set_inheritable(fd, False)
         self.fd = fd
         return True
+
+    @property
+    def taken_at(self) -> int:
+        """When the lock was taken, by whoever took it first and passed it on; unix nanoseconds."""
+        return os.fstat(self.fd).st_mtime_ns
 
     def still_there(self) -> bool:
         """False when the file was removed and another process may have made and locked a new one.

@@ -312,6 +312,8 @@ def _run(
         if state is not None:
             owner.resume_at(int(state["step"]))
             sink.log(f"resuming after step {state['step']}")
+        elif record.started is not None:  # it ended before its first checkpoint: from the beginning
+            owner.resume_at(0)
         return pretrain(
             config,
             dataset=prepared.dataset,

@@ -26,7 +26,8 @@ def own(folder: RunFolder, *, lock_fd: int | None = None) -> RunOwner:
 
     The state stays what it was until ``transition``. Requests that were left before a stopped,
     failed or lost run is taken over are dropped, with a line in its log; those to a queued or
-    handed-over run, and those made since this call began, are kept.
+    handed-over run, and those made since the lock was taken (here, or by the process that passed
+    it on), are kept.
 
     Args:
         folder: the run.
@@ -38,7 +39,6 @@ def own(folder: RunFolder, *, lock_fd: int | None = None) -> RunOwner:
         RunError: when the record cannot be read or the folder cannot be written.
     """
     folder.record()
-    stale = folder.pending_requests() if lock_fd is None else []
     lock = RunLock(folder.lock_path)
     held = lock.acquire() if lock_fd is None else lock.adopt(lock_fd)
     if not held:
@@ -52,6 +52,8 @@ def own(folder: RunFolder, *, lock_fd: int | None = None) -> RunOwner:
         lock.release()
         raise
     if record.status not in ("queued", "handed-over"):
+        pending = folder.pending_requests()
+        stale = [asked for asked in pending if int(asked.id[:20]) < lock.taken_at]
         drop_all(folder.control_path, stale)
         for asked in stale:
             owner.log(f"dropped the request to {asked.request}, made before this start")

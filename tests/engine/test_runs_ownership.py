@@ -613,6 +613,26 @@ def test_what_was_asked_before_a_resume_does_not_stop_it(run: RunFolder, clock: 
     assert any("dropped the request to stop" in line for line in run.log_tail(9))
 
 
+def test_a_detached_resume_drops_what_was_asked_before_its_lock_was_taken(
+    run: RunFolder, clock: Clock
+) -> None:
+    with own(run) as first:
+        first.transition("running")
+        run.request("stop")
+        first.transition("paused")  # and here its process dies
+    lock = RunLock(run.lock_path)
+    assert lock.acquire()
+    run.request("checkpoint")  # somebody asks while the detached process starts
+    with own(run, lock_fd=os.dup(lock.fd)) as second:
+        lock.release()
+        second.transition("running")
+        clock.now += 1
+        assert second.request() == "checkpoint"
+        second.acknowledge("checkpoint", 1)
+        assert second.request() is None
+        second.transition("stopped")
+
+
 def test_a_queued_run_can_be_stopped_before_it_starts(run: RunFolder, clock: Clock) -> None:
     run.request("stop")
     with own(run) as owner:
