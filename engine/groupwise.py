@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.allocator import keep_freed_memory
 from engine.batchnorm import SplitBatchNorm2d, check_groups
 from engine.dropout import Dropout
 from engine.encoders import Encoder
@@ -27,6 +28,7 @@ class GroupwiseStep:
 
     Loss, keys, gradients and running statistics agree with those up to rounding. Dropout draws
     other bits of the same distribution. With the same number of threads, results repeat bit by bit.
+    Sets the C library to keep freed memory, for the whole process (``engine.allocator``).
 
     Args:
         moco: the model, on the CPU; its parameters are read anew at each step.
@@ -35,6 +37,7 @@ class GroupwiseStep:
     """
 
     def __init__(self, moco: MoCo, *, threads: int, dtype: torch.dtype = torch.float32) -> None:
+        keep_freed_memory()
         self.moco = moco
         self.splits = max((norm.num_splits for norm in _norms(moco.encoder_q)), default=1)
         self.lanes = Lanes(threads)

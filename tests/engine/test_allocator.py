@@ -1,0 +1,36 @@
+"""Freed memory stays in the process, seen by the page faults of a process of its own."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, torch
+from engine.allocator import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        blocks = [torch.ones(4 << 20) for _ in range(4)]  # four times 16 MiB
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+torch.set_num_threads(1)
+taken = keep_freed_memory()
+faults()
+print(faults(), int(taken))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_large_blocks_are_reused_without_page_faults() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    kept, taken = map(int, done.stdout.split())
+    assert taken == 1
+    assert kept < 1_000  # by default, usually 81,920: every page of every block
