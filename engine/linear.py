@@ -45,7 +45,7 @@ LIGHT_AUGMENT = AugmentConfig(
 )
 """Random resized crop of 0.2 to 1 of the area and a horizontal flip, as in the paper."""
 
-_PASS = 2048  # images augmented at a time
+_PASS = 512  # images augmented at a time: a slow encoder hears a stop within seconds
 
 
 def affordable_views(views: int, images: int, width: int) -> int:

@@ -24,6 +24,8 @@ from engine.lbfgs import Minimum, minimise
 from engine.sink import NullSink, Sink, attend
 from engine.spectrum import Spectrum, chunks
 
+_TOGETHER = 3  # strengths tried at a time
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -283,20 +285,16 @@ class LogisticFit:
     Attributes:
         solution: the optimum over the whole labelled part.
         l2: its strength.
-        candidates: for each strength, from strong to weak: ``l2``, ``loss`` and ``top1`` (percent)
-            on the validation images, ``iterations``, ``converged``; empty when nothing could be
-            chosen.
+        candidates: for each strength tried, from strong to weak: ``l2``, ``loss`` and ``top1``
+            (percent) on the validation images, ``iterations``, ``converged``; empty when nothing
+            could be chosen.
+        at_edge: whether the strongest or the weakest of all strengths won over others.
     """
 
     solution: Solution
     l2: float
     candidates: tuple[dict[str, Any], ...]
-
-    @property
-    def at_edge(self) -> bool:
-        """Whether the strongest or the weakest of several strengths won."""
-        strengths = [candidate["l2"] for candidate in self.candidates]
-        return len(strengths) > 1 and self.l2 in (strengths[0], strengths[-1])
+    at_edge: bool
 
     def predict(self, features: Tensor) -> Tensor:
         """Classes int64 (N,) of standardised features (N, D)."""
@@ -316,8 +314,10 @@ def fit_logistic(
     """Chooses the strength inside the labelled part, then fits the whole of it.
 
     The strength with the lowest mean cross-entropy on the validation images wins; of equal ones
-    the strongest. (The accuracy on a few hundred images is too coarse to choose by: with 50 to
-    2,500 labels it cost 0.3 to 1.6 points of test accuracy more than the loss did.)
+    the strongest. They are tried from strong to weak, three at a time, until the loss rises: it
+    falls and then rises along the strengths, and the weak ones take most of the iterations. (The
+    accuracy on few images is too coarse to choose by: with 100 to 2,500 labels of CIFAR-10 it
+    cost 0.5 to 1.6 points of test accuracy more than the loss did.)
 
     Args:
         features: standardised, (n, D), of the labelled part.
@@ -339,22 +339,34 @@ def fit_logistic(
     candidates: list[dict[str, Any]] = []
     best, start = len(strengths) // 2, None
     if len(validate) and len(strengths) > 1:
-        problems = [Problem(targets[fit], classes, l2) for l2 in strengths]
-        solutions = solve_many(features[fit], problems, **options)
-        for l2, solution in zip(strengths, solutions, strict=True):
-            scores = solution.logits(features[validate].double())
-            loss = float(F.cross_entropy(scores, targets[validate]))
-            top1 = 100.0 * float((scores.argmax(1) == targets[validate]).double().mean())
-            candidates.append(
-                {
-                    "l2": l2,
-                    "loss": loss,
-                    "top1": top1,
-                    "iterations": solution.iterations,
-                    "converged": solution.converged,
-                }
-            )
-        best = min(range(len(strengths)), key=lambda i: candidates[i]["loss"])
+        part, held, truth = features[fit], features[validate].double(), targets[validate]
+        warm: Solution | None = None
+        solutions: list[Solution] = []
+        while len(solutions) < len(strengths):
+            batch = strengths[len(solutions) : len(solutions) + _TOGETHER]
+            problems = [Problem(targets[fit], classes, l2) for l2 in batch]
+            new = solve_many(part, problems, starts=[warm] * len(batch), **options)
+            candidates += [
+                _candidate(l2, solution, held, truth)
+                for l2, solution in zip(batch, new, strict=True)
+            ]
+            solutions, warm = solutions + new, new[-1]
+            best = min(range(len(solutions)), key=lambda i: candidates[i]["loss"])
+            if best < len(solutions) - 1:
+                break
         start = solutions[best]
     solution = solve_logistic(features, targets, classes, strengths[best], start=start, **options)
-    return LogisticFit(solution, strengths[best], tuple(candidates))
+    at_edge = bool(candidates) and best in (0, len(strengths) - 1)
+    return LogisticFit(solution, strengths[best], tuple(candidates), at_edge)
+
+
+def _candidate(l2: float, solution: Solution, features: Tensor, truth: Tensor) -> dict[str, Any]:
+    """How a strength does on the validation images."""
+    scores = solution.logits(features)
+    return {
+        "l2": l2,
+        "loss": float(F.cross_entropy(scores, truth)),
+        "top1": 100.0 * float((scores.argmax(1) == truth).double().mean()),
+        "iterations": solution.iterations,
+        "converged": solution.converged,
+    }

@@ -20,7 +20,8 @@ from engine.classes import (
     SHAPES_BINARY_GROUPS,
     SHAPES_CLASSES,
 )
-from engine.config import TaskConfig
+from engine.config import ProbeConfig, TaskConfig
+from engine.data import Dataset
 from engine.errors import DataError
 
 # Shares such as 0.15 of 10 images are a hair below the half in binary: they count as the half.
@@ -193,19 +194,70 @@ def split_validation(labels: Tensor, share: float, seed: int) -> tuple[Tensor, T
     return everything[keep], validate
 
 
-def check_classes(labels: Tensor, task: Task, class_names: Sequence[str]) -> None:
-    """Refuses data in which a class of the task has no image.
+@dataclass(frozen=True)
+class Material:
+    """What every source of a probe is fitted to and judged on.
+
+    Attributes:
+        task: the classification.
+        rows: int64 (n,), the labelled training images, ascending.
+        targets: int64 (n,), their groups.
+        fit: int64, positions in ``rows`` to fit on while something is chosen.
+        validate: int64, positions to choose by; empty when the labelled part is too small.
+        test_rows: int64 (m,), the test images that belong to the task.
+        test_targets: int64 (m,), their groups.
+    """
+
+    task: Task
+    rows: Tensor
+    targets: Tensor
+    fit: Tensor
+    validate: Tensor
+    test_rows: Tensor
+    test_targets: Tensor
+
+
+def prepare_material(config: ProbeConfig, dataset: Dataset) -> Material:
+    """Finds the task and the labelled images, and checks that the data has what it takes.
 
     Raises:
-        DataError: naming the class.
+        DataError: one sentence on what is missing.
     """
-    present = set(task.restrict(labels).tolist())
+    names, train, test = dataset.class_names, dataset.train, dataset.test
+    task = resolve_task(config.task, names)
+    if not train.labelled:
+        raise DataError(
+            "The training images have no labels, and a probe needs them; put the images into one "
+            "folder for each class (train/<class>/)."
+        )
+    if test is None or len(test) == 0:
+        raise DataError(
+            "There are no test images, and a probe is judged on images that it was not fitted to; "
+            "put some into test/<class>/."
+        )
+    labels = task.restrict(train.labels)
+    present = set(labels.tolist())
     for label, group in enumerate(task.mapping.tolist()):
         if group >= 0 and label not in present:
             raise DataError(
-                f"There is no training image of the class {class_names[label]}, which the task "
+                f"There is no training image of the class {names[label]}, which the task "
                 f"{task.name} needs."
             )
+    rows = labelled_subset(labels, config.label_fraction, config.subset_seed, class_names=names)
+    fit, validate = split_validation(labels[rows], config.validation, config.subset_seed)
+    test_targets = task.targets(test.labels)
+    test_rows = (test_targets >= 0).nonzero().squeeze(1)
+    if not len(test_rows):
+        raise DataError(f"No test image belongs to a class of the task {task.name}.")
+    return Material(
+        task=task,
+        rows=rows,
+        targets=task.targets(labels[rows]),
+        fit=fit,
+        validate=validate,
+        test_rows=test_rows,
+        test_targets=test_targets[test_rows],
+    )
 
 
 def _by_class(labels: Tensor) -> dict[int, list[int]]:

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import TaskConfig
+from engine.config import ProbeConfig, TaskConfig
+from engine.data import Dataset, Split
 from engine.errors import DataError
-from engine.tasks import check_classes, labelled_subset, resolve_task, split_validation
+from engine.tasks import labelled_subset, prepare_material, resolve_task, split_validation
 
 CIFAR = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -92,11 +93,43 @@ def test_images_without_classes_say_what_is_missing():
         resolve_task(TaskConfig(name="all"), ("cat",))
 
 
-def test_a_class_of_the_task_without_an_image_is_named():
-    task = resolve_task(TaskConfig(name="five"), CIFAR)
-    check_classes(torch.tensor([0, 1, 2, 3, 4]), task, CIFAR)
-    with pytest.raises(DataError, match="class bird"):
-        check_classes(torch.tensor([0, 1, 3, 4, 9]), task, CIFAR)
+def dataset(train, test, names):
+    def split(labels):
+        labels = torch.tensor(labels)
+        return Split(torch.zeros(len(labels), 3, 32, 32, dtype=torch.uint8), labels)
+
+    return Dataset("d", split(train), None if test is None else split(test), names)
+
+
+def test_the_material_holds_labelled_and_test_images_of_the_task_alone():
+    names = ("a", "b", "c", "d")
+    data = dataset([3, 2, 1, 0] * 10, [0, 3, 1, 2, 3], names)
+    task = TaskConfig(name="t", groups={"x": ("d",), "y": ("a", "c")})
+    got = prepare_material(ProbeConfig(task=task, label_fraction=0.5, validation=0.4), data)
+    labels = data.train.labels[got.rows]
+    assert torch.bincount(labels, minlength=4).tolist() == [5, 0, 5, 5]
+    assert got.targets.tolist() == [{3: 0, 0: 1, 2: 1}[label] for label in labels.tolist()]
+    assert torch.bincount(labels[got.validate], minlength=4).tolist() == [2, 0, 2, 2]
+    assert sorted([*got.fit.tolist(), *got.validate.tolist()]) == list(range(15))
+    assert got.test_rows.tolist() == [0, 1, 3, 4]
+    assert got.test_targets.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "sentence"),
+    [
+        ([-1, -1], [0, 1], "The training images have no labels"),
+        ([0, 1], None, "There are no test images"),
+        ([0, 1], [], "There are no test images"),
+        ([0, 0], [0, 1], "no training image of the class b, which the task all needs"),
+        ([0, 1] * 3, [-1, -1], "No test image belongs to a class of the task all"),
+        ([0, 0, 1, 1], [0, 1], r"leaves the class a \(2 training images\)"),
+    ],
+)
+def test_data_that_lacks_something_is_refused_with_a_sentence(train, test, sentence):
+    config = ProbeConfig(task=TaskConfig(name="all"), label_fraction=0.2)
+    with pytest.raises(DataError, match=sentence):
+        prepare_material(config, dataset(train, test, ("a", "b")))
 
 
 @settings(max_examples=60, deadline=None)

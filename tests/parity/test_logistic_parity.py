@@ -208,7 +208,7 @@ def test_a_stop_is_heard_between_iterations():
 def test_the_strength_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_fitted():
     x, targets, classes = case(n=240, width=40, noise=5.0)
     fit, validate = torch.arange(0, 180), torch.arange(180, 240)
-    strengths = (1e-4, 1e-2, 1e-1, 1.0, 100.0)
+    strengths = (1e-4, 1e-2, 1e-1, 0.3, 1.0, 10.0, 100.0)
     config = LogisticConfig(l2=strengths, tolerance=1e-8)
     got = fit_logistic(x, targets, classes, config, fit=fit, validate=validate)
     losses = {}
@@ -219,7 +219,10 @@ def test_the_strength_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_f
     assert best not in (1e-4, 100.0)
     assert got.l2 == best
     assert not got.at_edge
-    assert {c["l2"]: pytest.approx(c["loss"], rel=1e-5) for c in got.candidates} == losses
+    tried = [c["l2"] for c in got.candidates]
+    assert tried == sorted(strengths, reverse=True)[: len(tried)]
+    assert min(tried) < best
+    assert [c["loss"] for c in got.candidates] == pytest.approx([losses[l2] for l2 in tried])
     weight, bias = scikit_learn(x, targets, best)
     torch.testing.assert_close(got.solution.weight, weight, rtol=1e-4, atol=1e-5)
     expected = (x @ weight.T + bias).argmax(1)
@@ -228,9 +231,13 @@ def test_the_strength_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_f
 
 def test_an_edge_of_the_strengths_is_said():
     x, targets, classes = case(n=240, width=40, noise=5.0)
-    fit, validate = torch.arange(0, 180), torch.arange(180, 240)
-    config = LogisticConfig(l2=(1e-5, 1e-4, 1e-3))
-    assert fit_logistic(x, targets, classes, config, fit=fit, validate=validate).at_edge
+    split = {"fit": torch.arange(0, 180), "validate": torch.arange(180, 240)}
+    weak, strong = LogisticConfig(l2=(1e-5, 1e-4, 1e-3)), LogisticConfig(l2=(1e3, 1e2, 1e4))
+    for config, edge in ((weak, 1e-3), (strong, 1e2)):
+        got = fit_logistic(x, targets, classes, config, **split)
+        assert (got.l2, got.at_edge) == (edge, True)
+    alone = fit_logistic(x, targets, classes, LogisticConfig(l2=(0.1,)), **split)
+    assert (alone.l2, alone.at_edge, alone.candidates) == (0.1, False, ())
 
 
 def test_without_validation_images_the_middle_strength_is_taken():
