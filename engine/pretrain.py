@@ -20,6 +20,7 @@ from engine.device import Runtime
 from engine.errors import DataError, RunError, TrainingError
 from engine.features import extract
 from engine.fields import flatten
+from engine.groupwise import GroupwiseStep
 from engine.knn import knn_predict
 from engine.moco import MoCo, chance_loss
 from engine.seeds import stream_seed
@@ -30,6 +31,8 @@ Outcome = Literal["finished", "stopped", "handed-over"]
 # On CUDA the losses are copied to the host in blocks: a copy a step would drain the queue of
 # kernels each time.
 _CUDA_BLOCK = 64
+# Images that a lane augments at a time on a CPU.
+_LANE_ROWS = 64
 
 
 def learning_rate(optim: OptimConfig, epoch: int) -> float:
@@ -114,6 +117,10 @@ class Pretraining:
         self.augment_generator.manual_seed(stream_seed(seed, "augment"))
         self.shuffle_generator = torch.Generator(device)
         self.shuffle_generator.manual_seed(stream_seed(seed, "shuffle"))
+        self._groupwise: GroupwiseStep | None = None
+        if device.type == "cpu" and config.model.bn_splits >= runtime.threads:
+            dtype = torch.bfloat16 if runtime.bfloat16 else torch.float32
+            self._groupwise = GroupwiseStep(self.model, threads=runtime.threads, dtype=dtype)
         self.step = 0
         self.steps_per_epoch = len(images) // optim.batch_size
         self._order: Tensor | None = None
@@ -133,23 +140,43 @@ class Pretraining:
         Returns:
             The loss, a float32 scalar on the device, without a graph.
         """
-        images = self._batch()
-        # both views in one call: one draw of parameters for each of the 2B images
-        views = self.augmenter(torch.cat([images, images]), self.augment_generator)
-        views = normalise(views, self.mean, self.std)
-        views = views.contiguous(memory_format=torch.channels_last)
-        view_1, view_2 = views.chunk(2)
+        view_1, view_2 = self._views(self._batch())
         self.model.update_keys()
-        with torch.autocast(
-            self.runtime.device.type, dtype=torch.bfloat16, enabled=self.runtime.bfloat16
-        ):
-            loss, keys = self.model.loss(view_1, view_2, self.shuffle_generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self._groupwise is not None:
+            loss, keys = self._groupwise.backward(view_1, view_2, self.shuffle_generator)
+        else:
+            with torch.autocast(
+                self.runtime.device.type, dtype=torch.bfloat16, enabled=self.runtime.bfloat16
+            ):
+                loss, keys = self.model.loss(view_1, view_2, self.shuffle_generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.model.enqueue(keys)
         self.step += 1
         return loss.detach()
+
+    def _views(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
+        both = torch.cat([images, images])
+        draw = self.augmenter.draw(len(both), self.augment_generator, images.device)
+        if self._groupwise is None:
+            views = normalise(self.augmenter.apply(both, draw), self.mean, self.std)
+            return views.contiguous(memory_format=torch.channels_last).chunk(2)
+        views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)
+
+        def augment(lane: int, start: int) -> None:  # noqa: ARG001 - any lane serves
+            rows = slice(start, start + _LANE_ROWS)
+            part = self.augmenter.apply(both[rows], draw.index(rows))
+            views[rows] = normalise(part, self.mean, self.std)
+
+        self._groupwise.lanes.map(augment, range(0, len(both), _LANE_ROWS))
+        return views.chunk(2)
+
+    def close(self) -> None:
+        """Ends the threads of its own."""
+        if self._groupwise is not None:
+            self._groupwise.close()
 
     def _batch(self) -> Tensor:
         epoch, place = divmod(self.step, self.steps_per_epoch)
@@ -266,9 +293,12 @@ def pretrain(
         TrainingError: the loss is not finite, or the device's memory ran out.
     """
     loop = _Loop(config, dataset, runtime, sink, checkpoint)
-    if state is not None:
-        loop.load(state)
-    return loop.run()
+    try:
+        if state is not None:
+            loop.load(state)
+        return loop.run()
+    finally:
+        loop.training.close()
 
 
 class _Loop:
