@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from engine.atomic import clean_text
 from engine.classes import CIFAR10_CLASSES, SHAPES_CLASSES
 from engine.config import DataConfig
-from engine.imagecache import Found, cached
+from engine.errors import DataError
 from engine.seeds import stream
 from engine.sink import NullSink, Sink
 
 _SHAPES_SEEDS = {"train": 20_191_113, "test": 20_200_309}
-_ROWS = 4096  # of images converted to float at a time
+_ROWS = 512  # images converted to float64 at a time (12 MB)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Dataset:
     """Images to train on and, where there are any, to test on.
 
     Attributes:
-        name: what was asked for, for people.
+        name: the source that was asked for.
         train: the training images.
         test: the test images, or None.
         class_names: names of the classes, sorted; empty without classes.
@@ -67,7 +68,7 @@ def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None
 
     Args:
         config: the source and the limit.
-        data_dir: where downloads and caches live; made when it is missing.
+        data_dir: where downloads and caches live; made when one is written.
         sink: hears the progress, and is asked whether to stop.
 
     Raises:
@@ -77,7 +78,7 @@ def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None
     sink = NullSink() if sink is None else sink
     source = config.source
     if source == "shapes":
-        dataset = _named(source, cached(data_dir, "shapes-1", sink, lambda: _draw_shapes(sink)))
+        dataset = _draw_shapes(sink)
     elif source == "cifar10":
         from engine.cifar10 import load_cifar10
 
@@ -86,43 +87,45 @@ def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None
     else:
         from engine.imagefolder import load_folder
 
-        folder = Path(source.removeprefix("folder:"))
-        dataset = _named(source, load_folder(folder, data_dir, sink))
+        found = load_folder(_folder(source.removeprefix("folder:")), data_dir, sink)
+        dataset = Dataset(
+            source,
+            Split(*found.train),
+            None if found.test is None else Split(*found.test),
+            found.class_names,
+            found.skipped,
+        )
     if 0 < config.limit < len(dataset.train):
         rows = limited(dataset.train.labels, config.limit)
-        dataset = Dataset(
-            dataset.name,
-            dataset.train.take(rows),
-            dataset.test,
-            dataset.class_names,
-            dataset.skipped,
-        )
+        dataset = replace(dataset, train=dataset.train.take(rows))
     return dataset
 
 
-def _named(name: str, found: Found) -> Dataset:
-    test = None if found.test is None else Split(*found.test)
-    return Dataset(name, Split(*found.train), test, found.class_names, found.skipped)
+def _folder(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"The folder {clean_text(path)} cannot be found: {error}") from error
 
 
-def _draw_shapes(sink: Sink) -> Found:
+def _draw_shapes(sink: Sink) -> Dataset:
+    # No cache: drawing them takes a second.
     from engine.shapes import TEST_IMAGES, TRAIN_IMAGES, generate
 
-    return Found(
-        train=generate(TRAIN_IMAGES, seed=_SHAPES_SEEDS["train"], sink=sink),
-        test=generate(TEST_IMAGES, seed=_SHAPES_SEEDS["test"], sink=sink),
-        class_names=SHAPES_CLASSES,
-    )
+    train = generate(TRAIN_IMAGES, seed=_SHAPES_SEEDS["train"], sink=sink)
+    test = generate(TEST_IMAGES, seed=_SHAPES_SEEDS["test"], sink=sink)
+    return Dataset("shapes", Split(*train), Split(*test), SHAPES_CLASSES)
 
 
-def _ranks(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """float64 (N,) in (0, 1): the place of each image in a random order of its class."""
-    share = torch.empty(len(labels), dtype=torch.float64)
-    for label in torch.unique(labels).tolist():
-        rows = (labels == label).nonzero().squeeze(1)
-        order = torch.randperm(len(rows), generator=generator)
-        share[rows[order]] = (torch.arange(len(rows), dtype=torch.float64) + 0.5) / len(rows)
-    return share
+def _ranks(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Of each image: its place in a random order of its class (from 0), and the class's size."""
+    order = torch.randperm(len(labels), generator=generator)
+    order = order[labels[order].argsort(stable=True)]  # by class, at random within
+    _, sizes = torch.unique_consecutive(labels[order], return_counts=True)
+    size = sizes.repeat_interleave(sizes)
+    rank = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    back = order.argsort()
+    return rank[back], size[back]
 
 
 def limited(labels: Tensor, limit: int) -> Tensor:
@@ -136,7 +139,8 @@ def limited(labels: Tensor, limit: int) -> Tensor:
         int64 (limit,), ascending indices.
     """
     # Of every class the same share of its random order comes first, whatever the limit.
-    order = _ranks(labels, stream(0, "limit")).argsort(stable=True)
+    rank, size = _ranks(labels, stream(0, "limit"))
+    order = ((rank.double() + 0.5) / size).argsort(stable=True)
     return order[:limit].sort().values
 
 
@@ -153,12 +157,8 @@ def holdout_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, T
         Ascending int64 indices of the bank and of the images whose labels are withheld; both
         stratified by class. Unlabelled images (-1) count as one class.
     """
-    share = _ranks(labels, stream(seed, "holdout"))
-    held = torch.zeros(len(labels), dtype=torch.bool)
-    for label in torch.unique(labels).tolist():
-        rows = (labels == label).nonzero().squeeze(1)
-        count = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
-        held[rows[share[rows].argsort(stable=True)[:count]]] = True
+    rank, size = _ranks(labels, stream(seed, "holdout"))
+    held = rank < (size.double() * fraction).round().clamp(min=1).minimum(size - 1)
     return (~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
 
 
