@@ -203,7 +203,7 @@ class Augmenter:
                 as the device likes it (dense everywhere but on a CPU).
 
         Returns:
-            float32 (N, 3, size, size) in [0, 1], a new tensor.
+            float32 (N, 3, size, size) in [0, 1] to within rounding, a new tensor.
 
         Raises:
             ValueError: if the shapes do not fit.
@@ -246,7 +246,8 @@ class Augmenter:
         resize = (height, width) != (self.size, self.size)
         c = self.config
         if not (resize or c.crop.enabled or c.rotation.enabled or c.flip.enabled):
-            return to_float(images) if images.dtype == torch.uint8 else images.clone()
+            as_float = to_float(images)
+            return as_float.clone() if as_float is images else as_float
 
         # From a pixel of the result back to its place in the image: the last operation first.
         # x and y are pixel indices in the frame of the moment, whole numbers at pixel centres.
@@ -368,6 +369,7 @@ def _central_box(
         h = round(width / ratio_min)
     elif width / height > ratio_max:
         w = round(height * ratio_max)
+    h, w = max(h, 1), max(w, 1)
     return (height - h) // 2, (width - w) // 2, h, w
 
 
