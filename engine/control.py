@@ -27,6 +27,7 @@ HEARTBEAT_SECONDS = 3.0
 POLL_SECONDS = 0.2
 ALIVE_SECONDS = 15.0
 """A heartbeat (or a hand-over) younger than this counts as a sign of life."""
+_HEARTBEAT_BYTES = 400
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 
@@ -198,7 +199,8 @@ def beat(path: Path) -> None:
         OSError: when the folder is gone or read-only. A full disk is no reason to die.
     """
     life = Heartbeat(host=host_name(), pid=os.getpid(), boot_id=boot_id(), time=time.time())
-    data = msgspec.json.encode(life)
+    # Always as long: a reader that comes between two calls never sees the rest of an older one.
+    data = msgspec.json.encode(life).ljust(_HEARTBEAT_BYTES)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         try:

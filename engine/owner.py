@@ -115,7 +115,7 @@ class RunOwner:
         if not self._frozen:
             with contextlib.suppress(RunError):
                 if self._dirty:
-                    self._save(urgent=True)
+                    self._save(self._record.status)
             with contextlib.suppress(OSError):
                 self._reserve.unlink(missing_ok=True)
         self._update_index(timeout=1.0)
@@ -176,9 +176,7 @@ class RunOwner:
                 record.stage = None
             for name, value in changes.items():
                 setattr(record, name, value)
-            self._frozen = False
-        self._save(urgent=True)
-        self._frozen = status == "handed-over"
+        self._save(status)
         self._index_due = True
         self._wake.set()
 
@@ -321,10 +319,17 @@ class RunOwner:
         if self._error is not None:
             raise self._error
 
-    def _save(self, *, urgent: bool = False) -> None:
-        """Replace the record now; an urgent one may use the room that was kept for it."""
+    def _save(self, new: Status | None = None) -> None:
+        """Replace the record now.
+
+        Args:
+            new: the state, when that is what changed: it may use the room that was kept for it,
+                and from ``handed-over`` on nothing else is written.
+        """
         path = self.folder.record_path
         with self._saving:
+            if self._frozen and new is None:
+                return
             with self._state:
                 self._dirty = False
                 data = encode_record(self._record)
@@ -332,13 +337,17 @@ class RunOwner:
                 try:
                     replace_file(path, data)
                 except OSError as error:
-                    if not urgent or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    if new is None or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                         raise
                     self._reserve.unlink(missing_ok=True)
                     replace_file(path, data)
             except OSError as error:
                 self._dirty = True
                 raise unwritable(path, error) from error
+            if new is not None:
+                # Under the lock: a save of the thread that was under way is over, a later one
+                # would overwrite the record of the process that takes the run over.
+                self._frozen = new == "handed-over"
 
     def _work(self) -> None:
         """The thread: heartbeat, buffers, record, index."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import control, owner, ownership
+from engine import control, ownership
+from engine import owner as owner_module
 from engine.config import PretrainConfig
 from engine.control import Heartbeat, RunLock, lock_is_held
 from engine.errors import RunBusyError, RunError
@@ -44,7 +46,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(owner, "_monotonic", clock)
+    monkeypatch.setattr(owner_module, "_monotonic", clock)
     monkeypatch.setattr(ownership, "_monotonic", clock)
     return clock
 
@@ -243,6 +245,18 @@ def test_a_wrong_descriptor_is_no_lock(run: RunFolder, tmp_path: Path) -> None:
         own(run, lock_fd=file.fileno())
     with pytest.raises(RunError, match="is not the lock"):
         own(run, lock_fd=987)
+
+
+def test_after_a_hand_over_only_the_heir_writes_the_record(run: RunFolder) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        owner.transition("handed-over")
+        heirs = run.record()
+        heirs.step = 99
+        run.record_path.write_bytes(encode_record(heirs))
+        owner.metrics(5, 0.5, {"a": 1.0})  # a late word of the trainer
+        owner._save()
+    assert run.record().step == 99
 
 
 def test_a_hand_over_that_fails_is_taken_back(run: RunFolder) -> None:
@@ -478,6 +492,37 @@ def test_a_checkpoint_finds_every_step_before_it_in_the_log(run: RunFolder) -> N
         owner.metrics(50, 5.0, {"a": 50.0})
         owner.progress("checkpoint", 0, 1)
         assert run.metrics_path.read_bytes().count(b"\n") == 50
+        owner.transition("stopped")
+
+
+def test_everything_is_written_while_the_trainer_is_in_a_long_call(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FLUSH_SECONDS", "RECORD_SECONDS", "HEARTBEAT_SECONDS"):
+        monkeypatch.setattr(owner_module, name, 0.01)
+    with own(run) as owner:
+        owner.transition("running")
+        owner.metrics(7, 0.7, {"a": 1.0})
+        owner.log("hello")
+        owner.progress("solving", 1, 2)
+        first = run.heartbeat_path.stat().st_mtime_ns
+
+        def done() -> bool:
+            record = run.record()
+            return (
+                run.metrics_path.exists()
+                and run.metrics_path.read_bytes().count(b"\n") == 1
+                and bool(run.log_tail(1))
+                and record.step == 7
+                and record.stage == {"name": "solving", "done": 1, "total": 2}
+                and run.heartbeat_path.stat().st_mtime_ns > first
+            )
+
+        for _ in range(200):  # in C, without the interpreter lock, like a step of torch
+            hashlib.pbkdf2_hmac("sha256", b"x", b"y", 50_000)
+            if done():
+                break
+        assert done()
         owner.transition("stopped")
 
 
