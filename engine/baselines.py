@@ -46,12 +46,32 @@ def random_encoder(
     Raises:
         Interrupted: when the sink asked to stop.
     """
-    sink = NullSink() if sink is None else sink
     with default_generator(seed, torch.device("cpu")):
         encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
     encoder = encoder.to(device).eval()
+    settle(encoder, images, mean=mean, std=std, sink=sink)
+    return encoder
+
+
+def settle(
+    encoder: Encoder, images: Tensor, *, mean: Tensor, std: Tensor, sink: Sink | None = None
+) -> None:
+    """Sets the BatchNorm statistics of an encoder on training images.
+
+    Args:
+        encoder: on any device; its trunk's running statistics are replaced.
+        images: uint8 (N, 3, 32, 32); 8,192 of them, evenly spaced, are used.
+        mean: float32 (3,), of the channels in [0, 1].
+        std: float32 (3,).
+        sink: hears the progress and is looked at once a batch.
+
+    Raises:
+        Interrupted: when the sink asked to stop.
+    """
+    sink = NullSink() if sink is None else sink
+    device = next(encoder.parameters()).device
     count = min(len(images), _STATISTICS_IMAGES)
-    rows = torch.arange(count) * len(images) // count
+    rows = torch.arange(count, device=images.device) * len(images) // count
     batches = max(1, count // _BATCH)
 
     def batch(i: int) -> Tensor:
@@ -62,7 +82,6 @@ def random_encoder(
         return normalise(to_float(part), mean.to(device), std.to(device))
 
     set_statistics(encoder.trunk, batch, batches)
-    return encoder
 
 
 @torch.no_grad()

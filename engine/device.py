@@ -12,6 +12,7 @@ import torch
 
 from engine.config import RuntimeConfig
 from engine.errors import ConfigError
+from engine.groupwise import fast_bfloat16
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,7 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
     recorded = recorded or {}
     threads = int(recorded.get("threads") or config.threads or physical_cores())
     precision = str(recorded.get("precision") or config.precision)
-    if precision == "auto":
-        bfloat16 = _fast_bfloat16(device)
-    else:
-        bfloat16 = precision == "bfloat16"
+    bfloat16 = _fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
     return Runtime(device, _name(device), bfloat16, threads, notice)
 
 
@@ -146,16 +144,5 @@ def _fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        # without these instructions bfloat16 is emulated, and slower than float32
-        flags = _cpu_flags()
-        return "avx512_bf16" in flags or "amx_bf16" in flags
+        return fast_bfloat16()
     return False
-
-
-def _cpu_flags() -> frozenset[str]:
-    with contextlib.suppress(OSError):
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - read to one line
-            for line in file:
-                if line.startswith("flags"):
-                    return frozenset(line.split())
-    return frozenset()

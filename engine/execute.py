@@ -340,7 +340,6 @@ def _probe(config: ProbeConfig, record: Record, prepared: Prepared, sink: Sink) 
             dataset=prepared.dataset,
             pretrained=parent.encoder,
             model=parent.config.model,
-            augment=parent.config.augment,
             mean=parent.mean,
             std=parent.std,
             device=prepared.runtime.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from engine import checkpoint as checkpoints
 from engine.augment import Augmenter, normalise
+from engine.baselines import settle
 from engine.config import OptimConfig, PretrainConfig
 from engine.data import Dataset, channel_statistics, holdout_split
 from engine.device import Runtime
+from engine.encoders import Encoder
 from engine.errors import DataError, RunError, TrainingError
 from engine.features import extract
 from engine.fields import flatten
@@ -430,7 +433,14 @@ class _Loop:
             bank, held = holdout_split(
                 split.labels, self.config.data.holdout, self.config.runtime.seed
             )
-            everything = self._features(split.images)
+            encoder = training.model.encoder_q
+            if training.step == 0:
+                # with the initial statistics, which fit no image, it would look worse than it is
+                encoder = copy.deepcopy(encoder)
+                settle(
+                    encoder, training.images, mean=training.mean, std=training.std, sink=self.sink
+                )
+            everything = self._features(encoder, split.images)
             values = {
                 "knn/top1": self._top1(
                     everything[held], split.labels[held], everything[bank], split.labels[bank]
@@ -439,14 +449,14 @@ class _Loop:
             if monitor.knn_test and self.dataset.test is not None:
                 test = self.dataset.test
                 values["knn/test_top1"] = self._top1(
-                    self._features(test.images), test.labels, everything, split.labels
+                    self._features(encoder, test.images), test.labels, everything, split.labels
                 )
             self.sink.metrics(training.step, training.step / training.steps_per_epoch, values)
         self.monitored_step = training.step
 
-    def _features(self, images: Tensor) -> Tensor:
+    def _features(self, encoder: Encoder, images: Tensor) -> Tensor:
         return extract(
-            self.training.model.encoder_q,
+            encoder,
             images,
             mean=self.training.mean,
             std=self.training.std,
