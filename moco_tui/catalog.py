@@ -82,7 +82,7 @@ def augment_text(entry: Entry) -> str:
 
 def accuracy(values: Mapping[str, float]) -> float | None:
     """The accuracy that stands for a run: kNN or probe top-1, never that of the test reference."""
-    for name in ("probe/test_top1", "probe/top1", "knn/top1"):
+    for name in ("probe/pretrained/test_top1", "probe/test_top1", "knn/top1"):
         if name in values:
             return values[name]
     names = sorted(n for n in values if n.endswith("top1") and n != "knn/test_top1")

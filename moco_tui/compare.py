@@ -84,11 +84,11 @@ def verdict(metric: str, value: float | None, base: float | None) -> tuple[str, 
 
 
 def shown(metric: str, value: float | None) -> str:
-    """A metric's value: accuracies in per cent."""
+    """A metric's value: accuracies are in per cent."""
     if value is None:
         return "–"
-    if direction(metric) > 0 and abs(value) <= 1:
-        return fmt.percent(value)
+    if direction(metric) > 0:
+        return fmt.accuracy(value)
     return fmt.number(value)
 
 

@@ -92,7 +92,7 @@ def epoch_lines(log: MetricLog, per_epoch: int, most: int = 2000) -> list[Line]:
         step = steps[i]
         epoch = f"{step / per_epoch:.0f}" if per_epoch else str(step)
         seconds = fmt.duration(times[i] - times[i - 1]) if i and times[i] > times[i - 1] else ""
-        top1 = fmt.percent(knn[step]) if step in knn else ""
+        top1 = fmt.accuracy(knn[step]) if step in knn else ""
         lr = fmt.number(rates[step], 3) if step in rates else ""
         lines.append(
             [(f"{epoch:>6} {fmt.number(losses[i]):>8} {top1:>7} {lr:>8} {seconds:>8}", "")]
@@ -164,25 +164,25 @@ def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
             )
         ]
     )
-    best = max((_share(row.get("top1")) or 0.0 for row in rows if isinstance(row, dict)), default=0)
+    best = max((_value(row.get("top1")) or 0.0 for row in rows if isinstance(row, dict)), default=0)
     for row in rows:
         if not isinstance(row, dict):
             continue
-        top1 = _share(row.get("top1"))
-        low, high = _share(row.get("low")), _share(row.get("high"))
+        top1 = _value(row.get("top1"))
+        low, high = _value(row.get("low")), _value(row.get("high"))
         interval = (
-            "" if low is None or high is None else f"{fmt.percent(low)} – {fmt.percent(high)}"
+            "" if low is None or high is None else f"{fmt.accuracy(low)} – {fmt.accuracy(high)}"
         )
-        majority = _share(row.get("majority"))
+        majority = _value(row.get("majority"))
         lines.append(
             [
                 (
-                    f"{fmt.fit(fmt.clean(str(row.get('source', '?'))), 16)}{fmt.percent(top1):>8}",
+                    f"{fmt.fit(fmt.clean(str(row.get('source', '?'))), 16)}{fmt.accuracy(top1):>8}",
                     "strong" if top1 is not None and top1 >= best else "",
                 ),
                 (f"  {interval:<17}", "muted"),
-                (f"{fmt.percent(_share(row.get('balanced'))):>9}", ""),
-                (f"{fmt.percent(majority) if majority is not None else '':>9}", "muted"),
+                (f"{fmt.accuracy(_value(row.get('balanced'))):>9}", ""),
+                (f"{fmt.accuracy(majority) if majority is not None else '':>9}", "muted"),
             ]
         )
     return [*lines, *_class_lines(rows)]
@@ -201,10 +201,10 @@ def _class_lines(rows: Sequence[Any]) -> list[Line]:
     head = f"{'class':<16}" + "".join(f"{fmt.fit(source, 12, right=True)}" for source, _ in tables)
     lines: list[Line] = [[("", "")], [(head, "muted")]]
     for name in names:
-        cells = "".join(f"{fmt.percent(_share(table.get(name))):>12}" for _, table in tables)
+        cells = "".join(f"{fmt.accuracy(_value(table.get(name))):>12}" for _, table in tables)
         lines.append([(fmt.fit(fmt.clean(name), 16) + cells, "")])
     return lines
 
 
-def _share(value: Any) -> float | None:
+def _value(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -50,6 +50,13 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def accuracy(value: float | None, digits: int = 1) -> str:
+    """An accuracy, which the engine gives in per cent."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f} %"
+
+
 def count(value: int | float) -> str:
     """A whole number with separators, short from ten million on."""
     if value >= 10_000_000:

@@ -6,14 +6,14 @@ import math
 
 
 def linear(low: float, high: float, count: int) -> list[float]:
-    """At most ``count`` round values (1, 2 or 5 times a power of ten) within the limits."""
+    """Round values within the limits: about ``count``, a third more at most."""
     if count < 1 or not high > low or not math.isfinite(high - low):
         return []
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 0.0
     if power <= 0:
         return []
-    step = next(m * power for m in (1, 2, 5, 10, 20) if m * power >= raw * (1 - 1e-9))
+    step = next(m * power for m in (1, 2, 5, 10, 20) if m * power >= 0.75 * raw)
     if low + step == low or high + step == high:
         return []
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

@@ -14,7 +14,7 @@ from textual.containers import Container
 from textual.timer import Timer
 
 from engine.errors import UserError
-from engine.runs import MetricLog, RunFolder
+from engine.runs import MetricLog, RunFolder, direction
 from moco_tui import compare, fmt
 from moco_tui.charts.draw import ASCII_MARKS, MARKS, Curve
 from moco_tui.charts.series import Series
@@ -51,7 +51,6 @@ Below are the settings that differ and every metric with its difference to the f
         self.pace = Pace()
         self._timer: Timer | None = None
         self._loaded = False
-        self._scale = 1.0
 
     def content(self) -> ComposeResult:
         """Curves above, tables below."""
@@ -148,7 +147,6 @@ Below are the settings that differ and every metric with its difference to the f
 
     def _choose(self, metric: str) -> None:
         self.metric = metric
-        self._scale = 100.0 if "top1" in metric or "accuracy" in metric else 1.0
         self.series = [Series() for _ in self.logs]
         self._update()
         self._show_curves()
@@ -156,8 +154,6 @@ Below are the settings that differ and every metric with its difference to the f
     def _update(self) -> None:
         for log, series in zip(self.logs, self.series, strict=True):
             steps, values = log.series(self.metric)
-            if self._scale != 1.0:
-                values = [self._scale * value for value in values]
             series.update(steps, values)
         self.query_one(Chart).changed()
 
@@ -166,7 +162,7 @@ Below are the settings that differ and every metric with its difference to the f
             return
         chart = self.query_one(Chart)
         chart.title = fmt.clean(self.metric)
-        chart.unit = " %" if self._scale != 1.0 else ""
+        chart.unit = " %" if direction(self.metric) > 0 else ""
         marks = ASCII_MARKS if self.moco.ascii else MARKS
         chart.show_curves(
             [
@@ -184,39 +180,54 @@ Below are the settings that differ and every metric with its difference to the f
 
     # ---------------------------------------------------------------------------- tables
 
-    def _head(self, width: int) -> str:
+    def _head(self, key: int, width: int) -> Line:
         marks = ASCII_MARKS if self.moco.ascii else MARKS
-        return "".join(
-            fmt.fit(f"{marks[i % len(marks)]} {run.name}", width - 1, right=True) + " "
+        cells = "".join(
+            " " + fmt.fit(f"{marks[i % len(marks)]} {run.name}", width, right=True)
             for i, run in enumerate(self.runs)
         )
+        return [(" " * key + cells, "muted")]
+
+    def _cell_width(self, panel: Panel, key: int, most: int) -> int:
+        """As wide as all runs fit side by side, within reason; the panel scrolls sideways."""
+        room = (panel.size.width - key) // max(len(self.runs), 1) - 1
+        return max(min(room, most), 9)
 
     def _show_tables(self) -> None:
-        lines: list[Line] = [[(fmt.fit("", 20) + self._head(16), "muted")]]
+        panel, key = self.query_one("#metrics", Panel), 18
+        width = self._cell_width(panel, key, 16)
+        lines: list[Line] = [self._head(key, width)]
         for metric, values in compare.metric_rows(self.runs):
-            value_parts = "".join(
-                fmt.fit(compare.shown(metric, value), 15, right=True) + " " for value in values
+            cells = "".join(
+                " " + fmt.fit(compare.shown(metric, value), width, right=True) for value in values
             )
-            lines.append([(fmt.fit(fmt.clean(metric), 20), "strong"), (value_parts, "")])
-            changes: list[tuple[str, str]] = [(" " * 36, "")]
+            lines.append([(fmt.fit(fmt.clean(metric), key), "strong"), (cells, "")])
+            changes: list[tuple[str, str]] = [(" " * (key + width + 1), "")]
             for value in values[1:]:
                 text, look = compare.verdict(metric, value, values[0])
-                changes.append((fmt.fit(text, 15, right=True) + " ", look or "muted"))
+                changes.append((" " + fmt.fit(text, width, right=True), look or "muted"))
             if any(text.strip() for text, _ in changes):
                 lines.append(changes)
         if len(lines) == 1:
             lines.append([("no metric yet", "muted")])
-        self.query_one("#metrics", Panel).show(lines)
-        settings: list[Line] = [[(fmt.fit("", 26) + self._head(20), "muted")]]
-        for key, items in compare.differing(self.runs):
+        panel.show(lines)
+        panel, key = self.query_one("#settings", Panel), 22
+        width = self._cell_width(panel, key, 22)
+        settings: list[Line] = [self._head(key, width)]
+        for name, items in compare.differing(self.runs):
             cells = "".join(
-                fmt.fit("–" if v is None else fmt.clean(fmt.value(v)), 19, right=True) + " "
+                " " + fmt.fit("–" if v is None else fmt.clean(fmt.value(v)), width, right=True)
                 for v in items
             )
-            settings.append([(fmt.fit(key, 26), "strong"), (cells, "")])
+            settings.append([(fmt.fit(name.removeprefix("augment."), key), "strong"), (cells, "")])
         if len(settings) == 1:
             settings.append([("all settings are the same", "muted")])
-        self.query_one("#settings", Panel).show(settings)
+        panel.show(settings)
+
+    def on_resize(self) -> None:
+        """The tables use the width there is."""
+        if self.runs:
+            self.call_after_refresh(self._show_tables)
 
     # ---------------------------------------------------------------------------- export
 

@@ -22,6 +22,7 @@ _BOX = """
         border: round $primary; background: $surface; padding: 0 2; overflow-y: auto;
     }
     & .question { width: 1fr; height: auto; margin: 1 0; }
+    & .choices { height: auto; }
     & Horizontal { height: auto; margin-bottom: 1; }
     & Button { margin-right: 1; min-width: 8; }
 """

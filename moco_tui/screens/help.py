@@ -99,7 +99,7 @@ def help_text(screen: Screen[Any]) -> Text:
         if not words or kind in seen:
             continue
         seen.add(kind)
-        section(kind.__name__, words, own_bindings(widget))
+        section(str(getattr(kind, "HELP_TITLE", kind.__name__)), words, own_bindings(widget))
     section("Everywhere", "", own_bindings(screen.app))
     text.append("  Ctrl+P                ", style="bold")
     text.append("Command palette\n")

@@ -76,8 +76,7 @@ pans and reads values."""
         self.log_reader: MetricLog = folder.metrics()
         self.pace = Pace()
         self.loaded = False
-        self._loss = Series()
-        self._epoch_loss = Series()
+        self._losses: dict[str, Series] = {}
         self._accuracies: dict[str, Series] = {}
         self._stamp = -1
         self._log_stamp: tuple[int, int] = (-1, -1)
@@ -229,7 +228,6 @@ pans and reads values."""
         chart = self.query_one("#loss", Chart)
         chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
         self.set_class(record.kind == "probe", "-probe")
-        self.set_class(record.kind == "probe" and bool(len(self._loss)), "-curves")
         if record.kind == "probe":
             self.query_one("#rows", Panel).show(facts.probe_lines(record, record.config))
 
@@ -267,37 +265,53 @@ pans and reads values."""
         names = log.names()
         loss = self.query_one("#loss", Chart)
         accuracy = self.query_one("#accuracy", Chart)
-        name = next((n for n in ("train/loss", *names) if n in names and "loss" in n), "")
-        if name:
-            if self._loss.update(*log.series(name)):
-                loss.changed()
-            chance = self.record.chance if self.record is not None else 0.0
-            levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
-            if not loss.curves or len(levels) != len(loss.view.levels):
-                loss.title = f"loss ({fmt.clean(name)})" if name != "train/loss" else "loss"
-                loss.show_curves([Curve("loss", self._loss)], levels)
-        elif len(self._loss):
-            self._loss.update([], [])
-            loss.changed()
-        changed = False
-        for name in names:
-            if "top1" in name or "accuracy" in name:
-                series = self._accuracies.setdefault(name, Series())
-                steps, values = log.series(name)
-                changed |= series.update(steps, [100 * value for value in values])
-        if len(accuracy.curves) != len(self._accuracies):
-            several = len(self._accuracies) > 1
-            accuracy.title = "accuracy" if several else _title(next(iter(self._accuracies)))
-            accuracy.show_curves(
-                [
-                    Curve(_title(name), series, MARKS[i % len(MARKS)] if several else "")
-                    for i, (name, series) in enumerate(self._accuracies.items())
-                ]
-            )
-        elif changed:
-            accuracy.changed()
+        probe = self.record is not None and self.record.kind == "probe"
+        losses = ["train/loss"] if "train/loss" in names else _losses(names)
+        chance = self.record.chance if self.record is not None else 0.0
+        levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
+        title = "loss" if losses == ["train/loss"] else "losses"
+        self._take(loss, self._losses, losses, title, levels)
+        accuracies = [name for name in names if "top1" in name or "accuracy" in name]
+        if probe:  # the test is one point a source, and stands in the table
+            accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
+        title = _title(accuracies[0]) if len(accuracies) == 1 else "accuracy"
+        self._take(accuracy, self._accuracies, accuracies[: len(MARKS)], title, [])
+        self.set_class(probe and bool(losses), "-curves")
+        self.set_class(probe and bool(accuracies), "-accuracies")
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
         self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
+
+    def _take(
+        self,
+        chart: Chart,
+        known: dict[str, Series],
+        names: list[str],
+        title: str,
+        levels: list[Level],
+    ) -> None:
+        """Bring the curves of one chart up to date."""
+        changed = False
+        for name in names:
+            changed |= known.setdefault(name, Series()).update(*self.log_reader.series(name))
+        for name in known.keys() - set(names):
+            del known[name]
+            changed = True
+        if (
+            len(chart.curves) != len(names)
+            or len(chart.view.levels) != len(levels)
+            or ([curve.series for curve in chart.curves] != [known[name] for name in names])
+        ):
+            several = len(names) > 1
+            chart.title = title
+            chart.show_curves(
+                [
+                    Curve(_title(name), known[name], MARKS[i % len(MARKS)] if several else "")
+                    for i, name in enumerate(names)
+                ],
+                levels,
+            )
+        elif changed:
+            chart.changed()
 
     # ---------------------------------------------------------------------------- panels
 
@@ -334,8 +348,8 @@ pans and reads values."""
         if action == "resume":
             return self.status in ("stopped", "failed", "lost", "queued")
         if action == "probe":
-            known = self.record is not None and self.status != "gone"
-            return known and self.record.kind == "pretrain"
+            record = self.record
+            return record is not None and record.kind == "pretrain" and self.status != "gone"
         return True
 
     def _ask(self, kind: Request) -> None:
@@ -384,6 +398,11 @@ pans and reads values."""
         """Configure a probe of this encoder."""
         if self.record is not None:
             self.moco.open_form(parent=self.record.id)
+
+
+def _losses(names: list[str]) -> list[str]:
+    """The losses to draw where there is no pretraining loss."""
+    return [name for name in names if name.rpartition("/")[2] == "loss"][: len(MARKS)]
 
 
 def _title(name: str) -> str:

@@ -22,8 +22,8 @@ from engine.errors import ConfigError, UserError
 from engine.presets import PRESETS
 from engine.runs import RunFolder, create
 from moco_tui import fmt, form, lazy
-from moco_tui.preview import Previewer
 from moco_tui.detach import child_environment
+from moco_tui.preview import Previewer
 from moco_tui.screens.base import BaseScreen
 from moco_tui.widgets.fields import Choice, FieldRow, Row, SectionHead, Tick
 from moco_tui.widgets.line import Line

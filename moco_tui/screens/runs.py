@@ -120,6 +120,7 @@ kind:probe, queue_size=4096 or knn>60."""
         if catalog.version == self._shown_version and not force:
             return
         self._shown_version = catalog.version
+        self.refresh_bindings()
         rows = list(catalog.rows.values())
         total = len(rows)
         if self._match is not None:
@@ -185,6 +186,13 @@ kind:probe, queue_size=4096 or knn>60."""
             self.query_one("#facts", Static).update(_facts(row, parent) if row else "")
 
     # ---------------------------------------------------------------------------- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without runs only what makes one is offered."""
+        del parameters
+        if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
+            return bool(self.moco.catalog.rows) or bool(self._filter)
+        return True
 
     @property
     def _row(self) -> Row | None:
@@ -414,7 +422,7 @@ def _facts(row: Row, parent: Row | None) -> Text:
         ("augment", row.augment),
         ("done", "" if row.share is None else fmt.percent(row.share, 0)),
         ("loss", "" if row.last is None else fmt.number(row.last)),
-        ("best", "" if row.best is None else fmt.percent(row.best)),
+        ("best", "" if row.best is None else fmt.accuracy(row.best)),
         ("tags", " ".join(row.tags)),
         ("note", row.note),
         ("error", row.error),

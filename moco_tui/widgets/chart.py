@@ -29,23 +29,24 @@ class Chart(Widget, can_focus=True):
         unit: appended to values under the cursor.
     """
 
+    HELP_TITLE = "A chart"
     HELP = """Curves over steps. Zoom with + and -, move with the arrow keys."""
 
     DEFAULT_CSS = """
     Chart { width: 1fr; height: 1fr; min-height: 4; background: $surface; }
     Chart > .chart--title { color: $foreground; text-style: bold; }
-    Chart:focus > .chart--title { color: $accent; text-style: bold underline; }
+    Chart:focus > .chart--title { color: $text-accent; text-style: bold underline; }
     Chart > .chart--note { color: $text-muted; }
     Chart > .chart--tick { color: $text-muted; }
-    Chart > .chart--band { color: $primary 45%; }
-    Chart > .chart--level { color: $warning; }
-    Chart > .chart--cursor { color: $accent; }
-    Chart > .chart--curve-1 { color: $primary-lighten-2; }
-    Chart > .chart--curve-2 { color: $warning; }
-    Chart > .chart--curve-3 { color: $success; }
-    Chart > .chart--curve-4 { color: $error-lighten-1; }
-    Chart > .chart--curve-5 { color: $accent; }
-    Chart > .chart--curve-6 { color: $secondary-lighten-2; }
+    Chart > .chart--band { color: $text-primary 45%; }
+    Chart > .chart--level { color: $text-warning; }
+    Chart > .chart--cursor { color: $text-accent; }
+    Chart > .chart--curve-1 { color: $text-primary; }
+    Chart > .chart--curve-2 { color: $text-warning; }
+    Chart > .chart--curve-3 { color: $text-success; }
+    Chart > .chart--curve-4 { color: $text-error; }
+    Chart > .chart--curve-5 { color: $text-accent; }
+    Chart > .chart--curve-6 { color: $text-secondary; }
     Chart > .chart--curve-7 { color: $foreground; }
     Chart > .chart--curve-8 { color: $text-muted; }
     """

@@ -27,6 +27,7 @@ INPUT_LIMIT = 4000
 class Choice(Widget, can_focus=True):
     """One of a few values; the arrow keys, Space or a click go through them."""
 
+    HELP_TITLE = "A choice"
     HELP = """Left and right (or Space) choose."""
 
     DEFAULT_CSS = """
@@ -85,6 +86,7 @@ class Choice(Widget, can_focus=True):
 class Tick(Widget, can_focus=True):
     """On or off; Space, Enter or a click changes it."""
 
+    HELP_TITLE = "A switch"
     HELP = """Space switches on or off."""
 
     DEFAULT_CSS = """
@@ -147,6 +149,7 @@ class Row(Horizontal):
     def __init__(self, text: str, editor: Widget, hint: str = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._text, self._hint = text, hint
+        self._marked = (False, "")
         self.editor = editor
 
     def compose(self) -> ComposeResult:
@@ -160,8 +163,9 @@ class Row(Horizontal):
 
     def mark(self, *, changed: bool, error: str) -> None:
         """Show whether the value differs from the preset, and why it is wrong."""
-        if not self.is_mounted:
+        if not self.is_mounted or self._marked == (changed, error):
             return
+        self._marked = (changed, error)
         self.set_class(changed, "-changed")
         self.set_class(bool(error), "-wrong")
         sign = "✗" if error else "•" if changed else ""
@@ -244,6 +248,7 @@ class SectionHead(Static, can_focus=True):
     SectionHead:focus { background: $primary 60%; color: $text; }
     SectionHead.-wrong { color: $text-error; }
     """
+    HELP_TITLE = "A section"
     HELP = """Enter opens or closes the section."""
     BINDINGS = [Binding("enter,space", "fold", "Open or close", show=False)]
 
@@ -259,6 +264,7 @@ class SectionHead(Static, can_focus=True):
         self.title, self.section, self.count = title, section, count
         self.open = False
         self._changed = self._wrong = 0
+        self._noted = ""
 
     def on_mount(self) -> None:
         """Show the title."""
@@ -274,8 +280,10 @@ class SectionHead(Static, can_focus=True):
             text += f"  • {changed} changed"
         if wrong:
             text += f"  ✗ {wrong} wrong"
-        self.set_class(bool(wrong), "-wrong")
-        self.update(text)
+        if text != self._noted:
+            self._noted = text
+            self.set_class(bool(wrong), "-wrong")
+            self.update(text)
 
     def action_fold(self) -> None:
         """Open or close."""

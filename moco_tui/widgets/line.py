@@ -17,7 +17,7 @@ class Line(Input):
     def replace(self, text: str, start: int, end: int) -> None:
         """Replace a part of the text; every insertion and paste comes through here."""
         text = fmt.clean(text)
-        if self.max_length is not None:
+        if self.max_length:
             kept = len(self.value) - abs(end - start)
             text = text[: max(self.max_length - kept, 0)]
         super().replace(text, start, end)

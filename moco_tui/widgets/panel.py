@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -26,12 +27,13 @@ class Panel(Widget, can_focus=True):
         follow: show the end unless scrolled (a log), else the beginning.
     """
 
+    HELP_TITLE = "A panel of text"
     HELP = """Text that can be scrolled with the arrow keys."""
 
     DEFAULT_CSS = """
     Panel { width: 1fr; height: 1fr; min-height: 2; background: $surface; }
     Panel > .panel--title { color: $foreground; text-style: bold; }
-    Panel:focus > .panel--title { color: $accent; text-style: bold underline; }
+    Panel:focus > .panel--title { color: $text-accent; text-style: bold underline; }
     Panel > .panel--muted { color: $text-muted; }
     Panel > .panel--strong { text-style: bold; }
     Panel > .panel--good { color: $text-success; }
@@ -47,6 +49,8 @@ class Panel(Widget, can_focus=True):
     BINDINGS = [
         Binding("up", "scroll_lines(-1)", "Scroll up", show=False),
         Binding("down", "scroll_lines(1)", "Scroll down", show=False),
+        Binding("left", "shift(-8)", "To the left", show=False),
+        Binding("right", "shift(8)", "To the right", show=False),
         Binding("pageup", "scroll_lines(-10)", "Far up", show=False),
         Binding("pagedown", "scroll_lines(10)", "Far down", show=False),
         Binding("home", "scroll_lines(-100000)", "To the beginning", show=False),
@@ -61,6 +65,7 @@ class Panel(Widget, can_focus=True):
         self.follow = follow
         self.lines: list[Line] = []
         self._from: int | None = None
+        self._left = 0
 
     def show(self, lines: Sequence[Line], title: str | None = None) -> None:
         """Show these lines; nothing is drawn when they are the same."""
@@ -90,6 +95,12 @@ class Panel(Widget, can_focus=True):
         most = max(len(self.lines) - self._room, 0)
         offset = max(min(self._first + count, most), 0)
         self._from = None if self.follow and offset == most else offset
+        self.refresh()
+
+    def action_shift(self, cells: int) -> None:
+        """Scroll sideways, as far as the widest line goes."""
+        widest = max((sum(cell_len(text) for text, _ in line) for line in self.lines), default=0)
+        self._left = max(min(self._left + cells, widest - self.size.width), 0)
         self.refresh()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -124,7 +135,10 @@ class Panel(Widget, can_focus=True):
         segments = [
             Segment(fmt.clean(text), self._look(look, base)) for text, look in self.lines[index]
         ]
-        return Strip(segments).adjust_cell_length(width, base)
+        strip = Strip(segments)
+        if self._left:
+            strip = strip.crop(self._left, self._left + width)
+        return strip.adjust_cell_length(width, base)
 
     def _look(self, look: str, base: Style) -> Style:
         return self.get_component_rich_style(f"panel--{look}") if look else base

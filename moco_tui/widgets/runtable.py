@@ -67,7 +67,7 @@ COLUMNS = (
     Column("task", 8, lambda row, _: row.task, above=120),
     Column("augment", 24, lambda row, _: row.augment, above=136),
     Column("loss", 7, lambda row, _: "" if row.last is None else fmt.number(row.last), True),
-    Column("best", 7, lambda row, _: "" if row.best is None else fmt.percent(row.best), True),
+    Column("best", 7, lambda row, _: "" if row.best is None else fmt.accuracy(row.best), True),
     Column("done", 5, _share, True),
     Column("age", 6, lambda row, now: fmt.age(now - row.created), True),
     Column("tags", 14, lambda row, _: " ".join(row.tags), above=108),
@@ -77,6 +77,7 @@ COLUMNS = (
 class RunTable(ScrollView, can_focus=True):
     """Runs, one a line; a cursor that stays on its run when others come and go."""
 
+    HELP_TITLE = "The table of runs"
     HELP = """All runs, newest first; probes stand under the run whose encoder they use."""
 
     DEFAULT_CSS = """

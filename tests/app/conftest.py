@@ -37,7 +37,7 @@ def write_run(
     steps: int = 0,
     notes: UserNotes | None = None,
     log: str = "",
-    accuracy: float = 0.45,
+    accuracy: float = 45.0,
     **record: Any,
 ) -> RunFolder:
     """A run folder as its owner would have left it, with values that never change."""
@@ -58,7 +58,7 @@ def write_run(
         lines.append(encode_line(step, step / PER_EPOCH, NOW - 600 + step, values))
         last |= values
         if step % PER_EPOCH == 0:
-            knn = {"knn/top1": accuracy + 0.1 * (1 - math.exp(-step / 50))}
+            knn = {"knn/top1": accuracy + 10 * (1 - math.exp(-step / 50))}
             lines.append(encode_line(step, step / PER_EPOCH, NOW - 600 + step, knn))
             last |= knn
             best |= knn
@@ -96,18 +96,18 @@ def write_run(
 
 
 RESULT = {
-    "top1": 0.573,
+    "top1": 57.3,
     "rows": [
         {
             "source": source,
             "top1": top1,
-            "low": top1 - 0.01,
-            "high": top1 + 0.01,
+            "low": top1 - 1,
+            "high": top1 + 1,
             "balanced": top1,
-            "majority": 0.1,
-            "per_class": {"airplane": top1 + 0.05, "cat": top1 - 0.2},
+            "majority": 10.0,
+            "per_class": {"airplane": top1 + 5, "cat": top1 - 20},
         }
-        for source, top1 in (("pretrained", 0.573), ("random-init", 0.461), ("pixels", 0.312))
+        for source, top1 in (("pretrained", 57.3), ("random-init", 46.1), ("pixels", 31.2))
     ],
 }
 
@@ -132,7 +132,7 @@ def some_runs(root: Path) -> None:
         total_steps=120,
         status="stopped",
         created=NOW - 1800,
-        accuracy=0.48,
+        accuracy=48.0,
     )
     write_run(
         root,
@@ -254,6 +254,9 @@ class FakeTrainer:
     def __init__(self, steps: int = 100_000) -> None:
         self.steps = steps
         self.outcomes: list[str] = []
+        self.answers = threading.Event()
+        """Cleared, the trainer hears no request."""
+        self.answers.set()
 
     def __call__(
         self, folder: RunFolder, *, data_dir: Path, lock_fd: int | None = None, **rest: Any
@@ -274,7 +277,7 @@ class FakeTrainer:
             while step < self.steps:
                 step += 1
                 owner.metrics(step, step / 10, {"train/loss": 9 + 7 / step, "train/lr": 0.06})
-                request = owner.request()
+                request = owner.request() if self.answers.is_set() else None
                 while request == "pause":
                     owner.acknowledge("pause", step)
                     owner.transition("paused")

@@ -96,8 +96,8 @@ async def test_eight_runs_and_a_damaged_one(root: Path, make_app: MakeApp) -> No
 @pytest.mark.parametrize(
     ("metric", "value", "base", "text", "look"),
     [
-        ("knn/top1", 0.5, 0.4, "+10.0 pts better", "good"),
-        ("knn/top1", 0.4, 0.5, "-10.0 pts worse", "bad"),
+        ("knn/top1", 50.0, 40.0, "+10.0 pts better", "good"),
+        ("knn/top1", 40.0, 50.0, "-10.0 pts worse", "bad"),
         ("train/loss", 9.0, 10.0, "-1.000 better", "good"),
         ("train/loss", 10.0, 9.0, "+1.000 worse", "bad"),
         ("train/lr", 0.1, 0.2, "-0.1000", ""),

@@ -65,17 +65,22 @@ async def test_states_change_only_when_the_trainer_has_acknowledged(
         await until(pilot, lambda: curve_points(app) > 5)
         seen = curve_points(app)
         await until(pilot, lambda: curve_points(app) > seen)
+        trainer.answers.clear()
         await pilot.press("p")
-        assert "pausing ..." in screen_text(app)
+        await until(pilot, lambda: "pausing ..." in screen_text(app))
         assert monitor(app).status == "running", "not yet acknowledged"
+        trainer.answers.set()
         await until(pilot, lambda: "‖ paused" in screen_text(app))
         assert folder.record().status == "paused"
         await pilot.press("p")
         await until(pilot, lambda: "▸ running" in screen_text(app))
         await pilot.press("k")
         await until(pilot, lambda: folder.record().checkpoint_step)
+        trainer.answers.clear()
         await pilot.press("s")
-        assert "stopping ..." in screen_text(app)
+        await until(pilot, lambda: "stopping ..." in screen_text(app))
+        assert monitor(app).status == "running"
+        trainer.answers.set()
         await until(pilot, lambda: "■ stopped" in screen_text(app))
         assert folder.record().status == "stopped"
         stopped_at = folder.record().step
@@ -171,8 +176,8 @@ async def test_the_probe_shows_its_table_and_every_class(root: Path, make_app: M
             for line in monitor(app).query_one("#rows", Panel).lines
         )
         for row in RESULT["rows"]:
-            assert f"{100 * row['top1']:.1f} %" in text
-            assert f"{100 * row['per_class']['cat']:.1f} %" in text
+            assert f"{row['top1']:.1f} %" in text
+            assert f"{row['per_class']['cat']:.1f} %" in text
         assert "10 % of the labels" in text
 
 

@@ -245,9 +245,9 @@ def test_ten_thousand_rows_are_arranged_and_drawn_at_once(root: Path) -> None:
         msgspec.structs.replace(entry, id=f"r{i:05}", parent=f"r{i - 1:05}" if i % 3 else "")
         for i in range(10_000)
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     rows = arrange([row_of(entry) for entry in entries])
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert sorted(row.id for row, _ in rows) == [entry.id for entry in entries]
     assert seconds < 5, f"{seconds:.2f} s"
 
