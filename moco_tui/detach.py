@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.control import RunLock
+from engine.control import RunLock, beat, read_heartbeat
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder
 
@@ -84,16 +84,25 @@ def accept_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
 
+def show_life(folder: RunFolder) -> None:
+    """The first sign of life of a detached trainer, seconds before it is ready to train."""
+    with contextlib.suppress(OSError):  # whoever takes the run over says it in a sentence
+        beat(folder.heartbeat_path)
+
+
 def took_over(process: subprocess.Popen[bytes], folder: RunFolder) -> bool:
     """Waits for the first sign of life of a process that was started for a run.
 
     Returns:
-        True once the process has written itself into the record, or when it still lives after
-        ``LIFE_SECONDS``; False when it ended without.
+        True once the process has written the run's heartbeat or record, or when it still lives
+        after ``LIFE_SECONDS``; False when it ended without.
     """
     deadline = time.monotonic() + LIFE_SECONDS
     while True:
         ended = process.poll() is not None
+        life, _ = read_heartbeat(folder.heartbeat_path)
+        if life is not None and life.pid == process.pid:
+            return True
         with contextlib.suppress(RunError):
             if folder.record().pid == process.pid:
                 return True

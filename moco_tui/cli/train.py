@@ -295,6 +295,8 @@ def train(
     """Trains the runs in PATHS in turn, without a terminal: the detached process."""
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
+    if lock_fds:
+        detached.show_life(runs[0][0])
     code = 0
     with terminal("", quiet=True) as sink:
         from engine.execute import execute
