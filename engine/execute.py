@@ -22,7 +22,7 @@ from engine.devicelock import DeviceLock, device_key
 from engine.encoders import Encoder, build_encoder
 from engine.errors import RunError, TrainingError, UserError
 from engine.pretrain import Outcome, check_batch, pretrain
-from engine.probe import check_probe, run_probe
+from engine.probe import check_probe, run_probe, steps_kept
 from engine.runs import Record, RunFolder, RunOwner, find, own
 from engine.sink import Interrupted, Plan, Request, Sink, Tee
 
@@ -322,7 +322,22 @@ def _run(
             checkpoint=folder.checkpoint_path,
             state=state,
         )
+    if record.started is not None:
+        owner.resume_at(_probe_steps(config, record, prepared))
     return _probe(config, record, prepared, sink)
+
+
+def _probe_steps(config: ProbeConfig, record: Record, prepared: Prepared) -> int:
+    """Steps of an interrupted probe that its next part keeps."""
+    parent = prepared.parent
+    assert parent is not None
+    return steps_kept(
+        record.result,
+        config,
+        dataset=prepared.dataset,
+        pretrained=parent.encoder,
+        mean=parent.mean,
+    )
 
 
 def _resume_point(folder: RunFolder, record: Record) -> dict[str, Any] | None:

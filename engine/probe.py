@@ -88,6 +88,33 @@ def run_probe(
     return probe.run(done or {})
 
 
+def fingerprint(config: ProbeConfig, dataset: Dataset, pretrained: Encoder, mean: Tensor) -> str:
+    """What a result belongs to: configuration, encoder and data, as a short text.
+
+    What does not change the numbers on a device is left out of the configuration.
+    """
+    free = ("runtime.device", "runtime.threads", "runtime.deterministic")
+    kept = {key: value for key, value in flatten(config).items() if key not in free}
+    test = len(dataset.test) if dataset.test is not None else 0
+    data = [len(dataset.train), test, dataset.class_names, mean.tolist()]
+    text = json.dumps([kept, data, checksum(pretrained)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def steps_kept(
+    done: Mapping[str, Any],
+    config: ProbeConfig,
+    *,
+    dataset: Dataset,
+    pretrained: Encoder,
+    mean: Tensor,
+) -> int:
+    """Steps of an earlier result that ``run_probe`` would keep: metrics after it are void."""
+    if done.get("fingerprint") != fingerprint(config, dataset, pretrained, mean):
+        return 0
+    return int(done["step"])
+
+
 class _Probe:
     """One probe; see ``run_probe``."""
 
@@ -174,16 +201,8 @@ class _Probe:
             ),
             "rows": [],
             "step": 0,
-            "fingerprint": self._fingerprint(),
+            "fingerprint": fingerprint(self.config, self.dataset, self.pretrained, self.mean),
         }
-
-    def _fingerprint(self) -> str:
-        """What a result belongs to: configuration, encoder and data."""
-        free = ("runtime.device", "runtime.threads", "runtime.deterministic")
-        config = {k: v for k, v in flatten(self.config).items() if k not in free}
-        data = [len(self.dataset.train), self.dataset.class_names, self.mean.tolist()]
-        parts = [config, data, len(self.material.test_rows), checksum(self.pretrained)]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def _facts(self) -> dict[str, Any]:
         return {

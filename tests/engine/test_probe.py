@@ -18,7 +18,7 @@ from engine.data import Dataset, Split
 from engine.encoders import Encoder, build_encoder
 from engine.errors import DataError, TrainingError
 from engine.features import NotFrozenError
-from engine.probe import check_probe, run_probe
+from engine.probe import check_probe, run_probe, steps_kept
 from engine.sink import Interrupted, NullSink
 from engine.tasks import labelled_subset
 
@@ -166,6 +166,10 @@ def test_an_interrupted_probe_ends_as_an_undisturbed_one(encoder, head):
         with pytest.raises(Interrupted):
             probe(config, encoder, sink=first)
         done = first.results[-1] if first.results else None
+        kept = steps_kept(
+            done or {}, config, dataset=some_data(), pretrained=encoder, mean=MEAN
+        )  # fmt: skip
+        assert kept == (done["step"] if done else 0)
         second = Recorder()
         got = probe(config, encoder, sink=second, done=done)
         assert timeless(got) == timeless(expected)
@@ -191,6 +195,8 @@ def test_rows_of_another_probe_are_not_kept(encoder):
         sink = Recorder()
         got = probe(other, options.get("encoder", encoder), sink=sink, done=first)
         assert got["rows"] != first["rows"]
+        used = options.get("encoder", encoder)
+        assert steps_kept(first, other, dataset=some_data(), pretrained=used, mean=MEAN) == 0
         assert any("another probe" in line for line in sink.lines)
     sink = Recorder()
     assert probe(config, encoder, sink=sink, done=first) == first
