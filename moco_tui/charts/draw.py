@@ -129,7 +129,7 @@ def limits(view: View, curves: Sequence[Curve]) -> tuple[float, float]:
     low = ends[0] if view.low is None else view.low
     high = ends[1] if view.high is None else view.high
     if not high > low:
-        low, high = low - 0.5, low + 0.5
+        low, high = min(low, 0.0), low + 1.0
     return low, high
 
 

@@ -117,6 +117,7 @@ pans and reads values."""
             self._fault(str(error))
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
+        self.query_one("#loss", Chart).changed()
         self._sampler = await asyncio.to_thread(Sampler)
         self._take_curves()
         self.tick()

@@ -251,13 +251,13 @@ class Chart(Widget, can_focus=True):
             strips.append(
                 Strip([Segment(text, inks.get(ink, base)) for text, ink in row], size.width)
             )
-        if empty and len(strips) > 2:
-            middle = len(strips) // 2
+        if empty:
             note = self.get_component_rich_style("chart--note")
-            strips[middle] = Strip(
-                [Segment(fmt.fit(self.empty.center(max(size.width, 1)), size.width), note)],
-                size.width,
-            )
+            text = fmt.fit(self.empty.center(max(size.width, 1)), size.width)
+            blank = Strip.blank(size.width, base)
+            strips[head:] = [blank for _ in strips[head:]]
+            if len(strips) > head:
+                strips[(head + len(strips)) // 2] = Strip([Segment(text, note)], size.width)
         self._strips, self._strips_for = strips, key
         self.seconds = perf_counter() - start
         self.post_message(self.Drawn(self.seconds))
