@@ -298,7 +298,8 @@ def _run(
             parent=record.parent,
             data_dir=data_dir,
             sink=sink,
-            recorded=record.facts if state is not None else None,
+            # both parts of a run, and all rows of a probe, with the same threads and precision
+            recorded=record.facts if state is not None or record.kind == "probe" else None,
         )
     for name in prepared.dataset.skipped[:20]:
         sink.log(f"skipped a broken image: {name}")
