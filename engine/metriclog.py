@@ -7,8 +7,7 @@ import math
 import operator
 import os
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ import msgspec
 from engine.atomic import reason, unwritable
 from engine.errors import RunError
 from engine.record import spell, unspell
+from engine.series import Series
 
 RESERVED = ("step", "epoch", "time", "void_after")
 _VOID = "void_after"
-_CHUNK = 1 << 20  # bytes decoded at a time: bounds the memory of a first load
-_COLUMNS = ("steps", "epochs", "times", "values")
+_CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
+_NUMBERS = {int, float}
 _GUARD = 64  # bytes before the offset that must still be there when reading goes on
 
 _encode = msgspec.json.Encoder().encode
@@ -133,65 +133,6 @@ def void_line(step: int, time: float) -> bytes:
     return _encode({_VOID: step, "time": time}) + b"\n"
 
 
-class _Series:
-    """One metric: steps ascending, no step twice."""
-
-    __slots__ = ("epochs", "steps", "times", "values")
-
-    def __init__(self) -> None:
-        self.steps = array("q")
-        self.epochs = array("d")
-        self.times = array("d")
-        self.values = array("d")
-
-    def columns(self) -> tuple[array[Any], array[Any], array[Any], array[Any]]:
-        return self.steps, self.epochs, self.times, self.values
-
-    def extend(self, columns: Sequence[array[Any]]) -> None:
-        def append(old: array[Any], new: array[Any]) -> None:
-            old.extend(new)
-
-        self._change(append, columns)
-
-    def put(self, point: tuple[int, float, float, float]) -> None:
-        """Add a point or replace the one of its step."""
-        if not self.steps or point[0] > self.steps[-1]:
-            self.extend(
-                [array(c.typecode, [p]) for c, p in zip(self.columns(), point, strict=True)]
-            )
-            return
-        at = bisect_left(self.steps, point[0])
-        if self.steps[at] == point[0]:
-            for column, value in zip(self.columns(), point, strict=True):
-                column[at] = value
-        else:
-
-            def insert(old: array[Any], new: Any) -> None:
-                old.insert(at, new)
-
-            self._change(insert, point)
-
-    def cut(self, step: int) -> None:
-        """Drop everything after ``step``."""
-        keep = bisect_right(self.steps, step)
-        if keep < len(self.steps):
-
-            def shorten(old: array[Any], _: None) -> None:
-                del old[keep:]
-
-            self._change(shorten, (None,) * 4)
-
-    def _change(self, change: Callable[[array[Any], Any], None], news: Sequence[Any]) -> None:
-        for name, new in zip(_COLUMNS, news, strict=True):
-            column = getattr(self, name)
-            try:
-                change(column, new)
-            except BufferError:  # a reader still looks at the memory: leave it the old array
-                column = column[:]
-                change(column, new)
-                setattr(self, name, column)
-
-
 class MetricLog:
     """Reads a metric log as it grows.
 
@@ -212,7 +153,7 @@ class MetricLog:
         self._offset = 0
         self._guard = b""
         self._identity: tuple[int, int] | None = None
-        self._series: dict[str, _Series] = {}
+        self._series: dict[str, Series] = {}
         self.skipped = 0
 
     def poll(self, max_bytes: int | None = None) -> bool:
@@ -287,16 +228,17 @@ class MetricLog:
                         rows.append(_decoder.decode(line))
                     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                         self.skipped += 1
-        # Neighbours with the same names are taken as columns: a loop over a quarter of a million
-        # lines would cost ten times as much.
-        for names, group in itertools.groupby(rows, tuple):
+        layouts = dict.fromkeys(map(tuple, rows))
+        if not any(_VOID in names for names in layouts):
+            self._take_rows(rows, layouts)
+            return
+        for voids, group in itertools.groupby(rows, lambda row: _VOID in row):
             block = list(group)
-            if _VOID in names:
+            if voids:
                 for row in block:
                     self._void(row)
-            elif not self._take_columns(names, block):
-                for row in block:
-                    self._take_row(row)
+            else:
+                self._take_rows(block, dict.fromkeys(map(tuple, block)))
 
     def _void(self, row: dict[str, Any]) -> None:
         step = row[_VOID]
@@ -307,29 +249,30 @@ class MetricLog:
             series.cut(step)
         self._series = {name: series for name, series in self._series.items() if series.steps}
 
-    def _take_columns(self, names: tuple[str, ...], rows: list[dict[str, Any]]) -> bool:
-        """Add rows at once; False (and nothing done) when they need to be looked at one by one."""
-        if names[:3] != RESERVED[:3] or len(rows) < 2:
-            return False
-        columns = []
-        try:
-            for name in names:
-                column = list(map(operator.itemgetter(name), rows))
-                if not set(map(type, column)) <= ({int} if name == "step" else {int, float}):
-                    return False
-                columns.append(array("q" if name == "step" else "d", column))
-        except OverflowError:
-            return False
-        steps = columns[0]
-        if not all(map(operator.lt, steps, itertools.islice(steps, 1, None))):
-            return False
-        for name in names[3:]:
-            old = self._series.get(name)
-            if old is not None and old.steps and old.steps[-1] >= steps[0]:
-                return False
-        for name, values in zip(names[3:], columns[3:], strict=True):
-            self._series.setdefault(name, _Series()).extend([*columns[:3], values])
-        return True
+    def _take_rows(self, rows: list[dict[str, Any]], layouts: Iterable[tuple[str, ...]]) -> None:
+        """Add rows metric by metric, as columns: row by row would take ten times as long.
+
+        Args:
+            rows: lines without a voiding one.
+            layouts: the different keys that a line has, in their order.
+        """
+        heads = _heads(rows) if all(keys[:3] == RESERVED[:3] for keys in layouts) else None
+        if heads is None:
+            for row in rows:
+                self._take_row(row)
+            return
+        for name in dict.fromkeys(name for keys in layouts for name in keys[3:]):
+            some, columns = rows, heads
+            if not all(name in keys for keys in layouts):
+                some = [row for row in rows if name in row]
+                columns = _heads(some) or heads  # it was valid for all: it is for some
+            values = _values(some, name)
+            series = self._series.get(name)
+            if values is not None and _follows(series, columns[0]):
+                self._series.setdefault(name, Series()).extend([*columns, values])
+            else:
+                for row in some:
+                    self._put(name, row)
 
     def _take_row(self, row: dict[str, Any]) -> None:
         step, epoch, time = row.get("step"), _number(row.get("epoch", 0.0)), row.get("time", 0.0)
@@ -337,10 +280,15 @@ class MetricLog:
         if type(step) is not int or abs(step) >= 2**63 or epoch is None or time is None:
             self.skipped += 1
             return
-        for name, value in row.items():
-            number = None if name in RESERVED else _number(unspell(value))
-            if number is not None:
-                self._series.setdefault(name, _Series()).put((step, epoch, time, number))
+        for name in row:
+            if name not in RESERVED:
+                self._put(name, {**row, "epoch": epoch, "time": time})
+
+    def _put(self, name: str, row: dict[str, Any]) -> None:
+        number = _number(unspell(row[name]))
+        if number is not None:
+            point = (row["step"], row["epoch"], row["time"], number)
+            self._series.setdefault(name, Series()).put(point)
 
     def names(self) -> list[str]:
         """Names of the metrics, in the order in which they appeared."""
@@ -348,16 +296,16 @@ class MetricLog:
 
     def series(self, name: str) -> tuple[Sequence[int], Sequence[float]]:
         """Steps (ascending, each once) and values of a metric; empty for one that is not there."""
-        series = self._series.get(name) or _Series()
+        series = self._series.get(name) or Series()
         return series.steps, series.values
 
     def epochs(self, name: str) -> Sequence[float]:
         """Epoch (fractional, from 0) of every point of ``series(name)``."""
-        return (self._series.get(name) or _Series()).epochs
+        return (self._series.get(name) or Series()).epochs
 
     def times(self, name: str) -> Sequence[float]:
         """Unix seconds of every point of ``series(name)``."""
-        return (self._series.get(name) or _Series()).times
+        return (self._series.get(name) or Series()).times
 
     def last(self, name: str) -> float | None:
         """Value at the largest step, or None when there is none."""
@@ -374,3 +322,39 @@ def _number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+
+
+def _heads(rows: list[dict[str, Any]]) -> list[array[Any]] | None:
+    """Step, epoch and time of rows as columns; None when one of them is not what it must be."""
+    columns = []
+    try:
+        for name, allowed in (("step", {int}), ("epoch", _NUMBERS), ("time", _NUMBERS)):
+            column = list(map(operator.itemgetter(name), rows))
+            if not set(map(type, column)) <= allowed:
+                return None
+            columns.append(array("q" if name == "step" else "d", column))
+    except OverflowError:
+        return None
+    return columns
+
+
+def _values(rows: list[dict[str, Any]], name: str) -> array[Any] | None:
+    """A metric of rows as a column; None when not every value is a number."""
+    column = list(map(operator.itemgetter(name), rows))
+    kinds = set(map(type, column))
+    if str in kinds:
+        column = list(map(unspell, column))
+        kinds = set(map(type, column))
+    if not kinds <= _NUMBERS:
+        return None
+    try:
+        return array("d", column)
+    except OverflowError:
+        return None
+
+
+def _follows(series: Series | None, steps: array[Any]) -> bool:
+    """True when the steps ascend and lie behind all that the series has."""
+    if series is not None and series.steps and series.steps[-1] >= steps[0]:
+        return False
+    return all(map(operator.lt, steps, itertools.islice(steps, 1, None)))
