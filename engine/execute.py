@@ -21,6 +21,7 @@ from engine.device import Runtime, apply_runtime, resolve_runtime
 from engine.devicelock import DeviceLock, device_key
 from engine.encoders import Encoder, build_encoder
 from engine.errors import RunError, TrainingError, UserError
+from engine.export import with_events
 from engine.pretrain import Outcome, check_batch, pretrain
 from engine.probe import check_probe, run_probe, steps_kept
 from engine.runs import Record, RunFolder, RunOwner, find, own
@@ -315,14 +316,16 @@ def _run(
             sink.log(f"resuming after step {state['step']}")
         elif record.started is not None:  # it ended before its first checkpoint: from the beginning
             owner.resume_at(0)
-        return pretrain(
-            config,
-            dataset=prepared.dataset,
-            runtime=prepared.runtime,
-            sink=sink,
-            checkpoint=folder.checkpoint_path,
-            state=state,
-        )
+        events = folder.path / "tensorboard" if config.log.tensorboard else None
+        with with_events(sink, events) as heard:
+            return pretrain(
+                config,
+                dataset=prepared.dataset,
+                runtime=prepared.runtime,
+                sink=heard,
+                checkpoint=folder.checkpoint_path,
+                state=state,
+            )
     if record.started is not None:
         owner.resume_at(_probe_steps(config, record, prepared))
     return _probe(config, record, prepared, sink)

@@ -21,7 +21,7 @@ from engine.errors import RunError
 from engine.folder import RunFolder
 from engine.metriclog import MetricLog
 from engine.record import UserNotes, encode_record, encode_user, spell
-from engine.sink import NullSink, Plan
+from engine.sink import NullSink, Plan, Sink, Tee
 
 Format = Literal["csv", "json", "tensorboard"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -266,3 +266,20 @@ class TensorBoardSink(NullSink):
     def close(self) -> None:
         """Write what is left and close the file."""
         self._file.close()
+
+
+@contextlib.contextmanager
+def with_events(sink: Sink, folder: Path | None) -> Iterator[Sink]:
+    """The sink of a training, and live event files in a folder beside it; None: the sink alone.
+
+    Raises:
+        RunError: as ``TensorBoardSink`` does.
+    """
+    if folder is None:
+        yield sink
+        return
+    board = TensorBoardSink(folder)
+    try:
+        yield Tee([sink, board])
+    finally:
+        board.close()

@@ -15,9 +15,9 @@ import pytest
 from engine import export as exports
 from engine.config import PretrainConfig
 from engine.errors import RunError
-from engine.export import TensorBoardSink, export, to_csv, to_json
+from engine.export import TensorBoardSink, export, to_csv, to_json, with_events
 from engine.runs import RunFolder, create, own
-from engine.sink import Plan, Tee
+from engine.sink import NullSink, Plan, Tee
 
 CURVE = {
     1: {"train/loss": 9.5, "train/lr": 0.06},
@@ -149,6 +149,27 @@ def test_events_written_live_are_those_of_the_training(tmp_path: Path) -> None:
         tee.checkpointed(step)
         check(scalars(tmp_path / "tb"), {s: v for s, v in CURVE.items() if s <= step})
     sink.close()
+
+
+def test_the_switch_of_the_configuration_adds_events_beside_the_sink(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    heard: list[int] = []
+
+    class Ear(NullSink):
+        def metrics(self, step: int, epoch: float, values: Any) -> None:
+            heard.append(step)
+
+        def request(self) -> Any:
+            return "stop"
+
+    ear = Ear()
+    with with_events(ear, None) as sink:
+        assert sink is ear
+    with with_events(ear, tmp_path / "tb") as sink:
+        sink.metrics(1, 0.0, {"train/loss": 2.0})
+        assert sink.request() == "stop"
+    assert heard == [1]
+    check(scalars(tmp_path / "tb"), {1: {"train/loss": 2.0}})
 
 
 def test_a_resumed_training_forgets_what_it_trains_again(tmp_path: Path) -> None:
