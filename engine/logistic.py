@@ -71,8 +71,11 @@ class _Softmax:
     """The objectives of problems with the same classes, in preconditioned coordinates.
 
     With ``M = c I + Q (d - c) Q^T``, close to the inverse root of the Hessian, a point is
-    ``(V, b')`` with ``W = M V`` and ``b = b' / sqrt(s) - mean^T W``: the curvature in ``(V, b')``
+    ``(V, b')`` with ``W = V M`` and ``b = b' / sqrt(s) - W mean``: the curvature in ``(V, b')``
     is about 1 in all directions.
+
+    Everything is laid out as ``(problem, class, feature or image)``. The products with so few
+    columns are up to six times faster this way round on a CPU (63 against 10 GFLOPS).
     """
 
     def __init__(self, features: Tensor, problems: Sequence[Problem], spectrum: Spectrum) -> None:
@@ -80,8 +83,8 @@ class _Softmax:
         self.classes = problems[0].classes
         self.width = features.shape[1]
         device = features.device
-        targets = torch.stack([p.targets.to(device) for p in problems], dim=1)  # (n, P)
-        self.counts = (targets >= 0).sum(0).double()
+        targets = torch.stack([p.targets.to(device) for p in problems])  # (P, n)
+        self.counts = (targets >= 0).sum(1).double()
         self.outside = None if bool((targets >= 0).all()) else targets < 0
         self.targets = targets.clamp(min=0)
         self.l2 = torch.tensor([p.l2 for p in problems], dtype=torch.float64, device=device)
@@ -93,75 +96,74 @@ class _Softmax:
         self.dtype = features.dtype
 
     def _stretch(self, block: Tensor, along: Tensor, across: Tensor) -> Tensor:
-        """``c I + Q (d - c) Q^T`` of each problem times its (D, C) block."""
-        problems, width, classes = block.shape
-        flat = block.permute(1, 0, 2).reshape(width, -1)
-        inner = (self.spectrum.basis.T @ flat).view(-1, problems, classes)
-        inner = inner * (along - across.unsqueeze(1)).T.unsqueeze(2)
-        part = (self.spectrum.basis @ inner.view(-1, problems * classes)).view(
-            width, problems, classes
-        )
-        return block * across.view(-1, 1, 1) + part.permute(1, 0, 2)
+        """``c I + Q (d - c) Q^T`` of each problem times its block (C, D)."""
+        basis = self.spectrum.basis
+        inner = (block.reshape(-1, self.width) @ basis).view(*block.shape[:2], -1)
+        inner *= (along - across.unsqueeze(1)).unsqueeze(1)
+        part = (inner.view(-1, inner.shape[2]) @ basis.T).view(block.shape)
+        return part.addcmul_(block, across.view(-1, 1, 1))
 
     def start(self, solutions: Sequence[Solution | None]) -> Tensor:
         """The points (P, K) of earlier solutions; of zero weights where there is none."""
         weight = torch.zeros(
-            len(solutions), self.width, self.classes, dtype=torch.float64, device=self.l2.device
+            len(solutions), self.classes, self.width, dtype=torch.float64, device=self.l2.device
         )
         bias = weight.new_zeros(len(solutions), self.classes)
         for i, solution in enumerate(solutions):
             if solution is not None:
-                weight[i], bias[i] = solution.weight.T.to(weight), solution.bias.to(bias)
-        bias = (bias + self.spectrum.mean @ weight) / self.bias_scale
+                weight[i], bias[i] = solution.weight.to(weight), solution.bias.to(bias)
+        bias = (bias + weight @ self.spectrum.mean) / self.bias_scale
         inner = self._stretch(weight, 1.0 / self.along, 1.0 / self.across)
-        return torch.cat([inner, bias.unsqueeze(1)], dim=1).flatten(1)
+        return torch.cat([inner.flatten(1), bias], dim=1)
 
     def parameters(self, points: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (A, D, C) and biases (A, C) of points (A, K) of the problems ``which``."""
-        blocks = points.view(len(points), self.width + 1, self.classes)
-        weight = self._stretch(blocks[:, :-1], self.along[which], self.across[which])
-        bias = blocks[:, -1] * self.bias_scale - self.spectrum.mean @ weight
+        """Weights (A, C, D) and biases (A, C) of points (A, K) of the problems ``which``."""
+        size = self.classes * self.width
+        block = points[:, :size].reshape(-1, self.classes, self.width)
+        weight = self._stretch(block, self.along[which], self.across[which])
+        bias = points[:, size:] * self.bias_scale - weight @ self.spectrum.mean
         return weight, bias
 
     def __call__(self, points: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values (A,), gradients (A, K) and largest gradient entries of W and b (A,)."""
         count, classes = len(points), self.classes
         weight, bias = self.parameters(points, which)
-        flat = weight.permute(1, 0, 2).reshape(self.width, -1).to(self.dtype)
-        shift = bias.to(self.dtype)
+        flat = weight.view(-1, self.width).to(self.dtype)
+        shift = bias.to(self.dtype).unsqueeze(2)
         everyone = count == len(self.l2)
+        targets = self.targets if everyone else self.targets[which]
+        outside = self.outside if self.outside is None or everyone else self.outside[which]
         loss = points.new_zeros(count)
-        slope_w = points.new_zeros(self.width, count * classes)
+        slope_w = points.new_zeros(count * classes, self.width)
         slope_b = points.new_zeros(count, classes)
         row = 0
         for part in chunks(self.features):
             rows = slice(row, row + len(part))
             row += len(part)
             part = part.to(self.dtype)
-            targets = self.targets[rows] if everyone else self.targets[rows][:, which]
-            targets = targets.unsqueeze(2)  # (m, A, 1)
-            scores = (part @ flat).view(-1, count, classes) + shift
-            total = scores.logsumexp(2, keepdim=True)
-            missed = total - scores.gather(2, targets)
-            share = (scores - total).exp_()
-            share.scatter_add_(2, targets, -torch.ones_like(missed))
-            if self.outside is not None:
-                outside = self.outside[rows] if everyone else self.outside[rows][:, which]
-                missed.masked_fill_(outside.unsqueeze(2), 0.0)
-                share.masked_fill_(outside.unsqueeze(2), 0.0)
-            loss += missed.sum((0, 2), dtype=torch.float64)
-            slope_w += part.T @ share.view(len(part), -1)
-            slope_b += share.sum(0, dtype=torch.float64)
-        counts, l2 = self.counts[which], self.l2[which]
-        value = loss / counts + 0.5 * l2 * weight.square().sum((1, 2))
-        slope_b = slope_b / counts.unsqueeze(1)
-        by_weight = slope_w.view(self.width, count, classes).permute(1, 0, 2)
-        by_weight = by_weight / counts.view(-1, 1, 1) + l2.view(-1, 1, 1) * weight
+            truth = targets[:, rows].unsqueeze(1)  # (A, 1, m)
+            scores = (flat @ part.T).view(count, classes, -1).add_(shift)
+            total = scores.logsumexp(1, keepdim=True)
+            missed = total - scores.gather(1, truth)
+            share = scores.sub_(total).exp_()
+            share.scatter_add_(1, truth, missed.new_full(missed.shape, -1.0))
+            if outside is not None:
+                missed.masked_fill_(outside[:, rows].unsqueeze(1), 0.0)
+                share.masked_fill_(outside[:, rows].unsqueeze(1), 0.0)
+            loss += missed.sum((1, 2), dtype=torch.float64)
+            slope_w += share.view(count * classes, -1) @ part
+            slope_b += share.sum(2, dtype=torch.float64)
+        counts, l2 = self.counts[which].unsqueeze(1), self.l2[which]
+        value = loss / counts.squeeze(1) + 0.5 * l2 * weight.square().sum((1, 2))
+        slope_b /= counts
+        by_weight = (slope_w.view(weight.shape) / counts.unsqueeze(2)).addcmul_(
+            weight, l2.view(-1, 1, 1)
+        )
         size = torch.maximum(by_weight.abs().amax((1, 2)), slope_b.abs().amax(1))
-        by_weight = by_weight - self.spectrum.mean.view(1, -1, 1) * slope_b.unsqueeze(1)
+        by_weight.sub_(slope_b.unsqueeze(2) * self.spectrum.mean)
         inner = self._stretch(by_weight, self.along[which], self.across[which])
-        gradient = torch.cat([inner, (slope_b * self.bias_scale).unsqueeze(1)], dim=1)
-        return value, gradient.flatten(1), size
+        gradient = torch.cat([inner.flatten(1), slope_b * self.bias_scale], dim=1)
+        return value, gradient, size
 
     def minimise(
         self, start: Tensor, max_iter: int, tolerance: float, step: Callable[[int], None]
@@ -243,7 +245,7 @@ def solve_many(
         weights, biases = softmax.parameters(end.point, torch.arange(len(numbers)))
         for row, i in enumerate(numbers):
             solutions[i] = Solution(
-                weights[row].T.contiguous(),
+                weights[row].clone(),
                 biases[row].clone(),
                 float(end.value[row]),
                 float(end.size[row]),

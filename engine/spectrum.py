@@ -11,7 +11,7 @@ from engine.seeds import stream
 
 _RANK = 128  # directions in which the curvature is known; 64 to 512 need about as many iterations
 _EXACT_WIDTH = 1024  # features up to which all directions are computed, and the first kept
-_CHUNK_ENTRIES = 1 << 21  # of the features worked on at a time
+_CHUNK_ENTRIES = 1 << 20  # of the features worked on at a time
 
 
 @dataclass(frozen=True)
