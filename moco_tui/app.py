@@ -78,6 +78,8 @@ class MocoApp(App[int]):
         self.catalog = Catalog(root, read_only=read_only)
         self.runner = runner or Runner(data_dir)
         self.clock: Callable[[], float] = time.time
+        self.offers_lost = False
+        """Whether the app asks, when it has read the runs, to go on with those that were lost."""
 
     # ---------------------------------------------------------------------------- start
 
@@ -100,6 +102,32 @@ class MocoApp(App[int]):
         while self.runner.messages:
             severity, text = self.runner.messages.popleft()
             self.say(text, severity=severity)
+        if self.offers_lost and self.catalog.loaded:
+            self.offers_lost = False
+            self.run_worker(self._offer_lost(), group="lost")
+
+    async def _offer_lost(self) -> None:
+        """Ask once what becomes of the runs that no process works on any more."""
+        import asyncio
+
+        from moco_tui.lost import lost_among
+
+        entries = [row.entry for row in self.catalog.rows.values()]
+        lost = await asyncio.to_thread(lost_among, entries, self.root)
+        if not lost:
+            return
+        from moco_tui.screens.lost import LostRuns
+
+        folders = [run.folder for run in lost]
+
+        def answered(answer: str | None) -> None:
+            if answer == "here":
+                self.start_run(*folders)
+                self.open_monitor(folders[0].id)
+            elif answer == "detached":
+                self.start_run(*folders, detached=True)
+
+        self.push_screen(LostRuns(lost), answered)
 
     # ---------------------------------------------------------------------------- screens
 
@@ -167,13 +195,15 @@ class MocoApp(App[int]):
             self.say("This app only looks (--read-only).", severity="warning")
         return not self.read_only
 
-    def start_run(self, folder: RunFolder, *, detached: bool = False) -> None:
-        """Train a run here, or in a process of its own, and show it."""
+    def start_run(self, *folders: RunFolder, detached: bool = False) -> None:
+        """Train runs in turn, here or in a process of their own."""
         try:
             if detached:
-                self.runner.start_detached(folder)
-            elif not self.runner.start(folder):
-                self.say("It starts when the run before it has ended.")
+                self.runner.start_detached(*folders)
+                return
+            for folder in folders:
+                if not self.runner.start(folder):
+                    self.say("It starts when the run before it has ended.")
         except UserError as error:
             self.say(str(error), severity="error")
 
@@ -271,6 +301,7 @@ def run(
     app = MocoApp(
         root, data_dir=data_dir, device=device, read_only=read_only, demo=demo, runner=runner
     )
+    app.offers_lost = not (read_only or demo)
     try:
         code = app.run()
     finally:

@@ -133,18 +133,19 @@ def lock(folder: RunFolder) -> RunLock:
     return held
 
 
-def start(folder: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
-    """Trains (or resumes) a run in a process of its own.
+def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
+    """Trains (or resumes) runs in a process of their own, one after the other.
 
     Raises:
-        RunBusyError: when another process has the run.
+        RunBusyError: when another process has one of them.
         RunError: when the process cannot be started.
     """
-    held = lock(folder)
-    try:
-        return spawn([folder], data_dir, lock_fds=[held.fd])
-    finally:
-        held.release()
+    with contextlib.ExitStack() as held:
+        fds = []
+        for folder in folders:
+            fds.append(lock(folder).fd)
+            held.callback(os.close, fds[-1])
+        return spawn(folders, data_dir, lock_fds=fds)
 
 
 def heir(

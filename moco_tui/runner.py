@@ -116,13 +116,14 @@ class Runner:
                 self._thread.start()
             return at_once
 
-    def start_detached(self, folder: RunFolder) -> subprocess.Popen[bytes]:
-        """Train (or resume) a run in a process of its own session that outlives this one.
+    def start_detached(self, *folders: RunFolder) -> subprocess.Popen[bytes]:
+        """Train (or resume) runs in turn in a process of their own that outlives this one.
 
         Raises:
-            UserError: when another process has the run, or none can be started.
+            UserError: when another process has one of them, or none can be started.
         """
-        process = detach.start(folder, self.data_dir)
+        folder = folders[0]
+        process = detach.start(*folders, data_dir=self.data_dir)
 
         def see_it_begin() -> None:
             if not detach.took_over(process, folder):

@@ -188,7 +188,7 @@ def start_detached(folder: RunFolder, data_dir: Path, *, as_json: bool) -> int:
     Raises:
         RunError: when it could not be started or ended before it began.
     """
-    process = detached.start(folder, data_dir)
+    process = detached.start(folder, data_dir=data_dir)
     if not detached.took_over(process, folder):
         raise RunError(
             f"The detached process for run {folder.id} ended before it began; what it said is "
