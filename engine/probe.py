@@ -206,7 +206,7 @@ class _Probe:
 
     def _facts(self) -> dict[str, Any]:
         return {
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "threads": torch.get_num_threads(),
             "precision": "float32",
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
