@@ -52,6 +52,7 @@ class NewRunScreen(BaseScreen):
     """
 
     TITLE_TEXT = "New run"
+    AUTO_FOCUS = ""
     HELP = """Every setting has its range beside it and is checked as you type. A dot marks what
 differs from the preset. Up and Down move between the fields, Left and Right choose, Enter opens a
 section. F2 shows the augmentations on real images, F3 measures a few steps, F4 shows the same run
@@ -199,8 +200,16 @@ as a command and as TOML."""
         """The keys act on the first field of interest."""
         lazy.preload()
         self._checked()
-        first = "f-moco-queue_size" if self.state.kind == "pretrain" else "f-label_fraction"
-        self.call_after_refresh(lambda: self.query_one(f"#{first}", FieldRow).editor.focus())
+        self._focus_first()
+
+    def _focus_first(self) -> None:
+        """Put the focus on the knob of the run, as soon as its field is there."""
+        first = "#f-moco-queue_size" if self.state.kind == "pretrain" else "#f-label_fraction"
+        for row in self.query(first).results(FieldRow):
+            if row.editor.is_mounted:
+                self.set_focus(row.editor)
+                return
+        self.set_timer(0.01, self._focus_first)
 
     def on_resize(self) -> None:
         """A wide screen shows the preview at once."""

@@ -1,0 +1,321 @@
+"""The app in a real pseudo-terminal, beside ``wandb leet`` on the same numbers.
+
+    python tests/benchmarks/app.py                          the app alone
+    python tests/benchmarks/app.py --leet "/tmp/w/bin/wandb leet"     side by side, in turns
+    python tests/benchmarks/app.py --only first-paint,keys --repeats 9
+
+Prints a table (``--json`` for JSON): time to the first painted screen, time until a run of 242,500
+steps is drawn whole, median from a key to its paint, and steps per second of a small training
+without a screen and with the monitor on it. Every figure is a median of the repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import math
+import os
+import pty
+import select
+import shlex
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyte
+
+HERE = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(HERE))
+
+STEPS = 242_500
+SIZE = (160, 45)
+
+
+class Session:
+    """A program in a pseudo-terminal; times are from its start."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.screen = pyte.Screen(*SIZE)
+        self.stream = pyte.ByteStream(self.screen)
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
+        self.raw = b""
+        self.began = time.perf_counter()
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env=environment,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def pump(self, seconds: float) -> bool:
+        """Read what there is within so many seconds; False when nothing came."""
+        if not select.select([self.master], [], [], seconds)[0]:
+            return False
+        try:
+            data = os.read(self.master, 1 << 16)
+        except OSError:
+            return False
+        self.raw += data
+        self.stream.feed(data)
+        if b"\x1b[c" in data:  # asked for what it is, a terminal answers
+            os.write(self.master, b"\x1b[?62;c")
+        return True
+
+    def until(self, condition: Callable[[str], bool], seconds: float = 60.0) -> float:
+        """Seconds from the start until the screen shows something."""
+        end = time.perf_counter() + seconds
+        while not condition(self.text):
+            if time.perf_counter() > end:
+                raise SystemExit(f"it never came so far:\n{self.text}")
+            self.pump(0.05)
+        return time.perf_counter() - self.began
+
+    def settle(self, quiet: float = 0.5) -> None:
+        """Read until nothing comes for a while (at most three seconds)."""
+        end = time.perf_counter() + 3
+        while self.pump(quiet) and time.perf_counter() < end:
+            pass
+
+    def key(self, key: bytes) -> float:
+        """Milliseconds from a key until the first byte painted for it."""
+        while self.pump(0.0):
+            pass
+        start = time.perf_counter()
+        os.write(self.master, key)
+        select.select([self.master], [], [], 5)
+        spent = time.perf_counter() - start
+        self.pump(0.05)
+        return 1000 * spent
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self.master)
+
+
+def environment() -> dict[str, str]:
+    known = os.environ.get("PYTHONPATH", "")
+    return {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": f"{HERE}{os.pathsep}{known}" if known else str(HERE),
+        "WANDB_MODE": "offline",
+    }
+
+
+def loss(step: int) -> float:
+    """The curve both programs draw: falling, with noise that is always the same."""
+    return 9 + 8 * math.exp(-step / 50_000) + (step * 7919 % 97) / 97
+
+
+def long_run(root: Path, steps: int) -> None:
+    """A finished run of so many steps."""
+    from engine.config import PretrainConfig
+    from engine.metriclog import encode_line
+    from engine.presets import resolve
+    from engine.runs import create, own
+    from engine.sink import Plan
+
+    config = resolve(PretrainConfig, preset_name="notebook")
+    folder = create(root, "pretrain", config, name="long", preset="notebook")
+    with own(folder) as owner:
+        owner.transition("running")
+        owner.plan(Plan(total_steps=steps, steps_per_epoch=97, pairs_per_step=512, chance=16.6))
+        owner.metrics(steps, steps / 97, {"train/loss": loss(steps)})
+        owner.transition("finished")
+    lines = (
+        encode_line(step, step / 97, 1.7e9 + step, {"train/loss": loss(step), "train/lr": 0.06})
+        for step in range(1, steps + 1)
+    )
+    folder.metrics_path.write_bytes(b"".join(lines))
+
+
+def wandb_run(folder: Path, python: str, steps: int) -> Path:
+    """The same curve as an offline run of wandb; returns its .wandb file."""
+    code = (
+        "import math, wandb\n"
+        f"run = wandb.init(mode='offline', project='bench', dir={str(folder)!r})\n"
+        f"for s in range(1, {steps} + 1):\n"
+        "    run.log({'train/loss': 9 + 8*math.exp(-s/50000) + (s*7919 % 97)/97, 'train/lr': .06},"
+        " step=s)\n"
+        "run.finish()\n"
+    )
+    subprocess.run([python, "-c", code], check=True, capture_output=True, env=environment())
+    return next(folder.rglob("*.wandb"))
+
+
+def app(root: Path) -> list[str]:
+    return [sys.executable, "-m", "moco_tui", "--runs-dir", str(root), "--data-dir", str(root)]
+
+
+def first_paint(command: Sequence[str], shows: str) -> float:
+    session = Session(command, environment())
+    try:
+        return session.until(lambda text: shows in text)
+    finally:
+        session.close()
+
+
+def app_long(root: Path) -> tuple[float, float]:
+    """Seconds to the drawn curve from Enter, and from the start of the program."""
+    session = Session(app(root), environment())
+    try:
+        session.until(lambda text: "long" in text)
+        session.settle(0.3)
+        start = time.perf_counter()
+        os.write(session.master, b"\r")
+        session.until(lambda text: "200k" in text and any(0x2800 < ord(c) < 0x2900 for c in text))
+        return time.perf_counter() - start, time.perf_counter() - session.began
+    finally:
+        session.close()
+
+
+def leet_long(command: Sequence[str], seconds: float = 60.0) -> float:
+    """Seconds from its start until leet's picture of the same run no longer changes."""
+    session = Session(command, environment())
+    last, before = session.began, ""
+    try:
+        while time.perf_counter() - session.began < seconds:
+            session.pump(0.1)
+            charts = "".join(c for c in session.text if 0x2800 <= ord(c) < 0x2900)
+            if charts != before:
+                last, before = time.perf_counter(), charts
+            elif before and time.perf_counter() - last > 3:
+                break
+        return last - session.began
+    finally:
+        session.close()
+
+
+def key_times(command: Sequence[str], ready: Callable[[str], bool], keys: list[bytes]) -> float:
+    session = Session(command, environment())
+    try:
+        session.until(ready)
+        session.settle()
+        times = []
+        for _ in range(15):
+            for key in keys:
+                times.append(session.key(key))
+                session.settle(0.05)
+        return statistics.median(times)
+    finally:
+        session.close()
+
+
+def training(root: Path, steps: int, *, screen: bool) -> float:
+    """Steps per second of a small training, from its own log, without and with the monitor."""
+    from engine.config import PretrainConfig
+    from engine.presets import build, preset
+    from engine.runs import create
+
+    values = {
+        **preset("quick").values,
+        "data.limit": 2560,
+        "optim.epochs": 1 + steps // 10,
+        "optim.stop_epoch": max(steps // 10, 1),
+        "monitor.knn_every": 0,
+        "runtime.device": "cpu",
+    }
+    folder = create(root, "pretrain", build(PretrainConfig, values), name="speed", preset="quick")
+    if screen:
+        session = Session(app(root), environment())
+        try:
+            session.until(lambda text: "speed" in text)
+            os.write(session.master, b"r")
+            session.until(lambda text: "✓ finished" in text, 600)
+        finally:
+            session.close()
+    else:
+        command = [*app(root)[:3], "_train", str(folder.path), "--data-dir", str(root)]
+        subprocess.run(command, check=True, capture_output=True, env=environment())
+    log = folder.metrics()
+    log.poll()
+    times = log.times("train/loss")
+    skip = len(times) // 4
+    shutil.rmtree(folder.path)
+    return (len(times) - 1 - skip) / (times[-1] - times[skip])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--leet", help="command of the peer, such as 'wandb leet'")
+    parser.add_argument("--leet-python", help="python that has wandb; default: beside the command")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--train-steps", type=int, default=100)
+    parser.add_argument("--only", default="first-paint,long-run,keys,training")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    wanted = options.only.split(",")
+    figures: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        figures.setdefault(name, []).append(value)
+        print(f"  {name}: {value:.4g}", file=sys.stderr, flush=True)
+
+    with tempfile.TemporaryDirectory() as place:
+        few, long = Path(place, "few"), Path(place, "long")
+        for _ in range(6):
+            long_run(few, 100)
+        if "long-run" in wanted or "keys" in wanted:
+            long_run(long, options.steps)
+        leet: list[str] = []
+        if options.leet:
+            leet = shlex.split(options.leet)
+            python = options.leet_python or str(Path(leet[0]).parent / "python")
+            small = str(wandb_run(Path(place, "w-few"), python, 100).parent)
+            large = str(wandb_run(Path(place, "w-long"), python, options.steps).parent)
+        for _ in range(options.repeats):
+            if "first-paint" in wanted:
+                note("first paint, s", first_paint(app(few), "long"))
+                if leet:
+                    note("first paint, leet, s", first_paint([*leet, small], "loss"))
+            if "long-run" in wanted:
+                from_enter, from_start = app_long(long)
+                note(f"{options.steps} steps drawn, from Enter, s", from_enter)
+                note(f"{options.steps} steps drawn, with two settled screens, s", from_start)
+                if leet:
+                    note(f"{options.steps} steps drawn, leet, s", leet_long([*leet, large]))
+            if "keys" in wanted:
+                moves = [b"\x1b[B", b"\x1b[A"]
+                table = key_times(app(few), lambda text: "long" in text, moves)
+                note("key to paint in the table, ms", table)
+                if leet:
+                    peer = key_times([*leet, small], lambda text: "loss" in text, [b"[", b"]"])
+                    note("key to paint, leet, ms", peer)
+            if "training" in wanted:
+                note("steps/s without a screen", training(few, options.train_steps, screen=False))
+                note("steps/s with the monitor", training(few, options.train_steps, screen=True))
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    if options.json:
+        print(json.dumps({"cores": os.cpu_count(), "medians": medians, "all": figures}, indent=2))
+        return
+    print(f"{os.cpu_count()} cores, medians of {options.repeats}")
+    for name, value in medians.items():
+        spread = f"{min(figures[name]):.4g} to {max(figures[name]):.4g}"
+        print(f"{name:<52}{value:>10.4g}   ({spread})")
+
+
+if __name__ == "__main__":
+    main()
