@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,7 @@ class StillRunner(Runner):
 
 
 @pytest.fixture(autouse=True)
-def _still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     """No real machine, no preloading of torch, no left-over environment."""
     monkeypatch.setenv("LANG", "C.UTF-8")
     for name in ("LC_ALL", "LC_CTYPE", "NO_COLOR", "MOCO_TUI_ASCII", "MOCO_TUI_RUNS"):
@@ -198,7 +198,6 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Pace, "interval", property(lambda self: 0.05))
     monkeypatch.setattr("moco_tui.screens.runs.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr("moco_tui.lazy.preload", threading.Thread)
-    yield
 
 
 @pytest.fixture
