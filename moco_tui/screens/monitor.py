@@ -105,9 +105,10 @@ pans and reads values."""
         """Read the run in a thread, so that a long one does not hold the keys."""
         self.query_one("#loss", Chart).empty = "reading ..."
         self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
-        self._show_tab(self._shown)
         self._look()
-        self.query_one("#loss", Chart).focus()
+        probe = self.record is not None and self.record.kind == "probe"
+        self._show_tab("loss" if probe else "accuracy")
+        self.query_one("#rows" if probe else "#loss").focus()
         self.run_worker(self._load(), group="load")
 
     async def _load(self) -> None:
@@ -273,7 +274,8 @@ pans and reads values."""
         title = "loss" if losses == ["train/loss"] else "losses"
         self._take(loss, self._losses, losses, title, levels)
         accuracies = [name for name in names if "top1" in name or "accuracy" in name]
-        if probe:  # the test is one point a source, and stands in the table
+        if probe:  # a point or two a source say nothing that the table does not
+            losses = [name for name in losses if len(log.series(name)[0]) > 5]
             accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
         title = _title(accuracies[0]) if len(accuracies) == 1 else "accuracy"
         self._take(accuracy, self._accuracies, accuracies[: len(MARKS)], title, [])
@@ -324,7 +326,9 @@ pans and reads values."""
             self.query_one(f"#{other}").set_class(other == name, "-shown")
         text = Text(no_wrap=True, overflow="crop")
         for number, other in enumerate(PANELS, 1):
-            text.append(f" {number} {other} ", style="reverse" if other == name else "")
+            probe = self.record is not None and self.record.kind == "probe"
+            shown = "table" if probe and other == "loss" else other
+            text.append(f" {number} {shown} ", style="reverse" if other == name else "")
         self.query_one("#tabs", Static).update(text)
 
     def action_panel(self, name: str) -> None:

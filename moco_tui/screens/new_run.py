@@ -349,11 +349,12 @@ as a command and as TOML."""
             text.append(field.key, style="bold")
             text.append(f"  {field.help}\n")
             base = fmt.value(self.state.base[field.key])
+            origin = "preset" if self.state.preset else "default"
             if error:
                 wrong = True
                 text.append(fmt.clean(error))
             else:
-                text.append(f"{form.expectation(field)}   preset: {fmt.clean(base)}")
+                text.append(f"{form.expectation(field)}   {origin}: {fmt.clean(base)}")
         else:
             text.append("Up and Down move, Left and Right choose, Enter opens a section.\n")
             text.append("• differs from the preset   ✗ has to be put right")

@@ -275,7 +275,7 @@ class SectionHead(Static, can_focus=True):
         self._changed, self._wrong = changed, wrong
         text = f"{'▾' if self.open else '▸'} {self.title}"
         if not self.open:
-            text += f"  {self.count} settings"
+            text += f"  {self.count} setting{'s' * (self.count > 1)}"
         if changed:
             text += f"  • {changed} changed"
         if wrong:
