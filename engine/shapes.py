@@ -4,6 +4,10 @@ A class is a shape and nothing else: colours, place, size, angle, texture and no
 alike for all ten, so that the mean image tells little and a linear probe on the pixels stays
 low, while a rotation by a few degrees, a change of colour or a crop leaves the class in place.
 
+Measured on the 2,000 test images, chance being 10 %: a linear probe on the pixels of all 10,000
+training images 13 %; a small supervised ConvNet (three blocks, 32 to 128 channels) 95 % with all
+their labels and 45 % with 1,000 of them.
+
 The same bytes everywhere: random bits of a generator whose stream is fixed, and operations on
 pixels that IEEE 754 rounds exactly (sum, product, quotient, root), one at a time; sines are taken
 in float64 and rounded. NumPy, since it asks no second thread: torch splits these small
