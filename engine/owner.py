@@ -76,6 +76,7 @@ class RunOwner:
         self._directions: dict[str, int] = {}
         self._wake = threading.Event()
         record.host, record.pid, record.boot_id = host_name(), os.getpid(), boot_id()
+        record.stage = None  # that of an owner who died in it
         self._reserve = folder.path / ".reserve"
         try:
             beat(folder.heartbeat_path)
@@ -256,7 +257,7 @@ class RunOwner:
             old = self._record.stage
             self._record.stage = None if ended else Stage(name=stage, done=done, total=total)
             self._dirty = True
-        if not ended and (old is None or old["name"] != stage):
+        if not ended and (done == 0 or old is None or old["name"] != stage):
             self.flush(sync=False)
 
     def log(self, text: str) -> None:

@@ -495,6 +495,21 @@ def test_a_checkpoint_finds_every_step_before_it_in_the_log(run: RunFolder) -> N
         owner.transition("stopped")
 
 
+def test_the_stage_in_which_an_owner_died_does_not_hide_the_next_one(run: RunFolder) -> None:
+    record = run.record()
+    record.status, record.stage = "running", {"name": "checkpoint", "done": 0, "total": 1}
+    run.record_path.write_bytes(encode_record(record))
+    with own(run) as owner:
+        assert run.record().stage is None
+        owner.transition("running")
+        for step in (1, 2):
+            owner.metrics(step, 0.0, {"a": 1.0})
+            owner.progress("checkpoint", 0, 1)
+            # Whoever is killed after saving finds every step of the checkpoint in the log.
+            assert run.metrics_path.read_bytes().count(b"\n") == step
+        owner.transition("stopped")
+
+
 def test_everything_is_written_while_the_trainer_is_in_a_long_call(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
