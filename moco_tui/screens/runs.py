@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 
 from rich.text import Text
 from textual import on
@@ -58,6 +59,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._match: Matcher | None = None
         self._shown_version = -1
         self._refreshing = False
+        self._warm = False
         self._timer: Timer | None = None
         self._deleted: list[str] = []
         self._select = ""
@@ -113,6 +115,9 @@ kind:probe, queue_size=4096 or knn>60."""
             self._refreshing = False
         if self.is_mounted:
             self.show_rows()
+        if not self._warm:  # what Enter needs, so that the first curve does not wait for it
+            self._warm = True
+            await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor")
 
     def show_rows(self, *, force: bool = False) -> None:
         """Bring the table up to date if anything changed."""
