@@ -79,8 +79,9 @@ def apply_runtime(runtime: Runtime, *, deterministic: bool) -> None:
     """
     torch.set_num_threads(runtime.threads)
     if runtime.device.type == "cuda":
-        # float32 convolutions and products may use TF32 unless exact repeats are wanted
-        torch.backends.cuda.matmul.allow_tf32 = not deterministic
+        # the logits are products that stay in float32; convolutions may use TF32 unless exact
+        # repeats are wanted
+        torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = not deterministic
         torch.backends.cudnn.benchmark = not deterministic
         if deterministic:

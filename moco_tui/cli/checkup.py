@@ -125,7 +125,7 @@ def compute_device(asked: str | None, problems: list[str]) -> dict[str, Any]:
         problems.append(f"torch cannot be imported: {type(error).__name__}: {error}")
         return {"torch": "cannot be imported"}
     found: dict[str, Any] = {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "built for CUDA": torch.version.cuda or "no",
         "CUDA usable": torch.cuda.is_available(),
         "CPU capability": torch.backends.cpu.get_cpu_capability(),

@@ -7,12 +7,7 @@ import time
 
 import click
 
-from engine.config import PretrainConfig, ProbeConfig
-from engine.presets import build, preset
-from engine.runs import create
 from moco_tui.cli.common import Settings, print_json, say, shared_options
-
-PROBE = {"task.name": "ten", "label_fraction": 0.1, "head": "logistic"}
 
 
 @click.command()
@@ -45,35 +40,18 @@ def plain(settings: Settings, *, as_json: bool) -> int:
     from engine.execute import execute
     from moco_tui.cli.progress import say_outcome, terminal
     from moco_tui.cli.train import result_table
+    from moco_tui.demo import create_demo
 
     began = time.monotonic()
-    device = {"runtime.device": settings.device} if settings.device else {}
-    pretraining = create(
-        settings.root,
-        "pretrain",
-        build(PretrainConfig, {**preset("quick").values, **device}),
-        name="demo",
-        preset="quick",
-    )
-    say(f"run {pretraining.id} in {pretraining.path}")
-    with terminal("pretrain") as sink:
-        outcome = execute(pretraining, data_dir=settings.data, sink=sink)
-    if outcome == "stopped":
-        say_outcome(outcome, pretraining.id, resumable=True)
-        return 130
-    probe = create(
-        settings.root,
-        "probe",
-        build(ProbeConfig, {**PROBE, **device}),
-        name="demo probe",
-        parent=pretraining.id,
-    )
-    say(f"run {probe.id} in {probe.path}")
-    with terminal("probe") as sink:
-        outcome = execute(probe, data_dir=settings.data, sink=sink)
-    if outcome == "stopped":
-        say_outcome(outcome, probe.id, resumable=True)
-        return 130
+    runs = create_demo(settings.root, device=settings.device)
+    for folder, kind in zip(runs, ("pretrain", "probe"), strict=True):
+        say(f"run {folder.id} in {folder.path}")
+        with terminal(kind) as sink:
+            outcome = execute(folder, data_dir=settings.data, sink=sink)
+        if outcome != "finished":
+            say_outcome(outcome, folder.id, resumable=True)
+            return 130
+    pretraining, probe = runs
     result, knn = probe.record().result, pretraining.metrics()
     knn.poll()
     if as_json:
