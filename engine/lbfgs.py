@@ -96,37 +96,31 @@ def minimise(
             function, active, x, value, gradient, size, direction, noise
         )
         memory.add(new_x - x, new_gradient - gradient)
-        # A failed search forgets the curvature and tries the plain gradient once more.
-        memory.forget(~moved)
         x, value, gradient, size = new_x, new_value, new_gradient, new_size
         nowhere = patience.lost(value, size, moved)
     return end
 
 
 class _Patience:
-    """Tells which problems get nowhere: two failed searches, or no progress beyond rounding."""
+    """Tells which problems get nowhere: a failed search, or no progress beyond rounding."""
 
     def __init__(self, value: Tensor, size: Tensor, noise: float) -> None:
         self.noise = noise
         self.value, self.size = value.clone(), size.clone()  # the lowest so far
         self.idle = torch.zeros_like(value, dtype=torch.int64)
-        self.stuck = torch.zeros_like(self.idle, dtype=torch.bool)
 
     def lost(self, value: Tensor, size: Tensor, moved: Tensor) -> Tensor:
         """Which problems should be given up, after an iteration that led here."""
-        twice = self.stuck & ~moved
-        self.stuck = ~moved
         better = value < self.value - self.noise * self.value.abs()
         better |= size < 0.9 * self.size
         self.value = torch.where(better, torch.minimum(value, self.value), self.value)
         self.size = torch.where(better, torch.minimum(size, self.size), self.size)
         self.idle = torch.where(better, 0, self.idle + 1)
-        return twice | (self.idle >= _PATIENCE)
+        return ~moved | (self.idle >= _PATIENCE)
 
     def keep(self, which: Tensor) -> None:
         """Drops the problems that left the batch."""
-        self.value, self.size = self.value[which], self.size[which]
-        self.idle, self.stuck = self.idle[which], self.stuck[which]
+        self.value, self.size, self.idle = self.value[which], self.size[which], self.idle[which]
 
 
 class _Memory:
@@ -158,12 +152,6 @@ class _Memory:
         before = torch.ones_like(sy) if self.scale is None else self.scale
         self.scale = torch.where(useful, sy / yy, before)
         self.pairs = [*self.pairs[-_MEMORY + 1 :], (s, y, rho)]
-
-    def forget(self, which: Tensor) -> None:
-        """Starts the problems ``which`` anew."""
-        if self.scale is not None and bool(which.any()):
-            self.scale = torch.where(which, 1.0, self.scale)
-            self.pairs = [(s, y, torch.where(which, 0.0, rho)) for s, y, rho in self.pairs]
 
     def keep(self, which: Tensor) -> None:
         """Drops the problems that left the batch."""

@@ -60,6 +60,7 @@ def augmented_features(
     *,
     views: int,
     seed: int,
+    device: torch.device | None = None,
     augment: AugmentConfig = LIGHT_AUGMENT,
     sink: Sink | None = None,
 ) -> Tensor:
@@ -70,6 +71,7 @@ def augmented_features(
         images: uint8 (N, 3, 32, 32).
         views: views of each image.
         seed: of the augmentations.
+        device: where to augment; None: where the images are. The draws are the same everywhere.
         augment: which augmentations.
         sink: hears the progress and is looked at between the parts.
 
@@ -87,7 +89,8 @@ def augmented_features(
         for begin in range(0, len(images), _PASS):
             attend(sink)
             rows = slice(begin, begin + _PASS)
-            features = embed(augmenter(images[rows], generator))
+            batch = images[rows] if device is None else images[rows].to(device)
+            features = embed(augmenter(batch, generator))
             if out is None:
                 out = features.new_empty(views, len(images), features.shape[1])
             out[view, rows] = features

@@ -317,6 +317,7 @@ class _Probe:
             self.images,
             views=count,
             seed=stream_seed(self.config.runtime.seed, "linear"),
+            device=home,
             sink=self.sink,
         )
         return judge_linear(

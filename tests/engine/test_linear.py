@@ -8,6 +8,7 @@ from engine.config import LinearConfig
 from engine.linear import (
     CACHE_BYTES,
     Layers,
+    _lowest,
     affordable_views,
     augmented_features,
     fit_linear,
@@ -46,7 +47,7 @@ def sgd(views, targets, classes, lr, rows, epochs, batch, decay, seed):
             loss.backward()
             optimizer.step()
             cosine.step()
-            losses[-1] += float(loss) * len(part) / len(rows)
+            losses[-1] += float(loss.detach()) * len(part) / len(rows)
     return layer.weight.detach(), layer.bias.detach(), losses
 
 
@@ -157,3 +158,8 @@ def test_a_stop_is_heard_between_steps():
             views, targets, classes, lrs=[0.1], rows=torch.arange(50), epochs=2, batch_size=10,
             weight_decay=0.0, seed=0, sink=Stopping(),
         )  # fmt: skip
+
+
+def test_a_loss_that_is_no_number_never_wins():
+    candidates = [{"loss": math.nan}, {"loss": 3.0}, {"loss": 2.0}, {"loss": math.inf}]
+    assert _lowest(candidates) == 2
