@@ -1,390 +1,363 @@
-"""Loses the terminal of a training app in every way there is, and looks what becomes of the run.
+"""Loses the terminal of a training app in every way there is, and looks what becomes of the runs.
 
-    python tests/survival/terminal.py --times 50        the terminal closed at random moments
-    python tests/survival/terminal.py --frozen 60       nobody reads what the app draws
-    python tests/survival/terminal.py --killed 3        SIGKILL to the app
-    python tests/survival/terminal.py --signals         SIGTERM, SIGINT, SIGUSR1 to app and trainers
+    python tests/survival/terminal.py [--small] [--seed N] [--times N] [--only NAME ...]
 
-Every trial starts the real app in a pseudo-terminal, starts a run in it by a key, loses the
-terminal, and waits for the run's end. Then: the parameters are those of a run that nothing
-disturbed, bit for bit; every step is in the metric log once, with the same loss; the app is gone;
-no process is left.
+Every trial starts the real app in a pseudo-terminal and a run in it by its key, does its harm, and
+waits for the run's end. Then the parameters must be those of a run that nothing disturbed, bit for
+bit; every step must be in the metric log once, with the same loss; the app must be gone and no
+process left. Each scenario prints a line a trial; the exit code is 0 when all of it held.
+
+    closed     the terminal is closed at random moments of a pretraining: while torch is imported,
+               while the images are read, in the first steps, in kNN, in a checkpoint
+    probe      the same, in a probe
+    queue      a probe waits behind the pretraining whose encoder it needs; the terminal is closed
+    frozen     nobody reads what the app draws for 60 s (small: 5 s): as many steps a second as
+               before; then the connection breaks
+    killed     SIGKILL to the app: at most one checkpoint interval is lost
+    signals    SIGTERM, SIGINT and SIGUSR1 to the app (handed over), to a command without a terminal
+               and to a detached trainer (stopped within 10 s, exit code 130); SIGHUP to a command
+    idle       an app that waits for its trainer after a hang-up does not spin
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
-import json
 import os
-import pty
 import random
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 import psutil
-import pyte
-import torch
+from ptys import (
+    Bench,
+    Terminal,
+    at_rest,
+    check_pretraining,
+    check_probe,
+    environment,
+    hold,
+    kill_left_over,
+    marked,
+    phase,
+    pretraining,
+    probing,
+    until,
+    words,
+)
 
-from engine.config import PretrainConfig
-from engine.errors import RunError
-from engine.presets import build, preset
-from engine.runs import RunFolder, create
+from engine.runs import RunFolder
 
-REPO = Path(__file__).resolve().parents[2]
-MARK = "MOCO_SURVIVAL_TRIAL"
+STAGES = ("features", "kNN", "checkpoint")
+"""Side work that is hit on purpose: at random it is hardly ever."""
 
-# A few dozen milliseconds a step on one core, with a kNN pass and a checkpoint every epoch.
-PRETRAIN = {
-    **preset("quick").values,
-    "data.limit": 320,
-    "model.dim": 32,
-    "moco.queue_size": 64,
-    "optim.batch_size": 16,
-    "optim.epochs": 5,
-    "monitor.knn_every": 1,
-    "log.checkpoint_seconds": 3600,
-    "log.checkpoint_epochs": 1,
-    "runtime.device": "cpu",
-    "runtime.threads": 1,
-    "runtime.precision": "float32",
-}
-PROBE = {
-    "label_fraction": 0.5,
-    "task.name": "ten",
-    "head": "logistic",
-    "baselines": ("random-init", "pixels"),
-    "runtime.device": "cpu",
-    "runtime.threads": 1,
-    "runtime.precision": "float32",
-}
 
-# Makes the pseudo-terminal the controlling one, as a login shell has it.
-_LAUNCH = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
+def finish(bench: Bench, root: Path, run: RunFolder) -> str:
+    """Waits until nobody works on the run any more, resumes it if need be; what it came to."""
+    outcome: str = until("the end of the run", lambda: at_rest(run), 180)
+    if outcome != "finished":
+        bench.resume(root, run)
+    until("all processes to be gone", lambda: not marked(root.name), 20)
+    return "went on" if outcome == "finished" else f"was {outcome}, resumed"
+
+
+def lose(app: Terminal, how: int) -> float:
+    """Closes the terminal (SIGHUP) or sends a signal; seconds until the app was gone."""
+    began = time.monotonic()
+    if how == signal.SIGHUP:
+        app.close()
+    else:
+        os.kill(app.pid, how)
+    code = app.wait()
+    hold(code == 128 + how, f"the app left with {code}")
+    app.close()
+    return time.monotonic() - began
+
+
+def closed(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    span = 4.0
+    for i in range(times):
+        wanted = chance.choice(STAGES) if i % 3 == 2 else ""
+        line, took = close_once(bench, f"closed-{i}", chance.uniform(0, span), wanted)
+        # The next trials spread over what a run takes on this machine, as it is loaded now.
+        span = max(1.0, 0.9 * took)
+        yield line
+
+
+def close_once(bench: Bench, name: str, moment: float, wanted: str) -> tuple[str, float]:
+    """Closes the terminal at a moment after the start, or in a stage; the line, and the seconds
+    that the run took as a whole.
+    """
+    root = bench.trial(name)
+    run = pretraining(root)
+    app = bench.app(root)
+    began = time.monotonic()
+    app.press("r")
+    if wanted:
+        with contextlib.suppress(AssertionError):  # too short to be seen, this time
+            until(wanted, lambda: phase(run).startswith(wanted) or at_rest(run) == "finished", 60)
+        moment = time.monotonic() - began
+    else:
+        time.sleep(moment)
+    where = phase(run)
+    gone = lose(app, signal.SIGHUP)
+    outcome = finish(bench, root, run)
+    check_pretraining(run, bench.pretrained)
+    record = run.record()
+    line = f"{moment:5.2f} s ({where}): app gone after {gone:.2f} s, run {outcome}, bit-equal"
+    return line, (record.ended or 0) - record.created
+
+
+def probe(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    for i in range(max(1, times // 5)):
+        yield probe_once(bench, f"probe-{i}", chance.uniform(0, 2.0))
+
+
+def probe_once(bench: Bench, name: str, moment: float) -> str:
+    """Closes the terminal at a moment after the probe began."""
+    assert bench.probed is not None
+    root, encoder = bench.with_encoder(name)
+    run = probing(root, encoder)
+    app = bench.app(root)
+    app.press("\x1b[B")  # it stands under its parent
+    time.sleep(0.3)
+    app.press("r")
+    until("the probe to begin", lambda: phase(run) != "importing", 60)
+    time.sleep(moment)
+    where = phase(run)
+    gone = lose(app, signal.SIGHUP)
+    outcome = finish(bench, root, run)
+    check_probe(run, bench.probed)
+    return f"{moment:5.2f} s ({where}): app gone after {gone:.2f} s, probe {outcome}, the same"
+
+
+def queue(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    assert bench.probed is not None
+    root = bench.trial("queue")
+    run = pretraining(root)
+    waiting = probing(root, run)
+    app = bench.app(root)
+    app.press("r")
+    until("the run to begin", lambda: run.alive(), 30)
+    app.press("\x1b")
+    time.sleep(0.5)
+    app.press("\x1b[B")
+    time.sleep(0.3)
+    app.press("r")
+    until("the probe to wait", waiting.alive, 30)
+    until("a step", lambda: run.record().step > 2, 60)
+    gone = lose(app, signal.SIGHUP)
+    finish(bench, root, run)
+    until("the end of the probe", lambda: at_rest(waiting) == "finished", 120)
+    check_pretraining(run, bench.pretrained)
+    check_probe(waiting, bench.probed)
+    until("all processes to be gone", lambda: not marked(root.name), 20)
+    yield f"app gone after {gone:.2f} s, the run and the probe behind it went on, the same"
+
+
+def frozen(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    seconds = 5.0 if small else 60.0
+    root = bench.trial("frozen")
+    run = pretraining(root, optim__epochs=100_000, monitor__knn_every=0, log__checkpoint_epochs=0)
+    app = bench.app(root)
+    app.press("r")
+    until("some steps", lambda: run.record().step > 10, 60)
+
+    def rate(span: float) -> float:
+        """Steps a second of CPU that the process got: the machine may be shared."""
+        process = psutil.Process(app.pid)
+        times, step = process.cpu_times(), run.record().step
+        time.sleep(span)
+        after = process.cpu_times()
+        used = after.user + after.system - times.user - times.system
+        hold(run.record().step > step, "no step any more")
+        return (run.record().step - step) / used
+
+    before = rate(seconds)
+    app.freeze()
+    during = rate(seconds)
+    hold(during > 0.85 * before, f"{during:.1f} steps/s frozen, {before:.1f} before")
+    stopped_at = lose(app, signal.SIGHUP)
+    until("the detached process", lambda: run.record().pid != app.pid, 60)
+    begun = run.record().step
+    until("it to go on", lambda: run.record().step > begun, 60)
+    run.request("stop")
+    until("it to stop", lambda: at_rest(run) == "stopped", 60)
+    until("all processes to be gone", lambda: not marked(root.name), 20)
+    yield (
+        f"{seconds:g} s: {during:.1f} steps a second of CPU, {before:.1f} before; app gone "
+        f"{stopped_at:.2f} s after the connection broke, run went on"
+    )
+
+
+def killed(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    for i in range(max(1, times // 10)):
+        yield kill_once(bench, f"killed-{i}", chance.randrange(25, 70))
+
+
+def kill_once(bench: Bench, name: str, wanted: int) -> str:
+    """Kills the app after a step; the next app offers the run, and it is resumed."""
+    root = bench.trial(name)
+    run = pretraining(root)
+    app = bench.app(root)
+    app.press("r")
+    until("a step", lambda: run.record().step >= wanted, 60)
+    os.kill(app.pid, signal.SIGKILL)
+    app.wait()
+    app.close()
+    until("the loss to be seen", lambda: run.status() == "lost", 15)
+    reached, kept = run.record().step, run.record().checkpoint_step or 0
+    interval = run.record().steps_per_epoch
+    hold(reached - kept <= interval, f"{reached - kept} steps lost of at most {interval}")
+    other = Terminal(words(root, bench.data), root.name)
+    until("the offer", lambda: f"goes on from step {kept}" in other.text(), 30)
+    other.press("b")  # in the background
+    until("the run to be taken up", run.alive, 30)
+    other.press("q")
+    hold(other.wait() == 0, "the second app did not leave")
+    other.close()
+    outcome = finish(bench, root, run)
+    check_pretraining(run, bench.pretrained)
+    return f"at step {reached}: the next app offers step {kept}, run {outcome}, bit-equal"
+
+
+def signals(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    for number in (signal.SIGTERM,) if small else (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        name = signal.Signals(number).name
+        if not small:
+            yield f"{name} to the app: {signal_app(bench, number)}"
+            yield f"{name} to a command: {signal_trainer(bench, number, detached=False)}"
+        yield f"{name} to a detached trainer: {signal_trainer(bench, number, detached=True)}"
+    root = bench.trial("command-SIGHUP")
+    run = pretraining(root)
+    shell = Terminal(words(root, bench.data, "resume", run.id), root.name)
+    until("a step", lambda: run.record().step > 5, 60)
+    shell.close()
+    shell.wait()
+    outcome = finish(bench, root, run)
+    hold(outcome == "went on", outcome)
+    check_pretraining(run, bench.pretrained)
+    yield f"the terminal of a command closed: run {outcome}, bit-equal"
+
+
+def signal_app(bench: Bench, number: int) -> str:
+    """Signals an app that trains."""
+    root = bench.trial(f"app-{number}")
+    run = pretraining(root)
+    app = bench.app(root)
+    app.press("r")
+    until("a step", lambda: run.record().step > 5, 60)
+    gone = lose(app, number)
+    outcome = finish(bench, root, run)
+    check_pretraining(run, bench.pretrained)
+    return f"gone after {gone:.2f} s, run {outcome}, bit-equal"
+
+
+def signal_trainer(bench: Bench, number: int, *, detached: bool) -> str:
+    """Signals a trainer without an app; it stops with a checkpoint, and is resumed."""
+    root = bench.trial(f"trainer-{number}-{detached}")
+    run = pretraining(root)
+    args = ["resume", run.id, *(["--detach"] if detached else [])]
+    process = subprocess.Popen(
+        words(root, bench.data, *args), env=environment(root.name), stderr=subprocess.DEVNULL
+    )
+    until("a step", lambda: run.record().step > 5, 60)
+    began = time.monotonic()
+    os.kill(run.record().pid, number)
+    code = process.wait(30)
+    until("the run to stop", lambda: at_rest(run) == "stopped", 30)
+    took = time.monotonic() - began
+    hold(took < 10, f"it took {took:.1f} s")
+    hold(code == (0 if detached else 130), f"exit code {code}")
+    hold(run.record().checkpoint_step == run.record().step, "not with a checkpoint")
+    finish(bench, root, run)
+    check_pretraining(run, bench.pretrained)
+    return f"stopped after {took:.2f} s, resumed, bit-equal"
+
+
+_SLOW = """
+import sys, time
+from pathlib import Path
+from moco_tui import app
+from moco_tui.runner import Runner
+
+class Slow(Runner):
+    def hand_over(self, *, leaving=False):
+        time.sleep(6)
+        return True
+
+app.Runner = Slow
+app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2]))
 """
 
 
-def until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """The first value of the condition that is true.
-
-    Raises:
-        AssertionError: when it never was.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for: {what}"
-        time.sleep(0.02)
-
-
-class App:
-    """``moco-tui`` in a pseudo-terminal of 100x30, whose screen is read as a person would.
-
-    Args:
-        root: the runs folder.
-        data: the data folder.
-        mark: value of the environment variable by which what it leaves behind is found.
-        args: words after the global options; none for the app itself.
-    """
-
-    def __init__(self, root: Path, data: Path, mark: str, *args: str) -> None:
-        self.mark = mark
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        command = [sys.executable, "-m", "moco_tui", "--runs-dir", root, "--data-dir", data, *args]
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *map(str, command)],
-            start_new_session=True,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment(mark),
-            cwd=root.parent,
-        )
-        os.close(slave)
-        self.screen = pyte.Screen(100, 30)
-        self._stream = pyte.ByteStream(self.screen)
-        self._reading = threading.Event()
-        self._reading.set()
-        self._lock = threading.Lock()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while True:
-            self._reading.wait()
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                return
-            if not data:
-                return
-            with self._lock, contextlib.suppress(Exception):  # a sequence that pyte does not know
-                self._stream.feed(data)
-
-    def text(self) -> str:
-        """What is on the screen."""
-        with self._lock:
-            return "\n".join(self.screen.display)
-
-    def press(self, keys: str) -> None:
-        """Type."""
-        os.write(self.master, keys.encode())
-
-    def freeze(self) -> None:
-        """Read no more, as a connection that hangs."""
-        self._reading.clear()
-
-    def thaw(self) -> None:
-        """Read again."""
-        self._reading.set()
-
-    def close(self) -> None:
-        """Hang up."""
-        os.close(self.master)
-
-    def wait(self, seconds: float) -> int:
-        """The exit code; fails when the app is still there after so many seconds."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            load = psutil.Process(self.process.pid).cpu_percent(0.5)
-            raise AssertionError(
-                f"the app is still there after {seconds} s ({load} % CPU)"
-            ) from None
+def idle(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    root = bench.trial("idle")
+    pretraining(root)
+    app = Terminal([sys.executable, "-c", _SLOW, str(root), str(bench.data)], root.name)
+    until("the table of runs", lambda: "queued" in app.text())
+    process = psutil.Process(app.pid)
+    process.cpu_percent()
+    app.close()
+    time.sleep(1.0)
+    process.cpu_percent()
+    time.sleep(3.0)
+    share = process.cpu_percent()
+    hold(share < 20, f"{share} % CPU while it waits")
+    hold(app.wait() == 128 + signal.SIGHUP, "left by another way")
+    yield f"{share:.1f} % CPU while it waits for its trainer without a terminal"
 
 
-def environment(mark: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        MARK: mark,
-        "TERM": "xterm-256color",
-        "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")]).strip(":"),
-        "OMP_NUM_THREADS": "1",
-    }
+SCENARIOS: dict[str, Callable[[Bench, random.Random, int, bool], Iterator[str]]] = {
+    "closed": closed,
+    "probe": probe,
+    "queue": queue,
+    "frozen": frozen,
+    "killed": killed,
+    "signals": signals,
+    "idle": idle,
+}
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """The processes of a trial that are still there; zombies of this process count too."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARK) == mark:
-                found.append(process)
-    return found
-
-
-@dataclass
-class Bench:
-    """Where trials take place, and what an undisturbed run gives.
-
-    Attributes:
-        folder: everything lies in it.
-        data: the data folder, with its cache filled.
-        oracle: the undisturbed pretraining, finished.
-    """
-
-    folder: Path
-    data: Path
-    oracle: RunFolder
-
-    def trial(self, name: str) -> Path:
-        """A runs folder of its own."""
-        root = self.folder / name
-        root.mkdir(parents=True)
-        return root
-
-
-def command(root: Path, data: Path, mark: str, *args: str) -> subprocess.CompletedProcess[str]:
-    """A command without a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "moco_tui", "--runs-dir", str(root), "--data-dir", str(data), *args],
-        env=environment(mark),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
-def prepare(folder: Path) -> Bench:
-    """Trains the undisturbed run, by the command without a terminal."""
-    root, data = folder / "oracle", folder / "data"
-    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
-    done = command(root, data, "oracle", "resume", run.id)
-    assert done.returncode == 0, done.stderr
-    return Bench(folder, data, run)
-
-
-def queue(root: Path, **changes: Any) -> RunFolder:
-    """A run that waits to be started."""
-    return create(root, "pretrain", build(PretrainConfig, {**PRETRAIN, **changes}))
-
-
-def start_in_app(bench: Bench, root: Path, run: RunFolder) -> App:
-    """An app on the runs folder, in which the run (the newest there) has just been started."""
-    app = App(root, bench.data, root.name)
-    until("the table of runs", lambda: run.id[:4] in app.text() or "queued" in app.text())
-    app.press("r")
-    return app
-
-
-def state_of(run: RunFolder) -> dict[str, Any]:
-    return torch.load(run.checkpoint_path, weights_only=True)
-
-
-def differences(a: Any, b: Any, path: str = "") -> Iterator[str]:
-    """Names of everything that is not bit for bit the same."""
-    if isinstance(a, torch.Tensor):
-        if not (isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)):
-            yield path
-    elif isinstance(a, dict) and isinstance(b, dict):
-        for key in a.keys() | b.keys():
-            yield from differences(a.get(key), b.get(key), f"{path}/{key}")
-    elif isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            yield from differences(x, y, f"{path}/{i}")
-    elif a != b:
-        yield path
-
-
-def check_same(run: RunFolder, oracle: RunFolder) -> None:
-    """The run ended where the undisturbed one did, over the same losses, each step once.
-
-    Raises:
-        AssertionError: naming what differs.
-    """
-    assert run.record().status == "finished", run.log_tail(20)
-    different = list(differences(state_of(run), state_of(oracle)))
-    assert not different, f"not the same at the end: {different[:5]}"
-    for name in ("train/loss", "train/lr", "train/epoch_loss", "knn/top1"):
-        here, there = (list(zip(*map(list, series(r, name)), strict=True)) for r in (run, oracle))
-        assert here == there, f"{name}: {sorted(set(here) ^ set(there))[:5]}"
-    total = oracle.record().total_steps
-    # As the file has it, without the reader that forgives: every step on one line that counts.
-    assert steps_in_file(run) == list(range(1, total + 1))
-
-
-def series(run: RunFolder, name: str) -> tuple[Any, Any]:
-    log = run.metrics()
-    log.poll()
-    return log.series(name)
-
-
-def steps_in_file(run: RunFolder) -> list[int]:
-    """The steps with a loss, in the order of the file, after the voiding lines took theirs away."""
-    steps: list[int] = []
-    for line in run.metrics_path.read_text().splitlines():
-        item = json.loads(line)
-        if "train/loss" in line:
-            steps.append(item["step"])
-        elif "void" in line:
-            after = next(v for k, v in item.items() if k.startswith("void"))
-            steps = [step for step in steps if step <= after]
-    return steps
-
-
-def wait_for_end(run: RunFolder, seconds: float = 120.0) -> str:
-    """The state in which the run came to rest."""
-
-    def at_rest() -> str:
-        with contextlib.suppress(RunError):
-            status = run.status()
-            if status in ("finished", "stopped", "failed", "lost"):
-                return status
-            if status == "queued" and not run.alive():
-                return status
-        return ""
-
-    return str(until("the end of the run", at_rest, seconds))
-
-
-def phase(run: RunFolder) -> str:
-    """Where the run is now, for the report."""
-    with contextlib.suppress(RunError):
-        record = run.record()
-        if record.status != "running":
-            return record.status
-        if record.stage is not None:
-            return record.stage["name"]
-        return f"step {record.step}" if record.total_steps else "loading"
-    return "?"
-
-
-@dataclass
-class Trial:
-    """What came of one loss of the terminal."""
-
-    moment: float
-    phase: str
-    outcome: str
-    left_after: float
-
-
-def hang_up(bench: Bench, name: str, moment: float, *, by: int | None = None) -> Trial:
-    """Closes the terminal so many seconds after the run was started, or sends the app a signal.
-
-    Raises:
-        AssertionError: when anything that the module promises does not hold.
-    """
-    root = bench.trial(name)
-    run = queue(root)
-    app = start_in_app(bench, root, run)
-    time.sleep(moment)
-    where = phase(run)
-    if by is None:
-        app.close()
-    else:
-        os.kill(app.process.pid, by)
-    began = time.monotonic()
-    code = app.wait(40)
-    left_after = time.monotonic() - began
-    assert code == 128 + (by or signal.SIGHUP), f"exit code {code}"
-    outcome = wait_for_end(run)
-    if outcome != "finished":
-        done = command(root, bench.data, root.name, "resume", run.id)
-        assert done.returncode == 0, done.stderr
-    check_same(run, bench.oracle)
-    until("all processes to be gone", lambda: not marked(root.name), 15)
-    if by is not None:
-        app.close()
-    return Trial(moment, where, "went on" if outcome == "finished" else outcome, left_after)
-
-
-def main() -> None:
+def main() -> int:
+    """Runs the scenarios; 0 when all of them held."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--times", type=int, default=0, help="terminals to close")
-    parser.add_argument("--span", type=float, default=9.0, help="latest moment after the start, s")
+    parser.add_argument("--small", action="store_true", help="what the tests run")
+    parser.add_argument("--times", type=int, default=50, help="terminals to close")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
     options = parser.parse_args()
+    chance = random.Random(options.seed)
+    failed = 0
     with tempfile.TemporaryDirectory(prefix="moco-survival-") as place:
-        bench = prepare(Path(place))
-        chance = random.Random(options.seed)
-        for i in range(options.times):
-            trial = hang_up(bench, f"trial-{i}", chance.uniform(0, options.span))
-            print(
-                f"{i:3d}  closed after {trial.moment:5.2f} s in {trial.phase:20s} app gone after "
-                f"{trial.left_after:5.2f} s, run {trial.outcome}, bit-equal",
-                flush=True,
-            )
+        bench = Bench.prepare(Path(place), probe=not {"probe", "queue"}.isdisjoint(options.only))
+        for name in options.only:
+            try:
+                for line in SCENARIOS[name](bench, chance, options.times, options.small):
+                    print(f"{name}: held: {line}", flush=True)
+            except AssertionError as error:
+                failed += 1
+                print(f"{name}: BROKEN: {error}", flush=True)
+                for root in Path(place).iterdir():
+                    kill_left_over(root.name)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,365 @@
+"""What the trials of ``terminal.py`` share: the app in a pseudo-terminal, runs, comparisons."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import psutil
+import pyte
+import torch
+from PIL import Image
+
+from engine.config import PretrainConfig, ProbeConfig
+from engine.errors import RunError
+from engine.presets import build, preset
+from engine.runs import RunFolder, create
+from engine.shapes import CLASSES, generate
+
+REPO = Path(__file__).resolve().parents[2]
+MARK = "MOCO_SURVIVAL_TRIAL"
+
+# Tens of milliseconds a step on one core, with kNN and a checkpoint after every epoch of 20 steps.
+PRETRAIN = {
+    **preset("quick").values,
+    "model.dim": 32,
+    "moco.queue_size": 64,
+    "optim.batch_size": 16,
+    "optim.epochs": 4,
+    "monitor.knn_every": 1,
+    "log.checkpoint_seconds": 3600,
+    "log.checkpoint_epochs": 1,
+    "runtime.device": "cpu",
+    "runtime.threads": 1,
+    "runtime.precision": "float32",
+}
+PROBE = {
+    "label_fraction": 0.5,
+    "baselines": ("random-init", "pixels"),
+    "runtime.device": "cpu",
+    "runtime.threads": 1,
+    "runtime.precision": "float32",
+}
+
+# Makes the pseudo-terminal the controlling one, as a login does.
+_LAUNCH = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def hold(condition: object, promise: str) -> None:
+    """Ends the trial when a promise does not hold."""
+    if not condition:
+        raise AssertionError(promise)
+
+
+def until(what: str, condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """The first value of the condition that is true; fails when it never was."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        hold(time.monotonic() < deadline, f"waited {seconds:g} s for: {what}")
+        time.sleep(0.01)
+
+
+def environment(mark: str) -> dict[str, str]:
+    """Of what a trial starts; the mark finds what it leaves behind."""
+    paths = [str(REPO), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        MARK: mark,
+        "TERM": "xterm-256color",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def words(root: Path, data: Path, *args: str) -> list[str]:
+    """The command line of ``moco-tui``."""
+    here = ["--runs-dir", str(root), "--data-dir", str(data)]
+    return [sys.executable, "-m", "moco_tui", *here, *args]
+
+
+class Terminal:
+    """A program in a pseudo-terminal of 100x30 whose screen is read as a person would.
+
+    Args:
+        command: what to run.
+        mark: by which its processes are found.
+    """
+
+    def __init__(self, command: list[str], mark: str) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _LAUNCH, *command],
+            start_new_session=True,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment(mark),
+        )
+        os.close(slave)
+        self._screen = pyte.Screen(100, 30)
+        self._stream = pyte.ByteStream(self._screen)
+        self._reading = threading.Event()
+        self._reading.set()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            self._reading.wait()
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            with self._lock, contextlib.suppress(Exception):  # a sequence that pyte does not know
+                self._stream.feed(data)
+
+    @property
+    def pid(self) -> int:
+        """Of the program."""
+        return self.process.pid
+
+    def text(self) -> str:
+        """What is on the screen."""
+        with self._lock:
+            return "\n".join(self._screen.display)
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        os.write(self.master, keys.encode())
+
+    def freeze(self) -> None:
+        """Read no more: a connection that hangs."""
+        self._reading.clear()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
+
+    def wait(self, seconds: float = 40.0) -> int:
+        """The exit code; fails when the program is still there after so many seconds."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            load = psutil.Process(self.pid).cpu_percent(0.5)
+            raise AssertionError(f"still there after {seconds} s, at {load} % CPU") from None
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """The processes of a trial that are still there."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def kill_left_over(mark: str) -> None:
+    """After a trial that failed."""
+    for process in marked(mark):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where trials take place, and what undisturbed runs give.
+
+    Attributes:
+        folder: everything lies in it.
+        data: the data folder, with its cache filled.
+        pretrained: the undisturbed pretraining, finished.
+        probed: an undisturbed probe of it, finished; None when there was no need of one.
+    """
+
+    folder: Path
+    data: Path
+    pretrained: RunFolder
+    probed: RunFolder | None
+
+    @classmethod
+    def prepare(cls, folder: Path, *, probe: bool = True) -> Bench:
+        """Trains the undisturbed runs, by the commands without a terminal."""
+        root, data = folder / "oracle", folder / "data"
+        draw_images(folder / "images")
+        run = pretraining(root)
+        done = command(root, data, "resume", run.id)
+        hold(done.returncode == 0, done.stderr)
+        probed = None
+        if probe:
+            probed = probing(root, run)
+            done = command(root, data, "resume", probed.id)
+            hold(done.returncode == 0, done.stderr)
+        return cls(folder, data, run, probed)
+
+    def trial(self, name: str) -> Path:
+        """A runs folder of its own."""
+        root = self.folder / name
+        root.mkdir(parents=True)
+        return root
+
+    def with_encoder(self, name: str) -> tuple[Path, RunFolder]:
+        """A runs folder that holds the finished pretraining, and that run."""
+        root = self.trial(name)
+        shutil.copytree(self.pretrained.path, root / self.pretrained.id)
+        return root, RunFolder(root / self.pretrained.id)
+
+    def app(self, root: Path) -> Terminal:
+        """The app on a runs folder, once it shows the newest run there."""
+        app = Terminal(words(root, self.data), root.name)
+        until("the table of runs", lambda: "queued" in app.text())
+        return app
+
+    def resume(self, root: Path, run: RunFolder) -> None:
+        """By the command, to the end."""
+        done = command(root, self.data, "resume", run.id, mark=root.name)
+        hold(done.returncode == 0, done.stderr)
+
+
+def draw_images(folder: Path) -> None:
+    """A small part of the embedded set as a folder of images, which is read in no time."""
+    for part, count, seed in (("train", 320, 1), ("test", 200, 2)):
+        images, labels = generate(count, seed=seed)
+        for i, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+            place = folder / part / CLASSES[label]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / f"{i:03d}.png")
+
+
+def command(
+    root: Path, data: Path, *args: str, mark: str = "oracle"
+) -> subprocess.CompletedProcess[str]:
+    """A command without a terminal."""
+    return subprocess.run(
+        words(root, data, *args),
+        env=environment(mark),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def pretraining(root: Path, **changes: Any) -> RunFolder:
+    """A pretraining that waits to be started; changes by dotted keys with __ for the dot."""
+    given = {key.replace("__", "."): value for key, value in changes.items()}
+    given["data.source"] = f"folder:{root.parent / 'images'}"
+    return create(root, "pretrain", build(PretrainConfig, {**PRETRAIN, **given}))
+
+
+def probing(root: Path, parent: RunFolder) -> RunFolder:
+    """A probe that waits to be started."""
+    return create(root, "probe", build(ProbeConfig, PROBE), parent=parent.id)
+
+
+def differences(a: Any, b: Any, path: str = "") -> Iterator[str]:
+    """Names of everything that is not bit for bit the same."""
+    if isinstance(a, torch.Tensor):
+        if not (isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)):
+            yield path
+    elif isinstance(a, dict) and isinstance(b, dict):
+        for key in a.keys() | b.keys():
+            yield from differences(a.get(key), b.get(key), f"{path}/{key}")
+    elif isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            yield from differences(x, y, f"{path}/{i}")
+    elif a != b:
+        yield path
+
+
+def curves(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
+    """Every point of every metric that counts."""
+    log = run.metrics()
+    log.poll()
+    return {name: list(zip(*log.series(name), strict=True)) for name in log.names()}
+
+
+def check_pretraining(run: RunFolder, oracle: RunFolder) -> None:
+    """The run ended where the undisturbed one did, over the same points, each step once."""
+    hold(run.record().status == "finished", f"{run.record().status}: {run.log_tail(20)}")
+    states = [torch.load(r.checkpoint_path, weights_only=True) for r in (run, oracle)]
+    different = list(differences(*states))
+    hold(not different, f"not the same at the end: {different[:5]}")
+    for name, points in curves(oracle).items():
+        strange = sorted(set(points) ^ set(curves(run)[name]))
+        hold(not strange, f"{name} differs from the undisturbed run's: {strange[:6]}")
+    expected = list(range(1, oracle.record().total_steps + 1))
+    hold(steps_in_file(run) == expected, "a step is missing in the metric log, or is there twice")
+
+
+def check_probe(run: RunFolder, oracle: RunFolder) -> None:
+    """The probe gave what the undisturbed one did, but for the seconds it took."""
+    hold(run.record().status == "finished", f"{run.record().status}: {run.log_tail(20)}")
+    results = [json.loads(json.dumps(r.record().result)) for r in (run, oracle)]
+    for result in results:
+        for row in result["rows"]:
+            row.pop("seconds", None)
+    different = list(differences(*results))
+    hold(not different, f"not the same result: {different[:5]}")
+    hold(curves(run) == curves(oracle), "the curves are not those of the undisturbed probe")
+
+
+def steps_in_file(run: RunFolder) -> list[int]:
+    """Steps with a loss in the order of the file, less what later voiding lines took away.
+
+    Read without the engine's reader, which forgives a step that is there twice.
+    """
+    steps: list[int] = []
+    for line in run.metrics_path.read_text().splitlines():
+        item = json.loads(line)
+        if "train/loss" in item:
+            steps.append(item["step"])
+        elif "void_after" in item:
+            steps = [step for step in steps if step <= item["void_after"]]
+    return steps
+
+
+def at_rest(run: RunFolder) -> str:
+    """The state in which nobody works on the run and nobody is about to; else empty."""
+    with contextlib.suppress(RunError):
+        status = run.status()
+        if status in ("finished", "stopped", "failed", "lost") and not run.alive():
+            return status
+        if status == "queued" and not run.alive():
+            return status
+    return ""
+
+
+def phase(run: RunFolder) -> str:
+    """Where the run is now."""
+    with contextlib.suppress(RunError):
+        record = run.record()
+        if record.status == "queued":
+            return "importing"
+        if record.status != "running":
+            return record.status
+        if record.stage is not None:
+            return record.stage["name"]
+        return f"step {record.step}" if record.total_steps else "loading"
+    return "?"
