@@ -108,7 +108,8 @@ def _blocks(archive: Path, sink: Sink) -> Iterator[bytes]:
                 done += len(block)
                 sink.progress("downloading CIFAR-10", done, max(total, done))
     except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(archive, getattr(error, "reason", error)) from error
+        cause = getattr(error, "reason", error)
+        raise _unreachable(archive, getattr(cause, "strerror", None) or cause) from error
     if done < total:
         raise _unreachable(archive, f"the connection ended after {done} of {total} bytes")
 

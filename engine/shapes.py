@@ -8,6 +8,14 @@ Measured on the 2,000 test images, chance being 10 %: a linear probe on the pixe
 training images 13 %; a small supervised ConvNet (three blocks, 32 to 128 channels) 95 % with all
 their labels and 45 % with 1,000 of them.
 
+Measured once on the whole set (10,000 training and 2,000 test images, top-1 on test, standardised
+inputs, full-batch L-BFGS where it says logistic): pixels, logistic, 10.6 to 13.2 % for L2 strengths
+of 1e-3 to 1; features of the random ``convnet`` (BatchNorm statistics set on training images),
+logistic, 26.9, 27.6 and 29.2 % for three seeds; after the 12 epochs of the preset ``quick`` 42.0 %
+from 27.6 %; the same ``convnet`` supervised (15 epochs of SGD with Nesterov momentum 0.9 in batches
+of 128, one cycle up to a learning rate of 0.1, weight decay 5e-4, dropout 0.3, no augmentation)
+96.1 %, above 90 % from the ninth epoch on.
+
 The same bytes everywhere: random bits of a generator whose stream is fixed, and operations on
 pixels that IEEE 754 rounds exactly (sum, product, quotient, root), one at a time; sines are taken
 in float64 and rounded. NumPy, since it asks no second thread: torch splits these small

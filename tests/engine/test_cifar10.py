@@ -175,18 +175,23 @@ def test_unpacked_files_need_neither_archive_nor_network(server, tmp_path):
     assert server.calls == []
 
 
+# what the server does, and a part of the reason that is given
 NO_NETWORK = {
-    "no name server": lambda: urllib.error.URLError(OSError(-3, "Temporary failure in name")),
-    "server error": lambda: urllib.error.HTTPError("u", 503, "Service Unavailable", None, None),
-    "silence": lambda: TimeoutError("timed out"),
-    "silence on the way": lambda: Response(b"x" * 9000, error=TimeoutError("timed out")),
-    "reset on the way": lambda: Response(b"x" * 9000, error=ConnectionResetError(104, "reset")),
-    "no http": lambda: http.client.BadStatusLine("SSH-2.0"),
-    "end of chunks": lambda: Response(
+    "(Temporary failure in name)": lambda: urllib.error.URLError(
+        OSError(-3, "Temporary failure in name")
+    ),
+    "(Service Unavailable)": lambda: urllib.error.HTTPError(
+        "u", 503, "Service Unavailable", None, None
+    ),
+    "(timed out)": lambda: TimeoutError("timed out"),
+    "(no answer for long)": lambda: Response(b"x" * 9000, error=TimeoutError("no answer for long")),
+    "(reset)": lambda: Response(b"x" * 9000, error=ConnectionResetError(104, "reset")),
+    "SSH-2.0": lambda: http.client.BadStatusLine("SSH-2.0"),
+    "IncompleteRead": lambda: Response(
         b"x" * 9000, length=-1, error=http.client.IncompleteRead(b""), error_at=8000
     ),
-    "early end": lambda: Response(b"x" * 9000, length=10_000),
-    "a page of the hotel": lambda: Response(b"<html>please log in</html>"),
+    "ended after 9000 of 10000 bytes": lambda: Response(b"x" * 9000, length=10_000),
+    "not its archive": lambda: Response(b"<html>please log in to the hotel</html>"),
 }
 
 
@@ -194,6 +199,7 @@ NO_NETWORK = {
 def test_without_network_the_folder_and_the_shapes_are_named(server, tmp_path, why):
     server.answer = NO_NETWORK[why]
     message = refused(lambda: load(tmp_path / "data"))
+    assert why in message
     assert "could not be downloaded" in message
     assert f"put {NAME} into {tmp_path}/data" in message
     assert "--data shapes" in message

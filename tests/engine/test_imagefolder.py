@@ -410,10 +410,10 @@ def test_other_sizes(tmp_path):
 
 @pytest.mark.parametrize("size", [(128, 128), (600, 400), (999, 1500)])
 def test_a_large_photograph_is_read_as_if_whole(tmp_path, size):
-    picture = noise(size=(6, 6)).resize(size, Image.Resampling.BICUBIC)
+    picture = noise(size=(24, 24)).resize(size, Image.Resampling.BICUBIC)
     from_jpeg = decoded(picture, tmp_path, "x.jpg", quality=95).astype(int)
     from_png = decoded(picture, tmp_path, "x.png").astype(int)
-    assert np.abs(from_jpeg - from_png).mean() < 4
+    assert np.abs(from_jpeg - from_png).mean() < 5
 
 
 # ------------------------------------------------------------------------------ broken images
@@ -602,6 +602,14 @@ def test_any_change_of_the_files_makes_the_cache_anew(load, forest, reads, data_
     found = changed(lambda: plain(77).save(file))
     assert found.train[0][0, 0].eq(77).all()
     changed(lambda: touch(file))
+    facts = file.stat()
+
+    def replaced_in_the_same_instant():
+        plain(79).save(file, compress_level=0)
+        os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+    found = changed(replaced_in_the_same_instant)
+    assert found.train[0][0, 0].eq(79).all()
     found = changed(lambda: plain(78).save(forest / "train/cat/00.png"))
     assert found.train[0][1, 0].eq(78).all()
     found = changed(lambda: file.unlink())
@@ -613,8 +621,14 @@ def test_any_change_of_the_files_makes_the_cache_anew(load, forest, reads, data_
     assert found.test is None
 
 
+def sealed(body):
+    return b"%08x\n" % zlib.crc32(body) + body
+
+
 def damage(kind, data):
-    flip = lambda place: data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]  # noqa: E731
+    def flip(place):
+        return data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
+
     header_end = data.index(b"\n", 9) + 1
     return {
         "empty": b"",
@@ -629,8 +643,9 @@ def damage(kind, data):
         "flipped label": flip(len(data) - 8),
         "garbage": random.Random(0).randbytes(len(data)),
         "zeros": bytes(len(data)),
-        "other version": data.replace(b'"version":2', b'"version":1'),
-        "negative count": data.replace(b'"train":8', b'"train":-8'),
+        "other version": sealed(data[9:].replace(b'"version":2', b'"version":1')),
+        "negative count": sealed(data[9:].replace(b'"train":8', b'"train":-8')),
+        "other fields": sealed(b'{"version":2,"key":7}\n' + data[header_end:]),
     }[kind]
 
 
@@ -639,7 +654,7 @@ def damage(kind, data):
     [
         "empty", "only a checksum", "half a header", "header only", "one byte short",
         "one byte more", "flipped checksum", "flipped name", "flipped pixel", "flipped label",
-        "garbage", "zeros", "other version", "negative count",
+        "garbage", "zeros", "other version", "negative count", "other fields",
     ],
 )  # fmt: skip
 def test_a_damaged_cache_is_made_again(load, forest, reads, data_dir, kind):
