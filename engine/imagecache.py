@@ -91,7 +91,7 @@ def _load(path: Path, key: str, sink: Sink) -> Found | None:
                 return None
             count = header.train + (header.test or 0)
             rest = os.fstat(file.fileno()).st_size - file.tell()
-            if rest != count * (_IMAGE_BYTES + _LABEL_BYTES) or header.train < 0:
+            if rest != count * (_IMAGE_BYTES + _LABEL_BYTES):
                 raise ValueError("wrong size")
             train, crc = _take(file, header.train, zlib.crc32(line))
             test = None

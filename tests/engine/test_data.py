@@ -126,6 +126,7 @@ def test_limit_takes_the_right_images_and_leaves_the_test_set(folder, tmp_path):
         assert image[0, 0, 0] // 50 == label
     assert len(part.test) == len(full.test)
     assert part.class_names == full.class_names
+    assert len(load_dataset(DataConfig(source=source, limit=39), data_dir=data_dir).train) == 39
     for limit in (0, 40, 1000):
         same = load_dataset(DataConfig(source=source, limit=limit), data_dir=data_dir)
         assert torch.equal(same.train.images, full.train.images)
