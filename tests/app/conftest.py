@@ -172,8 +172,8 @@ class StillRunner(Runner):
         self.started.append(folder)
         return True
 
-    def start_detached(self, folder: RunFolder) -> Any:
-        self.detached.append(folder)
+    def start_detached(self, *folders: RunFolder) -> Any:
+        self.detached.extend(folders)
 
 
 @pytest.fixture(autouse=True)
