@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -15,17 +14,14 @@ from torch import Tensor
 
 from engine import checkpoint as checkpoints
 from engine.augment import Augmenter, normalise
-from engine.baselines import settle
 from engine.config import OptimConfig, PretrainConfig
-from engine.data import Dataset, channel_statistics, holdout_split
+from engine.data import Dataset, channel_statistics
 from engine.device import Runtime
-from engine.encoders import Encoder
 from engine.errors import DataError, RunError, TrainingError
-from engine.features import extract
 from engine.fields import flatten
 from engine.groupwise import GroupwiseStep
-from engine.knn import knn_predict
 from engine.moco import MoCo, chance_loss
+from engine.monitor import measure_knn
 from engine.seeds import stream_seed
 from engine.sink import Interrupted, Plan, Request, Sink
 
@@ -429,54 +425,19 @@ class _Loop:
         """Weighted kNN on the images whose labels are withheld from the bank."""
         training, monitor = self.training, self.config.monitor
         if monitor.knn_every and self.dataset.train.labelled:
-            split = self.dataset.train
-            bank, held = holdout_split(
-                split.labels, self.config.data.holdout, self.config.runtime.seed
+            values = measure_knn(
+                training.model.encoder_q,
+                self.dataset,
+                self.config,
+                mean=training.mean,
+                std=training.std,
+                device=self.runtime.device,
+                untrained=training.step == 0,
+                sink=self.sink,
             )
-            encoder = training.model.encoder_q
-            if training.step == 0:
-                # with the initial statistics, which fit no image, it would look worse than it is
-                encoder = copy.deepcopy(encoder)
-                settle(
-                    encoder, training.images, mean=training.mean, std=training.std, sink=self.sink
-                )
-            everything = self._features(encoder, split.images)
-            values = {
-                "knn/top1": self._top1(
-                    everything[held], split.labels[held], everything[bank], split.labels[bank]
-                )
-            }
-            if monitor.knn_test and self.dataset.test is not None:
-                test = self.dataset.test
-                values["knn/test_top1"] = self._top1(
-                    self._features(encoder, test.images), test.labels, everything, split.labels
-                )
-            self.sink.metrics(training.step, training.step / training.steps_per_epoch, values)
+            if values:
+                self.sink.metrics(training.step, training.step / training.steps_per_epoch, values)
         self.monitored_step = training.step
-
-    def _features(self, encoder: Encoder, images: Tensor) -> Tensor:
-        return extract(
-            encoder,
-            images,
-            mean=self.training.mean,
-            std=self.training.std,
-            device=self.runtime.device,
-            what=self.config.monitor.knn_features,
-            sink=self.sink,
-        )
-
-    def _top1(self, queries: Tensor, truth: Tensor, bank: Tensor, bank_labels: Tensor) -> float:
-        monitor = self.config.monitor
-        predicted = knn_predict(
-            queries,
-            bank,
-            bank_labels.to(bank.device),
-            classes=len(self.dataset.class_names),
-            k=monitor.knn_k,
-            temperature=monitor.knn_temperature,
-            sink=self.sink,
-        )
-        return 100.0 * float((predicted.cpu() == truth).double().mean())
 
     def _save(self) -> None:
         if self.training.step != self.saved_step:

@@ -401,3 +401,42 @@ def test_deterministic_cuda_resumes_in_the_same_bits(dataset: Dataset, tmp_path:
         assert differences(checkpoints.load(path), checkpoints.load(tmp_path / "a.pt")) == []
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_classes_of_one_image_leave_nothing_to_withhold(dataset: Dataset, tmp_path: Path) -> None:
+    single = Dataset(
+        name="noise",
+        train=Split(dataset.train.images, torch.arange(28)),
+        test=None,
+        class_names=tuple(f"c{i}" for i in range(28)),
+        skipped=(),
+    )
+    sink = Script({1: ["stop"]})
+    assert run(config_with(), single, tmp_path / "c.pt", sink) == "stopped"
+    assert not any("knn/top1" in line for _, _, line in sink.lines)
+
+
+def test_knn_is_the_share_of_right_votes_for_withheld_images(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """Against scikit-learn, on images that are bright or dark by class."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    from engine.data import holdout_split
+    from engine.features import extract
+    from engine.monitor import measure_knn
+
+    labels = torch.arange(28) % 2
+    level = torch.randint(0, 120, (28, 1, 1, 1), generator=torch.Generator().manual_seed(1))
+    images = (level + 120 * labels.view(-1, 1, 1, 1)).expand(28, 3, 32, 32).to(torch.uint8)
+    images = (images // 2 + dataset.train.images // 2).contiguous()
+    bright = Dataset("b", Split(images, labels), None, ("dark", "bright"))
+    config = config_with(monitor__knn_k=1)
+    training = Pretraining(config, images, RUNTIME)
+    place = {"mean": training.mean, "std": training.std, "device": RUNTIME.device}
+    encoder = training.model.encoder_q
+    got = measure_knn(encoder, bright, config, untrained=False, sink=NullSink(), **place)
+    bank, held = holdout_split(labels, config.data.holdout, 0)
+    features = torch.nn.functional.normalize(extract(encoder, images, **place), dim=1).numpy()
+    oracle = KNeighborsClassifier(1, metric="cosine").fit(features[bank], labels[bank])
+    assert got["knn/top1"] == pytest.approx(100 * oracle.score(features[held], labels[held]))
