@@ -233,6 +233,12 @@ def _read(root: Path, listing: _Listing, sink: Sink) -> Found:
     )
 
 
+def picture(path: Path) -> NDArray[np.uint8] | None:
+    """One image as the data set would hold it: uint8 (3, 32, 32), or None when it is broken."""
+    image = _decode(path)
+    return None if isinstance(image, _Broken) else image
+
+
 def _decode(path: Path) -> NDArray[np.uint8] | _Broken:
     """uint8 (3, 32, 32), or why not."""
     try:

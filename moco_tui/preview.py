@@ -12,7 +12,7 @@ from engine.config import AugmentConfig
 from engine.errors import DataError
 from moco_tui import lazy
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 COUNT = 6
 
 
@@ -76,7 +76,11 @@ class Previewer:
             return lazy.engine("shapes").generate(20, seed=7)[0][:COUNT]
         if source == "cifar10":
             return self._cifar10()
-        return self._folder(Path(source.removeprefix("folder:")).expanduser())
+        try:
+            root = Path(source.removeprefix("folder:")).expanduser()
+        except RuntimeError as error:  # ~name of nobody
+            raise DataError(f"There is no such home directory: {source}.") from error
+        return self._folder(root)
 
     def _cifar10(self) -> Any:
         if not any(self.data_dir.rglob("data_batch_1")):
@@ -89,26 +93,15 @@ class Previewer:
 
     def _folder(self, root: Path) -> Any:
         torch = lazy.torch()
-        from PIL import Image
-
+        picture = lazy.engine("imagefolder").picture
         top = root / "train" if (root / "train").is_dir() else root
         if not top.is_dir():
             raise DataError(f"There is no folder {root}.")
-        pictures = []
-        for path in itertools.islice(_spread(top), 4 * COUNT):
-            try:
-                with Image.open(path) as image:
-                    small = image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
-                    raw = bytearray(small.tobytes())
-            except (OSError, ValueError, Image.DecompressionBombError):
-                continue
-            picture = torch.frombuffer(raw, dtype=torch.uint8).reshape(32, 32, 3)
-            pictures.append(picture.permute(2, 0, 1))
-            if len(pictures) == COUNT:
-                break
+        found = (picture(path) for path in itertools.islice(_spread(top), 4 * COUNT))
+        pictures = list(itertools.islice((p for p in found if p is not None), COUNT))
         if not pictures:
             raise DataError(f"There are no images in {top}.")
-        return torch.stack(pictures).contiguous()
+        return torch.stack([torch.from_numpy(p.copy()) for p in pictures])
 
 
 def _spread(top: Path) -> Any:
