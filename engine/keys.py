@@ -145,7 +145,8 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
         if near
         else "a key is a column such as kind, a setting such as queue_size, or a metric such as knn"
     )
-    raise ConfigError(f"{shown(key)} is no key to filter or sort by: {hint}".rstrip("?") + _mark(near))
+    sentence = f"{shown(key)} is no key to filter or sort by: {hint}"
+    raise ConfigError(sentence.rstrip("?") + _mark(near))
 
 
 def _mark(near: list[str]) -> str:
