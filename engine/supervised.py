@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.augment import normalise, to_float
+from engine.baselines import set_statistics
 from engine.config import ModelConfig, SupervisedConfig
 from engine.encoders import build_encoder
 from engine.errors import TrainingError
@@ -27,6 +28,8 @@ SELECTION_SHARE = 1 / 3
 """Length of the trainings that choose the learning rate, as a share of the last one's."""
 
 _PASS = 256  # images classified at a time
+_STATISTICS_IMAGES = 2048
+_STATISTICS_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Budget:
         )
         return (
             f"{self.epochs} epochs ({self.images:,} images seen), batches of {self.batch_size}, "
-            f"SGD with momentum {MOMENTUM:g} and cosine schedule, random shift and flip; {chosen}; "
+            f"SGD with momentum {MOMENTUM:g} and cosine schedule, random shift and flip, BatchNorm "
+            f"statistics set without dropout at the end; {chosen}; "
             "longer training or more tuning may score higher"
         )
 
@@ -222,6 +226,24 @@ class _Trainer:
                 after_epoch(net, mean_loss)
         return net.eval()
 
+    def settle(self, net: nn.Module, rows: Tensor) -> None:
+        """Sets the BatchNorm statistics on up to 2,048 of the images ``rows``, without dropout.
+
+        Those of the training are off: a maximum over dropped and rescaled units is larger than
+        one over all of them. They cost a trained ConvNet 20 points (5,000 labels of CIFAR-10, 14
+        epochs: 40 % in place of 63 %).
+        """
+        count = min(len(rows), _STATISTICS_IMAGES)
+        rows = rows[torch.arange(count) * len(rows) // count].to(self.device)
+        batches = max(1, count // _STATISTICS_BATCH)
+
+        def batch(i: int) -> Tensor:
+            attend(self.sink)
+            part = self.images[rows[i::batches]].to(memory_format=torch.channels_last)
+            return normalise(to_float(part), self.mean, self.std)
+
+        set_statistics(net, batch, batches)
+
     @torch.no_grad()
     def scores(self, net: nn.Module, images: Tensor) -> Tensor:
         """Scores (N, classes) of uint8 images (N, 3, 32, 32), in eval mode."""
@@ -293,6 +315,7 @@ def fit_supervised(
     held, last = validate.to(device), {"loss": math.inf, "top1": 0.0}
 
     def judged(net: nn.Module, loss: float) -> None:
+        trainer.settle(net, fit)
         scores, truth = trainer.scores(net, trainer.images[held]), trainer.targets[held]
         last["loss"] = float(F.cross_entropy(scores, truth))
         last["top1"] = 100.0 * float((scores.argmax(1) == truth).double().mean())
@@ -322,6 +345,7 @@ def fit_supervised(
         except _Diverged:
             sink.log(f"supervised baseline: it diverged with the learning rate {lr:g}")
             continue
+        trainer.settle(net, everything)
         return SupervisedFit(lr, tuple(candidates), budget, trainer.predictor(net))
     tried = ", ".join(f"{lr:g}" for lr in rates)
     raise TrainingError(

@@ -6,7 +6,7 @@ import torch
 from engine.config import ModelConfig, SupervisedConfig
 from engine.errors import TrainingError
 from engine.sink import Interrupted, NullSink
-from engine.supervised import fit_supervised, plan_budget, shift_and_flip
+from engine.supervised import _Trainer, fit_supervised, plan_budget, shift_and_flip
 
 CPU = torch.device("cpu")
 MEAN, STD = torch.full((3,), 0.5), torch.full((3,), 0.25)
@@ -179,3 +179,22 @@ def test_a_stop_is_heard_between_steps_and_the_generator_is_given_back():
             **options(),
         )  # fmt: skip
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_net_is_judged_with_statistics_without_dropout():
+    images, targets = bright_and_dark(96)
+    trainer = _Trainer(
+        ModelConfig(dropout=0.5), images, targets, 2, SupervisedConfig(), mean=MEAN, std=STD,
+        device=CPU, seed=0, sink=NullSink(),
+    )  # fmt: skip
+    net = trainer.train(torch.arange(96), 0.02, 4, 16, lambda _net, _loss: None)
+    trainer.settle(net, torch.arange(0, 96, 2))
+    assert not any(module.training for module in net.modules())
+    x = (images[::2] / 255 - 0.5) / 0.25
+    for index in (1, 6, 11):  # BatchNorm in the three blocks of the trunk
+        with torch.no_grad():
+            before = torch.nn.Sequential(*list(net[0])[:index])(x)  # eval mode: no dropout
+        expected, layer = before.mean((0, 2, 3)), net[0][index]
+        torch.testing.assert_close(layer.running_mean, expected, atol=5e-3, rtol=1e-2)
+        expected = before.var((0, 2, 3))
+        torch.testing.assert_close(layer.running_var, expected, atol=5e-3, rtol=1e-2)
