@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from engine.errors import UserError
 from engine.history import History
 from engine.runs import RunFolder
 from moco_tui import fmt
+from moco_tui.glance import accuracy, augmentations
 
 LIVE = frozenset({"queued", "running", "paused", "handed-over"})
 """States that may change at any moment."""
@@ -70,25 +71,6 @@ class Row:
         return GLYPHS.get(self.status, "?")
 
 
-def augment_text(entry: Entry) -> str:
-    """The augmentations that are on, short: ``crop rot15 blur color``."""
-    words = []
-    for name in entry.setting("augment.order") or ():
-        if entry.setting(f"augment.{name}.enabled"):
-            degrees = entry.setting("augment.rotation.degrees")
-            words.append(f"rot{degrees:g}" if name == "rotation" else str(name))
-    return " ".join(words)
-
-
-def accuracy(values: Mapping[str, float]) -> float | None:
-    """The accuracy that stands for a run: kNN or probe top-1, never that of the test reference."""
-    for name in ("probe/pretrained/test_top1", "probe/test_top1", "knn/top1"):
-        if name in values:
-            return values[name]
-    names = sorted(n for n in values if n.endswith("top1") and n != "knn/test_top1")
-    return values[names[0]] if names else None
-
-
 def row_of(entry: Entry) -> Row:
     """The row of a run."""
     source = entry.setting("data.source")
@@ -109,7 +91,7 @@ def row_of(entry: Entry) -> Row:
         source=source,
         data=(Path(tail).name or head) if tail else head,
         queue=queue if isinstance(queue, int) else None,
-        augment=fmt.clean(augment_text(entry)),
+        augment=fmt.clean(" ".join(augmentations(entry))),
         labels=labels if isinstance(labels, float | int) else None,
         task=fmt.clean(str(entry.setting("task.name") or "")),
         head=fmt.clean(str(entry.setting("head") or "")),

@@ -29,6 +29,7 @@ from moco_tui.cli.common import (
     terminal_width,
     width_of,
 )
+from moco_tui.glance import accuracy, augmentations
 
 
 @click.command()
@@ -74,24 +75,9 @@ def runs(
 # What a run shows
 
 
-def augmentations(entry: Entry) -> list[str]:
-    """The augmentations that are on, in their order; rotation with its angle (``rot15``)."""
-    names = entry.setting("augment.order") or ()
-    on = [name for name in names if entry.setting(f"augment.{name}.enabled")]
-    degrees = entry.setting("augment.rotation.degrees")
-    return [f"rot{degrees:g}" if name == "rotation" and degrees else str(name) for name in on]
-
-
 def loss(entry: Entry) -> float | None:
     """The last loss of the training."""
     return entry.last.get("train/loss")
-
-
-def accuracy(values: dict[str, float]) -> float | None:
-    """The top-1 that stands for a run; kNN on the test set only where there is no other."""
-    names = [name for name in values if name.rpartition("/")[2].endswith("top1")]
-    names.sort(key=lambda name: (name == "knn/test_top1", not name.startswith("probe/"), name))
-    return values[names[0]] if names else None
 
 
 def facts(entry: Entry) -> dict[str, Any]:
