@@ -16,6 +16,8 @@ process left. Each scenario prints a line a trial; the exit code is 0 when all o
     killed     SIGKILL to the app: at most one checkpoint interval is lost
     signals    SIGTERM, SIGINT and SIGUSR1 to the app (handed over), to a command without a terminal
                and to a detached trainer (stopped within 10 s, exit code 130); SIGHUP to a command
+    demo       SIGTERM to the demo's own configurations at random moments, with all the cores:
+               stopped within 10 s, resumable
     idle       an app that waits for its trainer after a hang-up does not spin
 """
 
@@ -53,7 +55,10 @@ from ptys import (
     words,
 )
 
-from engine.runs import RunFolder
+from engine.config import PretrainConfig, ProbeConfig
+from engine.presets import build, preset
+from engine.runs import RunFolder, create
+from moco_tui.demo import PROBE
 
 STAGES = ("features", "kNN", "checkpoint")
 """Side work that is hit on purpose: at random it is hardly ever."""
@@ -288,6 +293,47 @@ def signal_trainer(bench: Bench, number: int, *, detached: bool) -> str:
     return f"stopped after {took:.2f} s, resumed, bit-equal"
 
 
+def demo(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    root = bench.trial("demo")
+    encoder: RunFolder | None = None
+    for i in range(max(2, times // 10)):
+        if encoder is None or i % 2 == 0:
+            run = create(root, "pretrain", build(PretrainConfig, preset("quick").values))
+        else:
+            run = create(root, "probe", build(ProbeConfig, PROBE), parent=encoder.id)
+        moment = chance.uniform(0, 25)
+        took, where = stop_trainer(bench, root, run, moment)
+        if run.checkpoint_path.exists():
+            encoder = run
+        kind = run.record().kind
+        yield f"SIGTERM to the demo's {kind} after {moment:.1f} s ({where}): {took:.2f} s"
+
+
+def stop_trainer(bench: Bench, root: Path, run: RunFolder, moment: float) -> tuple[float, str]:
+    """Stops a command so long after its run began; the seconds it took, and where it was."""
+    process = subprocess.Popen(
+        words(root, bench.data, "resume", run.id),
+        env={**environment(root.name), "OMP_NUM_THREADS": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until("the run to begin", lambda: run.record().status == "running", 60)
+    time.sleep(moment)
+    where = phase(run)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(60)
+    took = time.monotonic() - began
+    hold(code == 130, f"exit code {code}")
+    hold(took < 10, f"it took {took:.1f} s in {where}")
+    record = run.record()
+    hold(record.status == "stopped", record.status)
+    if record.kind == "pretrain" and record.total_steps:
+        hold(record.checkpoint_step == record.step, "not with a checkpoint")
+    return took, where
+
+
 _SLOW = """
 import sys, time
 from pathlib import Path
@@ -329,6 +375,7 @@ SCENARIOS: dict[str, Callable[[Bench, random.Random, int, bool], Iterator[str]]]
     "frozen": frozen,
     "killed": killed,
     "signals": signals,
+    "demo": demo,
     "idle": idle,
 }
 
