@@ -5,17 +5,25 @@ from __future__ import annotations
 import math
 import time
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import keys
 from engine.entry import Entry
 from engine.errors import ConfigError
 from engine.filters import COLUMNS, parse_filter, sort_entries
 
 NOW = time.time()
+
+
+@pytest.fixture(autouse=True)
+def _the_clock_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs below are made when the tests are collected, minutes before the last one runs."""
+    monkeypatch.setattr(keys, "time", SimpleNamespace(time=lambda: NOW))
 
 
 def entry(id_: str, **values: Any) -> Entry:
@@ -149,7 +157,7 @@ def test_dates_are_compared_in_local_time() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("queue_siz=5", "queue_siz is no key: did you mean queue_size?"),
+        ("queue_siz=5", "queue_siz is no key to filter or sort by: did you mean queue_size?"),
         ("knnn>5", "did you mean knn?"),
         ("xyzzy:5", "a key is a column such as kind"),
         ("knn>", "nothing to compare with after knn>"),
