@@ -297,7 +297,12 @@ def run(
     display = Display()
     runner = Runner(data_dir)
     runner.stray_into = display.stray_into
-    guard = Guard(display, lambda: runner.hand_over(leaving=True))
+
+    def hand_over() -> str:
+        runner.hand_over(leaving=True)
+        return _farewell(runner)
+
+    guard = Guard(display, hand_over)
     app = MocoApp(
         root, data_dir=data_dir, device=device, read_only=read_only, demo=demo, runner=runner
     )
@@ -309,7 +314,15 @@ def run(
         if runner.busy:  # an error of the screen never ends the training
             runner.hand_over()
         display.give_back()
-        for folder in runner.kept:
-            print(f"{folder.id} goes on in the background; moco-tui shows it.", file=sys.stderr)
-    sys.stderr.flush()
+        if runner.kept:
+            print(_farewell(runner), file=sys.stderr, flush=True)
     return code if code is not None else (app.return_code or os.EX_OK)
+
+
+def _farewell(runner: Runner) -> str:
+    """Where the runs are that were trained here; empty when there are none."""
+    if not runner.kept:
+        return ""
+    names = ", ".join(folder.id for folder in runner.kept)
+    verb = "goes" if len(runner.kept) == 1 else "go"
+    return f"{names} {verb} on in the background; moco-tui shows it."

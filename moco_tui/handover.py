@@ -31,11 +31,11 @@ class Guard:
 
     Args:
         display: the terminal.
-        hand_over: ends the training of this process and lets another one go on; may take as long
-            as a step and a checkpoint.
+        hand_over: ends the training of this process and lets another one go on, which may take as
+            long as a step and a checkpoint; says a sentence on it, or nothing.
     """
 
-    def __init__(self, display: tty.Display, hand_over: Callable[[], object]) -> None:
+    def __init__(self, display: tty.Display, hand_over: Callable[[], str]) -> None:
         self._display, self._hand_over = display, hand_over
         self._leaving = threading.Event()
         signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
@@ -62,9 +62,12 @@ class Guard:
                 return signal.SIGHUP
 
     def _leave(self, number: int) -> NoReturn:
+        alive = number != signal.SIGHUP
         try:
-            self._display.abandon(alive=number != signal.SIGHUP)
-            self._hand_over()
+            self._display.abandon(alive=alive)
+            sentence = self._hand_over()
+            if alive and sentence:
+                self._display.last_words(sentence)
         finally:
             # Nothing is left to tidy, and what would be tidied may wait for the terminal.
             os._exit(128 + number)

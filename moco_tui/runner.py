@@ -75,7 +75,7 @@ class Runner:
         self._training = False  # the active run is in the trainer, no longer on its way there
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._trouble = False
+        self._trouble = self._leaving = False
         self.messages: deque[tuple[str, str]] = deque(maxlen=20)
         """(severity, sentence) of what went wrong in the thread, for the app to show."""
         self.kept: list[RunFolder] = []
@@ -173,12 +173,13 @@ class Runner:
         Returns:
             False when no process could be started; then the runs are stopped or still wait here.
         """
+        self._leaving = self._leaving or leaving  # a call that waits already hears it too
         with self._handing:
             self._trouble = False
-            self._hand_over(leaving)
+            self._hand_over()
             return not self._trouble
 
-    def _hand_over(self, leaving: bool) -> None:
+    def _hand_over(self) -> None:
         with self._lock:
             self._closing = True
             job, thread = self._active, self._thread
@@ -192,7 +193,7 @@ class Runner:
             patient_until = time.monotonic() + PATIENCE_SECONDS
             while thread.is_alive():
                 thread.join(0.05)
-                if leaving and not job.wish.began and time.monotonic() > patient_until:
+                if self._leaving and not job.wish.began and time.monotonic() > patient_until:
                     with self._lock:
                         self._waiting.appendleft(job)
                     break

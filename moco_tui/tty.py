@@ -99,17 +99,24 @@ class Display:
         """Draws and reads no more.
 
         Args:
-            alive: the terminal may still be there: what fits into it at once puts it in order.
+            alive: the terminal may still be there: put it in order.
         """
         self._moved = False
         let_go(self.fd)
-        if not alive or not self._name:
-            return
+        if alive:
+            self._put(_RESET, modes=self._before)
+
+    def last_words(self, text: str) -> None:
+        """A line on a terminal that was abandoned alive."""
+        self._put(text.encode(errors="replace") + b"\r\n")
+
+    def _put(self, data: bytes, *, modes: list[Any] | None = None) -> None:
+        """Writes what the terminal takes at once; one that takes nothing is not waited for."""
         with contextlib.suppress(OSError, termios.error):
             fd = os.open(self._name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                os.write(fd, _RESET)
-                if self._before is not None:
-                    termios.tcsetattr(fd, termios.TCSANOW, self._before)
+                os.write(fd, data)
+                if modes is not None:
+                    termios.tcsetattr(fd, termios.TCSANOW, modes)
             finally:
                 os.close(fd)

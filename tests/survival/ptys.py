@@ -111,6 +111,7 @@ class Terminal:
     def __init__(self, command: list[str], mark: str) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.modes_before = termios.tcgetattr(slave)
         self.process = subprocess.Popen(
             [sys.executable, "-c", _LAUNCH, *command],
             start_new_session=True,
@@ -146,6 +147,10 @@ class Terminal:
         """What is on the screen."""
         with self._lock:
             return "\n".join(self._screen.display)
+
+    def modes(self) -> list[Any]:
+        """Of the terminal: echo, line by line, flow control."""
+        return termios.tcgetattr(self.master)
 
     def press(self, keys: str) -> None:
         """Type."""

@@ -55,13 +55,12 @@ from ptys import (
     words,
 )
 
+from engine import checkpoint as checkpoints
 from engine.config import PretrainConfig, ProbeConfig
+from engine.errors import RunError
 from engine.presets import build, preset
 from engine.runs import RunFolder, create
 from moco_tui.demo import PROBE
-
-STAGES = ("features", "kNN", "checkpoint")
-"""Side work that is hit on purpose: at random it is hardly ever."""
 
 
 def finish(bench: Bench, root: Path, run: RunFolder) -> str:
@@ -90,35 +89,61 @@ def closed(bench: Bench, chance: random.Random, times: int, small: bool) -> Iter
     """See the top of the file."""
     span = 4.0
     for i in range(times):
-        wanted = chance.choice(STAGES) if i % 3 == 2 else ""
-        line, took = close_once(bench, f"closed-{i}", chance.uniform(0, span), wanted)
+        epoch = chance.randrange(4) if i % 3 == 2 else None
+        moment = chance.uniform(0, span) if epoch is None else chance.uniform(0, 0.08)
+        line, took = close_once(bench, f"closed-{i}", moment, epoch)
         # The next trials spread over what a run takes on this machine, as it is loaded now.
-        span = max(1.0, 0.9 * took)
+        span = max(1.0, 0.6 * took)
         yield line
 
 
-def close_once(bench: Bench, name: str, moment: float, wanted: str) -> tuple[str, float]:
-    """Closes the terminal at a moment after the start, or in a stage; the line, and the seconds
-    that the run took as a whole.
+def close_once(bench: Bench, name: str, moment: float, epoch: int | None) -> tuple[str, float]:
+    """Closes the terminal so many seconds after the start, or after the last step of an epoch
+    (0: after the model was made), where kNN and the checkpoint come.
+
+    Returns:
+        The line, and the seconds that the run took as a whole.
     """
     root = bench.trial(name)
     run = pretraining(root)
     app = bench.app(root)
     began = time.monotonic()
     app.press("r")
-    if wanted:
-        with contextlib.suppress(AssertionError):  # too short to be seen, this time
-            until(wanted, lambda: phase(run).startswith(wanted) or at_rest(run) == "finished", 60)
-        moment = time.monotonic() - began
-    else:
-        time.sleep(moment)
+    if epoch is not None:
+        # What was measured before side work is in the file when the side work begins.
+        until("the end of an epoch", lambda: last_step(run) >= epoch * 20, 90)
+    time.sleep(moment)
+    moment = time.monotonic() - began
     where = phase(run)
     gone = lose(app, signal.SIGHUP)
+    if where not in ("importing", "loading", "finished"):
+        where = resume_point(run) or where
     outcome = finish(bench, root, run)
     check_pretraining(run, bench.pretrained)
     record = run.record()
+    outcome = "had finished" if where == "finished" else outcome
     line = f"{moment:5.2f} s ({where}): app gone after {gone:.2f} s, run {outcome}, bit-equal"
     return line, (record.ended or 0) - record.created
+
+
+def last_step(run: RunFolder) -> int:
+    """The last step in the metric log; -1 before the model is made."""
+    if not run.record().total_steps:
+        return -1
+    log = run.metrics()
+    log.poll()
+    steps, _ = log.series("train/loss")
+    return int(steps[-1]) if len(steps) else 0
+
+
+def resume_point(run: RunFolder) -> str:
+    """Where the detached process goes on: it takes seconds to begin."""
+    with contextlib.suppress(RunError):
+        state = checkpoints.load(run.checkpoint_path)
+        if state["monitored_step"] < state["step"] and state["step"] % 20 == 0:
+            return f"in kNN, step {state['step']}"
+        return "in the first kNN" if state["monitored_step"] < 0 else f"step {state['step']}"
+    return ""
 
 
 def probe(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
@@ -265,7 +290,14 @@ def signal_app(bench: Bench, number: int) -> str:
     app = bench.app(root)
     app.press("r")
     until("a step", lambda: run.record().step > 5, 60)
-    gone = lose(app, number)
+    hold(app.modes() != app.modes_before, "the app has not changed the terminal")
+    began = time.monotonic()
+    os.kill(app.pid, number)
+    hold(app.wait() == 128 + number, "left by another way")
+    gone = time.monotonic() - began
+    until("its last words", lambda: f"{run.id} goes on in the background" in app.text(), 5)
+    hold(app.modes() == app.modes_before, "the terminal is not as it was before")
+    app.close()
     outcome = finish(bench, root, run)
     check_pretraining(run, bench.pretrained)
     return f"gone after {gone:.2f} s, run {outcome}, bit-equal"
