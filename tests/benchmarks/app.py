@@ -243,7 +243,8 @@ def training(root: Path, steps: int, *, screen: bool) -> float:
         try:
             session.until(lambda text: "speed" in text)
             os.write(session.master, b"r")
-            session.until(lambda text: "✓ finished" in text, 600)
+            # not by the screen: other runs in the table are finished too
+            session.until(lambda _text: folder.record().status == "finished", 600)
         finally:
             session.close()
     else:
