@@ -18,6 +18,7 @@ process left. Each scenario prints a line a trial; the exit code is 0 when all o
                and to a detached trainer (stopped within 10 s, exit code 130); SIGHUP to a command
     demo       SIGTERM to the demo's own configurations at random moments, with all the cores:
                stopped within 10 s, resumable
+    quit       left by its keys with "keep training"; and an error in the screens
     idle       an app that waits for its trainer after a hang-up does not spin
 """
 
@@ -366,6 +367,49 @@ def stop_trainer(bench: Bench, root: Path, run: RunFolder, moment: float) -> tup
     return took, where
 
 
+_CRASH = """
+import sys
+from pathlib import Path
+from moco_tui import app
+
+def hear(self):
+    active = self.runner.active
+    if active is not None and active.record().step > 5:
+        raise ZeroDivisionError("an error in the screens")
+
+app.MocoApp._hear = hear
+sys.exit(app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
+"""
+
+
+def leave(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See ``quit`` at the top of the file."""
+    root = bench.trial("quit")
+    run = pretraining(root)
+    app = bench.app(root)
+    app.press("r")
+    until("a step", lambda: run.record().step > 5, 60)
+    app.press("q")
+    until("the question", lambda: "Keep training" in app.text(), 30)
+    app.press("k")
+    hold(app.wait() == 0, "left by another way")
+    until("its last words", lambda: f"{run.id} goes on in the background" in app.text(), 5)
+    hold(app.modes() == app.modes_before, "the terminal is not as it was before")
+    outcome = finish(bench, root, run)
+    check_pretraining(run, bench.pretrained)
+    yield f"left by its keys: run {outcome}, bit-equal"
+    root = bench.trial("crash")
+    run = pretraining(root)
+    app = Terminal([sys.executable, "-c", _CRASH, str(root), str(bench.data)], root.name)
+    until("the table of runs", lambda: "queued" in app.text())
+    app.press("r")
+    hold(app.wait(60) != 0, "an error is no success")
+    until("the traceback", lambda: "ZeroDivisionError" in app.text(), 5)
+    outcome = finish(bench, root, run)
+    check_pretraining(run, bench.pretrained)
+    yield f"an error in the screens: run {outcome}, bit-equal"
+
+
 _SLOW = """
 import sys, time
 from pathlib import Path
@@ -408,6 +452,7 @@ SCENARIOS: dict[str, Callable[[Bench, random.Random, int, bool], Iterator[str]]]
     "killed": killed,
     "signals": signals,
     "demo": demo,
+    "quit": leave,
     "idle": idle,
 }
 
