@@ -18,7 +18,7 @@ from typing import TextIO
 
 import pytest
 
-from engine.errors import RunError
+from engine.errors import RunError, TrainingError
 from engine.runs import RunFolder
 from engine.sink import Plan
 from moco_tui import detach, tty
@@ -215,3 +215,30 @@ def test_stderr_that_is_no_terminal_gets_the_lines(monkeypatch: pytest.MonkeyPat
     draw(sink, 3)
     sink.close()
     assert text.getvalue().count("a line that is written above the bars") == 12
+
+
+def test_the_runs_of_a_queue_are_trained_in_turn_until_a_signal(
+    root: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that fails does not end the queue; a signal does, and leaves the rest queued."""
+    runs = [trained(root, status="stopped") for _ in range(4)]
+    begun: list[str] = []
+    logs: list[Path] = []
+
+    def execute(folder: RunFolder, *, sink: Terminal, **rest: object) -> str:
+        begun.append(folder.id)
+        if len(begun) == 1:
+            raise TrainingError("The loss became nan at step 3.")
+        if len(begun) == 3:
+            send(signal.SIGTERM)
+            assert sink.request() == "stop"
+            return "stopped"
+        return "finished"
+
+    monkeypatch.setattr("engine.execute.execute", execute)
+    monkeypatch.setattr(detach, "write_into", logs.append)
+    called = call("_train", *(str(run.path) for run in runs))
+    assert begun == [run.id for run in runs[:3]]
+    assert called.code == 130
+    assert "The loss became nan at step 3." in called.err
+    assert logs == [run.log_path for run in runs[1:]], "each says what it says in its own log"
