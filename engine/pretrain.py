@@ -438,6 +438,7 @@ class _Loop:
             if values:
                 self.sink.metrics(training.step, training.step / training.steps_per_epoch, values)
         self.monitored_step = training.step
+        self.saved_step = -1  # a resume point of this step, if there is one, does not know it yet
 
     def _save(self) -> None:
         if self.training.step != self.saved_step:

@@ -54,6 +54,7 @@ class _Job:
     folder: RunFolder
     lock: RunLock
     wish: _Wish = field(default_factory=_Wish)
+    passed_on: threading.Event = field(default_factory=threading.Event)
 
 
 class Runner:
@@ -71,6 +72,7 @@ class Runner:
         self._lock = threading.Lock()
         self._handing = threading.Lock()
         self._waiting: deque[_Job] = deque()
+        self._passing: set[RunFolder] = set()
         self._active: _Job | None = None
         self._training = False  # the active run is in the trainer, no longer on its way there
         self._thread: threading.Thread | None = None
@@ -193,6 +195,8 @@ class Runner:
             patient_until = time.monotonic() + PATIENCE_SECONDS
             while thread.is_alive():
                 thread.join(0.05)
+                if self._leaving and job.passed_on.is_set():
+                    break  # what its thread still tidies up, the other process does too
                 if self._leaving and not job.wish.began and time.monotonic() > patient_until:
                     with self._lock:
                         self._waiting.appendleft(job)
@@ -214,6 +218,10 @@ class Runner:
 
     def _pass_on(self, jobs: tuple[_Job, ...], lock_fd: int, device_fd: int | None) -> bool:
         folder = jobs[0].folder
+        with self._lock:
+            if folder in self._passing or jobs[0].passed_on.is_set():
+                return True  # one that was not waited for has begun after all: too late
+            self._passing.add(folder)
         waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
         heir = detach.heir(folder, self.data_dir, waiting=waiting)
         trouble = f"The process for run {folder.id} ended before it began; see its log."
@@ -222,12 +230,15 @@ class Runner:
         except UserError as error:
             done, trouble = False, str(error)
         if not done:
+            self._passing.discard(folder)
             self._trouble = True
             self.messages.append(("error", trouble))
             return False
         with self._lock:
+            self._passing.discard(folder)
             for job in jobs:
                 self.kept.append(job.folder)
+                job.passed_on.set()
                 if job in self._waiting:
                     self._waiting.remove(job)
                     job.lock.release()

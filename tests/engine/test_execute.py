@@ -116,6 +116,19 @@ def test_a_hand_over_goes_on_from_the_very_step_to_the_same_bits(
         assert torch.equal(tensor, ends[1]["model"][name]), name
 
 
+def test_a_hand_over_inside_the_last_knn_leaves_the_same_resume_point(tmp_path: Path) -> None:
+    config = build(PretrainConfig, {**TINY, "monitor.knn_every": 3, "monitor.knn_k": 2})
+    whole, run = (create(tmp_path / "runs", "pretrain", config) for _ in range(2))
+    execute(whole, data_dir=tmp_path)
+    assert execute(run, data_dir=tmp_path, sink=Asks((9, "hand-over"))) == "handed-over"
+    assert checkpoints.load(run.checkpoint_path)["monitored_step"] == 0, "not yet"
+    assert execute(run, data_dir=tmp_path) == "finished"
+    ends = [checkpoints.load(folder.checkpoint_path) for folder in (whole, run)]
+    assert [end["monitored_step"] for end in ends] == [9, 9]
+    tops = [folder.record().last["knn/top1"] for folder in (whole, run)]
+    assert tops[0] == tops[1]
+
+
 def test_a_paused_run_stays_paused(run: RunFolder, tmp_path: Path) -> None:
     sink = Asks((2, "pause"), (2, "hand-over"))
     assert execute(run, data_dir=tmp_path, sink=sink) == "handed-over"

@@ -235,7 +235,7 @@ def frozen(bench: Bench, chance: random.Random, times: int, small: bool) -> Iter
 def killed(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
     """See the top of the file."""
     for i in range(max(1, times // 10)):
-        yield kill_once(bench, f"killed-{i}", chance.randrange(25, 70))
+        yield kill_once(bench, f"killed-{i}", chance.randrange(15, 45))
 
 
 def kill_once(bench: Bench, name: str, wanted: int) -> str:
