@@ -17,15 +17,15 @@ from textual.widgets import Static
 from engine.errors import UserError
 from engine.runs import MetricLog, Record, RunFolder
 from engine.sink import Request
-from moco_tui import facts, fmt
+from moco_tui import curves, facts, fmt
 from moco_tui.catalog import GLYPHS, LIVE
-from moco_tui.charts.draw import MARKS, Curve, Level
-from moco_tui.charts.series import Series
+from moco_tui.charts.draw import Level
 from moco_tui.hardware import Sampler
 from moco_tui.pace import Pace
 from moco_tui.screens.base import BaseScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Panel
+from moco_tui.widgets.runchart import RunChart
 
 LOG_LINES = 300
 ANSWER_SECONDS = 0.3
@@ -76,8 +76,6 @@ pans and reads values."""
         self.log_reader: MetricLog = folder.metrics()
         self.pace = Pace()
         self.loaded = False
-        self._losses: dict[str, Series] = {}
-        self._accuracies: dict[str, Series] = {}
         self._stamp = -1
         self._log_stamp: tuple[int, int] = (-1, -1)
         self._sampler: Sampler | None = None
@@ -91,12 +89,12 @@ pans and reads values."""
         """Progress and panels."""
         yield Static("", id="progress", markup=False)
         with Container(id="panels"):
-            yield Chart("loss", smoothing=0.9, id="loss")
+            yield RunChart("loss", smoothing=0.9, id="loss")
             yield Panel("accuracy by encoder", id="rows")
             yield Static("", id="tabs", markup=False)
             yield Panel("epochs", id="epochs", classes="lower")
             yield Panel("device", id="device", classes="lower")
-            yield Chart("accuracy", id="accuracy", classes="lower", unit=" %")
+            yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
             yield Panel("log", follow=True, id="log", classes="lower")
 
     # ---------------------------------------------------------------------------- life
@@ -264,57 +262,20 @@ pans and reads values."""
     def _take_curves(self) -> None:
         """Bring the curves up to date with the metric log."""
         log = self.log_reader
-        names = log.names()
-        loss = self.query_one("#loss", Chart)
-        accuracy = self.query_one("#accuracy", Chart)
+        loss = self.query_one("#loss", RunChart)
+        accuracy = self.query_one("#accuracy", RunChart)
         probe = self.record is not None and self.record.kind == "probe"
-        losses = ["train/loss"] if "train/loss" in names else _losses(names)
         chance = self.record.chance if self.record is not None else 0.0
-        levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
-        title = "loss" if losses == ["train/loss"] else "losses"
-        self._take(loss, self._losses, losses, title, levels)
-        accuracies = [name for name in names if "top1" in name or "accuracy" in name]
+        losses, accuracies = curves.losses(log), curves.accuracies(log)
         if probe:  # a point or two a source say nothing that the table does not
-            losses = [name for name in losses if len(log.series(name)[0]) > 5]
+            self.set_class(any(len(log.series(name)[0]) > 5 for name in losses), "-curves")
             accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
-        title = _title(accuracies[0]) if len(accuracies) == 1 else "accuracy"
-        self._take(accuracy, self._accuracies, accuracies[: len(MARKS)], title, [])
-        self.set_class(probe and bool(losses), "-curves")
-        self.set_class(probe and bool(accuracies), "-accuracies")
+            self.set_class(bool(accuracies), "-accuracies")
+        levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
+        loss.take(log, losses, curves.loss_title(losses), levels)
+        accuracy.take(log, accuracies, curves.accuracy_title(accuracies))
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
         self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
-
-    def _take(
-        self,
-        chart: Chart,
-        known: dict[str, Series],
-        names: list[str],
-        title: str,
-        levels: list[Level],
-    ) -> None:
-        """Bring the curves of one chart up to date."""
-        changed = False
-        for name in names:
-            changed |= known.setdefault(name, Series()).update(*self.log_reader.series(name))
-        for name in known.keys() - set(names):
-            del known[name]
-            changed = True
-        if (
-            len(chart.curves) != len(names)
-            or len(chart.view.levels) != len(levels)
-            or ([curve.series for curve in chart.curves] != [known[name] for name in names])
-        ):
-            several = len(names) > 1
-            chart.title = title
-            chart.show_curves(
-                [
-                    Curve(_title(name), known[name], MARKS[i % len(MARKS)] if several else "")
-                    for i, name in enumerate(names)
-                ],
-                levels,
-            )
-        elif changed:
-            chart.changed()
 
     # ---------------------------------------------------------------------------- panels
 
@@ -403,18 +364,3 @@ pans and reads values."""
         """Configure a probe of this encoder."""
         if self.record is not None:
             self.moco.open_form(parent=self.record.id)
-
-
-def _losses(names: list[str]) -> list[str]:
-    """The losses to draw where there is no pretraining loss."""
-    return [name for name in names if name.rpartition("/")[2] == "loss"][: len(MARKS)]
-
-
-def _title(name: str) -> str:
-    """What to call an accuracy."""
-    known = {
-        "knn/top1": "kNN top-1, withheld labels",
-        "knn/test_top1": "kNN top-1, test set (reference only)",
-        "probe/test_top1": "probe top-1, test set",
-    }
-    return known.get(name, fmt.clean(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Callable
 
 from rich.text import Text
 from textual import on
@@ -13,13 +14,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from engine.errors import ConfigError, UserError
+from engine.errors import ConfigError
 from engine.filters import Matcher, parse_filter
-from engine.runs import RunFolder
-from moco_tui import fmt
-from moco_tui.catalog import LIVE, SORTS, Row, arrange
+from moco_tui import fmt, rowtext
+from moco_tui.catalog import SORTS, Row, arrange
+from moco_tui.deeds import Deeds
 from moco_tui.screens.base import BaseScreen
-from moco_tui.screens.dialogs import Ask, Confirm
 from moco_tui.widgets.line import Line
 from moco_tui.widgets.runtable import RunTable
 
@@ -61,7 +61,6 @@ kind:probe, queue_size=4096 or knn>60."""
         self._refreshing = False
         self._warm = False
         self._timer: Timer | None = None
-        self._deleted: list[str] = []
         self._select = ""
 
     def content(self) -> ComposeResult:
@@ -82,6 +81,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def on_mount(self) -> None:
         """Paint first, then read."""
+        self._deeds = Deeds(self.moco, self.poll)
         self.query_one("#filter").display = False
         self.query_one("#empty").display = False
         self.top.set(str(self.moco.root), "reading ...")
@@ -165,16 +165,7 @@ kind:probe, queue_size=4096 or knn>60."""
             text.append("No run matches the filter.\n\n", style="bold")
             text.append("Escape clears it, / changes it.")
         else:
-            text.append("No runs yet.\n\n", style="bold")
-            for key, what in (
-                ("D", "see it work: a small pretraining and a probe on embedded images"),
-                ("n", "configure and start a pretraining"),
-                ("?", "all keys"),
-                ("q", "quit"),
-            ):
-                text.append(f"  {key}  ", style="bold")
-                text.append(what + "\n")
-            text.append(f"\nRuns are kept in {self.moco.root}.")
+            text = rowtext.first_words(str(self.moco.root))
         empty.update(text)
 
     @on(RunTable.Moved)
@@ -185,10 +176,10 @@ kind:probe, queue_size=4096 or knn>60."""
     def _show_details(self) -> None:
         row = self.query_one(RunTable).current
         line = self.query_one("#line", Static)
-        line.update(_line(row) if row is not None else "")
+        line.update(rowtext.line(row) if row is not None else "")
         if self.query_one("#details").display:
             parent = self.moco.catalog.rows.get(row.parent) if row is not None else None
-            self.query_one("#facts", Static).update(_facts(row, parent) if row else "")
+            self.query_one("#facts", Static).update(rowtext.facts(row, parent) if row else "")
 
     # ---------------------------------------------------------------------------- keys
 
@@ -205,9 +196,6 @@ kind:probe, queue_size=4096 or knn>60."""
         if row is None:
             self.say("There is no run under the cursor.", severity="warning")
         return row
-
-    def _folder(self, row: Row) -> RunFolder:
-        return RunFolder(self.moco.root / row.id)
 
     @on(RunTable.Opened)
     def _opened(self, event: RunTable.Opened) -> None:
@@ -296,147 +284,32 @@ kind:probe, queue_size=4096 or knn>60."""
             event.input.display = False
         self.query_one(RunTable).focus()
 
+    def _do(self, deed: Callable[[Row], None]) -> None:
+        row = self._row
+        if row is not None and self.moco.writable():
+            deed(row)
+
     def action_tags(self) -> None:
         """Change the tags."""
-        row = self._row
-        if row is None or not self.moco.writable():
-            return
-        self._edit(row, f"Tags of {row.title}, separated by spaces", " ".join(row.tags), "tags")
+        self._do(self._deeds.tags)
 
     def action_note(self) -> None:
         """Change the note."""
-        row = self._row
-        if row is None or not self.moco.writable():
-            return
-        self._edit(row, f"Note on {row.title}", row.note, "note")
+        self._do(self._deeds.note)
 
     def action_name(self) -> None:
         """Change the name."""
-        row = self._row
-        if row is None or not self.moco.writable():
-            return
-        self._edit(row, f"Name of {row.id}", row.name, "name")
-
-    def _edit(self, row: Row, question: str, value: str, what: str) -> None:
-
-        def keep(text: str | None) -> None:
-            if text is None:
-                return
-            catalog = self.moco.catalog
-            try:
-                with catalog.lock:
-                    if what == "tags":
-                        catalog.history.annotate(row.id, tags=text.replace(",", " ").split())
-                    elif what == "note":
-                        catalog.history.annotate(row.id, note=text)
-                    else:
-                        catalog.history.annotate(row.id, name=text)
-            except UserError as error:
-                self.say(str(error), severity="error")
-            self.poll()
-
-        self.app.push_screen(Ask(question, value), keep)
+        self._do(self._deeds.name)
 
     def action_resume(self) -> None:
         """Go on with a stopped, failed or lost run, in this app."""
-        row = self._row
-        if row is None or not self.moco.writable():
-            return
-        if row.status in ("stopped", "failed", "lost", "queued"):
-            self.moco.start_run(self._folder(row))
-            self.moco.open_monitor(row.id)
-        else:
-            self.say(f"{row.title} is {row.status}; there is nothing to resume.")
+        self._do(self._deeds.resume)
 
     def action_delete(self) -> None:
         """Move the run to the trash, from which u brings it back."""
-        row = self._row
-        if row is None or not self.moco.writable():
-            return
-        if row.status in LIVE and row.status != "queued":
-            self.say(
-                f"{row.title} is {row.status}; stop it before you delete it.", severity="error"
-            )
-            return
-
-        def answered(yes: bool | None) -> None:
-            if not yes:
-                return
-            try:
-                self.moco.runner.drop(self._folder(row))
-                with self.moco.catalog.lock:
-                    self.moco.catalog.history.delete(row.id)
-            except UserError as error:
-                self.say(str(error), severity="error")
-                return
-            self._deleted.append(row.id)
-            self.say(f"{row.title} is in the trash; u brings it back.")
-            self.poll()
-
-        self.app.push_screen(
-            Confirm(f"Delete {row.title}? It can be restored.", "Delete"), answered
-        )
+        self._do(self._deeds.delete)
 
     def action_undo(self) -> None:
         """Bring the last deleted run back."""
-        if not self.moco.writable():
-            return
-        if not self._deleted:
-            self.say("Nothing was deleted here.")
-            return
-        run_id = self._deleted.pop()
-        try:
-            with self.moco.catalog.lock:
-                self.moco.catalog.history.restore(run_id)
-        except UserError as error:
-            self.say(str(error), severity="error")
-            return
-        self._select = run_id
-        self.say(f"{run_id} is back.")
-        self.poll()
-
-
-def _line(row: Row) -> Text:
-    """One line on the run under the cursor, for narrow screens."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f" {row.id} ", style="bold")
-    if row.error:
-        text.append(fmt.clean(row.error))
-        return text
-    parts = [row.data, row.augment, row.preset and f"preset {row.preset}", row.head, row.task]
-    parts += [" ".join(row.tags), row.note]
-    text.append("  ".join(part for part in parts if part))
-    return text
-
-
-def _facts(row: Row, parent: Row | None) -> Text:
-    """What is known of a run, for the panel of wide screens."""
-    text = Text(overflow="fold")
-    text.append(row.title + "\n", style="bold")
-    text.append(f"{row.glyph} {row.status}\n\n")
-    facts: list[tuple[str, str]] = [
-        ("id", row.id),
-        ("kind", row.kind),
-        ("preset", row.preset),
-        ("of", parent.title if parent is not None else row.parent),
-        ("data", row.data),
-        ("queue", "" if row.queue is None else f"{row.queue} keys"),
-        ("labels", "" if row.labels is None else fmt.percent(row.labels, 0)),
-        ("task", row.task),
-        ("head", row.head),
-        ("augment", row.augment),
-        ("done", "" if row.share is None else fmt.percent(row.share, 0)),
-        ("loss", "" if row.last is None else fmt.number(row.last)),
-        ("best", "" if row.best is None else fmt.accuracy(row.best)),
-        ("tags", " ".join(row.tags)),
-        ("note", row.note),
-        ("error", row.error),
-    ]
-    for name, value in facts:
-        if value:
-            text.append(f"{name:<9}", style="dim")
-            text.append(value + "\n")
-    if row.source.startswith("folder:"):
-        text.append(f"{'folder':<9}", style="dim")
-        text.append(row.source[7:] + "\n")
-    return text
+        if self.moco.writable():
+            self._select = self._deeds.undo()
