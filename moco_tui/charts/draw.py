@@ -16,6 +16,7 @@ from typing import Any
 from textual_plotext import Plot
 
 from moco_tui.charts import ticks
+from moco_tui.charts.overlay import add_bars, add_level, add_marks, mark_points
 from moco_tui.charts.raster import band_cells, line_cells
 from moco_tui.charts.series import Column, Series, columns
 
@@ -46,11 +47,13 @@ class Curve:
         series: its points.
         mark: a glyph set along the curve, so that colour is never the only difference; empty
             for none.
+        bars: for points of the curve their step and the ends of their interval.
     """
 
     name: str
     series: Series
     mark: str = ""
+    bars: Sequence[tuple[float, float, float]] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -103,6 +106,9 @@ class View:
         ascii: draw with ASCII characters alone.
         band: show the range of the points behind a smoothed line.
         per_epoch: steps in an epoch when the axis shows epochs, else 0.
+        levels: lines across the chart.
+        points: the few points matter more than the line: marks stand on them, with their bars,
+            and the ticks of the axis below them.
     """
 
     low: float | None = None
@@ -113,6 +119,7 @@ class View:
     band: bool = True
     per_epoch: int = 0
     levels: Sequence[Level] = field(default_factory=tuple)
+    points: bool = False
 
 
 def extent(curves: Sequence[Curve]) -> tuple[float, float] | None:
@@ -168,7 +175,7 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
 
     heights = [math.log10(v) if view.log else v for v in y_ticks]
     plot.yticks([to_dot(v) // 4 for v in heights], y_labels)
-    plot.xticks(*_x_ticks(drawing, view))
+    plot.xticks(*_x_ticks(drawing, view, curves))
 
     cells: dict[tuple[int, int], tuple[str, int]] = {}
     if view.band:
@@ -177,12 +184,15 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
             if curve.series.smoothing and len(curves) == 1:
                 cells.update(dict.fromkeys(band_cells(cols, to_dot, dots), (shade, Ink.BAND)))
     for level in view.levels:
-        _add_level(cells, level, drawing, view, to_dot)
+        add_level(cells, level, Ink.LEVEL, drawing, view, to_dot)
     if view.cursor is not None:
         x = drawing.cell_of(view.cursor)
         if x >= 0:
             for y in range(canvas_height):
                 cells[x, y] = ("|" if view.ascii else "│", Ink.CURSOR)
+    if view.points:
+        for number, curve in enumerate(curves):
+            add_bars(cells, curve, Ink.CURVE + number, drawing, view, to_dot)
     braille: dict[tuple[int, int], int] = {}
     lines: list[dict[tuple[int, int], int]] = []
     for number, cols in enumerate(seen):
@@ -193,9 +203,14 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
             braille[key] = bits
             cells[key] = (_ascii_dots(bits) if view.ascii else chr(0x2800 + bits), ink)
         lines.append(drawn)
+    taken: set[tuple[int, int]] = set()
     for number, (curve, drawn) in enumerate(zip(curves, lines, strict=True)):
-        if curve.mark:  # after all lines, so that none hides another's marks
-            _add_marks(cells, curve.mark, Ink.CURVE + number, drawn, number, len(curves))
+        if not curve.mark:  # after all lines, so that none hides another's marks
+            continue
+        if view.points:
+            mark_points(cells, curve, Ink.CURVE + number, drawing, view, to_dot, taken)
+        else:
+            add_marks(cells, curve.mark, Ink.CURVE + number, drawn, number, len(curves))
     if cells:
         plot.scatter(
             [x for x, _ in cells],
@@ -246,6 +261,9 @@ def _value_limits(
                 low = min((v for v in drawn.values[start:stop] if v > 0), default=0.0)
             lows.append(low)
             highs.append(high)
+        if view.points:
+            lows.extend(low for _, low, _ in curve.bars if low > 0 or not view.log)
+            highs.extend(high for _, _, high in curve.bars)
     if view.low is None and view.high is None and highs:
         highs.extend(level.value for level in view.levels)
         lows.extend(level.value for level in view.levels)
@@ -263,59 +281,20 @@ def _value_limits(
     return low - margin, high + margin
 
 
-def _x_ticks(drawing: Drawing, view: View) -> tuple[list[int], list[str]]:
+def _x_ticks(drawing: Drawing, view: View, curves: Sequence[Curve]) -> tuple[list[int], list[str]]:
     unit = view.per_epoch or 1
     values = ticks.linear(drawing.low / unit, drawing.high / unit, max(2, drawing.width // 14))
+    if view.points:
+        found = sorted({step for curve in curves for step in curve.series.steps})
+        if 0 < len(found) <= max(drawing.width // 6, 1):
+            places = [drawing.cell_of(value) for value in found]
+            pairs = zip(places, found, strict=True)
+            kept = [(x, f"{value:g}") for x, value in pairs if x >= 0]
+            return [x for x, _ in kept], [text for _, text in kept]
     span = values[1] - values[0] if len(values) > 1 else 0.0
     places = [drawing.cell_of(value * unit) for value in values]
     kept = [(x, ticks.label(v, span)) for x, v in zip(places, values, strict=True) if x >= 0]
     return [x for x, _ in kept], [text for _, text in kept]
-
-
-def _add_level(
-    cells: dict[tuple[int, int], tuple[str, int]],
-    level: Level,
-    drawing: Drawing,
-    view: View,
-    to_dot: object,
-) -> None:
-    value = level.value
-    if view.log:
-        if value <= 0:
-            return
-        value = math.log10(value)
-    y = to_dot(value) // 4  # type: ignore[operator]
-    if not 0 <= y < drawing.height:
-        return
-    for x in range(drawing.width):
-        if x % 2 == 0:
-            cells[x, y] = ("-" if view.ascii else "╌", Ink.LEVEL)
-    text = f" {level.name} "
-    start = drawing.width - len(text) - 1
-    if start > 2:
-        for offset, character in enumerate(text):
-            cells[start + offset, y] = (character, Ink.LEVEL)
-
-
-def _add_marks(
-    cells: dict[tuple[int, int], tuple[str, int]],
-    mark: str,
-    ink: int,
-    drawn: dict[tuple[int, int], int],
-    number: int,
-    count: int,
-) -> None:
-    """A glyph every dozen columns, in other columns for every curve, and one at the end."""
-    if not drawn:
-        return
-    by_column: dict[int, int] = {}
-    for x, y in drawn:
-        by_column[x] = max(by_column.get(x, y), y)
-    every = max(12, 3 * count)
-    last = max(by_column)
-    for x, y in by_column.items():
-        if x % every == (number * every) // max(count, 1) or x == last:
-            cells[x, y] = (mark, ink)
 
 
 def _ascii_dots(bits: int) -> str:
