@@ -7,6 +7,7 @@ needs this module before torch is imported.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -306,6 +307,7 @@ class PretrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 # Probes
 
 Baseline = Literal["random-init", "pixels", "supervised"]
+Head = Literal["linear", "logistic"]
 
 
 class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -401,7 +403,7 @@ class ProbeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Meta(gt=0.0, le=1.0, description="share of the training labels that may be used"),
     ] = 0.1
     head: Annotated[
-        Literal["linear", "logistic"],
+        Head,
         Meta(
             description="linear: SGD on augmented images; logistic: the optimum on fixed features"
         ),
@@ -424,8 +426,73 @@ class ProbeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     runtime: RuntimeConfig = RuntimeConfig()
 
 
-AnyConfig = PretrainConfig | ProbeConfig
-KINDS: dict[str, type[PretrainConfig] | type[ProbeConfig]] = {
+# --------------------------------------------------------------------------------------------
+# Studies
+
+
+class StudyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A grid of pretrainings and of probes of each of them.
+
+    What the grid sets (``GRID_KEYS``) has no place in ``pretrain`` and ``probe``.
+    """
+
+    queue_sizes: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=4_194_304)], ...],
+        Meta(min_length=1, description="dictionary sizes to compare", extra={"unit": "keys"}),
+    ] = (4096, 16384)
+    seeds: Annotated[
+        tuple[Annotated[int, Meta(ge=0, lt=2**31)], ...],
+        Meta(
+            min_length=1,
+            description="seeds of the pretrainings of each size; three or more for an interval",
+        ),
+    ] = (0, 1, 2)
+    label_fractions: Annotated[
+        tuple[Annotated[float, Meta(gt=0.0, le=1.0)], ...],
+        Meta(min_length=1, description="shares of the training labels that may be used"),
+    ] = (0.1, 0.2, 0.3, 0.4, 0.5)
+    tasks: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],
+        Meta(min_length=1, description="binary, five, ten, all; or the name of probe.task.groups"),
+    ] = ("binary", "five", "ten")
+    heads: Annotated[
+        tuple[Head, ...], Meta(min_length=1, description="heads on the frozen features")
+    ] = ("linear", "logistic")
+    subset_seeds: Annotated[
+        tuple[Annotated[int, Meta(ge=0, lt=2**31)], ...],
+        Meta(min_length=1, description="seeds of the labelled subsets"),
+    ] = (0, 1, 2)
+    baselines: Annotated[
+        tuple[Baseline, ...],
+        Meta(description="what stands beside the encoders: random-init, pixels, supervised"),
+    ] = ("random-init", "pixels", "supervised")
+    supervised_subsets: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="subset seeds that the supervised baseline is trained for, the first ones: "
+            "it is the dearest part",
+        ),
+    ] = 1
+    pretrain: PretrainConfig = PretrainConfig()
+    probe: ProbeConfig = ProbeConfig()
+
+
+GRID_KEYS: Mapping[str, str] = {
+    "pretrain.moco.queue_size": "queue_sizes",
+    "pretrain.runtime.seed": "seeds",
+    "probe.label_fraction": "label_fractions",
+    "probe.head": "heads",
+    "probe.subset_seed": "subset_seeds",
+    "probe.baselines": "baselines",
+    "probe.task.name": "tasks",
+    "probe.runtime.seed": "seeds",
+}
+"""Settings of a study's runs that its grid sets, and by which of its own."""
+
+AnyConfig = PretrainConfig | ProbeConfig | StudyConfig
+KINDS: dict[str, type[PretrainConfig] | type[ProbeConfig] | type[StudyConfig]] = {
     "pretrain": PretrainConfig,
     "probe": ProbeConfig,
+    "study": StudyConfig,
 }

@@ -16,7 +16,7 @@ from engine.config import KINDS
 from engine.errors import RunError
 from engine.fields import fields, flatten
 from engine.folder import RunFolder
-from engine.presets import PRESETS
+from engine.presets import presets_of
 from engine.record import Record, UserNotes, spell, unspell
 
 DAMAGED = "damaged"
@@ -90,8 +90,9 @@ def config_base(kind: str, preset: str) -> Mapping[str, Any]:
     if type_ is None:
         return {}
     base = flatten(type_())
-    if preset in PRESETS:
-        base |= {key: value for key, value in PRESETS[preset].values.items() if key in base}
+    presets = presets_of(type_)
+    if preset in presets:
+        base |= {key: value for key, value in presets[preset].values.items() if key in base}
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(base))  # lists, as in run.json
     return plain
 
@@ -100,7 +101,10 @@ def config_base(kind: str, preset: str) -> Mapping[str, Any]:
 def base_mark() -> str:
     """Changes whenever a default or a preset does: entries made before are then out of date."""
     bases = [flatten(type_()) for type_ in KINDS.values()]
-    presets = {name: preset.values for name, preset in PRESETS.items()}
+    presets = [
+        {name: preset.values for name, preset in presets_of(type_).items()}
+        for type_ in KINDS.values()
+    ]
     return f"{zlib.crc32(msgspec.json.encode([bases, presets], order='deterministic')):08x}"
 
 

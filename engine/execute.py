@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine import checkpoint as checkpoints
-from engine.config import KINDS, ModelConfig, PretrainConfig, ProbeConfig
+from engine.config import KINDS, AnyConfig, ModelConfig, PretrainConfig, ProbeConfig, StudyConfig
 from engine.data import Dataset, load_dataset
 from engine.device import Runtime, apply_runtime, resolve_runtime
 from engine.devicelock import DeviceLock, device_key
@@ -88,7 +88,7 @@ class LoadedEncoder:
     step: int
 
 
-def config_of(record: Record) -> PretrainConfig | ProbeConfig:
+def config_of(record: Record) -> AnyConfig:
     """The configuration in a record.
 
     Raises:
@@ -290,6 +290,8 @@ def _run(
 ) -> Outcome:
     record = owner.record
     config = config_of(record)
+    if isinstance(config, StudyConfig):
+        raise RunError(f"Run {record.id} is a study, which cannot be run as one run.")
     state = _resume_point(folder, record)
     owner.transition("running")
     if prepared is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine.atomic import clean_text
-from engine.config import KINDS
+from engine.config import GRID_KEYS, KINDS
 from engine.entry import Entry
 from engine.errors import ConfigError
 from engine.fields import fields
@@ -74,6 +74,8 @@ def _setting_names() -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for type_ in KINDS.values():
         for key in fields(type_):
+            if key in GRID_KEYS:  # of a study, which has many of them
+                continue
             parts = key.split(".")
             for i in range(len(parts)):
                 found = names.setdefault(".".join(parts[i:]), [])

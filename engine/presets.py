@@ -13,7 +13,7 @@ import msgspec
 import tomli_w
 from msgspec import Struct
 
-from engine.config import PretrainConfig, ProbeConfig
+from engine.config import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig, TaskConfig
 from engine.errors import ConfigError
 from engine.fields import Field, fields, flatten, nest
 
@@ -91,6 +91,44 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+def _of_a_study() -> dict[str, Preset]:
+    """Presets of studies: those of pretrainings that leave the grid alone, and its own."""
+    found = {}
+    for own in PRESETS.values():
+        values = {f"pretrain.{key}": value for key, value in own.values.items()}
+        if not values.keys() & GRID_KEYS.keys():
+            found[own.name] = msgspec.structs.replace(own, values=values)
+    quick = {k: v for k, v in PRESETS["quick"].values.items() if k != "moco.queue_size"}
+    study = Preset(
+        name="quick-study",
+        summary="two small dictionaries on the embedded images: a look at the whole on a CPU",
+        values={
+            "queue_sizes": [512, 2048],
+            "label_fractions": [0.1, 0.5],
+            "tasks": ["binary", "ten"],
+            "heads": ["logistic"],
+            "subset_seeds": [0],
+            "baselines": ["random-init", "pixels"],
+            **{f"pretrain.{key}": value for key, value in quick.items()},
+        },
+    )
+    return {**found, study.name: study}
+
+
+STUDY_PRESETS: Mapping[str, Preset] = _of_a_study()
+"""What ``--preset`` takes for a study."""
+
+_PRESETS_OF: Mapping[type[Struct], Mapping[str, Preset]] = {
+    PretrainConfig: PRESETS,
+    StudyConfig: STUDY_PRESETS,
+}
+
+
+def presets_of(type_: type[Struct]) -> Mapping[str, Preset]:
+    """The presets of a type of configuration, by name; none for probes."""
+    return _PRESETS_OF.get(type_, {})
+
+
 def expand_key(type_: type[Struct], key: str) -> str:
     """The full dotted name of a field given by it or by any unambiguous tail of it.
 
@@ -118,9 +156,12 @@ def _either(names: list[str]) -> str:
 
 
 def _title(type_: type[Struct]) -> str:
-    return {"PretrainConfig": "a pretraining", "ProbeConfig": "a probe"}.get(
-        type_.__name__, type_.__name__
-    )
+    titles: dict[type[Struct], str] = {
+        PretrainConfig: "a pretraining",
+        ProbeConfig: "a probe",
+        StudyConfig: "a study",
+    }
+    return titles.get(type_, type_.__name__)
 
 
 def parse_value(field: Field, text: str) -> Any:
@@ -253,6 +294,8 @@ def problems(config: Struct) -> dict[str, str]:
         _pretrain_problems(config, found)
     elif isinstance(config, ProbeConfig):
         _probe_problems(config, found)
+    elif isinstance(config, StudyConfig):
+        _study_problems(config, found)
     return found
 
 
@@ -334,23 +377,67 @@ def _probe_problems(config: ProbeConfig, found: dict[str, str]) -> None:
         )
 
 
+def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
+    grids = (
+        ("queue_sizes", config.queue_sizes),
+        ("seeds", config.seeds),
+        ("label_fractions", config.label_fractions),
+        ("tasks", config.tasks),
+        ("heads", config.heads),
+        ("subset_seeds", config.subset_seeds),
+        ("baselines", config.baselines),
+    )
+    for key, values in grids:
+        if len(set(values)) != len(values):
+            found[key] = f"{key} is {', '.join(map(str, values))}; each value may stand there once."
+    # What a pretraining and a probe of the grid would say to the rest.
+    inner: dict[str, str] = {}
+    _pretrain_problems(config.pretrain, inner)
+    found |= {f"pretrain.{key}": f"pretrain: {text}" for key, text in inner.items()}
+    groups = config.probe.task.groups
+    for name in config.tasks:
+        inner = {}
+        task = msgspec.structs.replace(config.probe.task, name=name)
+        _probe_problems(msgspec.structs.replace(config.probe, task=task), inner)
+        unknown = inner.pop("task.name", None)
+        if unknown is not None:
+            found["tasks"] = (
+                f"tasks names {_show(name)}; a task must be one of {', '.join(BUILTIN_TASKS)}, or "
+                "probe.task.groups must say which classes it tells apart."
+            )
+        found |= {f"probe.{key}": f"probe: {text}" for key, text in inner.items()}
+    if groups and len(config.tasks) > 1:
+        found["tasks"] = (
+            f"tasks names {len(config.tasks)} tasks, but probe.task.groups makes one; it must "
+            "name that one alone."
+        )
+    free = {"probe.task.name"} if groups else set()
+    for key in difference(config, StudyConfig()).keys() & GRID_KEYS.keys() - free:
+        found[key] = f"{key} cannot be set for a study: its grid does, by {GRID_KEYS[key]}."
+    if groups and config.probe.task.name not in (config.tasks[0], TaskConfig().name):
+        found["probe.task.name"] = (
+            f"probe.task.name is {_show(config.probe.task.name)} and tasks names "
+            f"{_show(config.tasks[0])}; with probe.task.groups both must be the same."
+        )
+
+
 AUGMENT_NAMES = ("crop", "rotation", "flip", "blur", "color", "gray")
 BUILTIN_TASKS = ("binary", "five", "ten", "all")
 
 
-def preset(name: str) -> Preset:
+def preset(name: str, type_: type[Struct] = PretrainConfig) -> Preset:
     """A preset by its name.
 
     Raises:
-        ConfigError: when there is none of that name.
+        ConfigError: when there is none of that name for this type of configuration.
     """
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, list(PRESETS), n=1)
+    known = presets_of(type_)
+    if name not in known:
+        near = difflib.get_close_matches(name, list(known), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(
-            f"There is no preset {_show(name)}; there are {', '.join(PRESETS)}.{hint}", "preset"
-        )
-    return PRESETS[name]
+        there = f"there are {', '.join(known)}" if known else f"{_title(type_)} has none"
+        raise ConfigError(f"There is no preset {_show(name)}; {there}.{hint}", "preset")
+    return known[name]
 
 
 def resolve(
@@ -368,7 +455,7 @@ def resolve(
     """
     values: dict[str, Any] = {}
     if preset_name is not None:
-        values |= preset(preset_name).values
+        values |= preset(preset_name, type_).values
     if toml is not None:
         values |= read_toml(type_, toml)
     values |= parse_sets(type_, sets)

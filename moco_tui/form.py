@@ -10,13 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.config import KINDS, PretrainConfig, ProbeConfig
+from engine.config import KINDS, AnyConfig
 from engine.errors import ConfigError
 from engine.fields import Field, fields, nest
 from engine.presets import PRESETS, build, parse_value, problems, to_toml
 from moco_tui import fmt
-
-AnyConfig = PretrainConfig | ProbeConfig
 
 LABELS = {
     "data.source": "data",
