@@ -15,39 +15,21 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from engine.errors import UserError
-from engine.runs import MetricLog, Record, RunFolder
-from engine.sink import Request
-from moco_tui import curves, facts, fmt
-from moco_tui.catalog import GLYPHS, LIVE
+from engine.runs import MetricLog, RunFolder
+from moco_tui import curves, facts
 from moco_tui.charts.draw import Level
 from moco_tui.hardware import Sampler
 from moco_tui.pace import Pace
-from moco_tui.screens.base import BaseScreen
+from moco_tui.screens.watching import WatchScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.runchart import RunChart
 
 LOG_LINES = 300
-ANSWER_SECONDS = 0.3
-"""When to look for the answer to a request, ahead of the next look."""
-DOING = {
-    "pause": "pausing",
-    "continue": "continuing",
-    "stop": "stopping",
-    "checkpoint": "writing a checkpoint",
-    "hand-over": "handing over",
-}
-DONE = {
-    "pause": "Paused",
-    "continue": "Goes on",
-    "stop": "Stopped",
-    "checkpoint": "Checkpoint written",
-    "hand-over": "Handed over",
-}
 PANELS = ("loss", "accuracy", "epochs", "device", "log")
 
 
-class MonitorScreen(BaseScreen):
+class MonitorScreen(WatchScreen):
     """Watches a run through its folder, whoever trains it."""
 
     TITLE_TEXT = "Monitor"
@@ -55,12 +37,7 @@ class MonitorScreen(BaseScreen):
 acknowledged it. Tab moves between the panels; 1 to 5 show one of them; the chart in focus zooms,
 pans and reads values."""
     BINDINGS = [
-        Binding("p", "pause", "Pause"),
-        Binding("s", "stop", "Stop"),
-        Binding("k", "checkpoint", "Checkpoint"),
-        Binding("r", "resume", "Resume"),
         Binding("b", "probe", "Probe"),
-        Binding("d", "detach", "Detach", show=False),
         Binding("1", "panel('loss')", "Loss alone", show=False),
         Binding("2", "panel('accuracy')", "Accuracy", show=False),
         Binding("3", "panel('epochs')", "Epochs", show=False),
@@ -69,20 +46,13 @@ pans and reads values."""
     ]
 
     def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self.folder = folder
-        self.record: Record | None = None
-        self.status = ""
+        super().__init__(folder)
         self.log_reader: MetricLog = folder.metrics()
         self.pace = Pace()
         self.loaded = False
-        self._stamp = -1
         self._log_stamp: tuple[int, int] = (-1, -1)
         self._sampler: Sampler | None = None
         self._timer: Timer | None = None
-        self._asked: tuple[str, Request] | None = None
-        self._called = folder.id
-        self._trouble = ""
         self._shown = "accuracy"
 
     def content(self) -> ComposeResult:
@@ -103,7 +73,7 @@ pans and reads values."""
         """Read the run in a thread, so that a long one does not hold the keys."""
         self.query_one("#loss", Chart).empty = "reading ..."
         self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
-        self._look()
+        self.look()
         probe = self.record is not None and self.record.kind == "probe"
         self._show_tab("loss" if probe else "accuracy")
         self.query_one("#rows" if probe else "#loss").focus()
@@ -113,7 +83,7 @@ pans and reads values."""
         try:
             await asyncio.to_thread(self.log_reader.poll)
         except UserError as error:
-            self._fault(str(error))
+            self.fault(str(error))
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
         self.query_one("#loss", Chart).changed()
@@ -140,12 +110,12 @@ pans and reads values."""
         if not self.is_mounted or not self.loaded or self.app.screen is not self:
             return
         start = perf_counter()
-        self._look()
+        self.look()
         try:
             if self.log_reader.poll():
                 self._take_curves()
         except UserError as error:
-            self._fault(str(error))
+            self.fault(str(error))
         self._show_log()
         if self._sampler is not None and self.query_one("#device").display:
             ascii_only = self.moco.ascii
@@ -162,69 +132,12 @@ pans and reads values."""
 
     # ---------------------------------------------------------------------------- looking
 
-    def _look(self) -> None:
-        """Read the record when it changed; derive the state."""
-        try:
-            stamp = os.stat(self.folder.record_path).st_mtime_ns  # noqa: PTH116
-            if stamp != self._stamp:
-                self.record = self.folder.record()
-                self._stamp = stamp
-                self._called = fmt.clean(self.folder.title())
-            assert self.record is not None
-            before = self.status
-            if self.record.status in LIVE:
-                self.status = self.folder.status(self.record)
-            else:
-                self.status = self.record.status
-            if before != self.status:
-                self.refresh_bindings()
-        except (UserError, OSError) as error:
-            gone = not self.folder.path.exists()
-            text = "The run folder is gone." if gone else str(error)
-            self._fault(text)
-            return
-        if self._trouble:
-            self._trouble = ""
-        self._answered()
-        self._show_record()
-
-    def _fault(self, text: str) -> None:
-        if text != self._trouble:
-            self._trouble = text
-            self.status = "gone" if not self.folder.path.exists() else self.status
-            self.say(text, severity="error")
-            self.top.set(f"{self._called}  {text}")
-            self.refresh_bindings()
-
-    def _answered(self) -> None:
-        """Whether the trainer has acknowledged what was asked of it."""
-        if self._asked is None or self.record is None:
-            return
-        asked, kind = self._asked
-        ack = self.record.ack
-        if ack is not None and ack["id"] == asked:
-            self._asked = None
-            after = f" after step {fmt.count(ack['step'])}" if ack["step"] else ""
-            self.say(f"{DONE[kind]}{after}.")
-        elif self.status not in LIVE or all(
-            wait.id != asked for wait in self.folder.pending_requests()
-        ):
-            self._asked = None
-
-    def _show_record(self) -> None:
+    def show_record(self) -> None:
+        """The top line, and the table of a probe."""
+        super().show_record()
         record = self.record
         if record is None:
             return
-        glyph = GLYPHS.get(self.status, "?")
-        state = self.status
-        if self._asked is not None:
-            state = f"{DOING[self._asked[1]]} ..."
-        subject = f"{glyph} {state}  {self._called}"
-        if self._called != record.id:
-            subject += f"  ({record.id})"
-        if record.error:
-            subject += f"  {record.error}"
-        self.top.set(subject)
         chart = self.query_one("#loss", Chart)
         chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
         self.set_class(record.kind == "probe", "-probe")
@@ -304,61 +217,10 @@ pans and reads values."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what can be asked of the run in its state is offered."""
-        del parameters
-        if action in ("pause", "checkpoint"):
-            return self.status in ("running", "paused")
-        if action == "stop":
-            return self.status in LIVE
-        if action == "detach":
-            return self.moco.runner.active == self.folder
-        if action == "resume":
-            return self.status in ("stopped", "failed", "lost", "queued")
         if action == "probe":
             record = self.record
             return record is not None and record.kind == "pretrain" and self.status != "gone"
-        return True
-
-    def _ask(self, kind: Request) -> None:
-        if not self.moco.writable():
-            return
-        try:
-            self._asked = (self.folder.request(kind), kind)
-        except UserError as error:
-            self.say(str(error), severity="error")
-            return
-        self._show_record()
-        self.set_timer(ANSWER_SECONDS, self.tick)
-
-    def action_pause(self) -> None:
-        """Pause, or go on when it is paused."""
-        self._ask("continue" if self.status == "paused" else "pause")
-
-    def action_stop(self) -> None:
-        """Stop at the next step, with a checkpoint."""
-        if self.status == "queued" and self.moco.runner.drop(self.folder):
-            self.say("It no longer waits for its turn; r starts it.")
-            self.status = "queued"
-            return
-        self._ask("stop")
-
-    def action_checkpoint(self) -> None:
-        """Write the resume point now."""
-        self._ask("checkpoint")
-
-    def action_resume(self) -> None:
-        """Go on from the last checkpoint, in this app."""
-        if self.moco.writable():
-            self.moco.start_run(self.folder)
-            self.say("Resuming ...")
-
-    def action_detach(self) -> None:
-        """Let a process of its own go on with this run, and those that wait behind it."""
-        if self.moco.writable() and self.moco.runner.active == self.folder:
-            self.run_worker(self._hand_over(), group="detach", exclusive=True)
-
-    async def _hand_over(self) -> None:
-        if await asyncio.to_thread(self.moco.runner.hand_over):
-            self.say("It goes on in a process of its own.")
+        return super().check_action(action, parameters)
 
     def action_probe(self) -> None:
         """Configure a probe of this encoder."""
