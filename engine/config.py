@@ -285,6 +285,13 @@ class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     deterministic: Annotated[
         bool, Meta(description="deterministic algorithms on CUDA (the CPU always is)")
     ] = False
+    capture: Annotated[
+        Literal["auto", "off"],
+        Meta(
+            description="auto: a pretraining on CUDA replays its step as one graph where that "
+            "works; off: every kernel is launched anew"
+        ),
+    ] = "auto"
     threads: Annotated[
         int, Meta(ge=0, le=1024, description="CPU threads; 0: one for each core")
     ] = 0

@@ -221,6 +221,7 @@ _FREE_OF_PRETRAINING = (
     "data.holdout",  # of the monitor alone
     "runtime.device",
     "runtime.threads",
+    "runtime.capture",
     "optim.epochs",  # these two are compared by ``_ends``
     "optim.stop_epoch",
 )

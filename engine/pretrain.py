@@ -48,10 +48,17 @@ def learning_rate(optim: OptimConfig, epoch: int) -> float:
 def config_key(config: PretrainConfig) -> str:
     """The part of the configuration that a resume point belongs to, as a text.
 
-    What does not change the numbers (how often things are logged, the device by its name, an
-    earlier end) is left out.
+    What does not change the numbers (how often things are logged, the device by its name, how
+    its kernels are launched, an earlier end) is left out.
     """
-    free = ("log.", "monitor.", "runtime.device", "runtime.threads", "optim.stop_epoch")
+    free = (
+        "log.",
+        "monitor.",
+        "runtime.device",
+        "runtime.threads",
+        "runtime.capture",
+        "optim.stop_epoch",
+    )
     kept = {key: value for key, value in flatten(config).items() if not key.startswith(free)}
     return json.dumps(kept, sort_keys=True)
 

@@ -93,7 +93,7 @@ def fingerprint(config: ProbeConfig, dataset: Dataset, pretrained: Encoder, mean
 
     What does not change the numbers on a device is left out of the configuration.
     """
-    free = ("runtime.device", "runtime.threads", "runtime.deterministic")
+    free = ("runtime.device", "runtime.threads", "runtime.deterministic", "runtime.capture")
     kept = {key: value for key, value in flatten(config).items() if key not in free}
     test = len(dataset.test) if dataset.test is not None else 0
     data = [len(dataset.train), test, dataset.class_names, mean.tolist()]
