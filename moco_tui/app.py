@@ -45,6 +45,7 @@ class MocoApp(App[int]):
         "screens/monitor.tcss",
         "screens/new_run.tcss",
         "screens/compare.tcss",
+        "screens/study.tcss",
         "screens/help.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
@@ -144,10 +145,25 @@ class MocoApp(App[int]):
             )
 
     def open_monitor(self, run_id: str) -> None:
-        """Show a run."""
+        """Show a run: a study as a study, every other in the monitor."""
+        folder = RunFolder(self.root / run_id)
+        if _kind(folder) == "study":
+            from moco_tui.screens.study import StudyScreen
+
+            self.push_screen(StudyScreen(folder))
+            return
         from moco_tui.screens.monitor import MonitorScreen
 
-        self.push_screen(MonitorScreen(RunFolder(self.root / run_id)))
+        self.push_screen(MonitorScreen(folder))
+
+    def open_study(self) -> None:
+        """Show the newest study; where there is none, the form for one."""
+        studies = [row for row in self.catalog.rows.values() if row.kind == "study"]
+        if studies:
+            self.open_monitor(max(studies, key=lambda row: row.created).id)
+        else:
+            self.say("There is no study yet.")
+            self.open_form()
 
     def open_form(self, *, parent: str = "", like: str = "") -> None:
         """Configure a new run: a probe when a parent is given, else a pretraining."""
@@ -158,10 +174,19 @@ class MocoApp(App[int]):
         self.push_screen(NewRunScreen(parent=parent, like=like))
 
     def open_compare(self, run_ids: Iterable[str]) -> None:
-        """Compare runs."""
+        """Compare runs; a study compares its own."""
+        folders = [RunFolder(self.root / run_id) for run_id in run_ids]
+        studies = [folder.id for folder in folders if _kind(folder) == "study"]
+        if studies:
+            self.say(
+                f"{', '.join(studies)}: a study has no curves of its own to compare; open it, or "
+                "mark its pretrainings and probes.",
+                severity="warning",
+            )
+            return
         from moco_tui.screens.compare import CompareScreen
 
-        self.push_screen(CompareScreen([RunFolder(self.root / run_id) for run_id in run_ids]))
+        self.push_screen(CompareScreen(folders))
 
     def action_help(self) -> None:
         """Explain the keys of this screen."""
@@ -177,6 +202,7 @@ class MocoApp(App[int]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers beside the keys of the screen."""
         yield SystemCommand("New pretraining", "Configure and start a run", self.open_form)
+        yield SystemCommand("Study", "The newest study, or the form for one", self.open_study)
         yield SystemCommand("Demo", "A small run on the embedded images", self.start_demo)
         yield SystemCommand("Keys", "Help for this screen", self.action_help)
         yield SystemCommand("Light or dark", "Switch the theme", self.action_toggle_theme)
@@ -317,6 +343,14 @@ def run(
         if runner.kept:
             print(_farewell(runner), file=sys.stderr, flush=True)
     return code if code is not None else (app.return_code or os.EX_OK)
+
+
+def _kind(folder: RunFolder) -> str:
+    """The kind of a run; empty where its record cannot be read."""
+    try:
+        return folder.record().kind
+    except UserError:
+        return ""
 
 
 def _farewell(runner: Runner) -> str:

@@ -73,7 +73,7 @@ class Row:
 
 def row_of(entry: Entry) -> Row:
     """The row of a run."""
-    source = entry.setting("data.source")
+    source = entry.setting("data.source") or entry.setting("pretrain.data.source")
     source = fmt.clean(source) if isinstance(source, str) else ""
     head, _, tail = source.partition(":")
     best = accuracy(entry.best)

@@ -59,6 +59,8 @@ def own_bindings(node: DOMNode) -> list[Binding]:
         for binding in cls.__dict__.get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.key not in found:
                 found[binding.key] = binding
+        if not cls.__dict__.get("_inherit_bindings", True):
+            break
     return list(found.values())
 
 

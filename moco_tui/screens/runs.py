@@ -37,6 +37,7 @@ kind:probe, queue_size=4096 or knn>60."""
         Binding("n", "new", "New"),
         Binding("p", "probe", "Probe"),
         Binding("c", "compare", "Compare"),
+        Binding("S", "study", "Study"),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("o", "sort", "Sort", show=False),
         Binding("O", "reverse", "Reverse the order", show=False),
@@ -216,8 +217,15 @@ kind:probe, queue_size=4096 or knn>60."""
         row = self._row
         if row is None:
             return
+        if row.kind == "study":
+            self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
+            return
         parent = row.parent if row.kind == "probe" else row.id
         self.moco.open_form(parent=parent)
+
+    def action_study(self) -> None:
+        """Open the newest study, or the form for one."""
+        self.moco.open_study()
 
     def action_compare(self) -> None:
         """Compare the marked runs, else the one under the cursor with the next."""

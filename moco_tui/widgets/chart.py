@@ -240,7 +240,7 @@ class Chart(Widget, can_focus=True):
         start = perf_counter()
         self.view.ascii = bool(getattr(self.app, "ascii", False))
         head = 1 if size.height >= 5 else 0
-        names = self._legend(size.width) if len(self.curves) > 1 and size.height >= 9 else []
+        names = self.legend(size.width, size.height)
         empty = extent(self.curves) is None
         self._drawing = draw(size.width, size.height - head - len(names), self.curves, self.view)
         inks = self._inks()
@@ -318,8 +318,10 @@ class Chart(Widget, can_focus=True):
         axis = "epochs" if self.view.per_epoch else "steps"
         return "  ".join(parts) + f"  [{axis}]"
 
-    def _legend(self, width: int) -> list[Strip]:
-        """One line for each curve with its mark and full name."""
+    def legend(self, width: int, height: int) -> list[Strip]:
+        """One line for each curve with its mark and full name, where there is room for them."""
+        if len(self.curves) < 2 or height < 9:
+            return []
         strips = []
         for number, curve in enumerate(self.curves):
             style = self.get_component_rich_style(f"chart--curve-{number % 8 + 1}")

@@ -1,0 +1,137 @@
+"""What the study screen says in words: progress, the answer, the pretrainings, the protocol."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from engine.findings import Report
+from engine.grid import Standing
+from engine.record import Record
+from engine.studyexport import comparison_lines
+from engine.verdict import Comparison
+from moco_tui import fmt
+from moco_tui.catalog import GLYPHS
+from moco_tui.studyview import Seen
+from moco_tui.widgets.panel import Line
+
+LEAST_WIDTH = 24
+
+
+def wrapped(text: str, width: int, look: str = "", indent: str = "") -> list[Line]:
+    """A sentence as lines of so many characters."""
+    lines = textwrap.wrap(
+        fmt.clean(text), max(width, LEAST_WIDTH), subsequent_indent=indent, break_on_hyphens=False
+    )
+    return [[(line, look)] for line in lines]
+
+
+def answer_lines(report: Report, width: int) -> list[Line]:
+    """The answer, then every comparison with its verdict, then the protocol."""
+    lines: list[Line] = []
+    for sentence in report.answer:
+        lines += [*([[("", "")]] if lines else []), *wrapped(sentence, width)]
+    known = [c for c in report.comparisons if c.difference is not None]
+    if known:
+        lines += [[("", "")], [("comparisons, paired by pretraining seed", "strong")]]
+        for comparison in known:
+            lines += _comparison(comparison, width)
+    lines += [[("", "")], [("protocol", "strong")]]
+    for sentence in report.protocol:
+        lines += wrapped(f"- {sentence}", width, indent="  ")
+    return lines
+
+
+def _comparison(comparison: Comparison, width: int) -> list[Line]:
+    _, ((what, over, difference, span, seeds, p, verdict),) = comparison_lines([comparison])
+    figures = [f"{difference} points", *([span] if span != "-" else []), f"{seeds} seeds"]
+    if p != "-":
+        figures.append(f"p {p}")
+    return [
+        *wrapped(f"{what}, {over}: {verdict}", width, indent="  "),
+        *wrapped("  " + ", ".join(figures), width, "muted", indent="  "),
+    ]
+
+
+def pretraining_lines(standing: Standing) -> list[Line]:
+    """A line for each pretraining of the grid: queue size, seed, state, step, run."""
+    lines: list[Line] = [[(f"{'K':>8} {'seed':>5}  {'state':<13} {'step':<19} run", "muted")]]
+    for (size, seed), trained in standing.pretrainings.items():
+        glyph = "·" if trained.state == "missing" else GLYPHS.get(trained.state, "?")
+        step = (
+            f"{fmt.count(trained.step)}/{fmt.count(trained.total_steps)}"
+            if trained.total_steps
+            else ""
+        )
+        look = {"running": "good", "failed": "bad", "lost": "bad", "missing": "muted"}
+        lines.append(
+            [
+                (f"{size:>8} {seed:>5}  ", ""),
+                (f"{glyph} {trained.state:<12}", look.get(trained.state, "")),
+                (f"{step:<19} {trained.run}", ""),
+            ]
+        )
+    return lines
+
+
+def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
+    """A bar over the cells that are done."""
+    counts = seen.counts()
+    total = len(seen.standing.cells)
+    done = counts.get("done", 0)
+    trained = sum(t.state == "finished" for t in seen.standing.pretrainings.values())
+    text = (
+        f"{fmt.count(done)}/{fmt.count(total)} cells  "
+        f"{trained}/{len(seen.standing.pretrainings)} pretrainings"
+    )
+    share = done / total if total else 0.0
+    cells = max(min(width - len(text) - 9, 60), 0)
+    full = int(share * cells)
+    on, off = ("#", ".") if ascii_only else ("━", "─")
+    shown = 100 if share == 1 else min(int(100 * share), 99)
+    return f"{on * full}{off * (cells - full)} {shown:3d} %  {text}"
+
+
+def state_line(seen: Seen, record: Record, status: str) -> str:
+    """What goes on now; when nothing does, what would."""
+    standing = seen.standing
+    counts = seen.counts()
+    done = counts.get("done", 0)
+    parts: list[str] = []
+    if status in ("running", "paused"):
+        parts += _at_work(standing)
+        if record.stage is not None:
+            stage = record.stage
+            parts.append(f"{fmt.clean(stage['name'])} {stage['done']}/{stage['total']}")
+    elif done == len(standing.cells):
+        parts.append("every cell is done")
+        if record.ended and record.started:
+            parts.append(f"took {fmt.duration(record.ended - record.started)}")
+    elif status == "queued":
+        parts.append("it waits for its turn; r starts it here")
+    elif status in ("stopped", "failed", "lost"):
+        parts.append("r goes on with what is not done")
+    failed = counts.get("failed", 0)
+    if failed:
+        parts.append(f"{failed} cells failed: Enter on one shows why")
+    if record.device:
+        parts.append(fmt.clean(record.device))
+    if record.host:
+        parts.append(f"on {fmt.clean(record.host)}")
+    return "  ".join(parts)
+
+
+def _at_work(standing: Standing) -> Sequence[str]:
+    """The pretrainings that are trained now."""
+    return [
+        f"K {size} seed {seed}: step {fmt.count(t.step)}/{fmt.count(t.total_steps)}"
+        for (size, seed), t in standing.pretrainings.items()
+        if t.state in ("running", "paused") and t.total_steps
+    ][:2]
+
+
+def first_words(status: str) -> str:
+    """What to do with a study of which nothing is done yet."""
+    if status in ("queued", "stopped", "failed", "lost"):
+        return "Nothing is measured yet. r starts it here; cells fill in one by one."
+    return "Nothing is measured yet. The first cells come when the first pretraining has ended."
