@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from engine.config import StudyConfig
 from engine.control import ALIVE_SECONDS, host_name
 from engine.entry import Entry
 from engine.errors import RunError
@@ -25,7 +28,7 @@ class LostRun:
     Attributes:
         folder: the run.
         title: its name or id.
-        kind: ``pretrain`` or ``probe``.
+        kind: ``pretrain``, ``probe`` or ``study``.
         reached: steps it had done when it was last heard of.
         step: steps it goes on from: those of its checkpoint, 0 when there is none.
         queued: it never began: the process in which it waited for its turn is gone.
@@ -42,7 +45,7 @@ class LostRun:
         """What happened and where it would go on."""
         if self.queued:
             return "it waited for its turn and has not begun"
-        if self.kind == "probe":
+        if self.kind in ("probe", "study"):
             return "its process is gone; what was finished of it is kept"
         if not self.step:
             return f"its process is gone after step {self.reached}; there is no checkpoint yet"
@@ -65,6 +68,7 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     """
     now = time.time()
     found = []
+    entries = list(entries)
     for entry in sorted(entries, key=lambda entry: entry.created):
         if entry.status not in ("lost", "queued", "running", "paused", "handed-over"):
             continue
@@ -89,4 +93,18 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
                     queued=orphan,
                 )
             )
-    return found
+    taken = {id_ for run in found if run.kind == "study" for id_ in _parts(run.folder, entries)}
+    return [run for run in found if run.folder.id not in taken]
+
+
+def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
+    """The runs that a study goes on with by itself."""
+    from engine import grid
+
+    try:
+        config = msgspec.convert(study.record().config, StudyConfig, strict=False)
+    except (RunError, msgspec.ValidationError):
+        return set()
+    standing = grid.survey(config, entries)
+    trained = {pretraining.run for pretraining in standing.pretrainings.values()}
+    return trained | {cell.run for cell in standing.cells.values()}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import PretrainConfig
+from engine.config import PretrainConfig, StudyConfig
+from engine.grid import pretrain_config
 from engine.presets import resolve
 from engine.record import encode_record
 from engine.runs import RunFolder, create, own
@@ -53,6 +54,20 @@ def test_a_lost_run_is_found_with_the_step_it_goes_on_from(root: Path) -> None:
     assert first.sentence() == "its process is gone after step 37; goes on from step 30"
     assert (second.folder, second.step) == (without, 0)
     assert "no checkpoint yet" in second.sentence()
+
+
+def test_a_lost_study_is_offered_and_its_parts_go_on_with_it(root: Path) -> None:
+    config = resolve(StudyConfig, preset_name="quick-study")
+    study = create(root, "study", config)
+    part = create(root, "pretrain", pretrain_config(config, config.queue_sizes[0], 0))
+    foreign = resolve(PretrainConfig, preset_name="quick", sets=("seed=77",))
+    other = create(root, "pretrain", foreign, name="in no cell of the grid")
+    for run in (study, part, other):
+        with own(run) as owner:
+            owner.transition("running")
+    found = lost_runs(root)
+    assert [run.folder for run in found] == [study, other]
+    assert "what was finished of it is kept" in found[0].sentence()
 
 
 def test_a_run_whose_queue_is_gone_is_found_and_one_that_waits_is_not(root: Path) -> None:
