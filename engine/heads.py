@@ -5,6 +5,7 @@ The features come from anywhere: a probe computes them for one head, a study onc
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,17 +14,42 @@ from torch import Tensor
 from engine.config import LinearConfig, LogisticConfig
 from engine.errors import TrainingError
 from engine.features import Standardiser
-from engine.linear import fit_linear
+from engine.linear import Views, fit_linear
 from engine.logistic import fit_logistic
 from engine.metrics import score
 from engine.sink import NullSink, Sink
+from engine.spectrum import Spectrum
 from engine.tasks import Material
 
 Report = Callable[[dict[str, float]], None]
 
 
+class Labelled:
+    """Features of the labelled images, standardised: what every head on them begins with.
+
+    Args:
+        features: float32 (n, D), as they come from the encoder.
+
+    Attributes:
+        standardise: the standardiser of these features.
+        features: float32 (n, D), standardised.
+
+    Raises:
+        TrainingError: when the features are not finite.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self.standardise = fit_standardiser(features)
+        self.features = self.standardise(features)
+
+    @functools.cached_property
+    def spectrum(self) -> Spectrum:
+        """What the logistic solver is preconditioned with."""
+        return Spectrum.of(self.features)
+
+
 def judge_logistic(
-    features: Tensor,
+    labelled: Labelled,
     test_features: Callable[[], Tensor],
     material: Material,
     config: LogisticConfig,
@@ -34,7 +60,7 @@ def judge_logistic(
     """Fits logistic regression and judges it.
 
     Args:
-        features: float32 (n, D), of the labelled images, as they come from the encoder.
+        labelled: features of the labelled images.
         test_features: makes those of the test images of the task, (m, D); called once, when the
             head is final.
         material: the labels and how they are split.
@@ -48,18 +74,17 @@ def judge_logistic(
         ``gradient`` (largest entry), ``converged``, ``at_edge``, ``candidates``.
 
     Raises:
-        TrainingError: when the features are not finite.
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    standardise = fit_standardiser(features)
     fitted = fit_logistic(
-        standardise(features),
+        labelled.features,
         material.targets,
         len(material.task.groups),
         config,
         fit=material.fit,
         validate=material.validate,
+        spectrum=labelled.spectrum,
         sink=sink,
     )
     solution = fitted.solution
@@ -76,7 +101,7 @@ def judge_logistic(
             f"after {solution.iterations} iterations"
         )
     report({"loss": solution.objective})
-    predicted = fitted.predict(standardise(test_features()))
+    predicted = fitted.predict(labelled.standardise(test_features()))
     return {
         **score(material.test_targets, predicted, material.task.groups),
         "chosen": {
@@ -91,8 +116,8 @@ def judge_logistic(
 
 
 def judge_linear(
-    features: Tensor,
-    views: Tensor,
+    labelled: Labelled,
+    views: Views,
     test_features: Callable[[], Tensor],
     material: Material,
     config: LinearConfig,
@@ -104,8 +129,8 @@ def judge_linear(
     """Trains a linear layer and judges it.
 
     Args:
-        features: float32 (n, D), of the labelled images, as they come from the encoder.
-        views: float32 (V, n, D), of augmented views of them; standardised in place.
+        labelled: features of the labelled images.
+        views: of augmented views of them, standardised likewise.
         test_features: makes those of the test images of the task, (m, D); called once, when the
             head is final.
         material: the labels and how they are split.
@@ -119,16 +144,12 @@ def judge_linear(
         ``candidates``.
 
     Raises:
-        TrainingError: when the features are not finite.
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    standardise = fit_standardiser(features)
-    for view in views:
-        view.copy_(standardise(view))
     fitted = fit_linear(
         views,
-        standardise(features),
+        labelled.features,
         material.targets,
         len(material.task.groups),
         config,
@@ -142,7 +163,7 @@ def judge_linear(
         sink.log(f"nothing to choose by: the learning rate {fitted.lr:g} is taken as it is")
     if fitted.at_edge:
         sink.log(f"the learning rate {fitted.lr:g} is the last of those to choose from")
-    predicted = fitted.predict(standardise(test_features()))
+    predicted = fitted.predict(labelled.standardise(test_features()))
     return {
         **score(material.test_targets, predicted, material.task.groups),
         "chosen": {

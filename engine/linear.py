@@ -29,6 +29,7 @@ from engine.config import (
     LinearConfig,
     RotationConfig,
 )
+from engine.features import Standardiser
 from engine.seeds import stream
 from engine.sink import NullSink, Sink, attend
 
@@ -46,6 +47,7 @@ LIGHT_AUGMENT = AugmentConfig(
 """Random resized crop of 0.2 to 1 of the area and a horizontal flip, as in the paper."""
 
 _PASS = 512  # images augmented at a time: a slow encoder hears a stop within seconds
+_DRAWN = 4096  # images drawn for at a time
 
 
 def affordable_views(views: int, images: int, width: int) -> int:
@@ -57,6 +59,7 @@ def affordable_views(views: int, images: int, width: int) -> int:
 def augmented_features(
     embed: Callable[[Tensor], Tensor],
     images: Tensor,
+    rows: Tensor,
     *,
     views: int,
     seed: int,
@@ -64,11 +67,15 @@ def augmented_features(
     augment: AugmentConfig = LIGHT_AUGMENT,
     sink: Sink | None = None,
 ) -> Tensor:
-    """Features of several augmented views of each image.
+    """Features of several augmented views of some images.
+
+    A view is drawn for every image, whichever are asked for: an image looks the same in every
+    labelled part that it belongs to, so that parts can share the features.
 
     Args:
         embed: float32 images (n, 3, 32, 32) in [0, 1] to features (n, D).
         images: uint8 (N, 3, 32, 32).
+        rows: int64 (m,), ascending: the images to make views of.
         views: views of each image.
         seed: of the augmentations.
         device: where to augment; None: where the images are. The draws are the same everywhere.
@@ -76,28 +83,74 @@ def augmented_features(
         sink: hears the progress and is looked at between the parts.
 
     Returns:
-        float32 (views, N, D), on the features' device.
+        float32 (views, m, D), on the features' device.
 
     Raises:
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
     augmenter = Augmenter(augment, size=images.shape[-1])
+    device = images.device if device is None else device
     generator = stream(seed, "views")
     out: Tensor | None = None
     for view in range(views):
-        for begin in range(0, len(images), _PASS):
-            attend(sink)
-            rows = slice(begin, begin + _PASS)
-            batch = images[rows] if device is None else images[rows].to(device)
-            features = embed(augmenter(batch, generator))
-            if out is None:
-                out = features.new_empty(views, len(images), features.shape[1])
-            out[view, rows] = features
-            done = view * len(images) + min(begin + _PASS, len(images))
-            sink.progress("augmented features", done, views * len(images))
+        done = 0
+        for begin in range(0, len(images), _DRAWN):
+            count = min(_DRAWN, len(images) - begin)
+            draw = augmenter.draw(count, generator, device)
+            here = rows[(rows >= begin) & (rows < begin + count)]
+            for part in torch.split(here, _PASS):
+                attend(sink)
+                batch = images[part].to(device)
+                features = embed(augmenter.apply(batch, draw.index((part - begin).to(device))))
+                if out is None:
+                    out = features.new_empty(views, len(rows), features.shape[1])
+                out[view, done : done + len(part)] = features
+                done += len(part)
+                sink.progress("augmented features", view * len(rows) + done, views * len(rows))
     assert out is not None
     return out
+
+
+@dataclass(frozen=True)
+class Views:
+    """Features of augmented views of labelled images, standardised as they are asked for.
+
+    They are kept as they came: labelled parts that overlap can share them.
+
+    Attributes:
+        features: float32 (V, N, D).
+        rows: int64 (n,), where the labelled images stand among the N.
+        mean, inverse: float32 (D,), what is taken away and what the rest is multiplied by.
+    """
+
+    features: Tensor
+    rows: Tensor
+    mean: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def standardised(cls, features: Tensor, rows: Tensor, standardise: Standardiser) -> Views:
+        """Views that are standardised like the images themselves."""
+        mean, inverse = standardise.mean.to(features), standardise.scale.reciprocal().to(features)
+        return cls(features, rows.to(features.device), mean, inverse)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.features.device
+
+    @property
+    def width(self) -> int:
+        """Features of an image, D."""
+        return self.features.shape[2]
+
+    def batch(self, view: int, images: Tensor) -> Tensor:
+        """float32 (m, D) of the labelled images (m,), numbered from 0 to n - 1."""
+        return self.features[view, self.rows[images]].sub_(self.mean).mul_(self.inverse)
 
 
 @dataclass(frozen=True)
@@ -121,7 +174,7 @@ class Layers:
 
 @torch.no_grad()
 def train_layers(
-    views: Tensor,
+    views: Views,
     targets: Tensor,
     classes: int,
     *,
@@ -141,7 +194,7 @@ def train_layers(
     cross-entropy of its batch.
 
     Args:
-        views: float32 (V, n, D), standardised; epoch ``e`` (from 0) uses ``views[e % V]``.
+        views: V of each of n images; epoch ``e`` (from 0) uses view ``e % V``.
         targets: int64 (n,) in [0, classes).
         classes: number of classes.
         lrs: learning rates at the start.
@@ -157,7 +210,7 @@ def train_layers(
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    device, width, count = views.device, views.shape[2], len(lrs)
+    device, width, count = views.device, views.width, len(lrs)
     generator = stream(seed, "order")
     targets, rows = targets.to(device), rows.to(device)
     rate = torch.tensor(lrs, device=device).repeat_interleave(classes)  # (L * C,)
@@ -173,7 +226,7 @@ def train_layers(
         for begin in range(0, len(order), batch_size):
             attend(sink)
             batch = order[begin : begin + batch_size]
-            x, y = views[epoch % len(views), batch], targets[batch]
+            x, y = views.batch(epoch % len(views), batch), targets[batch]
             y = y.view(-1, 1, 1).expand(-1, count, 1)
             scores = (x @ weight + bias).view(-1, count, classes)  # (m, L, C)
             scores -= scores.logsumexp(dim=2, keepdim=True)
@@ -227,7 +280,7 @@ class LinearFit:
 
 
 def fit_linear(
-    views: Tensor,
+    views: Views,
     features: Tensor,
     targets: Tensor,
     classes: int,
@@ -245,8 +298,8 @@ def fit_linear(
     epoch wins, not that of the best epoch.
 
     Args:
-        views: float32 (V, n, D), features of augmented images, standardised.
-        features: float32 (n, D), of the images themselves, standardised likewise.
+        views: of the n labelled images, standardised like ``features``.
+        features: float32 (n, D), of the images themselves, standardised.
         targets: int64 (n,) in [0, classes).
         classes: number of classes.
         config: the rates and the epochs.

@@ -311,6 +311,7 @@ def fit_logistic(
     *,
     fit: Tensor,
     validate: Tensor,
+    spectrum: Spectrum | None = None,
     sink: Sink | None = None,
 ) -> LogisticFit:
     """Chooses the strength inside the labelled part, then fits the whole of it.
@@ -328,6 +329,7 @@ def fit_logistic(
         config: the strengths, and when to stop.
         fit: rows to fit on while choosing.
         validate: rows to choose by; none: the middle strength is taken.
+        spectrum: of these features; None: computed here.
         sink: hears the progress and is looked at once an iteration.
 
     Raises:
@@ -335,7 +337,7 @@ def fit_logistic(
     """
     strengths = sorted(set(config.l2), reverse=True)
     options: dict[str, Any] = {"max_iter": config.max_iter, "tolerance": config.tolerance}
-    options |= {"sink": sink, "spectrum": Spectrum.of(features)}
+    options |= {"sink": sink, "spectrum": spectrum or Spectrum.of(features)}
     targets = targets.to(features.device)
     fit, validate = fit.to(features.device), validate.to(features.device)
     candidates: list[dict[str, Any]] = []

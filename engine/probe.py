@@ -5,29 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.answering import Answering
-from engine.baselines import random_encoder
 from engine.config import ModelConfig, ProbeConfig
 from engine.data import Dataset
 from engine.encoders import Encoder
-from engine.features import checksum, extract, frozen, pixels
+from engine.features import checksum, frozen
 from engine.fields import flatten
 from engine.heads import judge_linear, judge_logistic
-from engine.linear import affordable_views, augmented_features
+from engine.linear import Views, affordable_views
 from engine.metrics import score
 from engine.seeds import stream_seed
 from engine.sink import NullSink, Plan, Sink
+from engine.sources import PRETRAINED, SharedSources, Source, Sources
 from engine.supervised import Budget, fit_supervised, plan_budget
 from engine.tasks import prepare_material
-
-PRETRAINED = "pretrained"
-"""Name of the row that the probe is about; the others are those of ``ProbeConfig.baselines``."""
 
 
 def check_probe(config: ProbeConfig, dataset: Dataset) -> None:
@@ -84,8 +81,20 @@ def run_probe(
         NotFrozenError: when an encoder has changed.
         Interrupted: when the sink asked to stop.
     """
-    probe = _Probe(config, dataset, pretrained.to(device), model, mean, std, device, sink)
-    return probe.run(done or {})
+    return probe_sources(
+        config, Sources(pretrained, model, dataset, mean, std, device), sink=sink, done=done
+    )
+
+
+def probe_sources(
+    config: ProbeConfig,
+    sources: Sources | SharedSources,
+    *,
+    sink: Sink | None = None,
+    done: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """``run_probe`` with the features of ``sources``, which many probes may share."""
+    return _Probe(config, sources, sink).run(done or {})
 
 
 def fingerprint(config: ProbeConfig, dataset: Dataset, pretrained: Encoder, mean: Tensor) -> str:
@@ -119,21 +128,11 @@ class _Probe:
     """One probe; see ``run_probe``."""
 
     def __init__(
-        self,
-        config: ProbeConfig,
-        dataset: Dataset,
-        pretrained: Encoder,
-        model: ModelConfig,
-        mean: Tensor,
-        std: Tensor,
-        device: torch.device,
-        sink: Sink | None,
+        self, config: ProbeConfig, sources: Sources | SharedSources, sink: Sink | None
     ) -> None:
-        self.config, self.dataset, self.model = config, dataset, model
-        self.pretrained, self.mean, self.std, self.device = pretrained, mean, std, device
+        self.config, self.made, self.dataset = config, sources, sources.dataset
         self.sink = Answering(NullSink() if sink is None else sink)
-        self.material = prepare_material(config, dataset)
-        self.images = dataset.train.images[self.material.rows]
+        self.material = prepare_material(config, self.dataset)
         self.sources = (PRETRAINED, *config.baselines)
         self.source, self.step = "", 0
 
@@ -154,7 +153,7 @@ class _Probe:
             Plan(
                 total_steps=end,
                 start_step=max((ends[source] for source in ready), default=0),
-                device=str(self.device),
+                device=str(self.made.device),
                 facts=self._facts(),
             )
         )
@@ -167,7 +166,13 @@ class _Probe:
                 row = self._row(source)
                 rows.append(row)
                 self.step = ends[source] - 1
-                self._report({"test_top1": row["top1"]})
+                self._report(
+                    {
+                        "test_top1": row["top1"],
+                        "test_balanced": row["balanced"],
+                        "test_majority": row["majority"],
+                    }
+                )
             result = {**result, "rows": list(rows), "step": ends[source]}
             self.sink.result(result)
         return result
@@ -201,7 +206,9 @@ class _Probe:
             ),
             "rows": [],
             "step": 0,
-            "fingerprint": fingerprint(self.config, self.dataset, self.pretrained, self.mean),
+            "fingerprint": fingerprint(
+                self.config, self.dataset, self.made.pretrained, self.made.mean
+            ),
         }
 
     def _facts(self) -> dict[str, Any]:
@@ -214,7 +221,7 @@ class _Probe:
             "labels": len(self.material.rows),
             "test_images": len(self.material.test_rows),
             "classes": len(self.material.task.groups),
-            "features": self.pretrained.feature_dim,
+            "features": self.made.pretrained.feature_dim,
         }
 
     def _steps(self, source: str) -> int:
@@ -243,90 +250,53 @@ class _Probe:
         if source == "supervised":
             row = self._supervised()
         elif source == "pixels":
-            row = self._features(lambda images, _stage: pixels(images).to(self.device))
+            row = self._features(self.made.of_pixels())
             row["protocol"] = "the values of the image itself, with the same head"
-        elif source == PRETRAINED:
-            row = self._encoder(self.pretrained)
-            row["protocol"] = "the pretrained encoder"
         else:
-            encoder = random_encoder(
-                self.model,
-                self.dataset.train.images,
-                mean=self.mean,
-                std=self.std,
-                device=self.device,
-                seed=stream_seed(self.config.runtime.seed, source),
-                sink=self.sink,
-            )
-            row = self._encoder(encoder)
+            encoder = self.made.encoder(source, self.config.runtime.seed, self.sink)
+            with frozen(encoder):  # proved to be as it was
+                row = self._features(self.made.of_encoder(source, encoder))
             row["protocol"] = (
-                "the same architecture with random weights, BatchNorm statistics set on training "
-                "images"
+                "the pretrained encoder"
+                if source == PRETRAINED
+                else "the same architecture with random weights, BatchNorm statistics set on "
+                "training images"
             )
         return {"source": source, **row, "seconds": time.perf_counter() - began}
 
-    def _encoder(self, encoder: Encoder) -> dict[str, Any]:
-        """The row of an encoder, proved to be as it was."""
-
-        def embed(images: Tensor, stage: str) -> Tensor:
-            return extract(
-                encoder,
-                images,
-                mean=self.mean,
-                std=self.std,
-                device=self.device,
-                what="trunk",
-                sink=self.sink if stage else None,
-                stage=stage,
-            )
-
-        with frozen(encoder):
-            return self._features(embed)
-
-    def _features(self, embed: Callable[[Tensor, str], Tensor]) -> dict[str, Any]:
+    def _features(self, source: Source) -> dict[str, Any]:
         """The row of whatever makes features of images."""
-        test = self.dataset.test
-        assert test is not None
-        test_images = test.images[self.material.test_rows]
-        # Apple's GPUs have no float64, which the heads need
-        home = torch.device("cpu") if self.device.type == "mps" else self.device
+        material, linear = self.material, self.config.linear
+        labelled = source.labelled(material.rows, self.sink)
 
         def test_features() -> Tensor:
-            return embed(test_images, f"{self.source}: test features").to(home)
+            return source.test(material.test_rows, self.sink)
 
-        features = embed(self.images, f"{self.source}: features").to(home)
         if self.config.head == "logistic":
             return judge_logistic(
-                features,
+                labelled,
                 test_features,
-                self.material,
+                material,
                 self.config.logistic,
                 sink=self.sink,
                 report=self._report,
             )
-        linear = self.config.linear
-        count = affordable_views(linear.views, *features.shape)
+        count = affordable_views(linear.views, *labelled.features.shape)
         if count < linear.views:
             self.sink.log(
                 f"{self.source}: {count} views of each image in place of {linear.views}, so that "
                 "their features fit into the memory meant for them"
             )
         # The same augmentations and the same order for every source: a paired comparison.
-        views = augmented_features(
-            lambda images: embed(images, "").to(home),
-            self.images,
-            views=count,
-            seed=stream_seed(self.config.runtime.seed, "linear"),
-            device=home,
-            sink=self.sink,
-        )
+        seed = stream_seed(self.config.runtime.seed, "linear")
+        features, places = source.views(material.rows, count, seed, self.sink)
         return judge_linear(
-            features,
-            views,
+            labelled,
+            Views.standardised(features, places, labelled.standardise),
             test_features,
-            self.material,
+            material,
             linear,
-            seed=stream_seed(self.config.runtime.seed, "linear"),
+            seed=seed,
             sink=self.sink,
             report=self._report,
         )
@@ -335,16 +305,16 @@ class _Probe:
         material, test = self.material, self.dataset.test
         assert test is not None
         fitted = fit_supervised(
-            self.model,
-            self.images,
+            self.made.model,
+            self.dataset.train.images[material.rows],
             material.targets,
             len(material.task.groups),
             self.config.supervised,
             fit=material.fit,
             validate=material.validate,
-            mean=self.mean,
-            std=self.std,
-            device=self.device,
+            mean=self.made.mean,
+            std=self.made.std,
+            device=self.made.device,
             seed=stream_seed(self.config.runtime.seed, "supervised"),
             sink=self.sink,
             report=self._report,

@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from engine.config import LinearConfig
+from engine.features import Standardiser
 from engine.linear import (
     CACHE_BYTES,
     Layers,
+    Views,
     _lowest,
     affordable_views,
     augmented_features,
@@ -24,6 +26,12 @@ def case(views=3, n=50, width=7, classes=4, seed=0, noise=1.0):
     centres = torch.randn(classes, width, generator=g)
     x = centres[targets] + noise * torch.randn(views, n, width, generator=g)
     return x, targets, classes
+
+
+def plain(views):
+    """The views as they are: nothing is taken away, and they are multiplied by 1."""
+    width = views.shape[2]
+    return Views(views, torch.arange(views.shape[1]), torch.zeros(width), torch.ones(width))
 
 
 def sgd(views, targets, classes, lr, rows, epochs, batch, decay, seed):
@@ -57,7 +65,7 @@ def test_layers_side_by_side_are_those_of_torch_sgd_one_by_one(batch, decay):
     rows = torch.arange(1, 50, 2)
     lrs, seen = [0.01, 0.1, 0.5], []
     got = train_layers(
-        views, targets, classes, lrs=lrs, rows=rows, epochs=5, batch_size=batch,
+        plain(views), targets, classes, lrs=lrs, rows=rows, epochs=5, batch_size=batch,
         weight_decay=decay, seed=3, after_epoch=lambda epoch, layers: seen.append((epoch, layers)),
     )  # fmt: skip
     assert [epoch for epoch, _ in seen] == [1, 2, 3, 4, 5]
@@ -88,7 +96,7 @@ def test_augmented_features_are_drawn_anew_for_each_view_from_a_generator_of_the
     g = torch.Generator().manual_seed(0)
     images = torch.randint(256, (6, 3, 32, 32), generator=g, dtype=torch.uint8)
     state = torch.get_rng_state()
-    got = augmented_features(lambda x: x.flatten(1), images, views=3, seed=1)
+    got = augmented_features(lambda x: x.flatten(1), images, torch.arange(6), views=3, seed=1)
     assert torch.equal(state, torch.get_rng_state())
     assert got.shape == (3, 6, 3072)
     assert float(got.min()) >= 0.0
@@ -98,10 +106,39 @@ def test_augmented_features_are_drawn_anew_for_each_view_from_a_generator_of_the
     low, high = images.flatten(1).amin(1) / 255, images.flatten(1).amax(1) / 255
     assert bool((got.amin(2) >= low - 1e-6).all())
     assert bool((got.amax(2) <= high + 1e-6).all())
-    again = augmented_features(lambda x: x.flatten(1), images, views=3, seed=1)
-    other = augmented_features(lambda x: x.flatten(1), images, views=3, seed=2)
+    again = augmented_features(lambda x: x.flatten(1), images, torch.arange(6), views=3, seed=1)
+    other = augmented_features(lambda x: x.flatten(1), images, torch.arange(6), views=3, seed=2)
     assert torch.equal(got, again)
     assert not torch.equal(got, other)
+
+
+def test_the_views_of_an_image_do_not_depend_on_which_others_are_asked_for(monkeypatch):
+    monkeypatch.setattr("engine.linear._DRAWN", 4)  # drawn in three parts
+    g = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (10, 3, 32, 32), generator=g, dtype=torch.uint8)
+    everything = torch.arange(10)
+    whole = augmented_features(lambda x: x.flatten(1), images, everything, views=2, seed=1)
+    for rows in ([0], [3, 4, 9], [8, 9], [0, 1, 2, 3, 5, 7]):
+        some = augmented_features(
+            lambda x: x.flatten(1), images, torch.tensor(rows), views=2, seed=1
+        )
+        torch.testing.assert_close(some, whole[:, rows], rtol=0, atol=1e-6)
+
+
+def test_views_are_standardised_like_the_images_wherever_they_are_kept():
+    g = torch.Generator().manual_seed(0)
+    kept = 3.0 + 5.0 * torch.randn(2, 30, 7, generator=g)
+    rows = torch.tensor([1, 4, 5, 20, 29])
+    features = kept[0][rows]
+    standardise = Standardiser.fit(features)
+    views = Views.standardised(kept, rows, standardise)
+    before = kept.clone()
+    some = torch.tensor([4, 0, 2])
+    for view in (0, 1):
+        expected = standardise(kept[view][rows[some]])
+        torch.testing.assert_close(views.batch(view, some), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(kept, before)
+    assert (len(views), views.width) == (2, 7)
 
 
 def test_the_rate_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_trained():
@@ -111,7 +148,7 @@ def test_the_rate_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_train
     config = LinearConfig(epochs=8, batch_size=32, lr=(1e30, 1e-7, 0.01))
     heard = []
     got = fit_linear(
-        views, features, targets, classes, config, fit=fit, validate=validate, seed=0,
+        plain(views), features, targets, classes, config, fit=fit, validate=validate, seed=0,
         report=heard.append,
     )  # fmt: skip
     assert got.lr == 0.01
@@ -137,7 +174,7 @@ def test_without_validation_images_the_middle_rate_is_taken():
     views, targets, classes = case()
     config = LinearConfig(epochs=2, lr=(0.1, 0.001, 0.01))
     got = fit_linear(
-        views, views[0], targets, classes, config, fit=torch.arange(50),
+        plain(views), views[0], targets, classes, config, fit=torch.arange(50),
         validate=torch.arange(0), seed=0,
     )  # fmt: skip
     assert got.lr == 0.01
@@ -155,8 +192,8 @@ def test_a_stop_is_heard_between_steps():
     views, targets, classes = case()
     with pytest.raises(Interrupted):
         train_layers(
-            views, targets, classes, lrs=[0.1], rows=torch.arange(50), epochs=2, batch_size=10,
-            weight_decay=0.0, seed=0, sink=Stopping(),
+            plain(views), targets, classes, lrs=[0.1], rows=torch.arange(50), epochs=2,
+            batch_size=10, weight_decay=0.0, seed=0, sink=Stopping(),
         )  # fmt: skip
 
 

@@ -146,9 +146,12 @@ def test_the_steps_rise_to_the_total_of_the_plan(encoder, head):
     assert plan.facts["labels"] == 60
     tests = {
         name: value for _, values in sink.steps for name, value in values.items()
-        if name.endswith("test_top1")
+        if name.rpartition("/")[2].startswith("test_")
     }  # fmt: skip
-    assert tests == {f"probe/{row['source']}/test_top1": row["top1"] for row in result["rows"]}
+    assert tests == {
+        f"probe/{row['source']}/test_{figure}": row[figure]
+        for row in result["rows"] for figure in ("top1", "balanced", "majority")
+    }  # fmt: skip
     for source in ("pretrained", "random-init", "pixels", "supervised"):
         names = {name for _, values in sink.steps for name in values if f"/{source}/" in name}
         assert f"probe/{source}/loss" in names
@@ -271,7 +274,7 @@ def telling_encoder():
 def test_features_that_tell_the_classes_beat_pixels_and_chance(head):
     config = some_config(
         head=head, baselines=("random-init", "pixels"),
-        linear=LinearConfig(epochs=20, views=1, batch_size=16, lr=(0.01, 0.1)),
+        linear=LinearConfig(epochs=20, views=5, batch_size=16, lr=(0.01, 0.1)),
     )  # fmt: skip
     data = Dataset("d", some_split(300, 0), some_split(200, 1), NAMES)
     rows = {row["source"]: row for row in probe(config, telling_encoder(), data)["rows"]}
