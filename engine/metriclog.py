@@ -142,10 +142,12 @@ class MetricLog:
 
     Args:
         path: ``metrics.jsonl``; it need not exist yet.
+        most: points of a metric to keep in memory, 0 for all; of more, an evenly spread part.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, most: int = 0) -> None:
         self.path = path
+        self.most = most
         self.skipped = 0
         self._reset()
 
@@ -269,7 +271,7 @@ class MetricLog:
             values = _values(some, name)
             series = self._series.get(name)
             if values is not None and _follows(series, columns[0]):
-                self._series.setdefault(name, Series()).extend([*columns, values])
+                self._series.setdefault(name, Series(self.most)).extend([*columns, values])
             else:
                 for row in some:
                     self._put(name, row)
@@ -288,7 +290,7 @@ class MetricLog:
         number = _number(unspell(row[name]))
         if number is not None:
             point = (row["step"], row["epoch"], row["time"], number)
-            self._series.setdefault(name, Series()).put(point)
+            self._series.setdefault(name, Series(self.most)).put(point)
 
     def names(self) -> list[str]:
         """Names of the metrics, in the order in which they appeared."""
@@ -310,7 +312,7 @@ class MetricLog:
     def last(self, name: str) -> float | None:
         """Value at the largest step, or None when there is none."""
         series = self._series.get(name)
-        return series.values[-1] if series is not None and series.values else None
+        return series.newest[1] if series is not None and series.newest is not None else None
 
 
 def _number(value: Any) -> float | None:

@@ -13,29 +13,50 @@ _COLUMNS = ("steps", "epochs", "times", "values")
 class Series:
     """One metric: steps ascending, no step twice.
 
+    Args:
+        most: points to keep, 0 for all. When there are more, every second one is dropped, and from
+            then on every second one of those that come; and so on: what is left is spread evenly.
+
     Attributes:
         steps, epochs, times, values: columns of equal length; times in unix seconds.
+        newest: step and value of the newest point, kept or not; None when there is none.
     """
 
-    __slots__ = ("epochs", "steps", "times", "values")
+    __slots__ = ("_added", "_most", "_stride", "epochs", "newest", "steps", "times", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 0) -> None:
         self.steps = array("q")
         self.epochs = array("d")
         self.times = array("d")
         self.values = array("d")
+        self.newest: tuple[int, float] | None = None
+        self._most = most
+        self._stride = 1  # one of so many added points is kept
+        self._added = 0
 
     def columns(self) -> tuple[array[Any], array[Any], array[Any], array[Any]]:
         """Steps, epochs, times and values."""
         return self.steps, self.epochs, self.times, self.values
 
     def extend(self, columns: Sequence[array[Any]]) -> None:
-        """Add points whose steps ascend and lie behind all others."""
+        """Add points whose steps ascend and lie behind all others; at least one."""
 
         def append(old: array[Any], new: array[Any]) -> None:
             old.extend(new)
 
+        self.newest = columns[0][-1], columns[3][-1]
+        first = -self._added % self._stride
+        self._added += len(columns[0])
+        if self._stride > 1:
+            columns = [column[first :: self._stride] for column in columns]
         self._change(append, columns)
+        self._thin()
+
+    def _thin(self) -> None:
+        while self._most and len(self.steps) > self._most:
+            for name in _COLUMNS:
+                setattr(self, name, getattr(self, name)[::2])
+            self._stride *= 2
 
     def put(self, point: tuple[int, float, float, float]) -> None:
         """Add a point or replace the one of its step."""
@@ -48,15 +69,20 @@ class Series:
         if self.steps[at] == point[0]:
             for column, value in zip(self.columns(), point, strict=True):
                 column[at] = value
+            if at == len(self.steps) - 1:
+                self.newest = point[0], point[3]
         else:
 
             def insert(old: array[Any], new: Any) -> None:
                 old.insert(at, new)
 
             self._change(insert, point)
+            self._thin()
 
     def cut(self, step: int) -> None:
         """Drop everything after ``step``."""
+        if self.newest is None or self.newest[0] <= step:
+            return
         keep = bisect_right(self.steps, step)
         if keep < len(self.steps):
 
@@ -64,6 +90,8 @@ class Series:
                 del old[keep:]
 
             self._change(shorten, (None,) * 4)
+        self._added = keep * self._stride
+        self.newest = (self.steps[-1], self.values[-1]) if self.steps else None
 
     def _change(self, change: Callable[[array[Any], Any], None], news: Sequence[Any]) -> None:
         for name, new in zip(_COLUMNS, news, strict=True):

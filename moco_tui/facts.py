@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from engine.runs import MetricLog, Record
 from moco_tui import fmt
 from moco_tui.hardware import Load
 from moco_tui.widgets.panel import Line
+
+EPOCH_METRICS = ("train/epoch_loss", "knn/top1")
+"""What makes a new line in the table of epochs, or changes one."""
 
 RATE_WINDOW = 30.0
 """Seconds of the log over which the rate is measured."""
@@ -85,7 +89,7 @@ def epoch_lines(log: MetricLog, per_epoch: int, most: int = 2000) -> list[Line]:
     times = log.times("train/epoch_loss")
     if not steps:
         return [[("a line appears at the end of each epoch", "muted")]]
-    rates = dict(zip(*log.series("train/lr"), strict=True)) if len(steps) < 5000 else {}
+    lr_steps, lrs = log.series("train/lr")
     knn = dict(zip(*log.series("knn/top1"), strict=True))
     lines: list[Line] = [[(f"{'epoch':>6} {'loss':>8} {'kNN':>7} {'lr':>8} {'time':>8}", "muted")]]
     for i in range(len(steps) - 1, max(len(steps) - 1 - most, -1), -1):
@@ -93,7 +97,8 @@ def epoch_lines(log: MetricLog, per_epoch: int, most: int = 2000) -> list[Line]:
         epoch = f"{step / per_epoch:.0f}" if per_epoch else str(step)
         seconds = fmt.duration(times[i] - times[i - 1]) if i and times[i] > times[i - 1] else ""
         top1 = fmt.accuracy(knn[step]) if step in knn else ""
-        lr = fmt.number(rates[step], 3) if step in rates else ""
+        at = bisect_right(lr_steps, step) - 1  # of a long run not every step is kept
+        lr = fmt.number(lrs[at], 3) if at >= 0 and (not i or lr_steps[at] > steps[i - 1]) else ""
         lines.append(
             [(f"{epoch:>6} {fmt.number(losses[i]):>8} {top1:>7} {lr:>8} {seconds:>8}", "")]
         )

@@ -12,6 +12,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import islice
 
+MOST_POINTS = 1 << 18
+"""Points of a metric that a screen keeps, however long the run: all of the notebook's 242,500, and
+of more an evenly spread part."""
+
 BLOCK = 64
 """Points summarised by one entry; a query touches at most two blocks' points and the entries."""
 

@@ -17,7 +17,7 @@ from engine.errors import UserError
 from engine.runs import MetricLog, RunFolder, direction
 from moco_tui import compare, fmt
 from moco_tui.charts.draw import ASCII_MARKS, MARKS, Curve
-from moco_tui.charts.series import Series
+from moco_tui.charts.series import MOST_POINTS, Series
 from moco_tui.pace import Pace
 from moco_tui.screens.base import BaseScreen
 from moco_tui.screens.dialogs import Ask
@@ -44,7 +44,7 @@ Below are the settings that differ and every metric with its difference to the f
     def __init__(self, folders: Sequence[RunFolder]) -> None:
         super().__init__()
         self.folders = list(folders)
-        self.logs: list[MetricLog] = [folder.metrics() for folder in self.folders]
+        self.logs = [MetricLog(folder.metrics_path, most=MOST_POINTS) for folder in folders]
         self.series: list[Series] = []
         self.metric = ""
         self.runs: list[compare.Compared] = []

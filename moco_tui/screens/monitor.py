@@ -18,6 +18,7 @@ from engine.errors import UserError
 from engine.runs import MetricLog, RunFolder
 from moco_tui import curves, facts
 from moco_tui.charts.draw import Level
+from moco_tui.charts.series import MOST_POINTS
 from moco_tui.hardware import Sampler
 from moco_tui.pace import Pace
 from moco_tui.screens.watching import WatchScreen
@@ -47,10 +48,11 @@ pans and reads values."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self.log_reader: MetricLog = folder.metrics()
+        self.log_reader = MetricLog(folder.metrics_path, most=MOST_POINTS)
         self.pace = Pace()
         self.loaded = False
         self._log_stamp: tuple[int, int] = (-1, -1)
+        self._epochs_stamp: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
         self._timer: Timer | None = None
         self._shown = "accuracy"
@@ -188,7 +190,10 @@ pans and reads values."""
         loss.take(log, losses, curves.loss_title(losses), levels)
         accuracy.take(log, accuracies, curves.accuracy_title(accuracies))
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
-        self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
+        stamp = (per_epoch, *((len(log.series(n)[0]), log.last(n)) for n in facts.EPOCH_METRICS))
+        if stamp != self._epochs_stamp:  # the table grows with the run, and changes by epochs
+            self._epochs_stamp = stamp
+            self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
 
     # ---------------------------------------------------------------------------- panels
 
