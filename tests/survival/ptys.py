@@ -71,14 +71,27 @@ def hold(condition: object, promise: str) -> None:
         raise AssertionError(promise)
 
 
-def until(what: str, condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    """The first value of the condition that is true; fails when it never was."""
+def until(
+    what: str,
+    condition: Callable[[], Any],
+    seconds: float = 90.0,
+    instead: Callable[[], object] = str,
+) -> Any:
+    """The first value of the condition that is true; fails when it never was.
+
+    Args:
+        what: is waited for.
+        condition: looked at a hundred times a second.
+        seconds: to wait.
+        instead: says in the failure what there was instead.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        hold(time.monotonic() < deadline, f"waited {seconds:g} s for: {what}")
+        if time.monotonic() >= deadline:
+            hold(False, f"waited {seconds:g} s for: {what}; there was: {instead()}")
         time.sleep(0.01)
 
 

@@ -236,11 +236,21 @@ def frozen(bench: Bench, chance: random.Random, times: int, small: bool) -> Iter
 def killed(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
     """See the top of the file."""
     for i in range(max(1, times // 10)):
-        yield kill_once(bench, f"killed-{i}", chance.randrange(15, 45))
+        for attempt in range(5):
+            line = kill_once(bench, f"killed-{i}-{attempt}", chance.randrange(5, 45))
+            if line:
+                yield line
+                break
+        else:
+            hold(False, "five runs in turn had finished before they could be killed")
 
 
 def kill_once(bench: Bench, name: str, wanted: int) -> str:
-    """Kills the app after a step; the next app offers the run, and it is resumed."""
+    """Kills the app after a step; the next app offers the run, and it is resumed.
+
+    Returns:
+        The line; empty when the run had finished before: its steps are seen once a second.
+    """
     root = bench.trial(name)
     run = pretraining(root)
     app = bench.app(root)
@@ -249,20 +259,45 @@ def kill_once(bench: Bench, name: str, wanted: int) -> str:
     os.kill(app.pid, signal.SIGKILL)
     app.wait()
     app.close()
-    until("the loss to be seen", lambda: run.status() == "lost", 15)
+    began = time.monotonic()
+    if run.record().status == "finished":
+        return ""
+    until(
+        "the loss to be seen",
+        lambda: run.status() == "lost",
+        15,
+        lambda: f"{run.status()}, held by {holders(run)}, left: {marked(root.name)}",
+    )
+    seen = time.monotonic() - began
     reached, kept = run.record().step, run.record().checkpoint_step or 0
     interval = run.record().steps_per_epoch
     hold(reached - kept <= interval, f"{reached - kept} steps lost of at most {interval}")
     other = Terminal(words(root, bench.data), root.name)
-    until("the offer", lambda: f"goes on from step {kept}" in other.text(), 30)
+    offer = f"goes on from step {kept}" if kept else "there is no checkpoint yet"
+    until("the offer", lambda: offer in other.text(), 60, other.text)
     other.press("b")  # in the background
-    until("the run to be taken up", run.alive, 30)
+    until("the run to be taken up", run.alive, 30, other.text)
     other.press("q")
     hold(other.wait() == 0, "the second app did not leave")
     other.close()
     outcome = finish(bench, root, run)
     check_pretraining(run, bench.pretrained)
-    return f"at step {reached}: the next app offers step {kept}, run {outcome}, bit-equal"
+    where = f"step {kept}" if kept else "the beginning"
+    return (
+        f"at step {reached}: lost after {seen:.2f} s, the next app offers {where}, run {outcome}, "
+        "bit-equal"
+    )
+
+
+def holders(run: RunFolder) -> list[str]:
+    """The processes that have the run's lock open."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            files = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+            if str(run.lock_path) in files:
+                found.append(f"{process.pid} {process.name()} ({process.status()})")
+    return found
 
 
 def signals(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:

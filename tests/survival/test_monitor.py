@@ -16,11 +16,7 @@ from engine.runs import create
 
 async def test_a_monitor_that_stays_open_does_not_grow(tmp_path: Path) -> None:
     run = create(tmp_path / "runs", "pretrain", resolve(PretrainConfig, preset_name="quick"))
-    grown = await monitor.watch(run, 240 / 3600, 1, 80, print)
-    assert grown.looks > 100
-    # A widget, timer, message or callback that every look leaves behind would count once a look;
-    # tuples are what the caches of the library, which are of bounded size, are made of.
-    left = {name: n for name, n in grown.objects.items() if n > 0.5 * grown.looks}
-    left.pop("tuple", None)
-    assert not left
-    assert grown.allowed, grown
+    grown = await monitor.watch(run, looks=240, every=1, rate=1, warm_up=80, say=print)
+    # A widget, timer, message or callback that every look leaves behind would count once a look.
+    assert not grown.left(0.5)
+    assert grown.after < grown.before + 6 * 2**20, grown
