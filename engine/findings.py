@@ -272,7 +272,7 @@ def protocol(config: StudyConfig) -> tuple[str, ...]:
         "the labelled images; last checkpoint, not the best.",
         *_heads(config.probe, config),
         f"Labels: {_percents(config.label_fractions)} of the training labels, stratified and "
-        f"nested, subset seeds {_numbers(config.subset_seeds)}; regularisation and learning rates "
+        f"nested, {_seeds('subset', config.subset_seeds)}; regularisation and learning rates "
         f"are chosen on {100 * config.probe.validation:g} % of the labelled images, never on test "
         "images, which are read once for each cell.",
         *_baselines(config),
@@ -288,7 +288,7 @@ def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
     images = f"{pretrain.data.limit:,} training images" if pretrain.data.limit else "all images"
     return (
         f"Pretraining: MoCo, {pretrain.model.encoder} with {pretrain.model.dim} dimensions, "
-        f"queues of {_numbers(config.queue_sizes)} keys, seeds {_numbers(config.seeds)}, "
+        f"queues of {_numbers(config.queue_sizes)} keys, {_seeds('', config.seeds)}, "
         f"{epochs} of {images} of {pretrain.data.source}, batch {optim.batch_size}, "
         f"SGD with learning rate {optim.lr:g} ({optim.schedule}), temperature "
         f"{moco.temperature:g}, key momentum {moco.momentum:g}, "
@@ -318,7 +318,7 @@ def _baselines(config: StudyConfig) -> list[str]:
         "pixels": "pixels is the same head on the image itself",
         "supervised": "supervised is the same net trained from scratch on the same labels (at "
         f"most {supervised.epochs} epochs and {supervised.max_images:,} images seen, learning "
-        f"rate from {_numbers(supervised.lr)}; subset seeds {_numbers(subsets)} only)",
+        f"rate from {_numbers(supervised.lr)}; {_seeds('subset', subsets)} only)",
     }
     chosen = [texts[name] for name in config.baselines]
     return [f"Baselines: {'; '.join(chosen)}."] if chosen else []
@@ -339,7 +339,8 @@ def _statistics(config: StudyConfig) -> list[str]:
     single = [name for name in ("pixels", "supervised") if name in config.baselines]
     if single:
         sentences.append(
-            f"For {' and '.join(single)}, which have one seed, it is the range over subset seeds."
+            f"{' and '.join(single).capitalize()} {'have' if len(single) > 1 else 'has'} no "
+            "pretraining seed: the range is over the subset seeds."
         )
     if len(config.queue_sizes) > 1:
         smallest = source_label("moco", min(config.queue_sizes))
@@ -351,6 +352,11 @@ def _statistics(config: StudyConfig) -> list[str]:
             "beforehand: the comparison that answers the question is the mean over all settings."
         )
     return sentences
+
+
+def _seeds(kind: str, values: Sequence[int]) -> str:
+    noun = "seed" if len(values) == 1 else "seeds"
+    return f"{kind} {noun} {_listed([str(value) for value in values])}".strip()
 
 
 def _numbers(values: Sequence[float]) -> str:

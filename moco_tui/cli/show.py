@@ -9,9 +9,13 @@ from typing import Any
 import click
 import msgspec
 
+from engine import studyexport
 from engine.config import ModelConfig
 from engine.entry import config_base, flat_config
 from engine.errors import RunError
+from engine.findings import Report, report
+from engine.grid import look
+from engine.history import History
 from engine.runs import Record, RunFolder, UserNotes
 from moco_tui import fmt
 from moco_tui.cli.common import (
@@ -24,7 +28,9 @@ from moco_tui.cli.common import (
     say,
     shared_options,
     table,
+    terminal_width,
 )
+from moco_tui.cli.studytext import config_of_study, report_text
 
 
 @click.command()
@@ -56,11 +62,22 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         facts = msgspec.to_builtins(record)
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
+        if record.kind == "study":
+            facts["study"] = studyexport.facts(_study(settings, record))
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
     print(_text(folder, record, notes, status))
+    if record.kind == "study":
+        print("\n" + report_text(_study(settings, record), width=terminal_width()))
     if log:
         print("\nlog\n" + "\n".join(f"  {line}" for line in log))
+
+
+def _study(settings: Settings, record: Record) -> Report:
+    """What a study says now: from the runs, not from its own record."""
+    history = History(settings.root, read_only=settings.read_only)
+    config = config_of_study(record)
+    return report(config, look(config, history))
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
@@ -116,7 +133,7 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
             for name in names
         ]
         parts.append(table(["metric", "last", "best"], cells, (1, 2)))
-    if record.result:
+    if record.result and record.kind != "study":
         parts.append(result_text(record.result))
     return "\n\n".join(parts)
 
