@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from engine import checkpoint as checkpoints
-from engine.config import KINDS, AnyConfig, ModelConfig, PretrainConfig, ProbeConfig, StudyConfig
+from engine.config import (
+    KINDS,
+    AnyConfig,
+    DataConfig,
+    ModelConfig,
+    PretrainConfig,
+    ProbeConfig,
+    StudyConfig,
+)
 from engine.data import Dataset, load_dataset
 from engine.device import Runtime, apply_runtime, resolve_runtime
 from engine.devicelock import DeviceLock, device_key
@@ -23,9 +31,10 @@ from engine.encoders import Encoder, build_encoder
 from engine.errors import RunError, TrainingError, UserError
 from engine.export import with_events
 from engine.pretrain import Outcome, check_batch, pretrain
-from engine.probe import check_probe, run_probe, steps_kept
+from engine.probe import check_probe, probe_sources, steps_kept
 from engine.runs import Record, RunFolder, RunOwner, find, own
 from engine.sink import Interrupted, Plan, Request, Sink, Tee
+from engine.sources import SharedSources, Sources
 
 Heir = Callable[[int, int | None], bool]
 """Starts the process that goes on with a run: gets the descriptors of the run's lock and of the
@@ -145,23 +154,41 @@ class Prepared:
         config: the configuration.
         runtime: the resolved device, precision and threads; already applied to the process.
         dataset: the images.
-        parent: the encoder that a probe is about; None for a pretraining.
+        parent: the encoder that a probe is about; None for other runs.
+        sources: makes the features of a probe; None for other runs.
     """
 
-    config: PretrainConfig | ProbeConfig
+    config: AnyConfig
     runtime: Runtime
     dataset: Dataset
     parent: LoadedEncoder | None = None
+    sources: Sources | SharedSources | None = None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the runs of a study have in common.
+
+    Attributes:
+        dataset: the images.
+        parent: the encoder of its probes.
+        sources: makes their features, once for all.
+    """
+
+    dataset: Dataset
+    parent: LoadedEncoder | None = None
+    sources: SharedSources | None = None
 
 
 def prepare(
-    config: PretrainConfig | ProbeConfig,
+    config: AnyConfig,
     *,
     root: Path,
     parent: str,
     data_dir: Path,
     sink: Sink,
     recorded: Mapping[str, Any] | None = None,
+    shared: Shared | None = None,
 ) -> Prepared:
     """Finds the device, the images and the encoder, and checks that they fit the configuration.
 
@@ -174,22 +201,46 @@ def prepare(
         data_dir: where data sets and their caches live.
         sink: hears the progress of reading.
         recorded: facts of an earlier part of the same run.
+        shared: what is there already.
 
     Raises:
         UserError: one sentence on what is missing or does not fit.
     """
-    runtime = resolve_runtime(config.runtime, recorded=dict(recorded or {}))
+    asked = config.pretrain.runtime if isinstance(config, StudyConfig) else config.runtime
+    runtime = resolve_runtime(asked, recorded=dict(recorded or {}))
     if runtime.notice:
         sink.log(runtime.notice)
-    apply_runtime(runtime, deterministic=config.runtime.deterministic)
+    apply_runtime(runtime, deterministic=asked.deterministic)
+
+    def images(data: DataConfig) -> Dataset:
+        return shared.dataset if shared else load_dataset(data, data_dir=data_dir, sink=sink)
+
+    if isinstance(config, StudyConfig):
+        from engine.study import check_study  # not at the top: it executes the runs of a study
+
+        resolve_runtime(config.probe.runtime)
+        dataset = images(config.pretrain.data)
+        check_batch(config.pretrain, len(dataset.train))
+        check_study(config, dataset)
+        return Prepared(config, runtime, dataset)
     if isinstance(config, PretrainConfig):
-        dataset = load_dataset(config.data, data_dir=data_dir, sink=sink)
+        dataset = images(config.data)
         check_batch(config, len(dataset.train))
         return Prepared(config, runtime, dataset)
-    encoder = load_encoder(find(root, parent))
-    dataset = load_dataset(encoder.config.data, data_dir=data_dir, sink=sink)
+    encoder = shared.parent if shared and shared.parent else load_encoder(find(root, parent))
+    dataset = images(encoder.config.data)
     check_probe(config, dataset)
-    return Prepared(config, runtime, dataset, encoder)
+    sources: Sources | SharedSources | None = shared.sources if shared else None
+    if sources is None:
+        sources = Sources(
+            encoder.encoder,
+            encoder.config.model,
+            dataset,
+            encoder.mean,
+            encoder.std,
+            runtime.device,
+        )
+    return Prepared(config, runtime, dataset, encoder, sources)
 
 
 def execute(
@@ -201,6 +252,7 @@ def execute(
     device_fd: int | None = None,
     prepared: Prepared | None = None,
     heir: Heir | None = None,
+    shared: Shared | None = None,
 ) -> Outcome:
     """Trains, resumes or probes a run in the calling thread until it ends or is asked to.
 
@@ -215,6 +267,7 @@ def execute(
         heir: starts whoever goes on with the run after a hand-over. Called when the resume point
             is on disk and the memory of the device is free, while the run is still locked.
             Without one, whoever asked for the hand-over has to resume the run.
+        shared: what a run of a study finds ready.
 
     Returns:
         ``finished``, ``stopped`` or ``handed-over``; the record says the same. A run that the
@@ -230,7 +283,7 @@ def execute(
         inner = _OwnerSink(owner, card)
         both: Sink = inner if sink is None else Tee([sink, inner])
         try:
-            outcome = _run(owner, card, folder, data_dir, both, prepared)
+            outcome = _run(owner, card, folder, data_dir, both, prepared, shared)
         except Interrupted as interrupted:  # asked to leave outside the loop over steps
             both.acknowledge(interrupted.request, owner.record.step)
             outcome = "stopped" if interrupted.request == "stop" else "handed-over"
@@ -287,11 +340,10 @@ def _run(
     data_dir: Path,
     sink: Sink,
     prepared: Prepared | None,
+    shared: Shared | None,
 ) -> Outcome:
     record = owner.record
     config = config_of(record)
-    if isinstance(config, StudyConfig):
-        raise RunError(f"Run {record.id} is a study, which cannot be run as one run.")
     state = _resume_point(folder, record)
     owner.transition("running")
     if prepared is None:
@@ -303,9 +355,12 @@ def _run(
             sink=sink,
             # both parts of a run, and all rows of a probe, with the same threads and precision
             recorded=record.facts if state is not None or record.kind == "probe" else None,
+            shared=shared,
         )
     for name in prepared.dataset.skipped[:20]:
         sink.log(f"skipped a broken image: {name}")
+    if isinstance(config, StudyConfig):  # its runs take the device, each for itself
+        return _study(config, owner, folder, data_dir, sink, prepared)
     card.acquire(
         device_key(prepared.runtime.device),
         name=prepared.runtime.name,
@@ -333,6 +388,30 @@ def _run(
     return _probe(config, record, prepared, sink)
 
 
+def _study(
+    config: StudyConfig,
+    owner: RunOwner,
+    folder: RunFolder,
+    data_dir: Path,
+    sink: Sink,
+    prepared: Prepared,
+) -> Outcome:
+    from engine.study import cells_done, run_study  # not at the top: it executes runs itself
+
+    root = folder.path.parent
+    if owner.record.step:
+        owner.resume_at(cells_done(config, root))
+    run_study(
+        config,
+        root=root,
+        data_dir=data_dir,
+        dataset=prepared.dataset,
+        sink=sink,
+        device=prepared.runtime.name,
+    )
+    return "finished"
+
+
 def _probe_steps(config: ProbeConfig, record: Record, prepared: Prepared) -> int:
     """Steps of an interrupted probe that its next part keeps."""
     parent = prepared.parent
@@ -353,20 +432,9 @@ def _resume_point(folder: RunFolder, record: Record) -> dict[str, Any] | None:
 
 
 def _probe(config: ProbeConfig, record: Record, prepared: Prepared, sink: Sink) -> Outcome:
-    parent = prepared.parent
-    assert parent is not None
+    assert prepared.sources is not None
     try:
-        result = run_probe(
-            config,
-            dataset=prepared.dataset,
-            pretrained=parent.encoder,
-            model=parent.config.model,
-            mean=parent.mean,
-            std=parent.std,
-            device=prepared.runtime.device,
-            sink=sink,
-            done=record.result or None,
-        )
+        result = probe_sources(config, prepared.sources, sink=sink, done=record.result or None)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"The memory of {prepared.runtime.name} ran out during the probe; lower "

@@ -313,6 +313,8 @@ def survey(config: StudyConfig, entries: Iterable[Entry]) -> Standing:
                     beside = [parent.id]
                 key = row_key(flat, cell.source)
                 runs = [e for id_ in beside for e in probes.get((id_, cell.source, key), ())]
+                if cell.source == "moco" and parent is not None:
+                    runs = [e for e in runs if _of_the_end(e, parent)]
                 found[cell] = _found(ROWS[cell.source], runs, parent)
     return Standing(
         found,
@@ -367,6 +369,12 @@ def _probes(
                 key = (entry.parent, source, row_key(flat, source))
                 found.setdefault(key, []).append(entry)
     return found
+
+
+def _of_the_end(probe: Entry, parent: Entry) -> bool:
+    """Whether a probe saw the last checkpoint of its pretraining, and not one on the way."""
+    begun = probe.started or probe.created
+    return parent.status == "finished" and begun >= (parent.ended or 0.0)
 
 
 def _found(row: str, runs: Iterable[Entry], parent: Entry | None) -> Found:
