@@ -21,8 +21,8 @@ from engine.data import Dataset, load_dataset
 from engine.device import apply_runtime, resolve_runtime
 from engine.monitor import measure_knn
 from engine.presets import resolve
-from engine.pretrain import Pretraining
 from engine.sink import NullSink
+from engine.trainer import Pretraining
 from speed import timing
 
 RISEN = 5.0  # points of kNN over the untrained encoder that count as having clearly risen
@@ -115,7 +115,7 @@ def measure(
                 continue
             own: dict[str, Any] = {"runtime.seed": seed}
             if plain:
-                own["runtime.precision"] = "float32"
+                own |= {"runtime.precision": "float32", "runtime.capture": "off"}
             start = time.perf_counter()
             rows = train({**base, **own}, dataset, plain=plain, knn_every=every)
             spent = time.perf_counter() - start

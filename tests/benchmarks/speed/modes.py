@@ -21,8 +21,10 @@ CPU_MODES: dict[str, dict[str, Any]] = {
 }
 CUDA_MODES: dict[str, dict[str, Any]] = {
     "as a run has it": {},
-    "float32": {"runtime.precision": "float32"},
+    "eager": {"runtime.capture": "off"},
     "deterministic": {"runtime.deterministic": True},
+    "deterministic, eager": {"runtime.deterministic": True, "runtime.capture": "off"},
+    "float32": {"runtime.precision": "float32"},
 }
 
 
@@ -46,12 +48,13 @@ def measure(
 
 def show(rows: list[dict[str, Any]]) -> str:
     """The rows as a table."""
-    head = ("step of 512 pairs, 50,000 images", "ms", "processor ms", "peak MiB")
+    head = ("step of 512 pairs, 50,000 images", "ms", "processor ms", "peak MiB", "the step is")
     lines: list[tuple[object, ...]] = []
     for row in rows:
         if "error" in row:
-            lines.append((row["mode"], f"failed: {row['error']}", "", ""))
+            lines.append((row["mode"], f"failed: {row['error']}", "", "", ""))
         else:
             memory = f"{row['mebibytes']:,.0f}"
-            lines.append((row["mode"], row["ms"], row["processor_ms"].median, memory))
+            spent = row["processor_ms"].median
+            lines.append((row["mode"], row["ms"], spent, memory, row["way"]))
     return timing.table(head, lines)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from engine.captured import recorder_for
 from engine.config import PretrainConfig
 from engine.device import Runtime, apply_runtime, resolve_runtime
 from engine.presets import resolve
-from engine.pretrain import Pretraining
 from engine.shapes import TRAIN_IMAGES, generate
+from engine.trainer import Pretraining
 
 Part = Literal["whole", "model", "data"]
 
@@ -37,35 +38,50 @@ class Ours:
     """A pretraining as a way to be timed; its loss is read at each step on a CPU, as in a run.
 
     Args:
-        training: may be shared by several parts; each goes on where another stopped.
+        training: its own; a part other than the whole changes what its step does.
         part: ``whole``; ``data``: gather, draw and apply the augmentations, normalise; ``model``:
-            everything else, on views that stay the same.
+            everything else, on views that stay the same. On CUDA each is recorded and replayed
+            where the whole step is.
     """
 
     def __init__(self, training: Pretraining, part: Part = "whole", *, warm: int = 2) -> None:
-        self.training, self.part, self.warm = training, part, warm
+        self.training, self.warm = training, warm
         self.device = training.runtime.device
-
-    def open(self) -> None:
-        training = self.training
-        if self.part == "model":
+        self.work: Callable[[], object] = self._advance
+        if part == "model":
             views = training._views(training._batch())
             training._views = lambda _images: views  # type: ignore[method-assign]
+        elif part == "data":
+            self.work = self._augment
+            recorder = recorder_for(self.device, training.config.runtime.capture)
+            if recorder is not None:
+                indices = training._indices()
+
+                def augment() -> None:
+                    training._views(training.images.index_select(0, indices))
+
+                recorder.warm_up(augment)
+                recorder.record(augment, training._generators())
+                self.work = recorder.replay
+
+    def open(self) -> None:
         for _ in range(self.warm):
             self.step()
 
     def step(self) -> None:
-        training = self.training
-        if self.part == "data":
-            training._views(training._batch())
-            training.step += 1  # the next batch of the epoch
-            return
-        loss = training.advance()
+        self.work()
+
+    def _advance(self) -> None:
+        loss = self.training.advance()
         if self.device.type == "cpu":
             float(loss)
 
+    def _augment(self) -> None:
+        self.training._views(self.training._batch())
+        self.training.step += 1  # the next batch of the epoch
+
     def close(self) -> None:
-        self.training.__dict__.pop("_views", None)
+        pass
 
 
 def settings(device: str, threads: int) -> dict[str, Any]:

@@ -52,10 +52,14 @@ def measure(
         and high, and how many times ours is ahead in both; ``notes``.
     """
     images = ours.pictures(count)
-    training, runtime = ours.start(ours.settings(str(device), threads), images)
+    mine: dict[str, ours.Ours] = {}
+    names: tuple[ours.Part, ...] = ("whole", "model", "data") if parts else ("whole",)
+    for part in names:
+        training, runtime = ours.start(ours.settings(str(device), threads), images)
+        mine["ours" if part == "whole" else f"ours: {part}"] = ours.Ours(training, part)
     device = runtime.device
     torch.set_num_threads(threads)
-    ways: dict[str, Way] = {}
+    ways: dict[str, Way] = {**mine}
     notes: list[str] = []
     cuda = device.type == "cuda"
     drain = 2 * workers + 1 if drained else 2  # two batches a worker are made ahead
@@ -66,10 +70,6 @@ def measure(
             ways[f"{name}: model"] = notebook.Pipeline(None, step, device)
             ways[f"{name}: data"] = notebook.Pipeline(batches, None, device, drain=drain)
 
-    ways["ours"] = ours.Ours(training)
-    if parts:
-        ways["ours: model"] = ours.Ours(training, "model")
-        ways["ours: data"] = ours.Ours(training, "data")
     pairs = notebook.Pairs(images, notebook.TwoViews())
     peer("notebook", notebook.loader(pairs, workers, cuda=cuda), notebook.Step(device))
     if lightly_peer.available():
@@ -80,9 +80,11 @@ def measure(
         notes.append(f"lightly not measured: it is not installed; {lightly_peer.INSTALL}")
     try:
         laps = timing.take_turns(ways, device, repeats=repeats, seconds=seconds, least=2, say=say)
+        notes.append(f"ours: {mine['ours'].training.way}")
     finally:
-        training.close()
-    if not ours.finite(training):
+        for way in mine.values():
+            way.training.close()
+    if not ours.finite(mine["ours"].training):
         raise SystemExit("ours: the parameters are no numbers any more")
     return {"rows": [row(name, laps) for name in ways], "notes": notes}
 

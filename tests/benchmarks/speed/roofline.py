@@ -233,14 +233,14 @@ def measure(
     least = least_bytes(config, parameters, 2 if runtime.bfloat16 else 4)
     batch = training.images[: config.optim.batch_size]
     data_bytes, model_bytes = bytes_one_by_one(config, batch, device, runtime.bfloat16)
+    training.close()
     say("measuring the rates")
     rates = device_rates(device)
-    ways = {
-        part: ours.Ours(training, part)  # type: ignore[arg-type]
-        for part in ("whole", "model", "data")
-    }
+    names: tuple[ours.Part, ...] = ("whole", "model", "data")
+    ways = {part: ours.Ours(ours.start(values, images)[0], part) for part in names}
     laps = timing.take_turns(ways, device, repeats=repeats, seconds=seconds, least=2, say=say)
-    training.close()
+    for way in ways.values():
+        way.training.close()
     trunk = "bfloat16" if runtime.bfloat16 else "float32"
     result = {
         "gflop": {"encoders": counted.encoders / 1e9, "logits": counted.logits / 1e9},

@@ -79,6 +79,7 @@ def one(values: Values, count: int, *, repeats: int, seconds: float) -> dict[str
         end = time.perf_counter() + 60
         while len(laps) < 2 or (len(laps) < repeats and time.perf_counter() < end):
             laps.append(timing.lap(way.step, runtime.device, seconds=seconds, least=1))
+    way_of = training.way
     training.close()
     cuda = runtime.device.type == "cuda"
     return {
@@ -86,6 +87,7 @@ def one(values: Values, count: int, *, repeats: int, seconds: float) -> dict[str
         "processor_ms": Figure.of([1000 * timing.work(turn) for turn in laps]),
         "mebibytes": (torch.cuda.max_memory_allocated(runtime.device) if cuda else peak()) / 2**20,
         "start_seconds": made,
+        "way": way_of,
         "repeats": len(laps),
     }
 
