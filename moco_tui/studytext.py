@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from engine.entry import Entry
 from engine.findings import Report
 from engine.grid import Standing
 from engine.record import Record
@@ -92,17 +94,28 @@ def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
     return f"{on * full}{off * (cells - full)} {shown:3d} %  {text}"
 
 
-def state_line(seen: Seen, record: Record, status: str) -> str:
-    """What goes on now; when nothing does, what would."""
+def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
+    """What goes on now; when nothing does, what would.
+
+    Args:
+        seen: the study.
+        record: of its run.
+        status: the run's state, as shown.
+        left: the time it still takes, in words; see ``time_left``.
+    """
     standing = seen.standing
     counts = seen.counts()
     done = counts.get("done", 0)
     parts: list[str] = []
     if status in ("running", "paused"):
-        parts += _at_work(standing)
         if record.stage is not None:
             stage = record.stage
-            parts.append(f"{fmt.clean(stage['name'])} {stage['done']}/{stage['total']}")
+            count = f"{fmt.count(stage['done'])}/{fmt.count(stage['total'])}"
+            parts.append(f"{fmt.clean(stage['name'])} {count}")
+        else:
+            parts += _at_work(standing)
+        if status == "running" and left:
+            parts.append(left)
     elif done == len(standing.cells):
         parts.append("every cell is done")
         if record.ended and record.started:
@@ -128,6 +141,45 @@ def _at_work(standing: Standing) -> Sequence[str]:
         for (size, seed), t in standing.pretrainings.items()
         if t.state in ("running", "paused") and t.total_steps
     ][:2]
+
+
+def time_left(standing: Standing, entries: Mapping[str, Entry], now: float) -> str:
+    """How long what is missing would take at the pace of what is done; empty when unknown.
+
+    Args:
+        standing: how far the study is.
+        entries: the runs by id.
+        now: unix seconds.
+    """
+    took: list[float] = []
+    missing = 0.0
+    for trained in standing.pretrainings.values():
+        share = trained.step / trained.total_steps if trained.total_steps else 0.0
+        entry = entries.get(trained.run)
+        if trained.state == "finished":
+            took += _seconds(entry)
+            continue
+        missing += 1.0 - min(share, 1.0)
+        if trained.state == "running" and entry is not None and entry.started and share > 0.02:
+            took.append((now - entry.started) / share)
+    encoders = {cell: found for cell, found in standing.cells.items() if cell.source == "moco"}
+    runs = {found.run for found in encoders.values() if found.state == "done"}
+    probed = [seconds for run in runs for seconds in _seconds(entries.get(run))]
+    probes = sum(found.state != "done" for found in encoders.values())
+    if missing and not took:
+        return ""
+    left = missing * statistics.median(took) if missing else 0.0
+    if probes and not probed:
+        return f"pretrainings about {fmt.duration(left)}, then probes" if left else ""
+    left += probes * statistics.median(probed) if probes else 0.0
+    return f"about {fmt.duration(left)} left" if left else ""
+
+
+def _seconds(entry: Entry | None) -> list[float]:
+    """How long a run took, where that is known."""
+    if entry is None or not entry.started or not entry.ended or entry.ended < entry.started:
+        return []
+    return [entry.ended - entry.started]
 
 
 def first_words(status: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Callable
 
@@ -24,6 +25,8 @@ from moco_tui.widgets.line import Line
 from moco_tui.widgets.runtable import RunTable
 
 REFRESH_SECONDS = 1.0
+PATIENCE_SECONDS = 0.1
+"""How long the first picture waits for the runs; a long history is read behind an empty table."""
 
 
 class RunsScreen(BaseScreen):
@@ -46,7 +49,7 @@ kind:probe, queue_size=4096 or knn>60."""
         Binding("N", "name", "Rename", show=False),
         Binding("r", "resume", "Resume", show=False),
         Binding("y", "like", "New run like this one", show=False),
-        Binding("d,delete", "delete", "Delete"),
+        Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Undo the delete", show=False),
         Binding("D", "demo", "Start the demo", show=False),
         Binding("escape", "back", "Clear", show=False),
@@ -61,6 +64,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._shown_version = -1
         self._refreshing = False
         self._warm = False
+        self._unpainted = contextlib.ExitStack()
         self._timer: Timer | None = None
         self._select = ""
 
@@ -89,7 +93,14 @@ kind:probe, queue_size=4096 or knn>60."""
         table = self.query_one(RunTable)
         table.clock = self.moco.clock
         table.focus()
-        self.call_after_refresh(self.poll)
+        # Every pass of layout and painting costs more than reading a usual history.
+        self._unpainted.enter_context(self.app.batch_update())
+        self.set_timer(PATIENCE_SECONDS, self._unpainted.close)
+        self.poll()
+
+    def on_unmount(self) -> None:
+        """Another screen may be painted."""
+        self._unpainted.close()
 
     def on_screen_resume(self) -> None:
         """Look at once, then every second, as long as the screen is visible."""
@@ -116,9 +127,14 @@ kind:probe, queue_size=4096 or knn>60."""
             self._refreshing = False
         if self.is_mounted:
             self.show_rows()
-        if not self._warm:  # what Enter needs, so that the first curve does not wait for it
+            self._unpainted.close()
+        if not self._warm:
             self._warm = True
-            await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor")
+            self.call_after_refresh(self.run_worker, self._warm_up(), group="warm-up")
+
+    async def _warm_up(self) -> None:
+        """Import what Enter needs, so that the first curve does not wait for it."""
+        await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor")
 
     def show_rows(self, *, force: bool = False) -> None:
         """Bring the table up to date if anything changed."""

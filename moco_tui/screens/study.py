@@ -200,7 +200,7 @@ acknowledged it."""
             cell.update("")
             return
         text = studyview.details(seen, place, self.query_one(StudyTable).current)
-        if not seen.counts().get("done"):
+        if all(trained.state == "missing" for trained in seen.standing.pretrainings.values()):
             text = studytext.first_words(self.status)
         cell.update(Text(text, overflow="ellipsis"))
         task, head = place["task"], place["head"]
@@ -219,7 +219,9 @@ acknowledged it."""
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(studytext.progress_line(self.seen, width, ascii_only=self.moco.ascii))
         text.append("\n")
-        text.append(studytext.state_line(self.seen, self.record, self.status), style="dim")
+        entries = {id_: row.entry for id_, row in self.moco.catalog.rows.items()}
+        left = studytext.time_left(self.seen.standing, entries, self.moco.clock())
+        text.append(studytext.state_line(self.seen, self.record, self.status, left), style="dim")
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
 

@@ -198,11 +198,16 @@ cells that are not done: running, waiting, failed or missing."""
 
     def _reveal(self) -> None:
         """Scroll so that the cursor's cell is seen below the head that stays."""
+        before = self._first_column
         _, _, fit = self._widths()
+        most = max((len(table.column_keys) for table in self.tables), default=0) - fit
+        self._first_column = max(min(self._first_column, most), 0)
         if self.column < self._first_column:
             self._first_column = self.column
         elif self.column >= self._first_column + fit:
             self._first_column = self.column - fit + 1
+        if self._first_column != before:
+            self.refresh()
         above = max(self._line - 1, 0)
         self.scroll_to_region(Region(0, above, 1, 2), animate=False, force=True, immediate=True)
 

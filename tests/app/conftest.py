@@ -233,7 +233,7 @@ async def until(pilot: Pilot[Any], condition: Callable[[], Any], seconds: float 
             if time.monotonic() > end:
                 raise AssertionError("the screen never came so far") from error
         if time.monotonic() > end:
-            raise AssertionError("the screen never came so far")
+            raise AssertionError("the screen never came so far\n" + screen_text(pilot.app))
         await pilot.pause(0.01)
     await pilot.pause()
 

@@ -1,0 +1,113 @@
+"""Studies as run folders with values that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import grid
+from engine.config import StudyConfig
+from engine.presets import resolve
+from engine.record import Record, encode_record
+from engine.runs import RunFolder
+
+from .conftest import NOW
+
+SETS = (
+    "label_fractions=[0.1, 0.3, 0.5]",
+    "tasks=['binary', 'ten']",
+    "heads=['logistic']",
+    "subset_seeds=[0, 1]",
+    "pretrain.data.source=shapes",
+)
+MAJORITY = {"binary": 60.0, "ten": 10.0}
+
+Value = Callable[[grid.Cell], float]
+
+
+def some_value(cell: grid.Cell) -> float:
+    """A made-up accuracy: another one for every cell, and the same always."""
+    base = {"binary": 84.0, "ten": 50.0}[cell.task] + 14 * cell.fraction
+    source = {"moco": 0.0, "random-init": -9.0, "pixels": -17.0, "supervised": 9.0}[cell.source]
+    larger = 1.5 if cell.queue_size == 16384 else 0.0
+    wobble = 0.31 * ((cell.seed or 0) - 1) + 0.17 * cell.subset_seed
+    return base + source + larger + wobble
+
+
+def put(root: Path, run_id: str, kind: str, config: Any, **record: Any) -> RunFolder:
+    """A run folder that holds this record."""
+    folder = RunFolder(root / run_id)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    fixed: dict[str, Any] = {
+        "created": NOW - 3600,
+        "started": NOW - 3000,
+        "ended": NOW - 600,
+        "host": "box",
+        "device": "cpu",
+        "status": "finished",
+    }
+    made = Record(id=run_id, kind=kind, config=msgspec.to_builtins(config), **(fixed | record))
+    folder.record_path.write_bytes(encode_record(made))
+    return folder
+
+
+def write_study(
+    root: Path,
+    run_id: str = "s5t6dy",
+    *,
+    sets: tuple[str, ...] = SETS,
+    pretrainings: int = 6,
+    probes: int | None = None,
+    value: Value = some_value,
+    **record: Any,
+) -> StudyConfig:
+    """A study and the runs that it has so far.
+
+    Args:
+        root: the runs folder.
+        run_id: of the study.
+        sets: settings of the study.
+        pretrainings: how many are finished.
+        probes: how many probes of the last finished pretraining are done; None for all.
+        value: accuracy of a cell, in percent.
+        record: of the study's own record.
+    """
+    config = resolve(StudyConfig, sets=sets)
+    put(root, run_id, "study", config, **({"name": "two dictionaries"} | record))
+    places = grid.places(config)
+    finished = grid.pretrainings(config)[:pretrainings]
+    for number, (size, seed) in enumerate(finished):
+        parent = f"pt{number}bcd"
+        encoder = grid.pretrain_config(config, size, seed)
+        put(root, parent, "pretrain", encoder, step=1000, total_steps=1000)
+        last = number == len(finished) - 1
+        for at, place in enumerate(places[:probes] if last else places):
+            put_probe(root, f"pb{number}x{at:02d}", config, size, seed, place, parent, value)
+    return config
+
+
+def put_probe(
+    root: Path,
+    run_id: str,
+    config: StudyConfig,
+    size: int,
+    seed: int,
+    place: grid.Place,
+    parent: str,
+    value: Value = some_value,
+    **record: Any,
+) -> RunFolder:
+    """A probe of a study with its values."""
+    values: dict[str, float] = {}
+    for cell in grid.cells_of(config, size, seed, place):
+        row = f"probe/{grid.ROWS[cell.source]}"
+        values[f"{row}/test_top1"] = value(cell)
+        values[f"{row}/test_balanced"] = value(cell)
+        values[f"{row}/test_majority"] = MAJORITY[cell.task]
+    record.setdefault("last", values)
+    record = {"started": NOW - 540, "ended": NOW - 480} | record  # after its pretraining
+    probe = grid.probe_config(config, size, seed, *msgspec.structs.astuple(place))
+    return put(root, run_id, "probe", probe, parent=parent, **record)
