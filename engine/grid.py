@@ -6,6 +6,7 @@ number, whoever started it. No torch here: the screen of a study needs this at o
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -302,20 +303,17 @@ def survey(config: StudyConfig, entries: Iterable[Entry]) -> Standing:
     for (_, seed), entry in trained.items():
         if entry is not None:
             of_seed.setdefault(seed, []).append(entry.id)
-    for size, seed in pretrainings(config):
+    for (size, seed), keyed in _keys(msgspec.json.encode(config)).items():
         parent = trained[size, seed]
-        for place in places(config):
-            flat = plain(probe_config(config, size, seed, *msgspec.structs.astuple(place)))
-            for cell in cells_of(config, size, seed, place):
-                # A baseline is the same beside every encoder of its seed.
-                beside = of_seed.get(seed, []) if cell.source != "moco" else []
-                if cell.source == "moco" and parent is not None:
-                    beside = [parent.id]
-                key = row_key(flat, cell.source)
-                runs = [e for id_ in beside for e in probes.get((id_, cell.source, key), ())]
-                if cell.source == "moco" and parent is not None:
-                    runs = [e for e in runs if _of_the_end(e, parent)]
-                found[cell] = _found(ROWS[cell.source], runs, parent)
+        for cell, key in keyed:
+            # A baseline is the same beside every encoder of its seed.
+            beside = of_seed.get(seed, []) if cell.source != "moco" else []
+            if cell.source == "moco" and parent is not None:
+                beside = [parent.id]
+            runs = [e for id_ in beside for e in probes.get((id_, cell.source, key), ())]
+            if cell.source == "moco" and parent is not None:
+                runs = [e for e in runs if _of_the_end(e, parent)]
+            found[cell] = _found(ROWS[cell.source], runs, parent)
     return Standing(
         found,
         {
@@ -325,6 +323,24 @@ def survey(config: StudyConfig, entries: Iterable[Entry]) -> Standing:
             for at, entry in trained.items()
         },
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _keys(encoded: bytes) -> Mapping[tuple[int, int], tuple[tuple[Cell, str], ...]]:
+    """Every cell with its ``row_key``, by queue size and seed: the same at every look.
+
+    Args:
+        encoded: the study's configuration as JSON.
+    """
+    config = msgspec.json.decode(encoded, type=StudyConfig)
+    found = {}
+    for size, seed in pretrainings(config):
+        keyed: list[tuple[Cell, str]] = []
+        for place in places(config):
+            flat = plain(probe_config(config, size, seed, *msgspec.structs.astuple(place)))
+            keyed += [(c, row_key(flat, c.source)) for c in cells_of(config, size, seed, place)]
+        found[size, seed] = tuple(keyed)
+    return found
 
 
 def _pretrainings(
