@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList
 from engine import grid
 from engine.config import StudyConfig
 from engine.entry import Entry
+from engine.history import History
 from engine.presets import resolve
 from engine.runs import RunFolder, create, own
 from engine.sink import Plan
@@ -37,6 +38,7 @@ from moco_tui.widgets.studytable import StudyTable
 
 from .conftest import FakeTrainer, screen_text, until, write_run
 from .studies import SETS, put, put_probe, some_value, write_study
+from .test_real_engine import SMALL
 
 MakeApp = Callable[..., MocoApp]
 T_TWO_DEGREES = 4.302652729911275
@@ -564,3 +566,48 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
         await until(pilot, lambda: below._timer is None and not below._looking)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is below and below._timer is not None)
+
+
+# ---------------------------------------------------------------------------- the real engine
+
+
+async def test_a_study_is_computed_here_stopped_and_gone_on_with(
+    root: Path, make_app: MakeApp, tmp_path: Path
+) -> None:
+    small = {**SMALL, "data.source": "shapes", "optim.epochs": 4}
+    sets = [f"pretrain.{key}={value}" for key, value in small.items() if "queue_size" not in key]
+    grid_sets = (
+        "queue_sizes=[128, 256]",
+        "seeds=[0]",
+        "label_fractions=[0.5, 1.0]",
+        "tasks=['ten']",
+        "heads=['logistic']",
+        "subset_seeds=[0]",
+        "baselines=['random-init']",
+        "probe.runtime.threads=1",
+        "probe.runtime.device=cpu",
+    )
+    config = resolve(StudyConfig, sets=(*sets, *grid_sets))
+    folder = create(root, "study", config, name="small")
+    app = make_app(runner=Runner(tmp_path / "data"))
+    async with app.run_test(size=(160, 45)) as pilot:
+        app.open_monitor(folder.id)
+        await until(pilot, lambda: "0/6 cells" in screen_text(app))
+        await pilot.press("r")
+        await until(pilot, lambda: "▸ running" in screen_text(app), seconds=240)
+        await pilot.press("s")
+        await until(pilot, lambda: "■ stopped" in screen_text(app), seconds=240)
+        await until(pilot, lambda: app.runner.active is None)
+        await pilot.press("r")
+        await until(pilot, lambda: "✓ finished" in screen_text(app), seconds=240)
+        await until(pilot, lambda: "6/6 cells" in screen_text(app))
+        assert "2/2 pretrainings" in screen_text(app)
+        written = next(
+            found.top1
+            for cell, found in grid.look(config, History(root)).cells.items()
+            if (cell.source, cell.queue_size, cell.fraction) == ("moco", 128, 0.5)
+        )
+        assert f"{written:.1f}" in line_of(app, "K 128")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, CellRuns))
+        assert app.runner.join(10)
