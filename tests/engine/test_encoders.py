@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
-from engine.encoders import Encoder, build_encoder, format_summary, summary
+from engine.encoders import Encoder, MaxPool2d, build_encoder, format_summary, summary
 
 
 def values(module: nn.Module) -> list[Tensor]:
@@ -205,3 +205,28 @@ def test_any_module_can_be_summarised() -> None:
     encoder = Encoder(nn.Sequential(make(), nn.Flatten()), nn.Linear(4 * 6 * 6, 5), 144, 5)
     rows = summary(encoder, (3, 8, 8))
     assert [row.shape for row in rows] == [(4, 6, 6), (144,), (5,), (5,)]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("side", [30, 13, 4])
+def test_pooling_without_a_gradient_is_torchs_own_bit_by_bit(
+    layout: torch.memory_format, dtype: torch.dtype, side: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, side, side, generator=generator)
+    x[x.abs() < 0.3] = 0.0  # what dropout leaves: ties
+    x[0, 0, 1, 1] = torch.nan
+    x = x.to(dtype).contiguous(memory_format=layout)
+    theirs = nn.MaxPool2d(2)(x)
+    ours = MaxPool2d()(x)
+    assert ours.stride() == theirs.stride()
+    assert torch.equal(ours.isnan(), theirs.isnan())
+    assert torch.equal(ours.nan_to_num(9.0), theirs.nan_to_num(9.0))
+    learned = x.clone().requires_grad_()
+    MaxPool2d()(learned).nan_to_num(0.0).sum().backward()
+    reference = x.clone().requires_grad_()
+    nn.MaxPool2d(2)(reference).nan_to_num(0.0).sum().backward()
+    assert learned.grad is not None
+    assert reference.grad is not None
+    assert torch.equal(learned.grad, reference.grad)
