@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import time
@@ -22,6 +23,8 @@ from moco_tui.catalog import Catalog
 from moco_tui.runner import Runner
 from moco_tui.screens.runs import RunsScreen
 
+START_SECONDS = 1.0
+"""After so long the collector works again, which the command line switches off for the start."""
 STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
@@ -96,6 +99,8 @@ class MocoApp(App[int]):
     def on_mount(self) -> None:
         """Look after the trainer's thread, and start what was asked for."""
         self.set_interval(0.5, self._hear)
+        if not gc.isenabled():
+            self.set_timer(START_SECONDS, _collect_again)
         if self.demo:
             self.call_after_refresh(self.start_demo)
 
@@ -298,6 +303,12 @@ class MocoApp(App[int]):
             severity="warning",
         )
         return False
+
+
+def _collect_again() -> None:
+    """What the start has made stays: the collector need not look at it again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 def run(

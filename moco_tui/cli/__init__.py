@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -18,6 +19,7 @@ from engine.errors import TrainingError, UserError
 COMMANDS: dict[str, str] = {
     "pretrain": "train",
     "probe": "train",
+    "study": "study",
     "resume": "train",
     "demo": "demo",
     "presets": "presets",
@@ -119,6 +121,7 @@ def cli(
             raise UserError(
                 "The app needs a terminal; use a command instead (moco-tui --help lists them)."
             )
+        gc.disable()  # nothing that a start makes is garbage; the app switches it on again
         from moco_tui.app import run
 
         ctx.exit(run(ctx.obj.root, data_dir=ctx.obj.data, device=device, read_only=read_only))

@@ -8,9 +8,10 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from moco_tui import fmt
+from moco_tui.widgets.keyline import KeyLine
 
 if TYPE_CHECKING:
     from moco_tui.app import MocoApp
@@ -68,7 +69,7 @@ class BaseScreen(Screen[None]):
         """Top line, content, keys."""
         yield TopBar(self.TITLE_TEXT)
         yield from self.content()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def content(self) -> ComposeResult:
         """The widgets of the screen."""

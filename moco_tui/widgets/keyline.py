@@ -1,0 +1,97 @@
+"""The keys of a screen in its last line, as one widget: the library's makes one for every key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.screen import Screen
+from textual.strip import Strip
+from textual.widget import Widget
+
+_DIM = Style(dim=True)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A key with its words; ``everywhere``: a binding of the app."""
+
+    parts: list[Segment]
+    key: str
+    enabled: bool
+    everywhere: bool
+
+    def __len__(self) -> int:
+        return sum(part.cell_length for part in self.parts)
+
+
+class KeyLine(Widget):
+    """Shows the bindings that the focus has now; a click presses the key."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    KeyLine { dock: bottom; height: 1; color: $footer-foreground; background: $panel; }
+    KeyLine > .keyline--key { color: $footer-key-foreground; text-style: bold; }
+    KeyLine > .keyline--text { color: $footer-description-foreground; }
+    """
+    COMPONENT_CLASSES = {"keyline--key", "keyline--text"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spans: list[tuple[int, int, str, bool]] = []
+
+    def on_mount(self) -> None:
+        """Hear of every change of what can be done."""
+        self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def on_unmount(self) -> None:
+        """Hear no more."""
+        self.screen.bindings_updated_signal.unsubscribe(self)
+
+    def _changed(self, screen: Screen[object]) -> None:
+        if screen.app.app_focus and self.is_attached:
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Keys with what they do; dim where it cannot be done now."""
+        base, width = self.rich_style, self.size.width
+        items = self._items() if y == 0 else []
+        while sum(len(item) + 1 for item in items) > width + 1:
+            own = [item for item in items if not item.everywhere]
+            if not own:
+                break
+            items.remove(own[-1])  # help names it; the way out and to help stays in sight
+        segments: list[Segment] = []
+        spans: list[tuple[int, int, str, bool]] = []
+        x = 0
+        for item in items:
+            spans.append((x, x + len(item), item.key, item.enabled))
+            segments += [*item.parts, Segment(" ", base)]
+            x += len(item) + 1
+        self._spans = spans
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _items(self) -> list[_Item]:
+        styles = [self.get_component_rich_style(f"keyline--{name}") for name in ("key", "text")]
+        items: dict[str, _Item] = {}
+        for node, binding, enabled, _ in self.screen.active_bindings.values():
+            if not binding.show or binding.action in items:
+                continue
+            texts = (self.app.get_key_display(binding), f" {binding.description}")
+            parts = [
+                Segment(text, style if enabled else style + _DIM)
+                for text, style in zip(texts, styles, strict=True)
+            ]
+            items[binding.action] = _Item(parts, binding.key, enabled, node is self.app)
+        return list(items.values())
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Press the key under the mouse."""
+        for start, stop, key, enabled in self._spans:
+            if start <= event.x < stop:
+                if enabled:
+                    self.app.simulate_key(key)
+                else:
+                    self.app.bell()
