@@ -273,7 +273,7 @@ def kill_once(bench: Bench, name: str, wanted: int) -> str:
     interval = run.record().steps_per_epoch
     hold(reached - kept <= interval, f"{reached - kept} steps lost of at most {interval}")
     other = Terminal(words(root, bench.data), root.name)
-    offer = f"goes on from step {kept}" if kept else "there is no checkpoint yet"
+    offer = f"goes on from step {kept}" if kept else "there is no checkpoint"
     until("the offer", lambda: offer in other.text(), 60, other.text)
     other.press("b")  # in the background
     until("the run to be taken up", run.alive, 30, other.text)
