@@ -73,12 +73,15 @@ def settle(
     count = min(len(images), _STATISTICS_IMAGES)
     rows = torch.arange(count, device=images.device) * len(images) // count
     batches = max(1, count // _BATCH)
+    splits = max((getattr(m, "num_splits", 1) for m in encoder.trunk.modules()), default=1)
 
     def batch(i: int) -> Tensor:
         attend(sink)
         sink.progress("BatchNorm statistics", i + 1, batches)
         # every batch is spread over the whole set, whose images may be sorted by class
-        part = images[rows[i::batches]].to(device, memory_format=torch.channels_last)
+        chosen = rows[i::batches]
+        chosen = chosen[: len(chosen) // splits * splits]  # the groups of BatchNorm are equal
+        part = images[chosen].to(device, memory_format=torch.channels_last)
         return normalise(to_float(part), mean.to(device), std.to(device))
 
     set_statistics(encoder.trunk, batch, batches)

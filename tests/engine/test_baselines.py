@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from engine.baselines import random_encoder, set_statistics
+from engine.baselines import random_encoder, set_statistics, settle
+from engine.batchnorm import SplitBatchNorm2d
 from engine.config import ModelConfig
 from engine.encoders import build_encoder
 from engine.sink import Interrupted, NullSink
@@ -91,3 +92,16 @@ def test_a_stop_is_heard():
 
     with pytest.raises(Interrupted):
         random_encoder(ModelConfig(), some_images(4), sink=Stopping(), **options())
+
+
+def test_the_statistics_are_set_whatever_the_number_of_images() -> None:
+    """2,000 images make batches of 666 and 667, which eight groups of BatchNorm do not divide."""
+    images = some_images(2000)
+    encoder = build_encoder(ModelConfig(dim=8, bn_splits=8))
+    zero, one = torch.zeros(3), torch.ones(3)
+    settle(encoder, images, mean=zero, std=one)
+    conv = next(m for m in encoder.trunk.modules() if isinstance(m, torch.nn.Conv2d))
+    norm = next(m for m in encoder.trunk.modules() if isinstance(m, SplitBatchNorm2d))
+    with torch.no_grad():
+        wanted = conv(images[:: 2000 // 256].float() / 255).mean((0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, wanted, rtol=0.05, atol=0.01)
