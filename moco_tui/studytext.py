@@ -124,6 +124,8 @@ def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
         parts.append("it waits for its turn; r starts it here")
     elif status in ("stopped", "failed", "lost"):
         parts.append("r goes on with what is not done")
+        if record.error:
+            parts.append(fmt.clean(record.error))
     failed = counts.get("failed", 0)
     if failed:
         parts.append(f"{failed} cells failed: Enter on one shows why")

@@ -121,10 +121,12 @@ class Progress(Struct, frozen=True):
         share: how much is done of the pretraining that is furthest of those that are not
             finished; None when none has begun.
         text: the same in words, with its run and step; may be empty.
+        state: its state in the history; empty when none has begun.
     """
 
     share: float | None = None
     text: str = ""
+    state: str = ""
 
 
 class Seen:
@@ -155,14 +157,15 @@ class Seen:
         waited = {found.run for _, found in self.cells(row) if found.state == "waiting"}
         best = Progress()
         for (size, seed), trained in self.standing.pretrainings.items():
-            if trained.run not in waited or not trained.total_steps:
+            if trained.run not in waited:
                 continue
-            share = min(trained.step / trained.total_steps, 1.0)
+            share = min(trained.step / trained.total_steps, 1.0) if trained.total_steps else 0.0
             if best.share is None or share > best.share:
                 best = Progress(
                     share,
                     f"pretraining {trained.run} (K {size}, seed {seed}) is {trained.state} at "
                     f"step {fmt.count(trained.step)} of {fmt.count(trained.total_steps)}",
+                    trained.state,
                 )
         return best
 
@@ -191,7 +194,10 @@ def cell_shown(row: Row | None, width: int, progress: Progress) -> tuple[str, st
         glyph, look = GLYPHS[row.state], row.state
     if row.estimate is None and row.provisional is None:
         texts = [row.state, ""]
-        if row.state == "waiting" and progress.share is not None:
+        if progress.state in ("failed", "lost", "stopped"):
+            look = row.state if progress.state == "stopped" else "failed"
+            texts = [f"pretraining {progress.state}", progress.state]
+        elif row.state == "waiting" and progress.share is not None:
             share = f"{100 * progress.share:.0f} %"
             texts = [f"pretraining {share}", f"at {share}", share]
         texts = [f"{glyph} {text}" for text in texts]

@@ -257,8 +257,8 @@ acknowledged it."""
         for number, name in enumerate(PANELS, 1):
             text.append(f" {number} {name} ", style="reverse" if name == self._panel else "")
         wide = self.query_one(StudyTable).full
-        interval = "(95 % interval)" if wide else "±95 %"
-        text.append(f" {interval} [range] {{incomplete}}", style="dim")
+        interval = "(95 %)" if wide else "±95 %"
+        text.append(f" {interval} [range] {{partial}}", style="dim")
         self.query_one("#tabs", Static).update(text)
 
     def action_panel(self, name: str) -> None:

@@ -295,6 +295,12 @@ def test_a_cell_says_the_most_that_fits(width: int) -> None:
         assert words in text
         assert len(text) <= width
         assert look == state
+    for stuck, look in (("failed", "failed"), ("lost", "failed"), ("stopped", "waiting")):
+        waits = studyview.Progress(0.5, "", stuck)
+        empty = Row("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), "waiting")
+        text, shown_as = studyview.cell_shown(empty, width, waits)
+        assert stuck in text
+        assert shown_as == look
 
 
 # ---------------------------------------------------------------------------- ways in and out
