@@ -282,9 +282,9 @@ def protocol(config: StudyConfig) -> tuple[str, ...]:
 
 def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
     optim, moco = pretrain.optim, pretrain.moco
-    epochs = f"{optim.epochs:,} epochs"
+    epochs = _plural(optim.epochs, "epoch")
     if optim.stop_epoch and optim.stop_epoch < optim.epochs:
-        epochs = f"{optim.stop_epoch:,} epochs of a schedule of {optim.epochs:,}"
+        epochs = f"{_plural(optim.stop_epoch, 'epoch')} of a schedule of {optim.epochs:,}"
     images = f"{pretrain.data.limit:,} training images" if pretrain.data.limit else "all images"
     return (
         f"Pretraining: MoCo, {pretrain.model.encoder} with {pretrain.model.dim} dimensions, "
@@ -299,10 +299,11 @@ def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
 
 def _heads(probe: ProbeConfig, config: StudyConfig) -> list[str]:
     linear, logistic = probe.linear, probe.logistic
+    views, epochs = _plural(linear.views, "view"), _plural(linear.epochs, "epoch")
     texts: Mapping[str, str] = {
-        "linear": f"Linear head: SGD on augmented images (features of {linear.views} views of "
-        f"each), {linear.epochs} epochs, batch {linear.batch_size}, learning rate from "
-        f"{_numbers(linear.lr)}, weight decay {linear.weight_decay:g}.",
+        "linear": f"Linear head: SGD on augmented images (features of {views} of each), {epochs}, "
+        f"batch {linear.batch_size}, learning rate from {_numbers(linear.lr)}, weight "
+        f"decay {linear.weight_decay:g}.",
         "logistic": "Logistic head: L-BFGS to the optimum on fixed features, L2 strength from "
         f"{_numbers(logistic.l2)}.",
     }
@@ -317,8 +318,8 @@ def _baselines(config: StudyConfig) -> list[str]:
         "pretraining seed, BatchNorm statistics set on training images",
         "pixels": "pixels is the same head on the image itself",
         "supervised": "supervised is the same net trained from scratch on the same labels (at "
-        f"most {supervised.epochs} epochs and {supervised.max_images:,} images seen, learning "
-        f"rate from {_numbers(supervised.lr)}; {_seeds('subset', subsets)} only)",
+        f"most {_plural(supervised.epochs, 'epoch')} and {supervised.max_images:,} images seen, "
+        f"learning rate from {_numbers(supervised.lr)}; {_seeds('subset', subsets)} only)",
     }
     chosen = [texts[name] for name in config.baselines]
     return [f"Baselines: {'; '.join(chosen)}."] if chosen else []
@@ -357,6 +358,10 @@ def _statistics(config: StudyConfig) -> list[str]:
 def _seeds(kind: str, values: Sequence[int]) -> str:
     noun = "seed" if len(values) == 1 else "seeds"
     return f"{kind} {noun} {_listed([str(value) for value in values])}".strip()
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
 def _numbers(values: Sequence[float]) -> str:

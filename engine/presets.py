@@ -170,7 +170,9 @@ def parse_value(field: Field, text: str) -> Any:
     if field.kind in ("text", "choice"):
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
+        # one item alone is a list of one: seeds=0
+        return [value] if field.kind == "list" and not isinstance(value, list) else value
     except tomllib.TOMLDecodeError:
         pass
     if field.kind == "list":

@@ -95,12 +95,18 @@ def _comparison_lines(report: Report) -> Iterable[Sequence[Any]]:
 # JSON
 
 
-def facts(report: Report) -> dict[str, Any]:
-    """Everything as builtin values, finite numbers only; ``schema`` names the layout."""
+def facts(report: Report, *, run: str = "") -> dict[str, Any]:
+    """Everything as builtin values; ``schema`` names the layout.
+
+    Args:
+        report: of the study.
+        run: id of the study's own run, where there is one.
+    """
     standing = report.standing
     states = [found.state for found in standing.cells.values()]
     return {
         "schema": SCHEMA,
+        "run": run,
         "complete": all(state == "done" for state in states),
         "cells_done": states.count("done"),
         "cells_total": len(states),
@@ -125,9 +131,10 @@ def facts(report: Report) -> dict[str, Any]:
     }
 
 
-def to_json(report: Report) -> str:
-    """The ``facts`` as a JSON document with a line end."""
-    return msgspec.json.format(msgspec.json.encode(facts(report)), indent=2).decode() + "\n"
+def to_json(report: Report, *, run: str = "") -> str:
+    """The ``facts`` as a JSON document with a line end; what is not finite is null."""
+    document = msgspec.json.encode(facts(report, run=run))
+    return msgspec.json.format(document, indent=2).decode() + "\n"
 
 
 # --------------------------------------------------------------------------------------------

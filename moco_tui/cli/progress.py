@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -16,13 +17,15 @@ from tqdm import tqdm
 
 from engine.sink import Plan, Request
 from moco_tui import tty
-from moco_tui.cli.common import say
+from moco_tui.cli.common import clean, say
 
 # A log file does not want ten lines a second.
 _PIPE_INTERVAL = 15.0
 _TERMINAL_INTERVAL = 0.2
 # Side work shorter than this needs no bar of its own.
 _SIDE_WORK_PATIENCE = 1.0
+# What a step of a run is, where it is nothing that is called a step.
+_UNITS = {"study": " cells"}
 
 
 class _Screen:
@@ -74,6 +77,9 @@ class Terminal:
         self._label, self._quiet, self._hands_over = label, quiet, hands_over
         self._screen: Any = _Screen(sys.stderr)
         self._interval = _TERMINAL_INTERVAL if sys.stderr.isatty() else _PIPE_INTERVAL
+        # A log file does not want the bars of a hundred runs.
+        self._lines = label in _UNITS and not sys.stderr.isatty() and not quiet
+        self._said = -math.inf
         self._bar: tqdm[Any] | None = None
         self._side: tqdm[Any] | None = None
         self._side_name, self._side_start = "", 0.0
@@ -88,14 +94,16 @@ class Terminal:
         """Starts the bar."""
         self._close_side()
         self._plan = plan
-        if self._quiet:
+        if self._lines:
+            self._line(f"{self._label}: {self._count(plan.start_step)}")
+        if self._quiet or self._lines:
             return
         per_step = plan.pairs_per_step or 1
         self._bar = tqdm(
             total=plan.total_steps * per_step,
             initial=plan.start_step * per_step,
             desc=self._label,
-            unit=" pairs" if plan.pairs_per_step else " steps",
+            unit=" pairs" if plan.pairs_per_step else _UNITS.get(self._label, " steps"),
             unit_scale=bool(plan.pairs_per_step),
             mininterval=self._interval,
             dynamic_ncols=True,
@@ -105,6 +113,8 @@ class Terminal:
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """Moves the bar; the newest value of each metric stands behind it."""
         self._close_side()
+        if self._lines:
+            self._line(f"{self._label}: {self._count(step)}", rarely=True)
         if self._bar is None:
             return
         self._shown.update(values)
@@ -126,7 +136,9 @@ class Terminal:
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """A second bar while side work takes longer than a second."""
-        if self._quiet:
+        if self._lines:
+            self._line(f"{stage} {done}/{total}", rarely=True)
+        if self._quiet or self._lines:
             return
         now = time.monotonic()
         if stage != self._side_name:
@@ -179,6 +191,18 @@ class Terminal:
             self._bar.close()
             self._bar = None
         self._screen.close()
+
+    def _count(self, step: int) -> str:
+        return f"{step}/{self._plan.total_steps}{_UNITS[self._label]}"
+
+    def _line(self, text: str, *, rarely: bool = False) -> None:
+        """A plain line of progress; ``rarely``: not if there was one in the last seconds."""
+        now = time.monotonic()
+        if rarely and now - self._said < self._interval:
+            return
+        self._said = now
+        self._screen.write(f"{clean(text)}\n")
+        self._screen.flush()
 
     def _close_side(self) -> None:
         if self._side is not None:

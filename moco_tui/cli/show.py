@@ -63,7 +63,7 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
         if record.kind == "study":
-            facts["study"] = studyexport.facts(_study(settings, record))
+            facts["study"] = studyexport.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
     print(_text(folder, record, notes, status))

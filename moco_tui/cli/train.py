@@ -159,7 +159,7 @@ def start(
         if detach:
             return start_detached(folder, settings.data, as_json=as_json)
         outcome = train_here(folder, settings.data, sink, prepared)
-    return report(folder, outcome, as_json=as_json)
+    return report(settings, folder, outcome, as_json=as_json)
 
 
 def train_here(
@@ -202,9 +202,15 @@ def start_detached(folder: RunFolder, data_dir: Path, *, as_json: bool) -> int:
     return 0
 
 
-def report(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
+def report(settings: Settings, folder: RunFolder, outcome: str, *, as_json: bool) -> int:
     """Prints what came out of a run; the exit code."""
     record = folder.record()
+    if record.kind == "study":
+        from moco_tui.cli.study import Form, print_outcome
+        from moco_tui.cli.studytext import config_of_study
+
+        form = Form(as_json=as_json)
+        return print_outcome(settings, config_of_study(record), folder, outcome, form)
     if as_json:
         print_json(
             {
@@ -261,7 +267,7 @@ def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
         return start_detached(folder, settings.data, as_json=as_json)
     with terminal(record.kind, hands_over=True) as sink:
         outcome = train_here(folder, settings.data, sink)
-    return report(folder, outcome, as_json=as_json)
+    return report(settings, folder, outcome, as_json=as_json)
 
 
 def check_resumable(folder: RunFolder) -> None:

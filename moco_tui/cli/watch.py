@@ -115,11 +115,13 @@ def _look(folder: RunFolder) -> tuple[str, Record]:
 
 def progress(record: Record, status: str, log: MetricLog) -> dict[str, Any]:
     """What is known of a run now, as builtin values."""
-    rate = steps_per_second(log)
+    # A study's steps are its cells: one takes a second, another waits for a pretraining.
+    rate = None if record.kind == "study" else steps_per_second(log)
     live = status == "running"
     left = record.total_steps - record.step
     facts: dict[str, Any] = {
         "id": record.id,
+        "kind": record.kind,
         "state": status,
         "step": record.step,
         "total_steps": record.total_steps,
@@ -159,10 +161,11 @@ def words(facts: dict[str, Any]) -> str:
     if facts["epochs"]:
         epoch = min(int(facts["epoch"]) + 1, facts["epochs"])
         parts.append(f"epoch {epoch}/{facts['epochs']}")
+    step = "cells" if facts["kind"] == "study" else "step"
     if facts["total_steps"]:
-        parts.append(f"step {facts['step']}/{facts['total_steps']}")
+        parts.append(f"{step} {facts['step']}/{facts['total_steps']}")
     elif facts["step"]:
-        parts.append(f"step {facts['step']}")
+        parts.append(f"{step} {facts['step']}")
     metrics = facts["metrics"]
     for name, short in _SHORT.items():
         if name in metrics:
