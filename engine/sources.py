@@ -121,14 +121,17 @@ class Kept:
         if self._last is not None and torch.equal(self._last[0], rows):
             return self._last[1]
         self._last = None  # its memory first
-        if self._rows is None:
-            made = self._made.labelled(rows, sink)
-        else:
-            if self._train is None:
-                self._train = self._made.raw(self._rows, sink)
-            made = Labelled(self._train[self._places(rows).to(self._train.device)])
+        made = Labelled(self.raw(rows, sink))
         self._last = (rows, made)
         return made
+
+    def raw(self, rows: Tensor, sink: Sink) -> Tensor:
+        """See ``Made.raw``; all images pass at the first time."""
+        if self._rows is None:
+            return self._made.raw(rows, sink)
+        if self._train is None:
+            self._train = self._made.raw(self._rows, sink)
+        return self._train[self._places(rows).to(self._train.device)]
 
     def views(self, rows: Tensor, count: int, seed: int, sink: Sink) -> tuple[Tensor, Tensor]:
         """See ``Source.views``."""
