@@ -1,4 +1,4 @@
-"""Keeping freed memory in the process, where the C library would hand it back at once."""
+"""What the C library does with freed memory: kept for a trainer, handed back for a watcher."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of parameters in glibc's malloc.h
+_SMALLEST_BLOCK = 128 << 10  # what glibc begins with, before it adapts itself
 _LARGEST_BLOCK = 32 << 20  # the most that glibc takes for the second
 _KEPT = 256 << 20
 
@@ -20,10 +21,26 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library took it; on others than glibc, nothing is done.
     """
+    return _set(_LARGEST_BLOCK, _KEPT)
+
+
+def hand_back_freed_memory() -> bool:
+    """Ask glibc to give every larger block a mapping of its own, which is gone when it is freed.
+
+    Arrays that grow for hours beside each other leave holes in the heap otherwise. A trainer that
+    starts later asks for the opposite.
+
+    Returns:
+        Whether the C library took it; on others than glibc, nothing is done.
+    """
+    return _set(_SMALLEST_BLOCK, _SMALLEST_BLOCK)
+
+
+def _set(mapped_from: int, kept: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(set_option(_MMAP_THRESHOLD, _LARGEST_BLOCK) and set_option(_TRIM_THRESHOLD, _KEPT))
+    return bool(set_option(_MMAP_THRESHOLD, mapped_from) and set_option(_TRIM_THRESHOLD, kept))

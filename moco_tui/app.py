@@ -100,9 +100,18 @@ class MocoApp(App[int]):
         """Look after the trainer's thread, and start what was asked for."""
         self.set_interval(0.5, self._hear)
         if not gc.isenabled():
-            self.set_timer(START_SECONDS, _collect_again)
+            self.set_timer(START_SECONDS, self._settle)
         if self.demo:
             self.call_after_refresh(self.start_demo)
+
+    def _settle(self) -> None:
+        """What can wait until the first screen is there."""
+        gc.freeze()  # what the start has made stays: the collector need not look at it
+        gc.enable()
+        if not self.runner.busy:  # a trainer has its own wishes
+            from engine.allocator import hand_back_freed_memory
+
+            hand_back_freed_memory()
 
     def _hear(self) -> None:
         while self.runner.messages:
@@ -303,12 +312,6 @@ class MocoApp(App[int]):
             severity="warning",
         )
         return False
-
-
-def _collect_again() -> None:
-    """What the start has made stays: the collector need not look at it again and again."""
-    gc.freeze()
-    gc.enable()
 
 
 def run(

@@ -8,7 +8,8 @@ cells, looks at it and draws every so many simulated seconds. A screen keeps a b
 points (``charts.series.MOST_POINTS``), which at ten steps a second are there after 7 hours, are
 halved, and are there again after 15. So the memory of the process, every allocation and all
 fragmentation included, must peak no higher in the second half of the day than it did in the first
-(but for ``NOISE``), and no kind of object may have become more with the looks.
+(but for ``NOISE``), and no kind of object may have become more with the looks. As in the app, the C
+library is asked to hand freed memory back.
 Prints a line for every simulated hour; exit code 0 when it held.
 """
 
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import psutil
 from rich.style import Style
 
+from engine.allocator import hand_back_freed_memory
 from engine.config import PretrainConfig
 from engine.presets import resolve
 from engine.runs import RunFolder, RunOwner, create, own
@@ -188,6 +190,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="simulated seconds between looks")
     parser.add_argument("--rate", type=int, default=10, help="steps a simulated second")
     options = parser.parse_args()
+    hand_back_freed_memory()
     looks = int(options.hours * 3600) // options.every
     with tempfile.TemporaryDirectory(prefix="moco-monitor-") as place:
         config = resolve(PretrainConfig, preset_name="quick")

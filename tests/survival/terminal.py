@@ -255,7 +255,7 @@ def kill_once(bench: Bench, name: str, wanted: int) -> str:
     run = pretraining(root)
     app = bench.app(root)
     app.press("r")
-    until("a step", lambda: run.record().step >= wanted, 60)
+    until("a step", lambda: run.record().step >= wanted, 180, app.text)
     os.kill(app.pid, signal.SIGKILL)
     app.wait()
     app.close()
@@ -274,7 +274,7 @@ def kill_once(bench: Bench, name: str, wanted: int) -> str:
     hold(reached - kept <= interval, f"{reached - kept} steps lost of at most {interval}")
     other = Terminal(words(root, bench.data), root.name)
     offer = f"goes on from step {kept}" if kept else "there is no checkpoint"
-    until("the offer", lambda: offer in other.text(), 60, other.text)
+    until("the offer", lambda: offer in other.text(), 90, other.text)
     other.press("b")  # in the background
     until("the run to be taken up", run.alive, 30, other.text)
     other.press("q")
