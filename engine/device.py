@@ -79,13 +79,14 @@ def apply_runtime(runtime: Runtime, *, deterministic: bool) -> None:
     """
     torch.set_num_threads(runtime.threads)
     if runtime.device.type == "cuda":
+        # cuBLAS and torch read this once in a process, where a run may follow another: what a
+        # deterministic one needs has to be there from the first (it is Hopper's default anyway)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # the logits are products that stay in float32; convolutions may use TF32 unless exact
         # repeats are wanted
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = not deterministic
         torch.backends.cudnn.benchmark = not deterministic
-        if deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(deterministic)
 
 

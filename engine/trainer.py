@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from engine.device import Runtime
 from engine.errors import DataError, RunError
 from engine.fields import flatten
 from engine.groupwise import GroupwiseStep
+from engine.lanes import single_threaded
 from engine.moco import MoCo
 from engine.seeds import stream_seed
 
@@ -186,7 +188,9 @@ class Pretraining:
         """
         self.prepare()
         step = self.compute if self._captured is None else self._captured
-        loss = step(self._indices())
+        # lanes take the cores; torch's own threads would only be in their way
+        with contextlib.nullcontext() if self._groupwise is None else single_threaded():
+            loss = step(self._indices())
         self.step += 1
         return loss
 
