@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from engine.lanes import Lanes
+from engine.lanes import Lanes, single_threaded
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -60,3 +60,21 @@ def test_an_exception_is_raised_after_all_lanes_have_come_to_rest() -> None:
 def test_no_lane_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Lanes(0)
+
+
+def test_a_caller_computes_on_one_core_inside_the_block_only() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        values = torch.linspace(0.1, 2.0, 200_000)
+        shared = values.lerp(values.sqrt(), 0.01)
+        with Lanes(2) as lanes, single_threaded():
+            assert torch.get_num_threads() == 1
+            assert torch.equal(values.lerp(values.sqrt(), 0.01), shared)
+            assert lanes.map(lambda _lane, _item: torch.get_num_threads(), range(2)) == [1, 1]
+        assert torch.get_num_threads() == 3
+        with pytest.raises(RuntimeError, match="no"), single_threaded():
+            raise RuntimeError("no")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -1,7 +1,8 @@
 """A run as a person starts it: seconds to its first step, its rate, and its peak memory.
 
 Each is a process of its own: ``moco-tui pretrain`` with the notebook preset in an empty runs
-folder, looked at through the run's own metric log, and stopped as Ctrl-C would stop it.
+folder, looked at through the run's own metric log, and stopped as Ctrl-C would stop it. On CUDA
+losses come in blocks, so the first step in the log stands behind a block of 64.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def launch(
         ``ms_per_step`` over the later half of the steps; ``peak_mebibytes`` of the process.
 
     Raises:
-        SystemExit: when the command failed.
+        SystemExit: when the command failed, or made no step in five minutes.
     """
     from engine.runs import RunFolder
 
@@ -71,10 +72,10 @@ def launch(
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
-                _, _, usage = os.wait4(process.pid, 0)
-                process.returncode = 0  # it was waited for here
+                    _, _, usage = os.wait4(process.pid, 0)
+                    process.returncode = 0  # it was waited for here
     if not times:
-        raise SystemExit(f"no step within {LIMIT:.0f} s")
+        raise SystemExit(f"no step within {LIMIT:.0f} s of the start")
     half = len(times) // 2
     scale = 1 if sys.platform == "darwin" else 1024
     return {
