@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from engine.config import PretrainConfig, ProbeConfig
+from engine.config import PretrainConfig, ProbeConfig, StudyConfig
 from engine.fields import fields
-from engine.presets import PRESETS, build, preset, to_toml
+from engine.presets import PRESETS, STUDY_PRESETS, Preset, build, preset, to_toml
 from moco_tui.cli.common import print_json, shared_options, table
 
 
@@ -22,7 +22,8 @@ def presets(name: str | None, show_settings: bool, as_json: bool) -> None:
     if show_settings:
         _settings(as_json)
     elif name is not None:
-        config = build(PretrainConfig, preset(name).values)
+        type_ = StudyConfig if name in _of_studies() else PretrainConfig
+        config = build(type_, preset(name, type_).values)
         if as_json:
             import msgspec
 
@@ -31,16 +32,38 @@ def presets(name: str | None, show_settings: bool, as_json: bool) -> None:
             print(to_toml(config), end="")
     elif as_json:
         print_json(
-            [{"name": p.name, "summary": p.summary, "values": p.values} for p in PRESETS.values()]
+            [
+                {"name": p.name, "kind": kind, "summary": p.summary, "values": p.values}
+                for kind, p in _all()
+            ]
         )
     else:
-        print(table(["preset", "what it is for"], [[p.name, p.summary] for p in PRESETS.values()]))
+        rows = [[p.name, kind, p.summary] for kind, p in _all()]
+        print(table(["preset", "of", "what it is for"], rows))
+
+
+def _of_studies() -> list[str]:
+    """Presets that a study alone takes; it takes most of those of pretrainings too."""
+    return [name for name in STUDY_PRESETS if name not in PRESETS]
+
+
+def _all() -> list[tuple[str, Preset]]:
+    return [
+        *(("pretrain", p) for p in PRESETS.values()),
+        *(("study", STUDY_PRESETS[name]) for name in _of_studies()),
+    ]
 
 
 def _settings(as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
-    for kind, type_ in (("pretrain", PretrainConfig), ("probe", ProbeConfig)):
+    for kind, type_ in (
+        ("pretrain", PretrainConfig),
+        ("probe", ProbeConfig),
+        ("study", StudyConfig),
+    ):
         for field in fields(type_).values():
+            if type_ is StudyConfig and "." in field.key:  # those of its runs, listed above
+                continue
             rows.append(
                 {
                     "kind": kind,

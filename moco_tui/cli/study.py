@@ -23,7 +23,7 @@ from engine.sink import Interrupted
 from engine.studyexport import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
 from engine.studytable import Dimension, Pivot, dimension, key_text, values
 from moco_tui.cli.annotate import say_notices
-from moco_tui.cli.common import Settings, say, shared_options, terminal_width
+from moco_tui.cli.common import Settings, complete_run, say, shared_options, terminal_width
 from moco_tui.cli.progress import say_outcome, terminal
 from moco_tui.cli.studytext import config_of_study, report_text
 from moco_tui.cli.train import (
@@ -40,6 +40,7 @@ _FREE_OF_PROBES = ("runtime.device", "runtime.threads")
 
 
 @click.command()
+@click.argument("run", required=False, shell_complete=complete_run)
 @click.option("--preset", metavar="P", help="Where the settings start from.")
 @CONFIG
 @SETS
@@ -67,6 +68,7 @@ _FREE_OF_PROBES = ("runtime.device", "runtime.threads")
 @click.pass_obj
 def study(
     settings: Settings,
+    run: str | None,
     preset: str | None,
     toml: Path | None,
     sets: tuple[str, ...],
@@ -85,9 +87,18 @@ def study(
     """Run the whole experiment: queue sizes, label fractions, tasks, heads, seeds; one table.
 
     What the history has already is not computed again, whoever computed it, so the same command
-    goes on after an interruption, and once everything is done it only prints.
+    goes on after an interruption, and once everything is done it only prints. RUN takes the
+    settings from a study that was begun.
     """
-    config = configure(settings, preset=preset, toml=toml, sets=sets, data=data)
+    if run is not None:
+        if preset or toml or sets or data:
+            raise UserError(
+                f"Study {run} has its settings; --preset, --config, --set and --data are for a "
+                "study that is described anew."
+            )
+        config = config_of_study(settings.find(run).record())
+    else:
+        config = configure(settings, preset=preset, toml=toml, sets=sets, data=data)
     form = Form(_pivot(config, rows, columns, only), as_json, csv_part, markdown)
     form.check(detach=detach, dry_run=dry_run)
     looking = show or dry_run
@@ -227,7 +238,7 @@ def unfinished(
             continue
         if folder.alive() or entry.status in ACTIVE:
             raise RunBusyError(
-                f"Study {entry.id} of this configuration is {entry.status} in another process; "
+                f"Study {entry.id} of this configuration is in the hands of another process; "
                 f"moco-tui watch {entry.id} follows it, and --show prints what is done."
             )
         return folder
@@ -260,6 +271,9 @@ def _run(
             say(f"study {folder.id} in {folder.path}")
         else:
             say(f"going on with study {folder.id} in {folder.path}")
+            device = config_of_study(folder.record()).pretrain.runtime.device
+            if settings.device not in (None, device):
+                say(f"it stays on the device it was begun for: {device}")
         if detach:
             return start_detached(folder, settings.data, as_json=form.as_json)
         try:

@@ -24,8 +24,10 @@ def config_of_study(record: Record) -> StudyConfig:
     """The configuration in the record of a study.
 
     Raises:
-        RunError: when it does not fit this version.
+        RunError: when it is no study, or does not fit this version.
     """
+    if record.kind != "study":
+        raise RunError(f"Run {record.id} is a {record.kind} and no study.")
     try:
         return msgspec.convert(record.config, StudyConfig, strict=False)
     except msgspec.ValidationError as error:

@@ -201,7 +201,7 @@ def _say_end(record: Record, status: str) -> None:
 
 def _resume_hint(record: Record) -> str:
     where = ""
-    if record.checkpoint_step is not None:
+    if record.checkpoint_step is not None and record.kind != "study":
         where = f" from step {record.checkpoint_step}"
     return f" moco-tui resume {record.id} goes on{where}."
 

@@ -6,22 +6,29 @@ import csv
 import io
 import json
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from engine.config import StudyConfig
+from engine.config import GRID_KEYS, StudyConfig
+from engine.errors import ConfigError
 from engine.execute import execute
+from engine.fields import fields, flatten
 from engine.grid import look, places, pretrain_config, pretrainings, probe_config
 from engine.history import History
 from engine.presets import build
 from engine.runs import RunFolder, create, folder_names
 from engine.sink import NullSink, Plan, Request
 from engine.studyexport import SCHEMA
+from moco_tui import detach, fmt
 from moco_tui.cli import progress as progress_module
-from moco_tui.cli.study import study_key
+from moco_tui.cli.common import Settings
+from moco_tui.cli.study import configure, study_key
 
 from .conftest import Call, begin
 
@@ -148,7 +155,9 @@ def fabricate(root: Path, config: StudyConfig, *, seeds: tuple[int, ...] = (0, 1
         (["--dry-run", "--csv"], "--json alone"),
         (["--read-only"], "--read-only"),
         (["--data", "folder:/no/such/folder"], "/no/such/folder"),
-        (["extra"], "extra"),
+        (["nobody"], "no runs"),
+        (["nobody", "--set", "seeds=0"], "described anew"),
+        (["one", "two"], "two"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
@@ -365,6 +374,46 @@ def test_an_interrupted_study_goes_on_and_then_only_prints(
     assert [folder.id for folder in studies(root)] == [begun.id]
 
 
+def test_the_command_on_shapes_is_interrupted_by_a_signal_and_run_again(
+    call: Call, root: Path
+) -> None:
+    small = SETS | {"seeds": "0", "tasks": "ten", "pretrain.data.limit": "100"}
+    small |= {"label_fractions": "1.0"}
+    sets = [part for key, value in small.items() for part in ("--set", f"{key}={value}")]
+    given = ["study", "--data", "shapes", "--device", "cpu", *sets]
+    with subprocess.Popen(
+        [sys.executable, "-m", "moco_tui", *given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=detach.child_environment(),
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        said = []
+        for line in process.stderr:  # ends with the process
+            said.append(line)
+            if ": pretrained " in line:  # the first probe is done
+                process.send_signal(signal.SIGINT)
+                break
+        said += process.stderr.readlines()
+        out = process.stdout.read()
+    (folder,) = studies(root)
+    assert process.returncode == 130, "".join(said)
+    assert f"moco-tui resume {folder.id}" in said[-1]
+    assert out.startswith("top-1 accuracy on the test images")
+    assert "The study is not complete (" in out
+
+    again = call(*given, "--json")
+    assert again.code == 0
+    document = json.loads(again.out)
+    assert (document["complete"], document["run"]) == (True, folder.id)
+    assert document["majority"] == {"ten": 10.0}
+    assert folder.record().status == "finished"
+    assert studies(root) == [folder]
+    assert len(History(root).list("kind:pretrain status:finished")) == 2
+
+
 def test_a_new_study_is_made_named_and_shown(call: Call, root: Path, images: Path) -> None:
     small = {"seeds": "0", "queue_sizes": "16", "label_fractions": "1.0", "baselines": "pixels"}
     called = call(*args(images, **small), "--name", "mine")
@@ -385,6 +434,13 @@ def test_a_new_study_is_made_named_and_shown(call: Call, root: Path, images: Pat
     facts = json.loads(call("show", "mine", "--json").out)
     assert facts["study"]["complete"] is True
     assert facts["kind"] == "study"
+
+    tidy = call("study", "mine", "--show", "--csv")
+    assert [line["source"] for line in csv.DictReader(io.StringIO(tidy.out))] == ["moco", "pixels"]
+    probe = next(e for e in History(root).list("kind:probe"))
+    called = call("study", probe.id)
+    assert (called.code, called.out) == (2, "")
+    assert "is a probe and no study" in called.err
 
     watched = call("watch", "mine")
     assert watched.code == 0
@@ -467,3 +523,31 @@ def test_a_log_file_gets_a_line_of_progress_now_and_then(lines: list[str]) -> No
     assert not any("\r" in line for line in lines)
     moved = [line for line in lines if line.startswith("study: ")]
     assert 4 <= len(moved) <= 6  # a minute, a line every fifteen seconds
+
+
+def test_every_setting_can_be_given_but_those_of_the_grid() -> None:
+    for key, field in fields(StudyConfig).items():
+        text = fmt.value(field.default) if field.default != [] else "[]"
+        given = {"preset": None, "toml": None, "data": None, "sets": [f"{key}={text}"]}
+        if key in GRID_KEYS and key != "probe.task.name":
+            with pytest.raises(ConfigError, match=f"--set {GRID_KEYS[key]}="):
+                configure(Settings(), **given)
+        else:
+            config = configure(Settings(), **given)
+            assert flatten(config)[key] == field.default
+
+
+def test_a_preset_a_file_and_the_options_are_laid_over_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text("seeds = [7]\nheads = ['linear']\n[pretrain.optim]\nlr = 0.5\n")
+    config = configure(
+        Settings(device="cpu"),
+        preset="quick-study",
+        toml=path,
+        sets=["heads=logistic", "momentum=0.5"],
+        data="folder:here",
+    )
+    assert (config.queue_sizes, config.seeds, config.heads) == ((512, 2048), (7,), ("logistic",))
+    assert (config.pretrain.optim.lr, config.pretrain.moco.momentum) == (0.5, 0.5)
+    assert config.pretrain.data.source == f"folder:{Path.cwd() / 'here'}"
+    assert config.pretrain.runtime.device == config.probe.runtime.device == "cpu"
