@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from engine.answering import Answering
+from engine.child import Child
 from engine.config import PretrainConfig, ProbeConfig, StudyConfig
 from engine.data import Dataset
 from engine.device import resolve_runtime
@@ -40,7 +41,7 @@ from engine.grid import (
 )
 from engine.history import History
 from engine.runs import RunFolder, create
-from engine.sink import Interrupted, Plan, Request, Sink, attend
+from engine.sink import Interrupted, Plan, Sink, attend
 from engine.sources import SharedSources, Sources
 from engine.tasks import prepare_material
 
@@ -333,7 +334,7 @@ class _Study:
             return False
         if announcement:
             self.sink.log(f"{announcement}: run {folder.id}")
-        child = _Child(self.children, folder.title())
+        child = Child(self.children, folder.title(), self.done)
         try:
             outcome = execute(folder, data_dir=self.data_dir, sink=child, shared=shared)
         except RunBusyError:
@@ -372,58 +373,3 @@ def _tops(folder: RunFolder) -> str:
         name.split("/")[1]: value for name, value in last.items() if name.endswith("/test_top1")
     }
     return ", ".join(f"{source} {top:.1f} %" for source, top in tops.items())
-
-
-class _Child:
-    """The sink of a run of the study: requests to the study reach the run, its progress the study.
-
-    Attributes:
-        asked: ``stop`` or ``hand-over`` when that was passed on; the study answers it itself.
-    """
-
-    def __init__(self, study: Sink, name: str) -> None:
-        self._study, self._name = study, name
-        self._total, self._passed_on = 0, set[Request]()
-        self._paused = False
-        self.asked: Request | None = None
-
-    def plan(self, plan: Plan) -> None:
-        """See ``Sink.plan``."""
-        self._total = plan.total_steps
-
-    def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
-        """See ``Sink.metrics``."""
-        self._study.progress(self._name, step, self._total)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """See ``Sink.progress``."""
-        self._study.progress(f"{self._name}: {stage}", done, total)
-
-    def log(self, text: str) -> None:
-        """Stays in the run's own log."""
-
-    def checkpointed(self, step: int) -> None:
-        """See ``Sink.checkpointed``: the study's own resume points are its cells."""
-
-    def result(self, values: Mapping[str, Any]) -> None:
-        """Stays in the run's own record."""
-
-    def request(self) -> Request | None:
-        """What the study was asked. The run stops where the study is handed over."""
-        request = self._study.request()
-        if request in ("stop", "hand-over"):
-            self.asked = request
-            return "stop"
-        if request is not None:
-            self._passed_on.add(request)
-        return request
-
-    def acknowledge(self, request: Request, step: int) -> None:
-        """The study has done what it was asked when its run has; it stops on its own account."""
-        if request == "stop":
-            return
-        if request in self._passed_on or (request == "continue" and self._paused):
-            self._passed_on.discard(request)
-            if request in ("pause", "continue"):
-                self._paused = request == "pause"
-            self._study.acknowledge(request, step)
