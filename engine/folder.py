@@ -303,7 +303,7 @@ def create(
 
     Args:
         root: folder of all runs; made when it is missing.
-        kind: ``pretrain`` or ``probe``.
+        kind: ``pretrain``, ``probe`` or ``study``.
         config: the resolved configuration.
         name: for people; cut to one line of 200 characters.
         preset: preset that the config was made from.

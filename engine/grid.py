@@ -90,8 +90,9 @@ class Standing(Struct, frozen=True):
     """How far a study is.
 
     Attributes:
-        cells: every cell of the configuration, in the order in which they are computed.
-        pretrainings: by queue size and seed, likewise.
+        cells: every cell of the configuration, encoder by encoder in the order in which these are
+            trained.
+        pretrainings: by queue size and seed, in that order.
     """
 
     cells: dict[Cell, Found]
@@ -132,7 +133,7 @@ def places(config: StudyConfig) -> tuple[Place, ...]:
 
 
 def cells(config: StudyConfig) -> tuple[Cell, ...]:
-    """Every cell, in the order in which they are computed."""
+    """Every cell, encoder by encoder in the order in which these are trained."""
     return tuple(
         cell
         for size, seed in pretrainings(config)

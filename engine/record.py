@@ -67,7 +67,7 @@ class Record(Struct, kw_only=True):
     Attributes:
         schema: version of this layout.
         id: name of the run's folder.
-        kind: ``pretrain`` or ``probe`` (later ``study``).
+        kind: ``pretrain``, ``probe`` or ``study``.
         name: given by whoever started it; ``UserNotes.name`` overrides it. May be empty.
         preset: preset the config was made from, or empty.
         config: the resolved configuration, nested builtin values.

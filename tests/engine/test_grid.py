@@ -360,6 +360,22 @@ def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
     assert look(config, history).cells[baseline].state == "failed"
 
 
+def test_a_study_is_no_run_of_one_queue_size_or_seed(tmp_path: Path) -> None:
+    study = create(tmp_path, "study", some_study(**{"pretrain.data.source": "shapes"}))
+    create(tmp_path, "pretrain", pretrain_config(some_study(), 8, 0))
+    history = History(tmp_path)
+    for query in ("queue_size>=1", "seed=0", "label_fraction<=1", "head:logistic"):
+        assert study.id not in [entry.id for entry in history.list(query)], query
+    assert [entry.id for entry in history.list("kind:study source:shapes")] == [study.id]
+    assert [entry.id for entry in history.list("queue_sizes=32")] == [study.id]
+    found = history.get(study.id)
+    assert found.config == {
+        **{key: value for key, value in SMALL.items() if key not in ("heads", "subset_seeds")},
+        "pretrain.data.source": "shapes",
+    }, "an entry holds what differs from the defaults"
+    assert found.setting("pretrain.optim.epochs") == 2500
+
+
 def test_looking_needs_no_torch() -> None:
     code = "import sys, engine.grid; print('torch' in sys.modules or 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
