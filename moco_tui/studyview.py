@@ -259,9 +259,14 @@ def source_name(label: str) -> str:
     return names.get(label, label)
 
 
-def point_text(curve: Curve, fraction: float) -> str:
-    """A curve's value at a fraction with its interval or range; a dash where there is none."""
+def percent_of(fraction: float) -> float:
+    """A share of the labels as the axis of the curves has it."""
+    return round(100 * fraction, 6)
+
+
+def point_text(curve: Curve, percent: float) -> str:
+    """A curve's value at a place of the axis, with its interval or range; a dash without one."""
     for at, estimate in curve.points:
-        if at == fraction:
+        if percent_of(at) == percent:
             return estimate_text(estimate, narrow=True)
     return "–"

@@ -118,6 +118,7 @@ acknowledged it."""
             self.run_worker(self._tick(), group="look")
 
     async def _tick(self) -> None:
+        before = self.status
         try:
             self.look()
             self._read_config()
@@ -133,6 +134,8 @@ acknowledged it."""
         if seen is not None:
             self.seen = seen
             self._show_tables()
+        elif self.status != before:
+            self._moved()
         self._show_log()
         self._show_progress()
         self.pace.spend(time.perf_counter() - start)
@@ -180,6 +183,7 @@ acknowledged it."""
             text.append(f"{key} ", style="bold")
             text.append(f"{what}  ")
         self.query_one("#slice", Static).update(text)
+        self._show_tabs()
         self.query_one("#pretrainings", Panel).show(studytext.pretraining_lines(seen.standing))
         self._show_answer()
 

@@ -65,11 +65,11 @@ point; each curve has a mark of its own. Left and right read the values of one s
         for curve in shown:
             series = Series()
             series.update(
-                [round(100 * fraction, 6) for fraction, _ in curve.points],
+                [studyview.percent_of(fraction) for fraction, _ in curve.points],
                 [estimate.mean for _, estimate in curve.points],
             )
             bars = [
-                (round(100 * fraction, 6), estimate.low, estimate.high)
+                (studyview.percent_of(fraction), estimate.low, estimate.high)
                 for fraction, estimate in curve.points
                 if estimate.low is not None and estimate.high is not None
             ]

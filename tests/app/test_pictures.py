@@ -14,13 +14,17 @@ import pytest
 from textual.pilot import Pilot
 
 from moco_tui.app import MocoApp
+from moco_tui.screens.cellruns import CellRuns
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help import HelpScreen
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.labelchart import LabelChart
 from moco_tui.widgets.preview import Preview
 from moco_tui.widgets.runtable import RunTable
+from moco_tui.widgets.studytable import StudyTable
 
 from .conftest import some_runs, until
+from .studies import write_study
 
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
 Steps = Callable[[Pilot[Any]], Awaitable[None]]
@@ -76,6 +80,31 @@ async def probe_form(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
+async def study(pilot: Pilot[Any]) -> None:
+    app_of(pilot).open_monitor("s5t6dy")
+    await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
+    await pilot.press("down", "right")
+    await until(pilot, lambda: pilot.app.screen.query_one(LabelChart).curves)
+
+
+async def study_curve(pilot: Pilot[Any]) -> None:
+    await study(pilot)
+    await pilot.press("t", "t", "2", "left")
+    await until(pilot, lambda: "task ten" in pilot.app.screen.query_one(LabelChart).title)
+
+
+async def study_begun(pilot: Pilot[Any]) -> None:
+    app_of(pilot).open_monitor("s5t6dy")
+    await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
+    await pilot.press("x")
+
+
+async def study_cell(pilot: Pilot[Any]) -> None:
+    await study(pilot)
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(pilot.app.screen, CellRuns))
+
+
 async def compare(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_compare(["k7m2qx", "q4r8st", "f6g3hj"])
@@ -103,6 +132,10 @@ SCREENS: dict[str, Steps] = {
     "form": form,
     "probe-form": probe_form,
     "compare": compare,
+    "study": study,
+    "study-curve": study_curve,
+    "study-cell": study_cell,
+    "study-begun": study_begun,
     "help": help_,
     "leave": leave,
 }
@@ -112,7 +145,13 @@ SCREENS: dict[str, Steps] = {
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A runs folder whose path is the same everywhere."""
     monkeypatch.chdir(tmp_path)
-    if "first" not in tmp_path.name:
+    if "begun" in tmp_path.name:
+        write_study(
+            tmp_path / "runs", pretrainings=3, probes=4, status="stopped", error="", step=60
+        )
+    elif "study" in tmp_path.name:
+        write_study(tmp_path / "runs")
+    elif "first" not in tmp_path.name:
         some_runs(tmp_path / "runs")
     return Path("runs")
 
@@ -132,7 +171,7 @@ def test_screen(
     assert snap_compare(app, terminal_size=size, run_before=SCREENS[name])
 
 
-@pytest.mark.parametrize("name", ["runs", "monitor", "form"])
+@pytest.mark.parametrize("name", ["runs", "monitor", "form", "study"])
 def test_light(
     snap_compare: Any,
     make_app: Callable[..., MocoApp],

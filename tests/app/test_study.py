@@ -194,7 +194,12 @@ async def test_the_curves_follow_the_cursor_and_are_named(root: Path, make_app: 
         assert "majority 10.0 %" in screen_text(app)
         await pilot.press("2", "left", "left")
         await until(pilot, lambda: "values at 30 % of the labels" in screen_text(app))
-        assert config.label_fractions[1] == 0.3
+        row = next(
+            row
+            for row in study(app).seen.report.rows  # type: ignore[union-attr]
+            if (row.label, row.task, row.fraction) == ("K 4096", "ten", config.label_fractions[1])
+        )
+        assert f"MoCo, K 4,096 {row.estimate.mean:.1f} ±" in screen_text(app)  # type: ignore[union-attr]
 
 
 def test_the_time_left_is_that_of_what_is_done() -> None:
@@ -580,16 +585,17 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
 async def test_a_study_is_computed_here_stopped_and_gone_on_with(
     root: Path, make_app: MakeApp, tmp_path: Path
 ) -> None:
-    small = {**SMALL, "data.source": "shapes", "optim.epochs": 4}
+    small = {**SMALL, "data.source": "shapes", "optim.epochs": 3}
     sets = [f"pretrain.{key}={value}" for key, value in small.items() if "queue_size" not in key]
     grid_sets = (
         "queue_sizes=[128, 256]",
         "seeds=[0]",
-        "label_fractions=[0.5, 1.0]",
+        "label_fractions=[1.0]",
         "tasks=['ten']",
         "heads=['logistic']",
         "subset_seeds=[0]",
-        "baselines=['random-init']",
+        "baselines=[]",
+        "probe.logistic.l2=[0.1]",
         "probe.runtime.threads=1",
         "probe.runtime.device=cpu",
     )
@@ -598,20 +604,20 @@ async def test_a_study_is_computed_here_stopped_and_gone_on_with(
     app = make_app(runner=Runner(tmp_path / "data"))
     async with app.run_test(size=(160, 45)) as pilot:
         app.open_monitor(folder.id)
-        await until(pilot, lambda: "0/6 cells" in screen_text(app))
+        await until(pilot, lambda: "0/2 cells" in screen_text(app))
         await pilot.press("r")
-        await until(pilot, lambda: "▸ running" in screen_text(app), seconds=240)
+        await until(pilot, lambda: "▸ running" in screen_text(app), seconds=400)
         await pilot.press("s")
-        await until(pilot, lambda: "■ stopped" in screen_text(app), seconds=240)
+        await until(pilot, lambda: "■ stopped" in screen_text(app), seconds=400)
         await until(pilot, lambda: app.runner.active is None)
         await pilot.press("r")
-        await until(pilot, lambda: "✓ finished" in screen_text(app), seconds=240)
-        await until(pilot, lambda: "6/6 cells" in screen_text(app))
+        await until(pilot, lambda: "✓ finished" in screen_text(app), seconds=400)
+        await until(pilot, lambda: "2/2 cells" in screen_text(app))
         assert "2/2 pretrainings" in screen_text(app)
         written = next(
             found.top1
             for cell, found in grid.look(config, History(root)).cells.items()
-            if (cell.source, cell.queue_size, cell.fraction) == ("moco", 128, 0.5)
+            if (cell.source, cell.queue_size, cell.fraction) == ("moco", 128, 1.0)
         )
         assert f"{written:.1f}" in line_of(app, "K 128")
         await pilot.press("enter")
