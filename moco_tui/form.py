@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -123,9 +124,9 @@ class FormState:
 
     def use_preset(self, preset: str) -> None:
         """Begin anew with the values of a preset; empty for the defaults."""
-        self.preset = preset
+        self.preset = preset if self.kind == "pretrain" else ""
         self.base = {key: field.default for key, field in self.known.items()}
-        if preset in PRESETS and self.kind == "pretrain":
+        if self.preset in PRESETS:
             self.base |= PRESETS[preset].values
         self.values = dict(self.base)
         self.wrong = {}
@@ -169,6 +170,22 @@ class FormState:
             return {"": str(error)}
         found = problems(config)
         return {key: short_reason(text, key) for key, text in found.items()}
+
+    def problems(self, parent: str = "") -> dict[str, str]:
+        """What keeps the run from starting: wrong fields, a missing folder, nothing to probe.
+
+        Args:
+            parent: id of the pretraining that a probe is of.
+        """
+        found = self.errors()
+        source = self.values.get("data.source", "")
+        if isinstance(source, str) and source.startswith("folder:") and "data.source" not in found:
+            folder = Path(source[7:]).expanduser()
+            if not folder.is_dir():
+                found["data.source"] = f"there is no folder {folder}"
+        if self.kind == "probe" and not parent:
+            found["parent"] = "there is no pretraining to probe; start one first"
+        return found
 
     def config(self) -> AnyConfig:
         """The configuration.

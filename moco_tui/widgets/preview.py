@@ -75,6 +75,13 @@ class Preview(Widget):
         self._source, self._augment = source, augment
         self._request()
 
+    def say(self, text: str) -> None:
+        """Show a sentence in place of pictures."""
+        self._augment = self._wish = None
+        self.rows, self.problem = [], text
+        self._strips = None
+        self.refresh()
+
     def another(self) -> None:
         """Draw other views."""
         self.seed += 1

@@ -171,7 +171,7 @@ async def test_the_kind_changes_the_form(root: Path, make_app: MakeApp) -> None:
         await pilot.press("right")
         await until(pilot, lambda: row(app, "label_fraction"))
         assert form(app).state.type is ProbeConfig
-        assert form(app)._of in ("k7m2qx", "q4r8st", "f6g3hj")
+        assert form(app).body.parent_id in ("k7m2qx", "q4r8st", "f6g3hj")
         await pilot.press("left")
         await until(pilot, lambda: row(app, "moco.queue_size"))
 
