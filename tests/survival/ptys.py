@@ -26,7 +26,7 @@ import pyte
 import torch
 from PIL import Image
 
-from engine.config import PretrainConfig, ProbeConfig
+from engine.config import PretrainConfig, ProbeConfig, StudyConfig
 from engine.errors import RunError
 from engine.presets import build, preset
 from engine.runs import RunFolder, create
@@ -296,6 +296,25 @@ def probing(root: Path, parent: RunFolder) -> RunFolder:
     return create(root, "probe", build(ProbeConfig, PROBE), parent=parent.id)
 
 
+def studying(root: Path) -> RunFolder:
+    """A study that waits to be started: of the runs that ``pretraining`` and ``probing`` make."""
+    values = {
+        "queue_sizes": (PRETRAIN["moco.queue_size"],),
+        "seeds": (0,),
+        "label_fractions": (PROBE["label_fraction"],),
+        "tasks": ("ten",),
+        "heads": ("linear",),
+        "subset_seeds": (0,),
+        "baselines": PROBE["baselines"],
+        "pretrain.data.source": f"folder:{root.parent / 'images'}",
+    }
+    for part, given in (("pretrain", PRETRAIN), ("probe", PROBE)):
+        for key, value in given.items():
+            if key not in ("moco.queue_size", "label_fraction", "baselines", "data.source"):
+                values[f"{part}.{key}"] = value
+    return create(root, "study", build(StudyConfig, values))
+
+
 def differences(a: Any, b: Any, path: str = "") -> Iterator[str]:
     """Names of everything that is not bit for bit the same."""
     if isinstance(a, torch.Tensor):
@@ -341,6 +360,23 @@ def check_probe(run: RunFolder, oracle: RunFolder) -> None:
     different = list(differences(*results))
     hold(not different, f"not the same result: {different[:5]}")
     hold(curves(run) == curves(oracle), "the curves are not those of the undisturbed probe")
+
+
+def check_study(run: RunFolder, pretrained: RunFolder, probed: RunFolder) -> None:
+    """The study ended, with one run of each kind, and each of them came to what it does alone."""
+    hold(run.record().status == "finished", f"{run.record().status}: {run.log_tail(20)}")
+    result = run.record().result
+    hold(result["cells"] == result["total"] > 0, f"{result['cells']} of {result['total']} cells")
+    others = [RunFolder(path.parent) for path in run.path.parent.glob("*/run.json")]
+    kinds = {other.record().kind: other for other in others}
+    hold(len(others) == len(kinds) == 3, f"runs: {[other.record().kind for other in others]}")
+    check_pretraining(kinds["pretrain"], pretrained)
+    hold(kinds["probe"].record().status == "finished", "the probe has not finished")
+    tables = [
+        {row["source"]: (row["top1"], row["balanced"]) for row in r.record().result["rows"]}
+        for r in (kinds["probe"], probed)
+    ]
+    hold(tables[0] == tables[1], f"not the accuracies of the probe alone: {tables}")
 
 
 def steps_in_file(run: RunFolder) -> list[int]:

@@ -11,6 +11,7 @@ process left. Each scenario prints a line a trial; the exit code is 0 when all o
                while the images are read, in the first steps, in kNN, in a checkpoint
     probe      the same, in a probe
     queue      a probe waits behind the pretraining whose encoder it needs; the terminal is closed
+    study      a study of one pretraining and one probe; the terminal is closed in each of them
     frozen     nobody reads what the app draws for 60 s: as many steps a second as before (small:
                for 5 s, and the steps go on); then the connection breaks
     killed     SIGKILL to the app: at most one checkpoint interval is lost
@@ -45,6 +46,7 @@ from ptys import (
     at_rest,
     check_pretraining,
     check_probe,
+    check_study,
     environment,
     hold,
     kill_left_over,
@@ -52,6 +54,7 @@ from ptys import (
     phase,
     pretraining,
     probing,
+    studying,
     until,
     words,
 )
@@ -194,6 +197,39 @@ def queue(bench: Bench, chance: random.Random, times: int, small: bool) -> Itera
     check_probe(waiting, bench.probed)
     until("all processes to be gone", lambda: not marked(root.name), 20)
     yield f"app gone after {gone:.2f} s, the run and the probe behind it went on, the same"
+
+
+def study(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
+    for kind in ("pretrain",) if small else ("pretrain", "probe"):
+        yield study_once(bench, kind, chance.uniform(0, 0.5))
+
+
+def study_once(bench: Bench, kind: str, moment: float) -> str:
+    """Closes the terminal of a study while its run of a kind goes on."""
+    assert bench.probed is not None
+    root = bench.trial(f"study-{kind}")
+    run = studying(root)
+    app = bench.app(root)
+    app.press("r")
+
+    def part() -> RunFolder | None:
+        """The run of that kind, once it does something."""
+        for path in root.glob("*/run.json"):
+            with contextlib.suppress(RunError):
+                folder = RunFolder(path.parent)
+                record = folder.record()
+                if record.kind == kind and record.status == "running" and record.total_steps:
+                    return folder
+        return None
+
+    folder: RunFolder = until("the run in the study", part, 180, app.text)
+    time.sleep(moment)
+    where = f"{kind}: {phase(folder)}"
+    gone = lose(app, signal.SIGHUP)
+    outcome = finish(bench, root, run)
+    check_study(run, bench.pretrained, bench.probed)
+    return f"{where}: app gone after {gone:.2f} s, study {outcome}, its runs bit-equal"
 
 
 def frozen(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
@@ -484,6 +520,7 @@ SCENARIOS: dict[str, Callable[[Bench, random.Random, int, bool], Iterator[str]]]
     "closed": closed,
     "probe": probe,
     "queue": queue,
+    "study": study,
     "frozen": frozen,
     "killed": killed,
     "signals": signals,
@@ -506,7 +543,9 @@ def main() -> int:
     chance = random.Random(options.seed)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="moco-survival-") as place:
-        bench = Bench.prepare(Path(place), probe=not {"probe", "queue"}.isdisjoint(options.only))
+        bench = Bench.prepare(
+            Path(place), probe=not {"probe", "queue", "study"}.isdisjoint(options.only)
+        )
         for name in options.only:
             try:
                 for line in SCENARIOS[name](bench, chance, options.times, options.small):
