@@ -374,6 +374,7 @@ def test_an_interrupted_study_goes_on_and_then_only_prints(
     assert [folder.id for folder in studies(root)] == [begun.id]
 
 
+@pytest.mark.timeout(600)
 def test_the_command_on_shapes_is_interrupted_by_a_signal_and_run_again(
     call: Call, root: Path
 ) -> None:
