@@ -75,11 +75,12 @@ class CudaRecorder:
         """As in ``Recorder``."""
         with torch.cuda.device(self._device):
             self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
-                for _ in range(WARM_UPS):
-                    step()
-            torch.cuda.current_stream().wait_stream(self._stream)
-            torch.cuda.synchronize()
+            try:
+                with torch.cuda.stream(self._stream):
+                    for _ in range(WARM_UPS):
+                        step()
+            finally:  # after an error, too: what was begun must not write over what is put back
+                torch.cuda.synchronize()
 
     def record(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
         """As in ``Recorder``."""
@@ -228,6 +229,11 @@ def _renew(generator: torch.Generator, state: Tensor) -> None:
         generator.graphsafe_set_state(fresh)
 
 
-def _reason(error: Exception) -> str:
-    """The first line of an error, to stand in a sentence."""
+def _reason(error: BaseException) -> str:
+    """The first line of an error, to stand in a sentence.
+
+    The end of a recording that failed is an error too: what came first is the reason.
+    """
+    while error.__context__ is not None:
+        error = error.__context__
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
