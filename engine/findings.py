@@ -348,7 +348,7 @@ def _statistics(config: StudyConfig) -> list[str]:
         sentences.append(
             f"Comparison: every larger queue against {smallest}, paired by pretraining seed, with "
             "the same subsets; two-sided t test of the mean difference at 5 %, Holm's correction "
-            "over each family (all settings; heads; single settings), as many as the study plans. "
+            "over each family (all settings; each head; each setting), as many as the study plans. "
             "The intervals themselves are not widened for the number of comparisons. Decided on "
             "beforehand: the comparison that answers the question is the mean over all settings."
         )

@@ -212,6 +212,8 @@ def where_text(comparison: Comparison) -> str:
     if comparison.scope == "setting" and comparison.fraction is not None:
         where = (comparison.task, key_text("fraction", comparison.fraction), comparison.head)
         return ", ".join(str(part) for part in where)
+    if comparison.settings == 1:
+        return "the one setting"
     settings = f"{comparison.settings} settings"
     return f"{comparison.head} head, {settings}" if comparison.head else f"all {settings}"
 

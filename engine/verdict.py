@@ -313,8 +313,9 @@ def comparisons(
 
     Paired: for each seed the difference of the same tasks, fractions, heads and subsets. The
     comparisons of one scope (all settings, a head, a setting) against one kind of opponent are a
-    family for Holm's correction, whose size is what the study plans, not what is done. Random
-    weights are compared over all settings only.
+    family for Holm's correction, whose size is what the study plans, not what is done. A scope
+    that would only repeat another (of a single head, a single setting) is left out. Random weights
+    are compared over all settings only.
 
     Args:
         config: the study.
@@ -346,6 +347,8 @@ def comparisons(
     ]
     made: list[Comparison] = []
     for scope, groups in scopes:
+        if scope != "all" and len(groups) == 1:
+            continue
         made += _family(
             [
                 _compare(values, scope, group, size, sizes[0], len(seeds))

@@ -386,3 +386,14 @@ def test_nothing_here_needs_numpy_or_torch() -> None:
         "import engine.verdict, engine.findings, engine.studytable, engine.studyexport"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_scope_that_only_repeats_another_is_left_out() -> None:
+    def scopes(**values: object) -> list[str]:
+        config = study(baselines=(), **values)
+        return [c.scope for c in comparisons(config, standing(config, noisy()))]
+
+    one = {"label_fractions": (0.1,), "tasks": ("ten",)}
+    assert scopes(heads=("linear",)) == ["all", *["setting"] * 4]
+    assert scopes(heads=("linear",), **one) == ["all"]
+    assert scopes(**one) == ["all", "head", "head", "setting", "setting"]
