@@ -4,14 +4,18 @@
     python tests/benchmarks/app.py --leet "/tmp/w/bin/wandb leet"     side by side, in turns
     python tests/benchmarks/app.py --only first-paint,keys --repeats 9
 
-Prints a table (``--json`` for JSON): time to the first painted screen, time until a run of 242,500
-steps is drawn whole, median from a key to its paint, and steps per second of a small training
-without a screen and with the monitor on it. Every figure is a median of the repeats.
+Prints a table (``--json`` for JSON): time to the first painted screen that shows what was asked
+for (ours: the runs by name, leet: the metrics by name), time until a run of 242,500 steps is drawn
+whole, median from a key to its paint, and steps per second of a small training without a screen
+and with the monitor on it. On a machine that does other work too, the processor seconds tell more:
+those of all processes of a program until the first paint, and those of a training step, of which
+the share of the thread that draws is printed. Every figure is a median of the repeats.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import math
@@ -30,7 +34,9 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 import pyte
 
 HERE = Path(__file__).resolve().parents[2]
@@ -169,10 +175,16 @@ def app(root: Path) -> list[str]:
     return [sys.executable, "-m", "moco_tui", "--runs-dir", str(root), "--data-dir", str(root)]
 
 
-def first_paint(command: Sequence[str], shows: str) -> float:
+def first_paint(command: Sequence[str], shows: str) -> tuple[float, float]:
+    """Seconds to the first screen that shows something, and processor seconds until then."""
     session = Session(command, environment())
     try:
-        return session.until(lambda text: shows in text)
+        seconds, used = session.until(lambda text: shows in text), 0.0
+        process = psutil.Process(session.process.pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                used += sum(each.cpu_times()[:4])
+        return seconds, used
     finally:
         session.close()
 
@@ -223,8 +235,38 @@ def key_times(command: Sequence[str], ready: Callable[[str], bool], keys: list[b
         session.close()
 
 
-def training(root: Path, steps: int, *, screen: bool) -> float:
-    """Steps per second of a small training, from its own log, without and with the monitor."""
+class Usage:
+    """The processor seconds of a process while a run goes on, by the clock that its log has."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.process = psutil.Process(pid)
+        self.samples: list[tuple[float, float, float]] = []
+
+    def sample(self) -> None:
+        """The time, the seconds of the process, and those of its first thread, which draws."""
+        with contextlib.suppress(psutil.Error):
+            first = next(t for t in self.process.threads() if t.id == self.pid)
+            times = self.process.cpu_times()
+            drawing = first.user_time + first.system_time
+            self.samples.append((time.time(), times.user + times.system, drawing))
+
+    def between(self, start: float, stop: float) -> tuple[float, float, float]:
+        """What came between the first and the last sample within these times."""
+        inside = [sample for sample in self.samples if start <= sample[0] <= stop]
+        return tuple(b - a for a, b in zip(inside[0], inside[-1], strict=True))  # type: ignore[return-value]
+
+
+class Training(NamedTuple):
+    """Of a small training: steps a second, processor seconds a step, share of the first thread."""
+
+    rate: float
+    used: float
+    drawing: float
+
+
+def training(root: Path, steps: int, *, screen: bool) -> Training:
+    """A small training without or with the monitor, by its own log, after its first quarter."""
     from engine.config import PretrainConfig
     from engine.presets import build, preset
     from engine.runs import create
@@ -243,19 +285,32 @@ def training(root: Path, steps: int, *, screen: bool) -> float:
         try:
             session.until(lambda text: "speed" in text)
             os.write(session.master, b"r")
-            # not by the screen: other runs in the table are finished too
-            session.until(lambda _text: folder.record().status == "finished", 600)
+            usage = Usage(session.process.pid)
+
+            def ended(_text: str) -> bool:  # not by the screen: other runs are finished too
+                usage.sample()
+                return folder.record().status == "finished"
+
+            session.until(ended, 1200)
         finally:
             session.close()
     else:
         command = [*app(root)[:3], "_train", str(folder.path), "--data-dir", str(root)]
-        subprocess.run(command, check=True, capture_output=True, env=environment())
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+        )
+        usage = Usage(process.pid)
+        while process.poll() is None:
+            usage.sample()
+            time.sleep(0.05)
     log = folder.metrics()
     log.poll()
     times = log.times("train/loss")
     skip = len(times) // 4
     shutil.rmtree(folder.path)
-    return (len(times) - 1 - skip) / (times[-1] - times[skip])
+    wall, used, drawing = usage.between(times[skip], times[-1])
+    rate = (len(times) - 1 - skip) / (times[-1] - times[skip])
+    return Training(rate, used / (rate * wall), drawing / used)
 
 
 def main() -> None:
@@ -289,9 +344,13 @@ def main() -> None:
             large = str(wandb_run(Path(place, "w-long"), python, options.steps).parent)
         for _ in range(options.repeats):
             if "first-paint" in wanted:
-                note("first paint, s", first_paint(app(few), "long"))
-                if leet:
-                    note("first paint, leet, s", first_paint([*leet, small], "loss"))
+                for name, command, shows in [
+                    ("first paint", app(few), "long"),
+                    *([("first paint, leet", [*leet, small], "loss")] if leet else []),
+                ]:
+                    seconds, used = first_paint(command, shows)
+                    note(f"{name}, s", seconds)
+                    note(f"{name}, processor s", used)
             if "long-run" in wanted:
                 from_enter, from_start = app_long(long)
                 note(f"{options.steps} steps drawn, from Enter, s", from_enter)
@@ -306,8 +365,12 @@ def main() -> None:
                     peer = key_times([*leet, small], lambda text: "loss" in text, [b"[", b"]"])
                     note("key to paint, leet, ms", peer)
             if "training" in wanted:
-                note("steps/s without a screen", training(few, options.train_steps, screen=False))
-                note("steps/s with the monitor", training(few, options.train_steps, screen=True))
+                for screen in (False, True):
+                    got = training(few, options.train_steps, screen=screen)
+                    where = "with the monitor" if screen else "without a screen"
+                    note(f"steps/s {where}", got.rate)
+                    note(f"processor ms a step {where}", 1000 * got.used)
+                note("of these in the thread that draws, %", 100 * got.drawing)
     medians = {name: statistics.median(values) for name, values in figures.items()}
     if options.json:
         print(json.dumps({"cores": os.cpu_count(), "medians": medians, "all": figures}, indent=2))
