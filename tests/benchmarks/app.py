@@ -337,11 +337,13 @@ def main() -> None:
         if "long-run" in wanted or "keys" in wanted:
             long_run(long, options.steps)
         leet: list[str] = []
+        large = ""
         if options.leet:
             leet = shlex.split(options.leet)
             python = options.leet_python or str(Path(leet[0]).parent / "python")
             small = str(wandb_run(Path(place, "w-few"), python, 100).parent)
-            large = str(wandb_run(Path(place, "w-long"), python, options.steps).parent)
+            if "long-run" in wanted:  # minutes
+                large = str(wandb_run(Path(place, "w-long"), python, options.steps).parent)
         for _ in range(options.repeats):
             if "first-paint" in wanted:
                 for name, command, shows in [
