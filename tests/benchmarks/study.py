@@ -3,6 +3,7 @@
     python tests/benchmarks/study.py RUN_FOLDER [--data-dir DIR] [--repeats 3]
         [--fractions 0.1 0.2 0.3 0.4 0.5] [--tasks binary five ten] [--subsets 0 1 2]
         [--peer-fractions 0.1 0.3] [--peer-tasks ...] [--peer-subsets 0] [--peer-repeats 1]
+        [--peer-tol 1e-4]
 
 RUN_FOLDER is that of a finished pretraining. Ours is the study's own path: every probe is a run
 with its folder, record and metrics (in a temporary folder), the heads are fitted on features that
@@ -13,7 +14,8 @@ The peer solves the same problems one by one: the same features, labels and spli
 likewise, scikit-learn's LogisticRegression on the same objective. It follows the same procedure:
 strengths from strong to weak, three at a time, until the validation loss rises, then a fit of the
 chosen one on all labels; so neither side solves a problem that the other is spared. scikit-learn
-stops at its usual tolerance (1e-4), ours at the study's (1e-6 in the largest gradient entry).
+stops at its usual tolerance (1e-4) unless --peer-tol says otherwise, ours at the study's (1e-6 in
+the largest gradient entry). A probe's seconds hold its run folder, record and test images too.
 
 Wall seconds and processor seconds; medians, with the lowest and highest of the repeats. Start it
 with OMP_NUM_THREADS set to the threads that both sides may use.
@@ -75,7 +77,9 @@ class Times:
         )
 
 
-def peer(raw: Tensor, material: Material, strengths: list[float]) -> tuple[float, int, Any]:
+def peer(
+    raw: Tensor, material: Material, strengths: list[float], tol: float
+) -> tuple[float, int, Any]:
     """One problem by scikit-learn: the strength chosen, how many were tried, and the model."""
     warnings.simplefilter("ignore")
     x, y = Standardiser.fit(raw)(raw), material.targets
@@ -83,7 +87,7 @@ def peer(raw: Tensor, material: Material, strengths: list[float]) -> tuple[float
     fit, held = material.fit.numpy(), material.validate
 
     def model(rows: Any, l2: float) -> Any:
-        made = LogisticRegression(C=twice / (len(rows) * l2), max_iter=5000)
+        made = LogisticRegression(C=twice / (len(rows) * l2), max_iter=5000, tol=tol)
         return made.fit(x.numpy()[rows], y.numpy()[rows])
 
     losses: list[float] = []
@@ -145,6 +149,7 @@ def main() -> None:
     parser.add_argument("--peer-tasks", nargs="*", default=None)
     parser.add_argument("--peer-subsets", type=int, nargs="*", default=None)
     parser.add_argument("--peer-repeats", type=int, default=1)
+    parser.add_argument("--peer-tol", type=float, default=1e-4, help="scikit-learn's tolerance")
     arguments = parser.parse_args()
     threads = torch.get_num_threads()
     print(
@@ -210,7 +215,9 @@ def main() -> None:
         raw = everything[torch.searchsorted(union, material.rows)]
         theirs = Times()
         for _ in range(arguments.peer_repeats):
-            best, _tried, _model = theirs.add(functools.partial(peer, raw, material, strengths))
+            best, _tried, _model = theirs.add(
+                functools.partial(peer, raw, material, strengths, arguments.peer_tol)
+            )
         a, b = statistics.median(times[place].wall), statistics.median(theirs.wall)
         c, d = statistics.median(times[place].cpu), statistics.median(theirs.cpu)
         total_ours = [total_ours[0] + a, total_ours[1] + c]
