@@ -53,7 +53,7 @@ def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None
     if width is not None and any(_width(text) > width for text in drawn):
         drawn, narrow = _drawn(shown, report, narrow=True), True
     legend = NARROW_LEGEND if narrow else LEGEND
-    parts = [f"top-1 accuracy on the test images, %   {legend}"]
+    parts = [f"top-1 accuracy on the test images, %\n{legend}"]
     for of, text in zip(shown, drawn, strict=True):
         parts.append(f"{clean(of.title)}\n\n{text}" if of.title else text)
     parts += _comparisons(report.comparisons, width)

@@ -286,6 +286,21 @@ def test_rows_columns_and_filters_arrange_the_table(call: Call, root: Path, imag
     assert "100 %  " not in alone.split("what it says")[0]
 
 
+def test_a_narrow_terminal_gets_narrow_tables_and_wrapped_sentences(
+    call: Call, root: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabricate(root, config_of(images))
+    monkeypatch.setattr("moco_tui.cli.study.terminal_width", lambda: 80)
+    lines = call(*args(images), "--show").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("- K 48 - K 16, all 2 settings: +2.0 points (") for line in lines)
+    wide = next(line for line in lines if line.startswith("K 48"))
+    assert " - " in wide
+    monkeypatch.setattr("moco_tui.cli.study.terminal_width", lambda: 40)
+    narrow = call(*args(images), "--show").out.splitlines()
+    assert next(line for line in narrow if line.startswith("K 48")).count("±") == 2
+
+
 def test_the_dry_run_counts_what_is_left_and_makes_nothing(
     call: Call, root: Path, images: Path
 ) -> None:
