@@ -303,7 +303,7 @@ def studying(root: Path) -> RunFolder:
         "seeds": (0,),
         "label_fractions": (PROBE["label_fraction"],),
         "tasks": ("ten",),
-        "heads": ("linear",),
+        "heads": (ProbeConfig().head,),
         "subset_seeds": (0,),
         "baselines": PROBE["baselines"],
         "pretrain.data.source": f"folder:{root.parent / 'images'}",
