@@ -18,6 +18,7 @@ from textual.widgets import Static
 
 from engine import findings, grid, studyexport
 from engine.config import StudyConfig
+from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.studytable import Pivot, dimension, tables, values
 from moco_tui import fmt, studytext, studyview
@@ -73,6 +74,7 @@ acknowledged it."""
         self._timer: Timer | None = None
         self._looking = False
         self._panel = "table"
+        self._broken = ""
         self._log_stamp: tuple[int, int] = (-1, -1)
 
     def content(self) -> ComposeResult:
@@ -129,8 +131,8 @@ acknowledged it."""
         if not self.is_mounted or self.app.screen is not self:
             return
         start = time.perf_counter()
-        if self.moco.catalog.error:
-            self.fault(self.moco.catalog.error)
+        if self.moco.catalog.error or self._broken:
+            self.fault(self.moco.catalog.error or self._broken)
         if seen is not None:
             self.seen = seen
             self._show_tables()
@@ -164,9 +166,15 @@ acknowledged it."""
         if self.config is not None and catalog.version != self._version:
             self._version = catalog.version
             entries = [row.entry for row in catalog.rows.values()]
-            standing = grid.survey(self.config, entries)
-            if self.seen is None or standing != self.seen.standing:
-                seen = studyview.Seen(findings.report(self.config, standing))
+            try:
+                standing = grid.survey(self.config, entries)
+                if self.seen is None or standing != self.seen.standing:
+                    seen = studyview.Seen(findings.report(self.config, standing))
+            except (UserError, TypeError, ValueError, LookupError) as error:
+                # a record that somebody has changed by hand, in a way that nobody thought of
+                self._broken = f"The runs of the study cannot be made out: {error}."
+            else:
+                self._broken = ""
         return seen, time.thread_time() - start
 
     # ---------------------------------------------------------------------------- showing

@@ -501,6 +501,22 @@ async def test_a_damaged_record_is_a_message(root: Path, make_app: MakeApp, dama
         await until(pilot, lambda: not isinstance(app.screen, StudyScreen))
 
 
+async def test_a_probe_whose_settings_make_no_sense_is_a_message(
+    root: Path, make_app: MakeApp
+) -> None:
+    write_study(root, pretrainings=1, probes=1)
+    record = json.loads((root / "pb0x00" / "run.json").read_text())
+    record["config"]["baselines"] = 5
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_monitor("s5t6dy")
+        await until(pilot, lambda: shown(app))
+        (root / "pb0x00" / "run.json").write_text(json.dumps(record))
+        await until(pilot, lambda: any("made out" in n.message for n in app._notifications))
+        await pilot.press("x", "t", "enter", "2")
+        assert app.is_running
+
+
 @pytest.mark.parametrize("size", [(20, 5), (2, 2), (220, 60)])
 async def test_the_study_survives_any_size(
     root: Path, make_app: MakeApp, size: tuple[int, int]
@@ -582,10 +598,11 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
 # ---------------------------------------------------------------------------- the real engine
 
 
+@pytest.mark.timeout(900)
 async def test_a_study_is_computed_here_stopped_and_gone_on_with(
     root: Path, make_app: MakeApp, tmp_path: Path
 ) -> None:
-    small = {**SMALL, "data.source": "shapes", "optim.epochs": 3}
+    small = {**SMALL, "data.source": "shapes", "data.limit": 96, "optim.epochs": 3}
     sets = [f"pretrain.{key}={value}" for key, value in small.items() if "queue_size" not in key]
     grid_sets = (
         "queue_sizes=[128, 256]",
