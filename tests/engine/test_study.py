@@ -61,12 +61,31 @@ def some_split(n: int, seed: int) -> Split:
     return Split(images, torch.arange(n) % 10)
 
 
-@pytest.fixture
-def noise(monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """Five steps an epoch, of noise with the classes of CIFAR-10."""
+def some_images(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     dataset = Dataset("noise", some_split(60, 0), some_split(30, 1), CIFAR10_CLASSES)
     monkeypatch.setattr("engine.execute.load_dataset", lambda *args, **options: dataset)
     return dataset
+
+
+@pytest.fixture
+def noise(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """Five steps an epoch, of noise with the classes of CIFAR-10."""
+    return some_images(monkeypatch)
+
+
+SHORT = {"label_fractions": [0.5]}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[Cell, float | None], int]:
+    """The numbers of the study SHORT, and how often it looked for a request."""
+    with pytest.MonkeyPatch.context() as patch:
+        some_images(patch)
+        root, sink = tmp_path_factory.mktemp("undisturbed"), Heard()
+        config = some_study(**SHORT)
+        folder = study_of(root, config)
+        assert execute(folder, data_dir=root, sink=sink) == "finished"
+        return numbers(folder, config), sink.looks
 
 
 def study_of(root: Path, config: StudyConfig) -> RunFolder:
@@ -133,7 +152,7 @@ def test_a_study_of_shapes_from_the_first_image_to_the_last_cell(tmp_path: Path)
         **{
             "seeds": [0, 1, 2],
             "label_fractions": [0.2, 0.5],
-            "baselines": ["random-init", "pixels", "supervised"],
+            "baselines": ["random-init", "pixels"],
             "tasks": ["ten"],
             "pretrain.data.source": "shapes",
             "pretrain.data.limit": 120,
@@ -307,12 +326,14 @@ def _done(folder: RunFolder, config: StudyConfig) -> int:
 
 @pytest.mark.parametrize("share", [0.1, 0.9])
 def test_a_study_is_handed_over_with_its_run_stopped(
-    tmp_path: Path, noise: Dataset, share: float
+    tmp_path: Path,
+    noise: Dataset,
+    undisturbed: tuple[dict[Cell, float | None], int],
+    share: float,
 ) -> None:
-    config = some_study(label_fractions=[0.5])
-    whole, sink = study_of(tmp_path / "a", config), Heard()
-    execute(whole, data_dir=tmp_path, sink=sink)
-    folder, seen = study_of(tmp_path / "b", config), {}
+    config = some_study(**SHORT)
+    expected, looks = undisturbed
+    folder, seen = study_of(tmp_path, config), {}
 
     def heir(lock_fd: int, device_fd: int | None) -> bool:
         seen["locked"] = lock_is_held(folder.lock_path)
@@ -320,13 +341,13 @@ def test_a_study_is_handed_over_with_its_run_stopped(
         seen["runs"] = {e.status for e in _entries(folder) if e.kind != "study"}
         return True
 
-    asking = Heard(at=int(share * sink.looks), ask="hand-over")
+    asking = Heard(at=int(share * looks), ask="hand-over")
     assert execute(folder, data_dir=tmp_path, sink=asking, heir=heir) == "handed-over"
     assert (seen["locked"], seen["status"]) == (True, "handed-over")
     assert "stopped" in seen["runs"]
     assert not {"running", "handed-over"} & seen["runs"]
     assert execute(folder, data_dir=tmp_path) == "finished"
-    assert numbers(folder, config) == numbers(whole, config)
+    assert numbers(folder, config) == expected
 
 
 class Pausing(Heard):
@@ -345,15 +366,18 @@ class Pausing(Heard):
 
 
 @pytest.mark.parametrize("share", [0.15, 0.9])
-def test_a_pause_holds_the_study_and_its_run(tmp_path: Path, noise: Dataset, share: float) -> None:
-    config = some_study(label_fractions=[0.5], baselines=[])
-    whole, sink = study_of(tmp_path / "a", config), Heard()
-    execute(whole, data_dir=tmp_path, sink=sink)
-    folder = study_of(tmp_path / "b", config)
-    pausing = Pausing(int(share * sink.looks), lambda: sorted(e.status for e in _entries(folder)))
+def test_a_pause_holds_the_study_and_its_run(
+    tmp_path: Path,
+    noise: Dataset,
+    undisturbed: tuple[dict[Cell, float | None], int],
+    share: float,
+) -> None:
+    folder = study_of(tmp_path, some_study(**SHORT))
+    at = int(share * undisturbed[1])
+    pausing = Pausing(at, lambda: sorted(e.status for e in _entries(folder)))
     assert execute(folder, data_dir=tmp_path, sink=pausing) == "finished"
     assert [request for request, _ in pausing.acknowledged] == ["pause", "continue"]
-    assert all(0 <= step <= 4 for _, step in pausing.acknowledged), "cells, not steps of a run"
+    assert all(0 <= step <= 6 for _, step in pausing.acknowledged), "cells, not steps of a run"
     paused = pausing.seen[0].count("paused")
     assert paused in (1, 2), "the study, and the run that was at work if there was one"
     assert "running" not in pausing.seen[0]
