@@ -17,6 +17,7 @@ from engine.verdict import (
     BETTER,
     LEAST_SEEDS,
     NO_SPREAD,
+    RANDOM,
     TOO_FEW,
     UNDECIDED,
     WORSE,
@@ -351,6 +352,11 @@ def _statistics(config: StudyConfig) -> list[str]:
             "over each family (all settings; each head; each setting), as many as the study plans. "
             "The intervals themselves are not widened for the number of comparisons. Decided on "
             "beforehand: the comparison that answers the question is the mean over all settings."
+        )
+    if RANDOM in config.baselines:
+        sentences.append(
+            "Against random weights: every queue, paired by seed and tested likewise, mean over "
+            "all settings, Holm's correction over the queues."
         )
     return sentences
 

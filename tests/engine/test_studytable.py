@@ -206,6 +206,7 @@ def test_the_protocol_says_what_the_numbers_are_over() -> None:
         "read once for each cell",
         "Student's t over the 4 pretraining seeds",
         "Holm",
+        "Against random weights",
         "most 60 epochs",
     ):
         assert words in text
@@ -213,7 +214,7 @@ def test_the_protocol_says_what_the_numbers_are_over() -> None:
     assert "Student" not in text
     assert "no verdict" in text
     only = " ".join(made(study(heads=("linear",), baselines=(), queue_sizes=(16,))).protocol)
-    for words in ("Logistic", "Baselines", "Holm"):
+    for words in ("Logistic", "Baselines", "Holm", "random weights"):
         assert words not in only
 
 
