@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,47 @@ class Row:
     def glyph(self) -> str:
         """The state as one character."""
         return GLYPHS.get(self.status, "?")
+
+
+FOLD_ABOVE = 5
+"""More probes than this under a run are folded into a line."""
+
+
+@dataclass(slots=True)
+class Fold(Row):
+    """A line that stands for the probes under a run; what it shows is of all of them.
+
+    Attributes:
+        count: how many there are.
+        open: whether they follow below it.
+    """
+
+    count: int = 0
+    open: bool = False
+
+
+def fold_of(parent: str, probes: list[Row], *, open_: bool) -> Fold:
+    """The line over the probes of a run: the state to look at first, the best, how many are done.
+
+    Args:
+        parent: id of the run.
+        probes: at least one.
+        open_: whether they are shown below it.
+    """
+    best = [row.best for row in probes if row.best is not None and row.best == row.best]
+    return Fold(
+        id=f"{parent}/probes",
+        entry=probes[0].entry,
+        kind="probe",
+        name=f"{'▾' if open_ else '▸'} {len(probes)} probes",
+        status=min(probes, key=lambda row: sort_key(row, "state")).status,
+        parent=parent,
+        best=max(best, default=None),
+        share=sum(row.status == "finished" for row in probes) / len(probes),
+        created=max(row.created for row in probes),
+        count=len(probes),
+        open=open_,
+    )
 
 
 def row_of(entry: Entry) -> Row:
@@ -217,9 +258,20 @@ def sort_key(row: Row, key: str) -> Any:
 
 
 def arrange(
-    rows: Iterable[Row], key: str = "created", reverse: bool = False
+    rows: Iterable[Row],
+    key: str = "created",
+    reverse: bool = False,
+    unfolded: Container[str] | None = None,
 ) -> list[tuple[Row, int]]:
-    """Rows in order, each with its depth: probes under the run whose encoder they stand on."""
+    """Rows in order, each with its depth: probes under the run whose encoder they stand on.
+
+    Args:
+        rows: the runs.
+        key: what they are sorted by, one of ``SORTS``.
+        reverse: the other way round.
+        unfolded: ids of the runs all of whose probes are shown; under the others many probes are
+            one ``Fold``. None: nothing is folded.
+    """
     rows = list(rows)
     ids = {row.id for row in rows}
     children: dict[str, list[Row]] = {}
@@ -237,8 +289,15 @@ def arrange(
         for row in group:
             out.append((row, depth))
             below = children.pop(row.id, None)
-            if below:
-                place(below, depth + 1)
+            if not below:
+                continue
+            probes = [other for other in below if other.kind == "probe"]
+            if unfolded is not None and len(probes) > FOLD_ABOVE:
+                fold = fold_of(row.id, probes, open_=row.id in unfolded)
+                out.append((fold, depth + 1))
+                if not fold.open:
+                    below = [other for other in below if other.kind != "probe"]
+            place(below, depth + 1)
 
     place(tops, 0)
     for row_id in list(children):  # a ring of parents: nothing may disappear

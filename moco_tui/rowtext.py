@@ -5,12 +5,15 @@ from __future__ import annotations
 from rich.text import Text
 
 from moco_tui import fmt
-from moco_tui.catalog import Row
+from moco_tui.catalog import Fold, Row
 
 
 def line(row: Row) -> Text:
     """One line on the run under the cursor, for narrow screens."""
     text = Text(no_wrap=True, overflow="ellipsis")
+    if isinstance(row, Fold):
+        text.append(f" {_fold_words(row)}")
+        return text
     text.append(f" {row.id} ", style="bold")
     if row.error:
         text.append(fmt.clean(row.error))
@@ -24,6 +27,13 @@ def line(row: Row) -> Text:
 def facts(row: Row, parent: Row | None) -> Text:
     """What is known of a run, for the panel of wide screens."""
     text = Text(overflow="fold")
+    if isinstance(row, Fold):
+        done = f"{round((row.share or 0) * row.count)} of {row.count} finished"
+        best = "" if row.best is None else f"the best {fmt.accuracy(row.best)}\n"
+        of = f"of {parent.title}\n" if parent is not None else ""
+        text.append(f"{row.count} probes\n", style="bold")
+        text.append(f"{of}{done}\n{best}\n{_fold_words(row)}")
+        return text
     text.append(row.title + "\n", style="bold")
     text.append(f"{row.glyph} {row.status}\n\n")
     known: list[tuple[str, str]] = [
@@ -52,6 +62,12 @@ def facts(row: Row, parent: Row | None) -> Text:
         text.append(f"{'folder':<9}", style="dim")
         text.append(row.source[7:] + "\n")
     return text
+
+
+def _fold_words(fold: Fold) -> str:
+    """What the keys do to the probes of a run."""
+    verb = "hides" if fold.open else "shows"
+    return f"Enter {verb} its {fold.count} probes; a filter such as kind:probe finds among them."
 
 
 def first_words(root: str) -> Text:

@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from engine.errors import ConfigError
 from engine.filters import Matcher, parse_filter
 from moco_tui import fmt, rowtext
-from moco_tui.catalog import SORTS, Row, arrange
+from moco_tui.catalog import SORTS, Fold, Row, arrange
 from moco_tui.deeds import Deeds
 from moco_tui.screens.base import BaseScreen
 from moco_tui.widgets.line import Line
@@ -44,6 +44,7 @@ kind:probe, queue_size=4096 or knn>60."""
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("o", "sort", "Sort", show=False),
         Binding("O", "reverse", "Reverse the order", show=False),
+        Binding("f", "fold", "Show or hide many probes", show=False),
         Binding("t", "tags", "Tags", show=False),
         Binding("e", "note", "Note", show=False),
         Binding("N", "name", "Rename", show=False),
@@ -67,6 +68,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._unpainted = contextlib.ExitStack()
         self._timer: Timer | None = None
         self._select = ""
+        self._unfolded: set[str] = set()
 
     def content(self) -> ComposeResult:
         """Filter, table, details."""
@@ -148,7 +150,11 @@ kind:probe, queue_size=4096 or knn>60."""
         if self._match is not None:
             rows = [row for row in rows if self._match(row.entry)]
         table = self.query_one(RunTable)
-        table.show(arrange(rows, self._sort, self._reverse))
+        if self._select and self._select in catalog.rows:
+            self._unfolded.add(catalog.rows[self._select].parent)
+        # Whoever filters looks for runs, folded or not.
+        unfolded = self._unfolded if self._match is None else None
+        table.show(arrange(rows, self._sort, self._reverse, unfolded))
         if self._select and self._select in catalog.rows:
             table.select(self._select)
             self._select = ""
@@ -191,7 +197,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._show_details()
 
     def _show_details(self) -> None:
-        row = self.query_one(RunTable).current
+        row = self.query_one(RunTable).line
         line = self.query_one("#line", Static)
         line.update(rowtext.line(row) if row is not None else "")
         if self.query_one("#details").display:
@@ -209,14 +215,31 @@ kind:probe, queue_size=4096 or knn>60."""
 
     @property
     def _row(self) -> Row | None:
-        row = self.query_one(RunTable).current
-        if row is None:
+        table = self.query_one(RunTable)
+        row = table.current
+        if isinstance(table.line, Fold):
+            self.say("Many probes stand here; Enter shows them.", severity="warning")
+        elif row is None:
             self.say("There is no run under the cursor.", severity="warning")
         return row
 
     @on(RunTable.Opened)
     def _opened(self, event: RunTable.Opened) -> None:
         self.moco.open_monitor(event.row.id)
+
+    @on(RunTable.Folded)
+    def _folded(self, event: RunTable.Folded) -> None:
+        self._fold(event.fold.parent)
+
+    def action_fold(self) -> None:
+        """Show or hide the probes of the run under the cursor, or those beside this one."""
+        row = self.query_one(RunTable).line
+        if row is not None:
+            self._fold(row.parent if row.kind == "probe" else row.id)
+
+    def _fold(self, run_id: str) -> None:
+        self._unfolded ^= {run_id}
+        self.show_rows(force=True)
 
     def action_new(self) -> None:
         """Configure a pretraining."""
@@ -230,7 +253,8 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def action_probe(self) -> None:
         """Configure a probe of the pretraining under the cursor."""
-        row = self._row
+        line = self.query_one(RunTable).line
+        row = line if isinstance(line, Fold) else self._row
         if row is None:
             return
         if row.kind == "study":

@@ -16,7 +16,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from moco_tui import fmt
-from moco_tui.catalog import Row
+from moco_tui.catalog import Fold, Row
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class RunTable(ScrollView, can_focus=True):
     """Runs, one a line; a cursor that stays on its run when others come and go."""
 
     HELP_TITLE = "The table of runs"
-    HELP = """All runs, newest first; probes stand under the run whose encoder they use."""
+    HELP = """All runs, newest first; probes stand under the run whose encoder they use. Where there
+are many, one line stands for them: Enter on it shows them and hides them again."""
 
     DEFAULT_CSS = """
     RunTable { height: 1fr; background: $surface; overflow-x: hidden; overflow-y: auto; }
@@ -118,6 +119,13 @@ class RunTable(ScrollView, can_focus=True):
             super().__init__()
             self.row = row
 
+    class Folded(Message):
+        """Enter was pressed on a line that stands for many probes."""
+
+        def __init__(self, fold: Fold) -> None:
+            super().__init__()
+            self.fold = fold
+
     class Moved(Message):
         """The cursor stands on another run, or on none."""
 
@@ -132,19 +140,23 @@ class RunTable(ScrollView, can_focus=True):
         self.clock: Callable[[], float] = time.time
 
     @property
+    def line(self) -> Row | None:
+        """What stands under the cursor: a run, or the line that many are folded into."""
+        return self.rows[self.cursor][0] if self.cursor < len(self.rows) else None
+
+    @property
     def current(self) -> Row | None:
         """The run under the cursor."""
-        return self.rows[self.cursor][0] if self.cursor < len(self.rows) else None
+        return None if isinstance(self.line, Fold) else self.line
 
     def show(self, rows: Sequence[tuple[Row, int]]) -> None:
         """Show these rows; the cursor stays with its run, else with its line."""
-        before = self.current
+        before = self.line
         self.rows = list(rows)
         if before is not None:
-            for index, (row, _) in enumerate(self.rows):
-                if row.id == before.id:
-                    self.cursor = index
-                    break
+            places = {row.id: index for index, (row, _) in enumerate(self.rows)}
+            folded = places.get(f"{before.parent}/probes", self.cursor)
+            self.cursor = places.get(before.id, folded if before.kind == "probe" else self.cursor)
         self.cursor = max(min(self.cursor, len(self.rows) - 1), 0)
         self._resize()
         self.refresh()
@@ -191,8 +203,10 @@ class RunTable(ScrollView, can_focus=True):
         self._go(len(self.rows) - 1)
 
     def action_open(self) -> None:
-        """Open the run under the cursor."""
-        if self.current is not None:
+        """Open the run under the cursor, or the probes that are folded there."""
+        if isinstance(self.line, Fold):
+            self.post_message(self.Folded(self.line))
+        elif self.current is not None:
             self.post_message(self.Opened(self.current))
 
     def action_mark(self) -> None:

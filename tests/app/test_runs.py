@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from engine.runs import RunFolder
 from moco_tui.app import MocoApp
-from moco_tui.catalog import Catalog
+from moco_tui.catalog import FOLD_ABOVE, Catalog, Fold, arrange
 from moco_tui.screens.compare import CompareScreen
 from moco_tui.screens.dialogs import Ask, Confirm
 from moco_tui.screens.monitor import MonitorScreen
@@ -230,10 +230,104 @@ async def test_the_cursor_stays_with_its_run(root: Path, make_app: MakeApp) -> N
         assert table(app).current.id == "k7m2qx"
 
 
+def many_probes(root: Path, count: int, parent: str = "k7m2qx", ids: str = "pr") -> None:
+    for number in range(count):
+        top1 = 40.0 + number
+        write_run(
+            root,
+            f"{ids}{number:04}",
+            kind="probe",
+            name=f"share {number}",
+            parent=parent,
+            created=NOW - 500 + number,
+            result={"top1": top1},
+            last={"probe/pretrained/test_top1": top1},
+            status="finished" if number else "failed",
+            total_steps=4,
+            step=4,
+            steps_per_epoch=0,
+        )
+
+
+async def test_many_probes_are_one_line_until_they_are_asked_for(
+    root: Path, make_app: MakeApp
+) -> None:
+    some_runs(root)
+    many_probes(root, 9)
+    app = make_app()
+    folded = ["q4r8st", "k7m2qx", "k7m2qx/probes", "f6g3hj"]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: shown(app) == folded)
+        text = screen_text(app)
+        assert "└ ▸ 10 probes" in text, "p2b9dz is one of them"
+        assert "✗ failed" in text.split("10 probes")[0].splitlines()[-1], "what to look at first"
+        assert "57.3 %" in text, "the best of them"
+        assert "13 runs" in text
+        table(app).select("k7m2qx/probes")
+        await pilot.press("d")
+        assert len(app.screen_stack) == 1, "a line of many is no run to delete"
+        await pilot.press("enter")
+        await until(pilot, lambda: len(shown(app)) == 14)
+        assert shown(app)[2] == "k7m2qx/probes"
+        assert "▾ 10 probes" in screen_text(app)
+        table(app).select("pr0003")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: table(app).has_focus)
+        assert len(shown(app)) == 14, "remembered while the app is open"
+        await pilot.press("f")
+        await until(pilot, lambda: shown(app) == folded)
+        assert table(app).line is not None
+        assert table(app).line.id == "k7m2qx/probes", "the cursor goes where its run went"
+        await pilot.press("up", "f")
+        await until(pilot, lambda: len(shown(app)) == 14)
+
+
+async def test_a_filter_finds_folded_probes_and_the_probe_key_means_their_parent(
+    root: Path, make_app: MakeApp
+) -> None:
+    some_runs(root)
+    many_probes(root, 9)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(shown(app)) == 4)
+        await pilot.press("slash")
+        app.query_one("#filter", Input).value = "share"
+        await until(pilot, lambda: shown(app) == [f"pr{n:04}" for n in range(8, -1, -1)])
+        app.query_one("#filter", Input).value = "share or name:notebook"
+        await until(pilot, lambda: shown(app)[0] == "k7m2qx" and len(shown(app)) == 10)
+        await pilot.press("enter", "escape")
+        await until(pilot, lambda: len(shown(app)) == 4)
+        table(app).select("k7m2qx/probes")
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
+        assert app.screen.body.parent_id == "k7m2qx"
+
+
+def test_few_probes_are_not_folded_and_folded_ones_leave_their_parent_as_it_is(root: Path) -> None:
+    some_runs(root)
+    many_probes(root, FOLD_ABOVE - 1)
+    catalog = Catalog(root)
+    catalog.refresh()
+    rows = catalog.rows.values()
+    assert arrange(rows, unfolded=()) == arrange(rows)
+    many_probes(root, 3, parent="q4r8st", ids="qs")
+    write_run(root, "n5w7xy", kind="probe", parent="k7m2qx")
+    catalog.refresh()
+    lines = arrange(catalog.rows.values(), unfolded=())
+    parent = next(row for row, _ in lines if row.id == "k7m2qx")
+    assert parent == catalog.rows["k7m2qx"]
+    (fold,) = [row for row, _ in lines if isinstance(row, Fold)]
+    below = [row for row in catalog.rows.values() if row.parent == "k7m2qx"]
+    assert (fold.parent, fold.count) == ("k7m2qx", len(below))
+    assert fold.best == max(row.best for row in below if row.best is not None)
+
+
 def test_ten_thousand_rows_are_arranged_and_drawn_at_once(root: Path) -> None:
     """The table's own part of opening 10,000 runs; the rest is the history's."""
     from engine.entry import make_entry
-    from moco_tui.catalog import arrange, row_of
+    from moco_tui.catalog import row_of
 
     record = write_run(root, "k7m2qx").record()
     from engine.record import UserNotes
@@ -254,7 +348,7 @@ def test_ten_thousand_rows_are_arranged_and_drawn_at_once(root: Path) -> None:
 
 def test_parents_in_a_ring_lose_no_run() -> None:
     from engine.entry import Entry
-    from moco_tui.catalog import arrange, row_of
+    from moco_tui.catalog import row_of
 
     rows = [
         row_of(Entry(id=a, parent=b)) for a, b in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "d"))
