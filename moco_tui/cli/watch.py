@@ -22,6 +22,7 @@ from moco_tui.cli.common import (
     shared_options,
     terminal_width,
 )
+from moco_tui.health import not_learning
 
 LOOK_SECONDS = 1.0
 RATE_SECONDS = 60.0
@@ -81,6 +82,7 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
     """
     log = folder.metrics()
     shown, seen, next_line = "", -1, 0.0
+    warned = False
     while True:
         status, record = _look(folder)
         now = _monotonic()
@@ -93,6 +95,11 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
             if changed and shown:
                 printer.end()
             printer.line(facts)
+            warning = "" if warned else not_learning(log, record)
+            if warning:
+                printer.end()
+                say(warning)
+                warned = True
             shown, seen, next_line = status, record.step, now + seconds
         if ended:
             printer.end()

@@ -20,6 +20,7 @@ from moco_tui import curves, facts
 from moco_tui.charts.draw import Level
 from moco_tui.charts.series import MOST_POINTS
 from moco_tui.hardware import Sampler
+from moco_tui.health import not_learning
 from moco_tui.pace import Pace
 from moco_tui.screens.watching import WatchScreen
 from moco_tui.widgets.chart import Chart
@@ -60,6 +61,7 @@ pans and reads values."""
     def content(self) -> ComposeResult:
         """Progress and panels."""
         yield Static("", id="progress", markup=False)
+        yield Static("", id="warning", markup=False)
         with Container(id="panels"):
             yield RunChart("loss", smoothing=0.9, id="loss")
             yield Panel("accuracy by encoder", id="rows")
@@ -189,11 +191,19 @@ pans and reads values."""
         levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
         loss.take(log, losses, curves.loss_title(losses), levels)
         accuracy.take(log, accuracies, curves.accuracy_title(accuracies))
+        if self.record is not None:
+            self._warn(not_learning(log, self.record))
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
         stamp = (per_epoch, *((len(log.series(n)[0]), log.last(n)) for n in facts.EPOCH_METRICS))
         if stamp != self._epochs_stamp:  # the table grows with the run, and changes by epochs
             self._epochs_stamp = stamp
             self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
+
+    def _warn(self, text: str) -> None:
+        warning = self.query_one("#warning", Static)
+        if warning.display != bool(text):
+            warning.display = bool(text)
+        warning.update(text)
 
     # ---------------------------------------------------------------------------- panels
 

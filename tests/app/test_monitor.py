@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 from engine.config import PretrainConfig
+from engine.metriclog import encode_line
 from engine.presets import resolve
 from engine.runs import RunFolder, create
 from moco_tui.app import MocoApp
+from moco_tui.health import not_learning
 from moco_tui.runner import Runner
 from moco_tui.screens.monitor import MonitorScreen
 from moco_tui.screens.new_run import NewRunScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Panel
 
-from .conftest import RESULT, FakeTrainer, screen_text, some_runs, until, write_run
+from .conftest import NOW, RESULT, FakeTrainer, screen_text, some_runs, until, write_run
 
 MakeApp = Callable[..., MocoApp]
 
@@ -243,6 +245,68 @@ async def test_any_name_is_shown_as_text(root: Path, make_app: MakeApp, name: st
         await pilot.press("escape", "escape")
         await until(pilot, lambda: "✗ failed" in screen_text(app))
         assert "\x1b" not in screen_text(app)
+
+
+def losses_of(root: Path, shares: list[float], chance: float = 16.64) -> RunFolder:
+    """A run whose mean loss of each epoch is such a share of its chance level."""
+    folder = write_run(root, "k7m2qx", chance=chance, step=10 * len(shares), status="running")
+    lines = [
+        encode_line(10 * n, n, NOW + n, {"train/epoch_loss": share * chance})
+        for n, share in enumerate(shares, 1)
+    ]
+    folder.metrics_path.write_bytes(b"".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("shares", "warns"),
+    [
+        ([], False),
+        ([1.0] * 4, False),  # the first epochs may
+        ([0.9, 1.05, 1.1, 1.0, 0.9], False),  # rises, then falls: the published recipe
+        ([1.0] * 5, True),  # all embeddings alike
+        ([0.969] * 8, True),  # the notebook's broken run: 16.13 of 16.64
+        ([0.918] * 8, False),  # a frozen encoder under weak augmentations
+        ([0.77, 0.56, 0.5, 0.48, 0.45], False),
+        ([0.6] * 10 + [1.0] * 2, False),
+        ([0.6] * 10 + [1.0] * 3, True),  # collapsed later on
+        ([1.0] * 6 + [0.9], False),
+        ([1.0] * 4 + [math.nan], False),  # said elsewhere
+    ],
+)
+def test_a_loss_that_stays_at_chance_is_named(root: Path, shares: list[float], warns: bool) -> None:
+    folder = losses_of(root, shares)
+    log = folder.metrics()
+    log.poll()
+    text = not_learning(log, folder.record())
+    assert bool(text) == warns
+    if warns:
+        assert "chance (16.64)" in text
+        assert f"after {len(shares)} epochs" in text
+
+
+def test_a_run_without_a_chance_level_is_not_judged(root: Path) -> None:
+    folder = losses_of(root, [1.0] * 9)
+    log = folder.metrics()
+    log.poll()
+    record = folder.record()
+    record.chance = 0.0
+    assert not_learning(log, record) == ""
+
+
+async def test_the_monitor_warns_of_an_encoder_that_does_not_learn(
+    root: Path, make_app: MakeApp
+) -> None:
+    folder = losses_of(root, [1.0] * 4)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_monitor("k7m2qx")
+        await until(pilot, lambda: monitor(app).loaded)
+        assert "has not learned" not in screen_text(app)
+        with folder.metrics_path.open("ab") as file:
+            file.write(encode_line(50, 5, NOW, {"train/epoch_loss": 16.64}))
+        await until(pilot, lambda: "The encoder has not learned" in screen_text(app))
+        assert "augmentations" in screen_text(app)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (2, 2), (220, 60)])
