@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
+from textual.css.query import NoMatches
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -122,8 +125,7 @@ acknowledged it."""
     async def _tick(self) -> None:
         before = self.status
         try:
-            self.look()
-            self._read_config()
+            self._safely(self.look, self._read_config)
             seen, seconds = await asyncio.to_thread(self._survey)
             self.pace.spend(seconds)
         finally:
@@ -131,17 +133,29 @@ acknowledged it."""
         if not self.is_mounted or self.app.screen is not self:
             return
         start = time.perf_counter()
-        if self.moco.catalog.error or self._broken:
-            self.fault(self.moco.catalog.error or self._broken)
         if seen is not None:
             self.seen = seen
-            self._show_tables()
-        elif self.status != before:
-            self._moved()
-        self._show_log()
-        self._show_progress()
+        changed = seen is not None
+        self._safely(lambda: self._show_all(changed, self.status != before))
         self.pace.spend(time.perf_counter() - start)
         self._timer = self.set_timer(self.pace.next_interval(), self.tick)
+
+    def _show_all(self, changed: bool, turned: bool) -> None:
+        """Bring everything up to date that may have changed."""
+        if self.moco.catalog.error or self._broken:
+            self.fault(self.moco.catalog.error or self._broken)
+        if changed:
+            self._show_tables()
+        elif turned:
+            self._show_place()
+        self._show_log()
+        self._show_progress()
+
+    def _safely(self, *shows: Callable[[], None]) -> None:
+        """Show things; nothing where the screen is being taken apart meanwhile."""
+        with contextlib.suppress(NoMatches):
+            for show in shows:
+                show()
 
     @on(Chart.Drawn)
     def _drawn(self, event: Chart.Drawn) -> None:
@@ -202,6 +216,9 @@ acknowledged it."""
 
     @on(StudyTable.Moved)
     def _moved(self) -> None:
+        self._safely(self._show_place)
+
+    def _show_place(self) -> None:
         """The line on the cell and the curves follow the cursor."""
         seen, config = self.seen, self.config
         place = self.query_one(StudyTable).place
@@ -252,8 +269,7 @@ acknowledged it."""
 
     def on_resize(self) -> None:
         """The sentences and the legend use the width there is."""
-        self.call_after_refresh(self._show_answer)
-        self.call_after_refresh(self._show_tabs)
+        self.call_after_refresh(self._safely, self._show_answer, self._show_tabs)
 
     # ---------------------------------------------------------------------------- panels
 
@@ -277,8 +293,7 @@ acknowledged it."""
         """Show and focus a panel."""
         self._show_panel(name)
         self.query_one(f"#{name}").focus()
-        self.call_after_refresh(self._show_answer)
-        self.call_after_refresh(self._show_log)
+        self.call_after_refresh(self._safely, self._show_answer, self._show_log)
 
     # ---------------------------------------------------------------------------- the slice
 
