@@ -40,6 +40,11 @@ def test_the_terminal_closes_while_a_probe_waits_for_its_encoder(bench: Bench) -
     assert "went on, the same" in line
 
 
+def test_the_terminal_closes_in_a_study(bench: Bench) -> None:
+    (line,) = terminal.study(bench, CHANCE, 1, True)
+    assert "bit-equal" in line
+
+
 def test_nobody_reads_what_the_app_draws(bench: Bench) -> None:
     (line,) = terminal.frozen(bench, CHANCE, 1, True)
     assert "run went on" in line
