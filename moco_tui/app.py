@@ -176,16 +176,15 @@ class MocoApp(App[int]):
         if studies:
             self.open_monitor(max(studies, key=lambda row: row.created).id)
         else:
-            self.say("There is no study yet.")
-            self.open_form()
+            self.open_form(kind="study")
 
-    def open_form(self, *, parent: str = "", like: str = "") -> None:
-        """Configure a new run: a probe when a parent is given, else a pretraining."""
+    def open_form(self, *, kind: str = "pretrain", parent: str = "", like: str = "") -> None:
+        """Configure a new run: a probe when a parent is given, else one of this kind."""
         if not self.writable():
             return
         from moco_tui.screens.new_run import NewRunScreen
 
-        self.push_screen(NewRunScreen(parent=parent, like=like))
+        self.push_screen(NewRunScreen(kind=kind, parent=parent, like=like))
 
     def open_compare(self, run_ids: Iterable[str]) -> None:
         """Compare runs; a study compares its own."""

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.config import KINDS, AnyConfig
+from engine.config import GRID_KEYS, KINDS, AnyConfig, AugmentConfig, PretrainConfig, StudyConfig
 from engine.errors import ConfigError
 from engine.fields import Field, fields, nest
-from engine.presets import PRESETS, build, parse_value, problems, to_toml
+from engine.presets import build, parse_value, presets_of, problems, to_toml
 from moco_tui import fmt
 
 LABELS = {
@@ -24,11 +24,16 @@ LABELS = {
     "optim.batch_size": "batch size",
     "optim.stop_epoch": "stop after epoch",
     "runtime.device": "device",
-    "label_fraction": "label fraction",
     "task.name": "task",
-    "subset_seed": "subset seed",
+    "seeds": "pretraining seeds",
 }
 AUGMENTATIONS = ("crop", "rotation", "flip", "blur", "color", "gray")
+
+
+def _small(title: str) -> str:
+    return title[:1].lower() + title[1:]
+
+
 ESSENTIAL = {
     "pretrain": (
         "data.source",
@@ -38,31 +43,55 @@ ESSENTIAL = {
         "runtime.device",
     ),
     "probe": ("label_fraction", "task.name", "head", "baselines", "subset_seed", "runtime.device"),
+    "study": (
+        "pretrain.data.source",
+        "queue_sizes",
+        "label_fractions",
+        "tasks",
+        "heads",
+        "seeds",
+        "subset_seeds",
+        "baselines",
+        "supervised_subsets",
+        "pretrain.optim.epochs",
+        "pretrain.optim.batch_size",
+        "pretrain.runtime.device",
+    ),
 }
+_OF_A_PRETRAINING = (
+    ("Encoder", "model"),
+    ("Queue and loss", "moco"),
+    ("Optimizer", "optim"),
+    ("kNN monitor", "monitor"),
+    ("Data", "data"),
+    ("Checkpoints and logs", "log"),
+    ("Device and seed", "runtime"),
+)
+_OF_A_PROBE = (
+    ("Task", "task"),
+    ("Logistic head", "logistic"),
+    ("Linear head", "linear"),
+    ("Supervised baseline", "supervised"),
+    ("Labels", ""),
+    ("Device and seed", "runtime"),
+)
 SECTIONS = {
-    "pretrain": (
-        ("Encoder", "model"),
-        ("Queue and loss", "moco"),
-        ("Optimizer", "optim"),
-        ("kNN monitor", "monitor"),
-        ("Data", "data"),
-        ("Checkpoints and logs", "log"),
-        ("Device and seed", "runtime"),
-    ),
-    "probe": (
-        ("Task", "task"),
-        ("Logistic head", "logistic"),
-        ("Linear head", "linear"),
-        ("Supervised baseline", "supervised"),
-        ("Labels", ""),
-        ("Device and seed", "runtime"),
+    "pretrain": _OF_A_PRETRAINING,
+    "probe": _OF_A_PROBE,
+    "study": (
+        ("Pretraining: augmentations", "pretrain.augment"),
+        *((f"Pretraining: {_small(head)}", f"pretrain.{name}") for head, name in _OF_A_PRETRAINING),
+        *((f"Probe: {_small(head)}", f"probe.{name}".rstrip(".")) for head, name in _OF_A_PROBE),
     ),
 }
+"""Title and section of everything that is not essential, by kind of run."""
+FIRST = {"pretrain": "moco.queue_size", "probe": "label_fraction", "study": "queue_sizes"}
+"""The field that has the focus at first."""
 
 
 def label(key: str) -> str:
     """What a field is called in the form."""
-    known = LABELS.get(key)
+    known = LABELS.get(key.removeprefix("pretrain.").removeprefix("probe."))
     return known if known is not None else key.rpartition(".")[2].replace("_", " ")
 
 
@@ -102,8 +131,8 @@ class FormState:
     """What was typed, and what it amounts to.
 
     Args:
-        kind: ``pretrain`` or ``probe``.
-        preset: preset to begin with (pretraining only).
+        kind: ``pretrain``, ``probe`` or ``study``.
+        preset: preset to begin with; probes have none.
         values: dotted keys and values over it, such as those of an earlier run.
     """
 
@@ -112,7 +141,13 @@ class FormState:
     ) -> None:
         self.kind = kind
         self.type: type[AnyConfig] = KINDS[kind]
-        self.known: Mapping[str, Field] = fields(self.type)
+        self.known: Mapping[str, Field] = {
+            key: field
+            for key, field in fields(self.type).items()
+            if kind != "study" or key not in GRID_KEYS
+        }
+        self.within = "pretrain." if kind == "study" else ""
+        """What stands before the keys of a pretraining."""
         self.preset = preset
         self.base: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
@@ -124,12 +159,19 @@ class FormState:
 
     def use_preset(self, preset: str) -> None:
         """Begin anew with the values of a preset; empty for the defaults."""
-        self.preset = preset if self.kind == "pretrain" else ""
+        presets = presets_of(self.type)
+        self.preset = preset if preset in presets else ""
         self.base = {key: field.default for key, field in self.known.items()}
-        if self.preset in PRESETS:
-            self.base |= PRESETS[preset].values
+        if self.preset:
+            self.base |= presets[preset].values
         self.values = dict(self.base)
         self.wrong = {}
+
+    def use_device(self, device: str) -> None:
+        """Compute everything on this device."""
+        for key in self.known:
+            if key == "runtime.device" or key.endswith(".runtime.device"):
+                self.set(key, device)
 
     def text(self, key: str) -> str:
         """A value as it stands in the field."""
@@ -178,11 +220,12 @@ class FormState:
             parent: id of the pretraining that a probe is of.
         """
         found = self.errors()
-        source = self.values.get("data.source", "")
-        if isinstance(source, str) and source.startswith("folder:") and "data.source" not in found:
-            folder = Path(source[7:]).expanduser()
-            if not folder.is_dir():
-                found["data.source"] = f"there is no folder {folder}"
+        key = self.within + "data.source"
+        source = self.values.get(key, "")
+        if isinstance(source, str) and source.startswith("folder:") and key not in found:
+            missing = _missing_folder(source.removeprefix("folder:"))
+            if missing:
+                found[key] = missing
         if self.kind == "probe" and not parent:
             found["parent"] = "there is no pretraining to probe; start one first"
         return found
@@ -199,6 +242,35 @@ class FormState:
 
     def _convert(self) -> Struct:
         return msgspec.convert(nest(self.values), self.type, strict=False)
+
+    def sample(self) -> tuple[PretrainConfig, str]:
+        """A pretraining whose cost can be measured, and what it is of; the first of a study.
+
+        Raises:
+            ConfigError: while something is wrong.
+            ValueError: for a probe.
+        """
+        config = self.config()
+        if isinstance(config, PretrainConfig):
+            return config, ""
+        if not isinstance(config, StudyConfig):
+            raise ValueError("a probe has no pretraining to measure")
+        from engine import grid
+
+        count = len(config.queue_sizes) * len(config.seeds)
+        largest = max(config.queue_sizes)
+        about = f"one of {count} pretrainings, K {largest}; its probes come on top"
+        return grid.pretrain_config(config, largest, config.seeds[0]), about
+
+    def preview(self) -> tuple[str, AugmentConfig] | None:
+        """Data and augmentations; None where the run has none, or while one of them is wrong."""
+        start = self.within + "augment."
+        source = self.within + "data.source"
+        values = {key: value for key, value in self.values.items() if key.startswith(start)}
+        if not values or any(key == source or key.startswith(start) for key in self.errors()):
+            return None
+        parts = {key.removeprefix(start): value for key, value in values.items()}
+        return str(self.values[source]), msgspec.convert(nest(parts), AugmentConfig, strict=False)
 
     def changed(self) -> dict[str, Any]:
         """The fields whose value differs from the preset."""
@@ -221,7 +293,7 @@ class FormState:
             words += ["--name", name]
         for key, value in self.changed().items():
             text = _set_text(value)
-            if key == "data.source":
+            if key == self.within + "data.source":
                 words += ["--data", text]
             elif key == "label_fraction":
                 words += ["--label-fraction", text]
@@ -241,6 +313,15 @@ class FormState:
             return to_toml(self.config())
         except ConfigError:
             return ""
+
+
+def _missing_folder(path: str) -> str:
+    """Why there is no such folder; empty when there is."""
+    try:
+        folder = Path(path).expanduser()
+        return "" if folder.is_dir() else f"there is no folder {folder}"
+    except (OSError, RuntimeError, ValueError):  # a name too long, ~ of nobody, a null character
+        return f"there is no folder {path}"
 
 
 def build_leaf(type_: type[AnyConfig], key: str, value: Any) -> Any:

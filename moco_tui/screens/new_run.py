@@ -7,11 +7,12 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from engine.config import PretrainConfig
 from engine.entry import flat_config
-from engine.errors import ConfigError, UserError
+from engine.errors import UserError
+from engine.presets import to_toml
 from engine.runs import RunFolder, create
 from moco_tui import fmt, form, lazy
 from moco_tui.preview import Previewer
@@ -23,9 +24,10 @@ from moco_tui.widgets.runform import RunForm
 
 
 class NewRunScreen(BaseScreen):
-    """The form for a pretraining or a probe.
+    """The form for a pretraining, a probe or a study.
 
     Args:
+        kind: what it begins with when neither of the others says it.
         parent: id of the pretraining to probe; with it the form begins as a probe.
         like: id of a run whose settings it begins with.
     """
@@ -46,11 +48,13 @@ as a command and as TOML."""
         Binding("f8", "copy_toml", "Copy the TOML", show=False),
     ]
 
-    def __init__(self, *, parent: str = "", like: str = "") -> None:
+    def __init__(self, *, kind: str = "pretrain", parent: str = "", like: str = "") -> None:
         super().__init__()
+        self._kind = kind
         self._of = parent
         self._like = like
         self._starting = False
+        self._in_focus: Widget | None = None
 
     def _first_state(self) -> form.FormState:
         """What the form begins with: a run like another, a probe, or a pretraining."""
@@ -58,14 +62,13 @@ as a command and as TOML."""
             try:
                 record = RunFolder(self.moco.root / self._like).record()
                 values = flat_config(record.kind, record.config)
-                preset = record.preset if record.kind == "pretrain" else ""
-                return form.FormState(record.kind, preset=preset, values=values)
+                return form.FormState(record.kind, preset=record.preset, values=values)
             except (UserError, KeyError) as error:
                 self.call_after_refresh(self.say, str(error), severity="error")
                 return form.FormState("pretrain", preset="notebook")
-        state = form.FormState("probe" if self._of else "pretrain", preset="notebook")
+        state = form.FormState("probe" if self._of else self._kind, preset="notebook")
         if self.moco.device:
-            state.set("runtime.device", self.moco.device)
+            state.use_device(self.moco.device)
         return state
 
     def _parents(self) -> list[tuple[str, str]]:
@@ -129,7 +132,7 @@ as a command and as TOML."""
     def action_back(self) -> None:
         """From the preview to the form, from the form to where one came from."""
         if self.has_class("-side"):
-            self.remove_class("-side", "-preview", "-estimate", "-text")
+            self._close_side()
         else:
             super().action_back()
 
@@ -169,15 +172,12 @@ as a command and as TOML."""
 
     def _show_preview(self) -> None:
         preview = self.query_one(Preview)
-        if self.state.kind != "pretrain":
+        if self.state.kind == "probe":
             preview.say("a probe sees the images as its head needs them")
             return
-        try:
-            config = self.state.config()
-        except ConfigError:
-            return
-        if isinstance(config, PretrainConfig):
-            preview.show(config.data.source, config.augment)
+        wanted = self.state.preview()
+        if wanted is not None:
+            preview.show(*wanted)
 
     def _command(self) -> str:
         body = self.body
@@ -197,13 +197,23 @@ as a command and as TOML."""
         """Show the preview, the estimate or the text; on a narrow screen in place of the form."""
         wanted = {"-side", f"-{part}"}
         there = wanted <= set(self.classes)
-        self.remove_class("-side", "-preview", "-estimate", "-text")
-        if not there:
+        if self.focused is not None:
+            self._in_focus = self.focused
+        if there:
+            self._close_side()
+        else:
+            self.remove_class("-side", "-preview", "-estimate", "-text")
             self.add_class(*wanted)
         self.call_after_refresh(self._show_text)
         self.call_after_refresh(self._show_preview)
         if part == "estimate" and not there:
             self.action_estimate()
+
+    def _close_side(self) -> None:
+        """Back to the form, and to the field where one was: a hidden one loses the focus."""
+        self.remove_class("-side", "-preview", "-estimate", "-text")
+        if self._in_focus is not None and self._in_focus.is_mounted:
+            self.call_after_refresh(self.set_focus, self._in_focus)
 
     def action_views(self) -> None:
         """Draw other random views."""
@@ -227,13 +237,14 @@ as a command and as TOML."""
         """Measure a few steps in a process of its own."""
         estimate = self.query_one(Estimate)
         found = self.problems()
-        if self.state.kind != "pretrain":
-            estimate.say("An estimate is made for a pretraining; a probe takes minutes.")
-        elif found:
+        if found:
             key = next(iter(found))
             estimate.say(f"First put {form.label(key)} right: {found[key]}.")
+        elif self.state.kind == "probe":
+            estimate.say("An estimate is made for pretrainings; a probe takes minutes.")
         else:
-            estimate.measure(self.state.toml())
+            config, about = self.state.sample()
+            estimate.measure(to_toml(config), about)
 
     # ---------------------------------------------------------------------------- start
 
@@ -249,7 +260,8 @@ as a command and as TOML."""
         if found:
             key = next(iter(found))
             self.say(f"{form.label(key) or 'settings'}: {found[key]}.", severity="error")
-            self.remove_class("-side", "-preview", "-estimate", "-text")
+            self._in_focus = None  # the focus goes to what is wrong
+            self._close_side()
             await self.body.go_to(key)
             return
         self._starting = True

@@ -39,20 +39,25 @@ class Estimate(Static):
         if self.is_mounted:
             self.update(fmt.clean(text) if "\n" not in text else text)
 
-    def measure(self, toml: str) -> None:
-        """Run a few steps of a configuration and tell what they say; one at a time."""
+    def measure(self, toml: str, about: str = "") -> None:
+        """Run a few steps of a configuration and tell what they say; one at a time.
+
+        Args:
+            toml: the pretraining.
+            about: a line over the result.
+        """
         if self._measuring:
             return
         self._measuring = True
         self.say("Running a few steps ...")
-        self.run_worker(self._measure(toml), group="estimate")
+        self.run_worker(self._measure(toml, about), group="estimate")
 
     def on_unmount(self) -> None:
         """The process does not outlive the form."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
-    async def _measure(self, toml: str) -> None:
+    async def _measure(self, toml: str, about: str) -> None:
         try:
             code, out, err = await asyncio.to_thread(self._run, toml)
         except OSError as error:
@@ -67,7 +72,8 @@ class Estimate(Static):
             self.say(f"No estimate: {why}")
             return
         try:
-            self.say(estimate_text(json.loads(out)))
+            text = estimate_text(json.loads(out))
+            self.say(f"{about}\n{text}" if about else text)
         except (ValueError, KeyError, TypeError):
             self.say("No estimate: its process said something unexpected.")
 

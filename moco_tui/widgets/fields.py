@@ -161,6 +161,11 @@ class Row(Horizontal):
     def _label(self, mark: str) -> str:
         return f"{mark or ' '} {self._text}"
 
+    def say(self, hint: str) -> None:
+        """Show another hint."""
+        self._hint = hint
+        self.query_one(".hint", Static).update(hint)
+
     def mark(self, *, changed: bool, error: str) -> None:
         """Show whether the value differs from the preset, and why it is wrong."""
         if not self.is_mounted or self._marked == (changed, error):
@@ -174,7 +179,14 @@ class Row(Horizontal):
 
 
 class FieldRow(Row):
-    """A row that edits one field of a configuration."""
+    """A row that edits one field of a configuration.
+
+    Args:
+        field: what it edits.
+        state: holds the value.
+        sub: whether it belongs to the row above.
+        called: its label; empty for the field's own.
+    """
 
     class Edited(Message):
         """The person changed the value."""
@@ -183,11 +195,13 @@ class FieldRow(Row):
             super().__init__()
             self.key, self.value = key, value
 
-    def __init__(self, field: Field, state: form.FormState, *, sub: bool = False) -> None:
+    def __init__(
+        self, field: Field, state: form.FormState, *, sub: bool = False, called: str = ""
+    ) -> None:
         self.field = field
         self.state = state
         super().__init__(
-            ("  " if sub else "") + form.label(field.key),
+            ("  " if sub else "") + (called or form.label(field.key)),
             self._editor(field, state),
             form.expectation(field) or field.help,
             id="f-" + field.key.replace(".", "-"),
@@ -204,7 +218,8 @@ class FieldRow(Row):
             "data.source": ["cifar10", "shapes", "folder:/"],
             "runtime.device": ["auto", "cpu", "cuda", "cuda:0", "mps"],
             "task.name": ["ten", "five", "binary", "all"],
-        }.get(field.key)
+            "tasks": ["binary, five, ten"],
+        }.get(field.key.removeprefix("pretrain.").removeprefix("probe."))
         return Line(
             state.text(field.key),
             compact=True,

@@ -11,6 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.message import Message
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widget import Widget
 
 from engine.config import AugmentConfig
@@ -18,6 +19,8 @@ from moco_tui import fmt
 from moco_tui.preview import Picture, Previewer, Wish
 
 RAMP = " .:-=+*#%@"
+SETTLE_SECONDS = 0.3
+"""How long settings stay as they are before views of them are drawn: numbers are typed in parts."""
 SIZES = (32, 28, 24, 20, 16, 12, 8)
 
 
@@ -64,6 +67,7 @@ class Preview(Widget):
         self._augment: AugmentConfig | None = None
         self._wish: Wish | None = None
         self._wanted: Wish | None = None
+        self._settling: Timer | None = None
         self._lock = threading.Lock()
         self._working = False
         self._strips: list[Strip] | None = None
@@ -71,12 +75,27 @@ class Preview(Widget):
     # ---------------------------------------------------------------------------- wishes
 
     def show(self, source: str, augment: AugmentConfig) -> None:
-        """Show views under these settings as soon as they are computed."""
+        """Show views under these settings, once they have stayed the same for a moment."""
+        if (source, augment) == (self._source, self._augment):
+            if self._settling is None:
+                self._request()  # it may have been hidden, or smaller, the last time
+            return
+        first = self._augment is None
         self._source, self._augment = source, augment
-        self._request()
+        self._settle()
+        if first:
+            self._request()
+        else:
+            self._settling = self.set_timer(SETTLE_SECONDS, self._request)
+
+    def _settle(self) -> None:
+        if self._settling is not None:
+            self._settling.stop()
+            self._settling = None
 
     def say(self, text: str) -> None:
         """Show a sentence in place of pictures."""
+        self._settle()
         self._augment = self._wish = None
         self.rows, self.problem = [], text
         self._strips = None
@@ -93,6 +112,7 @@ class Preview(Widget):
         self._request()
 
     def _request(self) -> None:
+        self._settle()
         if self._augment is None or not self.size.width or not self.is_on_screen:
             return
         pixels = self.best_pixels()

@@ -9,12 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from engine.presets import PRESETS
+from engine.presets import presets_of
 from moco_tui import fmt, form
 from moco_tui.widgets.fields import Choice, FieldRow, Row, SectionHead, Tick
 from moco_tui.widgets.line import Line
+
+KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
 
 
 class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
@@ -59,16 +62,16 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         kind = self.state.kind
         yield Row(
             "kind",
-            Choice([("pretrain", "pretraining"), ("probe", "probe")], kind, id="kind"),
+            Choice(KINDS, kind, id="kind"),
             "what to run",
         )
-        if kind == "pretrain":
-            presets = [(name, name) for name in PRESETS]
-            summary = PRESETS[self.state.preset].summary if self.state.preset in PRESETS else ""
-            preset = Choice([("", "defaults"), *presets], id="preset")
+        presets = presets_of(self.state.type)
+        if presets:
+            names = [(name, name) for name in presets]
+            preset = Choice([("", "defaults"), *names], id="preset")
             preset.set_reactive(Choice.value, self.state.preset)
-            yield Row("preset", preset, summary, id="preset-row")
-        else:
+            yield Row("preset", preset, self._preset_summary(), id="preset-row")
+        if kind == "probe":
             options = self._parents or [("", "no pretraining here yet")]
             parent = Choice(options, self.parent_run, id="parent")
             yield Row("encoder of", parent, "the pretraining to probe", id="parent-row")
@@ -89,39 +92,46 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             "in a process of its own, which outlives this app",
         )
         with Horizontal(id="buttons"):
-            yield Button("Start (^s)", id="start", variant="primary", compact=True)
+            yield Button("Start (Ctrl+S)", id="start", variant="primary", compact=True)
             yield Static("", id="summary", markup=False)
         if kind == "pretrain":
             yield Static("Augmentations", classes="group", markup=False)
-            for augmentation in form.AUGMENTATIONS:
-                yield from self._augmentation(augmentation)
-            yield FieldRow(self.state.known["augment.order"], self.state)
+            yield from self._augmentations()
         yield Static("", classes="gap")
         for title, section in form.SECTIONS[kind]:
             keys = self._keys_of(section)
             if keys:
                 yield SectionHead(title, section, len(keys))
-                yield Vertical(id=f"s-{section or 'top'}", classes="rows")
+                yield Vertical(id=_box(section), classes="rows")
 
-    def _augmentation(self, name: str) -> ComposeResult:
-        keys = [key for key in self.state.known if key.startswith(f"augment.{name}.")]
-        head = next(key for key in keys if key.endswith(".enabled"))
-        row = FieldRow(self.state.known[head], self.state)
-        row._text = name
-        yield row
-        with Vertical(id=f"a-{name}", classes="rows") as inner:
-            for key in keys:
-                if key != head:
-                    yield FieldRow(self.state.known[key], self.state, sub=True)
-        inner.display = bool(self.state.values[head])
+    def _augmentations(self) -> list[Widget]:
+        rows: list[Widget] = []
+        known, start = self.state.known, self.state.within + "augment."
+        for name in form.AUGMENTATIONS:
+            head, *keys = [key for key in known if key.startswith(f"{start}{name}.")]
+            rows.append(FieldRow(known[head], self.state, called=name))
+            inner = Vertical(
+                *(FieldRow(known[key], self.state, sub=True) for key in keys),
+                id=f"a-{name}",
+                classes="rows",
+            )
+            inner.display = bool(self.state.values[head])
+            rows.append(inner)
+        return [*rows, FieldRow(known[start + "order"], self.state)]
 
     def _keys_of(self, section: str) -> list[str]:
+        if section.endswith("augment"):
+            return [key for key in self.state.known if key.startswith(section + ".")]
         shown = form.ESSENTIAL[self.state.kind]
         return [
             key
             for key, field in self.state.known.items()
             if field.section == section and key not in shown
         ]
+
+    def _preset_summary(self) -> str:
+        preset = presets_of(self.state.type).get(self.state.preset)
+        return preset.summary if preset is not None else "no preset"
 
     # ---------------------------------------------------------------------------- what was put in
 
@@ -146,6 +156,10 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     def _edited(self, event: FieldRow.Edited) -> None:
         event.stop()
         self.state.set(event.key, event.value)
+        if event.key == "pretrain.runtime.device":  # the probes of a study follow it
+            self.state.set("probe.runtime.device", event.value)
+            for row in self.query("#f-probe-runtime-device").results(FieldRow):
+                row.refill()
         self._unfold_augmentations()
         self.post_message(self.Changed())
 
@@ -154,7 +168,8 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         for box in self.query("Vertical.rows"):
             name = (box.id or "").removeprefix("a-")
             if name in form.AUGMENTATIONS:
-                box.display = bool(self.state.values[f"augment.{name}.enabled"])
+                key = f"{self.state.within}augment.{name}.enabled"
+                box.display = bool(self.state.values[key])
 
     @on(Choice.Changed, "#preset")
     def _preset(self, event: Choice.Changed) -> None:
@@ -164,13 +179,12 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         for row in self.query(FieldRow):
             row.refill()
         self._unfold_augmentations()
-        summary = PRESETS[event.choice.value].summary if event.choice.value else "no preset"
-        self.query_one("#preset-row .hint", Static).update(summary)
+        self.query_one("#preset-row", Row).say(self._preset_summary())
         self.post_message(self.Changed())
 
     def _use_device(self) -> None:
         if self._device:
-            self.state.set("runtime.device", self._device)
+            self.state.use_device(self._device)
 
     @on(Choice.Changed, "#parent")
     def _parent_chosen(self, event: Choice.Changed) -> None:
@@ -182,7 +196,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     async def _kind(self, event: Choice.Changed) -> None:
         event.stop()
         kind = event.choice.value
-        self.state = form.FormState(kind, preset="notebook" if kind == "pretrain" else "")
+        self.state = form.FormState(kind, preset="notebook")
         self._use_device()
         if kind == "probe" and not self.parent_run and self._parents:
             self.parent_run = self._parents[0][0]
@@ -203,10 +217,13 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         self.post_message(self.Changed())
 
     async def _open(self, head: SectionHead) -> None:
-        box = self.query_one(f"#s-{head.section or 'top'}", Vertical)
+        box = self.query_one("#" + _box(head.section), Vertical)
         if head.open and not box.children:
-            keys = self._keys_of(head.section)
-            await box.mount_all([FieldRow(self.state.known[key], self.state) for key in keys])
+            if head.section.endswith("augment"):
+                await box.mount_all(self._augmentations())
+            else:
+                keys = self._keys_of(head.section)
+                await box.mount_all([FieldRow(self.state.known[key], self.state) for key in keys])
         box.display = head.open
 
     # ---------------------------------------------------------------------------- showing
@@ -233,13 +250,18 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             names = ", ".join(form.label(key) if key else "settings" for key in found)
             return f"✗ {len(found)} to put right: {names}"
         changed = len(self.state.changed())
-        if self.state.kind == "probe":
-            return f"{changed} changed from the defaults" if changed else "defaults"
-        return f"{changed} changed from the preset" if changed else "as the preset says"
+        if self.state.preset:
+            return f"{changed} changed from the preset" if changed else "as the preset says"
+        return f"{changed} changed from the defaults" if changed else "defaults"
 
     def focus_first(self) -> None:
-        """Put the focus on the knob of the run, as soon as its field is there."""
-        first = "#f-moco-queue_size" if self.state.kind == "pretrain" else "#f-label_fraction"
+        """Put the focus on the knob of the run, as soon as its field is there.
+
+        A person who was quicker keeps the focus where it went.
+        """
+        if self.screen.focused is not None:
+            return
+        first = "#f-" + form.FIRST[self.state.kind].replace(".", "-")
         for row in self.query(first).results(FieldRow):
             if row.editor.is_mounted:
                 self.screen.set_focus(row.editor)
@@ -261,3 +283,8 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         for row in self.query(FieldRow):
             if row.field.key == key:
                 row.editor.focus()
+
+
+def _box(section: str) -> str:
+    """The id of the box that holds the rows of a section."""
+    return "s-" + (section.replace(".", "-") or "top")

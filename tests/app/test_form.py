@@ -9,23 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import KINDS, PretrainConfig, ProbeConfig
+from engine import grid
+from engine.config import GRID_KEYS, KINDS, AugmentConfig, PretrainConfig, ProbeConfig, StudyConfig
 from engine.errors import ConfigError
 from engine.fields import fields
-from engine.presets import PRESETS, build, read_toml, resolve
+from engine.presets import PRESETS, STUDY_PRESETS, build, read_toml, resolve
 from moco_tui.form import ESSENTIAL, SECTIONS, FormState, expectation
 
 
-@pytest.mark.parametrize("kind", ["pretrain", "probe"])
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_every_setting_has_exactly_one_place(kind: str) -> None:
     shown: list[str] = list(ESSENTIAL[kind])
     sections = [section for _, section in SECTIONS[kind]]
     for key, field in fields(KINDS[kind]).items():
         if key in shown:
             continue
-        if key.startswith("augment."):
+        if key.startswith("augment.") or key in (GRID_KEYS if kind == "study" else ()):
             continue
-        assert field.section in sections, key
+        section = "pretrain.augment" if key.startswith("pretrain.augment.") else field.section
+        assert section in sections, key
     assert len(sections) == len(set(sections))
 
 
@@ -135,6 +137,90 @@ def test_the_command_line_of_a_probe_gives_the_same_configuration() -> None:
     assert resolve(ProbeConfig, sets=_overrides(words)) == state.config()
 
 
+@pytest.mark.parametrize("name", [*STUDY_PRESETS, ""])
+def test_a_study_begins_as_its_preset_and_its_command_gives_the_same(name: str) -> None:
+    state = FormState("study", preset=name)
+    assert (state.errors(), state.changed()) == ({}, {})
+    assert state.config() == resolve(StudyConfig, preset_name=name or None)
+    for key, text in (
+        ("queue_sizes", "128, 512"),
+        ("label_fractions", "0.1, 0.5"),
+        ("tasks", "binary,ten"),
+        ("baselines", "pixels"),
+        ("pretrain.data.source", "folder:/tmp/a b"),
+        ("pretrain.augment.rotation.degrees", "20"),
+        ("probe.logistic.max_iter", "77"),
+    ):
+        state.set(key, text)
+    words = shlex.split(state.command(name="mine"))
+    assert words[: 2 + 2 * bool(name)] == ["moco-tui", "study", *["--preset", name] * bool(name)]
+    data = words[words.index("--data") + 1]
+    sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    again = resolve(
+        StudyConfig,
+        preset_name=name or None,
+        sets=sets,
+        extra={"pretrain.data.source": data},
+    )
+    assert again == state.config()
+    assert (again.queue_sizes, again.tasks) == ((128, 512), ("binary", "ten"))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("queue_sizes", "0"),
+        ("queue_sizes", ""),
+        ("queue_sizes", "4096, 4096"),
+        ("label_fractions", "0.1, 1.5"),
+        ("tasks", "binary, seven"),
+        ("heads", "linear, forest"),
+        ("baselines", "pixels, pixels"),
+        ("supervised_subsets", "0"),
+        ("pretrain.optim.batch_size", "x"),
+        ("pretrain.model.bn_splits", "7"),
+        ("probe.validation", "1"),
+    ],
+)
+def test_a_wrong_value_of_a_study_is_named_at_its_field(key: str, text: str) -> None:
+    state = FormState("study", preset="quick-study")
+    state.set(key, text)
+    assert list(state.errors()) == [key]
+
+
+def test_what_the_grid_of_a_study_sets_is_no_field_of_its_runs() -> None:
+    assert not set(FormState("study").known) & set(GRID_KEYS)
+
+
+def test_the_estimate_of_a_study_is_of_its_largest_pretraining() -> None:
+    state = FormState("study", preset="quick-study")
+    state.set("queue_sizes", "2048, 512")
+    config, about = state.sample()
+    assert config == grid.pretrain_config(state.config(), 2048, 0)
+    assert "one of 6 pretrainings" in about
+
+
+def test_the_preview_asks_for_augmentations_that_are_right_whatever_else_is_wrong() -> None:
+    state = FormState("pretrain", preset="notebook-small-angle")
+    state.set("moco.queue_size", "")
+    assert state.preview() == (
+        "cifar10",
+        resolve(PretrainConfig, preset_name="notebook-small-angle").augment,
+    )
+    state.set("augment.rotation.degrees", "200")
+    assert state.preview() is None
+    assert FormState("probe").preview() is None
+    assert FormState("study").preview() == ("cifar10", AugmentConfig())
+
+
+@pytest.mark.parametrize("path", ["/no/such", "x" * 5000, "~nobody-of-that-name/x", "a\0b"])
+def test_a_folder_that_cannot_be_is_named(path: str) -> None:
+    for kind, key in (("pretrain", "data.source"), ("study", "pretrain.data.source")):
+        state = FormState(kind)
+        state.set(key, "folder:" + path)
+        assert "there is no folder" in state.problems()[key]
+
+
 def test_the_toml_gives_the_same_configuration(tmp_path) -> None:  # type: ignore[no-untyped-def]
     state = FormState("pretrain", preset="resnet18-moco")
     state.set("moco.queue_size", "12345")
@@ -155,7 +241,7 @@ def test_no_text_in_any_field_breaks_the_form(key: str, text: str) -> None:
         state.command()
 
 
-@pytest.mark.parametrize("kind", ["pretrain", "probe"])
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_ranges_are_said_for_every_number(kind: str) -> None:
     for key, field in fields(KINDS[kind]).items():
         bounds = (field.ge, field.gt, field.le, field.lt)

@@ -13,9 +13,12 @@ from textual.widgets import Input, Static
 
 from engine.config import ProbeConfig
 from moco_tui.app import MocoApp
+from moco_tui.preview import Previewer, Wish
 from moco_tui.screens.monitor import MonitorScreen
 from moco_tui.screens.new_run import NewRunScreen
+from moco_tui.screens.study import StudyScreen
 from moco_tui.widgets.fields import Choice, FieldRow, SectionHead, Tick
+from moco_tui.widgets.preview import Preview
 
 from .conftest import screen_text, some_runs, until
 
@@ -223,6 +226,121 @@ async def test_the_command_and_toml_can_be_seen_and_copied(root: Path, make_app:
         assert isinstance(app.screen, NewRunScreen)
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, NewRunScreen))
+
+
+async def test_a_study_is_configured_in_80_columns_and_started(
+    root: Path, make_app: MakeApp
+) -> None:
+    app = make_app(device="cpu")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app, kind="study")
+        assert app.focused is field(app, "queue_sizes")
+        preset = form(app).query_one("#preset", Choice)
+        preset.focus()
+        while preset.value != "quick-study":
+            await pilot.press("right")
+        assert field(app, "queue_sizes").value == "512, 2048"
+        for head in list(form(app).query(SectionHead)):
+            head.focus()
+            await pilot.press("enter")
+        await until(pilot, lambda: len(form(app).query(FieldRow)) == len(form(app).state.known))
+        assert field(app, "probe.runtime.device").value == "cpu"
+        field(app, "pretrain.runtime.device").value = "auto"
+        await until(pilot, lambda: field(app, "probe.runtime.device").value == "auto")
+        tick = row(app, "pretrain.augment.blur.enabled").editor
+        tick.focus()
+        await pilot.press("space")
+        await until(pilot, lambda: not form(app).query_one("#a-blur").display)
+        field(app, "tasks").value = "ten, seven"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: app.focused is field(app, "tasks"))
+        assert "a task must be one of" in screen_text(app)
+        field(app, "tasks").value = "ten"
+        form(app).query_one("#name", Input).value = "whole"
+        await pilot.press("f4")
+        await until(pilot, lambda: "moco-tui study --preset quick-study" in screen_text(app))
+        await pilot.press("f4", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, StudyScreen))
+        (folder,) = app.runner.started
+        record = folder.record()
+        assert (record.kind, record.preset, record.name) == ("study", "quick-study", "whole")
+        assert record.config["tasks"] == ["ten"]
+        assert record.config["pretrain"]["augment"]["blur"]["enabled"] is False
+
+
+async def test_the_kind_goes_round_and_keeps_the_device(root: Path, make_app: MakeApp) -> None:
+    app = make_app(device="cpu")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        form(app).query_one("#kind", Choice).focus()
+        await pilot.press("left")
+        await until(pilot, lambda: row(app, "queue_sizes"))
+        assert form(app).state.values["pretrain.runtime.device"] == "cpu"
+        assert form(app).state.values["probe.runtime.device"] == "cpu"
+        await pilot.press("right")
+        await until(pilot, lambda: row(app, "moco.queue_size"))
+        assert form(app).state.values["runtime.device"] == "cpu"
+
+
+async def test_views_are_drawn_when_a_number_is_typed_whole(
+    root: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moco_tui.widgets.preview.SETTLE_SECONDS", 3600)
+    wishes: list[Wish] = []
+
+    def views(self: Previewer, wish: Wish) -> list[tuple[bytes, bytes, bytes]]:
+        wishes.append(wish)
+        return [(bytes(3 * wish.pixels**2),) * 3]  # type: ignore[list-item]
+
+    monkeypatch.setattr(Previewer, "views", views)
+    app = make_app()
+    async with app.run_test(size=(160, 45)) as pilot:
+        await opened(pilot, app)
+        preview = form(app).query_one(Preview)
+        await until(pilot, lambda: preview.rows)
+        angle = field(app, "augment.rotation.degrees")
+        angle.focus()
+        await pilot.press("end", *["backspace"] * 3, *"45")
+        await until(pilot, lambda: form(app).state.values["augment.rotation.degrees"] == 45)
+        field(app, "moco.queue_size").value = ""  # wrong, and of no concern to the views
+        await pilot.pause()
+        assert {wish.augment.rotation.degrees for wish in wishes} == {180}, "nothing drawn for 4"
+        preview._request()  # the moment has passed
+        await until(pilot, lambda: wishes[-1].augment.rotation.degrees == 45)
+        assert {wish.augment.rotation.degrees for wish in wishes} == {180, 45}
+        await pilot.press("f6")
+        await until(pilot, lambda: wishes[-1].seed == 1)
+        field(app, "augment.rotation.degrees").value = "999"
+        await pilot.pause()
+        assert preview.rows, "the last right views stay"
+
+
+async def test_the_focus_comes_back_from_the_preview(root: Path, make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        field(app, "optim.epochs").focus()
+        for there, back in (("f2", "f2"), ("f4", "escape")):
+            await pilot.press(there)
+            await until(pilot, lambda: not form(app).body.display)
+            await pilot.press(back)
+            await until(pilot, lambda: app.focused is field(app, "optim.epochs"))
+        await pilot.press("end", "7")
+        assert field(app, "optim.epochs").value == "25007"
+
+
+async def test_the_preview_says_why_there_are_no_images(
+    root: Path, make_app: MakeApp, tmp_path: Path
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await pilot.press("f2")
+        await until(pilot, lambda: "CIFAR-10 is not downloaded yet" in screen_text(app))
+        await pilot.press("f2")
+        field(app, "data.source").value = f"folder:{tmp_path / 'gone'}"
+        await pilot.press("f2")
+        await until(pilot, lambda: "There is no folder" in screen_text(app))
 
 
 @pytest.mark.parametrize(
