@@ -40,7 +40,7 @@ def load_cifar10(data_dir: Path, sink: Sink) -> _Splits:
         DataError: without network, on a full disk, or when the archive is damaged.
         Interrupted: when the sink asked to stop.
     """
-    splits = _read(data_dir)
+    splits = read_cifar10(data_dir)
     if splits is None:
         archive = data_dir / CIFAR10.filename
         try:
@@ -50,14 +50,18 @@ def load_cifar10(data_dir: Path, sink: Sink) -> _Splits:
         if not there:
             _download(archive, sink)
         _unpack(archive, sink)
-        splits = _read(data_dir)
+        splits = read_cifar10(data_dir)
     if splits is None:
         raise DataError(f"{archive} does not hold the files of CIFAR-10; remove it.")
     return splits
 
 
-def _read(data_dir: Path) -> _Splits | None:
-    """Both sets, or None when a file is missing or its md5 is wrong."""
+def read_cifar10(data_dir: Path) -> _Splits | None:
+    """Both sets, or None when a file is missing or its md5 is wrong; never from the network.
+
+    Raises:
+        DataError: when a file is there and cannot be read.
+    """
     try:
         return _split(data_dir, train=True), _split(data_dir, train=False)
     except RuntimeError:  # torchvision's word for a missing or damaged file

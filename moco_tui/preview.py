@@ -83,13 +83,11 @@ class Previewer:
         return self._folder(root)
 
     def _cifar10(self) -> Any:
-        if not any(self.data_dir.rglob("data_batch_1")):
+        splits = lazy.engine("cifar10").read_cifar10(self.data_dir)
+        if splits is None:
             raise DataError("CIFAR-10 is not downloaded yet; the first run on it does that.")
-        from engine.config import DataConfig
-
-        data = lazy.engine("data")
-        dataset = data.load_dataset(DataConfig(source="cifar10", limit=20), data_dir=self.data_dir)
-        return dataset.train.images[:COUNT].clone()
+        (images, _), _ = splits
+        return images[:COUNT].clone()
 
     def _folder(self, root: Path) -> Any:
         torch = lazy.torch()
