@@ -33,6 +33,7 @@ class RunsScreen(BaseScreen):
     """All runs."""
 
     TITLE_TEXT = "Runs"
+    AUTO_FOCUS = ""  # or the hidden filter would take the keys where there is no table yet
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
 eight of them, c compares the marked ones. The filter takes words and comparisons, such as
 kind:probe, queue_size=4096 or knn>60."""
@@ -180,6 +181,8 @@ kind:probe, queue_size=4096 or knn>60."""
         self.query_one("#body").display = bool(shown)
         empty.display = not shown
         if shown:
+            if self.focused is None:
+                self.query_one(RunTable).focus()
             return
         text = Text()
         if self.moco.catalog.error:

@@ -61,6 +61,23 @@ async def test_without_runs_it_offers_the_demo(make_app: MakeApp) -> None:
         assert started[1].record().parent == started[0].id
 
 
+async def test_the_keys_act_after_the_first_form_and_on_the_first_run(
+    root: Path, make_app: MakeApp
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "No runs yet" in screen_text(app))
+        for _ in range(2):
+            await pilot.press("n")
+            await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
+            await pilot.press("escape")
+            await until(pilot, lambda: len(app.screen_stack) == 1)
+        write_run(root, "k7m2qx", created=NOW)
+        await until(pilot, lambda: shown(app) == ["k7m2qx"])
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+
+
 async def test_the_filter_narrows_and_a_wrong_one_says_why(root: Path, make_app: MakeApp) -> None:
     some_runs(root)
     app = make_app()
