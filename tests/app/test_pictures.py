@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from textual.pilot import Pilot
 
 from moco_tui.app import MocoApp
+from moco_tui.preview import Previewer, Wish
 from moco_tui.screens.cellruns import CellRuns
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help import HelpScreen
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.fields import Choice
 from moco_tui.widgets.labelchart import LabelChart
 from moco_tui.widgets.preview import Preview
 from moco_tui.widgets.runtable import RunTable
@@ -71,6 +74,40 @@ async def form(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
     await pilot.press("end", *["backspace"] * 4, *"16384", "down", *["backspace"] * 4, "0")
     await until(pilot, lambda: pilot.app.screen.query(".-wrong"))
+
+
+async def preview(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    app_of(pilot).open_form()
+    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
+    choice = pilot.app.screen.query_one("#preset", Choice)
+    while choice.value != "quick":
+        choice.action_step(1)
+    await pilot.pause()
+    if pilot.app.size.width < 120:
+        await pilot.press("f2")
+    await until(pilot, lambda: pilot.app.screen.query_one(Preview).rows)
+
+
+def views(self: Previewer, wish: Wish) -> list[tuple[bytes, ...]]:
+    """Views of the embedded images, drawn once: other processors round differently."""
+    del self
+    side, to = 32, (wish.pixels, wish.pixels)
+    with Image.open(Path(__file__).with_name("views.png")) as sheet:
+        return [
+            tuple(
+                sheet.crop((x, y, x + side, y + side)).resize(to, Image.Resampling.BOX).tobytes()
+                for x in range(0, sheet.width, side)
+            )
+            for y in range(0, sheet.height, side)
+        ]
+
+
+async def study_form(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    app_of(pilot).open_form(kind="study")
+    await until(pilot, lambda: pilot.app.screen.query("#f-queue_sizes"))
+    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
 
 
 async def probe_form(pilot: Pilot[Any]) -> None:
@@ -130,6 +167,8 @@ SCREENS: dict[str, Steps] = {
     "monitor": monitor,
     "probe": probe,
     "form": form,
+    "preview": preview,
+    "grid-form": study_form,
     "probe-form": probe_form,
     "compare": compare,
     "study": study,
@@ -166,7 +205,10 @@ def test_screen(
     name: str,
     size: tuple[int, int],
 ) -> None:
-    monkeypatch.setattr(Preview, "_request", lambda self: None)
+    if name == "preview":
+        monkeypatch.setattr(Previewer, "views", views)
+    else:
+        monkeypatch.setattr(Preview, "_request", lambda self: None)
     app = make_app(root=place)
     assert snap_compare(app, terminal_size=size, run_before=SCREENS[name])
 
