@@ -108,6 +108,21 @@ def test_between_lines_passes_the_interval_but_states_are_told_at_once(
     assert states == ["running", "running", "running", "paused", "running", "finished"]
 
 
+def test_an_encoder_that_does_not_learn_is_told_of_once(
+    call: Call, root: Path, clock: Clock
+) -> None:
+    folder = create(root, "pretrain", PretrainConfig())
+    owner = begin(folder)
+    chance = folder.record().chance
+    assert chance > 0
+    looks = [step(owner, 10 * n, train_epoch_loss=chance) for n in range(1, 9)]
+    clock.script = iter([*looks, end(owner, "finished")])
+    called = call("watch", folder.id, "--interval", "1")
+    assert called.err.count("The encoder has not learned: after 5 epochs") == 1
+    assert called.err.count("has not learned") == 1
+    assert "has not learned" not in called.out
+
+
 def test_a_queued_run_is_waited_for(call: Call, root: Path, clock: Clock) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owners: list[RunOwner] = []
