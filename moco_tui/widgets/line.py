@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from textual import events
+from textual.binding import Binding
 from textual.widgets import Input
 
 from moco_tui import fmt
+
+_EDITING: dict[str, str] = {
+    key.strip(): binding.action
+    for binding in Input.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+}
+"""The keys of an input that are bindings, and what they do."""
 
 
 class Line(Input):
@@ -13,6 +23,18 @@ class Line(Input):
     DEFAULT_CSS = """
     Line { scrollbar-size-horizontal: 0; }
     """
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Do what an editing key does at once.
+
+        As a binding it would act on its way back from the app, after letters that were typed behind
+        it and came in the same burst, as over a slow connection.
+        """
+        action = _EDITING.get(event.key)
+        if action is not None:
+            event.stop()
+            event.prevent_default()
+            await self.run_action(action)
 
     def replace(self, text: str, start: int, end: int) -> None:
         """Replace a part of the text; every insertion and paste comes through here."""
