@@ -236,7 +236,8 @@ class RunOwner:
         self._journal.add(encode_line(step, epoch, _now(), values))
         with self._state:
             record = self._record
-            record.step, record.epoch = step, epoch
+            if step >= record.step:  # a value may be told late: that of the untrained encoder
+                record.step, record.epoch = step, epoch
             last, best = record.last, record.best
             for name, value in values.items():
                 last[name] = value = float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from engine import checkpoint as checkpoints
 from engine.config import PretrainConfig
 from engine.data import Dataset
 from engine.device import Runtime
+from engine.encoders import Encoder
 from engine.errors import TrainingError
 from engine.losses import Loss, Losses
 from engine.moco import chance_loss
@@ -82,7 +84,13 @@ class _Loop:
         self.total_steps = last_epoch * self.training.steps_per_epoch
         self.losses = Losses(runtime.device, _BLOCK if self.training.static else 1)
         self.epoch_sum, self.epoch_count = 0.0, 0
-        self.monitored_step = -1  # the step at which kNN was last measured
+        # What kNN has to rise from: measured after the first epoch, so that a run shows its first
+        # losses at once. Until then it is the model as its seed makes it, also after a resume.
+        self.untrained: Encoder | None = None
+        if config.monitor.knn_every and dataset.train.labelled:
+            self.untrained = copy.deepcopy(self.training.model.encoder_q)
+        # The step at which kNN was last measured; -1: not even of the untrained encoder.
+        self.monitored_step = -1 if self.untrained is not None else 0
         self.saved_step = -1
         self.saved_at = time.monotonic()
         self.chance = chance_loss(config.moco.queue_size, config.moco.symmetric)
@@ -91,6 +99,8 @@ class _Loop:
         self.training.load_state_dict(state)
         self.epoch_sum, self.epoch_count = float(state["epoch_sum"]), int(state["epoch_count"])
         self.monitored_step = int(state["monitored_step"])
+        if self.monitored_step >= 0:
+            self.untrained = None
         self.saved_step = self.training.step
 
     def run(self) -> Outcome:
@@ -100,9 +110,7 @@ class _Loop:
             sink.plan(self._plan())
             if notice:
                 sink.log(notice)
-            if self.monitored_step < 0:
-                self._monitor()  # the untrained encoder: what kNN has to rise from
-            elif self._monitor_due():
+            if self._monitor_due():
                 self._monitor()  # the run was interrupted between its step and its kNN
             while training.step < self.total_steps:
                 outcome = self._answer_requests()
@@ -186,27 +194,39 @@ class _Loop:
 
     def _monitor_due(self) -> bool:
         training, every = self.training, self.config.monitor.knn_every
-        if training.step % training.steps_per_epoch or training.step == self.monitored_step:
+        if training.step == 0 or training.step % training.steps_per_epoch:
             return False
-        return bool(every) and (training.epoch % every == 0 or training.step == self.total_steps)
+        if self.untrained is not None:
+            return True
+        if not every or training.step == self.monitored_step:
+            return False
+        return training.epoch % every == 0 or training.step == self.total_steps
 
     def _monitor(self) -> None:
-        """Weighted kNN on the images whose labels are withheld from the bank."""
-        training, monitor = self.training, self.config.monitor
-        if monitor.knn_every and self.dataset.train.labelled:
+        """Weighted kNN at the end of an epoch; before it, once, that of the untrained encoder."""
+        if self.untrained is not None:
+            self._measure(self.untrained, 0)
+            self.untrained = None
+        if self._monitor_due():
+            self._measure(self.training.model.encoder_q, self.training.step)
+
+    def _measure(self, encoder: Encoder, step: int) -> None:
+        """Tell kNN of an encoder, as of a step, on the images whose labels are withheld."""
+        training = self.training
+        if self.dataset.train.labelled:
             values = measure_knn(
-                training.model.encoder_q,
+                encoder,
                 self.dataset,
                 self.config,
                 mean=training.mean,
                 std=training.std,
                 device=self.runtime.device,
-                untrained=training.step == 0,
+                untrained=step == 0,
                 sink=self.sink,
             )
             if values:
-                self.sink.metrics(training.step, training.step / training.steps_per_epoch, values)
-        self.monitored_step = training.step
+                self.sink.metrics(step, step / training.steps_per_epoch, values)
+        self.monitored_step = step
         self.saved_step = -1  # a resume point of this step, if there is one, does not know it yet
 
     def _save(self) -> None:

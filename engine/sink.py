@@ -45,7 +45,10 @@ class Sink(Protocol):
         """The work ahead; before the first metric."""
 
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
-        """Named values after ``step`` steps (from 1), ``epoch`` epochs (fractional, from 0)."""
+        """Named values after ``step`` steps (from 1), ``epoch`` epochs (fractional, from 0).
+
+        The steps of each name ascend; a value of step 0 (nothing trained) may come after others.
+        """
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Side work without metrics: ``reading images``, ``features``, ``kNN``, ``solving``."""

@@ -14,11 +14,14 @@ from torch import Tensor
 
 from engine import checkpoint as checkpoints
 from engine.config import OptimConfig, PretrainConfig
-from engine.data import Dataset, Split
+from engine.data import Dataset, Split, channel_statistics
 from engine.device import Runtime
 from engine.errors import DataError, RunError, TrainingError
+from engine.moco import MoCo
+from engine.monitor import measure_knn
 from engine.presets import build
 from engine.pretrain import Pretraining, learning_rate, pretrain
+from engine.seeds import stream_seed
 from engine.sink import NullSink, Request
 
 RUNTIME = Runtime(torch.device("cpu"), "cpu", bfloat16=False, threads=1)
@@ -210,6 +213,29 @@ def test_pause_checkpoint_and_continue_change_nothing(
     ]
     assert sink.saved == [4, 7, 12]
     assert differences(checkpoints.load(path), whole[0]) == []
+
+
+@pytest.mark.parametrize("stop", [None, 1, 2])
+def test_the_untrained_encoder_is_measured_after_the_first_epoch(
+    dataset: Dataset, tmp_path: Path, stop: int | None
+) -> None:
+    config, path = config_with(), tmp_path / "c.pt"
+    sinks = [Script({stop: ["stop"]} if stop else None), Script()]
+    assert run(config, dataset, path, sinks[0]) == ("stopped" if stop else "finished")
+    if stop:
+        assert run(config, dataset, path, sinks[1], checkpoints.load(path)) == "finished"
+    told = [(step, name) for sink in sinks for step, _, line in sink.lines for name in line]
+    assert told[0] == (1, "train/loss"), "a run shows its first loss before anything else"
+    assert told.count((0, "knn/top1")) == 1
+    assert told.index((0, "knn/top1")) > told.index((3, "train/loss"))  # three steps an epoch
+
+    torch.manual_seed(stream_seed(config.runtime.seed, "default"))
+    untrained = MoCo(config.model, config.moco).encoder_q
+    mean, std = channel_statistics(dataset.train.images)
+    place: dict[str, Any] = {"mean": mean, "std": std, "device": torch.device("cpu")}
+    expected = measure_knn(untrained, dataset, config, untrained=True, sink=NullSink(), **place)
+    got = next(line for sink in sinks for step, _, line in sink.lines if step == 0)
+    assert got == expected
 
 
 def test_a_paused_run_can_be_stopped(dataset: Dataset, tmp_path: Path) -> None:
@@ -424,7 +450,6 @@ def test_knn_is_the_share_of_right_votes_for_withheld_images(
 
     from engine.data import holdout_split
     from engine.features import extract
-    from engine.monitor import measure_knn
 
     labels = torch.arange(28) % 2
     level = torch.randint(0, 120, (28, 1, 1, 1), generator=torch.Generator().manual_seed(1))

@@ -103,7 +103,7 @@ def closed(bench: Bench, chance: random.Random, times: int, small: bool) -> Iter
 
 def close_once(bench: Bench, name: str, moment: float, epoch: int | None) -> tuple[str, float]:
     """Closes the terminal so many seconds after the start, or after the last step of an epoch
-    (0: after the model was made), where kNN and the checkpoint come.
+    (0: after the model was made); kNN and the checkpoint come there.
 
     Returns:
         The line, and the seconds that the run took as a whole.
@@ -146,7 +146,7 @@ def resume_point(run: RunFolder) -> str:
         state = checkpoints.load(run.checkpoint_path)
         if state["monitored_step"] < state["step"] and state["step"] % 20 == 0:
             return f"in kNN, step {state['step']}"
-        return "in the first kNN" if state["monitored_step"] < 0 else f"step {state['step']}"
+        return f"step {state['step']}"
     return ""
 
 

@@ -85,8 +85,7 @@ def launch(
     }
 
 
-#: What is started: as the preset has it, where kNN of the untrained encoder comes before the
-#: first step, and without that kNN.
+#: What is started: as the preset has it, and without kNN.
 STARTS = {"notebook preset": [], "without kNN": ["monitor.knn_every=0"]}
 
 
