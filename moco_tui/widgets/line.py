@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual import events
 from textual.binding import Binding
+from textual.reactive import reactive
 from textual.widgets import Input
 
 from moco_tui import fmt
@@ -23,6 +24,9 @@ class Line(Input):
     DEFAULT_CSS = """
     Line { scrollbar-size-horizontal: 0; }
     """
+
+    # A cursor that blinks sends a redraw over the connection twice a second, for nothing.
+    cursor_blink = reactive(False, init=False)
 
     async def _on_key(self, event: events.Key) -> None:
         """Do what an editing key does at once.
