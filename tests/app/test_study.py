@@ -602,7 +602,9 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
 async def test_a_study_is_computed_here_stopped_and_gone_on_with(
     root: Path, make_app: MakeApp, tmp_path: Path
 ) -> None:
-    small = {**SMALL, "data.source": "shapes", "data.limit": 96, "optim.epochs": 3}
+    # Long enough that a stop, asked for as soon as it shows, meets it before its end.
+    small = {**SMALL, "data.source": "shapes", "data.limit": 96, "optim.epochs": 40}
+    small["monitor.knn_every"] = 0
     sets = [f"pretrain.{key}={value}" for key, value in small.items() if "queue_size" not in key]
     grid_sets = (
         "queue_sizes=[128, 256]",
