@@ -12,10 +12,10 @@ PROGRAM = """
 import resource, torch
 from engine.allocator import hand_back_freed_memory, keep_freed_memory
 
-def faults():
+def faults(count=4, size=4 << 20):  # four times 16 MiB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
-        blocks = [torch.ones(4 << 20) for _ in range(4)]  # four times 16 MiB
+        blocks = [torch.ones(size) for _ in range(count)]
         del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
@@ -24,8 +24,9 @@ taken = keep_freed_memory()
 faults()
 kept = faults()
 taken = taken and hand_back_freed_memory()
-faults()
-print(kept, faults(), int(taken))
+large = (1, 20 << 20)  # fits into no hole that the blocks before may have left in the heap
+faults(*large)
+print(kept, faults(*large), int(taken))
 """
 
 

@@ -387,7 +387,8 @@ def test_a_pause_holds_the_study_and_its_run(
 
 
 def test_a_run_of_the_study_that_is_stopped_stops_the_study(tmp_path: Path, noise: Dataset) -> None:
-    config = some_study(label_fractions=[0.5], baselines=[])
+    # Two hundred steps: a request from outside is looked for every 0.2 s.
+    config = some_study(**{"label_fractions": [0.5], "baselines": [], "pretrain.optim.epochs": 40})
     folder = study_of(tmp_path, config)
 
     class Meddling(Heard):
