@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
 
 from textual import on
@@ -20,7 +19,7 @@ from moco_tui.charts.draw import ASCII_MARKS, MARKS, Curve
 from moco_tui.charts.series import MOST_POINTS, Series
 from moco_tui.pace import Pace
 from moco_tui.screens.base import BaseScreen
-from moco_tui.screens.dialogs import Ask
+from moco_tui.screens.exporting import ask_and_write
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Line, Panel
 
@@ -233,26 +232,9 @@ Below are the settings that differ and every metric with its difference to the f
 
     def action_export(self) -> None:
         """Write the comparison to a file."""
-
-        def write(text: str | None) -> None:
-            if not text:
-                return
-            path = Path(text.strip()).expanduser().absolute()
-            if path.suffix not in (".csv", ".json"):
-                self.say(f"{path.name}: the name must end in .csv or .json.", severity="error")
-                return
-            data = (
-                compare.to_csv(self.runs) if path.suffix == ".csv" else compare.to_json(self.runs)
-            )
-            try:
-                with path.open("x", encoding="utf-8", newline="") as file:
-                    file.write(data)
-            except FileExistsError:
-                self.say(f"{path} is already there; choose another name.", severity="error")
-            except OSError as error:
-                self.say(f"{path} cannot be written: {error.strerror}.", severity="error")
-            else:
-                self.say(f"Written to {path}.")
-
         name = "compare-" + "-".join(run.id for run in self.runs[:3]) + ".csv"
-        self.app.push_screen(Ask("Write the comparison to (.csv or .json)", name), write)
+        makers = {
+            ".csv": lambda: compare.to_csv(self.runs),
+            ".json": lambda: compare.to_json(self.runs),
+        }
+        ask_and_write(self, "Write the comparison to (.csv or .json)", name, makers)

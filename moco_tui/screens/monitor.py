@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from time import perf_counter
 
 from rich.text import Text
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
-from textual.timer import Timer
 from textual.widgets import Static
 
 from engine.errors import UserError
@@ -21,13 +18,11 @@ from moco_tui.charts.draw import Level
 from moco_tui.charts.series import MOST_POINTS
 from moco_tui.hardware import Sampler
 from moco_tui.health import not_learning
-from moco_tui.pace import Pace
 from moco_tui.screens.watching import WatchScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.runchart import RunChart
 
-LOG_LINES = 300
 PANELS = ("loss", "accuracy", "epochs", "device", "log")
 
 
@@ -50,12 +45,9 @@ pans and reads values."""
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
         self.log_reader = MetricLog(folder.metrics_path, most=MOST_POINTS)
-        self.pace = Pace()
         self.loaded = False
-        self._log_stamp: tuple[int, int] = (-1, -1)
         self._epochs_stamp: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
-        self._timer: Timer | None = None
         self._shown = "accuracy"
 
     def content(self) -> ComposeResult:
@@ -100,17 +92,9 @@ pans and reads values."""
         if self.loaded and self._timer is None:
             self.tick()
 
-    def on_screen_suspend(self) -> None:
-        """Hidden: look no more."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-
     def tick(self) -> None:
         """Look at the run once and arm the next look."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+        self.disarm()
         if not self.is_mounted or not self.loaded or self.app.screen is not self:
             return
         start = perf_counter()
@@ -120,19 +104,14 @@ pans and reads values."""
                 self._take_curves()
         except UserError as error:
             self.fault(str(error))
-        self._show_log()
+        self.show_log()
         if self._sampler is not None and self.query_one("#device").display:
             ascii_only = self.moco.ascii
             lines = facts.device_lines(self._sampler.read(), ascii_only=ascii_only)
             self.query_one("#device", Panel).show(lines)
         self._show_progress()
         self.pace.spend(perf_counter() - start)
-        interval = self.pace.next_interval()
-        self._timer = self.set_timer(interval, self.tick)
-
-    @on(Chart.Drawn)
-    def _drawn(self, event: Chart.Drawn) -> None:
-        self.pace.spend(event.seconds)
+        self.arm()
 
     # ---------------------------------------------------------------------------- looking
 
@@ -164,17 +143,6 @@ pans and reads values."""
         )
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
-
-    def _show_log(self) -> None:
-        try:
-            info = os.stat(self.folder.log_path)  # noqa: PTH116
-            stamp = (info.st_size, info.st_mtime_ns)
-        except OSError:
-            stamp = (0, 0)
-        if stamp != self._log_stamp:
-            self._log_stamp = stamp
-            lines = self.folder.log_tail(LOG_LINES)
-            self.query_one("#log", Panel).show_texts(lines or ["nothing in the log"])
 
     def _take_curves(self) -> None:
         """Bring the curves up to date with the metric log."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 from rich.text import Text
@@ -16,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
 from textual.css.query import NoMatches
-from textual.timer import Timer
 from textual.widgets import Static
 
 from engine import findings, grid, studyexport
@@ -25,15 +22,13 @@ from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.studytable import Pivot, dimension, tables, values
 from moco_tui import fmt, studytext, studyview
-from moco_tui.pace import Pace
-from moco_tui.screens.dialogs import Ask
+from moco_tui.screens.exporting import ask_and_write
 from moco_tui.screens.watching import WatchScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.labelchart import LabelChart
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.studytable import StudyTable
 
-LOG_LINES = 300
 PANELS = ("table", "curve", "answer", "pretrainings", "log")
 
 
@@ -72,13 +67,10 @@ acknowledged it."""
         self.config: StudyConfig | None = None
         self.seen: studyview.Seen | None = None
         self.pivot = Pivot()
-        self.pace = Pace()
         self._version = -1
-        self._timer: Timer | None = None
         self._looking = False
         self._panel = "table"
         self._broken = ""
-        self._log_stamp: tuple[int, int] = (-1, -1)
 
     def content(self) -> ComposeResult:
         """Progress, the slice, and panels."""
@@ -107,17 +99,9 @@ acknowledged it."""
         """Visible: go on looking."""
         self.tick()
 
-    def on_screen_suspend(self) -> None:
-        """Hidden: look no more."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-
     def tick(self) -> None:
         """Look once and arm the next look."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+        self.disarm()
         if self.is_mounted and not self._looking and self.app.screen is self:
             self._looking = True
             self.run_worker(self._tick(), group="look")
@@ -138,7 +122,7 @@ acknowledged it."""
         changed = seen is not None
         self._safely(lambda: self._show_all(changed, self.status != before))
         self.pace.spend(time.perf_counter() - start)
-        self._timer = self.set_timer(self.pace.next_interval(), self.tick)
+        self.arm()
 
     def _show_all(self, changed: bool, turned: bool) -> None:
         """Bring everything up to date that may have changed."""
@@ -156,10 +140,6 @@ acknowledged it."""
         with contextlib.suppress(NoMatches):
             for show in shows:
                 show()
-
-    @on(Chart.Drawn)
-    def _drawn(self, event: Chart.Drawn) -> None:
-        self.pace.spend(event.seconds)
 
     # ---------------------------------------------------------------------------- looking
 
@@ -255,17 +235,8 @@ acknowledged it."""
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
 
     def _show_log(self) -> None:
-        if not self.query_one("#log").display:
-            return
-        try:
-            info = os.stat(self.folder.log_path)  # noqa: PTH116
-            stamp = (info.st_size, info.st_mtime_ns)
-        except OSError:
-            stamp = (0, 0)
-        if stamp != self._log_stamp:
-            self._log_stamp = stamp
-            lines = self.folder.log_tail(LOG_LINES)
-            self.query_one("#log", Panel).show_texts(lines or ["nothing in the log"])
+        if self.query_one("#log").display:
+            self.show_log()
 
     def on_resize(self) -> None:
         """The sentences and the legend use the width there is."""
@@ -356,28 +327,10 @@ acknowledged it."""
         if seen is None:
             return
         pivot = self.pivot
-
-        def write(text: str | None) -> None:
-            if not text or not text.strip():
-                return
-            path = Path(text.strip()).expanduser().absolute()
-            makers = {
-                ".csv": lambda: studyexport.to_csv(seen.report),
-                ".json": lambda: studyexport.to_json(seen.report),
-                ".md": lambda: studyexport.to_markdown(seen.report, pivot),
-            }
-            if path.suffix not in makers:
-                self.say(f"{path.name}: the name must end in .csv, .json or .md.", severity="error")
-                return
-            try:
-                with path.open("x", encoding="utf-8", newline="") as file:
-                    file.write(makers[path.suffix]())
-            except FileExistsError:
-                self.say(f"{path} is already there; choose another name.", severity="error")
-            except OSError as error:
-                self.say(f"{path} cannot be written: {error.strerror}.", severity="error")
-            else:
-                self.say(f"Written to {path}.")
-
+        makers = {
+            ".csv": lambda: studyexport.to_csv(seen.report),
+            ".json": lambda: studyexport.to_json(seen.report),
+            ".md": lambda: studyexport.to_markdown(seen.report, pivot),
+        }
         question = "Write the study to (.csv: every cell; .json: everything; .md: tables and text)"
-        self.app.push_screen(Ask(question, f"study-{self.folder.id}.csv"), write)
+        ask_and_write(self, question, f"study-{self.folder.id}.csv", makers)

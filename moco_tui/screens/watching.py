@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 
+from textual import on
 from textual.binding import Binding
+from textual.timer import Timer
 
 from engine.errors import UserError
 from engine.runs import Record, RunFolder
 from engine.sink import Request
 from moco_tui import fmt
 from moco_tui.catalog import GLYPHS, LIVE
+from moco_tui.pace import Pace
 from moco_tui.screens.base import BaseScreen
+from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.panel import Panel
 
+LOG_LINES = 300
 ANSWER_SECONDS = 0.3
 """When to look for the answer to a request, ahead of the next look."""
 DOING = {
@@ -40,6 +46,7 @@ class WatchScreen(BaseScreen):
     Attributes:
         record: as last read; None until it could be.
         status: the state to show; ``gone`` when the folder is.
+        pace: how often it looks, from what looking and drawing cost.
     """
 
     BINDINGS = [
@@ -55,6 +62,9 @@ class WatchScreen(BaseScreen):
         self.folder = folder
         self.record: Record | None = None
         self.status = ""
+        self.pace = Pace()
+        self._timer: Timer | None = None
+        self._log_stamp: tuple[int, int] = (-1, -1)
         self._stamp = -1
         self._asked: tuple[str, Request] | None = None
         self._called = folder.id
@@ -63,6 +73,24 @@ class WatchScreen(BaseScreen):
     def tick(self) -> None:
         """Look at the run once and arm the next look."""
         raise NotImplementedError
+
+    def arm(self) -> None:
+        """Have the next look come at the pace that the last ones allow."""
+        self._timer = self.set_timer(self.pace.next_interval(), self.tick)
+
+    def disarm(self) -> None:
+        """Let no look come by itself."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def on_screen_suspend(self) -> None:
+        """Hidden: look no more."""
+        self.disarm()
+
+    @on(Chart.Drawn)
+    def _drawn(self, event: Chart.Drawn) -> None:
+        self.pace.spend(event.seconds)
 
     # ---------------------------------------------------------------------------- looking
 
@@ -131,6 +159,18 @@ class WatchScreen(BaseScreen):
         if record.error:
             subject += f"  {record.error}"
         self.top.set(subject)
+
+    def show_log(self) -> None:
+        """Show the end of the log in the panel ``#log`` when it changed."""
+        try:
+            info = os.stat(self.folder.log_path)  # noqa: PTH116
+            stamp = (info.st_size, info.st_mtime_ns)
+        except OSError:
+            stamp = (0, 0)
+        if stamp != self._log_stamp:
+            self._log_stamp = stamp
+            lines = self.folder.log_tail(LOG_LINES)
+            self.query_one("#log", Panel).show_texts(lines or ["nothing in the log"])
 
     # ---------------------------------------------------------------------------- requests
 

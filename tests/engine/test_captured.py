@@ -34,6 +34,8 @@ from engine.presets import build
 from engine.pretrain import Pretraining, config_key, learning_rate, pretrain
 from engine.sink import NullSink, Plan, Request
 
+from .trees import differences
+
 RUNTIME = Runtime(torch.device("cpu"), "cpu", bfloat16=False, threads=1)
 TINY = {
     "model.dim": 8,
@@ -115,19 +117,6 @@ def standins(monkeypatch: pytest.MonkeyPatch) -> list[Standin]:
 
     monkeypatch.setattr(trainer, "recorder_for", make)
     return made
-
-
-def differences(one: Any, other: Any, path: str = "") -> list[str]:
-    """Every place at which two trees of tensors and values are not the same to the bit."""
-    if isinstance(one, Tensor):
-        return [] if torch.equal(one, other) else [path]
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        return [d for key in one for d in differences(one[key], other[key], f"{path}/{key}")]
-    if isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        return [d for i in range(len(one)) for d in differences(one[i], other[i], f"{path}/{i}")]
-    return [] if one == other else [path]
 
 
 def twins(dataset: Dataset, **values: Any) -> tuple[Pretraining, Pretraining]:

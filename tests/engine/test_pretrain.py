@@ -24,6 +24,8 @@ from engine.pretrain import Pretraining, learning_rate, pretrain
 from engine.seeds import stream_seed
 from engine.sink import NullSink, Request
 
+from .trees import differences
+
 RUNTIME = Runtime(torch.device("cpu"), "cpu", bfloat16=False, threads=1)
 TINY = {
     "model.dim": 8,
@@ -93,23 +95,6 @@ def run(
     return pretrain(
         config, dataset=dataset, runtime=RUNTIME, sink=sink, checkpoint=path, state=state
     )
-
-
-def differences(one: Any, other: Any, path: str = "") -> list[str]:
-    """Every place at which two trees of tensors and values are not the same to the bit."""
-    if isinstance(one, Tensor):
-        return [] if torch.equal(one, other) else [path]
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        return [d for key in one for d in differences(one[key], other[key], f"{path}/{key}")]
-    if isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        return [
-            d
-            for i, (a, b) in enumerate(zip(one, other, strict=True))
-            for d in differences(a, b, f"{path}/{i}")
-        ]
-    return [] if one == other else [path]
 
 
 @pytest.fixture(scope="module")
