@@ -118,18 +118,26 @@ class Augmenter:
     ) -> Draw:
         """Draws the parameters of ``n`` images.
 
-        Every operation uses its own columns of one block of uniform numbers, whether it is on or
-        off: switching one off leaves the others' parameters as they were.
-
         Args:
             n: number of images, >= 0.
             generator: the only source of randomness.
             device: where the draw is wanted; None: the generator's device.
         """
-        c = self.config
-        u = torch.rand((n, _COLUMNS), generator=generator, device=generator.device)
-        if device is not None:
-            u = u.to(device)
+        numbers = self.numbers(n, generator)
+        return self.parameters(numbers if device is None else numbers.to(device))
+
+    @staticmethod
+    def numbers(n: int, generator: torch.Generator) -> Tensor:
+        """What a draw of ``n`` images is made of: uniform in [0, 1), float32 (n, 38).
+
+        Every operation uses its own columns, whether it is on or off: switching one off leaves the
+        others' parameters as they were.
+        """
+        return torch.rand((n, _COLUMNS), generator=generator, device=generator.device)
+
+    def parameters(self, numbers: Tensor) -> Draw:
+        """The draw that ``numbers`` are; on their device, without randomness of its own."""
+        c, u = self.config, numbers
         end = 2 * CROP_TRIES
         tries, p, one = u[:, :end], u[:, end : end + 6], u[:, end + 6 : end + 10]
         jitter, order = u[:, end + 10 : end + 14], u[:, end + 14 :]
@@ -444,10 +452,10 @@ def _shift_hue(x: Tensor, turns: Tensor) -> Tensor:
         torch.where(value == g, (b - r) * scale + 2.0, (r - g) * scale + 4.0),
     )
     hue.add_(_column(turns * 6.0, 3))
-    out = torch.empty_like(x)
-    for channel, centre in enumerate((3.0, 5.0, 1.0)):  # where this channel is lowest, sextants
+    channels = []
+    for centre in (3.0, 5.0, 1.0):  # where this channel is lowest, in sextants
         away = (hue - centre).mul_(1.0 / 6.0)
         away.sub_(away.round()).abs_()  # turns, in [0, 0.5]
         weight = away.mul_(-6.0).add_(2.0).clamp_(0.0, 1.0)
-        torch.addcmul(value, chroma, weight, value=-1.0, out=out[:, channel])
-    return out
+        channels.append(torch.addcmul(value, chroma, weight, value=-1.0))
+    return torch.stack(channels, dim=1)

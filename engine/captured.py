@@ -108,7 +108,7 @@ class CudaRecorder:
                 _abandon(graph, pool, self._device)
                 for generator, state in zip(generators, states, strict=True):
                     _renew(generator, state)
-                raise CaptureError(_reason(error)) from error
+                raise CaptureError(reason(error)) from error
         self._graph = graph
 
     def replay(self) -> None:
@@ -166,7 +166,7 @@ class CapturedStep:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                raise CaptureError(_reason(error)) from error
+                raise CaptureError(reason(error)) from error
 
     def __call__(self, indices: Tensor) -> Tensor:
         """One step on the batch of these indices; its loss, a scalar of its own on the device."""
@@ -229,8 +229,8 @@ def _renew(generator: torch.Generator, state: Tensor) -> None:
         generator.graphsafe_set_state(fresh)
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of an error, to stand in a sentence.
+def reason(error: BaseException) -> str:
+    """The first line of an error, to stand in a sentence, without a full stop.
 
     The end of a recording that failed is an error too: what came first is the reason.
     """

@@ -286,10 +286,11 @@ class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         bool, Meta(description="deterministic algorithms on CUDA (the CPU always is)")
     ] = False
     capture: Annotated[
-        Literal["auto", "off"],
+        Literal["auto", "fused", "off"],
         Meta(
             description="auto: a pretraining on CUDA replays its step as one graph where that "
-            "works; off: every kernel is launched anew"
+            "works; fused: so, and torch.compile joins its kernels first; off: every kernel is "
+            "launched anew"
         ),
     ] = "auto"
     threads: Annotated[

@@ -92,13 +92,31 @@ class MoCo(nn.Module):
         Raises:
             ValueError: when the BatchNorm groups do not divide the batch.
         """
+        return self.loss_in_order(view_1, view_2, self.key_order(view_1, generator))
+
+    def key_order(self, view: Tensor, generator: torch.Generator | None) -> Tensor | None:
+        """The order in which the keys of a step are encoded, int64, or None: as they stand.
+
+        Each view of the keys is shuffled on its own: (2B,), or (B,) when not symmetric.
+        """
+        if not self.shuffle_keys:
+            return None
+        batch, views = len(view), 2 if self.symmetric else 1
+        return torch.cat(
+            [number * batch + shuffle(batch, generator, view.device) for number in range(views)]
+        )
+
+    def loss_in_order(
+        self, view_1: Tensor, view_2: Tensor, order: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """``loss`` with the keys encoded in an order drawn before: no randomness but dropout's."""
         if not self.symmetric:
             query = self._embed(self.encoder_q, view_1, 1)
-            keys = self._keys(view_2, 1, generator)
+            keys = self._keys(view_2, 1, order)
             return info_nce(query, keys, self.queue, self.temperature), keys
         views = torch.cat((view_1, view_2))
         query_1, query_2 = self._embed(self.encoder_q, views, 2).chunk(2)
-        keys = self._keys(views, 2, generator)
+        keys = self._keys(views, 2, order)
         key_1, key_2 = keys.chunk(2)
         loss = info_nce(query_1, key_2, self.queue, self.temperature) + info_nce(
             query_2, key_1, self.queue, self.temperature
@@ -116,14 +134,10 @@ class MoCo(nn.Module):
             return F.normalize(_at_least_float32(embeddings), dim=1)
 
     @torch.no_grad()
-    def _keys(self, images: Tensor, views: int, generator: torch.Generator | None) -> Tensor:
-        """``(V * B, dim)`` keys in the order of ``images``, each view encoded in shuffled order."""
-        if not self.shuffle_keys:
+    def _keys(self, images: Tensor, views: int, order: Tensor | None) -> Tensor:
+        """``(V * B, dim)`` keys in the order of ``images``, encoded in ``order``."""
+        if order is None:
             return self._embed(self.encoder_k, images, views)
-        batch = len(images) // views
-        order = torch.cat(
-            [view * batch + shuffle(batch, generator, images.device) for view in range(views)]
-        )
         shuffled = self._embed(self.encoder_k, images.index_select(0, order), views)
         return torch.empty_like(shuffled).index_copy_(0, order, shuffled)
 
@@ -196,7 +210,7 @@ def info_nce(
         queue = queue.to(q.dtype)
         positive = (q * k).sum(1) / temperature  # (B,)
         negative: Tensor
-        if q.device.type == "cpu" or len(q) * len(queue) > MAX_LOGITS:
+        if in_chunks(q, queue):
             rows = max(1, MAX_LOGITS // len(q))
             if q.device.type == "cpu":
                 rows = min(rows, CPU_ROWS)
@@ -205,6 +219,11 @@ def info_nce(
             negative = whole_logsumexp(q, queue, temperature)
         # log(exp(positive) + exp(negative)) - positive
         return -F.logsigmoid(positive - negative).mean()
+
+
+def in_chunks(q: Tensor, queue: Tensor) -> bool:
+    """Whether the logits are made in chunks: on a CPU for its cache, else when they are many."""
+    return q.device.type == "cpu" or len(q) * len(queue) > MAX_LOGITS
 
 
 def whole_logsumexp(q: Tensor, queue: Tensor, temperature: float) -> Tensor:

@@ -106,9 +106,9 @@ class _Loop:
     def run(self) -> Outcome:
         training, sink = self.training, self.sink
         try:
-            notice = training.prepare()
+            notices = training.prepare()
             sink.plan(self._plan())
-            if notice:
+            for notice in notices:
                 sink.log(notice)
             if self._monitor_due():
                 self._monitor()  # the run was interrupted between its step and its kNN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import warnings
 from typing import Any, Literal
 
 import msgspec
@@ -12,19 +13,23 @@ import torch
 from torch import Tensor
 
 from engine.augment import Augmenter, normalise
-from engine.captured import CapturedStep, CaptureError, recorder_for
+from engine.captured import CapturedStep, CaptureError, preserved, reason, recorder_for
 from engine.config import OptimConfig, PretrainConfig
 from engine.data import channel_statistics
 from engine.device import Runtime
 from engine.errors import DataError, RunError
 from engine.fields import flatten
+from engine.fused import forget, fused
 from engine.groupwise import GroupwiseStep
 from engine.lanes import single_threaded
 from engine.moco import MoCo
 from engine.seeds import stream_seed
 
-Way = Literal["plain", "groupwise", "captured"]
-"""How a step is computed: the whole batch, a BatchNorm group at a time, or a replayed graph."""
+Way = Literal["plain", "groupwise", "captured", "fused", "fused and captured"]
+"""How a step is computed: the whole batch, a BatchNorm group at a time, a replayed graph, and
+
+whether its operations were fused.
+"""
 
 # Images that a lane augments at a time on a CPU.
 _LANE_ROWS = 64
@@ -55,7 +60,10 @@ def config_key(config: PretrainConfig) -> str:
         "runtime.capture",
         "optim.stop_epoch",
     )
-    kept = {key: value for key, value in flatten(config).items() if not key.startswith(free)}
+    flat = flatten(config)
+    kept = {key: value for key, value in flat.items() if not key.startswith(free)}
+    if config.runtime.capture == "fused":  # rounds otherwise and draws another dropout
+        kept["runtime.capture"] = "fused"
     return json.dumps(kept, sort_keys=True)
 
 
@@ -107,6 +115,10 @@ class Pretraining:
         self._recorder = recorder_for(device, config.runtime.capture)
         self.static = device.type == "cuda" or self._recorder is not None
         self._captured: CapturedStep | None = None
+        # the two halves of a step of the whole batch, as written or fused
+        self._augment, self._loss = self._augment_pairs, self.model.loss_in_order
+        self._fusing = self.static and config.runtime.capture == "fused"
+        self._is_fused = False
         optim = config.optim
         self.optimizer = torch.optim.SGD(
             list(self.model.encoder_q.parameters()),
@@ -145,20 +157,51 @@ class Pretraining:
     def way(self) -> Way:
         """How steps are computed; of a step that can be recorded, known once ``prepare`` ran."""
         if self._captured is not None:
-            return "captured"
+            return "fused and captured" if self._is_fused else "captured"
+        if self._is_fused:
+            return "fused"
         return "plain" if self._groupwise is None else "groupwise"
 
-    def prepare(self) -> str:
-        """Record the step, where steps are recorded and it has not been done yet.
+    def prepare(self) -> list[str]:
+        """Fuse and record the step, where that is wanted and has not been done yet.
 
-        Nothing of the state changes. Where it is not possible, steps are plain from now on.
+        Nothing of the state changes. What is not possible is left out from now on.
 
         Returns:
-            Why it was not possible, as a sentence for the log, or nothing.
+            Why something was not possible, as sentences for the log.
 
         Raises:
             torch.OutOfMemoryError: when a plain step does not fit the device.
         """
+        return [notice for notice in (self._fuse(), self._record()) if notice]
+
+    def _fuse(self) -> str:
+        """Fuse the operations of a step; why that was not possible, or nothing."""
+        if not self._fusing:
+            return ""
+        self._fusing = False
+        plain = self._augment, self._loss
+        try:
+            self._augment, self._loss = fused(self._augment), fused(self._loss)
+            with warnings.catch_warnings(), preserved(self._changing(), self._generators()):
+                warnings.simplefilter("ignore")  # advice on settings that are ours
+                self.compute(self._indices())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a compiler stumbles in many ways, none of which ends a run
+            self._augment, self._loss = plain
+            forget()
+            return (
+                f"The operations of a step could not be fused ({reason(error)}); they are computed "
+                "one by one, which is slower."
+            )
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+        self._is_fused = True
+        return ""
+
+    def _record(self) -> str:
+        """Record the step; why that was not possible, or nothing."""
         if self._recorder is None or self._captured is not None:
             return ""
         try:
@@ -213,10 +256,11 @@ class Pretraining:
         if self._groupwise is not None:
             loss, keys = self._groupwise.backward(view_1, view_2, self.shuffle_generator)
         else:
+            order = self.model.key_order(view_1, self.shuffle_generator)
             with torch.autocast(
                 self.runtime.device.type, dtype=torch.bfloat16, enabled=self.runtime.bfloat16
             ):
-                loss, keys = self.model.loss(view_1, view_2, self.shuffle_generator)
+                loss, keys = self._loss(view_1, view_2, order)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -225,13 +269,11 @@ class Pretraining:
 
     def _views(self, images: Tensor) -> tuple[Tensor, ...]:
         """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
-        both = torch.cat([images, images])
-        draw = self.augmenter.draw(len(both), self.augment_generator, images.device)
+        numbers = self.augmenter.numbers(2 * len(images), self.augment_generator)
         if self._groupwise is None:
-            dense = True if self.static else None
-            augmented = self.augmenter.apply(both, draw, dense=dense)
-            views = normalise(augmented, self.mean, self.std)
-            return views.contiguous(memory_format=torch.channels_last).chunk(2)
+            return self._augment(images, numbers.to(images.device)).chunk(2)
+        both = torch.cat([images, images])
+        draw = self.augmenter.parameters(numbers)
         views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)
 
         def augment(lane: int, start: int) -> None:  # noqa: ARG001 - any lane serves
@@ -242,11 +284,21 @@ class Pretraining:
         self._groupwise.lanes.map(augment, range(0, len(both), _LANE_ROWS))
         return views.chunk(2)
 
+    def _augment_pairs(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """The two views after one another, ``(2B, 3, 32, 32)``, from uniform random numbers."""
+        both = torch.cat([images, images])
+        draw = self.augmenter.parameters(numbers)
+        augmented = self.augmenter.apply(both, draw, dense=True if self.static else None)
+        views = normalise(augmented, self.mean, self.std)
+        return views.contiguous(memory_format=torch.channels_last)
+
     def close(self) -> None:
         """Ends the threads of its own, and gives the memory of a recorded step back."""
         if self._captured is not None:
             self._captured.close()
             self._captured = None
+        if self._is_fused:
+            forget()
         if self._groupwise is not None:
             self._groupwise.close()
 

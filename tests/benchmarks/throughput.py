@@ -5,7 +5,7 @@
     python tests/benchmarks/throughput.py scaling                  batch, queue, images, width
     python tests/benchmarks/throughput.py roofline                 operations and bytes, rates
     python tests/benchmarks/throughput.py curves                   fast and plain path, kNN
-    python tests/benchmarks/throughput.py modes --device cuda      captured, eager, deterministic
+    python tests/benchmarks/throughput.py modes --device cuda      captured, fused, deterministic
 
 Several may be named at once; ``--quick`` makes each a matter of a minute, with two repeats.
 Everything of a section is measured in one run, the ways taking turns, and a figure is the median

@@ -8,7 +8,7 @@ generators, resume points, and what happens where recording fails. Tests on a de
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,43 +23,23 @@ from engine import checkpoint as checkpoints
 from engine import pretrain as loop
 from engine import trainer
 from engine.augment import Augmenter, normalise
-from engine.captured import CapturedStep, CaptureError, preserved, recorder_for
+from engine.captured import CapturedStep, preserved, recorder_for
 from engine.config import PretrainConfig
-from engine.data import Dataset, Split
+from engine.data import Dataset
 from engine.device import Runtime, apply_runtime, resolve_runtime
 from engine.encoders import build_encoder
 from engine.losses import Loss, Losses
 from engine.moco import MoCo
-from engine.presets import build
 from engine.pretrain import Pretraining, config_key, learning_rate, pretrain
 from engine.sink import NullSink, Plan, Request
 
+from .standin import RUNTIME, Standin, config_with, noise
 from .trees import differences
-
-RUNTIME = Runtime(torch.device("cpu"), "cpu", bfloat16=False, threads=1)
-TINY = {
-    "model.dim": 8,
-    "model.bn_splits": 2,
-    "moco.queue_size": 20,  # neither a divisor nor a multiple of the keys of a step
-    "optim.batch_size": 8,
-    "optim.epochs": 4,
-    "monitor.knn_every": 2,
-    "monitor.knn_k": 5,
-    "data.holdout": 0.25,
-    "augment.flip.enabled": True,
-    "augment.gray.enabled": True,
-}
-
-
-def config_with(**values: Any) -> PretrainConfig:
-    return build(PretrainConfig, TINY | {k.replace("__", "."): v for k, v in values.items()})
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randint(0, 256, (28, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return Dataset("noise", Split(images, torch.arange(28) % 4), None, ("a", "b", "c", "d"))
+    return noise()
 
 
 @pytest.fixture(autouse=True)
@@ -69,40 +49,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-class Standin:
-    """Records and replays on a CPU; on a replay, nothing may have moved since the recording."""
-
-    def __init__(self, broken: str = "") -> None:
-        self.broken = broken
-        self.recordings = self.replays = self.closed = 0
-        self.step: Callable[[], None] | None = None
-
-    def warm_up(self, step: Callable[[], None]) -> None:
-        step()
-        if self.broken == "warm-up":
-            try:
-                raise RuntimeError("an operation that cannot\n(second line)")
-            except RuntimeError:
-                # as at the end of a recording, whose error chains itself to the first
-                raise RuntimeError("failed due to a previous error")  # noqa: B904
-        if self.broken == "memory":
-            raise torch.OutOfMemoryError("full")
-
-    def record(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
-        if self.broken == "recording":
-            step()
-            raise CaptureError("operation not permitted when stream is capturing")
-        self.step, self.recordings = step, self.recordings + 1
-
-    def replay(self) -> None:
-        assert self.step is not None
-        self.step()
-        self.replays += 1
-
-    def close(self) -> None:
-        self.step, self.closed = None, self.closed + 1
 
 
 @pytest.fixture
@@ -138,7 +84,7 @@ def test_warm_up_and_recording_leave_everything_as_it_was(
         training.compute(training._indices())  # somewhere on the way, not at the start
     before = copy.deepcopy(training.state_dict())
     places = [tensor.data_ptr() for tensor in training._changing()]
-    assert training.prepare() == ""
+    assert training.prepare() == []
     assert training.way == "captured"
     assert standins[-1].recordings == 1
     assert differences(training.state_dict(), before) == []
@@ -178,13 +124,13 @@ def test_where_recording_fails_the_run_goes_on_from_the_untouched_state(
     monkeypatch.setattr(trainer, "recorder_for", lambda *_: recorder)
     training = Pretraining(config_with(), dataset.train.images, RUNTIME)
     before = copy.deepcopy(training.state_dict())
-    notice = training.prepare()
+    [notice] = training.prepare()
     reason = "an operation that cannot" if broken == "warm-up" else "not permitted when stream"
     assert reason in notice
     assert "\n" not in notice
     assert training.way == "plain"
     assert differences(training.state_dict(), before) == []
-    assert training.prepare() == ""  # said once, not tried again
+    assert training.prepare() == []  # said once, not tried again
     first = training.advance()
     training.load_state_dict(before)
     assert torch.equal(training.advance(), first)
@@ -589,7 +535,7 @@ def test_cuda_warm_up_and_recording_leave_everything_as_it_was(
         training.compute(training._indices())
     before = copy.deepcopy(training.state_dict())
     places = [tensor.data_ptr() for tensor in training._changing()]
-    assert training.prepare() == ""
+    assert training.prepare() == []
     assert training.way == "captured"
     assert differences(training.state_dict(), before) == []
     assert [tensor.data_ptr() for tensor in training._changing()] == places

@@ -21,6 +21,7 @@ CPU_MODES: dict[str, dict[str, Any]] = {
 }
 CUDA_MODES: dict[str, dict[str, Any]] = {
     "as a run has it": {},
+    "fused": {"runtime.capture": "fused"},
     "eager": {"runtime.capture": "off"},
     "deterministic": {"runtime.deterministic": True},
     "deterministic, eager": {"runtime.deterministic": True, "runtime.capture": "off"},
