@@ -7,9 +7,12 @@ over several GPUs, one device can normalise groups of the batch apart.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class SplitBatchNorm2d(nn.Module):
@@ -104,9 +107,10 @@ class SplitBatchNorm2d(nn.Module):
                 self.eps,
             ).view(x.shape)
         else:
-            out, means, variances = _normalise_groups(
+            out, means, variances = _NormaliseGroups.apply(
                 x, self.weight, self.bias, self.views, self.num_splits, self.eps
             )
+            out = out.reshape(x.shape)
         shape = (self.views, self.num_splits, self.num_features)
         self.track(means.view(shape), variances.view(shape))
         return out
@@ -124,23 +128,64 @@ class SplitBatchNorm2d(nn.Module):
         return f"{self.num_features}, splits={self.num_splits}"
 
 
-def _normalise_groups(
-    x: Tensor, weight: Tensor, bias: Tensor, views: int, splits: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Groups of any memory format: output, and mean and unbiased variance ``(V, S, C)``.
+class _NormaliseGroups(torch.autograd.Function):
+    """Groups of any memory format, ``apply(x, weight, bias, views, splits, eps)``.
+
+    The gradient is written out, as BatchNorm kernels have it (Ioffe and Szegedy, arXiv:1502.03167,
+    section 3): one sum over each group, then one passage over the values. Derived from the forward
+    pass operation by operation it would move twice as much, half of it in float32.
 
     Only dimensions that lie next to each other in the logical order are split, which is a view for
     contiguous and for channels_last input alike.
     """
-    batch, channels, height, width = x.shape
-    rows = batch // (views * splits)
-    grouped = x.view(views, rows, splits, channels, height, width)
-    values = grouped if x.dtype == torch.float64 else grouped.float()
-    variance, mean = torch.var_mean(values, dim=(1, 4, 5), correction=0, keepdim=True)
-    scale = weight.view(-1, 1, 1) * torch.rsqrt(variance + eps)  # (V, 1, S, C, 1, 1)
-    out = ((values - mean) * scale + bias.view(-1, 1, 1)).to(x.dtype).reshape(x.shape)
-    count = rows * height * width
-    return out, mean.detach(), variance.detach() * (count / (count - 1))
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, views: int, splits: int, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The output by groups, (V, B / S, S, C, H, W), and their means and unbiased variances,
+
+        (V, 1, S, C, 1, 1). What follows may write over an output that is no view.
+        """
+        batch, channels, height, width = x.shape
+        rows = batch // (views * splits)
+        values = _wide(x.view(views, rows, splits, channels, height, width))
+        variance, mean = torch.var_mean(values, dim=(1, 4, 5), correction=0, keepdim=True)
+        inverse = torch.rsqrt(variance + eps)
+        scale = _per_channel(weight) * inverse
+        out = ((values - mean) * scale + _per_channel(bias)).to(x.dtype)
+        ctx.save_for_backward(x, weight, mean, inverse)
+        count = rows * height * width
+        variance = variance * (count / (count - 1))
+        ctx.mark_non_differentiable(mean, variance)
+        return out, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        """The gradients towards input, weight and bias."""
+        x, weight, mean, inverse = ctx.saved_tensors
+        views, _, splits, channels, _, _ = mean.shape
+        shape = (views, len(x) // (views * splits), splits, channels, *x.shape[2:])
+        values = (_wide(x.view(shape)) - mean) * inverse
+        grad = _wide(grads[0])
+        group = (1, 4, 5)
+        along_bias = grad.sum(group, keepdim=True)  # (V, 1, S, C, 1, 1)
+        along_weight = (grad * values).sum(group, keepdim=True)
+        count = values[0, :, 0, 0].numel()
+        towards = grad - (along_bias + values * along_weight) / count
+        towards = (towards * (_per_channel(weight) * inverse)).to(x.dtype).reshape(x.shape)
+        groups = (0, 1, 2, 4, 5)
+        return towards, along_weight.sum(groups), along_bias.sum(groups), None, None, None
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    """``(C,)`` to ``(C, 1, 1)``, which broadcasts over groups and pixels."""
+    return values.view(-1, 1, 1)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def check_groups(images: int, views: int, splits: int) -> int:

@@ -104,11 +104,35 @@ def test_bfloat16_input_keeps_its_type_and_float32_statistics(
     torch.testing.assert_close(out.double(), expected, rtol=2**-7, atol=2**-7)
     torch.testing.assert_close(layer.running_mean.double(), oracle.mean, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(layer.running_var.double(), oracle.var, rtol=1e-4, atol=1e-4)
-    out.sum().backward()
+    y = x.detach().double().requires_grad_()
+    push = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).bfloat16()
+    out.backward(push)
+    oracle(y, views).backward(push.double())
     assert x.grad is not None
     assert x.grad.dtype == torch.bfloat16
+    assert x.grad.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(x.grad.double(), y.grad, rtol=2**-7, atol=2**-7)
     assert layer.weight.grad is not None
     assert layer.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(layer.weight.grad.double(), oracle.weight.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_nothing_but_the_input_is_kept_for_the_gradient(views: int) -> None:
+    """In bfloat16: no copy of it in float32, and nothing else of its size."""
+    layer = made(4, 8)
+    set_views(layer, views)
+    x = images(1024, 4, torch.channels_last).bfloat16().requires_grad_()
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(x)
+    assert x.untyped_storage().data_ptr() in kept
+    assert sum(kept.values()) < 1.2 * x.untyped_storage().nbytes()
 
 
 @pytest.mark.parametrize("layout", FORMATS)
