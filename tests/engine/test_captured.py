@@ -33,7 +33,7 @@ from engine.moco import MoCo
 from engine.pretrain import Pretraining, config_key, learning_rate, pretrain
 from engine.sink import NullSink, Plan, Request
 
-from .standin import RUNTIME, Standin, config_with, noise
+from .tiny import RUNTIME, Standin, config_with, noise
 from .trees import differences
 
 

@@ -27,7 +27,7 @@ from engine.dropout import Dropout
 from engine.sink import NullSink, Plan
 from engine.trainer import Pretraining, config_key
 
-from .standin import RUNTIME, Standin, config_with, noise
+from .tiny import RUNTIME, Standin, config_with, noise
 from .trees import differences
 
 NO_DROPOUT = {"model__dropout": 0.0}

@@ -15,46 +15,20 @@ from torch import Tensor
 from engine import checkpoint as checkpoints
 from engine.config import OptimConfig, PretrainConfig
 from engine.data import Dataset, Split, channel_statistics
-from engine.device import Runtime
 from engine.errors import DataError, RunError, TrainingError
 from engine.moco import MoCo
 from engine.monitor import measure_knn
-from engine.presets import build
 from engine.pretrain import Pretraining, learning_rate, pretrain
 from engine.seeds import stream_seed
 from engine.sink import NullSink, Request
 
+from .tiny import RUNTIME, config_with, noise
 from .trees import differences
-
-RUNTIME = Runtime(torch.device("cpu"), "cpu", bfloat16=False, threads=1)
-TINY = {
-    "model.dim": 8,
-    "model.bn_splits": 2,
-    "moco.queue_size": 20,  # neither a divisor nor a multiple of the keys of a step
-    "optim.batch_size": 8,
-    "optim.epochs": 4,
-    "monitor.knn_every": 2,
-    "monitor.knn_k": 5,
-    "data.holdout": 0.25,
-}
-
-
-def config_with(**values: Any) -> PretrainConfig:
-    return build(PretrainConfig, TINY | {k.replace("__", "."): v for k, v in values.items()})
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randint(0, 256, (28, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(28) % 4
-    return Dataset(
-        name="noise",
-        train=Split(images, labels),
-        test=None,
-        class_names=("a", "b", "c", "d"),
-        skipped=(),
-    )
+    return noise()
 
 
 class Script(NullSink):

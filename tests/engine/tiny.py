@@ -1,4 +1,4 @@
-"""A small pretraining on a CPU whose step is recorded by a stand-in for CUDA."""
+"""A small pretraining on a CPU, and a stand-in for what records its step on CUDA."""
 
 from __future__ import annotations
 
