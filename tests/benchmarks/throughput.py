@@ -4,6 +4,7 @@
     python tests/benchmarks/throughput.py start --data folder:IMG  seconds to the first step, memory
     python tests/benchmarks/throughput.py scaling                  batch, queue, images, width
     python tests/benchmarks/throughput.py roofline                 operations and bytes, rates
+    python tests/benchmarks/throughput.py fusion                   kernels and bytes, fused
     python tests/benchmarks/throughput.py curves                   fast and plain path, kNN
     python tests/benchmarks/throughput.py modes --device cuda      captured, fused, deterministic
 
@@ -34,11 +35,11 @@ warnings.filterwarnings("ignore", category=UserWarning)
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 import torch  # noqa: E402
-from speed import curves, modes, ours, peers, roofline, scaling, startup, timing  # noqa: E402
+from speed import curves, fusion, modes, ours, peers, roofline, scaling, startup, timing  # noqa: E402
 
 from engine.device import physical_cores  # noqa: E402
 
-SECTIONS = ("peers", "start", "scaling", "roofline", "curves", "modes")
+SECTIONS = ("peers", "start", "scaling", "roofline", "fusion", "curves", "modes")
 
 
 def say(text: str) -> None:
@@ -151,6 +152,8 @@ def measure(
         }
     if section == "roofline":
         return roofline.measure(base, repeats=repeats, seconds=seconds, say=say)
+    if section == "fusion":
+        return fusion.measure(base, say=say)
     if section == "modes":
         return modes.measure(base, HERE, cuda=cuda, repeats=repeats, seconds=seconds, say=say)
     return curves.measure(
@@ -174,6 +177,7 @@ def show(section: str, result: Any) -> str:
         "start": startup.show,
         "roofline": roofline.show,
         "curves": curves.show,
+        "fusion": fusion.show,
         "modes": modes.show,
     }
     return shown[section](result)

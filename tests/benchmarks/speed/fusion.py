@@ -1,0 +1,144 @@
+"""What fusing saves of a step: operations, kernels and the bytes that they move.
+
+One by one: as ``roofline`` counts, on the plain step. Fused: by the compiler's own account of the
+kernels that it makes of both halves of the step (``runtime.capture=fused``), the convolutions and
+products of libraries among them. On a CPU the step is put on the ways that it takes on CUDA (dense
+augmentation of the whole batch, whole logits, torch's dropout) and the kernels are those for the
+CPU: Triton's join a little more or less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from engine.dropout import Dropout
+from speed import ours, timing
+from speed.roofline import ByteCounter
+
+PARTS = ("augmentation", "model, forward", "model, backward")
+
+
+class Counter(TorchDispatchMode):
+    """Counts operations while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Unrecorded:
+    """A recorder that only calls the step: its presence makes the step a static one."""
+
+    def warm_up(self, step: Callable[[], None]) -> None:
+        self.step = step
+
+    def record(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
+        pass
+
+    def replay(self) -> None:
+        self.step()
+
+    def close(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def as_on_cuda(device: torch.device) -> Iterator[None]:
+    """On a CPU, steps that are made inside take the ways that they take on CUDA."""
+
+    def dropout(self: Dropout, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, self.training)
+
+    with contextlib.ExitStack() as stack:
+        if device.type == "cpu":
+            for name, value in (
+                ("engine.trainer.recorder_for", lambda *_: Unrecorded()),
+                ("engine.moco.in_chunks", lambda *_: False),
+                ("engine.augment._CPU_CHUNK", 1 << 30),
+                ("engine.dropout.Dropout.forward", dropout),
+            ):
+                stack.enter_context(patch(name, value))
+        yield
+
+
+@contextlib.contextmanager
+def kernels_counted(found: list[tuple[int, int]]) -> Iterator[None]:
+    """Kernels and bytes of every graph that is compiled inside; caches are left alone."""
+    import torch._functorch.config
+    import torch._inductor.config
+    from torch._inductor.graph import GraphLowering
+
+    compiled = GraphLowering.compile_to_module
+
+    def counted(self: GraphLowering) -> Any:
+        module = compiled(self)
+        found.append((len(self.scheduler.nodes), int(self.count_bytes()[0])))
+        return module
+
+    with (
+        patch.object(GraphLowering, "compile_to_module", counted),
+        torch._inductor.config.patch(force_disable_caches=True, fx_graph_cache=False),
+        torch._functorch.config.patch(enable_autograd_cache=False),
+    ):
+        yield
+
+
+def measure(values: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Counts both forms of one step of the notebook preset with these settings over it."""
+    device = torch.device(values["runtime.device"])
+    with as_on_cuda(device):
+        settings = {**values, "runtime.capture": "fused"}
+        training, _ = ours.start(settings, ours.pictures(8192))
+        indices = training._indices()
+        say("counting the operations")
+        with Counter() as operations:
+            training.compute(indices)
+        with ByteCounter() as moved:
+            training.compute(indices)
+        say("compiling")
+        found: list[tuple[int, int]] = []
+        with kernels_counted(found):
+            notice = training._fuse()
+        training.close()
+    result: dict[str, Any] = {
+        "operations": operations.calls,
+        "megabytes": moved.bytes / 1e6,
+        "error": notice,
+        "fused": {
+            part: {"kernels": kernels, "megabytes": count / 1e6}
+            for part, (kernels, count) in zip(PARTS, found, strict=False)
+        },
+    }
+    return result
+
+
+def show(result: dict[str, Any]) -> str:
+    """Both forms as a table."""
+    rows: list[tuple[object, ...]] = [
+        ("one by one", f"{result['operations']:,}", f"{result['megabytes']:,.0f}")
+    ]
+    if result["error"]:
+        return timing.table(("step", "kernels", "MB moved"), rows) + f"\n{result['error']}"
+    parts = result["fused"]
+    rows += [
+        (f"fused: {name}", part["kernels"], f"{part['megabytes']:,.0f}")
+        for name, part in parts.items()
+    ]
+    kernels = sum(part["kernels"] for part in parts.values())
+    megabytes = sum(part["megabytes"] for part in parts.values())
+    rows.append(("fused", kernels, f"{megabytes:,.0f}"))
+    return timing.table(("step", "kernels", "MB moved"), rows)
