@@ -288,9 +288,8 @@ class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     capture: Annotated[
         Literal["auto", "fused", "off"],
         Meta(
-            description="auto: a pretraining on CUDA replays its step as one graph where that "
-            "works; fused: so, and torch.compile joins its kernels first; off: every kernel is "
-            "launched anew"
+            description="on CUDA, auto replays a pretraining's step as one graph; fused joins its "
+            "kernels first, by torch.compile; off does neither"
         ),
     ] = "auto"
     threads: Annotated[
