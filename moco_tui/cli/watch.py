@@ -86,7 +86,8 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
     while True:
         status, record = _look(folder)
         now = _monotonic()
-        ended = status in EXIT_CODES
+        # A process may hold a stopped run already, to resume it: it says so once torch is loaded.
+        ended = status in EXIT_CODES and (status == "finished" or not folder.alive())
         changed = status != shown
         moved = record.step != seen or record.stage is not None
         if changed or (moved and now >= next_line):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.config import PretrainConfig
+from engine.control import RunLock
 from engine.metriclog import encode_line
 from engine.runs import MetricLog, RunOwner, create
 from moco_tui.cli import watch
@@ -133,6 +134,29 @@ def test_a_queued_run_is_waited_for(call: Call, root: Path, clock: Clock) -> Non
     assert called.code == 0
     assert [line.split("  ")[1] for line in called.out.splitlines()] == [
         "queued",
+        "running",
+        "finished",
+    ]
+
+
+@pytest.mark.parametrize("status", ["stopped", "failed"])
+def test_a_run_that_a_process_is_about_to_resume_is_followed(
+    call: Call, root: Path, clock: Clock, status: str
+) -> None:
+    folder = trained(root, status=status)
+    lock = RunLock(folder.lock_path)
+    assert lock.acquire()
+    owners: list[RunOwner] = []
+
+    def resume() -> None:
+        lock.release()
+        owners.append(begin(folder))
+
+    clock.script = iter([lambda: None, resume, lambda: end(owners[0], "finished")()])
+    called = call("watch", folder.id)
+    assert called.code == 0
+    assert [line.split("  ")[1] for line in called.out.splitlines()] == [
+        status,
         "running",
         "finished",
     ]
