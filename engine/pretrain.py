@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from engine import checkpoint as checkpoints
+from engine.belonging import config_key
 from engine.config import PretrainConfig
 from engine.data import Dataset
 from engine.device import Runtime
@@ -20,7 +21,7 @@ from engine.losses import Loss, Losses
 from engine.moco import chance_loss
 from engine.monitor import measure_knn
 from engine.sink import Interrupted, Plan, Request, Sink
-from engine.trainer import Pretraining, check_batch, config_key, learning_rate
+from engine.trainer import Pretraining, check_batch, learning_rate
 
 __all__ = ["Outcome", "Pretraining", "check_batch", "config_key", "learning_rate", "pretrain"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import warnings
 from typing import Any, Literal
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor
 
 from engine.augment import Augmenter, normalise
+from engine.belonging import check_same, config_key
 from engine.captured import CapturedStep, CaptureError, preserved, reason, recorder_for
 from engine.config import OptimConfig, PretrainConfig
 from engine.data import channel_statistics
 from engine.device import Runtime
-from engine.errors import DataError, RunError
-from engine.fields import flatten
+from engine.errors import DataError
 from engine.fused import forget, fused
 from engine.groupwise import GroupwiseStep
 from engine.lanes import single_threaded
@@ -44,27 +43,6 @@ def learning_rate(optim: OptimConfig, epoch: int) -> float:
     if optim.schedule == "cosine":
         return 0.5 * optim.lr * (1.0 + math.cos(math.pi * epoch / optim.epochs))
     return optim.lr * optim.drop_factor ** sum(epoch >= m for m in optim.milestones)
-
-
-def config_key(config: PretrainConfig) -> str:
-    """The part of the configuration that a resume point belongs to, as a text.
-
-    What does not change the numbers (how often things are logged, the device by its name, how
-    its kernels are launched, an earlier end) is left out.
-    """
-    free = (
-        "log.",
-        "monitor.",
-        "runtime.device",
-        "runtime.threads",
-        "runtime.capture",
-        "optim.stop_epoch",
-    )
-    flat = flatten(config)
-    kept = {key: value for key, value in flat.items() if not key.startswith(free)}
-    if config.runtime.capture == "fused":  # rounds otherwise and draws another dropout
-        kept["runtime.capture"] = "fused"
-    return json.dumps(kept, sort_keys=True)
 
 
 def check_batch(config: PretrainConfig, images: int) -> None:
@@ -393,7 +371,7 @@ class Pretraining:
         Raises:
             RunError: when it belongs to another configuration or kind of device.
         """
-        _check_same(state, self.config, self.steps_per_epoch, self.runtime)
+        check_same(state, self.config, self.steps_per_epoch, self.runtime)
         if self._captured is not None:
             self._captured.close()
             self._captured = None
@@ -413,29 +391,3 @@ class Pretraining:
         self.shuffle_generator.set_state(generators["shuffle"])
         self._order_epoch = -1
         self._order = None
-
-
-def _check_same(
-    state: dict[str, Any], config: PretrainConfig, steps_per_epoch: int, runtime: Runtime
-) -> None:
-    if state.get("kind") != "pretrain":
-        raise RunError("The checkpoint is not one of a pretraining; it cannot be resumed as one.")
-    if state["config"] != config_key(config):
-        ours, theirs = json.loads(config_key(config)), json.loads(state["config"])
-        key = next((k for k in ours if theirs.get(k) != ours[k]), "its configuration")
-        raise RunError(
-            f"The checkpoint is from another configuration ({key} is {theirs.get(key)} there and "
-            f"{ours.get(key)} in the record); resume it with the one it was made with."
-        )
-    if state["steps_per_epoch"] != steps_per_epoch:
-        raise RunError(
-            "The training images have changed since the checkpoint was made "
-            f"({state['steps_per_epoch']} steps an epoch then, {steps_per_epoch} now); "
-            "it cannot be resumed."
-        )
-    if state["device_type"] != runtime.device.type:
-        raise RunError(
-            f"The checkpoint was made on {state['device_type']} and the device is now "
-            f"{runtime.device.type}; resume it on the same kind of device "
-            f"(--device {state['device_type']})."
-        )

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from engine import checkpoint as checkpoints
 from engine import fused, moco, pretrain, trainer
+from engine.belonging import config_key
 from engine.config import PretrainConfig
 from engine.data import Dataset
 from engine.device import apply_runtime, resolve_runtime
 from engine.dropout import Dropout
 from engine.sink import NullSink, Plan
-from engine.trainer import Pretraining, config_key
+from engine.trainer import Pretraining
 
 from .tiny import RUNTIME, Standin, config_with, noise
 from .trees import differences
