@@ -359,7 +359,7 @@ def main() -> None:
             small = str(wandb_run(Path(place, "w-few"), python, 100).parent)
             if "long-run" in wanted:  # minutes
                 large = str(wandb_run(Path(place, "w-long"), python, options.steps).parent)
-        for _ in range(options.repeats):
+        for repeat in range(options.repeats):
             if "first-paint" in wanted:
                 for name, command, shows in [
                     ("first paint", app(few), "long"),
@@ -382,12 +382,17 @@ def main() -> None:
                     peer = key_times([*leet, small], lambda text: "loss" in text, [b"[", b"]"])
                     note("key to paint, leet, ms", peer)
             if "training" in wanted:
-                for screen in (False, True):
-                    got = training(few, options.train_steps, screen=screen)
+                # the other order each time: a machine that slows down favours what comes first
+                both: dict[bool, Training] = {}
+                for screen in (False, True) if repeat % 2 == 0 else (True, False):
+                    both[screen] = got = training(few, options.train_steps, screen=screen)
                     where = "with the monitor" if screen else "without a screen"
                     note(f"steps/s {where}", got.rate)
                     note(f"processor ms a step {where}", 1000 * got.used)
-                note("of these in the thread that draws, %", 100 * got.drawing)
+                with_, without = both[True], both[False]
+                note("steps/s with the monitor, of those without", with_.rate / without.rate)
+                note("processor time of a step likewise", with_.used / without.used)
+                note("of it in the thread that draws, %", 100 * with_.drawing)
     medians = {name: statistics.median(values) for name, values in figures.items()}
     if options.json:
         print(json.dumps({"cores": os.cpu_count(), "medians": medians, "all": figures}, indent=2))
