@@ -8,6 +8,7 @@ made. Two things are as CUDA has them: whole logits, and torch's own dropout.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from engine import fused, moco, pretrain, trainer
 from engine.belonging import config_key
 from engine.config import PretrainConfig
 from engine.data import Dataset
-from engine.device import apply_runtime, resolve_runtime
+from engine.device import Runtime, apply_runtime, resolve_runtime
 from engine.dropout import Dropout
 from engine.sink import NullSink, Plan
 from engine.trainer import Pretraining
@@ -71,11 +72,13 @@ def as_cuda(monkeypatch: pytest.MonkeyPatch) -> list[Standin]:
     return made
 
 
-def pair(dataset: Dataset, **values: Any) -> tuple[Pretraining, Pretraining]:
+def pair(
+    dataset: Dataset, runtime: Runtime = RUNTIME, **values: Any
+) -> tuple[Pretraining, Pretraining]:
     """A pretraining whose step is fused, and one whose step is not."""
     images = dataset.train.images
-    one = Pretraining(config_with(**values, runtime__capture="fused"), images, RUNTIME)
-    other = Pretraining(config_with(**values), images, RUNTIME)
+    one = Pretraining(config_with(**values, runtime__capture="fused"), images, runtime)
+    other = Pretraining(config_with(**values), images, runtime)
     assert one.prepare() == other.prepare() == []
     assert (one.way, other.way) == ("fused and captured", "captured")
     return one, other
@@ -135,6 +138,17 @@ def test_a_fused_step_agrees_with_the_plain_one_from_each_of_many_states(
     epochs = one.config.optim.stop_epoch or one.config.optim.epochs
     compare(one, other, epochs * one.steps_per_epoch, near=1e-4)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # with other rates, too
+
+
+def test_a_fused_step_agrees_in_bfloat16_too(dataset: Dataset, as_cuda: list[Standin]) -> None:
+    """The trunk in bfloat16 and head, loss and statistics in float32, as ``autocast`` has it."""
+    runtime = dataclasses.replace(RUNTIME, bfloat16=True)
+    one, other = pair(dataset, runtime, **NO_DROPOUT)
+    wide, _ = pair(dataset, **NO_DROPOUT)
+    losses = [update(training)[0] for training in (one, wide)]  # of the same first step
+    assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+    assert losses[0] != losses[1]  # it did compute in another precision
+    compare(one, other, 4, near=2e-2)
 
 
 def test_the_whole_of_both_halves_is_one_graph_each(
