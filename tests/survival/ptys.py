@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import shutil
 import struct
 import subprocess
@@ -138,12 +139,16 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._reading = threading.Event()
         self._reading.set()
+        self._hung_up = threading.Event()
         self._lock = threading.Lock()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
-        while True:
-            self._reading.wait()
+        # Never in a read that blocks: it would hold the terminal open after it was closed.
+        while not self._hung_up.is_set():
+            if not self._reading.wait(0.02) or not select.select([self.master], [], [], 0.02)[0]:
+                continue
             try:
                 data = os.read(self.master, 65536)
             except OSError:
@@ -176,6 +181,8 @@ class Terminal:
     def close(self) -> None:
         """Hang up."""
         if self.master >= 0:
+            self._hung_up.set()
+            self._reader.join()
             os.close(self.master)
             self.master = -1
 
