@@ -7,6 +7,7 @@ the same drawn ones, as often as needed.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -85,19 +86,16 @@ def one(values: Values, count: int, *, repeats: int, seconds: float) -> dict[str
     return {
         "ms": Figure.of([1000 * timing.wall(turn) for turn in laps]),
         "processor_ms": Figure.of([1000 * timing.work(turn) for turn in laps]),
-        "mebibytes": (torch.cuda.max_memory_allocated(runtime.device) if cuda else peak()) / 2**20,
+        "mebibytes": (
+            torch.cuda.max_memory_allocated(runtime.device)
+            if cuda
+            else timing.peak_memory(os.getpid())
+        )
+        / 2**20,
         "start_seconds": made,
         "way": way_of,
         "repeats": len(laps),
     }
-
-
-def peak() -> int:
-    """The most memory that this process has held, in bytes."""
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 def apart(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from speed import timing
 from speed.timing import Figure, table
 
 HERE = Path(__file__).resolve().parents[3]
@@ -59,6 +60,7 @@ def launch(
             began = time.time()
             process = subprocess.Popen(command, stdout=words, stderr=words, env=environment)
             times: list[float] = []
+            peak = 0
             try:
                 while len(times) < steps and time.time() - began < LIMIT:
                     time.sleep(0.1)
@@ -72,16 +74,16 @@ def launch(
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
-                    _, _, usage = os.wait4(process.pid, 0)
-                    process.returncode = 0  # it was waited for here
+                while process.poll() is None:  # its last resume point takes memory, too
+                    peak = max(peak, timing.peak_memory(process.pid))
+                    time.sleep(0.005)
     if not times:
         raise SystemExit(f"no step within {LIMIT:.0f} s of the start")
     half = len(times) // 2
-    scale = 1 if sys.platform == "darwin" else 1024
     return {
         "first_step_seconds": times[0] - began,
         "ms_per_step": 1000 * (times[-1] - times[half]) / max(1, len(times) - 1 - half),
-        "peak_mebibytes": usage.ru_maxrss * scale / 2**20,
+        "peak_mebibytes": peak / 2**20,
     }
 
 
