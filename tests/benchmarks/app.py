@@ -280,7 +280,7 @@ class Training(NamedTuple):
     drawing: float
 
 
-def training(root: Path, steps: int, *, screen: bool) -> Training:
+def training(root: Path, steps: int, device: str, *, screen: bool) -> Training:
     """A small training without or with the monitor, by its own log, after its first quarter."""
     from engine.config import PretrainConfig
     from engine.presets import build, preset
@@ -292,7 +292,7 @@ def training(root: Path, steps: int, *, screen: bool) -> Training:
         "optim.epochs": 1 + steps // 10,
         "optim.stop_epoch": max(steps // 10, 1),
         "monitor.knn_every": 0,
-        "runtime.device": "cpu",
+        "runtime.device": device,
     }
     folder = create(root, "pretrain", build(PretrainConfig, values), name="speed", preset="quick")
     if screen:
@@ -335,6 +335,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--train-steps", type=int, default=100)
+    parser.add_argument("--device", default="cpu", help="of the small training")
     parser.add_argument("--only", default="first-paint,long-run,keys,training")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -385,7 +386,9 @@ def main() -> None:
                 # the other order each time: a machine that slows down favours what comes first
                 both: dict[bool, Training] = {}
                 for screen in (False, True) if repeat % 2 == 0 else (True, False):
-                    both[screen] = got = training(few, options.train_steps, screen=screen)
+                    both[screen] = got = training(
+                        few, options.train_steps, options.device, screen=screen
+                    )
                     where = "with the monitor" if screen else "without a screen"
                     note(f"steps/s {where}", got.rate)
                     note(f"processor ms a step {where}", 1000 * got.used)
