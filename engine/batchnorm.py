@@ -149,7 +149,7 @@ class _NormaliseGroups(torch.autograd.Function):
         """
         batch, channels, height, width = x.shape
         rows = batch // (views * splits)
-        values = _wide(x.view(views, rows, splits, channels, height, width))
+        values = at_least_float32(x.view(views, rows, splits, channels, height, width))
         variance, mean = torch.var_mean(values, dim=(1, 4, 5), correction=0, keepdim=True)
         inverse = torch.rsqrt(variance + eps)
         scale = _per_channel(weight) * inverse
@@ -167,8 +167,8 @@ class _NormaliseGroups(torch.autograd.Function):
         x, weight, mean, inverse = ctx.saved_tensors
         views, _, splits, channels, _, _ = mean.shape
         shape = (views, len(x) // (views * splits), splits, channels, *x.shape[2:])
-        values = (_wide(x.view(shape)) - mean) * inverse
-        grad = _wide(grads[0])
+        values = (at_least_float32(x.view(shape)) - mean) * inverse
+        grad = at_least_float32(grads[0])
         group = (1, 4, 5)
         along_bias = grad.sum(group, keepdim=True)  # (V, 1, S, C, 1, 1)
         along_weight = (grad * values).sum(group, keepdim=True)
@@ -184,7 +184,8 @@ def _per_channel(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1)
 
 
-def _wide(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
+    """float64 as it is, everything else as float32."""
     return values if values.dtype == torch.float64 else values.float()
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from engine.batchnorm import set_views
+from engine.batchnorm import at_least_float32, set_views
 from engine.config import MocoConfig, ModelConfig
 from engine.dropout import Dropout
 from engine.encoders import Encoder, build_encoder
@@ -131,7 +131,7 @@ class MoCo(nn.Module):
         finally:
             set_views(encoder, 1)
         with torch.autocast(images.device.type, enabled=False):
-            return F.normalize(_at_least_float32(embeddings), dim=1)
+            return F.normalize(at_least_float32(embeddings), dim=1)
 
     @torch.no_grad()
     def _keys(self, images: Tensor, views: int, order: Tensor | None) -> Tensor:
@@ -205,7 +205,7 @@ def info_nce(
         A scalar, float32 (float64 for float64 input) even under autocast.
     """
     with torch.autocast(q.device.type, enabled=False):
-        q = _at_least_float32(q)
+        q = at_least_float32(q)
         k = k.to(q.dtype)
         queue = queue.to(q.dtype)
         positive = (q * k).sum(1) / temperature  # (B,)
@@ -278,7 +278,3 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 def chance_loss(queue_size: int, symmetric: bool) -> float:
     """Loss of an encoder that maps everything to one point: ``ln(K + 1)`` a direction."""
     return (2.0 if symmetric else 1.0) * math.log(queue_size + 1)
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()

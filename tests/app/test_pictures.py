@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from PIL import Image
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from moco_tui.app import MocoApp
 from moco_tui.preview import Previewer, Wish
@@ -69,10 +68,9 @@ async def probe(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
 
 
-def hold_cursor(pilot: Pilot[Any]) -> None:
-    """The cursor of the field in focus blinks no more."""
-    assert isinstance(pilot.app.focused, Input)
-    pilot.app.focused.cursor_blink = False
+async def focused(pilot: Pilot[Any]) -> None:
+    """A field of the form, which has no name of its own, has the focus."""
+    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
 
 
 async def form(pilot: Pilot[Any]) -> None:
@@ -86,8 +84,7 @@ async def form(pilot: Pilot[Any]) -> None:
 async def preview(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_form()
-    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
-    hold_cursor(pilot)
+    await focused(pilot)
     choice = pilot.app.screen.query_one("#preset", Choice)
     while choice.value != "quick":
         choice.action_step(1)
@@ -115,16 +112,14 @@ async def study_form(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_form(kind="study")
     await until(pilot, lambda: pilot.app.screen.query("#f-queue_sizes"))
-    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
-    hold_cursor(pilot)
+    await focused(pilot)
 
 
 async def probe_form(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_form(parent="k7m2qx")
     await until(pilot, lambda: pilot.app.screen.query("#f-label_fraction"))
-    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
-    hold_cursor(pilot)
+    await focused(pilot)
 
 
 async def study(pilot: Pilot[Any]) -> None:

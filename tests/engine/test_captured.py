@@ -31,9 +31,8 @@ from engine.encoders import build_encoder
 from engine.losses import Loss, Losses
 from engine.moco import MoCo
 from engine.pretrain import Pretraining, config_key, learning_rate, pretrain
-from engine.sink import NullSink, Plan, Request
 
-from .tiny import RUNTIME, Standin, config_with, noise
+from .tiny import RUNTIME, Script, Standin, compare, config_with, noise, run
 from .trees import differences
 
 
@@ -256,51 +255,6 @@ def test_momentum_that_begins_with_zeros_is_what_sgd_begins_with(
 
 
 # ------------------------------------------------------------------------------- whole runs
-
-
-class Script(NullSink):
-    """Records everything; asks for ``requests[step]`` once the metrics of ``step`` have passed."""
-
-    def __init__(self, requests: dict[int, list[Request]] | None = None) -> None:
-        self.requests = {step: list(wanted) for step, wanted in (requests or {}).items()}
-        self.step = 0
-        self.lines: dict[tuple[int, str], float] = {}
-        self.acknowledged: list[tuple[Request, int]] = []
-        self.logged: list[str] = []
-        self.facts: dict[str, Any] = {}
-
-    def plan(self, plan: Plan) -> None:
-        self.facts = plan.facts
-
-    def log(self, text: str) -> None:
-        self.logged.append(text)
-
-    def metrics(self, step: int, epoch: float, values: Any) -> None:
-        self.lines |= {(step, key): value for key, value in values.items()}
-        if "train/loss" in values:
-            assert step == self.step + 1 or not self.step
-            self.step = step
-
-    def request(self) -> Request | None:
-        wanted = next((w for step, w in self.requests.items() if step <= self.step and w), None)
-        return wanted[0] if wanted else None
-
-    def acknowledge(self, request: Request, step: int) -> None:
-        wanted = next(w for at, w in self.requests.items() if at <= self.step and w)
-        assert wanted.pop(0) == request
-        self.acknowledged.append((request, step))
-
-
-def run(
-    config: PretrainConfig,
-    dataset: Dataset,
-    path: Path,
-    sink: Script,
-    state: dict[str, Any] | None = None,
-) -> str:
-    return pretrain(
-        config, dataset=dataset, runtime=RUNTIME, sink=sink, checkpoint=path, state=state
-    )
 
 
 def test_interrupted_paused_and_plain_runs_end_in_the_same_bits(
@@ -577,37 +531,8 @@ def test_cuda_one_step_of_both_agrees_from_each_of_200_states(
     """
     near, far = (1e-4, 1e-3) if precision == "float32" else (1e-3, 2e-2)
     recorded, plain = cuda_twins(False, dataset, runtime__precision=precision)
-    changing = [recorded._changing(), plain._changing()]
     recorded.prepare()
-    for _ in range(200):
-        # in place, so that the recording stays good: the state of one into the other
-        with torch.no_grad():
-            for ours, theirs in zip(*changing, strict=True):
-                theirs.copy_(ours)
-        before = [p.detach().clone() for p in recorded.model.encoder_q.parameters()]
-        for ours, theirs in zip(recorded._generators(), plain._generators(), strict=True):
-            theirs.set_state(ours.get_state())
-        plain.step = recorded.step
-        default = torch.cuda.get_rng_state(recorded.runtime.device)
-        loss = recorded.advance()
-        torch.cuda.set_rng_state(default, recorded.runtime.device)
-        other = plain.advance()
-        assert float(loss) == pytest.approx(float(other), rel=near)
-        moved = torch.cat(
-            [
-                (p - old).flatten()
-                for p, old in zip(recorded.model.encoder_q.parameters(), before, strict=True)
-            ]
-        )
-        other_moved = torch.cat(
-            [
-                (p - old).flatten()
-                for p, old in zip(plain.model.encoder_q.parameters(), before, strict=True)
-            ]
-        )
-        assert float((moved - other_moved).norm() / other_moved.norm()) < far
-        assert torch.allclose(recorded.model.queue, plain.model.queue, atol=far)
-        assert torch.equal(recorded.model.pointer, plain.model.pointer)
+    compare(recorded, plain, 200, loss=near, update=far, buffers=far)
     assert recorded.way == "captured"
     recorded.close()
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from torch import Tensor
 
 from engine.captured import CaptureError
 from engine.config import PretrainConfig
 from engine.data import Dataset, Split
 from engine.device import Runtime
 from engine.presets import build
+from engine.pretrain import Pretraining, pretrain
+from engine.sink import NullSink, Plan, Request
 
 RUNTIME = Runtime(torch.device("cpu"), "cpu", bfloat16=False, threads=1)
 TINY = {
@@ -71,3 +76,93 @@ class Standin:
 
     def close(self) -> None:
         self.step, self.closed = None, self.closed + 1
+
+
+class Script(NullSink):
+    """Records everything; asks for ``requests[step]`` once the metrics of ``step`` have passed."""
+
+    def __init__(self, requests: dict[int, list[Request]] | None = None) -> None:
+        self.requests = {step: list(wanted) for step, wanted in (requests or {}).items()}
+        self.step = 0
+        self.lines: dict[tuple[int, str], float] = {}
+        self.acknowledged: list[tuple[Request, int]] = []
+        self.logged: list[str] = []
+        self.facts: dict[str, Any] = {}
+
+    def plan(self, plan: Plan) -> None:
+        self.facts = plan.facts
+
+    def log(self, text: str) -> None:
+        self.logged.append(text)
+
+    def metrics(self, step: int, epoch: float, values: Any) -> None:
+        self.lines |= {(step, key): value for key, value in values.items()}
+        if "train/loss" in values:
+            assert step == self.step + 1 or not self.step
+            self.step = step
+
+    def request(self) -> Request | None:
+        wanted = next((w for step, w in self.requests.items() if step <= self.step and w), None)
+        return wanted[0] if wanted else None
+
+    def acknowledge(self, request: Request, step: int) -> None:
+        wanted = next(w for at, w in self.requests.items() if at <= self.step and w)
+        assert wanted.pop(0) == request
+        self.acknowledged.append((request, step))
+
+
+def run(
+    config: PretrainConfig,
+    dataset: Dataset,
+    path: Path,
+    sink: Script,
+    state: dict[str, Any] | None = None,
+) -> str:
+    return pretrain(
+        config, dataset=dataset, runtime=RUNTIME, sink=sink, checkpoint=path, state=state
+    )
+
+
+def moved(training: Pretraining) -> tuple[float, Tensor]:
+    """The loss of a step, and by how much it moved the query encoder's parameters."""
+    parameters = list(training.model.encoder_q.parameters())
+    before = [p.detach().clone() for p in parameters]
+    loss = float(training.advance())
+    steps = [(p - old).flatten() for p, old in zip(parameters, before, strict=True)]
+    return loss, torch.cat(steps).detach()
+
+
+def compare(
+    one: Pretraining, other: Pretraining, steps: int, *, loss: float, update: float, buffers: float
+) -> None:
+    """One step of both, from each of ``steps`` states: losses, updates and buffers agree.
+
+    Args:
+        one: goes on from state to state.
+        other: is put into each of its states, in place, so that what was recorded stays good.
+        steps: how many.
+        loss: largest difference of the losses, relative.
+        update: largest difference of what moved the query encoder, relative to its length.
+        buffers: largest difference of statistics and queue, absolute; whole numbers are equal.
+    """
+    changing = list(zip(one._changing(), other._changing(), strict=True))
+    for _ in range(steps):
+        with torch.no_grad():
+            for ours, theirs in changing:
+                theirs.copy_(ours)
+        states = [generator.get_state() for generator in one._generators()]
+        other.step = one.step
+        our_loss, our_update = moved(one)
+        # afterwards: the default generators are the process's, so of both
+        for generator, state in zip(other._generators(), states, strict=True):
+            generator.set_state(state)
+        their_loss, their_update = moved(other)
+        assert our_loss == pytest.approx(their_loss, rel=loss)
+        assert float((our_update - their_update).norm()) < update * float(their_update.norm())
+        for (name, ours), (_, theirs) in zip(
+            one.model.named_buffers(), other.model.named_buffers(), strict=True
+        ):
+            if ours.is_floating_point():
+                assert torch.allclose(ours, theirs, atol=buffers), name
+            else:
+                assert torch.equal(ours, theirs), name

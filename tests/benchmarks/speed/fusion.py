@@ -10,50 +10,19 @@ CPU: Triton's join a little more or less.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.dropout import Dropout
 from speed import ours, timing
 from speed.roofline import ByteCounter
 
 PARTS = ("augmentation", "model, forward", "model, backward")
-
-
-class Counter(TorchDispatchMode):
-    """Counts operations while it is entered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        self.calls += 1
-        return func(*args, **(kwargs or {}))
-
-
-class Unrecorded:
-    """A recorder that only calls the step: its presence makes the step a static one."""
-
-    def warm_up(self, step: Callable[[], None]) -> None:
-        self.step = step
-
-    def record(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
-        pass
-
-    def replay(self) -> None:
-        self.step()
-
-    def close(self) -> None:
-        pass
 
 
 @contextlib.contextmanager
@@ -66,7 +35,8 @@ def as_on_cuda(device: torch.device) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if device.type == "cpu":
             for name, value in (
-                ("engine.trainer.recorder_for", lambda *_: Unrecorded()),
+                # that there is one makes the step a static one; nothing is recorded here
+                ("engine.trainer.recorder_for", lambda *_: object()),
                 ("engine.moco.in_chunks", lambda *_: False),
                 ("engine.augment._CPU_CHUNK", 1 << 30),
                 ("engine.dropout.Dropout.forward", dropout),
@@ -105,9 +75,7 @@ def measure(values: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, 
         training, _ = ours.start(settings, ours.pictures(8192))
         indices = training._indices()
         say("counting the operations")
-        with Counter() as operations:
-            training.compute(indices)
-        with ByteCounter() as moved:
+        with ByteCounter() as one_by_one:
             training.compute(indices)
         say("compiling")
         found: list[tuple[int, int]] = []
@@ -115,8 +83,8 @@ def measure(values: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, 
             notice = training._fuse()
         training.close()
     result: dict[str, Any] = {
-        "operations": operations.calls,
-        "megabytes": moved.bytes / 1e6,
+        "operations": one_by_one.calls,
+        "megabytes": one_by_one.bytes / 1e6,
         "error": notice,
         "fused": {
             part: {"kernels": kernels, "megabytes": count / 1e6}

@@ -92,7 +92,7 @@ def least_bytes(config: PretrainConfig, parameters: int, trunk_bytes: int) -> in
 
 
 class ByteCounter(TorchDispatchMode):
-    """Sums the bytes that each operation reads and writes, while it is entered.
+    """Counts operations and sums the bytes that each reads and writes, while it is entered.
 
     An operation that returns a view of its input moves nothing, nor does one that only reserves
     memory; one that overwrites its first argument does not read it.
@@ -100,11 +100,12 @@ class ByteCounter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.bytes = self.calls = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        self.calls += 1
         out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         if name.startswith(("empty", "new_empty", "detach", "_to_cpu")):
