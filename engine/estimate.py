@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 import statistics
 import sys
@@ -54,12 +56,25 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
         "steps_per_epoch": training.steps_per_epoch,
         "seconds_per_epoch": step * training.steps_per_epoch,
         "seconds_total": step * training.steps_per_epoch * epochs,
-        "memory_bytes": torch.cuda.max_memory_allocated(runtime.device) if cuda else _peak_rss(),
+        "memory_bytes": torch.cuda.max_memory_allocated(runtime.device)
+        if cuda
+        else peak_memory(os.getpid()),
         "device": runtime.name,
         "precision": "bfloat16" if runtime.bfloat16 else "float32",
     }
 
 
-def _peak_rss() -> int:
+def peak_memory(pid: int) -> int:
+    """The most memory that a process has held so far, in bytes; 0 where that is not known.
+
+    Not ``ru_maxrss`` where there is better: on Linux that counts what the parent held when it
+    started the process.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    if pid != os.getpid():
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from engine.estimate import peak_memory
 from speed import ours, timing
 from speed.timing import Figure
 
@@ -87,9 +88,7 @@ def one(values: Values, count: int, *, repeats: int, seconds: float) -> dict[str
         "ms": Figure.of([1000 * timing.wall(turn) for turn in laps]),
         "processor_ms": Figure.of([1000 * timing.work(turn) for turn in laps]),
         "mebibytes": (
-            torch.cuda.max_memory_allocated(runtime.device)
-            if cuda
-            else timing.peak_memory(os.getpid())
+            torch.cuda.max_memory_allocated(runtime.device) if cuda else peak_memory(os.getpid())
         )
         / 2**20,
         "start_seconds": made,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from speed import timing
+from engine.estimate import peak_memory
 from speed.timing import Figure, table
 
 HERE = Path(__file__).resolve().parents[3]
@@ -75,7 +75,7 @@ def launch(
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
                 while process.poll() is None:  # its last resume point takes memory, too
-                    peak = max(peak, timing.peak_memory(process.pid))
+                    peak = max(peak, peak_memory(process.pid))
                     time.sleep(0.005)
     if not times:
         raise SystemExit(f"no step within {LIMIT:.0f} s of the start")

@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,22 +92,6 @@ def take_turns(
             laps[name].append(done)
             say(f"{repeat + 1}/{repeats} {name}: {1000 * done.seconds / done.steps:.4g} ms a step")
     return laps
-
-
-def peak_memory(pid: int) -> int:
-    """The most memory that a process has held so far, in bytes; 0 where that is not known.
-
-    Not ``ru_maxrss``: on Linux that counts what the parent held when it started the process.
-    """
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    if pid == os.getpid() and sys.platform == "darwin":
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return 0
 
 
 @contextlib.contextmanager
