@@ -18,10 +18,11 @@ from textual.screen import Screen
 
 from engine.errors import UserError
 from engine.runs import RunFolder
-from moco_tui import fmt, terminal
-from moco_tui.catalog import Catalog
-from moco_tui.runner import Runner
-from moco_tui.screens.runs import RunsScreen
+from moco_tui.present import fmt
+from moco_tui.present.run_list import Catalog
+from moco_tui.screens.runs_screen import RunsScreen
+from moco_tui.terminal import abilities as terminal
+from moco_tui.training.runner import Runner
 
 START_SECONDS = 1.0
 """After so long the collector works again, which the command line switches off for the start."""
@@ -44,12 +45,12 @@ class MocoApp(App[int]):
     TITLE = "moco-tui"
     CSS_PATH = [
         "app.tcss",
-        "screens/runs.tcss",
-        "screens/monitor.tcss",
-        "screens/new_run.tcss",
-        "screens/compare.tcss",
-        "screens/study.tcss",
-        "screens/help.tcss",
+        "screens/runs_screen.tcss",
+        "screens/monitor_screen.tcss",
+        "screens/new_run_screen.tcss",
+        "screens/compare_screen.tcss",
+        "screens/study_screen.tcss",
+        "screens/help_screen.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
@@ -109,7 +110,7 @@ class MocoApp(App[int]):
         gc.freeze()  # what the start has made stays: the collector need not look at it
         gc.enable()
         if not self.runner.busy:  # a trainer has its own wishes
-            from engine.allocator import hand_back_freed_memory
+            from engine.runtime.malloc import hand_back_freed_memory
 
             hand_back_freed_memory()
 
@@ -125,13 +126,13 @@ class MocoApp(App[int]):
         """Ask once what becomes of the runs that no process works on any more."""
         import asyncio
 
-        from moco_tui.lost import lost_among
+        from moco_tui.training.lost_runs import lost_among
 
         entries = [row.entry for row in self.catalog.rows.values()]
         lost = await asyncio.to_thread(lost_among, entries, self.root)
         if not lost:
             return
-        from moco_tui.screens.lost import LostRuns
+        from moco_tui.screens.lost_screen import LostRuns
 
         folders = [run.folder for run in lost]
 
@@ -162,11 +163,11 @@ class MocoApp(App[int]):
         """Show a run: a study as a study, every other in the monitor."""
         folder = RunFolder(self.root / run_id)
         if _kind(folder) == "study":
-            from moco_tui.screens.study import StudyScreen
+            from moco_tui.screens.study_screen import StudyScreen
 
             self.push_screen(StudyScreen(folder))
             return
-        from moco_tui.screens.monitor import MonitorScreen
+        from moco_tui.screens.monitor_screen import MonitorScreen
 
         self.push_screen(MonitorScreen(folder))
 
@@ -182,7 +183,7 @@ class MocoApp(App[int]):
         """Configure a new run: a probe when a parent is given, else one of this kind."""
         if not self.writable():
             return
-        from moco_tui.screens.new_run import NewRunScreen
+        from moco_tui.screens.new_run_screen import NewRunScreen
 
         self.push_screen(NewRunScreen(kind=kind, parent=parent, like=like))
 
@@ -197,13 +198,13 @@ class MocoApp(App[int]):
                 severity="warning",
             )
             return
-        from moco_tui.screens.compare import CompareScreen
+        from moco_tui.screens.compare_screen import CompareScreen
 
         self.push_screen(CompareScreen(folders))
 
     def action_help(self) -> None:
         """Explain the keys of this screen."""
-        from moco_tui.screens.help import HelpScreen
+        from moco_tui.screens.help_screen import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
@@ -221,7 +222,7 @@ class MocoApp(App[int]):
         yield SystemCommand("Light or dark", "Switch the theme", self.action_toggle_theme)
         yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
         yield SystemCommand("Quit", "Leave the app", self.action_leave)
-        from moco_tui.screens.help import bound_actions
+        from moco_tui.screens.help_screen import bound_actions
 
         for title, help_text, run in bound_actions(screen):
             yield SystemCommand(title, help_text, run)
@@ -250,7 +251,7 @@ class MocoApp(App[int]):
         """A small pretraining on the embedded images, then a probe of it."""
         if not self.writable():
             return
-        from moco_tui.demo import create_demo
+        from moco_tui.training.demo_runs import create_demo
 
         try:
             pretraining, probe = create_demo(self.root, device=self.device)
@@ -330,8 +331,8 @@ def run(
         read_only: look only.
         demo: open on the demonstration.
     """
-    from moco_tui.handover import Guard
-    from moco_tui.tty import Display
+    from moco_tui.terminal.descriptors import Display
+    from moco_tui.training.signals import Guard
 
     display = Display()
     runner = Runner(data_dir)

@@ -14,7 +14,7 @@ _lock = threading.Lock()
 
 
 def engine(module: str) -> Any:
-    """A module of the engine by its short name, such as ``execute`` or ``augment``."""
+    """A module of the engine by its name inside it, such as ``jobs.execute``."""
     with _lock:  # two threads that import torch at once can deadlock in its own imports
         return importlib.import_module(f"engine.{module}")
 
@@ -32,7 +32,7 @@ def preload() -> threading.Thread:
         import contextlib
 
         with contextlib.suppress(Exception):  # whoever needs it next gets the error itself
-            engine("execute")
+            engine("jobs.execute")
 
     thread = threading.Thread(target=work, name="preload", daemon=True)
     thread.start()

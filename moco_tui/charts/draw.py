@@ -9,117 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 from textual_plotext import Plot
 
 from moco_tui.charts import ticks
+from moco_tui.charts.curve_points import Column, columns
+from moco_tui.charts.drawing import Curve, Drawing, Ink, Run, View
 from moco_tui.charts.overlay import add_bars, add_level, add_marks, mark_points
 from moco_tui.charts.raster import band_cells, line_cells
-from moco_tui.charts.series import Column, Series, columns
-
-Run = tuple[str, int]
-"""Text and the ink it is written in."""
-
-MARKS = "●■▲◆○□△◇"
-ASCII_MARKS = "ABCDEFGH"
-
-
-class Ink(IntEnum):
-    """What a cell belongs to. Curves count up from ``CURVE``."""
-
-    NONE = 0
-    TICK = 1
-    BAND = 2
-    LEVEL = 3
-    CURSOR = 4
-    CURVE = 10
-
-
-@dataclass(slots=True)
-class Curve:
-    """A curve to draw.
-
-    Attributes:
-        name: its name in legends, in full.
-        series: its points.
-        mark: a glyph set along the curve, so that colour is never the only difference; empty
-            for none.
-        bars: for points of the curve their step and the ends of their interval.
-    """
-
-    name: str
-    series: Series
-    mark: str = ""
-    bars: Sequence[tuple[float, float, float]] = ()
-
-
-@dataclass(slots=True, frozen=True)
-class Level:
-    """A horizontal line, such as the loss of a guess."""
-
-    value: float
-    name: str
-
-
-@dataclass(slots=True)
-class Drawing:
-    """A drawn chart.
-
-    Attributes:
-        rows: from the top, each a list of runs that fill the width.
-        left: cells left of the canvas.
-        width, height: size of the canvas in cells.
-        low, high: steps at the canvas's edges.
-        bottom, top: values at the lower and upper edge (log10 of them on a log scale).
-    """
-
-    rows: list[list[Run]]
-    left: int = 0
-    width: int = 0
-    height: int = 0
-    low: float = 0.0
-    high: float = 1.0
-    bottom: float = 0.0
-    top: float = 1.0
-
-    def step_at(self, x: int) -> float:
-        """The step in the middle of a cell of the canvas."""
-        return self.low + (x + 0.5) / max(self.width, 1) * (self.high - self.low)
-
-    def cell_of(self, step: float) -> int:
-        """The cell of the canvas in which a step falls (may lie outside)."""
-        share = (step - self.low) / (self.high - self.low) if self.high > self.low else 0.0
-        return min(int(share * self.width), self.width - 1) if 0 <= share <= 1 else -1
-
-
-@dataclass(slots=True)
-class View:
-    """What part of the curves is drawn and how.
-
-    Attributes:
-        low, high: steps at the edges, None for the ends of the data.
-        log: logarithmic values.
-        cursor: step of the cursor, or None.
-        ascii: draw with ASCII characters alone.
-        band: show the range of the points behind a smoothed line.
-        per_epoch: steps in an epoch when the axis shows epochs, else 0.
-        levels: lines across the chart.
-        points: the few points matter more than the line: marks stand on them, with their bars,
-            and the ticks of the axis below them.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    cursor: float | None = None
-    ascii: bool = False
-    band: bool = True
-    per_epoch: int = 0
-    levels: Sequence[Level] = field(default_factory=tuple)
-    points: bool = False
 
 
 def extent(curves: Sequence[Curve]) -> tuple[float, float] | None:

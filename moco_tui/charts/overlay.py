@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from moco_tui.charts.draw import Curve, Drawing, Level, View
+from moco_tui.charts.drawing import Curve, Drawing, Level, View
 
 Cells = dict[tuple[int, int], tuple[str, int]]
 """(column, row) of a cell, from the lower left corner, to its character and ink."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from moco_tui.charts.series import Column
+from moco_tui.charts.curve_points import Column
 
 Cells = dict[tuple[int, int], int]
 """Dots of a curve: (column, row) of the cell to the bits of a braille character."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from engine.entry import Entry
 from engine.errors import RunBusyError, RunError
-from engine.history import History
+from engine.history.entry import Entry
+from engine.history.history import History
 from engine.runs import RunFolder, clean_tags, find
 from moco_tui.cli.common import Settings, clean, complete_run, print_json, say, shared_options
 
@@ -167,7 +167,7 @@ def restore(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
 
 
 def _in_trash(history: History, ref: str) -> str:
-    from engine.history import TRASH_NAME
+    from engine.history.history import TRASH_NAME
 
     if not history.trash():
         raise RunError(f"The trash of {history.root} is empty.")

@@ -12,9 +12,8 @@ from typing import Any
 import click
 import msgspec
 
-from engine.entry import DAMAGED, Entry
-from engine.history import History
-from moco_tui import fmt
+from engine.history.entry import DAMAGED, Entry
+from engine.history.history import History
 from moco_tui.cli.annotate import say_notices
 from moco_tui.cli.common import (
     Settings,
@@ -29,7 +28,8 @@ from moco_tui.cli.common import (
     terminal_width,
     width_of,
 )
-from moco_tui.glance import accuracy, augmentations
+from moco_tui.present import fmt
+from moco_tui.present.glance import accuracy, augmentations
 
 
 @click.command()

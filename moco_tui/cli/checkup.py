@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from moco_tui import fmt
+from moco_tui.present import fmt
 
 PACKAGES = (
     "moco-tui",
@@ -118,9 +118,9 @@ def compute_device(asked: str | None, problems: list[str]) -> dict[str, Any]:
     try:
         import torch
 
-        from engine.config import RuntimeConfig
-        from engine.device import resolve_runtime
-        from engine.presets import build
+        from engine.config.presets import build
+        from engine.config.schema import RuntimeConfig
+        from engine.runtime.device import resolve_runtime
     except Exception as error:  # a broken installation is what this command is for
         problems.append(f"torch cannot be imported: {type(error).__name__}: {error}")
         return {"torch": "cannot be imported"}

@@ -149,7 +149,7 @@ def terminal_width() -> int | None:
 
 def figure(value: float | None) -> str:
     """A measured value with four digits; a dash when there is none."""
-    from moco_tui import fmt
+    from moco_tui.present import fmt
 
     return "-" if value is None else fmt.number(value)
 

@@ -12,7 +12,6 @@ import click
 
 from engine.errors import RunError
 from engine.runs import Record, RunFolder, direction
-from moco_tui import fmt
 from moco_tui.cli.common import (
     Settings,
     clean,
@@ -23,6 +22,7 @@ from moco_tui.cli.common import (
     table,
 )
 from moco_tui.cli.show import settings_of
+from moco_tui.present import fmt
 
 
 @click.command()

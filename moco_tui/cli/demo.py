@@ -37,10 +37,10 @@ def demo(settings: Settings, no_app: bool, as_json: bool) -> int:
 
 def plain(settings: Settings, *, as_json: bool) -> int:
     """Pretrain, probe, table: on stderr the progress, on stdout the table."""
-    from engine.execute import execute
+    from engine.jobs.execute import execute
     from moco_tui.cli.progress import say_outcome, terminal
     from moco_tui.cli.train import result_table
-    from moco_tui.demo import create_demo
+    from moco_tui.training.demo_runs import create_demo
 
     began = time.monotonic()
     runs = create_demo(settings.root, device=settings.device)

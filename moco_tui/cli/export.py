@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from engine.errors import RunError
-from engine.export import FORMATS, to_csv, to_json, write_tensorboard
-from engine.export import export as write_file
 from engine.runs import RunFolder
+from engine.runs.export import FORMATS, to_csv, to_json, write_tensorboard
+from engine.runs.export import export as write_file
 from moco_tui.cli.common import Settings, clean, complete_run, say, shared_options
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.history import History
+from engine.history.history import History
 from moco_tui.cli.annotate import say_notices
 from moco_tui.cli.common import Settings, print_json, shared_options
 

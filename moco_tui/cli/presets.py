@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from engine.config import PretrainConfig, ProbeConfig, StudyConfig
-from engine.fields import fields
-from engine.presets import PRESETS, STUDY_PRESETS, Preset, build, preset, to_toml
+from engine.config.fields import fields
+from engine.config.presets import PRESETS, STUDY_PRESETS, Preset, build, preset, to_toml
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from moco_tui.cli.common import print_json, shared_options, table
 
 

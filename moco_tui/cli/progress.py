@@ -16,8 +16,8 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from engine.sink import Plan, Request
-from moco_tui import tty
 from moco_tui.cli.common import clean, say
+from moco_tui.terminal import descriptors as tty
 
 # A log file does not want ten lines a second.
 _PIPE_INTERVAL = 15.0

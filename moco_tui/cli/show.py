@@ -9,15 +9,14 @@ from typing import Any
 import click
 import msgspec
 
-from engine import studyexport
-from engine.config import ModelConfig
-from engine.entry import config_base, flat_config
+from engine.config.schema import ModelConfig
 from engine.errors import RunError
-from engine.findings import Report, report
-from engine.grid import look
-from engine.history import History
+from engine.history.entry import config_base, flat_config
+from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
-from moco_tui import fmt
+from engine.study import formats as studyexport
+from engine.study.grid import look
+from engine.study.report import Report, report
 from moco_tui.cli.common import (
     Settings,
     age,
@@ -30,7 +29,8 @@ from moco_tui.cli.common import (
     table,
     terminal_width,
 )
-from moco_tui.cli.studytext import config_of_study, report_text
+from moco_tui.cli.study_report import config_of_study, report_text
+from moco_tui.present import fmt
 
 
 @click.command()
@@ -234,7 +234,7 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
             f"The record of run {record.id} describes an encoder that this version does not "
             f"know ({error})."
         ) from error
-    from engine.encoders import build_encoder, format_summary, summary
+    from engine.models.encoder import build_encoder, format_summary, summary
 
     rows = summary(build_encoder(model))
     if as_json:

@@ -9,23 +9,23 @@ from typing import Any
 
 import click
 
-from engine.config import GRID_KEYS, StudyConfig
-from engine.entry import Entry
+from engine.config.fields import fields
+from engine.config.presets import resolve as resolve_config
+from engine.config.schema import GRID_KEYS, StudyConfig
 from engine.errors import ConfigError, RunBusyError, RunError, TrainingError, UserError
-from engine.fields import fields
-from engine.findings import Report, report
-from engine.grid import plain, pretraining_key, survey
-from engine.history import History
-from engine.presets import resolve as resolve_config
-from engine.record import ACTIVE
+from engine.history.entry import Entry
+from engine.history.history import History
 from engine.runs import RunFolder, create
+from engine.runs.record import ACTIVE
 from engine.sink import Interrupted
-from engine.studyexport import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
-from engine.studytable import Dimension, Pivot, dimension, key_text, values
+from engine.study.formats import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
+from engine.study.grid import plain, pretraining_key, survey
+from engine.study.report import Report, report
+from engine.study.table import Dimension, Pivot, dimension, key_text, values
 from moco_tui.cli.annotate import say_notices
 from moco_tui.cli.common import Settings, complete_run, say, shared_options, terminal_width
 from moco_tui.cli.progress import say_outcome, terminal
-from moco_tui.cli.studytext import config_of_study, report_text
+from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.cli.train import (
     CONFIG,
     DETACH,
@@ -109,7 +109,7 @@ def study(
     say_notices(history)
     now = report(config, survey(config, entries))
     if dry_run:
-        from moco_tui.cli.studyplan import print_plan
+        from moco_tui.cli.study_plan import print_plan
 
         return print_plan(settings, now, as_json=as_json)
     left = sum(found.state != "done" for found in now.standing.cells.values())
@@ -258,7 +258,7 @@ def _run(
     with terminal("study", hands_over=True) as sink:
         prepared = None
         if folder is None:
-            from engine.execute import prepare
+            from engine.jobs.execute import prepare
 
             try:
                 prepared = prepare(

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.config import PretrainConfig, ProbeConfig
+from engine.config.presets import resolve as resolve_config
+from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import ConfigError, RunBusyError, RunError, TrainingError, UserError
-from engine.presets import resolve as resolve_config
 from engine.runs import RunFolder, create
 from engine.sink import Interrupted
-from moco_tui import detach as detached
 from moco_tui.cli.common import Settings, clean, print_json, say, shared_options, table
 from moco_tui.cli.progress import Terminal, say_outcome, terminal
+from moco_tui.training import detached
 
 if TYPE_CHECKING:
-    from engine.execute import Prepared
+    from engine.jobs.execute import Prepared
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 SETS = click.option(
@@ -145,7 +145,7 @@ def start(
         The exit code: 0, or 130 after a signal.
     """
     with terminal(kind, hands_over=True) as sink:
-        from engine.execute import prepare
+        from engine.jobs.execute import prepare
 
         try:
             prepared = prepare(
@@ -170,7 +170,7 @@ def train_here(
     Returns:
         The outcome; after ``handed-over`` a detached process goes on with the run.
     """
-    from engine.execute import execute
+    from engine.jobs.execute import execute
 
     def begun(pid: int) -> None:
         say(f"run {folder.id} goes on in the background, as process {pid}")
@@ -207,7 +207,7 @@ def report(settings: Settings, folder: RunFolder, outcome: str, *, as_json: bool
     record = folder.record()
     if record.kind == "study":
         from moco_tui.cli.study import Form, print_outcome
-        from moco_tui.cli.studytext import config_of_study
+        from moco_tui.cli.study_report import config_of_study
 
         form = Form(as_json=as_json)
         return print_outcome(settings, config_of_study(record), folder, outcome, form)
@@ -307,7 +307,7 @@ def train(
         detached.show_life(runs[0][0])
     code = 0
     with terminal("", quiet=True) as sink:
-        from engine.execute import execute
+        from engine.jobs.execute import execute
 
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
@@ -342,7 +342,7 @@ def estimate(settings: Settings, steps: int) -> None:
     import tempfile
 
     detached.accept_signals()
-    from engine.estimate import estimate as measure
+    from engine.jobs.estimate import estimate as measure
 
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
         file.write(sys.stdin.read())

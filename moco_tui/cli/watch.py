@@ -11,7 +11,6 @@ import click
 
 from engine.errors import RunError
 from engine.runs import MetricLog, Record, RunFolder
-from moco_tui import fmt
 from moco_tui.cli.common import (
     Settings,
     clean,
@@ -22,7 +21,8 @@ from moco_tui.cli.common import (
     shared_options,
     terminal_width,
 )
-from moco_tui.health import not_learning
+from moco_tui.present import fmt
+from moco_tui.present.health import not_learning
 
 LOOK_SECONDS = 1.0
 RATE_SECONDS = 60.0

@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from moco_tui.widgets.line import Line
+from moco_tui.widgets.line_input import Line
 
 Leaving = Literal["keep", "stop", "cancel"]
 

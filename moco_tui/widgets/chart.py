@@ -14,8 +14,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from moco_tui import fmt
-from moco_tui.charts.draw import Curve, Drawing, Ink, Level, View, draw, extent, limits
+from moco_tui.charts.draw import draw, extent, limits
+from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
+from moco_tui.present import fmt
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99, 0.999)
 

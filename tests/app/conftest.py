@@ -12,16 +12,16 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from engine.config import PretrainConfig, ProbeConfig
-from engine.metriclog import encode_line
-from engine.presets import resolve
-from engine.record import Record, UserNotes, encode_record, encode_user
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, own
+from engine.runs.metric_log import encode_line
+from engine.runs.record import Record, UserNotes, encode_record, encode_user
 from engine.sink import Plan
 from moco_tui.app import MocoApp
-from moco_tui.hardware import Card, Load, Sampler
-from moco_tui.pace import Pace
-from moco_tui.runner import Runner
+from moco_tui.present.device_load import Card, Load, Sampler
+from moco_tui.training.runner import Runner
+from moco_tui.widgets.redraw_pace import Pace
 
 NOW = 1_760_000_000.0
 PER_EPOCH = 10
@@ -196,7 +196,7 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sampler, "read", lambda self: load)
     monkeypatch.setattr(Pace, "share", property(lambda self: 0.004))
     monkeypatch.setattr(Pace, "interval", property(lambda self: 0.05))
-    monkeypatch.setattr("moco_tui.screens.runs.REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr("moco_tui.screens.runs_screen.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr("moco_tui.lazy.preload", threading.Thread)
 
 

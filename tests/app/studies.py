@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from engine import grid
-from engine.config import StudyConfig
-from engine.presets import resolve
-from engine.record import Record, encode_record
+from engine.config.presets import resolve
+from engine.config.schema import StudyConfig
 from engine.runs import RunFolder
+from engine.runs.record import Record, encode_record
+from engine.study import grid
 
 from .conftest import NOW
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import PretrainConfig
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
 from engine.errors import TrainingError
-from engine.presets import resolve
 from engine.runs import RunFolder, create
 from moco_tui.app import MocoApp
-from moco_tui.runner import Runner
 from moco_tui.screens.dialogs import Leave
+from moco_tui.training.runner import Runner
 
 from .conftest import FakeTrainer, screen_text, until
 

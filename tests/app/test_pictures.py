@@ -15,16 +15,16 @@ from PIL import Image
 from textual.pilot import Pilot
 
 from moco_tui.app import MocoApp
-from moco_tui.preview import Previewer, Wish
-from moco_tui.screens.cellruns import CellRuns
+from moco_tui.present.augment_preview import Previewer, Wish
+from moco_tui.screens.cell_runs_screen import CellRuns
 from moco_tui.screens.dialogs import Leave
-from moco_tui.screens.help import HelpScreen
+from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.fields import Choice
-from moco_tui.widgets.labelchart import LabelChart
-from moco_tui.widgets.preview import Preview
-from moco_tui.widgets.runtable import RunTable
-from moco_tui.widgets.studytable import StudyTable
+from moco_tui.widgets.form_rows import Choice
+from moco_tui.widgets.label_chart import LabelChart
+from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.run_table import RunTable
+from moco_tui.widgets.study_table import StudyTable
 
 from .conftest import some_runs, until
 from .studies import write_study

@@ -18,13 +18,13 @@ from pathlib import Path
 import pyte
 import pytest
 
-from engine.config import PretrainConfig
-from engine.presets import build, preset
+from engine.config.presets import build, preset
+from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, create
 from moco_tui.app import MocoApp
-from moco_tui.runner import Runner
-from moco_tui.screens.monitor import MonitorScreen
-from moco_tui.widgets.fields import FieldRow, SectionHead
+from moco_tui.screens.monitor_screen import MonitorScreen
+from moco_tui.training.runner import Runner
+from moco_tui.widgets.form_rows import FieldRow, SectionHead
 
 from .conftest import screen_text, until
 

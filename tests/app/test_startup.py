@@ -15,11 +15,15 @@ SLOW = ("torch", "torchvision", "numpy", "PIL", "plotext", "textual_plotext", "p
     [
         (["moco_tui.app"], SLOW),
         (
-            ["moco_tui.app", "moco_tui.screens.monitor", "moco_tui.screens.compare"],
+            ["moco_tui.app", "moco_tui.screens.monitor_screen", "moco_tui.screens.compare_screen"],
             ("torch", "torchvision", "numpy", "PIL"),
         ),
         (
-            ["moco_tui.screens.new_run", "moco_tui.screens.help", "moco_tui.demo"],
+            [
+                "moco_tui.screens.new_run_screen",
+                "moco_tui.screens.help_screen",
+                "moco_tui.training.demo_runs",
+            ],
             ("torch", "torchvision", "numpy", "PIL"),
         ),
     ],

@@ -152,10 +152,10 @@ def loss(step: int) -> float:
 
 def long_run(root: Path, steps: int) -> None:
     """A finished run of so many steps."""
-    from engine.config import PretrainConfig
-    from engine.metriclog import encode_line
-    from engine.presets import resolve
+    from engine.config.presets import resolve
+    from engine.config.schema import PretrainConfig
     from engine.runs import create, own
+    from engine.runs.metric_log import encode_line
     from engine.sink import Plan
 
     config = resolve(PretrainConfig, preset_name="notebook")
@@ -282,8 +282,8 @@ class Training(NamedTuple):
 
 def training(root: Path, steps: int, device: str, *, screen: bool) -> Training:
     """A small training without or with the monitor, by its own log, after its first quarter."""
-    from engine.config import PretrainConfig
-    from engine.presets import build, preset
+    from engine.config.presets import build, preset
+    from engine.config.schema import PretrainConfig
     from engine.runs import create
 
     values = {

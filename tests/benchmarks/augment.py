@@ -25,10 +25,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms as T
 
-from engine.augment import Augmenter
-from engine.config import AugmentConfig, PretrainConfig
-from engine.presets import resolve
-from engine.shapes import generate
+from engine.augment.augmenter import Augmenter
+from engine.config.presets import resolve
+from engine.config.schema import AugmentConfig, PretrainConfig
+from engine.data.shapes import generate
 
 PRESETS = ("notebook", "notebook-small-angle", "resnet18-moco")
 

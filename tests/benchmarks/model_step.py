@@ -23,9 +23,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.config import MocoConfig, ModelConfig
-from engine.groupwise import GroupwiseStep, fast_bfloat16
-from engine.moco import MoCo
+from engine.config.schema import MocoConfig, ModelConfig
+from engine.models.moco import MoCo
+from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.runtime.device import fast_bfloat16
 
 
 def plain(

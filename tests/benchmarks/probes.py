@@ -32,14 +32,14 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from engine.baselines import random_encoder
-from engine.config import DataConfig, LogisticConfig, ModelConfig, ProbeConfig, TaskConfig
-from engine.data import Dataset, Split, channel_statistics, load_dataset
-from engine.features import Standardiser, extract
-from engine.logistic import Problem, fit_logistic, solve_logistic, solve_many
-from engine.shapes import CLASSES, generate
-from engine.spectrum import Spectrum
-from engine.tasks import Material, prepare_material
+from engine.config.schema import DataConfig, LogisticConfig, ModelConfig, ProbeConfig, TaskConfig
+from engine.data.dataset import Dataset, Split, channel_statistics, load_dataset
+from engine.data.shapes import CLASSES, generate
+from engine.evaluate.features import Standardiser, extract
+from engine.evaluate.random_init import random_encoder
+from engine.evaluate.tasks import Material, prepare_material
+from engine.probe.logistic import Problem, fit_logistic, solve_logistic, solve_many
+from engine.probe.principal_directions import Spectrum
 
 CPU = torch.device("cpu")
 

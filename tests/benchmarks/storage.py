@@ -31,12 +31,12 @@ from typing import Any
 from tinydb import TinyDB, where
 from tinydb.table import Document
 
-from engine.config import PretrainConfig
-from engine.history import History
-from engine.metriclog import MetricLog, encode_line
-from engine.record import Record, encode_record
+from engine.config.schema import PretrainConfig
+from engine.history.history import History
+from engine.history.storage import KeyedTinyDB
 from engine.runs import RunFolder, own
-from engine.store import KeyedTinyDB
+from engine.runs.metric_log import MetricLog, encode_line
+from engine.runs.record import Record, encode_record
 
 Timing = list[float]
 clock = time.perf_counter
@@ -128,7 +128,7 @@ def resident_megabytes(code: str, *args: str) -> float:
 OPEN_OURS = """
 import sys
 from pathlib import Path
-from engine.history import History
+from engine.history.history import History
 history = History(Path(sys.argv[1]))
 entries = history.list()
 assert len(entries) == int(sys.argv[2])

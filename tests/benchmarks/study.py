@@ -41,15 +41,15 @@ from msgspec.structs import astuple, replace
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from engine.config import ProbeConfig, StudyConfig
-from engine.data import load_dataset
-from engine.execute import Shared, execute, load_encoder
-from engine.features import Standardiser
-from engine.grid import Place, places, probe_config
+from engine.config.schema import ProbeConfig, StudyConfig
+from engine.data.dataset import load_dataset
+from engine.evaluate.features import Standardiser
+from engine.evaluate.tasks import Material, prepare_material
+from engine.jobs.execute import Shared, execute, load_encoder
+from engine.probe.feature_sources import SharedSources, Sources
 from engine.runs import RunFolder, create
 from engine.sink import NullSink
-from engine.sources import SharedSources, Sources
-from engine.tasks import Material, prepare_material
+from engine.study.grid import Place, places, probe_config
 
 _TOGETHER = 3  # strengths that are judged before the next are tried
 

@@ -37,7 +37,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 import torch  # noqa: E402
 from speed import curves, fusion, modes, ours, peers, roofline, scaling, startup, timing  # noqa: E402
 
-from engine.device import physical_cores  # noqa: E402
+from engine.runtime.device import physical_cores  # noqa: E402
 
 SECTIONS = ("peers", "start", "scaling", "roofline", "fusion", "curves", "modes")
 

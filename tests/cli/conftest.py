@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine.config import PretrainConfig, ProbeConfig
-from engine.presets import build, preset
+from engine.config.presets import build, preset
+from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, RunOwner, create, own
 from engine.sink import Plan
 from moco_tui.cli import main

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import PretrainConfig
+from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, create, folder_names
 
 from .conftest import Call, begin, trained

@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.config import PretrainConfig
-from engine.entry import Entry
-from engine.presets import resolve
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
+from engine.history.entry import Entry
 from engine.runs import create
 from moco_tui.cli.browse import listing, nested
 from moco_tui.cli.common import cut, table, width_of

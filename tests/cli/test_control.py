@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.config import PretrainConfig
+from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, RunOwner, create, own
 from moco_tui.cli import control
 

@@ -21,8 +21,9 @@ import pytest
 from engine.errors import RunError, TrainingError
 from engine.runs import RunFolder
 from engine.sink import Plan
-from moco_tui import detach, tty
 from moco_tui.cli.progress import Terminal, terminal
+from moco_tui.terminal import descriptors as tty
+from moco_tui.training import detached as detach
 
 from .conftest import Call, trained
 
@@ -198,8 +199,8 @@ def test_a_detached_process_that_cannot_be_started_is_a_sentence(
 
 
 def test_a_run_that_waits_elsewhere_is_not_resumed(root: Path, call: Call) -> None:
-    from engine.config import PretrainConfig
-    from engine.presets import build
+    from engine.config.presets import build
+    from engine.config.schema import PretrainConfig
     from engine.runs import create
 
     run = create(root, "pretrain", build(PretrainConfig, {}))
@@ -239,7 +240,7 @@ def test_the_runs_of_a_queue_are_trained_in_turn_until_a_signal(
             return "stopped"
         return "finished"
 
-    monkeypatch.setattr("engine.execute.execute", execute)
+    monkeypatch.setattr("engine.jobs.execute.execute", execute)
     monkeypatch.setattr(detach, "write_into", logs.append)
     called = call("_train", *(str(run.path) for run in runs))
     assert begun == [run.id for run in runs[:3]]

@@ -15,20 +15,21 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engine.config import GRID_KEYS, StudyConfig
+from engine.config.fields import fields, flatten
+from engine.config.presets import build
+from engine.config.schema import GRID_KEYS, StudyConfig
 from engine.errors import ConfigError
-from engine.execute import execute
-from engine.fields import fields, flatten
-from engine.grid import look, places, pretrain_config, pretrainings, probe_config
-from engine.history import History
-from engine.presets import build
+from engine.history.history import History
+from engine.jobs.execute import execute
 from engine.runs import RunFolder, create, folder_names
 from engine.sink import NullSink, Plan, Request
-from engine.studyexport import SCHEMA
-from moco_tui import detach, fmt
+from engine.study.formats import SCHEMA
+from engine.study.grid import look, places, pretrain_config, pretrainings, probe_config
 from moco_tui.cli import progress as progress_module
 from moco_tui.cli.common import Settings
 from moco_tui.cli.study import configure, study_key
+from moco_tui.present import fmt
+from moco_tui.training import detached as detach
 
 from .conftest import Call, begin
 
@@ -494,7 +495,7 @@ def test_a_study_that_is_being_computed_is_not_begun_twice(
 def test_a_failure_of_one_run_prints_what_there_is_and_leaves_with_1(
     call: Call, root: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import engine.execute as execution
+    import engine.jobs.execute as execution
     from engine.errors import TrainingError
 
     real = execution.pretrain

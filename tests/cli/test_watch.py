@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine.config import PretrainConfig
-from engine.control import RunLock
-from engine.metriclog import encode_line
+from engine.config.schema import PretrainConfig
 from engine.runs import MetricLog, RunOwner, create
+from engine.runs.metric_log import encode_line
+from engine.runs.requests import RunLock
 from moco_tui.cli import watch
 from moco_tui.cli.common import width_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.config import StudyConfig
-from engine.grid import Cell, Found, Standing, State, Trained, cells, pretrainings
-from engine.presets import build
+from engine.config.presets import build
+from engine.config.schema import StudyConfig
+from engine.study.grid import Cell, Found, Standing, State, Trained, cells, pretrainings
 
 MAJORITY = {"binary": 60.0, "five": 20.0, "ten": 10.0}
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.captured import CaptureError
-from engine.config import PretrainConfig
-from engine.data import Dataset, Split
-from engine.device import Runtime
-from engine.presets import build
-from engine.pretrain import Pretraining, pretrain
+from engine.config.presets import build
+from engine.config.schema import PretrainConfig
+from engine.data.dataset import Dataset, Split
+from engine.pretrain.loop import Pretraining, pretrain
+from engine.runtime.cuda_graph import CaptureError
+from engine.runtime.device import Runtime
 from engine.sink import NullSink, Plan, Request
 
 RUNTIME = Runtime(torch.device("cpu"), "cpu", bfloat16=False, threads=1)

@@ -9,8 +9,8 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TV
 
-from engine.augment import BRIGHTNESS, CONTRAST, HUE, SATURATION, Augmenter
-from engine.config import (
+from engine.augment.augmenter import BRIGHTNESS, CONTRAST, HUE, SATURATION, Augmenter
+from engine.config.schema import (
     AugmentConfig,
     BlurConfig,
     ColorConfig,

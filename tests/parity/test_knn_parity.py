@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from engine.knn import knn_predict
+from engine.evaluate.knn import knn_predict
 from engine.sink import Interrupted, NullSink
 
 

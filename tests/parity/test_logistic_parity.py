@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
-from engine.config import LogisticConfig
-from engine.features import Standardiser
-from engine.logistic import Problem, fit_logistic, solve_logistic, solve_many
+from engine.config.schema import LogisticConfig
+from engine.evaluate.features import Standardiser
+from engine.probe.logistic import Problem, fit_logistic, solve_logistic, solve_many
+from engine.probe.principal_directions import Spectrum
 from engine.sink import Interrupted, NullSink
-from engine.spectrum import Spectrum
 
 
 def case(n=400, width=20, classes=4, seed=0, noise=1.0, skew=1.0):

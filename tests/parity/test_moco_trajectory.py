@@ -16,11 +16,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine.batchnorm import SplitBatchNorm2d
-from engine.config import MocoConfig, ModelConfig
-from engine.encoders import Encoder
-from engine.groupwise import GroupwiseStep
-from engine.moco import MoCo
+from engine.config.schema import MocoConfig, ModelConfig
+from engine.models.encoder import Encoder
+from engine.models.moco import MoCo
+from engine.models.split_batchnorm import SplitBatchNorm2d
+from engine.pretrain.groupwise_step import GroupwiseStep
 
 Array = np.ndarray
 CHANNELS, DIM, BATCH, SPLITS, SIDE = 3, 5, 6, 3, 7  # 7x7 -> 5x5 -> 2x2: pooling drops a row

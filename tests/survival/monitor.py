@@ -31,13 +31,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import psutil
 from rich.style import Style
 
-from engine.allocator import hand_back_freed_memory
-from engine.config import PretrainConfig
-from engine.presets import resolve
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, RunOwner, create, own
+from engine.runtime.malloc import hand_back_freed_memory
 from engine.sink import Plan
 from moco_tui.app import MocoApp
-from moco_tui.screens.monitor import MonitorScreen
+from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.widgets.chart import Chart
 
 STEPS_PER_EPOCH = 97

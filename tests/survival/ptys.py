@@ -27,11 +27,11 @@ import pyte
 import torch
 from PIL import Image
 
-from engine.config import PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.presets import build, preset
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.data.shapes import CLASSES, generate
 from engine.errors import RunError
-from engine.presets import build, preset
 from engine.runs import RunFolder, create
-from engine.shapes import CLASSES, generate
 
 REPO = Path(__file__).resolve().parents[2]
 MARK = "MOCO_SURVIVAL_TRIAL"

@@ -36,12 +36,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tinydb import TinyDB
 
-from engine.atomic import replace_file
-from engine.config import PretrainConfig, ProbeConfig
+from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import RunBusyError, RunError, UserError
-from engine.export import to_csv, to_json
-from engine.history import History
+from engine.files import replace_file
+from engine.history.history import History
 from engine.runs import RunFolder, create, find, own
+from engine.runs.export import to_csv, to_json
 
 TOTAL_STEPS = 20_000
 CHECKPOINT_STEPS = 500

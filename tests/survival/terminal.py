@@ -59,12 +59,12 @@ from ptys import (
     words,
 )
 
-from engine import checkpoint as checkpoints
-from engine.config import PretrainConfig, ProbeConfig
+from engine.config.presets import build, preset
+from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import RunError
-from engine.presets import build, preset
+from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
-from moco_tui.demo import PROBE
+from moco_tui.training.demo_runs import PROBE
 
 
 def finish(bench: Bench, root: Path, run: RunFolder) -> str:
@@ -486,7 +486,7 @@ _SLOW = """
 import sys, time
 from pathlib import Path
 from moco_tui import app
-from moco_tui.runner import Runner
+from moco_tui.training.runner import Runner
 
 class Slow(Runner):
     def hand_over(self, *, leaving=False):

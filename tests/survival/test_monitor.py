@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import monitor
 
-from engine.config import PretrainConfig
-from engine.presets import resolve
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
 from engine.runs import create
 
 

@@ -27,11 +27,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from PIL import Image
 
-from engine import checkpoint as checkpoints
-from engine.config import PretrainConfig
-from engine.execute import execute
-from engine.history import History
-from engine.presets import build
+from engine.config.presets import build
+from engine.config.schema import PretrainConfig
+from engine.history.history import History
+from engine.jobs.execute import execute
+from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
 
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from engine.config import PretrainConfig
-from engine.data import Dataset, load_dataset
-from engine.device import apply_runtime, resolve_runtime
-from engine.monitor import measure_knn
-from engine.presets import resolve
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
+from engine.data.dataset import Dataset, load_dataset
+from engine.evaluate.knn_monitor import measure_knn
+from engine.pretrain.training_state import Pretraining
+from engine.runtime.device import apply_runtime, resolve_runtime
 from engine.sink import NullSink
-from engine.trainer import Pretraining
 from speed import timing
 
 RISEN = 5.0  # points of kNN over the untrained encoder that count as having clearly risen

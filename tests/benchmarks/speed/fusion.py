@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.dropout import Dropout
+from engine.models.dropout import Dropout
 from speed import ours, timing
 from speed.roofline import ByteCounter
 
@@ -36,10 +36,10 @@ def as_on_cuda(device: torch.device) -> Iterator[None]:
         if device.type == "cpu":
             for name, value in (
                 # that there is one makes the step a static one; nothing is recorded here
-                ("engine.trainer.recorder_for", lambda *_: object()),
-                ("engine.moco.in_chunks", lambda *_: False),
-                ("engine.augment._CPU_CHUNK", 1 << 30),
-                ("engine.dropout.Dropout.forward", dropout),
+                ("engine.pretrain.training_state.recorder_for", lambda *_: object()),
+                ("engine.models.moco.in_chunks", lambda *_: False),
+                ("engine.augment.augmenter._CPU_CHUNK", 1 << 30),
+                ("engine.models.dropout.Dropout.forward", dropout),
             ):
                 stack.enter_context(patch(name, value))
         yield

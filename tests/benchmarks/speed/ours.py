@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from engine.captured import recorder_for
-from engine.config import PretrainConfig
-from engine.device import Runtime, apply_runtime, resolve_runtime
-from engine.presets import resolve
-from engine.shapes import TRAIN_IMAGES, generate
-from engine.trainer import Pretraining
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
+from engine.data.shapes import TRAIN_IMAGES, generate
+from engine.pretrain.training_state import Pretraining
+from engine.runtime.cuda_graph import recorder_for
+from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
 Part = Literal["whole", "model", "data"]
 

@@ -5,7 +5,7 @@ whole machine. The peers get a DataLoader with as many workers as cores, as many
 and before each turn so many untimed steps that what their workers made ahead is used up. They run
 in float32, as their authors have them; ours runs as its preset says, so on a device that is faster
 in bfloat16 a part of its lead is that (``model_step.py`` shows how much). They share our process
-and so our setting of the C library (``engine.allocator``), which helps them too.
+and so our setting of the C library (``engine.runtime.malloc``), which helps them too.
 """
 
 from __future__ import annotations

@@ -30,10 +30,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.augment import Augmenter, normalise
-from engine.config import ModelConfig, PretrainConfig
-from engine.encoders import build_encoder
-from engine.moco import MoCo
+from engine.augment.augmenter import Augmenter, normalise
+from engine.config.schema import ModelConfig, PretrainConfig
+from engine.models.encoder import build_encoder
+from engine.models.moco import MoCo
 from speed import ours, timing
 from speed.timing import Figure
 

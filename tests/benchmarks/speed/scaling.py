@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from engine.estimate import peak_memory
+from engine.jobs.estimate import peak_memory
 from speed import ours, timing
 from speed.timing import Figure
 

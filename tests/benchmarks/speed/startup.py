@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.estimate import peak_memory
+from engine.jobs.estimate import peak_memory
 from speed.timing import Figure, table
 
 HERE = Path(__file__).resolve().parents[3]

@@ -1,0 +1,1 @@
+"""What can be configured: types, presets, rules. No torch here."""

@@ -1,0 +1,159 @@
+"""CIFAR-10: torchvision's reader behind a download that reports its progress."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.datasets import CIFAR10
+
+from engine.errors import DataError
+from engine.files import reason
+from engine.sink import Sink, attend
+
+_BLOCK = 1 << 16
+_TIMEOUT = 20.0  # seconds without a byte
+
+_Splits = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def load_cifar10(data_dir: Path, sink: Sink) -> _Splits:
+    """The training and the test set, downloaded first if they are not in ``data_dir``.
+
+    Every file is checked against its md5 (by torchvision), the archive against its own. A file
+    that is missing or damaged is unpacked again.
+
+    Returns:
+        ``(images, labels)`` of train and test: uint8 ``(N, 3, 32, 32)`` and int64 ``(N,)``.
+
+    Raises:
+        DataError: without network, on a full disk, or when the archive is damaged.
+        Interrupted: when the sink asked to stop.
+    """
+    splits = read_cifar10(data_dir)
+    if splits is None:
+        archive = data_dir / CIFAR10.filename
+        try:
+            there = archive.exists()
+        except OSError as error:
+            raise _unwritable(data_dir, error) from error
+        if not there:
+            _download(archive, sink)
+        _unpack(archive, sink)
+        splits = read_cifar10(data_dir)
+    if splits is None:
+        raise DataError(f"{archive} does not hold the files of CIFAR-10; remove it.")
+    return splits
+
+
+def read_cifar10(data_dir: Path) -> _Splits | None:
+    """Both sets, or None when a file is missing or its md5 is wrong; never from the network.
+
+    Raises:
+        DataError: when a file is there and cannot be read.
+    """
+    try:
+        return _split(data_dir, train=True), _split(data_dir, train=False)
+    except RuntimeError:  # torchvision's word for a missing or damaged file
+        return None
+    except OSError as error:
+        raise DataError(
+            f"CIFAR-10 in {data_dir / CIFAR10.base_folder} cannot be read: {reason(error)}."
+        ) from error
+
+
+def _split(data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
+    split = CIFAR10(root=data_dir, train=train, download=False)
+    images = torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous()
+    return images, torch.tensor(split.targets, dtype=torch.int64)
+
+
+def _download(archive: Path, sink: Sink) -> None:
+    """Fetches the archive under another name and gives it its own when it is whole and right."""
+    temporary = ""
+    md5 = hashlib.md5(usedforsecurity=False)
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".cifar10-", dir=archive.parent)
+        with os.fdopen(handle, "wb") as file:
+            for block in _blocks(archive, sink):
+                file.write(block)
+                md5.update(block)
+        if md5.hexdigest() != CIFAR10.tgz_md5:
+            raise _unreachable(archive, "what came is not its archive")
+        Path(temporary).replace(archive)
+    except OSError as error:
+        raise _unwritable(archive.parent, error) from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _blocks(archive: Path, sink: Sink) -> Iterator[bytes]:
+    """The bytes of the download; apart from writing them, so that each error has its sentence."""
+    try:
+        with urllib.request.urlopen(CIFAR10.url, timeout=_TIMEOUT) as response:
+            length = response.headers.get("Content-Length") or ""
+            total = int(length) if length.isdecimal() else 0
+            done = 0
+            while block := response.read(_BLOCK):
+                attend(sink)
+                yield block
+                done += len(block)
+                sink.progress("downloading CIFAR-10", done, max(total, done))
+    except (OSError, http.client.HTTPException) as error:
+        cause = getattr(error, "reason", error)
+        raise _unreachable(archive, getattr(cause, "strerror", None) or cause) from error
+    if done < total:
+        raise _unreachable(archive, f"the connection ended after {done} of {total} bytes")
+
+
+def _unpack(archive: Path, sink: Sink) -> None:
+    sink.progress("unpacking CIFAR-10", 0, 1)
+    folder = archive.parent / CIFAR10.base_folder
+    names = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)]
+    wanted = {f"{CIFAR10.base_folder}/{name}" for name in (*names, CIFAR10.meta["filename"])}
+    try:
+        with archive.open("rb") as file:
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+        if md5.hexdigest() != CIFAR10.tgz_md5:
+            raise DataError(
+                f"{archive} is damaged (its md5 is not {CIFAR10.tgz_md5}); remove it, and it is "
+                "downloaded again."
+            )
+        folder.mkdir(exist_ok=True)
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                attend(sink)
+                source = tar.extractfile(member) if member.name in wanted else None
+                if source is not None:
+                    with (folder / Path(member.name).name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive} cannot be unpacked ({error}); remove it.") from error
+    except OSError as error:
+        raise _unwritable(archive.parent, error) from error
+    sink.progress("unpacking CIFAR-10", 1, 1)
+
+
+def _unreachable(archive: Path, why: object) -> DataError:
+    return DataError(
+        f"CIFAR-10 could not be downloaded ({why}); put {archive.name} into {archive.parent}, "
+        "or use --data shapes, which needs no download."
+    )
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"CIFAR-10 cannot be stored in {folder}: {reason(error)}; --data-dir names another place."
+    )

@@ -1,0 +1,149 @@
+"""Images that took long to read, kept as one array in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.files import reason
+from engine.sink import Sink
+
+SIZE = 32
+"""Height and width of every image."""
+
+_IMAGE_BYTES = 3 * SIZE * SIZE
+_LABEL_BYTES = 8
+_VERSION = 2
+_LONGEST_HEADER = 1 << 26  # bytes; names of skipped images may be many
+
+
+@dataclass(frozen=True)
+class Found:
+    """Images of a source.
+
+    Attributes:
+        train: uint8 ``(N, 3, 32, 32)`` and int64 ``(N,)`` labels.
+        test: the same of the test images, or None.
+        class_names: names of the classes; empty without classes.
+        skipped: images that could not be read, with the reason.
+        lasting: whether reading them again would give the same; else they are not cached.
+    """
+
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor] | None
+    class_names: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+    lasting: bool = True
+
+
+class _Header(msgspec.Struct):
+    """Second line of a cache file, after a checksum of all that follows it.
+
+    The arrays come after it: train images, train labels, test images, test labels.
+    """
+
+    version: int
+    key: str
+    classes: list[str]
+    skipped: list[str]
+    train: int
+    test: int | None
+
+
+def cached(path: Path, key: str, sink: Sink, make: Callable[[], Found]) -> Found:
+    """What ``make`` gives, taken from a cache file when that was made for the same ``key``.
+
+    A cache that is damaged or of another key is made anew in its place; one that cannot be
+    written is done without.
+
+    Args:
+        path: the cache file; its folder is made when it is missing.
+        key: of everything that the images depend on.
+        sink: hears in its log why a cache is not used or not written.
+        make: reads the images.
+    """
+    found = _load(path, key, sink)
+    if found is None:
+        found = make()
+        if found.lasting:
+            _save(path, key, found, sink)
+    return found
+
+
+def _load(path: Path, key: str, sink: Sink) -> Found | None:
+    try:
+        with path.open("rb") as file:
+            checksum = int(file.readline(9), 16)
+            line = file.readline(_LONGEST_HEADER)
+            header = msgspec.json.decode(line, type=_Header)
+            if header.version != _VERSION or header.key != key:
+                return None
+            count = header.train + (header.test or 0)
+            rest = os.fstat(file.fileno()).st_size - file.tell()
+            if rest != count * (_IMAGE_BYTES + _LABEL_BYTES):
+                raise ValueError("wrong size")
+            train, crc = _take(file, header.train, zlib.crc32(line))
+            test = None
+            if header.test is not None:
+                test, crc = _take(file, header.test, crc)
+            if crc != checksum:
+                raise ValueError("wrong checksum")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, msgspec.MsgspecError):
+        sink.log(f"the image cache {path} is damaged; it is made again")
+        return None
+    return Found(train, test, tuple(header.classes), tuple(header.skipped))
+
+
+def _take(file: BufferedReader, count: int, crc: int) -> tuple[tuple[Tensor, Tensor], int]:
+    """Images and labels at the file's place, and the checksum with them."""
+    images = np.empty((count, 3, SIZE, SIZE), dtype=np.uint8)
+    labels = np.empty(count, dtype="<i8")
+    for part in (images.reshape(-1), labels.view(np.uint8)):
+        if file.readinto(part.data) != len(part):
+            raise ValueError("too short")
+        crc = zlib.crc32(part.data, crc)
+    return (torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))), crc
+
+
+def _save(path: Path, key: str, found: Found, sink: Sink) -> None:
+    header = _Header(
+        version=_VERSION,
+        key=key,
+        classes=list(found.class_names),
+        skipped=list(found.skipped),
+        train=len(found.train[0]),
+        test=None if found.test is None else len(found.test[0]),
+    )
+    parts: list[bytes | memoryview] = [msgspec.json.encode(header) + b"\n"]
+    for images, labels in filter(None, (found.train, found.test)):
+        parts.append(images.numpy().reshape(-1).data)  # no copy: it may be gigabytes
+        parts.append(labels.numpy().astype("<i8").tobytes())
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(b"%08x\n" % crc)
+            for part in parts:
+                file.write(part)
+        temporary.replace(path)  # no fsync: the checksum finds what a power cut left undone
+    except OSError as error:
+        sink.log(f"the images are not cached in {path.parent}: {reason(error)}")
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

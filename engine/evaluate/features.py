@@ -1,0 +1,157 @@
+"""Features of a frozen encoder: the pass, the standardisation, and the proof that it is frozen."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from engine.augment.augmenter import normalise, to_float
+from engine.models.encoder import Encoder
+from engine.sink import NullSink, Sink, attend
+
+# Images of one pass. On a CPU the first activations of 256 images still stay near the cache:
+# 5,500 images/s a core with the ConvNet, against 4,200 with 1,024.
+_CPU_BATCH = 256
+_DEVICE_BATCH = 2048
+_ENTRIES = 1 << 17  # features converted to float64 at a time: 1 MB stays in the cache, 4x faster
+
+
+@torch.no_grad()
+def extract(
+    encoder: Encoder,
+    images: Tensor,
+    *,
+    mean: Tensor,
+    std: Tensor,
+    device: torch.device,
+    batch_size: int = 0,
+    what: Literal["output", "trunk"] = "output",
+    sink: Sink | None = None,
+    stage: str = "features",
+) -> Tensor:
+    """Features of images, un-augmented, from the encoder in eval mode.
+
+    Every module's mode is as it was afterwards, whatever happens.
+
+    Args:
+        encoder: on ``device``.
+        images: uint8 (N, 3, 32, 32), or float32 in [0, 1]; on any device.
+        mean: float32 (3,), of the channels in [0, 1], as in the pretraining.
+        std: float32 (3,).
+        device: where to compute.
+        batch_size: images in a pass; 0: as many as suit the device.
+        what: ``output``: the embedding, not normalised; ``trunk``: before the projection.
+        sink: hears the progress and is looked at once a batch.
+        stage: what the progress is called.
+
+    Returns:
+        float32 (N, dim) or (N, feature_dim) on ``device``.
+
+    Raises:
+        Interrupted: when the sink asked to stop.
+    """
+    sink = NullSink() if sink is None else sink
+    batch_size = batch_size or (_CPU_BATCH if device.type == "cpu" else _DEVICE_BATCH)
+    forward: nn.Module = encoder if what == "output" else encoder.trunk
+    width = encoder.dim if what == "output" else encoder.feature_dim
+    mean, std = mean.to(device), std.to(device)
+    out = torch.empty(len(images), width, device=device)
+    with evaluating(encoder):
+        for start in range(0, len(images), batch_size):
+            attend(sink)
+            rows = slice(start, start + batch_size)
+            batch = images[rows].to(device, memory_format=torch.channels_last)
+            out[rows] = forward(normalise(to_float(batch), mean, std))
+            sink.progress(stage, min(start + batch_size, len(images)), len(images))
+    return out
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; afterwards every submodule has the mode it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def pixels(images: Tensor) -> Tensor:
+    """Images uint8 (N, 3, H, W), or float in [0, 1], as float32 (N, 3 * H * W) in [0, 1]."""
+    return to_float(images).flatten(1)
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Centres features and scales them to unit variance.
+
+    Attributes:
+        mean: float64 (D,).
+        scale: float64 (D,), the standard deviation (of the population, not the sample); 1 where a
+            feature does not vary, so that it becomes 0 and not noise blown up.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def fit(cls, features: Tensor) -> Standardiser:
+        """The standardiser of these features, float (n, D), n >= 1."""
+        mean = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
+        squares = torch.zeros_like(mean)
+        for part in _parts(features):
+            mean += part.double().sum(0)
+        mean /= len(features)
+        for part in _parts(features):
+            squares += (part.double() - mean).square_().sum(0)
+        scale = (squares / len(features)).sqrt()
+        # float32 features that are equal on paper differ by about 1e-7 of their size
+        constant = scale <= 1e-6 * mean.abs()
+        return cls(mean, torch.where(constant, 1.0, scale))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Standardised copy of features (n, D), float32."""
+        out = torch.empty(features.shape, dtype=torch.float32, device=features.device)
+        for part, into in zip(_parts(features), _parts(out), strict=True):
+            into.copy_((part.double() - self.mean) / self.scale)
+        return out
+
+
+def _parts(features: Tensor) -> tuple[Tensor, ...]:
+    """The rows of features (n, D) in parts: views of them."""
+    return torch.split(features, max(1, _ENTRIES // max(1, features.shape[1])))
+
+
+def checksum(module: nn.Module) -> str:
+    """SHA-256 over the names, shapes, types and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(data.numpy().tobytes())
+    return digest.hexdigest()
+
+
+class NotFrozenError(RuntimeError):
+    """An encoder that a probe must not change has changed: a defect of the program."""
+
+
+@contextlib.contextmanager
+def frozen(encoder: nn.Module) -> Iterator[None]:
+    """Proves that nothing inside the block changed a weight or a buffer.
+
+    Raises:
+        NotFrozenError: when something did.
+    """
+    before = checksum(encoder)
+    yield
+    if checksum(encoder) != before:
+        raise NotFrozenError("The frozen encoder has changed during the probe.")

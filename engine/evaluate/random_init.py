@@ -1,0 +1,113 @@
+"""The encoder that learned nothing: what a probe of a pretrained one has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from engine.augment.augmenter import normalise, to_float
+from engine.config.schema import ModelConfig
+from engine.evaluate.features import evaluating
+from engine.models.encoder import Encoder, build_encoder
+from engine.seeds import default_generator
+from engine.sink import NullSink, Sink, attend
+
+_STATISTICS_IMAGES = 8192
+_BATCH = 512
+
+
+def random_encoder(
+    model: ModelConfig,
+    images: Tensor,
+    *,
+    mean: Tensor,
+    std: Tensor,
+    device: torch.device,
+    seed: int,
+    sink: Sink | None = None,
+) -> Encoder:
+    """An encoder with random weights and the BatchNorm statistics of the training images.
+
+    Without them its features would be worse than they need be, and the comparison too kind.
+
+    Args:
+        model: the architecture; its BatchNorm is not split here (in eval mode that is the same).
+        images: uint8 (N, 3, 32, 32), of the training set; 8,192 of them, evenly spaced, are used.
+        mean: float32 (3,), of the channels in [0, 1].
+        std: float32 (3,).
+        device: where the encoder is to be.
+        seed: of the weights; torch's default generator is left as it was.
+        sink: hears the progress and is looked at once a batch.
+
+    Raises:
+        Interrupted: when the sink asked to stop.
+    """
+    with default_generator(seed, torch.device("cpu")):
+        encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
+    encoder = encoder.to(device).eval()
+    settle(encoder, images, mean=mean, std=std, sink=sink)
+    return encoder
+
+
+def settle(
+    encoder: Encoder, images: Tensor, *, mean: Tensor, std: Tensor, sink: Sink | None = None
+) -> None:
+    """Sets the BatchNorm statistics of an encoder on training images.
+
+    Args:
+        encoder: on any device; its trunk's running statistics are replaced.
+        images: uint8 (N, 3, 32, 32); 8,192 of them, evenly spaced, are used.
+        mean: float32 (3,), of the channels in [0, 1].
+        std: float32 (3,).
+        sink: hears the progress and is looked at once a batch.
+
+    Raises:
+        Interrupted: when the sink asked to stop.
+    """
+    sink = NullSink() if sink is None else sink
+    device = next(encoder.parameters()).device
+    count = min(len(images), _STATISTICS_IMAGES)
+    rows = torch.arange(count, device=images.device) * len(images) // count
+    batches = max(1, count // _BATCH)
+    splits = max((getattr(m, "num_splits", 1) for m in encoder.trunk.modules()), default=1)
+
+    def batch(i: int) -> Tensor:
+        attend(sink)
+        sink.progress("BatchNorm statistics", i + 1, batches)
+        # every batch is spread over the whole set, whose images may be sorted by class
+        chosen = rows[i::batches]
+        chosen = chosen[: len(chosen) // splits * splits]  # the groups of BatchNorm are equal
+        part = images[chosen].to(device, memory_format=torch.channels_last)
+        return normalise(to_float(part), mean.to(device), std.to(device))
+
+    set_statistics(encoder.trunk, batch, batches)
+
+
+@torch.no_grad()
+def set_statistics(trunk: nn.Module, batch: Callable[[int], Tensor], batches: int) -> None:
+    """Sets the running statistics of every BatchNorm to their mean over some batches.
+
+    Only BatchNorm is in train mode meanwhile: dropout does not disturb the statistics.
+
+    Args:
+        trunk: any module with BatchNorm layers.
+        batch: makes the i-th batch, images that the trunk takes; all of about the same size.
+        batches: how many.
+    """
+    layers: list[Any] = [
+        m for m in trunk.modules() if isinstance(getattr(m, "running_mean", None), Tensor)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    with evaluating(trunk):
+        for layer in layers:
+            layer.train()
+        for i in range(batches):
+            for layer in layers:
+                layer.momentum = 1.0 / (i + 1)  # the running mean of what came so far
+            trunk(batch(i))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum

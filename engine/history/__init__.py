@@ -1,0 +1,1 @@
+"""The index over the run folders: TinyDB, searched and filtered."""

@@ -1,0 +1,230 @@
+"""What the index holds of a run: all that a table of runs shows, sorts and filters by."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.config.fields import fields, flatten
+from engine.config.presets import presets_of
+from engine.config.schema import KINDS
+from engine.errors import RunError
+from engine.runs.folder import RunFolder
+from engine.runs.record import Record, UserNotes, spell, unspell
+
+DAMAGED = "damaged"
+"""State shown for a run whose record cannot be read; ``Entry.error`` says why."""
+
+_RESULT_VALUES = 16
+
+
+class Entry(Struct, kw_only=True, omit_defaults=True):
+    """One run in a list. About 400 bytes: of the config only what differs from its preset.
+
+    Attributes:
+        id, kind, preset, parent, seed, created, started, ended, host, device, step, epoch,
+        total_steps, checkpoint_step, best, last, error: as in ``Record``.
+        name: what people called it, else the record's name; may be empty.
+        status: as ``RunFolder.status`` shows it, or ``damaged``.
+        config: dotted keys whose values differ from ``config_base(kind, preset)``.
+        result: the numbers at the top of the record's result.
+        tags, note: as in ``UserNotes``.
+        warning: why ``user.json`` could not be read; empty otherwise.
+        stamp: what tells a changed folder from the one that was read.
+    """
+
+    id: str
+    kind: str = ""
+    name: str = ""
+    preset: str = ""
+    parent: str = ""
+    seed: int = 0
+    status: str = ""
+    created: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    host: str = ""
+    device: str = ""
+    step: int = 0
+    epoch: float = 0.0
+    total_steps: int = 0
+    checkpoint_step: int | None = None
+    config: dict[str, Any] = {}
+    best: dict[str, float] = {}
+    last: dict[str, float] = {}
+    result: dict[str, float] = {}
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    error: str = ""
+    warning: str = ""
+    stamp: int = 0
+
+    @property
+    def title(self) -> str:
+        """What to call the run: its name, or its id."""
+        return self.name or self.id
+
+    @property
+    def updated(self) -> float:
+        """Unix seconds of the newest thing known: its end, its start or its making."""
+        return self.ended or self.started or self.created
+
+    def setting(self, key: str) -> Any:
+        """Value of a dotted key of the configuration, None when the kind has no such key."""
+        if key in self.config:
+            return self.config[key]
+        return config_base(self.kind, self.preset).get(key)
+
+
+@functools.cache
+def config_base(kind: str, preset: str) -> Mapping[str, Any]:
+    """The flat configuration that a preset stands for; empty for a kind that is not known."""
+    type_ = KINDS.get(kind)
+    if type_ is None:
+        return {}
+    base = flatten(type_())
+    presets = presets_of(type_)
+    if preset in presets:
+        base |= {key: value for key, value in presets[preset].values.items() if key in base}
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(base))  # lists, as in run.json
+    return plain
+
+
+@functools.cache
+def base_mark() -> str:
+    """Changes whenever a default or a preset does: entries made before are then out of date."""
+    bases = [flatten(type_()) for type_ in KINDS.values()]
+    presets = [
+        {name: preset.values for name, preset in presets_of(type_).items()}
+        for type_ in KINDS.values()
+    ]
+    return f"{zlib.crc32(msgspec.json.encode([bases, presets], order='deterministic')):08x}"
+
+
+def flat_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested configuration as dotted keys; what is no setting of the kind keeps its own key."""
+    known = fields(KINDS[kind]) if kind in KINDS else {}
+    flat: dict[str, Any] = {}
+
+    def walk(table: Mapping[str, Any], prefix: str) -> None:
+        for name, value in table.items():
+            key = prefix + name
+            if isinstance(value, dict) and key not in known:
+                walk(value, key + ".")
+            else:
+                flat[key] = value
+
+    walk(config, "")
+    return flat
+
+
+def stamp_of(path: str) -> int | None:
+    """What changes when a file of the run folder does; None when there is no record.
+
+    Both files are replaced whole, so the inode tells what a coarse clock does not. Hashes of
+    tuples of whole numbers are the same in every process.
+    """
+    try:
+        a = os.stat(f"{path}/run.json")  # noqa: PTH116 - ten thousand at a time
+    except OSError:
+        return None
+    try:
+        b = os.stat(f"{path}/user.json")  # noqa: PTH116
+    except OSError:
+        return hash((a.st_mtime_ns, a.st_size, a.st_ino))
+    return hash((a.st_mtime_ns, a.st_size, a.st_ino, b.st_mtime_ns, b.st_size, b.st_ino))
+
+
+def read_entry(folder: RunFolder) -> Entry | None:
+    """The entry of a run as recorded (``lost`` is not derived); None when the folder is gone."""
+    # Before reading: a change in between makes the entry look old, never new.
+    stamp = stamp_of(str(folder.path))
+    if stamp is None:
+        return None
+    try:
+        record = folder.record()
+    except RunError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        return Entry(id=folder.id, status=DAMAGED, error=str(error), stamp=stamp)
+    warning = ""
+    try:
+        notes = folder.user()
+    except RunError as error:
+        notes, warning = UserNotes(), str(error)
+    return make_entry(record, notes, warning=warning, stamp=stamp)
+
+
+def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: int = 0) -> Entry:
+    """The entry that a record and its notes make."""
+    base = config_base(record.kind, record.preset)
+    flat = flat_config(record.kind, record.config)
+    return Entry(
+        id=record.id,
+        kind=record.kind,
+        name=notes.name or record.name,
+        preset=record.preset,
+        parent=record.parent,
+        seed=record.seed,
+        status=record.status,
+        created=record.created,
+        started=record.started,
+        ended=record.ended,
+        host=record.host,
+        device=record.device,
+        step=record.step,
+        epoch=record.epoch,
+        total_steps=record.total_steps,
+        checkpoint_step=record.checkpoint_step,
+        config={k: v for k, v in flat.items() if k not in base or base[k] != v},
+        best=record.best,
+        last=record.last,
+        result=_numbers(record.result),
+        tags=notes.tags,
+        note=notes.note,
+        error=record.error,
+        warning=warning,
+        stamp=stamp,
+    )
+
+
+def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in result.items():
+        if type(value) in (int, float) and math.isfinite(value):
+            found[name] = float(value)
+    return dict(list(found.items())[:_RESULT_VALUES])
+
+
+def to_document(entry: Entry) -> dict[str, Any]:
+    """The entry as a document of the index."""
+    document: dict[str, Any] = msgspec.to_builtins(entry)
+    for part in ("best", "last"):
+        if part in document:
+            document[part] = {name: spell(value) for name, value in document[part].items()}
+    return document
+
+
+def from_document(document: Mapping[str, Any]) -> Entry:
+    """The opposite of ``to_document``.
+
+    Raises:
+        msgspec.ValidationError: when it is no entry.
+    """
+    try:
+        return msgspec.convert(document, Entry)
+    except msgspec.ValidationError:
+        pass  # most likely a NaN or an infinity, which are texts in a document
+    fixed = dict(document)
+    for part in ("best", "last"):
+        values = fixed.get(part)
+        if isinstance(values, dict):
+            fixed[part] = {name: unspell(value) for name, value in values.items()}
+    return msgspec.convert(fixed, Entry)

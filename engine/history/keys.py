@@ -1,0 +1,187 @@
+"""What a key of the filter language and of sorting stands for: a column, a setting or a metric."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from engine.config.fields import fields
+from engine.config.schema import GRID_KEYS, KINDS
+from engine.errors import ConfigError
+from engine.files import clean_text
+from engine.history.entry import Entry
+
+Getter = Callable[[Entry], Sequence[Any]]
+"""The values that a key stands for in a run: none when it lacks it, several for tags."""
+
+_COLUMNS: dict[str, Getter] = {
+    "id": lambda e: (e.id,),
+    "kind": lambda e: (e.kind,),
+    "name": lambda e: (e.title,),
+    "status": lambda e: (e.status,),
+    "preset": lambda e: (e.preset,),
+    "parent": lambda e: (e.parent,),
+    "host": lambda e: (e.host,),
+    "device": lambda e: (e.device,),
+    "tag": lambda e: e.tags,
+    "note": lambda e: (e.note,),
+    "error": lambda e: (e.error,),
+    "step": lambda e: (e.step,),
+    "epoch": lambda e: (e.epoch,),
+    "total_steps": lambda e: _given(e.total_steps or None),
+    "checkpoint_step": lambda e: _given(e.checkpoint_step),
+    "progress": lambda e: (100.0 * e.step / e.total_steps,) if e.total_steps else (),
+    "created": lambda e: (e.created,),
+    "started": lambda e: _given(e.started),
+    "ended": lambda e: _given(e.ended),
+    "updated": lambda e: (e.updated,),
+    "age": lambda e: (time.time() - e.created,),
+    "duration": lambda e: _given(_duration(e)),
+}
+_ALIASES = {"state": "status", "tags": "tag", "title": "name", "notes": "note", "data": "source"}
+TIMES = frozenset({"created", "started", "ended", "updated"})
+SPANS = frozenset({"age", "duration"})
+
+COLUMNS: tuple[str, ...] = tuple(_COLUMNS)
+"""Keys that every run has; settings and metrics come beside them."""
+
+METRICS: tuple[str, ...] = (
+    "train/loss",
+    "train/lr",
+    "train/epoch_loss",
+    "knn/top1",
+    "knn/test_top1",
+    "probe/top1",
+    "probe/test_top1",
+)
+"""Metrics that may be asked for although no run has them yet."""
+
+
+def _given(value: float | None) -> Sequence[float]:
+    return () if value is None else (value,)
+
+
+def _duration(entry: Entry) -> float | None:
+    return None if entry.started is None else (entry.ended or time.time()) - entry.started
+
+
+@functools.cache
+def _setting_names() -> dict[str, list[str]]:
+    """Every setting of every kind of run, by its dotted name and by its tails."""
+    names: dict[str, list[str]] = {}
+    for type_ in KINDS.values():
+        for key in fields(type_):
+            if key in GRID_KEYS:  # of a study, which has many of them
+                continue
+            parts = key.split(".")
+            for i in range(len(parts)):
+                found = names.setdefault(".".join(parts[i:]), [])
+                if key not in found:
+                    found.append(key)
+    return names
+
+
+def _metric_matches(key: str, known: Iterable[str]) -> list[str]:
+    """The metrics that a short name means: ``knn`` is ``knn/top1``, ``loss`` is ``train/loss``."""
+    names = sorted(known)
+    if key in names and "/" in key:
+        return [key]
+    for test in (f"{key}/top1", f"train/{key}"):
+        if test in names:
+            return [test]
+    tails = [name for name in names if name.rpartition("/")[2] == key]
+    return tails or [name for name in names if name.partition("/")[0] == key]
+
+
+def metric_names(entries: Iterable[Entry]) -> set[str]:
+    """Names of all metrics that any of the runs has."""
+    names: set[str] = set()
+    for entry in entries:
+        names.update(entry.last, entry.best, entry.result)
+    return names
+
+
+def _metric_getter(names: list[str], *, best: bool) -> Getter:
+    def values(entry: Entry) -> Sequence[Any]:
+        tables = (entry.best,) if best else (entry.last, entry.result)
+        return [table[name] for name in names for table in tables if name in table]
+
+    return values
+
+
+def _setting_getter(keys: list[str]) -> Getter:
+    def values(entry: Entry) -> Sequence[Any]:
+        found = (entry.setting(key) for key in keys)
+        return [value for value in found if value is not None]
+
+    return values
+
+
+def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
+    """The canonical name and the getter of a key.
+
+    Raises:
+        ConfigError: when no run can have it, with what may have been meant.
+    """
+    name = key.lower()
+    name = _ALIASES.get(name, name)
+    if name in _COLUMNS:
+        return name, _COLUMNS[name]
+    settings = _setting_names()
+    if name in settings:
+        return name, _setting_getter(settings[name])
+    known = {*METRICS, *metrics}
+    prefix, dot, rest = key.partition(".")
+    best = bool(dot) and prefix in ("best", "last")
+    found = _metric_matches(rest if best else key, known)
+    if found:
+        return key, _metric_getter(found, best=best and prefix == "best")
+    near = difflib.get_close_matches(
+        name, [*_COLUMNS, *_ALIASES, *settings, *known, *(m.partition("/")[0] for m in known)], n=1
+    )
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else "a key is a column such as kind, a setting such as queue_size, or a metric such as knn"
+    )
+    sentence = f"{shown(key)} is no key to filter or sort by: {hint}"
+    raise ConfigError(sentence.rstrip("?") + _mark(near))
+
+
+def _mark(near: list[str]) -> str:
+    return "?" if near else "."
+
+
+def shown(text: str) -> str:
+    """A text of a person as it stands in a message: one line, not long."""
+    text = clean_text(text, 200)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:
+    """The runs in order of a key of the filter language; ``-`` before it: the largest first.
+
+    Runs without the value (or with NaN) come last either way; equal ones keep the order newest
+    first.
+
+    Raises:
+        ConfigError: when the key is none.
+    """
+    entries = sorted(entries, key=lambda entry: (-entry.created, entry.id))
+    down = key.startswith("-")
+    _, values = resolve(key.removeprefix("-"), metric_names(entries))
+    have: list[tuple[tuple[int, Any], Entry]] = []
+    lack = []
+    for entry in entries:
+        found = [v for v in values(entry) if v != "" and v == v]
+        if not found:
+            lack.append(entry)
+        elif isinstance(found[0], int | float):
+            have.append(((0, found[0]), entry))
+        else:
+            have.append(((1, str(found[0]).casefold()), entry))
+    have.sort(key=lambda pair: pair[0], reverse=down)
+    return [entry for _, entry in have] + lack

@@ -1,0 +1,1 @@
+"""What runs each kind of run, and what it costs."""

@@ -1,0 +1,80 @@
+"""The dry run: what an epoch of a configuration costs here, from a few real steps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.config.schema import PretrainConfig
+from engine.jobs.execute import prepare
+from engine.pretrain.loop import Pretraining
+from engine.sink import NullSink
+
+
+def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[str, Any]:
+    """Times ``steps`` steps after one that warms up.
+
+    It trains for real, so it draws from torch's default generator and sets the thread count:
+    call it in a process of its own (``moco-tui _estimate`` is one).
+
+    Args:
+        config: the pretraining to estimate.
+        data_dir: where data sets and their caches live.
+        steps: timed steps, at least 1.
+
+    Returns:
+        ``seconds_per_step`` (median), ``steps_per_epoch``, ``seconds_per_epoch`` and
+        ``seconds_total`` without kNN and checkpoints, ``memory_bytes`` (peak of the process, or
+        of the CUDA device), ``device``, ``precision``.
+
+    Raises:
+        UserError: what ``prepare`` refuses.
+    """
+    prepared = prepare(config, root=Path(), parent="", data_dir=data_dir, sink=NullSink())
+    runtime = prepared.runtime
+    training = Pretraining(config, prepared.dataset.train.images, runtime)
+    cuda = runtime.device.type == "cuda"
+    seconds = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        training.advance()
+        if cuda:
+            torch.cuda.synchronize(runtime.device)
+        seconds.append(time.perf_counter() - start)
+    step = statistics.median(seconds[1:])
+    epochs = config.optim.stop_epoch or config.optim.epochs
+    return {
+        "seconds_per_step": step,
+        "steps_per_epoch": training.steps_per_epoch,
+        "seconds_per_epoch": step * training.steps_per_epoch,
+        "seconds_total": step * training.steps_per_epoch * epochs,
+        "memory_bytes": torch.cuda.max_memory_allocated(runtime.device)
+        if cuda
+        else peak_memory(os.getpid()),
+        "device": runtime.name,
+        "precision": "bfloat16" if runtime.bfloat16 else "float32",
+    }
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process has held so far, in bytes; 0 where that is not known.
+
+    Not ``ru_maxrss`` where there is better: on Linux that counts what the parent held when it
+    started the process.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    if pid != os.getpid():
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS

@@ -1,0 +1,69 @@
+"""What a resume point of a pretraining belongs to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.config.fields import flatten
+from engine.config.schema import PretrainConfig
+from engine.errors import RunError
+from engine.runtime.device import Runtime
+
+
+def config_key(config: PretrainConfig) -> str:
+    """The part of the configuration that a resume point belongs to, as a text.
+
+    What does not change the numbers (how often things are logged, the device by its name, how
+    its kernels are launched, an earlier end) is left out.
+    """
+    free = (
+        "log.",
+        "monitor.",
+        "runtime.device",
+        "runtime.threads",
+        "runtime.capture",
+        "optim.stop_epoch",
+    )
+    flat = flatten(config)
+    kept = {key: value for key, value in flat.items() if not key.startswith(free)}
+    if config.runtime.capture == "fused":  # rounds otherwise and draws another dropout
+        kept["runtime.capture"] = "fused"
+    return json.dumps(kept, sort_keys=True)
+
+
+def check_same(
+    state: dict[str, Any], config: PretrainConfig, steps_per_epoch: int, runtime: Runtime
+) -> None:
+    """Refuses a resume point that belongs to something else.
+
+    Args:
+        state: what ``Pretraining.state_dict`` gave.
+        config: of the pretraining that is to go on from it.
+        steps_per_epoch: of that pretraining.
+        runtime: where it goes on.
+
+    Raises:
+        RunError: naming what differs.
+    """
+    if state.get("kind") != "pretrain":
+        raise RunError("The checkpoint is not one of a pretraining; it cannot be resumed as one.")
+    if state["config"] != config_key(config):
+        ours, theirs = json.loads(config_key(config)), json.loads(state["config"])
+        key = next((k for k in ours if theirs.get(k) != ours[k]), "its configuration")
+        raise RunError(
+            f"The checkpoint is from another configuration ({key} is {theirs.get(key)} there and "
+            f"{ours.get(key)} in the record); resume it with the one it was made with."
+        )
+    if state["steps_per_epoch"] != steps_per_epoch:
+        raise RunError(
+            "The training images have changed since the checkpoint was made "
+            f"({state['steps_per_epoch']} steps an epoch then, {steps_per_epoch} now); "
+            "it cannot be resumed."
+        )
+    if state["device_type"] != runtime.device.type:
+        raise RunError(
+            f"The checkpoint was made on {state['device_type']} and the device is now "
+            f"{runtime.device.type}; resume it on the same kind of device "
+            f"(--device {state['device_type']})."
+        )

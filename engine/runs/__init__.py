@@ -1,0 +1,38 @@
+"""Run folders: everything about a run that is on disk, under one name.
+
+``create`` makes one, ``find`` finds one, ``RunFolder`` reads it, ``own`` takes it over for
+writing. The parts are in modules of their own.
+"""
+
+from __future__ import annotations
+
+from engine.runs.folder import RunFolder, clean_tags, create, find, folder_names, folders, runs_root
+from engine.runs.metric_log import MetricLog
+from engine.runs.owner import RunOwner
+from engine.runs.record import ACTIVE, Ack, Record, ShownStatus, Stage, Status, UserNotes, direction
+from engine.runs.requests import ALIVE_SECONDS, Asked, Heartbeat
+from engine.runs.takeover import own
+
+__all__ = [
+    "ACTIVE",
+    "ALIVE_SECONDS",
+    "Ack",
+    "Asked",
+    "Heartbeat",
+    "MetricLog",
+    "Record",
+    "RunFolder",
+    "RunOwner",
+    "ShownStatus",
+    "Stage",
+    "Status",
+    "UserNotes",
+    "clean_tags",
+    "create",
+    "direction",
+    "find",
+    "folder_names",
+    "folders",
+    "own",
+    "runs_root",
+]

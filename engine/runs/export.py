@@ -1,0 +1,285 @@
+"""Runs in other formats: CSV, JSON and TensorBoard event files, after training or during it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib
+import io
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from engine.errors import RunError
+from engine.files import replace_file, unwritable
+from engine.runs.folder import RunFolder
+from engine.runs.metric_log import MetricLog
+from engine.runs.record import UserNotes, encode_record, encode_user, spell
+from engine.runs.requests import host_name
+from engine.sink import NullSink, Plan, Sink, Tee
+
+Format = Literal["csv", "json", "tensorboard"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+TAGS: Mapping[str, str] = {
+    "train/loss": "Loss/train_batch",
+    "train/epoch_loss": "Loss/train_epoch",
+}
+"""TensorBoard tags of the notebook; every other metric keeps its own name."""
+
+_FLUSH_SECONDS = 5.0
+_SUFFIX: Mapping[str, str] = {"csv": ".csv", "json": ".json", "tensorboard": ""}
+_Point = tuple[int, float, float, dict[str, float]]
+
+
+def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
+    """Write a run in another format; returns the file, or for TensorBoard the folder.
+
+    Args:
+        folder: the run; it may still be training.
+        format_: ``csv``, ``json`` or ``tensorboard``.
+        target: where to; None: ``<id>.csv``, ``<id>.json`` or the folder ``<id>`` right here. A
+            file that is there is replaced; event files are added to a folder.
+
+    Raises:
+        RunError: when the format is none, the run cannot be read, the target cannot be written, or
+            TensorBoard is not installed.
+    """
+    if format_ not in FORMATS:
+        raise RunError(f"{format_} is no export format; it must be one of {', '.join(FORMATS)}.")
+    folder.record()
+    path = target or Path(f"{folder.id}{_SUFFIX[format_]}")
+    if format_ == "tensorboard":
+        write_tensorboard(folder, path)
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if format_ == "json":
+            replace_file(path, to_json(folder))
+        else:
+            replace_file(path, "".join(to_csv(folder)).encode())
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
+
+
+# --------------------------------------------------------------------------------------------
+# CSV and JSON
+
+
+def points(log: MetricLog) -> Iterator[_Point]:
+    """Step, epoch, unix seconds and values of every step that has any, ascending."""
+    names = log.names()
+    columns = [(*log.series(n), log.epochs(n), log.times(n)) for n in names]
+    at = [0] * len(names)
+    while True:
+        heads = [c[0][i] for c, i in zip(columns, at, strict=True) if i < len(c[0])]
+        if not heads:
+            return
+        step = min(heads)
+        values: dict[str, float] = {}
+        epoch = seconds = 0.0
+        for k, (steps, numbers, epochs, times) in enumerate(columns):
+            i = at[k]
+            if i < len(steps) and steps[i] == step:
+                values[names[k]] = numbers[i]
+                epoch, seconds = epochs[i], times[i]
+                at[k] = i + 1
+        yield step, epoch, seconds, values
+
+
+def to_csv(folder: RunFolder) -> Iterator[str]:
+    """The metrics as lines of CSV: step, epoch, time and a column for each metric.
+
+    A step that lacks a metric has an empty cell; NaN and infinities are written as such.
+
+    Raises:
+        RunError: when the metric log cannot be read.
+    """
+    log = folder.metrics()
+    log.poll()
+    names = log.names()
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+
+    def line(cells: list[Any]) -> str:
+        writer.writerow(cells)
+        text = buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+        return text
+
+    yield line(["step", "epoch", "time", *names])
+    for step, epoch, seconds, values in points(log):
+        cells = [spell(values[name]) if name in values else "" for name in names]
+        yield line([step, spell(epoch), spell(seconds), *cells])
+
+
+def to_json(folder: RunFolder) -> bytes:
+    """Record, notes and curves as one JSON document; NaN and infinities are strings.
+
+    Raises:
+        RunError: when the record or the metric log cannot be read.
+    """
+    log = folder.metrics()
+    log.poll()
+    try:
+        notes = folder.user()
+    except RunError:
+        notes = UserNotes()
+    curves = {
+        name: {
+            "step": list(log.series(name)[0]),
+            "epoch": [spell(v) for v in log.epochs(name)],
+            "time": [spell(v) for v in log.times(name)],
+            "value": [spell(v) for v in log.series(name)[1]],
+        }
+        for name in log.names()
+    }
+    document = {
+        "run": msgspec.Raw(encode_record(folder.record())),
+        "user": msgspec.Raw(encode_user(notes)),
+        "metrics": curves,
+    }
+    return msgspec.json.encode(document) + b"\n"
+
+
+# --------------------------------------------------------------------------------------------
+# TensorBoard
+
+
+class _EventFile:
+    """One event file, written in the calling thread: about 20 microseconds a step.
+
+    The pieces of TensorBoard's package that know the format are imported here, when asked for.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._events = importlib.import_module("tensorboard.compat.proto.event_pb2")
+            self._summary = importlib.import_module("tensorboard.compat.proto.summary_pb2")
+            records = importlib.import_module("tensorboard.summary.writer.record_writer")
+        except ImportError as error:
+            raise RunError(
+                "TensorBoard is not installed; install the extra with "
+                "pip install 'moco-tui[tensorboard]'."
+            ) from error
+        self._folder = folder
+        self._next_flush = time.monotonic() + _FLUSH_SECONDS
+        # TensorBoard takes any name with this word in it and reads the files in their order.
+        name = f"events.out.tfevents.{time.time_ns():020d}.{host_name()}.{os.getpid()}"
+        with self._sentence():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._records = records.RecordWriter((folder / name).open("xb"))
+        self._add(self._events.Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add(self, step: int, seconds: float, values: Mapping[str, float]) -> None:
+        """The values of a step under their tags."""
+        value = self._summary.Summary.Value
+        summary = self._summary.Summary(
+            value=[value(tag=TAGS.get(n, n), simple_value=_float32(v)) for n, v in values.items()]
+        )
+        self._add(self._events.Event(step=step, wall_time=seconds, summary=summary))
+
+    def forget(self, step: int) -> None:
+        """Tell TensorBoard that what it has from ``step`` on does not count."""
+        start = self._events.SessionLog(status=self._events.SessionLog.START)
+        self._add(self._events.Event(step=step, wall_time=time.time(), session_log=start))
+
+    def flush(self) -> None:
+        """Hand everything to the system."""
+        with self._sentence():
+            self._records.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        with self._sentence():
+            self._records.close()
+
+    def _add(self, event: Any) -> None:
+        with self._sentence():
+            self._records.write(event.SerializeToString())
+            if time.monotonic() >= self._next_flush:
+                self._next_flush = time.monotonic() + _FLUSH_SECONDS
+                self._records.flush()
+
+    @contextlib.contextmanager
+    def _sentence(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
+
+
+def _float32(value: float) -> float:
+    """Event files hold single precision; what does not fit is infinite there."""
+    return math.copysign(math.inf, value) if abs(value) > 3.4028235e38 else value
+
+
+def write_tensorboard(folder: RunFolder, target: Path) -> None:
+    """Write the metrics of a run as an event file into a folder.
+
+    Raises:
+        RunError: when TensorBoard is not installed, the metric log cannot be read, or the folder
+            cannot be written.
+    """
+    log = folder.metrics()
+    log.poll()
+    events = _EventFile(target)
+    for step, _, seconds, values in points(log):
+        events.add(step, seconds, values)
+    events.close()
+
+
+class TensorBoardSink(NullSink):
+    """Writes the metrics of a training as event files while it goes on; for ``Tee``.
+
+    Args:
+        folder: folder of the event files; made when it is missing. A resumed run adds a file there
+            that makes TensorBoard forget the steps that are trained again.
+
+    Raises:
+        RunError: when TensorBoard is not installed or the folder cannot be written; so do the
+            methods.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = _EventFile(folder)
+
+    def plan(self, plan: Plan) -> None:
+        """See ``Sink.plan``."""
+        self._file.forget(plan.start_step + 1)
+
+    def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
+        """See ``Sink.metrics``."""
+        self._file.add(step, time.time(), values)
+
+    def checkpointed(self, step: int) -> None:
+        """See ``Sink.checkpointed``."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def with_events(sink: Sink, folder: Path | None) -> Iterator[Sink]:
+    """The sink of a training, and live event files in a folder beside it; None: the sink alone.
+
+    Raises:
+        RunError: as ``TensorBoardSink`` does.
+    """
+    if folder is None:
+        yield sink
+        return
+    board = TensorBoardSink(folder)
+    try:
+        yield Tee([sink, board])
+    finally:
+        board.close()

@@ -1,0 +1,94 @@
+"""What a run writes as it goes on: metric and log lines, gathered in memory, written whole."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from engine.errors import RunError
+from engine.files import unwritable, write_all
+from engine.runs.folder import RunFolder
+from engine.runs.metric_log import LogError, MetricWriter
+
+
+class Journal:
+    """Buffers lines of the metric log and of ``log.txt``; any thread may add, any may write.
+
+    Args:
+        folder: the run. The caller owns it.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._metrics = MetricWriter(folder.metrics_path)
+        self._writing = threading.Lock()  # taken before _adding
+        self._adding = threading.Lock()  # held for microseconds
+        self._lines: list[bytes] = []
+        self._texts: list[str] = []
+        self._refused = b""  # lines that a full disk did not take; they go first the next time
+
+    def add(self, line: bytes) -> None:
+        """Add a line of the metric log, with its line end. No file is touched."""
+        with self._adding:
+            self._lines.append(line)
+
+    def say(self, text: str) -> None:
+        """Add a line to ``log.txt``, with the time of day before it. No file is touched."""
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+        with self._adding:
+            self._texts.append(line)
+
+    @property
+    def waiting(self) -> bool:
+        """True when there is something to write."""
+        return bool(self._lines or self._texts)
+
+    def write(self, *, sync: bool = False) -> None:
+        """Write what was added.
+
+        Args:
+            sync: also force the metric log to the disk.
+
+        Raises:
+            RunError: when it cannot be written; the metric log ends with a whole line then, and
+                the rest is kept for the next time.
+        """
+        with self._writing:
+            with self._adding:
+                data = self._refused + b"".join(self._lines)
+                text = "".join(self._texts)
+                self._lines.clear()
+                self._texts.clear()
+                self._refused = b""
+            failure: RunError | None = None
+            try:
+                if data or sync:
+                    self._metrics.append(data, sync=sync)
+            except LogError as error:
+                self._refused = data[error.written :]
+                failure = error
+            if self._metrics.repaired:
+                text += f"cut a half line of {self._metrics.repaired} bytes off the metric log\n"
+                self._metrics.repaired = 0
+            if text:
+                refused = self._append_text(text)
+                failure = failure or refused
+            if failure is not None:
+                raise failure
+
+    def _append_text(self, text: str) -> RunError | None:
+        path = self._folder.log_path
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                write_all(fd, text.encode("utf-8", errors="replace"))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            return unwritable(path, error)
+        return None
+
+    def close(self) -> None:
+        """Close the metric log. What was not written is lost."""
+        self._metrics.close()

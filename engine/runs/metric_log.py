@@ -1,0 +1,362 @@
+"""The metric log of a run: append-only JSON lines, written whole, read from where one left off."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import os
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import RunError
+from engine.files import reason, unwritable
+from engine.runs.metric_series import Series
+from engine.runs.record import spell, unspell
+
+RESERVED = ("step", "epoch", "time", "void_after")
+_VOID = "void_after"
+_CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
+_NUMBERS = {int, float}
+_GUARD = 64  # bytes before the offset that must still be there when reading goes on
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def encode_line(step: int, epoch: float, time: float, values: Mapping[str, float]) -> bytes:
+    """One line of the log with its line end; NaN and infinities become strings.
+
+    Raises:
+        ValueError: when a metric has one of the reserved names.
+    """
+    try:
+        line = _encode({"step": step, "epoch": epoch, "time": time, **values})
+    except TypeError:  # a number of another library
+        values = {name: float(value) for name, value in values.items()}
+        line = _encode({"step": step, "epoch": epoch, "time": time, **values})
+    if b"null" in line:  # what msgspec makes of NaN and infinities
+        spelled = {name: spell(float(value)) for name, value in values.items()}
+        line = _encode({"step": step, "epoch": epoch, "time": time, **spelled})
+    if not values.keys().isdisjoint(RESERVED):
+        raise ValueError(f"a metric cannot be called any of {', '.join(RESERVED)}")
+    return line + b"\n"
+
+
+class MetricWriter:
+    """Appends whole lines. One process at a time may have one: the owner of the run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+        self.repaired = 0
+        """Bytes of a half line that a killed process left, cut off on opening."""
+
+    def append(self, data: bytes, *, sync: bool = False) -> None:
+        """Write lines; either all are there or the file ends with the last one that fitted.
+
+        Args:
+            data: whole lines.
+            sync: also force them to the disk.
+
+        Raises:
+            RunError: one sentence; ``lost_from`` says from which byte of ``data`` on nothing was
+                written.
+        """
+        written = 0
+        try:
+            if self._fd < 0:
+                self._open()
+            start = os.fstat(self._fd).st_size
+            try:
+                while written < len(data):
+                    written += os.write(self._fd, data[written:] if written else data)
+                if sync:
+                    os.fsync(self._fd)
+            except OSError:
+                written = data.rfind(b"\n", 0, written) + 1
+                os.ftruncate(self._fd, start + written)
+                raise
+        except OSError as error:
+            raise LogError(unwritable(self._path, error), written) from error
+
+    def _open(self) -> None:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            size = os.fstat(fd).st_size
+            whole = _end_of_last_line(fd, size)
+            if whole < size:
+                self.repaired = size - whole
+                os.ftruncate(fd, whole)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def close(self) -> None:
+        """Close the file; lines are already in it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class LogError(RunError):
+    """Lines that could not be written.
+
+    Args:
+        error: the sentence.
+        written: bytes of the lines that are in the file all the same.
+    """
+
+    def __init__(self, error: RunError, written: int) -> None:
+        super().__init__(str(error))
+        self.written = written
+
+
+def _end_of_last_line(fd: int, size: int) -> int:
+    end = size
+    while end > 0:
+        begin = max(0, end - 4096)
+        found = os.pread(fd, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
+
+
+def void_line(step: int, time: float) -> bytes:
+    """The line that makes every value of a later step, written before it, void."""
+    return _encode({_VOID: step, "time": time}) + b"\n"
+
+
+class MetricLog:
+    """Reads a metric log as it grows.
+
+    ``poll`` reads what is new; the other methods answer from memory. The arrays that they return
+    are the log's own: they grow with the next ``poll``, so copy what must stay. Lines that are no
+    metrics are skipped and counted in ``skipped``. One thread at a time may use an object.
+
+    Args:
+        path: ``metrics.jsonl``; it need not exist yet.
+        most: points of a metric to keep in memory, 0 for all; of more, an evenly spread part.
+    """
+
+    def __init__(self, path: Path, *, most: int = 0) -> None:
+        self.path = path
+        self.most = most
+        self.skipped = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._offset = 0
+        self._guard = b""
+        self._identity: tuple[int, int] | None = None
+        self._series: dict[str, Series] = {}
+        self.skipped = 0
+
+    def poll(self, max_bytes: int | None = None) -> bool:
+        """Read the whole lines that were added since the last call.
+
+        A file that was replaced, truncated or rewritten is read again from its beginning.
+
+        Args:
+            max_bytes: read about this much at most (the rest with the next call); None: all.
+
+        Returns:
+            True when anything changed.
+
+        Raises:
+            RunError: when the file is there and cannot be read.
+        """
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            changed = bool(self._series)
+            self._reset()
+            return changed
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be read: {reason(error)}.") from error
+        try:
+            return self._read(fd, max_bytes)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be read: {reason(error)}.") from error
+        finally:
+            os.close(fd)
+
+    def _read(self, fd: int, max_bytes: int | None) -> bool:
+        info = os.fstat(fd)
+        identity = (info.st_dev, info.st_ino)
+        changed = False
+        if (
+            (self._identity is not None and identity != self._identity)
+            or info.st_size < self._offset
+            or os.pread(fd, len(self._guard), self._offset - len(self._guard)) != self._guard
+        ):
+            changed = bool(self._series)
+            self._reset()
+        self._identity = identity
+        begin = self._offset
+        carry = b""
+        position = self._offset
+        while max_bytes is None or position - begin < max_bytes:
+            block = os.pread(fd, _CHUNK, position)
+            if not block:
+                break
+            position += len(block)
+            end = block.rfind(b"\n") + 1
+            if not end:
+                carry += block
+                continue
+            whole = carry + block[:end]
+            carry = block[end:]
+            self._take(whole)
+            self._offset += len(whole)
+            self._guard = whole[-_GUARD:]
+            changed = True
+        return changed
+
+    def _take(self, data: bytes) -> None:
+        try:
+            rows = _decoder.decode_lines(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            rows = []
+            for line in data.split(b"\n"):
+                if line:
+                    try:
+                        rows.append(_decoder.decode(line))
+                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                        self.skipped += 1
+        layouts = dict.fromkeys(map(tuple, rows))
+        if not any(_VOID in names for names in layouts):
+            self._take_rows(rows, layouts)
+            return
+        for voids, group in itertools.groupby(rows, lambda row: _VOID in row):
+            block = list(group)
+            if voids:
+                for row in block:
+                    self._void(row)
+            else:
+                self._take_rows(block, dict.fromkeys(map(tuple, block)))
+
+    def _void(self, row: dict[str, Any]) -> None:
+        step = row[_VOID]
+        if type(step) is not int:
+            self.skipped += 1
+            return
+        for series in self._series.values():
+            series.cut(step)
+        self._series = {name: series for name, series in self._series.items() if series.steps}
+
+    def _take_rows(self, rows: list[dict[str, Any]], layouts: Iterable[tuple[str, ...]]) -> None:
+        """Add rows metric by metric, as columns: row by row would take ten times as long.
+
+        Args:
+            rows: lines without a voiding one.
+            layouts: the different keys that a line has, in their order.
+        """
+        heads = _heads(rows) if all(keys[:3] == RESERVED[:3] for keys in layouts) else None
+        if heads is None:
+            for row in rows:
+                self._take_row(row)
+            return
+        for name in dict.fromkeys(name for keys in layouts for name in keys[3:]):
+            some, columns = rows, heads
+            if not all(name in keys for keys in layouts):
+                some = [row for row in rows if name in row]
+                columns = _heads(some) or heads  # it was valid for all: it is for some
+            values = _values(some, name)
+            series = self._series.get(name)
+            if values is not None and _follows(series, columns[0]):
+                self._series.setdefault(name, Series(self.most)).extend([*columns, values])
+            else:
+                for row in some:
+                    self._put(name, row)
+
+    def _take_row(self, row: dict[str, Any]) -> None:
+        step, epoch, time = row.get("step"), _number(row.get("epoch", 0.0)), row.get("time", 0.0)
+        time = _number(time)
+        if type(step) is not int or abs(step) >= 2**63 or epoch is None or time is None:
+            self.skipped += 1
+            return
+        for name in row:
+            if name not in RESERVED:
+                self._put(name, {**row, "epoch": epoch, "time": time})
+
+    def _put(self, name: str, row: dict[str, Any]) -> None:
+        number = _number(unspell(row[name]))
+        if number is not None:
+            point = (row["step"], row["epoch"], row["time"], number)
+            self._series.setdefault(name, Series(self.most)).put(point)
+
+    def names(self) -> list[str]:
+        """Names of the metrics, in the order in which they appeared."""
+        return list(self._series)
+
+    def series(self, name: str) -> tuple[Sequence[int], Sequence[float]]:
+        """Steps (ascending, each once) and values of a metric; empty for one that is not there."""
+        series = self._series.get(name) or Series()
+        return series.steps, series.values
+
+    def epochs(self, name: str) -> Sequence[float]:
+        """Epoch (fractional, from 0) of every point of ``series(name)``."""
+        return (self._series.get(name) or Series()).epochs
+
+    def times(self, name: str) -> Sequence[float]:
+        """Unix seconds of every point of ``series(name)``."""
+        return (self._series.get(name) or Series()).times
+
+    def last(self, name: str) -> float | None:
+        """Value at the largest step, or None when there is none."""
+        series = self._series.get(name)
+        return series.newest[1] if series is not None and series.newest is not None else None
+
+
+def _number(value: Any) -> float | None:
+    if type(value) is float:
+        return value
+    if type(value) is not int:
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _heads(rows: list[dict[str, Any]]) -> list[array[Any]] | None:
+    """Step, epoch and time of rows as columns; None when one of them is not what it must be."""
+    columns = []
+    try:
+        for name, allowed in (("step", {int}), ("epoch", _NUMBERS), ("time", _NUMBERS)):
+            column = list(map(operator.itemgetter(name), rows))
+            if not set(map(type, column)) <= allowed:
+                return None
+            columns.append(array("q" if name == "step" else "d", column))
+    except OverflowError:
+        return None
+    return columns
+
+
+def _values(rows: list[dict[str, Any]], name: str) -> array[Any] | None:
+    """A metric of rows as a column; None when not every value is a number."""
+    column = list(map(operator.itemgetter(name), rows))
+    kinds = set(map(type, column))
+    if str in kinds:
+        column = list(map(unspell, column))
+        kinds = set(map(type, column))
+    if not kinds <= _NUMBERS:
+        return None
+    try:
+        return array("d", column)
+    except OverflowError:
+        return None
+
+
+def _follows(series: Series | None, steps: array[Any]) -> bool:
+    """True when the steps ascend and lie behind all that the series has."""
+    if series is not None and series.steps and series.steps[-1] >= steps[0]:
+        return False
+    return all(map(operator.lt, steps, itertools.islice(steps, 1, None)))

@@ -1,0 +1,235 @@
+"""The record of a run (``run.json``) and what people say of it (``user.json``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict, get_args
+
+import msgspec
+from msgspec import Struct
+
+from engine.errors import RunError
+from engine.files import reason
+from engine.runs.migrations import Migration, upgrade
+
+Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "handed-over"]
+ShownStatus = Literal[
+    "queued", "running", "paused", "finished", "stopped", "failed", "handed-over", "lost"
+]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+SCHEMA = 1
+MIGRATIONS: Mapping[int, Migration] = {}
+"""For every older schema of the record the step to the next; empty while there is only one."""
+
+USER_SCHEMA = 1
+USER_MIGRATIONS: Mapping[int, Migration] = {}
+
+ACTIVE: frozenset[str] = frozenset({"running", "paused", "handed-over"})
+"""States that need a living owner; without one the run is shown as lost."""
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    "queued": frozenset({"running", "stopped", "failed"}),
+    # running -> running: another process takes over a run that was lost.
+    "running": frozenset({"running", "paused", "finished", "stopped", "failed", "handed-over"}),
+    "paused": frozenset({"running", "stopped", "failed", "handed-over"}),
+    "handed-over": frozenset({"running", "stopped", "failed"}),
+    "stopped": frozenset({"running", "queued"}),
+    "failed": frozenset({"running", "queued"}),
+    "finished": frozenset(),
+}
+
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class Stage(TypedDict):
+    """Side work that goes on now: its name and how many of how many units are done."""
+
+    name: str
+    done: int
+    total: int
+
+
+class Ack(TypedDict):
+    """The last request that the trainer acknowledged, at which step and when (unix seconds)."""
+
+    id: str
+    request: str
+    step: int
+    time: float
+
+
+class Record(Struct, kw_only=True):
+    """Everything known of a run but its curves; written only by the run's owner.
+
+    Attributes:
+        schema: version of this layout.
+        id: name of the run's folder.
+        kind: ``pretrain``, ``probe`` or ``study``.
+        name: given by whoever started it; ``UserNotes.name`` overrides it. May be empty.
+        preset: preset the config was made from, or empty.
+        config: the resolved configuration, nested builtin values.
+        parent: id of the run whose encoder a probe stands on, or empty.
+        seed: ``runtime.seed``.
+        status: as last written by the owner; ``RunFolder.status`` derives ``lost`` from it.
+        created, started, ended: unix seconds; ``started`` is the first start.
+        host, pid, boot_id: the owner's machine, process and boot of the machine.
+        device, facts, total_steps, steps_per_epoch, pairs_per_step, chance: see ``sink.Plan``.
+        step, epoch: progress; ``epoch`` is fractional, from 0.
+        checkpoint_step, checkpoint_time: what the resume point holds and when it was written.
+        best: best value a metric has had: the largest for names with ``top1`` or ``accuracy``,
+            the smallest for names with ``loss``; other names have no direction and are not here.
+        last: newest value of every metric.
+        stage: side work now, or None.
+        ack: last acknowledged request, or None.
+        result: outcome (builtin values; a NaN or infinity in it becomes None on disk).
+        error: why it failed, in one sentence; empty otherwise.
+    """
+
+    schema: int = SCHEMA
+    id: str
+    kind: str
+    name: str = ""
+    preset: str = ""
+    config: dict[str, Any] = {}
+    parent: str = ""
+    seed: int = 0
+    status: Status = "queued"
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    host: str = ""
+    pid: int = 0
+    boot_id: str = ""
+    device: str = ""
+    facts: dict[str, Any] = {}
+    step: int = 0
+    epoch: float = 0.0
+    total_steps: int = 0
+    steps_per_epoch: int = 0
+    pairs_per_step: int = 0
+    chance: float = 0.0
+    checkpoint_step: int | None = None
+    checkpoint_time: float | None = None
+    best: dict[str, float] = {}
+    last: dict[str, float] = {}
+    stage: Stage | None = None
+    ack: Ack | None = None
+    result: dict[str, Any] = {}
+    error: str = ""
+
+
+class UserNotes(Struct, kw_only=True):
+    """What people say of a run. Never written by the trainer.
+
+    Attributes:
+        schema: version of this layout.
+        name: overrides the record's name when not empty.
+        tags: short words, sorted.
+        note: a text of one line.
+    """
+
+    schema: int = USER_SCHEMA
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+
+def direction(metric: str) -> int:
+    """1 when larger is better, -1 when smaller is, 0 when neither can be said."""
+    name = metric.lower()
+    if "top1" in name or "accuracy" in name:
+        return 1
+    return -1 if "loss" in name else 0
+
+
+def spell(value: float) -> float | str:
+    """A number as JSON can hold it: NaN and infinities as the strings that stand for them."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def unspell(value: Any) -> Any:
+    """The opposite of ``spell``; anything else comes back as it is."""
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def encode_record(record: Record) -> bytes:
+    """The record as the bytes of ``run.json``."""
+    payload = msgspec.structs.asdict(record)
+    for part in ("best", "last"):
+        payload[part] = {name: spell(value) for name, value in payload[part].items()}
+    return msgspec.json.format(msgspec.json.encode(payload), indent=1)
+
+
+def decode_record(data: bytes, path: Path) -> Record:
+    """The record in the bytes of ``run.json``; its id is the name of the folder it lies in.
+
+    Raises:
+        RunError: one sentence, when the bytes are no record or of a newer schema.
+    """
+    payload = upgrade(_parse(data, path), current=SCHEMA, steps=MIGRATIONS, what=str(path))
+    for part in ("best", "last"):
+        values = payload.get(part)
+        if isinstance(values, dict):
+            payload[part] = {name: unspell(value) for name, value in values.items()}
+    payload["id"] = path.parent.name  # a copied folder is a run of its own
+    try:
+        return msgspec.convert(payload, Record)
+    except msgspec.ValidationError as error:
+        raise RunError(f"{path} is damaged: {error}.") from None
+
+
+def encode_user(notes: UserNotes) -> bytes:
+    """The notes as the bytes of ``user.json``."""
+    return msgspec.json.format(msgspec.json.encode(notes), indent=1)
+
+
+def decode_user(data: bytes, path: Path) -> UserNotes:
+    """The notes in the bytes of ``user.json``.
+
+    Raises:
+        RunError: one sentence, when the bytes are no notes or of a newer schema.
+    """
+    payload = upgrade(
+        _parse(data, path), current=USER_SCHEMA, steps=USER_MIGRATIONS, what=str(path)
+    )
+    try:
+        return msgspec.convert(payload, UserNotes)
+    except msgspec.ValidationError as error:
+        raise RunError(f"{path} is damaged: {error}.") from None
+
+
+def _parse(data: bytes, path: Path) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        state = "empty" if not data.strip() else "no JSON"
+        raise RunError(f"{path} is damaged: it is {state}.") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file of a run folder.
+
+    Raises:
+        RunError: when it cannot be read; ``__cause__`` is the OSError.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {reason(error)}.") from error
+
+
+def checked_status(text: Any) -> Status:
+    """The text as a status.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if text not in STATUSES:
+        raise ValueError(f"{text} is no status of a run")
+    status: Status = text
+    return status

@@ -1,0 +1,159 @@
+"""Where a run computes: the device, the precision and the threads, resolved once and recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engine.config.schema import RuntimeConfig
+from engine.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A resolved ``RuntimeConfig``.
+
+    Attributes:
+        device: the torch device.
+        name: the device for people.
+        bfloat16: whether the trunk runs in bfloat16.
+        threads: CPU threads of an operation.
+        notice: a sentence that the person should see, or empty.
+    """
+
+    device: torch.device
+    name: str
+    bfloat16: bool
+    threads: int
+    notice: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """What a repeat on the same machine needs to know, as builtin values."""
+        import torchvision
+
+        return {
+            "torch": str(torch.__version__),  # a subclass, which the record cannot hold
+            "torchvision": torchvision.__version__,
+            "python": platform.python_version(),
+            "threads": self.threads,
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "cuda": torch.version.cuda or "",
+        }
+
+
+def physical_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = None) -> Runtime:
+    """Finds the device, precision and thread count that ``config`` asks for.
+
+    Args:
+        config: what was asked.
+        recorded: the facts of an earlier part of the same run; its thread count and precision
+            are used again, since both change the last bits of the numbers.
+
+    Raises:
+        ConfigError: when the device is not there.
+    """
+    device, notice = _device(config.device)
+    recorded = recorded or {}
+    threads = int(recorded.get("threads") or config.threads or physical_cores())
+    precision = str(recorded.get("precision") or config.precision)
+    bfloat16 = _fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
+    return Runtime(device, _name(device), bfloat16, threads, notice)
+
+
+def apply_runtime(runtime: Runtime, *, deterministic: bool) -> None:
+    """Sets what belongs to the whole process: threads, determinism, TF32.
+
+    One training thread a process is the rule that makes this safe.
+    """
+    torch.set_num_threads(runtime.threads)
+    if runtime.device.type == "cuda":
+        # cuBLAS and torch read this once in a process, where a run may follow another: what a
+        # deterministic one needs has to be there from the first (it is Hopper's default anyway)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # the logits are products that stay in float32; convolutions may use TF32 unless exact
+        # repeats are wanted
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = not deterministic
+        torch.backends.cudnn.benchmark = not deterministic
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def _device(name: str) -> tuple[torch.device, str]:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device()), ""
+        return torch.device("cpu"), _unused_card()
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise ConfigError(
+                f"runtime.device is {name}, but torch sees no CUDA device here; "
+                "use auto or cpu, or check the driver.",
+                "runtime.device",
+            )
+        index = int(name.partition(":")[2] or torch.cuda.current_device())
+        if index >= count:
+            raise ConfigError(
+                f"runtime.device is {name}, but there are only cuda:0 to cuda:{count - 1}.",
+                "runtime.device",
+            )
+        return torch.device("cuda", index), ""
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(
+            "runtime.device is mps, but torch sees no Apple GPU here; use auto or cpu.",
+            "runtime.device",
+        )
+    return torch.device(name), ""
+
+
+def _unused_card() -> str:
+    """A sentence when the driver lists a card that torch cannot use, else empty."""
+    with contextlib.suppress(Exception):  # no driver, no library: nothing to warn of
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            if pynvml.nvmlDeviceGetCount():
+                card = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
+                return (
+                    f"There is a {card}, but this torch ({torch.__version__}) cannot use it: "
+                    "running on the CPU."
+                )
+        finally:
+            pynvml.nvmlShutdown()
+    return ""
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} {torch.cuda.get_device_name(device)}"
+    return str(device)
+
+
+def fast_bfloat16() -> bool:
+    """Whether this processor computes convolutions faster in bfloat16 than in float32.
+
+    Measured: 1.4 times with AVX512-BF16. Processors without such instructions only imitate it.
+    """
+    look = getattr(torch.cpu, "get_capabilities", None)  # since torch 2.11 or so
+    found = look() if look else {}
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return fast_bfloat16()
+    return False

@@ -1,0 +1,241 @@
+"""A study in other formats: tidy CSV, JSON with everything, Markdown for a report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from engine.study.intervals import Comparison, Estimate, rows
+from engine.study.report import Report, signed
+from engine.study.table import LEGEND, Pivot, Table, cell_text, key_text, tables
+
+SCHEMA = "moco-tui/study/1"
+"""Name of the layout of the JSON document."""
+
+CsvPart = Literal["cells", "estimates", "comparisons"]
+CSV_PARTS: tuple[CsvPart, ...] = get_args(CsvPart)
+
+# --------------------------------------------------------------------------------------------
+# CSV
+
+
+def to_csv(report: Report, part: CsvPart = "cells") -> str:
+    """One tidy table as CSV: percent and points with all their digits, empty for what is unknown.
+
+    Args:
+        report: of the study.
+        part: ``cells`` (a line for each cell), ``estimates`` (a line for each source, task,
+            fraction and head) or ``comparisons``.
+    """
+    lines = {"cells": _cell_lines, "estimates": _estimate_lines, "comparisons": _comparison_lines}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for line in lines[part](report):
+        writer.writerow(["" if item is None else item for item in line])
+    return out.getvalue()
+
+
+def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
+    yield (
+        *("source", "queue_size", "seed", "task", "label_fraction", "head", "subset_seed"),
+        *("state", "top1", "balanced", "majority", "run"),
+    )
+    for cell, found in report.standing.cells.items():
+        yield (
+            *(cell.source, cell.queue_size, cell.seed, cell.task, cell.fraction, cell.head),
+            *(cell.subset_seed, found.state, found.top1, found.balanced, found.majority),
+            found.run,
+        )
+
+
+def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
+    yield (
+        *("source", "queue_size", "task", "label_fraction", "head", "metric", "mean", "low"),
+        *("high", "kind", "over", "complete", "seeds", "cells_done", "cells", "state"),
+    )
+    for metric, made in (
+        ("top1", report.rows),
+        ("balanced", rows(report.config, report.standing, "balanced")),
+    ):
+        for row in made:
+            yield (
+                *(row.source, row.queue_size, row.task, row.fraction, row.head, metric),
+                *_estimate_cells(row.estimate),
+                *(row.complete, row.seeds, row.done, row.cells, row.state),
+            )
+
+
+def _estimate_cells(estimate: Estimate | None) -> tuple[Any, ...]:
+    if estimate is None:
+        return (None,) * 5
+    return estimate.mean, estimate.low, estimate.high, estimate.kind, estimate.over
+
+
+def _comparison_lines(report: Report) -> Iterable[Sequence[Any]]:
+    yield (
+        *("scope", "queue_size", "against", "task", "label_fraction", "head", "settings"),
+        *("difference", "low", "high", "kind", "over", "complete", "seeds", "p", "p_adjusted"),
+        *("family", "verdict"),
+    )
+    for c in report.comparisons:
+        yield (
+            *(c.scope, c.queue_size, "random-init" if c.against is None else c.against),
+            *(c.task, c.fraction, c.head, c.settings),
+            *_estimate_cells(c.difference),
+            *(c.complete, c.seeds, c.p, c.p_adjusted, c.family, c.verdict),
+        )
+
+
+# --------------------------------------------------------------------------------------------
+# JSON
+
+
+def facts(report: Report, *, run: str = "") -> dict[str, Any]:
+    """Everything as builtin values; ``schema`` names the layout.
+
+    Args:
+        report: of the study.
+        run: id of the study's own run, where there is one.
+    """
+    standing = report.standing
+    states = [found.state for found in standing.cells.values()]
+    return {
+        "schema": SCHEMA,
+        "run": run,
+        "complete": all(state == "done" for state in states),
+        "cells_done": states.count("done"),
+        "cells_total": len(states),
+        "answer": list(report.answer),
+        "protocol": list(report.protocol),
+        "majority": report.majority,
+        "estimates": [
+            {**msgspec.to_builtins(row), "label": row.label, "metric": "top1"}
+            for row in report.rows
+        ],
+        "comparisons": [{**msgspec.to_builtins(c), "label": c.label} for c in report.comparisons],
+        "curves": [{**msgspec.to_builtins(c), "label": c.label} for c in report.curves],
+        "pretrainings": [
+            {"queue_size": size, "seed": seed, **msgspec.to_builtins(trained)}
+            for (size, seed), trained in standing.pretrainings.items()
+        ],
+        "cells": [
+            {**msgspec.to_builtins(cell), **msgspec.to_builtins(found)}
+            for cell, found in standing.cells.items()
+        ],
+        "config": msgspec.to_builtins(report.config),
+    }
+
+
+def to_json(report: Report, *, run: str = "") -> str:
+    """The ``facts`` as a JSON document with a line end; what is not finite is null."""
+    document = msgspec.json.encode(facts(report, run=run))
+    return msgspec.json.format(document, indent=2).decode() + "\n"
+
+
+# --------------------------------------------------------------------------------------------
+# Markdown
+
+
+def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
+    """The tables, the comparison, the answer and the protocol, to paste into a report."""
+    parts = ["\n\n".join(_escaped(sentence) for sentence in report.answer)]
+    parts.append(f"Top-1 accuracy on the test images, %. {_escaped(LEGEND)}")
+    for table in tables(report.config, report.rows, pivot):
+        parts.append(f"### {_escaped(table.title)}" if table.title else "")
+        parts.append(_grid(*table_lines(table, report.majority)))
+    main = [c for c in report.comparisons if c.scope != "setting"]
+    singles = [c for c in report.comparisons if c.scope == "setting"]
+    for title, chosen in (("Comparison", main), ("Comparison, setting by setting", singles)):
+        if chosen:
+            parts += [f"### {title}", _grid(*comparison_lines(chosen))]
+    parts += ["### Protocol", "\n".join(f"- {_escaped(line)}" for line in report.protocol)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table_lines(
+    table: Table, majority: dict[str, float], *, narrow: bool = False
+) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of a table as texts; the majority share is the last line where there is one.
+
+    Args:
+        table: to draw.
+        majority: percent by task; the line is left out where tasks are rows of the table.
+        narrow: see ``studytable.cell_text``.
+    """
+    head = [table.row, *(key_text(table.column, key) for key in table.column_keys)]
+    lines = [
+        [key_text(table.row, key), *(cell_text(cell, narrow=narrow) for cell in cells)]
+        for key, cells in zip(table.row_keys, table.cells, strict=True)
+    ]
+    if table.row != "task":
+        tasks = (
+            [str(key) for key in table.column_keys]
+            if table.column == "task"
+            else [str(table.fixed["task"])] * len(table.column_keys)
+        )
+        if any(task in majority for task in tasks):
+            shares = [f"{majority[task]:.1f}" if task in majority else "" for task in tasks]
+            lines.append(["majority share", *shares])
+    return head, lines
+
+
+def comparison_lines(chosen: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of a table of comparisons as texts; differences in points."""
+    head = ["compared", "over", "difference", "interval or range", "seeds", "p (Holm)", "verdict"]
+    return head, [
+        [
+            c.label,
+            where_text(c),
+            *_difference_texts(c.difference),
+            f"{c.complete}/{c.seeds}",
+            _p_text(c),
+            c.verdict,
+        ]
+        for c in chosen
+    ]
+
+
+def _p_text(comparison: Comparison) -> str:
+    p = comparison.p_adjusted
+    if p is None:
+        return "-"
+    return f"{'< 0.001' if p < 0.001 else format(p, '.3f')} of {comparison.family}"
+
+
+def where_text(comparison: Comparison) -> str:
+    """What a comparison is over: ``all 30 settings``, ``linear head``, ``ten, 10 %, linear``."""
+    if comparison.scope == "setting" and comparison.fraction is not None:
+        where = (comparison.task, key_text("fraction", comparison.fraction), comparison.head)
+        return ", ".join(str(part) for part in where)
+    if comparison.settings == 1:
+        return "the one setting"
+    settings = f"{comparison.settings} settings"
+    return f"{comparison.head} head, {settings}" if comparison.head else f"all {settings}"
+
+
+def _difference_texts(difference: Estimate | None) -> tuple[str, str]:
+    if difference is None:
+        return "-", "-"
+    if difference.low is None or difference.high is None:
+        return signed(difference.mean), "-"
+    text = f"{signed(difference.low)} to {signed(difference.high)}"
+    return signed(difference.mean), f"({text})" if difference.kind == "interval" else f"[{text}]"
+
+
+def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    def row(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+    rule = "|" + "---|" * len(head)
+    return "\n".join([row(head), rule, *(row(line) for line in lines)])
+
+
+def _escaped(text: str) -> str:
+    """A text of one line that Markdown shows as it is."""
+    text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+    return re.sub(r"([\\`*_<>|#\[\]])", r"\\\1", text)

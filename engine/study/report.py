@@ -1,0 +1,378 @@
+"""What a study says in words: its protocol, and the answer to its question.
+
+The sentences are made from the numbers alone. What the numbers do not carry is not said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.study.grid import Source, Standing
+from engine.study.intervals import (
+    ABOVE_RANDOM,
+    BELOW_RANDOM,
+    BETTER,
+    LEAST_SEEDS,
+    NO_SPREAD,
+    RANDOM,
+    TOO_FEW,
+    UNDECIDED,
+    WORSE,
+    Comparison,
+    Curve,
+    Estimate,
+    Row,
+    comparisons,
+    curves,
+    majority,
+    rows,
+    source_label,
+)
+
+_BESIDE: Mapping[Source, str] = {
+    "random-init": "random weights give",
+    "pixels": "raw pixels",
+    "supervised": "training from scratch on the same labels",
+}
+_COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
+
+
+class Report(Struct, frozen=True):
+    """Everything that a study says, made from its configuration and standing alone.
+
+    Attributes:
+        config, standing: what it is made from.
+        rows: see ``verdict.rows``.
+        majority: see ``verdict.majority``.
+        comparisons: see ``verdict.comparisons``.
+        curves: see ``verdict.curves``.
+        answer: the sentences that answer the study's question, one each.
+        protocol: how the numbers came about and what the intervals are over, one sentence each.
+    """
+
+    config: StudyConfig
+    standing: Standing
+    rows: tuple[Row, ...]
+    majority: dict[str, float]
+    comparisons: tuple[Comparison, ...]
+    curves: tuple[Curve, ...]
+    answer: tuple[str, ...]
+    protocol: tuple[str, ...]
+
+
+def report(config: StudyConfig, standing: Standing) -> Report:
+    """The whole report of a study as it stands now."""
+    made = rows(config, standing)
+    compared = comparisons(config, standing)
+    return Report(
+        config=config,
+        standing=standing,
+        rows=made,
+        majority=majority(standing),
+        comparisons=compared,
+        curves=curves(made),
+        answer=answer(config, standing, made, compared),
+        protocol=protocol(config),
+    )
+
+
+# --------------------------------------------------------------------------------------------
+# The answer
+
+
+def answer(
+    config: StudyConfig,
+    standing: Standing,
+    made: Sequence[Row],
+    compared: Sequence[Comparison],
+) -> tuple[str, ...]:
+    """Does a larger dictionary help, and how good are few labels: one sentence each.
+
+    Args:
+        config: the study.
+        standing: how far it is.
+        made: its ``verdict.rows``.
+        compared: its ``verdict.comparisons``.
+    """
+    sentences: list[str] = []
+    done = sum(found.state == "done" for found in standing.cells.values())
+    if done < len(standing.cells):
+        sentences.append(
+            f"The study is not complete ({done:,} of {len(standing.cells):,} cells): what follows "
+            "is what the complete seeds say so far, and may change."
+            if done
+            else f"Nothing is measured yet (0 of {len(standing.cells):,} cells)."
+        )
+    if not done:
+        return tuple(sentences)
+    overall = [c for c in compared if c.scope == "all" and c.against is not None]
+    if not overall:
+        sentences.append("One queue size alone says nothing about larger dictionaries.")
+    for comparison in overall:
+        sentences.append(_of_dictionaries(comparison))
+        singles = [
+            c
+            for c in compared
+            if c.scope == "setting" and c.queue_size == comparison.queue_size and c.p is not None
+        ]
+        if len(singles) > 1:
+            sentences.append(_one_by_one(comparison, singles))
+    sentences += _few_labels(config, made)
+    sentences += [_against_random(c) for c in compared if c.against is None and c.difference]
+    return tuple(sentences)
+
+
+def signed(points: float) -> str:
+    """A difference in points with its sign: ``+0.4``."""
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("-0.0", "+0.0") else text
+
+
+def span(estimate: Estimate) -> str:
+    """What is known of the uncertainty, in words; empty for a single value."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    seeds = f"{estimate.seeds} {estimate.over}"
+    if estimate.kind == "interval":
+        return f"95 % interval {estimate.low:.1f} to {estimate.high:.1f}, {seeds}"
+    return f"from {estimate.low:.1f} to {estimate.high:.1f} over {seeds}"
+
+
+def _difference_span(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return "one pretraining seed"
+    text = f"{signed(estimate.low)} to {signed(estimate.high)}, {estimate.seeds} pretraining seeds"
+    return f"95 % interval {text}" if estimate.kind == "interval" else f"from {text}"
+
+
+def _settings(comparison: Comparison) -> str:
+    if comparison.settings == 1:
+        return "in the one setting"
+    return f"on average over the {comparison.settings} settings of task, label fraction and head"
+
+
+def _of_dictionaries(comparison: Comparison) -> str:
+    larger, smaller = f"{comparison.queue_size:,}", f"{comparison.against or 0:,}"
+    difference = comparison.difference
+    if difference is None:
+        return (
+            f"No seed is complete for both {smaller} and {larger} keys, so there is nothing to "
+            "say yet about the larger dictionary."
+        )
+    fact = (
+        f"With {larger} keys in place of {smaller} the top-1 accuracy differs by "
+        f"{signed(difference.mean)} points {_settings(comparison)} "
+        f"({_difference_span(difference)})"
+    )
+    if comparison.verdict == BETTER:
+        return f"{fact}: the larger dictionary is better in this study."
+    if comparison.verdict == WORSE:
+        return f"{fact}: the larger dictionary is worse in this study."
+    if comparison.verdict == UNDECIDED:
+        return (
+            f"{fact}: no difference detected, which does not show that there is none; the "
+            "interval says which differences the data leave open."
+        )
+    if comparison.verdict == NO_SPREAD:
+        return f"{fact}: the same in every seed, which leaves nothing to test by; no verdict."
+    return f"{fact}: fewer than {_count(LEAST_SEEDS)} pretraining seeds give no verdict."
+
+
+def _one_by_one(comparison: Comparison, singles: Sequence[Comparison]) -> str:
+    better = sum(c.verdict == BETTER for c in singles)
+    worse = sum(c.verdict == WORSE for c in singles)
+    return (
+        f"Taken one by one (Holm's correction over {singles[0].family} comparisons), "
+        f"{better} of {len(singles)} settings {'is' if better == 1 else 'are'} better with "
+        f"{comparison.queue_size:,} keys, {worse} worse, and in {len(singles) - better - worse} no "
+        "difference is detected."
+    )
+
+
+def _count(number: int) -> str:
+    return _COUNTS.get(number, str(number))
+
+
+def reference_setting(config: StudyConfig) -> tuple[str, str]:
+    """Task and head that the answer speaks of: ten classes where there are, the logistic head."""
+    task = "ten" if "ten" in config.tasks else config.tasks[-1]
+    return task, "logistic" if "logistic" in config.heads else config.heads[-1]
+
+
+def _few_labels(config: StudyConfig, made: Sequence[Row]) -> list[str]:
+    """How good the smallest and the largest share of the labels are, beside the baselines."""
+    task, head = reference_setting(config)
+    sentences = []
+    for fraction in sorted({min(config.label_fractions), max(config.label_fractions)}):
+        here = [
+            row
+            for row in made
+            if row.task == task and row.fraction == fraction and row.head in (head, "")
+        ]
+        known = {(row.source, row.queue_size): row.estimate for row in here if row.estimate}
+        encoders = [
+            f"{_figure(value)} with {size:,} keys"
+            for (source, size), value in known.items()
+            if source == "moco" and size is not None
+        ]
+        if not encoders:
+            continue
+        beside = [
+            f"{name} {_figure(known[source, None])}"
+            for source, name in _BESIDE.items()
+            if (source, None) in known
+        ]
+        sentences.append(
+            f"With {100 * fraction:g} % of the labels (task {task}, {head} head) the frozen "
+            f"features reach a top-1 accuracy of {_listed(encoders)}"
+            + (f"; {_listed(beside)}." if beside else ".")
+        )
+    return sentences
+
+
+def _figure(estimate: Estimate) -> str:
+    text = span(estimate)
+    if estimate.kind == "single":
+        text = f"one {estimate.over[:-1]}"
+    return f"{estimate.mean:.1f} % ({text})"
+
+
+def _against_random(comparison: Comparison) -> str:
+    difference = comparison.difference
+    assert difference is not None
+    fact = (
+        f"With {comparison.queue_size:,} keys the features score {signed(difference.mean)} points "
+        f"against those of random weights {_settings(comparison)} ({_difference_span(difference)})"
+    )
+    return fact + {
+        ABOVE_RANDOM: ": better.",
+        BELOW_RANDOM: ": worse.",
+        UNDECIDED: ": no difference detected.",
+        TOO_FEW: f": fewer than {_count(LEAST_SEEDS)} pretraining seeds give no verdict.",
+    }.get(comparison.verdict, ": no verdict.")
+
+
+def _listed(parts: Sequence[str]) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+# --------------------------------------------------------------------------------------------
+# The protocol
+
+
+def protocol(config: StudyConfig) -> tuple[str, ...]:
+    """How the numbers come about and what the intervals are over, one sentence each."""
+    return (
+        _pretraining(config.pretrain, config),
+        "Features: the frozen query encoder in eval mode, before the projection, standardised on "
+        "the labelled images; last checkpoint, not the best.",
+        *_heads(config.probe, config),
+        f"Labels: {_percents(config.label_fractions)} of the training labels, stratified and "
+        f"nested, {_seeds('subset', config.subset_seeds)}; regularisation and learning rates "
+        f"are chosen on {100 * config.probe.validation:g} % of the labelled images, never on test "
+        "images, which are read once for each cell.",
+        *_baselines(config),
+        *_statistics(config),
+    )
+
+
+def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
+    optim, moco = pretrain.optim, pretrain.moco
+    epochs = _plural(optim.epochs, "epoch")
+    if optim.stop_epoch and optim.stop_epoch < optim.epochs:
+        epochs = f"{_plural(optim.stop_epoch, 'epoch')} of a schedule of {optim.epochs:,}"
+    images = f"{pretrain.data.limit:,} training images" if pretrain.data.limit else "all images"
+    return (
+        f"Pretraining: MoCo, {pretrain.model.encoder} with {pretrain.model.dim} dimensions, "
+        f"queues of {_numbers(config.queue_sizes)} keys, {_seeds('', config.seeds)}, "
+        f"{epochs} of {images} of {pretrain.data.source}, batch {optim.batch_size}, "
+        f"SGD with learning rate {optim.lr:g} ({optim.schedule}), temperature "
+        f"{moco.temperature:g}, key momentum {moco.momentum:g}, "
+        f"{'symmetric' if moco.symmetric else 'asymmetric'} loss; the queue sizes share "
+        "everything else."
+    )
+
+
+def _heads(probe: ProbeConfig, config: StudyConfig) -> list[str]:
+    linear, logistic = probe.linear, probe.logistic
+    views, epochs = _plural(linear.views, "view"), _plural(linear.epochs, "epoch")
+    texts: Mapping[str, str] = {
+        "linear": f"Linear head: SGD on augmented images (features of {views} of each), {epochs}, "
+        f"batch {linear.batch_size}, learning rate from {_numbers(linear.lr)}, weight "
+        f"decay {linear.weight_decay:g}.",
+        "logistic": "Logistic head: L-BFGS to the optimum on fixed features, L2 strength from "
+        f"{_numbers(logistic.l2)}.",
+    }
+    return [texts[head] for head in config.heads]
+
+
+def _baselines(config: StudyConfig) -> list[str]:
+    supervised = config.probe.supervised
+    subsets = config.subset_seeds[: config.supervised_subsets]
+    texts: Mapping[str, str] = {
+        "random-init": "random-init is the same encoder with random weights, one for each "
+        "pretraining seed, BatchNorm statistics set on training images",
+        "pixels": "pixels is the same head on the image itself",
+        "supervised": "supervised is the same net trained from scratch on the same labels (at "
+        f"most {_plural(supervised.epochs, 'epoch')} and {supervised.max_images:,} images seen, "
+        f"learning rate from {_numbers(supervised.lr)}; {_seeds('subset', subsets)} only)",
+    }
+    chosen = [texts[name] for name in config.baselines]
+    return [f"Baselines: {'; '.join(chosen)}."] if chosen else []
+
+
+def _statistics(config: StudyConfig) -> list[str]:
+    n = len(config.seeds)
+    over = (
+        f"Intervals: 95 %, Student's t over the {n} pretraining seeds"
+        if n >= LEAST_SEEDS
+        else f"Fewer than {_count(LEAST_SEEDS)} pretraining seeds: ranges (smallest to largest "
+        "seed) and no verdict"
+    )
+    sentences = [
+        f"{over}, subset seeds averaged within a seed first; a seed counts once all of its subset "
+        "seeds are done. They say nothing about other test images or other data."
+    ]
+    single = [name for name in ("pixels", "supervised") if name in config.baselines]
+    if single:
+        sentences.append(
+            f"{' and '.join(single).capitalize()} {'have' if len(single) > 1 else 'has'} no "
+            "pretraining seed: the range is over the subset seeds."
+        )
+    if len(config.queue_sizes) > 1:
+        smallest = source_label("moco", min(config.queue_sizes))
+        sentences.append(
+            f"Comparison: every larger queue against {smallest}, paired by pretraining seed, with "
+            "the same subsets; two-sided t test of the mean difference at 5 %, Holm's correction "
+            "over each family (all settings; each head; each setting), as many as the study plans. "
+            "The intervals themselves are not widened for the number of comparisons. Decided on "
+            "beforehand: the comparison that answers the question is the mean over all settings."
+        )
+    if RANDOM in config.baselines:
+        sentences.append(
+            "Against random weights: every queue, paired by seed and tested likewise, mean over "
+            "all settings, Holm's correction over the queues."
+        )
+    return sentences
+
+
+def _seeds(kind: str, values: Sequence[int]) -> str:
+    noun = "seed" if len(values) == 1 else "seeds"
+    return f"{kind} {noun} {_listed([str(value) for value in values])}".strip()
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return _listed([f"{v:,}" if isinstance(v, int) else f"{v:g}" for v in values])
+
+
+def _percents(fractions: Sequence[float]) -> str:
+    return _listed([f"{100 * fraction:g}" for fraction in sorted(fractions)]) + " %"

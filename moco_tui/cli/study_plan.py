@@ -1,0 +1,60 @@
+"""The dry run of a study on the command line: what is left, its time and its disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.sink import Interrupted
+from engine.study.report import Report
+from moco_tui.cli.common import Settings, print_json, say, table
+from moco_tui.cli.progress import terminal
+from moco_tui.present import fmt
+
+STATES = ("done", "running", "waiting", "failed", "missing")
+
+
+def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
+    """Counts the cells, times what is left, and prints it; the exit code.
+
+    Raises:
+        UserError: what the study itself would be refused for.
+    """
+    standing = now.standing
+    states: list[str] = [found.state for found in standing.cells.values()]
+    counts = {state: states.count(state) for state in STATES}
+    trained = [one.state for one in standing.pretrainings.values()]
+    with terminal("dry run") as sink:
+        from engine.jobs.study_estimate import plan
+
+        try:
+            left = plan(now.config, standing, data_dir=settings.data, sink=sink)
+        except Interrupted:
+            say("interrupted")
+            return 130
+    if as_json:
+        facts: dict[str, Any] = {
+            "cells": counts | {"total": len(states)},
+            "pretrainings": {
+                "finished": trained.count("finished"),
+                "total": len(trained),
+            },
+            **msgspec.to_builtins(left),
+        }
+        print_json(facts)
+        return 0
+    print(
+        f"{len(trained)} pretrainings, {trained.count('finished')} of them finished; "
+        f"{len(states):,} cells: "
+        + ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+    )
+    if not left.costs:
+        print("nothing is left to do")
+        return 0
+    rows = [[cost.part, f"{cost.count:,}", fmt.duration(cost.seconds)] for cost in left.costs]
+    rows.append(["all, one after the other", "", fmt.duration(left.seconds)])
+    print()
+    print(table(["what is left", "count", f"about, on {left.device}"], rows, (1, 2)))
+    print(f"\ndisk for the runs that are missing: about {fmt.size(left.disk_bytes)}")
+    return 0

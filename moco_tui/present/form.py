@@ -1,0 +1,382 @@
+"""The state of the form for a new run, apart from any screen: texts, values, errors."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.config.fields import Field, fields, nest
+from engine.config.presets import build, parse_value, presets_of, problems, to_toml
+from engine.config.schema import (
+    GRID_KEYS,
+    KINDS,
+    AnyConfig,
+    AugmentConfig,
+    PretrainConfig,
+    StudyConfig,
+)
+from engine.errors import ConfigError
+from moco_tui.present import fmt
+
+LABELS = {
+    "data.source": "data",
+    "moco.queue_size": "queue size",
+    "optim.epochs": "epochs",
+    "optim.batch_size": "batch size",
+    "optim.stop_epoch": "stop after epoch",
+    "runtime.device": "device",
+    "task.name": "task",
+    "seeds": "pretraining seeds",
+}
+AUGMENTATIONS = ("crop", "rotation", "flip", "blur", "color", "gray")
+
+
+def _small(title: str) -> str:
+    return title[:1].lower() + title[1:]
+
+
+ESSENTIAL = {
+    "pretrain": (
+        "data.source",
+        "moco.queue_size",
+        "optim.epochs",
+        "optim.batch_size",
+        "runtime.device",
+    ),
+    "probe": ("label_fraction", "task.name", "head", "baselines", "subset_seed", "runtime.device"),
+    "study": (
+        "pretrain.data.source",
+        "queue_sizes",
+        "label_fractions",
+        "tasks",
+        "heads",
+        "seeds",
+        "subset_seeds",
+        "baselines",
+        "supervised_subsets",
+        "pretrain.optim.epochs",
+        "pretrain.optim.batch_size",
+        "pretrain.runtime.device",
+    ),
+}
+_OF_A_PRETRAINING = (
+    ("Encoder", "model"),
+    ("Queue and loss", "moco"),
+    ("Optimizer", "optim"),
+    ("kNN monitor", "monitor"),
+    ("Data", "data"),
+    ("Checkpoints and logs", "log"),
+    ("Device and seed", "runtime"),
+)
+_OF_A_PROBE = (
+    ("Task", "task"),
+    ("Logistic head", "logistic"),
+    ("Linear head", "linear"),
+    ("Supervised baseline", "supervised"),
+    ("Labels", ""),
+    ("Device and seed", "runtime"),
+)
+SECTIONS = {
+    "pretrain": _OF_A_PRETRAINING,
+    "probe": _OF_A_PROBE,
+    "study": (
+        ("Pretraining: augmentations", "pretrain.augment"),
+        *((f"Pretraining: {_small(head)}", f"pretrain.{name}") for head, name in _OF_A_PRETRAINING),
+        *((f"Probe: {_small(head)}", f"probe.{name}".rstrip(".")) for head, name in _OF_A_PROBE),
+    ),
+}
+"""Title and section of everything that is not essential, by kind of run."""
+FIRST = {"pretrain": "moco.queue_size", "probe": "label_fraction", "study": "queue_sizes"}
+"""The field that has the focus at first."""
+
+
+def label(key: str) -> str:
+    """What a field is called in the form."""
+    known = LABELS.get(key.removeprefix("pretrain.").removeprefix("probe."))
+    return known if known is not None else key.rpartition(".")[2].replace("_", " ")
+
+
+def expectation(field: Field) -> str:
+    """Unit and range of a field, short."""
+    if field.kind == "choice":
+        return "one of " + ", ".join(field.choices)
+    if field.kind == "bool":
+        return ""
+    if field.kind == "list":
+        return "a list, separated by commas" + (
+            f": {', '.join(field.choices)}" * bool(field.choices)
+        )
+    if field.kind == "table":
+        return 'groups, as {vehicles = ["ship"], animals = ["cat"]}'
+    low = field.ge if field.ge is not None else field.gt
+    high = field.le if field.le is not None else field.lt
+    parts = [field.unit] if field.unit else []
+    if low is not None and high is not None:
+        left = "" if field.ge is not None else ">"
+        right = "" if field.le is not None else "<"
+        parts.append(f"{left}{_plain(low)} – {right}{_plain(high)}")
+    elif low is not None:
+        parts.append(f"{'≥' if field.ge is not None else '>'} {_plain(low)}")
+    elif high is not None:
+        parts.append(f"{'≤' if field.le is not None else '<'} {_plain(high)}")
+    return "  ".join(parts)
+
+
+def _plain(number: float) -> str:
+    if number >= 2**31 - 1:
+        return "2³¹"
+    return f"{number:g}" if abs(number) < 10_000 or number != int(number) else f"{int(number):,}"
+
+
+class FormState:
+    """What was typed, and what it amounts to.
+
+    Args:
+        kind: ``pretrain``, ``probe`` or ``study``.
+        preset: preset to begin with; probes have none.
+        values: dotted keys and values over it, such as those of an earlier run.
+    """
+
+    def __init__(
+        self, kind: str, *, preset: str = "", values: Mapping[str, Any] | None = None
+    ) -> None:
+        self.kind = kind
+        self.type: type[AnyConfig] = KINDS[kind]
+        self.known: Mapping[str, Field] = {
+            key: field
+            for key, field in fields(self.type).items()
+            if kind != "study" or key not in GRID_KEYS
+        }
+        self.within = "pretrain." if kind == "study" else ""
+        """What stands before the keys of a pretraining."""
+        self.preset = preset
+        self.base: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
+        self.wrong: dict[str, str] = {}
+        self.use_preset(preset)
+        for key, value in (values or {}).items():
+            if key in self.known:
+                self.set(key, value)
+
+    def use_preset(self, preset: str) -> None:
+        """Begin anew with the values of a preset; empty for the defaults."""
+        presets = presets_of(self.type)
+        self.preset = preset if preset in presets else ""
+        self.base = {key: field.default for key, field in self.known.items()}
+        if self.preset:
+            self.base |= presets[preset].values
+        self.values = dict(self.base)
+        self.wrong = {}
+
+    def use_device(self, device: str) -> None:
+        """Compute everything on this device."""
+        for key in self.known:
+            if key == "runtime.device" or key.endswith(".runtime.device"):
+                self.set(key, device)
+
+    def text(self, key: str) -> str:
+        """A value as it stands in the field."""
+        value = self.values[key]
+        return f"{value:.6g}" if isinstance(value, float) else fmt.value(value)
+
+    def set(self, key: str, value: Any) -> None:
+        """Take what was typed (a text) or chosen (a value); wrong ones are remembered as such."""
+        field = self.known[key]
+        if isinstance(value, str):
+            if key not in self.wrong and value == self.text(key):
+                return  # the field was filled with it; it may show fewer digits than there are
+            value = self._parse(field, value)
+        try:
+            config = build_leaf(self.type, key, value)
+        except ConfigError as error:
+            self.values[key] = value
+            self.wrong[key] = short_reason(str(error), key)
+            return
+        self.wrong.pop(key, None)
+        self.values[key] = config
+
+    @staticmethod
+    def _parse(field: Field, text: str) -> Any:
+        text = text.strip()
+        if field.kind == "list" and not text.startswith("["):
+            parts = [part.strip() for part in text.split(",") if part.strip()]
+            return parts if field.item in ("names", "texts") else [_number(p) for p in parts]
+        return parse_value(field, text)
+
+    def errors(self) -> dict[str, str]:
+        """Every field that is wrong, with the sentence; rules over several fields included."""
+        if self.wrong:
+            return dict(self.wrong)
+        try:
+            config = self._convert()
+        except msgspec.ValidationError as error:
+            return {"": str(error)}
+        found = problems(config)
+        return {key: short_reason(text, key) for key, text in found.items()}
+
+    def problems(self, parent: str = "") -> dict[str, str]:
+        """What keeps the run from starting: wrong fields, a missing folder, nothing to probe.
+
+        Args:
+            parent: id of the pretraining that a probe is of.
+        """
+        found = self.errors()
+        key = self.within + "data.source"
+        source = self.values.get(key, "")
+        if isinstance(source, str) and source.startswith("folder:") and key not in found:
+            missing = _missing_folder(source.removeprefix("folder:"))
+            if missing:
+                found[key] = missing
+        if self.kind == "probe" and not parent:
+            found["parent"] = "there is no pretraining to probe; start one first"
+        return found
+
+    def config(self) -> AnyConfig:
+        """The configuration.
+
+        Raises:
+            ConfigError: one sentence on the first thing that is wrong.
+        """
+        for key, reason in self.wrong.items():
+            raise ConfigError(f"{key}: {reason}", key)
+        return build(self.type, self.values)
+
+    def _convert(self) -> Struct:
+        return msgspec.convert(nest(self.values), self.type, strict=False)
+
+    def sample(self) -> tuple[PretrainConfig, str]:
+        """A pretraining whose cost can be measured, and what it is of; the first of a study.
+
+        Raises:
+            ConfigError: while something is wrong.
+            ValueError: for a probe.
+        """
+        config = self.config()
+        if isinstance(config, PretrainConfig):
+            return config, ""
+        if not isinstance(config, StudyConfig):
+            raise ValueError("a probe has no pretraining to measure")
+        from engine.study import grid
+
+        count = len(config.queue_sizes) * len(config.seeds)
+        largest = max(config.queue_sizes)
+        about = f"one of {count} pretrainings, K {largest}; its probes come on top"
+        return grid.pretrain_config(config, largest, config.seeds[0]), about
+
+    def preview(self) -> tuple[str, AugmentConfig] | None:
+        """Data and augmentations; None where the run has none, or while one of them is wrong."""
+        start = self.within + "augment."
+        source = self.within + "data.source"
+        values = {key: value for key, value in self.values.items() if key.startswith(start)}
+        if not values or any(key == source or key.startswith(start) for key in self.errors()):
+            return None
+        parts = {key.removeprefix(start): value for key, value in values.items()}
+        return str(self.values[source]), msgspec.convert(nest(parts), AugmentConfig, strict=False)
+
+    def changed(self) -> dict[str, Any]:
+        """The fields whose value differs from the preset."""
+        return {
+            key: value for key, value in self.values.items() if not _equal(value, self.base[key])
+        }
+
+    def is_changed(self, key: str) -> bool:
+        """Whether a field differs from the preset."""
+        return not _equal(self.values[key], self.base[key])
+
+    def command(self, *, parent: str = "", name: str = "", detached: bool = False) -> str:
+        """The command line that starts the same run."""
+        words = ["moco-tui", self.kind]
+        if self.kind == "probe":
+            words.append(parent or "RUN")
+        if self.preset:
+            words += ["--preset", self.preset]
+        if name:
+            words += ["--name", name]
+        for key, value in self.changed().items():
+            text = _set_text(value)
+            if key == self.within + "data.source":
+                words += ["--data", text]
+            elif key == "label_fraction":
+                words += ["--label-fraction", text]
+            elif key == "task.name":
+                words += ["--task", text]
+            elif key == "head":
+                words += ["--head", text]
+            else:
+                words += ["--set", f"{key}={text}"]
+        if detached:
+            words.append("--detach")
+        return shlex.join(words)
+
+    def toml(self) -> str:
+        """The whole configuration as TOML; empty while something is wrong."""
+        try:
+            return to_toml(self.config())
+        except ConfigError:
+            return ""
+
+
+def _missing_folder(path: str) -> str:
+    """Why there is no such folder; empty when there is."""
+    try:
+        folder = Path(path).expanduser()
+        return "" if folder.is_dir() else f"there is no folder {folder}"
+    except (OSError, RuntimeError, ValueError):  # a name too long, ~ of nobody, a null character
+        return f"there is no folder {path}"
+
+
+def build_leaf(type_: type[AnyConfig], key: str, value: Any) -> Any:
+    """The value of one field as its type wants it, checked against its own range alone.
+
+    Raises:
+        ConfigError: one sentence on what it must be.
+    """
+    field = fields(type_)[key]
+    try:
+        tree = msgspec.to_builtins(msgspec.convert(nest({key: value}), type_, strict=False))
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        raise ConfigError(f"{key}: it must be {field.expectation()}.", key) from None
+    for part in key.split("."):
+        tree = tree[part]
+    if isinstance(tree, float) and not math.isfinite(tree):
+        raise ConfigError(f"{key}: it must be {field.expectation()}.", key)
+    return tree
+
+
+def short_reason(sentence: str, key: str) -> str:
+    """A sentence on a field without its name, for the space beside it."""
+    sentence = sentence.removeprefix(f"{key}: ").removeprefix(f"{key} ")
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
+
+
+def _number(text: str) -> Any:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return list(a) == list(b)
+    return bool(a == b)
+
+
+def _set_text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return fmt.value(value)
+    return fmt.value(value)
+
+
+def _toml(item: Any) -> str:
+    return f'"{item}"' if isinstance(item, str) else fmt.value(item)

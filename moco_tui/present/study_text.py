@@ -1,0 +1,191 @@
+"""What the study screen says in words: progress, the answer, the pretrainings, the protocol."""
+
+from __future__ import annotations
+
+import statistics
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from engine.history.entry import Entry
+from engine.runs.record import Record
+from engine.study.formats import comparison_lines
+from engine.study.grid import Standing
+from engine.study.intervals import Comparison
+from engine.study.report import Report
+from moco_tui.present import fmt
+from moco_tui.present.lines import Line
+from moco_tui.present.run_list import GLYPHS
+from moco_tui.present.study_view import Seen
+
+LEAST_WIDTH = 24
+
+
+def wrapped(text: str, width: int, look: str = "", indent: str = "") -> list[Line]:
+    """A sentence as lines of so many characters."""
+    lines = textwrap.wrap(
+        fmt.clean(text), max(width, LEAST_WIDTH), subsequent_indent=indent, break_on_hyphens=False
+    )
+    return [[(line, look)] for line in lines]
+
+
+def answer_lines(report: Report, width: int) -> list[Line]:
+    """The answer, then every comparison with its verdict, then the protocol."""
+    lines: list[Line] = []
+    for sentence in report.answer:
+        lines += [*([[("", "")]] if lines else []), *wrapped(sentence, width)]
+    known = [c for c in report.comparisons if c.difference is not None]
+    if known:
+        lines += [[("", "")], [("comparisons, paired by pretraining seed", "strong")]]
+        for comparison in known:
+            lines += _comparison(comparison, width)
+    lines += [[("", "")], [("protocol", "strong")]]
+    for sentence in report.protocol:
+        lines += wrapped(f"- {sentence}", width, indent="  ")
+    return lines
+
+
+def _comparison(comparison: Comparison, width: int) -> list[Line]:
+    _, ((what, over, difference, span, seeds, p, verdict),) = comparison_lines([comparison])
+    figures = [f"{difference} points", *([span] if span != "-" else []), f"{seeds} seeds"]
+    if p != "-":
+        figures.append(f"p {p}")
+    return [
+        *wrapped(f"{what}, {over}: {verdict}", width, indent="  "),
+        *wrapped("  " + ", ".join(figures), width, "muted", indent="  "),
+    ]
+
+
+def pretraining_lines(standing: Standing) -> list[Line]:
+    """A line for each pretraining of the grid: queue size, seed, state, step, run."""
+    lines: list[Line] = [[(f"{'K':>8} {'seed':>5}  {'state':<13} {'step':<19} run", "muted")]]
+    for (size, seed), trained in standing.pretrainings.items():
+        glyph = "·" if trained.state == "missing" else GLYPHS.get(trained.state, "?")
+        step = (
+            f"{fmt.count(trained.step)}/{fmt.count(trained.total_steps)}"
+            if trained.total_steps
+            else ""
+        )
+        look = {"running": "good", "failed": "bad", "lost": "bad", "missing": "muted"}
+        lines.append(
+            [
+                (f"{size:>8} {seed:>5}  ", ""),
+                (f"{glyph} {trained.state:<12}", look.get(trained.state, "")),
+                (f"{step:<19} {trained.run}", ""),
+            ]
+        )
+    return lines
+
+
+def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
+    """A bar over the cells that are done."""
+    counts = seen.counts()
+    total = len(seen.standing.cells)
+    done = counts.get("done", 0)
+    trained = sum(t.state == "finished" for t in seen.standing.pretrainings.values())
+    text = (
+        f"{fmt.count(done)}/{fmt.count(total)} cells  "
+        f"{trained}/{len(seen.standing.pretrainings)} pretrainings"
+    )
+    share = done / total if total else 0.0
+    cells = max(min(width - len(text) - 9, 60), 0)
+    full = int(share * cells)
+    on, off = ("#", ".") if ascii_only else ("━", "─")
+    shown = 100 if share == 1 else min(int(100 * share), 99)
+    return f"{on * full}{off * (cells - full)} {shown:3d} %  {text}"
+
+
+def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
+    """What goes on now; when nothing does, what would.
+
+    Args:
+        seen: the study.
+        record: of its run.
+        status: the run's state, as shown.
+        left: the time it still takes, in words; see ``time_left``.
+    """
+    standing = seen.standing
+    counts = seen.counts()
+    done = counts.get("done", 0)
+    parts: list[str] = []
+    if status in ("running", "paused"):
+        if record.stage is not None:
+            stage = record.stage
+            count = f"{fmt.count(stage['done'])}/{fmt.count(stage['total'])}"
+            parts.append(f"{fmt.clean(stage['name'])} {count}")
+        else:
+            parts += _at_work(standing)
+        if status == "running" and left:
+            parts.append(left)
+    elif done == len(standing.cells):
+        parts.append("every cell is done")
+        if record.ended and record.started:
+            parts.append(f"took {fmt.duration(record.ended - record.started)}")
+    elif status == "queued":
+        parts.append("it waits for its turn; r starts it here")
+    elif status in ("stopped", "failed", "lost"):
+        parts.append("r goes on with what is not done")
+        if record.error:
+            parts.append(fmt.clean(record.error))
+    failed = counts.get("failed", 0)
+    if failed:
+        parts.append(f"{failed} cells failed: Enter on one shows why")
+    if record.device:
+        parts.append(fmt.clean(record.device))
+    if record.host:
+        parts.append(f"on {fmt.clean(record.host)}")
+    return "  ".join(parts)
+
+
+def _at_work(standing: Standing) -> Sequence[str]:
+    """The pretrainings that are trained now."""
+    return [
+        f"K {size} seed {seed}: step {fmt.count(t.step)}/{fmt.count(t.total_steps)}"
+        for (size, seed), t in standing.pretrainings.items()
+        if t.state in ("running", "paused") and t.total_steps
+    ][:2]
+
+
+def time_left(standing: Standing, entries: Mapping[str, Entry], now: float) -> str:
+    """How long what is missing would take at the pace of what is done; empty when unknown.
+
+    Args:
+        standing: how far the study is.
+        entries: the runs by id.
+        now: unix seconds.
+    """
+    took: list[float] = []
+    missing = 0.0
+    for trained in standing.pretrainings.values():
+        share = trained.step / trained.total_steps if trained.total_steps else 0.0
+        entry = entries.get(trained.run)
+        if trained.state == "finished":
+            took += _seconds(entry)
+            continue
+        missing += 1.0 - min(share, 1.0)
+        if trained.state == "running" and entry is not None and entry.started and share > 0.02:
+            took.append((now - entry.started) / share)
+    encoders = {cell: found for cell, found in standing.cells.items() if cell.source == "moco"}
+    runs = {found.run for found in encoders.values() if found.state == "done"}
+    probed = [seconds for run in runs for seconds in _seconds(entries.get(run))]
+    probes = sum(found.state != "done" for found in encoders.values())
+    if missing and not took:
+        return ""
+    left = missing * statistics.median(took) if missing else 0.0
+    if probes and not probed:
+        return f"pretrainings about {fmt.duration(left)}, then probes" if left else ""
+    left += probes * statistics.median(probed) if probes else 0.0
+    return f"about {fmt.duration(left)} left" if left else ""
+
+
+def _seconds(entry: Entry | None) -> list[float]:
+    """How long a run took, where that is known."""
+    if entry is None or not entry.started or not entry.ended or entry.ended < entry.started:
+        return []
+    return [entry.ended - entry.started]
+
+
+def first_words(status: str) -> str:
+    """What to do with a study of which nothing is done yet."""
+    if status in ("queued", "stopped", "failed", "lost"):
+        return "Nothing is measured yet. r starts it here; cells fill in one by one."
+    return "Nothing is measured yet. The first cells come when the first pretraining has ended."

@@ -1,0 +1,89 @@
+"""What every screen shares: the line at the top, the keys at the bottom, the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widgets import Static
+
+from moco_tui.present import fmt
+from moco_tui.widgets.key_line import KeyLine
+
+if TYPE_CHECKING:
+    from moco_tui.app import MocoApp
+
+
+class TopBar(Static):
+    """One line: the name of the screen, what it is about, and a note at the right."""
+
+    DEFAULT_CSS = """
+    TopBar { height: 1; background: $panel; color: $foreground; padding: 0 1; }
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__(id="top")
+        self.title_text = title
+        self.subject = ""
+        self.note = ""
+
+    def set(self, subject: str | None = None, note: str | None = None) -> None:
+        """Change what is shown; foreign text is welcome."""
+        new = (
+            self.subject if subject is None else fmt.clean(subject),
+            self.note if note is None else fmt.clean(note),
+        )
+        if new != (self.subject, self.note):
+            self.subject, self.note = new
+            self.refresh()
+
+    def render(self) -> Text:
+        """The line."""
+        width = max(self.content_size.width, 1)
+        left = f"{self.title_text}  "
+        note = fmt.fit(self.note, min(len(self.note), width // 2))
+        room = max(width - len(left) - len(note) - 1, 0)
+        text = Text(no_wrap=True, overflow="crop", end="")
+        text.append(left, style="bold")
+        text.append(fmt.fit(self.subject, room))
+        text.append(" " + note, style="dim")
+        return text
+
+
+class BaseScreen(Screen[None]):
+    """A screen of the app: top line, content, keys."""
+
+    TITLE_TEXT = ""
+    HELP = ""
+    BINDINGS = [Binding("escape", "back", "Back")]
+
+    @property
+    def moco(self) -> MocoApp:
+        """The app, with its own type."""
+        return cast("MocoApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Top line, content, keys."""
+        yield TopBar(self.TITLE_TEXT)
+        yield from self.content()
+        yield KeyLine()
+
+    def content(self) -> ComposeResult:
+        """The widgets of the screen."""
+        yield from ()
+
+    @property
+    def top(self) -> TopBar:
+        """The line at the top."""
+        return self.query_one(TopBar)
+
+    def action_back(self) -> None:
+        """To the screen before."""
+        self.app.pop_screen()
+
+    def say(self, text: str, *, severity: str = "information") -> None:
+        """A sentence for the person."""
+        self.moco.say(text, severity=severity)

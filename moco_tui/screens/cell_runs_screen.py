@@ -1,0 +1,120 @@
+"""The runs behind one cell of a study's table, to choose one from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.study.intervals import Row
+from moco_tui.present import fmt
+from moco_tui.present import study_view as studyview
+from moco_tui.present.run_list import GLYPHS
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A run to open.
+
+    Attributes:
+        run: its id.
+        text: what it is.
+    """
+
+    run: str
+    text: str
+
+
+def choices(seen: studyview.Seen, row: Row) -> list[Choice]:
+    """The probes of a row with their seeds and values, then the pretrainings they stand on."""
+    found: list[Choice] = []
+    waiting: set[str] = set()
+    for cell, at in seen.cells(row):
+        if not at.run:
+            continue
+        if at.state == "waiting" and any(
+            trained.run == at.run for trained in seen.standing.pretrainings.values()
+        ):
+            waiting.add(at.run)
+            continue
+        which = "" if cell.seed is None else f"seed {cell.seed}  "
+        value = f"{at.state:<8}" if at.top1 is None else f"{at.top1:6.2f} %"
+        glyph = studyview.GLYPHS[at.state]
+        found.append(
+            Choice(at.run, f"{glyph} {which}subset {cell.subset_seed}  {value}  probe {at.run}")
+        )
+    for (size, seed), trained in seen.standing.pretrainings.items():
+        if not trained.run:
+            continue
+        mine = row.source == "moco" and row.queue_size == size
+        if mine or trained.run in waiting:
+            step = (
+                f" {fmt.count(trained.step)}/{fmt.count(trained.total_steps)}"
+                if trained.total_steps
+                else ""
+            )
+            sign = GLYPHS.get(trained.state, "?")
+            found.append(
+                Choice(
+                    trained.run,
+                    f"{sign} seed {seed}  pretraining of K {size}  {trained.state}{step}  "
+                    f"{trained.run}",
+                )
+            )
+    return found
+
+
+class CellRuns(ModalScreen[str | None]):
+    """Offers runs; the answer is the id of one, or None.
+
+    Args:
+        title: the cell.
+        runs: to choose from.
+    """
+
+    DEFAULT_CSS = """
+    CellRuns {
+        align: center middle;
+        & > Vertical {
+            width: 72; max-width: 100%; height: auto; max-height: 100%;
+            border: round $primary; background: $surface; padding: 0 1;
+        }
+        & .question { width: 1fr; height: auto; text-style: bold; }
+        & OptionList {
+            height: auto; max-height: 18; border: none; background: $surface; padding: 0;
+        }
+        & OptionList:focus { border: none; }
+    }
+    """
+    BINDINGS = [Binding("escape", "cancel", "Back")]
+
+    def __init__(self, title: str, runs: Sequence[Choice]) -> None:
+        super().__init__()
+        self._place, self._runs = title, list(runs)
+
+    def compose(self) -> ComposeResult:
+        """The cell and its runs."""
+        with Vertical():
+            yield Static(self._place, classes="question", markup=False)
+            yield OptionList(*(Option(Text(run.text)) for run in self._runs))
+            yield Static("Enter opens the run, Escape goes back.", classes="muted", markup=False)
+
+    def on_mount(self) -> None:
+        """The keys choose."""
+        self.query_one(OptionList).focus()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._runs[event.option_index].run)
+
+    def action_cancel(self) -> None:
+        """Back to the table."""
+        self.dismiss(None)

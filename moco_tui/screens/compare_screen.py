@@ -1,0 +1,243 @@
+"""Two to eight runs side by side: curves over each other, settings that differ, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.timer import Timer
+
+from engine.errors import UserError
+from engine.runs import MetricLog, RunFolder, direction
+from moco_tui.charts.curve_points import MOST_POINTS, Series
+from moco_tui.charts.drawing import Curve
+from moco_tui.present import comparison as compare
+from moco_tui.present import fmt
+from moco_tui.present.curves import ASCII_MARKS, MARKS
+from moco_tui.present.lines import Line
+from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.export_dialog import ask_and_write
+from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.redraw_pace import Pace
+from moco_tui.widgets.text_panel import Panel
+
+
+class CompareScreen(BaseScreen):
+    """Compares runs through their folders.
+
+    Args:
+        folders: the runs; differences are to the first.
+    """
+
+    TITLE_TEXT = "Compare"
+    HELP = """Curves of several runs over each other; each has a mark of its own besides its colour.
+Below are the settings that differ and every metric with its difference to the first run."""
+    BINDINGS = [
+        Binding("v", "metric(1)", "Next metric"),
+        Binding("V", "metric(-1)", "Metric before", show=False),
+        Binding("x", "export", "Export"),
+    ]
+
+    def __init__(self, folders: Sequence[RunFolder]) -> None:
+        super().__init__()
+        self.folders = list(folders)
+        self.logs = [MetricLog(folder.metrics_path, most=MOST_POINTS) for folder in folders]
+        self.series: list[Series] = []
+        self.metric = ""
+        self.runs: list[compare.Compared] = []
+        self.pace = Pace()
+        self._timer: Timer | None = None
+        self._loaded = False
+
+    def content(self) -> ComposeResult:
+        """Curves above, tables below."""
+        with Container(id="compare"):
+            yield Chart("reading ...", smoothing=0.9, id="curves")
+            with Container(id="tables"):
+                yield Panel("metrics (difference to the first run)", id="metrics")
+                yield Panel("settings that differ", id="settings")
+
+    def on_mount(self) -> None:
+        """Read the runs in a thread."""
+        self.query_one(Chart).empty = "reading ..."
+        self.query_one(Chart).focus()
+        self.run_worker(self._load(), group="load")
+
+    async def _load(self) -> None:
+        def poll() -> list[str]:
+            problems = []
+            for log in self.logs:
+                try:
+                    log.poll()
+                except UserError as error:
+                    problems.append(str(error))
+            return problems
+
+        for problem in await asyncio.to_thread(poll):
+            self.say(problem, severity="error")
+        self._loaded = True
+        names = self._metrics()
+        self.query_one(Chart).empty = "these runs share no metric"
+        if names:
+            self._choose(names[0])
+        self.tick()
+
+    def on_screen_resume(self) -> None:
+        """Visible: go on looking."""
+        if self._loaded and self._timer is None:
+            self.tick()
+
+    def on_screen_suspend(self) -> None:
+        """Hidden: look no more."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    @on(Chart.Drawn)
+    def _drawn(self, event: Chart.Drawn) -> None:
+        self.pace.spend(event.seconds)
+
+    def tick(self) -> None:
+        """Look at all runs once."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        if not self.is_mounted or self.app.screen is not self:
+            return
+        start = perf_counter()
+        self._read()
+        changed = False
+        for log in self.logs:
+            try:
+                changed |= log.poll()
+            except UserError:
+                continue
+        if changed:
+            self._update()
+        self.pace.spend(perf_counter() - start)
+        interval = self.pace.next_interval()
+        self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
+        self._timer = self.set_timer(interval, self.tick)
+
+    def _read(self) -> None:
+        """Records and names of the runs; the tables."""
+        runs = []
+        for folder in self.folders:
+            try:
+                runs.append(compare.compared(folder.record(), fmt.clean(folder.title())))
+            except UserError as error:
+                name = f"{folder.id} (unreadable)"
+                runs.append(compare.Compared(folder.id, "", name, {}, {}))
+                if not self.runs:
+                    self.say(str(error), severity="error")
+        if runs == self.runs:
+            return
+        self.runs = runs
+        self.top.set(f"{len(runs)} runs")
+        self._show_tables()
+        self._show_curves()
+
+    def _metrics(self) -> list[str]:
+        return compare.common({str(i): log.names() for i, log in enumerate(self.logs)})
+
+    # ---------------------------------------------------------------------------- curves
+
+    def _choose(self, metric: str) -> None:
+        self.metric = metric
+        self.series = [Series() for _ in self.logs]
+        self._update()
+        self._show_curves()
+
+    def _update(self) -> None:
+        for log, series in zip(self.logs, self.series, strict=True):
+            steps, values = log.series(self.metric)
+            series.update(steps, values)
+        self.query_one(Chart).changed()
+
+    def _show_curves(self) -> None:
+        if not self.series or not self.runs:
+            return
+        chart = self.query_one(Chart)
+        chart.title = fmt.clean(self.metric)
+        chart.unit = " %" if direction(self.metric) > 0 else ""
+        marks = ASCII_MARKS if self.moco.ascii else MARKS
+        chart.show_curves(
+            [
+                Curve(f"{run.name}  ({run.id})", series, marks[i % len(marks)])
+                for i, (run, series) in enumerate(zip(self.runs, self.series, strict=True))
+            ]
+        )
+
+    def action_metric(self, direction: int) -> None:
+        """Show the curves of another metric."""
+        names = self._metrics()
+        if names:
+            at = names.index(self.metric) if self.metric in names else 0
+            self._choose(names[(at + direction) % len(names)])
+
+    # ---------------------------------------------------------------------------- tables
+
+    def _head(self, key: int, width: int) -> Line:
+        marks = ASCII_MARKS if self.moco.ascii else MARKS
+        cells = "".join(
+            " " + fmt.fit(f"{marks[i % len(marks)]} {run.name}", width, right=True)
+            for i, run in enumerate(self.runs)
+        )
+        return [(" " * key + cells, "muted")]
+
+    def _cell_width(self, panel: Panel, key: int, most: int) -> int:
+        """As wide as all runs fit side by side, within reason; the panel scrolls sideways."""
+        room = (panel.size.width - key) // max(len(self.runs), 1) - 1
+        return max(min(room, most), 9)
+
+    def _show_tables(self) -> None:
+        panel, key = self.query_one("#metrics", Panel), 18
+        width = self._cell_width(panel, key, 16)
+        lines: list[Line] = [self._head(key, width)]
+        for metric, values in compare.metric_rows(self.runs):
+            cells = "".join(
+                " " + fmt.fit(compare.shown(metric, value), width, right=True) for value in values
+            )
+            lines.append([(fmt.fit(fmt.clean(metric), key), "strong"), (cells, "")])
+            changes: list[tuple[str, str]] = [(" " * (key + width + 1), "")]
+            for value in values[1:]:
+                text, look = compare.verdict(metric, value, values[0])
+                changes.append((" " + fmt.fit(text, width, right=True), look or "muted"))
+            if any(text.strip() for text, _ in changes):
+                lines.append(changes)
+        if len(lines) == 1:
+            lines.append([("no metric yet", "muted")])
+        panel.show(lines)
+        panel, key = self.query_one("#settings", Panel), 22
+        width = self._cell_width(panel, key, 22)
+        settings: list[Line] = [self._head(key, width)]
+        for name, items in compare.differing(self.runs):
+            cells = "".join(
+                " " + fmt.fit("–" if v is None else fmt.clean(fmt.value(v)), width, right=True)
+                for v in items
+            )
+            settings.append([(fmt.fit(name.removeprefix("augment."), key), "strong"), (cells, "")])
+        if len(settings) == 1:
+            settings.append([("all settings are the same", "muted")])
+        panel.show(settings)
+
+    def on_resize(self) -> None:
+        """The tables use the width there is."""
+        if self.runs:
+            self.call_after_refresh(self._show_tables)
+
+    # ---------------------------------------------------------------------------- export
+
+    def action_export(self) -> None:
+        """Write the comparison to a file."""
+        name = "compare-" + "-".join(run.id for run in self.runs[:3]) + ".csv"
+        makers = {
+            ".csv": lambda: compare.to_csv(self.runs),
+            ".json": lambda: compare.to_json(self.runs),
+        }
+        ask_and_write(self, "Write the comparison to (.csv or .json)", name, makers)

@@ -1,0 +1,212 @@
+"""One run, live: curves, tables, progress, device, log; pause, stop, checkpoint, resume."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.widgets import Static
+
+from engine.errors import UserError
+from engine.runs import MetricLog, RunFolder
+from moco_tui.charts.curve_points import MOST_POINTS
+from moco_tui.charts.drawing import Level
+from moco_tui.present import curves
+from moco_tui.present import run_facts as facts
+from moco_tui.present.device_load import Sampler
+from moco_tui.present.health import not_learning
+from moco_tui.screens.watch_screen import WatchScreen
+from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.run_chart import RunChart
+from moco_tui.widgets.text_panel import Panel
+
+PANELS = ("loss", "accuracy", "epochs", "device", "log")
+
+
+class MonitorScreen(WatchScreen):
+    """Watches a run through its folder, whoever trains it."""
+
+    TITLE_TEXT = "Monitor"
+    HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
+acknowledged it. Tab moves between the panels; 1 to 5 show one of them; the chart in focus zooms,
+pans and reads values."""
+    BINDINGS = [
+        Binding("b", "probe", "Probe"),
+        Binding("1", "panel('loss')", "Loss alone", show=False),
+        Binding("2", "panel('accuracy')", "Accuracy", show=False),
+        Binding("3", "panel('epochs')", "Epochs", show=False),
+        Binding("4", "panel('device')", "Device", show=False),
+        Binding("5", "panel('log')", "Log", show=False),
+    ]
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(folder)
+        self.log_reader = MetricLog(folder.metrics_path, most=MOST_POINTS)
+        self.loaded = False
+        self._epochs_stamp: tuple[object, ...] = ()
+        self._sampler: Sampler | None = None
+        self._shown = "accuracy"
+
+    def content(self) -> ComposeResult:
+        """Progress and panels."""
+        yield Static("", id="progress", markup=False)
+        yield Static("", id="warning", markup=False)
+        with Container(id="panels"):
+            yield RunChart("loss", smoothing=0.9, id="loss")
+            yield Panel("accuracy by encoder", id="rows")
+            yield Static("", id="tabs", markup=False)
+            yield Panel("epochs", id="epochs", classes="lower")
+            yield Panel("device", id="device", classes="lower")
+            yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
+            yield Panel("log", follow=True, id="log", classes="lower")
+
+    # ---------------------------------------------------------------------------- life
+
+    def on_mount(self) -> None:
+        """Read the run in a thread, so that a long one does not hold the keys."""
+        self.query_one("#loss", Chart).empty = "reading ..."
+        self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
+        self.look()
+        probe = self.record is not None and self.record.kind == "probe"
+        self._show_tab("loss" if probe else "accuracy")
+        self.query_one("#rows" if probe else "#loss").focus()
+        self.run_worker(self._load(), group="load")
+
+    async def _load(self) -> None:
+        try:
+            await asyncio.to_thread(self.log_reader.poll)
+        except UserError as error:
+            self.fault(str(error))
+        self.loaded = True
+        self.query_one("#loss", Chart).empty = "no values yet"
+        self.query_one("#loss", Chart).changed()
+        self._sampler = await asyncio.to_thread(Sampler)
+        self._take_curves()
+        self.tick()
+
+    def on_screen_resume(self) -> None:
+        """Visible: go on looking."""
+        if self.loaded and self._timer is None:
+            self.tick()
+
+    def tick(self) -> None:
+        """Look at the run once and arm the next look."""
+        self.disarm()
+        if not self.is_mounted or not self.loaded or self.app.screen is not self:
+            return
+        start = perf_counter()
+        self.look()
+        try:
+            if self.log_reader.poll():
+                self._take_curves()
+        except UserError as error:
+            self.fault(str(error))
+        self.show_log()
+        if self._sampler is not None and self.query_one("#device").display:
+            ascii_only = self.moco.ascii
+            lines = facts.device_lines(self._sampler.read(), ascii_only=ascii_only)
+            self.query_one("#device", Panel).show(lines)
+        self._show_progress()
+        self.pace.spend(perf_counter() - start)
+        self.arm()
+
+    # ---------------------------------------------------------------------------- looking
+
+    def show_record(self) -> None:
+        """The top line, and the table of a probe."""
+        super().show_record()
+        record = self.record
+        if record is None:
+            return
+        chart = self.query_one("#loss", Chart)
+        chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
+        self.set_class(record.kind == "probe", "-probe")
+        if record.kind == "probe":
+            self.query_one("#rows", Panel).show(facts.probe_lines(record, record.config))
+
+    def _show_progress(self) -> None:
+        record = self.record
+        if record is None:
+            return
+        bar = self.query_one("#progress", Static)
+        per_second = facts.rate(self.log_reader) if self.status in ("running", "paused") else None
+        width = max(bar.content_size.width, 20)
+        ascii_only = self.moco.ascii
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(facts.progress_line(record, self.status, width, ascii_only=ascii_only))
+        text.append("\n")
+        text.append(
+            facts.rates_line(record, self.status, per_second, self.moco.clock()), style="dim"
+        )
+        bar.update(text)
+        self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
+
+    def _take_curves(self) -> None:
+        """Bring the curves up to date with the metric log."""
+        log = self.log_reader
+        loss = self.query_one("#loss", RunChart)
+        accuracy = self.query_one("#accuracy", RunChart)
+        probe = self.record is not None and self.record.kind == "probe"
+        chance = self.record.chance if self.record is not None else 0.0
+        losses, accuracies = curves.losses(log), curves.accuracies(log)
+        if probe:  # a point or two a source say nothing that the table does not
+            self.set_class(any(len(log.series(name)[0]) > 5 for name in losses), "-curves")
+            accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
+            self.set_class(bool(accuracies), "-accuracies")
+        levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
+        loss.take(log, losses, curves.loss_title(losses), levels)
+        accuracy.take(log, accuracies, curves.accuracy_title(accuracies))
+        if self.record is not None:
+            self._warn(not_learning(log, self.record))
+        per_epoch = self.record.steps_per_epoch if self.record is not None else 0
+        stamp = (per_epoch, *((len(log.series(n)[0]), log.last(n)) for n in facts.EPOCH_METRICS))
+        if stamp != self._epochs_stamp:  # the table grows with the run, and changes by epochs
+            self._epochs_stamp = stamp
+            self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
+
+    def _warn(self, text: str) -> None:
+        warning = self.query_one("#warning", Static)
+        if warning.display != bool(text):
+            warning.display = bool(text)
+        warning.update(text)
+
+    # ---------------------------------------------------------------------------- panels
+
+    def _show_tab(self, name: str) -> None:
+        self._shown = name
+        panels = self.query_one("#panels")
+        panels.set_class(name == "loss", "-alone-loss")
+        for other in PANELS[1:]:
+            self.query_one(f"#{other}").set_class(other == name, "-shown")
+        text = Text(no_wrap=True, overflow="crop")
+        for number, other in enumerate(PANELS, 1):
+            probe = self.record is not None and self.record.kind == "probe"
+            shown = "table" if probe and other == "loss" else other
+            text.append(f" {number} {shown} ", style="reverse" if other == name else "")
+        self.query_one("#tabs", Static).update(text)
+
+    def action_panel(self, name: str) -> None:
+        """Show and focus a panel."""
+        self._show_tab(name)
+        target = self.query_one(f"#{name}")
+        if name == "loss" and not target.display:
+            target = self.query_one("#rows")
+        target.focus()
+
+    # ---------------------------------------------------------------------------- requests
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can be asked of the run in its state is offered."""
+        if action == "probe":
+            record = self.record
+            return record is not None and record.kind == "pretrain" and self.status != "gone"
+        return super().check_action(action, parameters)
+
+    def action_probe(self) -> None:
+        """Configure a probe of this encoder."""
+        if self.record is not None:
+            self.moco.open_form(parent=self.record.id)

@@ -1,0 +1,286 @@
+"""Configure a run: preset, every setting with its range, a preview, an estimate; start it."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Button, Static
+
+from engine.config.presets import to_toml
+from engine.errors import UserError
+from engine.history.entry import flat_config
+from engine.runs import RunFolder, create
+from moco_tui import lazy
+from moco_tui.present import fmt, form
+from moco_tui.present.augment_preview import Previewer
+from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.widgets.estimate_panel import Estimate
+from moco_tui.widgets.form_rows import FieldRow
+from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.run_form import RunForm
+
+
+class NewRunScreen(BaseScreen):
+    """The form for a pretraining, a probe or a study.
+
+    Args:
+        kind: what it begins with when neither of the others says it.
+        parent: id of the pretraining to probe; with it the form begins as a probe.
+        like: id of a run whose settings it begins with.
+    """
+
+    TITLE_TEXT = "New run"
+    AUTO_FOCUS = ""
+    HELP = """Every setting has its range beside it and is checked as you type. A dot marks what
+differs from the preset. Up and Down move between the fields, Left and Right choose, Enter opens a
+section. F2 shows the augmentations on real images, F3 measures a few steps, F4 shows the same run
+as a command and as TOML."""
+    BINDINGS = [
+        Binding("ctrl+s,f5", "start", "Start", key_display="^s", priority=True),
+        Binding("f2", "side('preview')", "Preview"),
+        Binding("f3", "side('estimate')", "Estimate"),
+        Binding("f4", "side('text')", "Command"),
+        Binding("f6", "views", "Other views", show=False),
+        Binding("ctrl+y,f7", "copy", "Copy the command", show=False),
+        Binding("f8", "copy_toml", "Copy the TOML", show=False),
+    ]
+
+    def __init__(self, *, kind: str = "pretrain", parent: str = "", like: str = "") -> None:
+        super().__init__()
+        self._kind = kind
+        self._of = parent
+        self._like = like
+        self._starting = False
+        self._in_focus: Widget | None = None
+
+    def _first_state(self) -> form.FormState:
+        """What the form begins with: a run like another, a probe, or a pretraining."""
+        if self._like:
+            try:
+                record = RunFolder(self.moco.root / self._like).record()
+                values = flat_config(record.kind, record.config)
+                return form.FormState(record.kind, preset=record.preset, values=values)
+            except (UserError, KeyError) as error:
+                self.call_after_refresh(self.say, str(error), severity="error")
+                return form.FormState("pretrain", preset="notebook")
+        state = form.FormState("probe" if self._of else self._kind, preset="notebook")
+        if self.moco.device:
+            state.use_device(self.moco.device)
+        return state
+
+    def _parents(self) -> list[tuple[str, str]]:
+        """Ids and titles of the pretrainings that can be probed, newest first."""
+        rows = self.moco.catalog.rows
+        choices = [
+            (row.id, f"{row.title} ({row.id})" if row.name else row.id)
+            for row in sorted(rows.values(), key=lambda row: -row.created)
+            if row.kind == "pretrain"
+        ]
+        if self._of and self._of not in dict(choices):
+            choices.insert(0, (self._of, self._of))
+        return choices
+
+    # ---------------------------------------------------------------------------- widgets
+
+    def content(self) -> ComposeResult:
+        """The form, the side with preview, estimate and text, and the help of the field."""
+        with Horizontal(id="form-body"):
+            yield RunForm(
+                self._first_state(),
+                self._parents(),
+                parent=self._of,
+                device=self.moco.device,
+                id="form",
+            )
+            with Vertical(id="side"):
+                yield Preview(Previewer(self.moco.data_dir), id="preview").add_class("side-part")
+                yield Estimate(self.moco.data_dir, id="estimate", classes="side-part")
+                with VerticalScroll(id="text", classes="side-part"):
+                    yield Static("", id="text-body", markup=False)
+        yield Static("", id="help", markup=False)
+
+    @property
+    def body(self) -> RunForm:
+        """The form itself."""
+        return self.query_one(RunForm)
+
+    @property
+    def state(self) -> form.FormState:
+        """What was put in."""
+        return self.body.state
+
+    # ---------------------------------------------------------------------------- life
+
+    def on_mount(self) -> None:
+        """The keys act on the first field of interest."""
+        lazy.preload()
+        self._check()
+        self.body.focus_first()
+
+    def on_resize(self) -> None:
+        """A wide screen shows the preview at once."""
+        self.call_after_refresh(self._show_preview)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Show the help of the field in focus."""
+        del event
+        self._show_help()
+
+    def action_back(self) -> None:
+        """From the preview to the form, from the form to where one came from."""
+        if self.has_class("-side"):
+            self._close_side()
+        else:
+            super().action_back()
+
+    def problems(self) -> dict[str, str]:
+        """Everything that keeps the run from starting, by field."""
+        return self.state.problems(self.body.parent_id)
+
+    @on(RunForm.Changed)
+    def _check(self) -> None:
+        """Mark what differs and what is wrong, everywhere it shows."""
+        self.body.mark(self.problems())
+        self._show_help()
+        self._show_text()
+        self._show_preview()
+
+    # ---------------------------------------------------------------------------- showing
+
+    def _show_help(self) -> None:
+        row = self.focused.parent if self.focused is not None else None
+        text = Text(overflow="ellipsis")
+        wrong = ""
+        if isinstance(row, FieldRow):
+            field = row.field
+            wrong = self.problems().get(field.key, "")
+            text.append(field.key, style="bold")
+            text.append(f"  {field.help}\n")
+            base = fmt.value(self.state.base[field.key])
+            origin = "preset" if self.state.preset else "default"
+            usual = f"{form.expectation(field)}   {origin}: {fmt.clean(base)}"
+            text.append(fmt.clean(wrong) if wrong else usual)
+        else:
+            text.append("Up and Down move, Left and Right choose, Enter opens a section.\n")
+            text.append("• differs from the preset   ✗ has to be put right")
+        help_ = self.query_one("#help", Static)
+        help_.set_class(bool(wrong), "wrong")
+        help_.update(text)
+
+    def _show_preview(self) -> None:
+        preview = self.query_one(Preview)
+        if self.state.kind == "probe":
+            preview.say("a probe sees the images as its head needs them")
+            return
+        wanted = self.state.preview()
+        if wanted is not None:
+            preview.show(*wanted)
+
+    def _command(self) -> str:
+        body = self.body
+        return self.state.command(parent=body.parent_id, name=body.run_name, detached=body.detached)
+
+    def _show_text(self) -> None:
+        if not self.query_one("#text").display:
+            return
+        text = Text(overflow="fold")
+        text.append("The same run from the command line (F7 copies it):\n\n", style="bold")
+        text.append(self._command() + "\n\n")
+        text.append("Its configuration as TOML (F8 copies it):\n\n", style="bold")
+        text.append(self.state.toml() or "something has to be put right first")
+        self.query_one("#text-body", Static).update(text)
+
+    def action_side(self, part: str) -> None:
+        """Show the preview, the estimate or the text; on a narrow screen in place of the form."""
+        wanted = {"-side", f"-{part}"}
+        there = wanted <= set(self.classes)
+        if self.focused is not None:
+            self._in_focus = self.focused
+        if there:
+            self._close_side()
+        else:
+            self.remove_class("-side", "-preview", "-estimate", "-text")
+            self.add_class(*wanted)
+        self.call_after_refresh(self._show_text)
+        self.call_after_refresh(self._show_preview)
+        if part == "estimate" and not there:
+            self.action_estimate()
+
+    def _close_side(self) -> None:
+        """Back to the form, and to the field where one was: a hidden one loses the focus."""
+        self.remove_class("-side", "-preview", "-estimate", "-text")
+        if self._in_focus is not None and self._in_focus.is_mounted:
+            self.call_after_refresh(self.set_focus, self._in_focus)
+
+    def action_views(self) -> None:
+        """Draw other random views."""
+        self.query_one(Preview).another()
+
+    def action_copy(self) -> None:
+        """Put the command line on the clipboard."""
+        self.app.copy_to_clipboard(self._command())
+        self.say("The command is on the clipboard.")
+
+    def action_copy_toml(self) -> None:
+        """Put the configuration on the clipboard."""
+        toml = self.state.toml()
+        if toml:
+            self.app.copy_to_clipboard(toml)
+            self.say("The configuration is on the clipboard.")
+        else:
+            self.say("Something has to be put right first.", severity="warning")
+
+    def action_estimate(self) -> None:
+        """Measure a few steps in a process of its own."""
+        estimate = self.query_one(Estimate)
+        found = self.problems()
+        if found:
+            key = next(iter(found))
+            estimate.say(f"First put {form.label(key)} right: {found[key]}.")
+        elif self.state.kind == "probe":
+            estimate.say("An estimate is made for pretrainings; a probe takes minutes.")
+        else:
+            config, about = self.state.sample()
+            estimate.measure(to_toml(config), about)
+
+    # ---------------------------------------------------------------------------- start
+
+    @on(Button.Pressed, "#start")
+    def action_start(self) -> None:
+        """Start the run and show it."""
+        self.run_worker(self._start(), group="start")
+
+    async def _start(self) -> None:
+        if self._starting or not self.moco.writable():
+            return
+        found = self.problems()
+        if found:
+            key = next(iter(found))
+            self.say(f"{form.label(key) or 'settings'}: {found[key]}.", severity="error")
+            self._in_focus = None  # the focus goes to what is wrong
+            self._close_side()
+            await self.body.go_to(key)
+            return
+        self._starting = True
+        body = self.body
+        detached = body.detached
+        try:
+            folder = create(
+                self.moco.root,
+                self.state.kind,
+                self.state.config(),
+                name=body.run_name,
+                preset=self.state.preset,
+                parent=body.parent_id,
+            )
+        except UserError as error:
+            self._starting = False
+            self.say(str(error), severity="error")
+            return
+        self.app.pop_screen()
+        self.moco.start_run(folder, detached=detached)
+        self.moco.open_monitor(folder.id)

@@ -1,0 +1,367 @@
+"""Home: all runs in a table, live, with filter, sorting, tags, notes, delete and undo."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import Callable
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, VerticalScroll
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from engine.errors import ConfigError
+from engine.history.filters import Matcher, parse_filter
+from moco_tui.present import fmt
+from moco_tui.present import row_text as rowtext
+from moco_tui.present.run_list import SORTS, Fold, Row, arrange
+from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.run_actions import Deeds
+from moco_tui.widgets.line_input import Line
+from moco_tui.widgets.run_table import RunTable
+
+REFRESH_SECONDS = 1.0
+PATIENCE_SECONDS = 0.1
+"""How long the first picture waits for the runs; a long history is read behind an empty table."""
+
+
+class RunsScreen(BaseScreen):
+    """All runs."""
+
+    TITLE_TEXT = "Runs"
+    AUTO_FOCUS = ""  # or the hidden filter would take the keys where there is no table yet
+    HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
+eight of them, c compares the marked ones. The filter takes words and comparisons, such as
+kind:probe, queue_size=4096 or knn>60."""
+    BINDINGS = [
+        Binding("n", "new", "New"),
+        Binding("p", "probe", "Probe"),
+        Binding("c", "compare", "Compare"),
+        Binding("S", "study", "Study"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("o", "sort", "Sort", show=False),
+        Binding("O", "reverse", "Reverse the order", show=False),
+        Binding("f", "fold", "Show or hide many probes", show=False),
+        Binding("t", "tags", "Tags", show=False),
+        Binding("e", "note", "Note", show=False),
+        Binding("N", "name", "Rename", show=False),
+        Binding("r", "resume", "Resume", show=False),
+        Binding("y", "like", "New run like this one", show=False),
+        Binding("d,delete", "delete", "Delete", show=False),
+        Binding("u", "undo", "Undo the delete", show=False),
+        Binding("D", "demo", "Start the demo", show=False),
+        Binding("escape", "back", "Clear", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sort = "created"
+        self._reverse = False
+        self._filter = ""
+        self._match: Matcher | None = None
+        self._shown_version = -1
+        self._refreshing = False
+        self._warm = False
+        self._unpainted = contextlib.ExitStack()
+        self._timer: Timer | None = None
+        self._select = ""
+        self._unfolded: set[str] = set()
+
+    def content(self) -> ComposeResult:
+        """Filter, table, details."""
+        yield Line(
+            placeholder="filter: words, kind:probe, queue_size=4096, knn>60, and / or / not",
+            id="filter",
+            compact=True,
+        )
+        with Horizontal(id="body"):
+            yield RunTable(id="runs")
+            with VerticalScroll(id="details", can_focus=False):
+                yield Static("", id="facts", markup=False)
+        yield Static("", id="empty", markup=False)
+        yield Static("", id="line", markup=False)
+
+    # ---------------------------------------------------------------------------- data
+
+    def on_mount(self) -> None:
+        """Paint first, then read."""
+        self._deeds = Deeds(self.moco, self.poll)
+        self.query_one("#filter").display = False
+        self.query_one("#empty").display = False
+        self.top.set(str(self.moco.root), "reading ...")
+        table = self.query_one(RunTable)
+        table.clock = self.moco.clock
+        table.focus()
+        # Every pass of layout and painting costs more than reading a usual history.
+        self._unpainted.enter_context(self.app.batch_update())
+        self.set_timer(PATIENCE_SECONDS, self._unpainted.close)
+        self.poll()
+
+    def on_unmount(self) -> None:
+        """Another screen may be painted."""
+        self._unpainted.close()
+
+    def on_screen_resume(self) -> None:
+        """Look at once, then every second, as long as the screen is visible."""
+        if self._timer is None:
+            self._timer = self.set_interval(REFRESH_SECONDS, self.poll)
+        self._timer.resume()
+        self.call_after_refresh(self.poll)
+
+    def on_screen_suspend(self) -> None:
+        """Hidden: look no more."""
+        if self._timer is not None:
+            self._timer.pause()
+
+    def poll(self) -> None:
+        """Look for changes in a thread, then show them."""
+        if not self._refreshing:
+            self._refreshing = True
+            self.run_worker(self._poll(), group="catalog")
+
+    async def _poll(self) -> None:
+        try:
+            await asyncio.to_thread(self.moco.catalog.refresh)
+        finally:
+            self._refreshing = False
+        if self.is_mounted:
+            self.show_rows()
+            self._unpainted.close()
+        if not self._warm:
+            self._warm = True
+            self.call_after_refresh(self.run_worker, self._warm_up(), group="warm-up")
+
+    async def _warm_up(self) -> None:
+        """Import what Enter needs, so that the first curve does not wait for it."""
+        await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor_screen")
+
+    def show_rows(self, *, force: bool = False) -> None:
+        """Bring the table up to date if anything changed."""
+        catalog = self.moco.catalog
+        if catalog.version == self._shown_version and not force:
+            return
+        self._shown_version = catalog.version
+        self.refresh_bindings()
+        rows = list(catalog.rows.values())
+        total = len(rows)
+        if self._match is not None:
+            rows = [row for row in rows if self._match(row.entry)]
+        table = self.query_one(RunTable)
+        if self._select and self._select in catalog.rows:
+            self._unfolded.add(catalog.rows[self._select].parent)
+        # Whoever filters looks for runs, folded or not.
+        unfolded = self._unfolded if self._match is None else None
+        table.show(arrange(rows, self._sort, self._reverse, unfolded))
+        if self._select and self._select in catalog.rows:
+            table.select(self._select)
+            self._select = ""
+        for run_id in [run_id for run_id in table.marked if run_id not in catalog.rows]:
+            del table.marked[run_id]
+        live = sum(row.status in ("running", "paused") for row in rows)
+        count = f"{total} runs" if total != 1 else "1 run"
+        if len(rows) != total:
+            count = f"{len(rows)} of {count}"
+        parts = [count]
+        if live:
+            parts.append(f"{live} live")
+        if self._sort != "created" or self._reverse:
+            parts.append(f"by {self._sort}" + (", reversed" if self._reverse else ""))
+        if table.marked:
+            parts.append(f"{len(table.marked)} marked")
+        self.top.set(str(self.moco.root), ", ".join(parts))
+        self._show_empty(total, len(rows))
+        self._show_details()
+
+    def _show_empty(self, total: int, shown: int) -> None:
+        empty = self.query_one("#empty", Static)
+        self.query_one("#body").display = bool(shown)
+        empty.display = not shown
+        if shown:
+            if self.focused is None:
+                self.query_one(RunTable).focus()
+            return
+        text = Text()
+        if self.moco.catalog.error:
+            text.append(self.moco.catalog.error)
+        elif total:
+            text.append("No run matches the filter.\n\n", style="bold")
+            text.append("Escape clears it, / changes it.")
+        else:
+            text = rowtext.first_words(str(self.moco.root))
+        empty.update(text)
+
+    @on(RunTable.Moved)
+    @on(RunTable.Marked)
+    def _moved(self) -> None:
+        self._show_details()
+
+    def _show_details(self) -> None:
+        row = self.query_one(RunTable).line
+        line = self.query_one("#line", Static)
+        line.update(rowtext.line(row) if row is not None else "")
+        if self.query_one("#details").display:
+            parent = self.moco.catalog.rows.get(row.parent) if row is not None else None
+            self.query_one("#facts", Static).update(rowtext.facts(row, parent) if row else "")
+
+    # ---------------------------------------------------------------------------- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without runs only what makes one is offered."""
+        del parameters
+        if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
+            return bool(self.moco.catalog.rows) or bool(self._filter)
+        return True
+
+    @property
+    def _row(self) -> Row | None:
+        table = self.query_one(RunTable)
+        row = table.current
+        if isinstance(table.line, Fold):
+            self.say("Many probes stand here; Enter shows them.", severity="warning")
+        elif row is None:
+            self.say("There is no run under the cursor.", severity="warning")
+        return row
+
+    @on(RunTable.Opened)
+    def _opened(self, event: RunTable.Opened) -> None:
+        self.moco.open_monitor(event.row.id)
+
+    @on(RunTable.Folded)
+    def _folded(self, event: RunTable.Folded) -> None:
+        self._fold(event.fold.parent)
+
+    def action_fold(self) -> None:
+        """Show or hide the probes of the run under the cursor, or those beside this one."""
+        row = self.query_one(RunTable).line
+        if row is not None:
+            self._fold(row.parent if row.kind == "probe" else row.id)
+
+    def _fold(self, run_id: str) -> None:
+        self._unfolded ^= {run_id}
+        self.show_rows(force=True)
+
+    def action_new(self) -> None:
+        """Configure a pretraining."""
+        self.moco.open_form()
+
+    def action_like(self) -> None:
+        """Configure a run that begins with this one's settings."""
+        row = self._row
+        if row is not None:
+            self.moco.open_form(like=row.id, parent=row.parent)
+
+    def action_probe(self) -> None:
+        """Configure a probe of the pretraining under the cursor."""
+        line = self.query_one(RunTable).line
+        row = line if isinstance(line, Fold) else self._row
+        if row is None:
+            return
+        if row.kind == "study":
+            self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
+            return
+        parent = row.parent if row.kind == "probe" else row.id
+        self.moco.open_form(parent=parent)
+
+    def action_study(self) -> None:
+        """Open the newest study, or the form for one."""
+        self.moco.open_study()
+
+    def action_compare(self) -> None:
+        """Compare the marked runs, else the one under the cursor with the next."""
+        table = self.query_one(RunTable)
+        chosen = list(table.marked)
+        if not 2 <= len(chosen) <= 8:
+            self.say(
+                f"Mark two to eight runs with Space; {len(chosen)} marked now.", severity="warning"
+            )
+            return
+        self.moco.open_compare(chosen)
+
+    def action_demo(self) -> None:
+        """A small pretraining and a probe on the embedded images."""
+        self.moco.start_demo()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.show_rows(force=True)
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self._reverse = not self._reverse
+        self.show_rows(force=True)
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        box = self.query_one("#filter", Input)
+        box.display = True
+        box.focus()
+
+    def action_back(self) -> None:
+        """Clear the filter, then the marks."""
+        box = self.query_one("#filter", Input)
+        table = self.query_one(RunTable)
+        if box.display or self._filter:
+            box.value = ""
+            box.display = False
+            box.remove_class("wrong")
+            self._filter, self._match = "", None
+        else:
+            table.marked.clear()
+        table.focus()
+        self.show_rows(force=True)
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        text = event.value.strip()
+        box = self.query_one("#filter", Input)
+        try:
+            self._match = parse_filter(text) if text else None
+        except ConfigError as error:
+            box.add_class("wrong")
+            self.query_one("#line", Static).update(Text(fmt.clean(str(error)), style="bold"))
+            return
+        box.remove_class("wrong")
+        self._filter = text
+        self.show_rows(force=True)
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self, event: Input.Submitted) -> None:
+        if not event.value.strip():
+            event.input.display = False
+        self.query_one(RunTable).focus()
+
+    def _do(self, deed: Callable[[Row], None]) -> None:
+        row = self._row
+        if row is not None and self.moco.writable():
+            deed(row)
+
+    def action_tags(self) -> None:
+        """Change the tags."""
+        self._do(self._deeds.tags)
+
+    def action_note(self) -> None:
+        """Change the note."""
+        self._do(self._deeds.note)
+
+    def action_name(self) -> None:
+        """Change the name."""
+        self._do(self._deeds.name)
+
+    def action_resume(self) -> None:
+        """Go on with a stopped, failed or lost run, in this app."""
+        self._do(self._deeds.resume)
+
+    def action_delete(self) -> None:
+        """Move the run to the trash, from which u brings it back."""
+        self._do(self._deeds.delete)
+
+    def action_undo(self) -> None:
+        """Bring the last deleted run back."""
+        if self.moco.writable():
+            self._select = self._deeds.undo()

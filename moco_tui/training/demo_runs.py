@@ -1,0 +1,39 @@
+"""The demonstration: a small pretraining on the embedded images and a probe of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.config.presets import build, preset
+from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.runs import RunFolder, create
+
+PROBE = {"task.name": "ten", "label_fraction": 0.1, "head": "logistic"}
+
+
+def create_demo(root: Path, *, device: str | None = None) -> tuple[RunFolder, RunFolder]:
+    """Makes the folders of both runs, queued.
+
+    Args:
+        root: the runs folder.
+        device: where they run; None: the configuration's own choice.
+
+    Raises:
+        UserError: when a folder cannot be made or the device is no device.
+    """
+    extra = {"runtime.device": device} if device else {}
+    pretraining = create(
+        root,
+        "pretrain",
+        build(PretrainConfig, {**preset("quick").values, **extra}),
+        name="demo",
+        preset="quick",
+    )
+    probe = create(
+        root,
+        "probe",
+        build(ProbeConfig, {**PROBE, **extra}),
+        name="demo probe",
+        parent=pretraining.id,
+    )
+    return pretraining, probe

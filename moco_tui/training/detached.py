@@ -1,0 +1,189 @@
+"""Starts detached trainers: processes of a session of their own that outlive whoever asks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.errors import RunBusyError, RunError
+from engine.runs import RunFolder
+from engine.runs.requests import RunLock, beat, read_heartbeat
+
+Heir = Callable[[int, int | None], bool]
+"""See ``engine.jobs.execute``: gets the descriptors of both locks, says whether it took over."""
+
+LIFE_SECONDS = 10.0
+"""How long anybody waits for a detached trainer's first sign of life."""
+
+_LOOK_SECONDS = 0.05
+
+
+def spawn(
+    folders: Sequence[RunFolder],
+    data_dir: Path,
+    *,
+    lock_fds: Sequence[int],
+    device_fd: int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a process that trains runs one after the other.
+
+    It has no terminal, reads nothing, and writes what it prints into the log of the run. The
+    process inherits the descriptors; the caller closes its own.
+
+    Args:
+        folders: the runs, at least one, in order.
+        data_dir: where data sets and their caches live.
+        lock_fds: for every run the descriptor of its lock, held.
+        device_fd: descriptor of the lock of the device that the first run computes on.
+
+    Raises:
+        RunError: when the process cannot be started.
+    """
+    command = [sys.executable, "-m", "moco_tui", "_train", "--data-dir", str(data_dir)]
+    for folder, fd in zip(folders, lock_fds, strict=True):
+        command += ["--lock-fd", str(fd), str(folder.path)]
+    passed = list(lock_fds)
+    if device_fd is not None:
+        command += ["--device-fd", str(device_fd)]
+        passed.append(device_fd)
+    try:
+        with folders[0].log_path.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=passed,
+                cwd=os.sep,
+                env=child_environment(),
+            )
+    except OSError as error:
+        raise RunError(
+            f"A detached process for run {folders[0].id} could not be started ({error.strerror})."
+        ) from error
+
+
+def child_environment() -> dict[str, str]:
+    """This environment, so that a child finds the same packages from another folder."""
+    here = str(Path(__file__).resolve().parents[2])
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [here, *(str(Path(entry).absolute()) for entry in known if entry)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def accept_signals() -> None:
+    """Undoes the mask of a parent that takes its signals in a thread: exec keeps a mask."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+
+
+def show_life(folder: RunFolder) -> None:
+    """The first sign of life of a detached trainer, seconds before it is ready to train."""
+    with contextlib.suppress(OSError):  # whoever takes the run over says it in a sentence
+        beat(folder.heartbeat_path)
+
+
+def took_over(process: subprocess.Popen[bytes], folder: RunFolder) -> bool:
+    """Waits for the first sign of life of a process that was started for a run.
+
+    Returns:
+        True once the process has written the run's heartbeat or record, or when it still lives
+        after ``LIFE_SECONDS``; False when it ended without.
+    """
+    deadline = time.monotonic() + LIFE_SECONDS
+    while True:
+        ended = process.poll() is not None
+        life, _ = read_heartbeat(folder.heartbeat_path)
+        if life is not None and life.pid == process.pid:
+            return True
+        with contextlib.suppress(RunError):
+            if folder.record().pid == process.pid:
+                return True
+        if ended:
+            return False
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(_LOOK_SECONDS)
+
+
+def forget(process: subprocess.Popen[bytes]) -> None:
+    """Lets a thread take the exit status of a child: nothing of it is left behind as a zombie."""
+    threading.Thread(target=process.wait, name=f"reaper-{process.pid}", daemon=True).start()
+
+
+def lock(folder: RunFolder) -> RunLock:
+    """The lock of a run that is about to be passed on, or that waits for its turn.
+
+    Raises:
+        RunBusyError: when another process has it.
+        RunError: when the folder cannot be written.
+    """
+    held = RunLock(folder.lock_path)
+    if not held.acquire():
+        raise RunBusyError(
+            f"Run {folder.id} is being trained by another process, or waits for its turn there."
+        )
+    return held
+
+
+def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
+    """Trains (or resumes) runs in a process of their own, one after the other.
+
+    Raises:
+        RunBusyError: when another process has one of them.
+        RunError: when the process cannot be started.
+    """
+    with contextlib.ExitStack() as held:
+        fds = []
+        for folder in folders:
+            fds.append(lock(folder).fd)
+            held.callback(os.close, fds[-1])
+        return spawn(folders, data_dir, lock_fds=fds)
+
+
+def heir(
+    folder: RunFolder,
+    data_dir: Path,
+    *,
+    begun: Callable[[int], None] | None = None,
+    waiting: Sequence[tuple[RunFolder, int]] = (),
+) -> Heir:
+    """What ``engine.jobs.execute`` calls to hand a run of this process over to a detached one.
+
+    Args:
+        folder: the run.
+        data_dir: where data sets and their caches live.
+        begun: told the pid of the process that goes on.
+        waiting: runs that follow it, with the descriptors of their locks.
+    """
+
+    def take_over(lock_fd: int, device_fd: int | None) -> bool:
+        process = spawn(
+            [folder, *(other for other, _ in waiting)],
+            data_dir,
+            lock_fds=[lock_fd, *(fd for _, fd in waiting)],
+            device_fd=device_fd,
+        )
+        if not took_over(process, folder):
+            return False
+        forget(process)
+        if begun is not None:
+            begun(process.pid)
+        return True
+
+    return take_over
+
+
+def write_into(log: Path) -> None:
+    """Lets everything that this process prints from now on go into another log."""
+    with contextlib.suppress(OSError), log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())

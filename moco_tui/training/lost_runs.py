@@ -1,0 +1,110 @@
+"""Runs that nobody works on any more although they have not ended: what a new app offers first."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from engine.config.schema import StudyConfig
+from engine.errors import RunError
+from engine.history.entry import Entry
+from engine.history.history import History
+from engine.runs import RunFolder
+from engine.runs.requests import ALIVE_SECONDS, host_name
+
+FRESH_SECONDS = 7 * 86_400.0
+"""What was lost longer ago is known to be lost; the table still says so."""
+
+
+@dataclass(frozen=True)
+class LostRun:
+    """A run to go on with.
+
+    Attributes:
+        folder: the run.
+        title: its name or id.
+        kind: ``pretrain``, ``probe`` or ``study``.
+        reached: steps it had done when it was last heard of.
+        step: steps it goes on from: those of its checkpoint, 0 when there is none.
+        queued: it never began: the process in which it waited for its turn is gone.
+    """
+
+    folder: RunFolder
+    title: str
+    kind: str
+    reached: int
+    step: int
+    queued: bool
+
+    def sentence(self) -> str:
+        """What happened and where it would go on."""
+        if self.queued:
+            return "it waited for its turn and has not begun"
+        if self.kind in ("probe", "study"):
+            return "its process is gone; what was finished of it is kept"
+        if not self.step:
+            return f"its process is gone after step {self.reached}; there is no checkpoint yet"
+        return f"its process is gone after step {self.reached}; goes on from step {self.step}"
+
+
+def lost_runs(root: Path) -> list[LostRun]:
+    """The runs of a folder that were lost lately on this machine, the oldest first.
+
+    Raises:
+        RunError: when the folder cannot be read.
+    """
+    return lost_among(History(root, read_only=True).list(), root)
+
+
+def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
+    """Those among the entries of a history that were lost lately on this machine.
+
+    Another machine that shares the folder may still work on what looks lost from here.
+    """
+    now = time.time()
+    found = []
+    entries = list(entries)
+    for entry in sorted(entries, key=lambda entry: entry.created):
+        if entry.status not in ("lost", "queued", "running", "paused", "handed-over"):
+            continue
+        folder = RunFolder(root / entry.id)
+        with contextlib.suppress(RunError, OSError):
+            record = folder.record()
+            status = folder.status(record)
+            heard = max(record.created, folder.record_path.stat().st_mtime)
+            # Between its making and its start a run is nobody's for a moment.
+            orphan = status == "queued" and not folder.alive() and now - heard > ALIVE_SECONDS
+            if not (status == "lost" or orphan) or now - heard > FRESH_SECONDS:
+                continue
+            if record.host not in ("", host_name()):
+                continue
+            found.append(
+                LostRun(
+                    folder=folder,
+                    title=folder.title(),
+                    kind=record.kind,
+                    reached=record.step,
+                    step=record.checkpoint_step or 0,
+                    queued=orphan,
+                )
+            )
+    taken = {id_ for run in found if run.kind == "study" for id_ in _parts(run.folder, entries)}
+    return [run for run in found if run.folder.id not in taken]
+
+
+def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
+    """The runs that a study goes on with by itself."""
+    from engine.study import grid
+
+    try:
+        config = msgspec.convert(study.record().config, StudyConfig, strict=False)
+    except (RunError, msgspec.ValidationError):
+        return set()
+    standing = grid.survey(config, entries)
+    trained = {pretraining.run for pretraining in standing.pretrainings.values()}
+    return trained | {cell.run for cell in standing.cells.values()}

@@ -1,0 +1,111 @@
+"""The estimate of a pretraining: a few real steps in a process of their own, told in lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from textual.widgets import Static
+
+from moco_tui.present import fmt
+from moco_tui.training.detached import child_environment
+
+TIMEOUT = 300
+"""Seconds after which nobody waits for an estimate any longer."""
+
+
+class Estimate(Static):
+    """What an epoch of a configuration costs here, measured on request.
+
+    Args:
+        data_dir: where data sets and their caches live.
+    """
+
+    def __init__(
+        self, data_dir: Path, *, id: str | None = None, classes: str | None = None
+    ) -> None:
+        text = "F3 runs a few steps in a process of its own and tells what an epoch costs."
+        super().__init__(text, id=id, classes=classes, markup=False)
+        self._data_dir = data_dir
+        self._process: subprocess.Popen[str] | None = None
+        self._measuring = False
+
+    def say(self, text: str) -> None:
+        """Show a sentence, or several lines of our own."""
+        if self.is_mounted:
+            self.update(fmt.clean(text) if "\n" not in text else text)
+
+    def measure(self, toml: str, about: str = "") -> None:
+        """Run a few steps of a configuration and tell what they say; one at a time.
+
+        Args:
+            toml: the pretraining.
+            about: a line over the result.
+        """
+        if self._measuring:
+            return
+        self._measuring = True
+        self.say("Running a few steps ...")
+        self.run_worker(self._measure(toml, about), group="estimate")
+
+    def on_unmount(self) -> None:
+        """The process does not outlive the form."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    async def _measure(self, toml: str, about: str) -> None:
+        try:
+            code, out, err = await asyncio.to_thread(self._run, toml)
+        except OSError as error:
+            self.say(f"The estimate did not start: {error}.")
+            return
+        finally:
+            self._process = None
+            self._measuring = False
+        if code:
+            lines = [line for line in err.strip().splitlines() if line.strip()]
+            why = lines[-1].removeprefix("moco-tui: ") if lines else "it ended without a word"
+            self.say(f"No estimate: {why}")
+            return
+        try:
+            text = estimate_text(json.loads(out))
+            self.say(f"{about}\n{text}" if about else text)
+        except (ValueError, KeyError, TypeError):
+            self.say("No estimate: its process said something unexpected.")
+
+    def _run(self, toml: str) -> tuple[int, str, str]:
+        """Exit code, output and errors of the process; called in a thread."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moco_tui", "_estimate", "--data-dir", str(self._data_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_environment(),
+            start_new_session=True,
+        )
+        self._process = process
+        try:
+            out, err = process.communicate(toml, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return 1, "", f"no result within {TIMEOUT} s"
+        return process.returncode, out, err
+
+
+def estimate_text(facts: dict[str, Any]) -> str:
+    """What the dry run found, in lines."""
+    lines = [
+        f"an epoch   {fmt.duration(facts['seconds_per_epoch'])} "
+        f"({fmt.count(facts['steps_per_epoch'])} steps of "
+        f"{fmt.number(1000 * facts['seconds_per_step'], 3)} ms)",
+        f"the run    {fmt.duration(facts['seconds_total'])} without kNN and checkpoints",
+        f"memory     {fmt.size(facts['memory_bytes'])}",
+        f"device     {fmt.clean(str(facts['device']))}, {fmt.clean(str(facts['precision']))}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,311 @@
+"""The rows of the form: a label, an editor, and what the value must be or why it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.reactive import reactive
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from engine.config.fields import Field
+from moco_tui.present import fmt, form
+from moco_tui.widgets.line_input import Line
+
+INPUT_LIMIT = 4000
+"""Characters that a field takes."""
+
+
+class Choice(Widget, can_focus=True):
+    """One of a few values; the arrow keys, Space or a click go through them."""
+
+    HELP_TITLE = "A choice"
+    HELP = """Left and right (or Space) choose."""
+
+    DEFAULT_CSS = """
+    Choice { height: 1; width: 1fr; color: $foreground; background: $panel; }
+    Choice:focus { background: $primary; color: $text; text-style: bold; }
+    """
+    BINDINGS = [
+        Binding("left", "step(-1)", "Previous value", show=False),
+        Binding("right,space,enter", "step(1)", "Next value", show=False),
+    ]
+    value: reactive[str] = reactive("")
+
+    class Changed(Message):
+        """Another value was chosen."""
+
+        def __init__(self, choice: Choice) -> None:
+            super().__init__()
+            self.choice = choice
+
+        @property
+        def control(self) -> Choice:
+            """The choice."""
+            return self.choice
+
+    def __init__(
+        self,
+        options: Sequence[tuple[str, str]],
+        value: str = "",
+        *,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self.options = list(options)
+        self.set_reactive(Choice.value, value if value or not options else options[0][0])
+
+    def render(self) -> Text:
+        """The value between arrows."""
+        shown = dict(self.options).get(self.value, self.value)
+        width = max(self.content_size.width - 4, 1)
+        return Text(f"‹ {fmt.fit(fmt.clean(shown), min(len(shown), width))} ›", end="")
+
+    def action_step(self, direction: int) -> None:
+        """Go to the next or the previous value."""
+        names = [name for name, _ in self.options]
+        if not names:
+            return
+        at = names.index(self.value) if self.value in names else -1
+        self.value = names[(at + direction) % len(names)]
+        self.post_message(self.Changed(self))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the left half goes back, on the right half forward."""
+        self.action_step(-1 if event.x < 3 else 1)
+
+
+class Tick(Widget, can_focus=True):
+    """On or off; Space, Enter or a click changes it."""
+
+    HELP_TITLE = "A switch"
+    HELP = """Space switches on or off."""
+
+    DEFAULT_CSS = """
+    Tick { height: 1; width: 1fr; color: $foreground; }
+    Tick:focus { background: $primary; color: $text; text-style: bold; }
+    """
+    BINDINGS = [
+        Binding("space,enter,left,right", "switch", "On or off", show=False),
+    ]
+    value: reactive[bool] = reactive(False)
+
+    class Changed(Message):
+        """Switched."""
+
+        def __init__(self, tick: Tick) -> None:
+            super().__init__()
+            self.tick = tick
+
+        @property
+        def control(self) -> Tick:
+            """The switch."""
+            return self.tick
+
+    def __init__(self, value: bool = False, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.set_reactive(Tick.value, value)
+
+    def render(self) -> Text:
+        """A box and a word, so that colour is not needed."""
+        return Text("[x] on" if self.value else "[ ] off", end="")
+
+    def action_switch(self) -> None:
+        """Switch."""
+        self.value = not self.value
+        self.post_message(self.Changed(self))
+
+    def on_click(self) -> None:
+        """Switch."""
+        self.action_switch()
+
+
+class Row(Horizontal):
+    """A label, an editor and a hint, in one line."""
+
+    DEFAULT_CSS = """
+    Row { height: 1; width: 1fr; }
+    Row > .label { width: 21; color: $foreground; }
+    Row.-sub > .label { color: $text-muted; }
+    Row > .hint { width: 1fr; color: $text-muted; padding-left: 1; text-wrap: nowrap;
+        text-overflow: ellipsis; }
+    Row > Input { width: 22; background: $panel; }
+    Row > Choice { width: 22; }
+    Row > Tick { width: 22; }
+    Row > Input:focus { background: $primary 60%; color: $text; }
+    Row.-changed > .label { text-style: bold; color: $text-accent; }
+    Row.-wrong > .hint { color: $text-error; }
+    Row.-wrong > .label { color: $text-error; }
+    """
+
+    def __init__(self, text: str, editor: Widget, hint: str = "", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._text, self._hint = text, hint
+        self._marked = (False, "")
+        self.editor = editor
+
+    def compose(self) -> ComposeResult:
+        """The three parts."""
+        yield Static(self._label(""), classes="label", markup=False)
+        yield self.editor
+        yield Static(self._hint, classes="hint", markup=False)
+
+    def _label(self, mark: str) -> str:
+        return f"{mark or ' '} {self._text}"
+
+    def say(self, hint: str) -> None:
+        """Show another hint."""
+        self._hint = hint
+        self.query_one(".hint", Static).update(hint)
+
+    def mark(self, *, changed: bool, error: str) -> None:
+        """Show whether the value differs from the preset, and why it is wrong."""
+        if not self.is_mounted or self._marked == (changed, error):
+            return
+        self._marked = (changed, error)
+        self.set_class(changed, "-changed")
+        self.set_class(bool(error), "-wrong")
+        sign = "✗" if error else "•" if changed else ""
+        self.query_one(".label", Static).update(self._label(sign))
+        self.query_one(".hint", Static).update(fmt.clean(error) if error else self._hint)
+
+
+class FieldRow(Row):
+    """A row that edits one field of a configuration.
+
+    Args:
+        field: what it edits.
+        state: holds the value.
+        sub: whether it belongs to the row above.
+        called: its label; empty for the field's own.
+    """
+
+    class Edited(Message):
+        """The person changed the value."""
+
+        def __init__(self, key: str, value: Any) -> None:
+            super().__init__()
+            self.key, self.value = key, value
+
+    def __init__(
+        self, field: Field, state: form.FormState, *, sub: bool = False, called: str = ""
+    ) -> None:
+        self.field = field
+        self.state = state
+        super().__init__(
+            ("  " if sub else "") + (called or form.label(field.key)),
+            self._editor(field, state),
+            form.expectation(field) or field.help,
+            id="f-" + field.key.replace(".", "-"),
+        )
+        self.set_class(sub, "-sub")
+
+    @staticmethod
+    def _editor(field: Field, state: form.FormState) -> Widget:
+        if field.kind == "bool":
+            return Tick(bool(state.values[field.key]))
+        if field.kind == "choice":
+            return Choice([(c, c) for c in field.choices], str(state.values[field.key]))
+        known = {
+            "data.source": ["cifar10", "shapes", "folder:/"],
+            "runtime.device": ["auto", "cpu", "cuda", "cuda:0", "mps"],
+            "task.name": ["ten", "five", "binary", "all"],
+            "tasks": ["binary, five, ten"],
+        }.get(field.key.removeprefix("pretrain.").removeprefix("probe."))
+        return Line(
+            state.text(field.key),
+            compact=True,
+            max_length=INPUT_LIMIT,
+            suggester=SuggestFromList(known, case_sensitive=False) if known else None,
+            select_on_focus=False,
+        )
+
+    def refill(self) -> None:
+        """Show the state's value, after another preset was chosen."""
+        value = self.state.values[self.field.key]
+        with self.prevent(Input.Changed):
+            if isinstance(self.editor, Tick):
+                self.editor.value = bool(value)
+            elif isinstance(self.editor, Choice):
+                self.editor.value = str(value)
+            elif isinstance(self.editor, Input):
+                self.editor.value = self.state.text(self.field.key)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited(self.field.key, event.value))
+
+    @on(Tick.Changed)
+    def _ticked(self, event: Tick.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited(self.field.key, event.tick.value))
+
+    @on(Choice.Changed)
+    def _chosen(self, event: Choice.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited(self.field.key, event.choice.value))
+
+
+class SectionHead(Static, can_focus=True):
+    """The head of a section; Enter or a click opens and closes it."""
+
+    DEFAULT_CSS = """
+    SectionHead { height: 1; width: 1fr; text-style: bold; color: $foreground; }
+    SectionHead:focus { background: $primary 60%; color: $text; }
+    SectionHead.-wrong { color: $text-error; }
+    """
+    HELP_TITLE = "A section"
+    HELP = """Enter opens or closes the section."""
+    BINDINGS = [Binding("enter,space", "fold", "Open or close", show=False)]
+
+    class Toggled(Message):
+        """Opened or closed."""
+
+        def __init__(self, head: SectionHead) -> None:
+            super().__init__()
+            self.head = head
+
+    def __init__(self, title: str, section: str, count: int) -> None:
+        super().__init__(markup=False)
+        self.title, self.section, self.count = title, section, count
+        self.open = False
+        self._changed = self._wrong = 0
+        self._noted = ""
+
+    def on_mount(self) -> None:
+        """Show the title."""
+        self.note(0, 0)
+
+    def note(self, changed: int, wrong: int) -> None:
+        """How many fields inside differ from the preset or are wrong."""
+        self._changed, self._wrong = changed, wrong
+        text = f"{'▾' if self.open else '▸'} {self.title}"
+        if not self.open:
+            text += f"  {self.count} setting{'s' * (self.count > 1)}"
+        if changed:
+            text += f"  • {changed} changed"
+        if wrong:
+            text += f"  ✗ {wrong} wrong"
+        if text != self._noted:
+            self._noted = text
+            self.set_class(bool(wrong), "-wrong")
+            self.update(text)
+
+    def action_fold(self) -> None:
+        """Open or close."""
+        self.open = not self.open
+        self.note(self._changed, self._wrong)
+        self.post_message(self.Toggled(self))
+
+    def on_click(self) -> None:
+        """A click opens or closes."""
+        self.action_fold()

@@ -1,0 +1,154 @@
+"""Accuracy against the share of the labels, a curve for every queue size and baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.strip import Strip
+
+from engine.study.intervals import Curve as Measured
+from moco_tui.charts.curve_points import Series
+from moco_tui.charts.drawing import Curve, Ink, Level
+from moco_tui.present import fmt
+from moco_tui.present import study_view as studyview
+from moco_tui.present.curves import ASCII_MARKS, MARKS
+from moco_tui.widgets.chart import Chart
+
+_ALL_MARKS = MARKS + ASCII_MARKS
+
+
+class LabelChart(Chart, inherit_bindings=False):
+    """The few points of a study's curves, with their intervals; the axis is percent of the labels.
+
+    Args:
+        title: what is drawn.
+    """
+
+    HELP_TITLE = "The curves of a study"
+    HELP = """Top-1 accuracy against the share of the labels, with the interval or range of every
+point; each curve has a mark of its own. Left and right read the values of one share."""
+    BINDINGS = [
+        Binding("left", "cursor(-1)", "Smaller share", show=False),
+        Binding("right", "cursor(1)", "Larger share", show=False),
+    ]
+
+    def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(title, unit=" %", id=id, classes=classes)
+        self.view.points = True
+        self._measured: list[Measured] = []
+        self._known: list[str] = []
+        self.left_out = 0
+
+    def take(
+        self, title: str, curves: Sequence[Measured], known: Sequence[str], majority: float | None
+    ) -> None:
+        """Draw these curves; nothing is drawn anew when they are the same.
+
+        Args:
+            title: what is drawn.
+            curves: a source each; of more than there are marks the first.
+            known: every source of the study, so that each keeps its mark and colour.
+            majority: percent of the most frequent class, drawn as a line.
+        """
+        levels = () if majority is None else (Level(majority, f"majority {majority:.1f} %"),)
+        shown = list(curves)[: len(MARKS)]
+        same = shown == self._measured and title == self.title and levels == self.view.levels
+        if same and list(known) == self._known:
+            return
+        self.left_out = len(curves) - len(shown)
+        self.title, self._measured, self._known = title, shown, list(known)
+        marks = ASCII_MARKS if bool(getattr(self.app, "ascii", False)) else MARKS
+        drawn: list[Curve] = []
+        for curve in shown:
+            series = Series()
+            series.update(
+                [studyview.percent_of(fraction) for fraction, _ in curve.points],
+                [estimate.mean for _, estimate in curve.points],
+            )
+            bars = [
+                (studyview.percent_of(fraction), estimate.low, estimate.high)
+                for fraction, estimate in curve.points
+                if estimate.low is not None and estimate.high is not None
+            ]
+            place = self._known.index(curve.label) if curve.label in self._known else len(drawn)
+            drawn.append(
+                Curve(studyview.source_name(curve.label), series, marks[place % len(marks)], bars)
+            )
+        self.show_curves(drawn, levels)
+
+    # ---------------------------------------------------------------------------- cursor
+
+    def _shares(self) -> list[float]:
+        return sorted({step for curve in self.curves for step in curve.series.steps})
+
+    def action_cursor(self, cells: int) -> None:
+        """To the next share of the labels; the first press puts the cursor on the last one."""
+        shares = self._shares()
+        if not shares:
+            return
+        if self.view.cursor not in shares:
+            self.view.cursor = shares[-1]
+        else:
+            at = shares.index(self.view.cursor) + cells
+            self.view.cursor = shares[max(min(at, len(shares) - 1), 0)]
+        self.changed()
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor on the share next to the click."""
+        event.prevent_default()
+        drawing, shares = self._current(), self._shares()
+        if drawing is not None and shares and event.x >= drawing.left:
+            step = drawing.step_at(event.x - drawing.left)
+            self.view.cursor = min(shares, key=lambda share: abs(share - step))
+            self.changed()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """There is nothing to zoom into."""
+        event.prevent_default()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """There is nothing to zoom into."""
+        event.prevent_default()
+
+    # ---------------------------------------------------------------------------- drawing
+
+    def readout(self) -> str:
+        """The share under the cursor; its values stand in the legend."""
+        if self.view.cursor in self._shares():
+            return f"values at {self.view.cursor:g} % of the labels"
+        more = f"{self.left_out} more curves  " if self.left_out else ""
+        return f"{more}[% of the labels]"
+
+    def legend(self, width: int, height: int) -> list[Strip]:
+        """Marks and full names in as few lines as they take, with the values under the cursor."""
+        if height < 6 or not self.curves:
+            return []
+        reading = self.view.cursor in self._shares()
+        lines: list[list[Segment]] = [[]]
+        used = 0
+        for curve, measured in zip(self.curves, self._measured, strict=True):
+            text = f" {curve.mark} {curve.name}"
+            if reading and self.view.cursor is not None:
+                text += " " + studyview.point_text(measured, self.view.cursor)
+            text += " "
+            if used and used + cell_len(text) > width:
+                lines.append([])
+                used = 0
+            lines[-1].append(Segment(fmt.fit(text, min(cell_len(text), width)), self._style(curve)))
+            used += cell_len(text)
+        most = max(height - 5, 1)
+        return [Strip(line).adjust_cell_length(width, self.rich_style) for line in lines[:most]]
+
+    def _style(self, curve: Curve) -> Style:
+        place = _ALL_MARKS.index(curve.mark) % len(MARKS)
+        return self.get_component_rich_style(f"chart--curve-{place + 1}")
+
+    def _inks(self) -> dict[int, Style]:
+        """Each source keeps its colour, whichever others are shown."""
+        own = {Ink.CURVE + number: self._style(curve) for number, curve in enumerate(self.curves)}
+        return super()._inks() | own

@@ -1,0 +1,235 @@
+"""The preview of the augmentations: images and two views of each, in half blocks."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from typing import Any
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.message import Message
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from engine.config.schema import AugmentConfig
+from moco_tui.present import fmt
+from moco_tui.present.augment_preview import Picture, Previewer, Wish
+
+RAMP = " .:-=+*#%@"
+SETTLE_SECONDS = 0.3
+"""How long settings stay as they are before views of them are drawn: numbers are typed in parts."""
+SIZES = (32, 28, 24, 20, 16, 12, 8)
+
+
+@lru_cache(16384)
+def _half(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Style:
+    return Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
+
+
+class Preview(Widget):
+    """Real images of the chosen data set and two random views of each.
+
+    Args:
+        previewer: computes the pictures, in a thread of this widget.
+    """
+
+    DEFAULT_CSS = """
+    Preview { height: 1fr; width: 1fr; min-height: 6; background: $surface; }
+    Preview > .preview--title { text-style: bold; }
+    Preview > .preview--note { color: $text-muted; }
+    """
+    COMPONENT_CLASSES = {"preview--title", "preview--note"}
+
+    class Ready(Message):
+        """Pictures, or why there are none."""
+
+        def __init__(
+            self, wish: Wish, rows: list[tuple[Picture, Picture, Picture]], problem: str
+        ) -> None:
+            super().__init__()
+            self.wish, self.rows, self.problem = wish, rows, problem
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest counts."""
+            return isinstance(message, Preview.Ready)
+
+    def __init__(self, previewer: Previewer, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.previewer = previewer
+        self.seed = 0
+        self.problem = "computing ..."
+        self.rows: list[tuple[Picture, Picture, Picture]] = []
+        self.pixels = 0
+        self._source = ""
+        self._augment: AugmentConfig | None = None
+        self._wish: Wish | None = None
+        self._wanted: Wish | None = None
+        self._settling: Timer | None = None
+        self._lock = threading.Lock()
+        self._working = False
+        self._strips: list[Strip] | None = None
+
+    # ---------------------------------------------------------------------------- wishes
+
+    def show(self, source: str, augment: AugmentConfig) -> None:
+        """Show views under these settings, once they have stayed the same for a moment."""
+        if (source, augment) == (self._source, self._augment):
+            if self._settling is None:
+                self._request()  # it may have been hidden, or smaller, the last time
+            return
+        first = self._augment is None
+        self._source, self._augment = source, augment
+        self._settle()
+        if first:
+            self._request()
+        else:
+            self._settling = self.set_timer(SETTLE_SECONDS, self._request)
+
+    def _settle(self) -> None:
+        if self._settling is not None:
+            self._settling.stop()
+            self._settling = None
+
+    def say(self, text: str) -> None:
+        """Show a sentence in place of pictures."""
+        self._settle()
+        self._augment = self._wish = None
+        self.rows, self.problem = [], text
+        self._strips = None
+        self.refresh()
+
+    def another(self) -> None:
+        """Draw other views."""
+        self.seed += 1
+        self._request()
+
+    def on_resize(self) -> None:
+        """Another size may want other pictures."""
+        self._strips = None
+        self._request()
+
+    def _request(self) -> None:
+        self._settle()
+        if self._augment is None or not self.size.width or not self.is_on_screen:
+            return
+        pixels = self.best_pixels()
+        wish = Wish(self._source, self._augment, pixels, self.seed)
+        with self._lock:
+            if wish == self._wish:
+                return
+            self._wish = self._wanted = wish
+            if self._working:
+                return
+            self._working = True
+        threading.Thread(target=self._work, name="preview", daemon=True).start()
+
+    @property
+    def is_on_screen(self) -> bool:
+        """Whether anybody sees it."""
+        return self.is_mounted and self.size.height > 0
+
+    def best_pixels(self) -> int:
+        """The largest pictures of which three stand side by side and two below each other."""
+        width, height = self.size.width, self.size.height - 1
+        for rows in (2, 1):
+            for pixels in SIZES:
+                if 3 * (pixels + 1) <= width and rows * (pixels // 2 + 1) <= height:
+                    return pixels
+        return SIZES[-1]
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                wish, self._wanted = self._wanted, None
+                if wish is None:
+                    self._working = False
+                    return
+            rows: list[tuple[Picture, Picture, Picture]] = []
+            problem = ""
+            try:
+                rows = self.previewer.views(wish)
+            except Exception as error:  # a preview must never end the app
+                problem = str(error) or type(error).__name__
+            self.post_message(self.Ready(wish, rows, problem))
+
+    def on_preview_ready(self, message: Ready) -> None:
+        """Take what was computed, if it is still wanted."""
+        if message.wish == self._wish:
+            self.rows, self.problem = message.rows, message.problem
+            self.pixels = message.wish.pixels
+            self._strips = None
+            self.refresh()
+
+    # ---------------------------------------------------------------------------- drawing
+
+    def notify_style_update(self) -> None:
+        """Another theme."""
+        super().notify_style_update()
+        self._strips = None
+
+    def render_line(self, y: int) -> Strip:
+        """One line."""
+        if self._strips is None:
+            self._strips = self._draw()
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self.rich_style)
+
+    def _draw(self) -> list[Strip]:
+        width, height = self.size
+        title = self.get_component_rich_style("preview--title")
+        note = self.get_component_rich_style("preview--note")
+        base = self.rich_style
+        pixels = self.pixels
+        if not self.rows or not pixels:
+            text = fmt.fit(" " + fmt.clean(self.problem or "computing ..."), width)
+            return [
+                Strip([Segment(fmt.fit("augmentation preview", width), title)]),
+                Strip([Segment(text, note)]),
+            ]
+        head = "".join(fmt.fit(name, pixels + 1) for name in ("image", "view 1", "view 2"))
+        strips = [Strip([Segment(fmt.fit(head, width), title)], width)]
+        lines = pixels // 2
+        across = max(width // (3 * (pixels + 1) + 2), 1)
+        if across > 1:
+            wide = "".join(fmt.fit(head, 3 * (pixels + 1) + 2) for _ in range(across))
+            strips = [Strip([Segment(fmt.fit(wide, width), title)], width)]
+        groups = [self.rows[i : i + across] for i in range(0, len(self.rows), across)]
+        for group in groups:
+            if len(strips) + lines > height:
+                break
+            for line in range(lines):
+                segments: list[Segment] = []
+                for row in group:
+                    for picture in row:
+                        segments += self._cells(picture, pixels, line)
+                        segments.append(Segment(" ", base))
+                    segments.append(Segment("  ", base))
+                strips.append(Strip(segments).adjust_cell_length(width, base))
+            strips.append(Strip.blank(width, base))
+        return strips
+
+    def _cells(self, picture: Picture, pixels: int, line: int) -> list[Segment]:
+        top = 2 * line * pixels * 3
+        bottom = top + pixels * 3
+        ascii_only: Any = getattr(self.app, "ascii", False)
+        if ascii_only:
+            text = []
+            for x in range(pixels):
+                a, b = top + 3 * x, bottom + 3 * x
+                light = sum(picture[a : a + 3]) + sum(picture[b : b + 3])
+                text.append(RAMP[min(light * len(RAMP) // 1531, len(RAMP) - 1)])
+            return [Segment("".join(text), self.rich_style)]
+        return [
+            Segment(
+                "▀",
+                _half(
+                    (picture[a], picture[a + 1], picture[a + 2]),
+                    (picture[b], picture[b + 1], picture[b + 2]),
+                ),
+            )
+            for a, b in ((top + 3 * x, bottom + 3 * x) for x in range(pixels))
+        ]

@@ -1,0 +1,290 @@
+"""The form for a new run: its rows, made from the configuration type, and what was put in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Button, Input, Static
+
+from engine.config.presets import presets_of
+from moco_tui.present import fmt, form
+from moco_tui.widgets.form_rows import Choice, FieldRow, Row, SectionHead, Tick
+from moco_tui.widgets.line_input import Line
+
+KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
+
+
+class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """The form; the arrow keys go from field to field and take it along.
+
+    Args:
+        state: the settings it begins with.
+        parents: ids and titles of the pretrainings that can be probed.
+        parent: id of the one to probe.
+        device: the device that the app was told to use; None: the configuration's own.
+    """
+
+    BINDINGS = [
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Previous field", show=False),
+        Binding("pagedown", "page_down", "Far down", show=False),
+        Binding("pageup", "page_up", "Far up", show=False),
+    ]
+
+    class Changed(Message):
+        """Something was typed or chosen."""
+
+    def __init__(
+        self,
+        state: form.FormState,
+        parents: Sequence[tuple[str, str]],
+        *,
+        parent: str = "",
+        device: str | None = None,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self.state = state
+        self.parent_run = parent
+        self._parents = list(parents)
+        self._device = device
+
+    # ---------------------------------------------------------------------------- rows
+
+    def compose(self) -> ComposeResult:
+        """What to run, the most important settings, and the others in sections."""
+        kind = self.state.kind
+        yield Row(
+            "kind",
+            Choice(KINDS, kind, id="kind"),
+            "what to run",
+        )
+        presets = presets_of(self.state.type)
+        if presets:
+            names = [(name, name) for name in presets]
+            preset = Choice([("", "defaults"), *names], id="preset")
+            preset.set_reactive(Choice.value, self.state.preset)
+            yield Row("preset", preset, self._preset_summary(), id="preset-row")
+        if kind == "probe":
+            options = self._parents or [("", "no pretraining here yet")]
+            parent = Choice(options, self.parent_run, id="parent")
+            yield Row("encoder of", parent, "the pretraining to probe", id="parent-row")
+        name = Line(
+            "",
+            placeholder="optional",
+            compact=True,
+            max_length=200,
+            id="name",
+            select_on_focus=False,
+        )
+        yield Row("name", name, "for people")
+        for key in form.ESSENTIAL[kind]:
+            yield FieldRow(self.state.known[key], self.state)
+        yield Row(
+            "run detached",
+            Tick(False, id="detached"),
+            "in a process of its own, which outlives this app",
+        )
+        with Horizontal(id="buttons"):
+            yield Button("Start (Ctrl+S)", id="start", variant="primary", compact=True)
+            yield Static("", id="summary", markup=False)
+        if kind == "pretrain":
+            yield Static("Augmentations", classes="group", markup=False)
+            yield from self._augmentations()
+        yield Static("", classes="gap")
+        for title, section in form.SECTIONS[kind]:
+            keys = self._keys_of(section)
+            if keys:
+                yield SectionHead(title, section, len(keys))
+                yield Vertical(id=_box(section), classes="rows")
+
+    def _augmentations(self) -> list[Widget]:
+        rows: list[Widget] = []
+        known, start = self.state.known, self.state.within + "augment."
+        for name in form.AUGMENTATIONS:
+            head, *keys = [key for key in known if key.startswith(f"{start}{name}.")]
+            rows.append(FieldRow(known[head], self.state, called=name))
+            inner = Vertical(
+                *(FieldRow(known[key], self.state, sub=True) for key in keys),
+                id=f"a-{name}",
+                classes="rows",
+            )
+            inner.display = bool(self.state.values[head])
+            rows.append(inner)
+        return [*rows, FieldRow(known[start + "order"], self.state)]
+
+    def _keys_of(self, section: str) -> list[str]:
+        if section.endswith("augment"):
+            return [key for key in self.state.known if key.startswith(section + ".")]
+        shown = form.ESSENTIAL[self.state.kind]
+        return [
+            key
+            for key, field in self.state.known.items()
+            if field.section == section and key not in shown
+        ]
+
+    def _preset_summary(self) -> str:
+        preset = presets_of(self.state.type).get(self.state.preset)
+        return preset.summary if preset is not None else "no preset"
+
+    # ---------------------------------------------------------------------------- what was put in
+
+    @property
+    def run_name(self) -> str:
+        """The name of the run, as typed."""
+        return fmt.clean(self.query_one("#name", Input).value).strip()
+
+    @property
+    def detached(self) -> bool:
+        """Whether it is to run in a process of its own."""
+        return self.query_one("#detached", Tick).value
+
+    @property
+    def parent_id(self) -> str:
+        """The pretraining that a probe is of; empty for other runs."""
+        return self.parent_run if self.state.kind == "probe" else ""
+
+    # ---------------------------------------------------------------------------- editing
+
+    @on(FieldRow.Edited)
+    def _edited(self, event: FieldRow.Edited) -> None:
+        event.stop()
+        self.state.set(event.key, event.value)
+        if event.key == "pretrain.runtime.device":  # the probes of a study follow it
+            self.state.set("probe.runtime.device", event.value)
+            for row in self.query("#f-probe-runtime-device").results(FieldRow):
+                row.refill()
+        self._unfold_augmentations()
+        self.post_message(self.Changed())
+
+    def _unfold_augmentations(self) -> None:
+        """Show the settings of the augmentations that are on."""
+        for box in self.query("Vertical.rows"):
+            name = (box.id or "").removeprefix("a-")
+            if name in form.AUGMENTATIONS:
+                key = f"{self.state.within}augment.{name}.enabled"
+                box.display = bool(self.state.values[key])
+
+    @on(Choice.Changed, "#preset")
+    def _preset(self, event: Choice.Changed) -> None:
+        event.stop()
+        self.state.use_preset(event.choice.value)
+        self._use_device()
+        for row in self.query(FieldRow):
+            row.refill()
+        self._unfold_augmentations()
+        self.query_one("#preset-row", Row).say(self._preset_summary())
+        self.post_message(self.Changed())
+
+    def _use_device(self) -> None:
+        if self._device:
+            self.state.use_device(self._device)
+
+    @on(Choice.Changed, "#parent")
+    def _parent_chosen(self, event: Choice.Changed) -> None:
+        event.stop()
+        self.parent_run = event.choice.value
+        self.post_message(self.Changed())
+
+    @on(Choice.Changed, "#kind")
+    async def _kind(self, event: Choice.Changed) -> None:
+        event.stop()
+        kind = event.choice.value
+        self.state = form.FormState(kind, preset="notebook")
+        self._use_device()
+        if kind == "probe" and not self.parent_run and self._parents:
+            self.parent_run = self._parents[0][0]
+        await self.recompose()
+        self.query_one("#kind").focus()
+        self.post_message(self.Changed())
+
+    @on(Input.Changed, "#name")
+    @on(Tick.Changed, "#detached")
+    def _called_otherwise(self, event: Message) -> None:
+        event.stop()
+        self.post_message(self.Changed())
+
+    @on(SectionHead.Toggled)
+    async def _toggled(self, event: SectionHead.Toggled) -> None:
+        event.stop()
+        await self._open(event.head)
+        self.post_message(self.Changed())
+
+    async def _open(self, head: SectionHead) -> None:
+        box = self.query_one("#" + _box(head.section), Vertical)
+        if head.open and not box.children:
+            if head.section.endswith("augment"):
+                await box.mount_all(self._augmentations())
+            else:
+                keys = self._keys_of(head.section)
+                await box.mount_all([FieldRow(self.state.known[key], self.state) for key in keys])
+        box.display = head.open
+
+    # ---------------------------------------------------------------------------- showing
+
+    def mark(self, found: Mapping[str, str]) -> None:
+        """Mark what differs from the preset and what is wrong, everywhere it shows.
+
+        Args:
+            found: the sentence on each field that has to be put right.
+        """
+        for row in self.query(FieldRow):
+            key = row.field.key
+            row.mark(changed=self.state.is_changed(key), error=found.get(key, ""))
+        for head in self.query(SectionHead):
+            keys = set(self._keys_of(head.section))
+            changed = sum(self.state.is_changed(key) for key in keys)
+            head.note(changed, len(keys & found.keys()))
+        for other in self.query("#parent-row").results(Row):
+            other.mark(changed=False, error=found.get("parent", ""))
+        self.query_one("#summary", Static).update(self._summary(found))
+
+    def _summary(self, found: Mapping[str, str]) -> str:
+        if found:
+            names = ", ".join(form.label(key) if key else "settings" for key in found)
+            return f"✗ {len(found)} to put right: {names}"
+        changed = len(self.state.changed())
+        if self.state.preset:
+            return f"{changed} changed from the preset" if changed else "as the preset says"
+        return f"{changed} changed from the defaults" if changed else "defaults"
+
+    def focus_first(self) -> None:
+        """Put the focus on the knob of the run, as soon as its field is there.
+
+        A person who was quicker keeps the focus where it went.
+        """
+        if self.screen.focused is not None:
+            return
+        first = "#f-" + form.FIRST[self.state.kind].replace(".", "-")
+        for row in self.query(first).results(FieldRow):
+            if row.editor.is_mounted:
+                self.screen.set_focus(row.editor)
+                return
+        self.set_timer(0.01, self.focus_first)
+
+    async def go_to(self, key: str) -> None:
+        """Put the focus on a field, opening its section."""
+        if key == "parent":
+            self.query_one("#parent").focus()
+            return
+        if key not in self.state.known:
+            return
+        for head in self.query(SectionHead):
+            if key in self._keys_of(head.section) and not head.open:
+                head.open = True
+                await self._open(head)
+                self.post_message(self.Changed())
+        for row in self.query(FieldRow):
+            if row.field.key == key:
+                row.editor.focus()
+
+
+def _box(section: str) -> str:
+    """The id of the box that holds the rows of a section."""
+    return "s-" + (section.replace(".", "-") or "top")

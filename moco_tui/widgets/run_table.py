@@ -1,0 +1,290 @@
+"""The table of runs: draws the lines on screen only, so ten thousand rows cost nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from moco_tui.present import fmt
+from moco_tui.present.run_list import Fold, Row
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        title: its head.
+        width: in cells; 0 takes what is left.
+        text: what a row shows, at a time in unix seconds.
+        right: align to the right.
+        above: shown in tables of at least this width only.
+        below: shown in narrower tables only.
+    """
+
+    title: str
+    width: int
+    text: Callable[[Row, float], str]
+    right: bool = False
+    above: int = 0
+    below: int = 10_000
+
+
+def _share(row: Row, _: float) -> str:
+    return "" if row.share is None else f"{100 * row.share:.0f} %"
+
+
+def _knob(row: Row, _: float) -> str:
+    if row.labels is not None:
+        return fmt.percent(row.labels, 0)
+    return "" if row.queue is None else str(row.queue)
+
+
+COLUMNS = (
+    Column("state", 11, lambda row, _: f"{row.glyph} {row.status}"),
+    Column("name", 0, lambda row, _: row.title),
+    Column("kind", 8, lambda row, _: row.kind),
+    Column("data", 8, lambda row, _: row.data, above=96),
+    Column("K|labels", 8, _knob, right=True, below=96),
+    Column("K", 6, lambda row, _: "" if row.queue is None else str(row.queue), True, 96),
+    Column(
+        "labels",
+        6,
+        lambda row, _: "" if row.labels is None else fmt.percent(row.labels, 0),
+        True,
+        above=96,
+    ),
+    Column("task", 8, lambda row, _: row.task, above=120),
+    Column("augment", 24, lambda row, _: row.augment, above=136),
+    Column("loss", 7, lambda row, _: "" if row.last is None else fmt.number(row.last), True),
+    Column("best", 7, lambda row, _: "" if row.best is None else fmt.accuracy(row.best), True),
+    Column("done", 5, _share, True),
+    Column("age", 6, lambda row, now: fmt.age(now - row.created), True),
+    Column("tags", 14, lambda row, _: " ".join(row.tags), above=108),
+)
+
+
+class RunTable(ScrollView, can_focus=True):
+    """Runs, one a line; a cursor that stays on its run when others come and go."""
+
+    HELP_TITLE = "The table of runs"
+    HELP = """All runs, newest first; probes stand under the run whose encoder they use. Where there
+are many, one line stands for them: Enter on it shows them and hides them again."""
+
+    DEFAULT_CSS = """
+    RunTable { height: 1fr; background: $surface; overflow-x: hidden; overflow-y: auto; }
+    RunTable > .runtable--head { color: $text-muted; text-style: bold; background: $panel; }
+    RunTable > .runtable--cursor { background: $primary 35%; }
+    RunTable:focus > .runtable--cursor {
+        background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold;
+    }
+    RunTable > .runtable--running { color: $text-success; }
+    RunTable > .runtable--failed { color: $text-error; }
+    RunTable > .runtable--paused { color: $text-warning; }
+    RunTable > .runtable--muted { color: $text-muted; }
+    """
+    COMPONENT_CLASSES = {
+        "runtable--head",
+        "runtable--cursor",
+        "runtable--running",
+        "runtable--failed",
+        "runtable--paused",
+        "runtable--muted",
+    }
+    BINDINGS = [
+        Binding("enter", "open", "Open"),
+        Binding("space", "mark", "Mark"),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "first", "First", show=False),
+        Binding("end,G", "last", "Last", show=False),
+    ]
+
+    class Opened(Message):
+        """Enter was pressed on a run."""
+
+        def __init__(self, row: Row) -> None:
+            super().__init__()
+            self.row = row
+
+    class Folded(Message):
+        """Enter was pressed on a line that stands for many probes."""
+
+        def __init__(self, fold: Fold) -> None:
+            super().__init__()
+            self.fold = fold
+
+    class Moved(Message):
+        """The cursor stands on another run, or on none."""
+
+    class Marked(Message):
+        """Other runs are marked."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.rows: list[tuple[Row, int]] = []
+        self.cursor = 0
+        self.marked: dict[str, None] = {}
+        self.clock: Callable[[], float] = time.time
+
+    @property
+    def line(self) -> Row | None:
+        """What stands under the cursor: a run, or the line that many are folded into."""
+        return self.rows[self.cursor][0] if self.cursor < len(self.rows) else None
+
+    @property
+    def current(self) -> Row | None:
+        """The run under the cursor."""
+        return None if isinstance(self.line, Fold) else self.line
+
+    def show(self, rows: Sequence[tuple[Row, int]]) -> None:
+        """Show these rows; the cursor stays with its run, else with its line."""
+        before = self.line
+        self.rows = list(rows)
+        if before is not None:
+            places = {row.id: index for index, (row, _) in enumerate(self.rows)}
+            folded = places.get(f"{before.parent}/probes", self.cursor)
+            self.cursor = places.get(before.id, folded if before.kind == "probe" else self.cursor)
+        self.cursor = max(min(self.cursor, len(self.rows) - 1), 0)
+        self._resize()
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def select(self, run_id: str) -> None:
+        """Put the cursor on a run if it is there."""
+        for index, (row, _) in enumerate(self.rows):
+            if row.id == run_id:
+                self._go(index)
+
+    def on_resize(self) -> None:
+        """The widths follow the widget."""
+        self._resize()
+
+    def _resize(self) -> None:
+        width = self.scrollable_content_region.width
+        self.virtual_size = Size(width, len(self.rows) + 1)
+
+    # ---------------------------------------------------------------------------- keys
+
+    def _go(self, index: int) -> None:
+        index = max(min(index, len(self.rows) - 1), 0)
+        if index != self.cursor:
+            self.cursor = index
+            self.refresh()
+            self.post_message(self.Moved())
+        self.scroll_to_region(Region(0, index, 1, 2), animate=False, force=True, immediate=True)
+
+    def action_move(self, lines: int) -> None:
+        """Move the cursor."""
+        self._go(self.cursor + lines)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by what is visible."""
+        self._go(self.cursor + pages * max(self.size.height - 2, 1))
+
+    def action_first(self) -> None:
+        """To the first run."""
+        self._go(0)
+
+    def action_last(self) -> None:
+        """To the last run."""
+        self._go(len(self.rows) - 1)
+
+    def action_open(self) -> None:
+        """Open the run under the cursor, or the probes that are folded there."""
+        if isinstance(self.line, Fold):
+            self.post_message(self.Folded(self.line))
+        elif self.current is not None:
+            self.post_message(self.Opened(self.current))
+
+    def action_mark(self) -> None:
+        """Mark or unmark the run under the cursor, for comparing."""
+        row = self.current
+        if row is None:
+            return
+        if row.id in self.marked:
+            del self.marked[row.id]
+        else:
+            self.marked[row.id] = None
+        self.refresh()
+        self.post_message(self.Marked())
+        self.action_move(1)
+
+    def on_click(self, event: events.Click) -> None:
+        """Click: move there; a second click opens."""
+        if event.y == 0:
+            return
+        index = event.y - 1 + self.scroll_offset.y
+        if 0 <= index < len(self.rows):
+            self._go(index)
+            if event.chain >= 2:
+                self.action_open()
+
+    # ---------------------------------------------------------------------------- drawing
+
+    def columns(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that fit, with their widths; one cell stands between two."""
+        shown = [column for column in COLUMNS if column.above <= width < column.below]
+        while len(shown) > 2:
+            fixed = sum(column.width for column in shown) + len(shown) + 1
+            if width - fixed >= 10:
+                break
+            del shown[-1]
+        fixed = sum(column.width for column in shown) + len(shown) + 1
+        return [(column, column.width or max(width - fixed, 4)) for column in shown]
+
+    def render_line(self, y: int) -> Strip:
+        """One line: the head, or a run."""
+        width = self.scrollable_content_region.width
+        base = self.rich_style
+        if width <= 0:
+            return Strip.blank(self.size.width, base)
+        columns = self.columns(width)
+        if y == 0:
+            head = self.get_component_rich_style("runtable--head")
+            cells = (fmt.fit(column.title, size, right=column.right) for column, size in columns)
+            return Strip([Segment(fmt.fit(" " + " ".join(cells), width), head)], width)
+        index = y - 1 + self.scroll_offset.y
+        if index >= len(self.rows):
+            return Strip.blank(width, base)
+        row, depth = self.rows[index]
+        now = self.clock()
+        style, accent = self._styles(row, index == self.cursor, base)
+        mark = "●" if row.id in self.marked else " "
+        segments = [Segment(mark, style)]
+        for number, (column, size) in enumerate(columns):
+            text = column.text(row, now)
+            if column.title == "name" and depth:
+                text = "  " * (depth - 1) + "└ " + text
+            cell = fmt.fit(text, size, right=column.right)
+            segments.append(Segment(cell, accent if number == 0 else style))
+            segments.append(Segment(" ", style))
+        return Strip(segments).adjust_cell_length(width, style)
+
+    def _styles(self, row: Row, current: bool, base: Style) -> tuple[Style, Style]:
+        names = {
+            "running": "running",
+            "finished": "muted",
+            "stopped": "muted",
+            "failed": "failed",
+            "lost": "failed",
+            "damaged": "failed",
+            "paused": "paused",
+        }
+        if current:
+            style = self.get_component_rich_style("runtable--cursor")
+            return style, style
+        name = names.get(row.status, "muted")
+        return base, self.get_component_rich_style(f"runtable--{name}")

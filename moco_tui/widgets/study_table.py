@@ -1,0 +1,329 @@
+"""The table of a study: blocks of rows and columns with a cursor that goes from cell to cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from engine.study.intervals import Row
+from engine.study.table import Dimension, Table, key_text
+from moco_tui.present import fmt
+from moco_tui.present import study_view as studyview
+
+LEAST_CELL = 10
+MOST_CELL = 30
+MOST_LABEL = 24
+
+
+class StudyTable(ScrollView, can_focus=True):
+    """Draws the tables of a study one under the other, only the lines that are visible.
+
+    The head of the first visible table stays at the top. Columns that do not fit scroll with the
+    cursor.
+    """
+
+    HELP_TITLE = "The table of a study"
+    HELP = """Every cell is one source on one task with a share of the labels and a head, over all
+seeds. (95 % interval), [range: fewer than three pretraining seeds], {not one seed complete};
+2/3 counts complete seeds. The sign behind it, or the word in place of a value, is the state of the
+cells that are not done: running, waiting, failed or missing."""
+
+    DEFAULT_CSS = """
+    StudyTable { height: 1fr; background: $surface; overflow-x: hidden; overflow-y: auto; }
+    StudyTable > .studytable--head { color: $foreground; text-style: bold; background: $panel; }
+    StudyTable > .studytable--label { text-style: bold; }
+    StudyTable > .studytable--muted { color: $text-muted; }
+    StudyTable > .studytable--cursor { background: $primary 35%; }
+    StudyTable:focus > .studytable--cursor {
+        background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold;
+    }
+    StudyTable > .studytable--running { color: $text-success; }
+    StudyTable > .studytable--waiting { color: $text-warning; }
+    StudyTable > .studytable--failed { color: $text-error; }
+    StudyTable > .studytable--missing { color: $text-muted; }
+    """
+    COMPONENT_CLASSES = {
+        "studytable--head",
+        "studytable--label",
+        "studytable--muted",
+        "studytable--cursor",
+        "studytable--running",
+        "studytable--waiting",
+        "studytable--failed",
+        "studytable--missing",
+    }
+    BINDINGS = [
+        Binding("enter", "open", "Open"),
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("left", "across(-1)", "Left", show=False),
+        Binding("right", "across(1)", "Right", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "move(-1000000)", "First row", show=False),
+        Binding("end", "move(1000000)", "Last row", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor stands on another cell."""
+
+    class Opened(Message):
+        """Enter was pressed on a cell."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.tables: list[Table] = []
+        self.majority: dict[str, float] = {}
+        self.column = 0
+        self._progress: Callable[[Row], studyview.Progress] = _unknown
+        self._lines: list[tuple[int, int]] = []  # table, row of it; -1 its head, -2 the majority
+        self._line = 0
+        self._first_column = 0
+        self._texts: dict[tuple[int, int, int, int], tuple[str, str]] = {}
+
+    # ---------------------------------------------------------------------------- data
+
+    def show(
+        self,
+        tables: Sequence[Table],
+        majority: Mapping[str, float],
+        progress: Callable[[Row], studyview.Progress],
+    ) -> None:
+        """Show these tables; the cursor stays at its place of the study where there is one."""
+        before = self.place
+        moved = [t.fixed for t in tables] != [t.fixed for t in self.tables] or (
+            [(t.row_keys, t.column_keys) for t in tables]
+            != [(t.row_keys, t.column_keys) for t in self.tables]
+        )
+        self.tables, self.majority, self._progress = list(tables), dict(majority), progress
+        self._texts.clear()
+        self._lines = []
+        for number, table in enumerate(self.tables):
+            self._lines.append((number, -1))
+            self._lines += [(number, row) for row in range(len(table.row_keys))]
+            if any(self._majority(table)):
+                self._lines.append((number, -2))
+        if moved:
+            self._line = self.column = self._first_column = 0
+            if before is not None:
+                self._find(before)
+            self._settle(1)
+        self._line = min(self._line, max(len(self._lines) - 1, 0))
+        self._settle(-1)
+        self._resize()
+        self.refresh()
+        if moved:
+            self.call_after_refresh(self._reveal)
+        self.post_message(self.Moved())
+
+    def _find(self, place: Mapping[Dimension, Any]) -> None:
+        """Put the cursor on the cell at a place, or as near to it as the tables have."""
+        best = -1
+        for index, (number, row) in enumerate(self._lines):
+            if row < 0:
+                continue
+            table = self.tables[number]
+            for column in range(len(table.column_keys)):
+                at = studyview.where(table, row, column)
+                same = sum(at[name] == key for name, key in place.items())
+                if same > best:
+                    best, self._line, self.column = same, index, column
+
+    @property
+    def _at(self) -> tuple[Table, int] | None:
+        if self._line >= len(self._lines):
+            return None
+        number, row = self._lines[self._line]
+        table = self.tables[number]
+        return (table, row) if row >= 0 and self.column < len(table.column_keys) else None
+
+    @property
+    def place(self) -> dict[Dimension, Any] | None:
+        """The values of all dimensions under the cursor; None where there is no table."""
+        at = self._at
+        return None if at is None else studyview.where(*at, self.column)
+
+    @property
+    def current(self) -> Row | None:
+        """The row of the study under the cursor; None where the study has none."""
+        at = self._at
+        return None if at is None else at[0].cells[at[1]][self.column]
+
+    @property
+    def full(self) -> bool:
+        """Whether the cells have room for both ends of an interval."""
+        return self._widths()[1] >= studyview.FULL_CELL
+
+    def _majority(self, table: Table) -> list[float | None]:
+        """The majority share of each column; empty where tasks are the rows."""
+        if table.row == "task":
+            return []
+        tasks = (
+            table.column_keys
+            if table.column == "task"
+            else [table.fixed.get("task")] * len(table.column_keys)
+        )
+        return [self.majority.get(str(task)) for task in tasks]
+
+    # ---------------------------------------------------------------------------- keys
+
+    def _settle(self, direction: int) -> None:
+        """Leave a head or a majority line: to the next row in a direction, else the other way."""
+        for step in (direction, -direction):
+            line = self._line
+            while 0 <= line < len(self._lines) and self._lines[line][1] < 0:
+                line += step
+            if 0 <= line < len(self._lines):
+                self._line = line
+                return
+
+    def _go(self, line: int, column: int, direction: int) -> None:
+        self._line = max(min(line, len(self._lines) - 1), 0)
+        self._settle(direction)
+        if self._at is None and not self._lines:
+            return
+        columns = len(self.tables[self._lines[self._line][0]].column_keys)
+        self.column = max(min(column, columns - 1), 0)
+        self._reveal()
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def _reveal(self) -> None:
+        """Scroll so that the cursor's cell is seen below the head that stays."""
+        before = self._first_column
+        _, _, fit = self._widths()
+        most = max((len(table.column_keys) for table in self.tables), default=0) - fit
+        self._first_column = max(min(self._first_column, most), 0)
+        if self.column < self._first_column:
+            self._first_column = self.column
+        elif self.column >= self._first_column + fit:
+            self._first_column = self.column - fit + 1
+        if self._first_column != before:
+            self.refresh()
+        above = max(self._line - 1, 0)
+        self.scroll_to_region(Region(0, above, 1, 2), animate=False, force=True, immediate=True)
+
+    def action_move(self, lines: int) -> None:
+        """Up or down by rows, over the heads between the tables."""
+        self._go(self._line + lines, self.column, 1 if lines > 0 else -1)
+
+    def action_across(self, columns: int) -> None:
+        """Left or right."""
+        self._go(self._line, self.column + columns, 1)
+
+    def action_page(self, pages: int) -> None:
+        """Up or down by what is visible."""
+        self.action_move(pages * max(self.size.height - 2, 1))
+
+    def action_open(self) -> None:
+        """Open the runs behind the cell."""
+        if self._at is not None:
+            self.post_message(self.Opened())
+
+    def on_click(self, event: events.Click) -> None:
+        """Click: move there; a second click opens."""
+        label, cell, fit = self._widths()
+        line = event.y + self.scroll_offset.y
+        x = event.x - label - 1
+        if event.y == 0 or line >= len(self._lines) or self._lines[line][1] < 0 or x < 0:
+            return
+        column = min(x // (cell + 1), fit - 1) + self._first_column
+        self._go(line, column, 1)
+        if event.chain >= 2:
+            self.action_open()
+
+    # ---------------------------------------------------------------------------- drawing
+
+    def on_resize(self) -> None:
+        """The widths follow the widget."""
+        self._resize()
+        self.call_after_refresh(self._reveal)
+
+    def _resize(self) -> None:
+        width = self.scrollable_content_region.width
+        self.virtual_size = Size(width, len(self._lines))
+        self._texts.clear()
+
+    def _widths(self) -> tuple[int, int, int]:
+        """Characters of the labels and of a cell, and how many columns fit."""
+        width = max(self.scrollable_content_region.width, 1)
+        longest = max(
+            (len(key_text(t.row, key)) for t in self.tables[:1] for key in t.row_keys), default=0
+        )
+        titles = max((len(studyview.table_title(t)) for t in self.tables), default=0)
+        label = max(min(max(longest, titles, 8), MOST_LABEL, width // 3), 1)
+        columns = len(self.tables[0].column_keys) if self.tables else 1
+        room = max(width - label - 1, 1)
+        cell = min(max(room // max(columns, 1) - 1, LEAST_CELL), MOST_CELL, max(room - 1, 1))
+        return label, cell, max(min(room // (cell + 1), columns), 1)
+
+    def render_line(self, y: int) -> Strip:
+        """One line; the first is the head of the table that the line belongs to."""
+        width = self.scrollable_content_region.width
+        base = self.rich_style
+        index = y + self.scroll_offset.y
+        if width <= 0 or index >= len(self._lines):
+            return Strip.blank(max(width, self.size.width), base)
+        number, row = self._lines[index]
+        if y == 0:
+            row = -1
+        table = self.tables[number]
+        if row == -1:
+            return self._head(table, width)
+        label, cell, fit = self._widths()
+        shown = range(self._first_column, min(self._first_column + fit, len(table.column_keys)))
+        if row == -2:
+            muted = self.get_component_rich_style("studytable--muted")
+            shares = self._majority(table)
+            cells = "".join(
+                " " + fmt.fit("" if (v := shares[i]) is None else f"{v:.1f}", cell) for i in shown
+            )
+            text = fmt.fit("majority", label)
+            return Strip([Segment(text + cells, muted)]).adjust_cell_length(width, base)
+        name = fmt.fit(fmt.clean(key_text(table.row, table.row_keys[row])), label)
+        segments = [Segment(name, self.get_component_rich_style("studytable--label"))]
+        for column in shown:
+            text, look = self._text(number, row, column, cell)
+            style = self.get_component_rich_style(f"studytable--{look}") if look else base
+            if index == self._line and column == self.column:
+                style = self.get_component_rich_style("studytable--cursor")
+            segments += [Segment(" ", base), Segment(fmt.fit(text, cell), style)]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _text(self, number: int, row: int, column: int, cell: int) -> tuple[str, str]:
+        key = (number, row, column, cell)
+        if key not in self._texts:
+            of = self.tables[number].cells[row][column]
+            progress = self._progress(of) if of is not None else studyview.Progress()
+            self._texts[key] = studyview.cell_shown(of, cell, progress)
+        return self._texts[key]
+
+    def _head(self, table: Table, width: int) -> Strip:
+        style: Style = self.get_component_rich_style("studytable--head")
+        label, cell, fit = self._widths()
+        total = len(table.column_keys)
+        shown = range(self._first_column, min(self._first_column + fit, total))
+        text = fmt.fit(studyview.table_title(table), label)
+        for column in shown:
+            name = fmt.clean(key_text(table.column, table.column_keys[column]))
+            text += " " + fmt.fit(name, cell)
+        before, after = self._first_column > 0, self._first_column + fit < total
+        if before or after:
+            note = f" {'◂' if before else ' '}{'▸' if after else ' '}"
+            text = fmt.fit(text, max(width - len(note), 0)) + note
+        return Strip([Segment(fmt.fit(text, width), style)], width)
+
+
+def _unknown(row: Row) -> studyview.Progress:
+    """Before anything was looked at."""
+    del row
+    return studyview.Progress()

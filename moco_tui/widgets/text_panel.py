@@ -1,0 +1,141 @@
+"""A titled panel of text lines that can be scrolled; drawn line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.strip import Strip
+from textual.widget import Widget
+
+from moco_tui.present import fmt
+from moco_tui.present.lines import Line
+
+
+class Panel(Widget, can_focus=True):
+    """Lines under a title.
+
+    Args:
+        title: the first line.
+        follow: show the end unless scrolled (a log), else the beginning.
+    """
+
+    HELP_TITLE = "A panel of text"
+    HELP = """Text that can be scrolled with the arrow keys."""
+
+    DEFAULT_CSS = """
+    Panel { width: 1fr; height: 1fr; min-height: 2; background: $surface; }
+    Panel > .panel--title { color: $foreground; text-style: bold; }
+    Panel:focus > .panel--title { color: $text-accent; text-style: bold underline; }
+    Panel > .panel--muted { color: $text-muted; }
+    Panel > .panel--strong { text-style: bold; }
+    Panel > .panel--good { color: $text-success; }
+    Panel > .panel--bad { color: $text-error; }
+    """
+    COMPONENT_CLASSES = {
+        "panel--title",
+        "panel--muted",
+        "panel--strong",
+        "panel--good",
+        "panel--bad",
+    }
+    BINDINGS = [
+        Binding("up", "scroll_lines(-1)", "Scroll up", show=False),
+        Binding("down", "scroll_lines(1)", "Scroll down", show=False),
+        Binding("left", "shift(-8)", "To the left", show=False),
+        Binding("right", "shift(8)", "To the right", show=False),
+        Binding("pageup", "scroll_lines(-10)", "Far up", show=False),
+        Binding("pagedown", "scroll_lines(10)", "Far down", show=False),
+        Binding("home", "scroll_lines(-100000)", "To the beginning", show=False),
+        Binding("end", "scroll_lines(100000)", "To the end", show=False),
+    ]
+
+    def __init__(
+        self, title: str, *, follow: bool = False, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self.title = title
+        self.follow = follow
+        self.lines: list[Line] = []
+        self._from: int | None = None
+        self._left = 0
+
+    def show(self, lines: Sequence[Line], title: str | None = None) -> None:
+        """Show these lines; nothing is drawn when they are the same."""
+        title = self.title if title is None else title
+        new = list(lines)
+        if new != self.lines or title != self.title:
+            self.lines, self.title = new, title
+            self.refresh()
+
+    def show_texts(self, texts: Sequence[str]) -> None:
+        """Show plain texts, one a line."""
+        self.show([[(text, "")] for text in texts])
+
+    @property
+    def _room(self) -> int:
+        return max(self.size.height - 1, 1)
+
+    @property
+    def _first(self) -> int:
+        most = max(len(self.lines) - self._room, 0)
+        if self._from is None:
+            return most if self.follow else 0
+        return max(min(self._from, most), 0)
+
+    def action_scroll_lines(self, count: int) -> None:
+        """Scroll; at the end a log follows again."""
+        most = max(len(self.lines) - self._room, 0)
+        offset = max(min(self._first + count, most), 0)
+        self._from = None if self.follow and offset == most else offset
+        self.refresh()
+
+    def action_shift(self, cells: int) -> None:
+        """Scroll sideways, as far as the widest line goes."""
+        widest = max((sum(cell_len(text) for text, _ in line) for line in self.lines), default=0)
+        self._left = max(min(self._left + cells, widest - self.size.width), 0)
+        self.refresh()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel scrolls."""
+        event.stop()
+        self.action_scroll_lines(-2)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel scrolls."""
+        event.stop()
+        self.action_scroll_lines(2)
+
+    def render_line(self, y: int) -> Strip:
+        """One line."""
+        width = self.size.width
+        base = self.rich_style
+        if y == 0:
+            ascii_only = bool(getattr(self.app, "ascii", False))
+            arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
+            more = len(self.lines) - self._room
+            note = f"  {self._first + 1}–{self._first + self._room} of {len(self.lines)}"
+            title = arrow + self.title
+            style = self.get_component_rich_style("panel--title")
+            muted = self.get_component_rich_style("panel--muted")
+            note = note if more > 0 and len(title) + len(note) < width else ""
+            return Strip([Segment(title, style), Segment(note, muted)]).adjust_cell_length(
+                width, base
+            )
+        index = self._first + y - 1
+        if index >= len(self.lines):
+            return Strip.blank(width, base)
+        segments = [
+            Segment(fmt.clean(text), self._look(look, base)) for text, look in self.lines[index]
+        ]
+        strip = Strip(segments)
+        if self._left:
+            strip = strip.crop(self._left, self._left + width)
+        return strip.adjust_cell_length(width, base)
+
+    def _look(self, look: str, base: Style) -> Style:
+        return self.get_component_rich_style(f"panel--{look}") if look else base

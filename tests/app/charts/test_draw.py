@@ -1,0 +1,190 @@
+"""The chart pipeline against plain re-derivations."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from array import array
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moco_tui.charts import ticks
+from moco_tui.charts.curve_points import BLOCK, Column, Extremes, Series, columns
+from moco_tui.charts.draw import draw
+from moco_tui.charts.drawing import Curve, Ink, Level, View
+from moco_tui.charts.raster import line_cells
+
+finite = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(finite, min_size=1, max_size=4 * BLOCK), st.data())
+@settings(max_examples=60, deadline=None)
+def test_extremes_agree_with_min_and_max(values: list[float], data: st.DataObject) -> None:
+    row = Extremes()
+    cut = data.draw(st.integers(0, len(values)))
+    row.extend(values[:cut])
+    row.extend(values[cut:])
+    start = data.draw(st.integers(0, len(values) - 1))
+    stop = data.draw(st.integers(start + 1, len(values)))
+    assert row.range(start, stop) == (min(values[start:stop]), max(values[start:stop]))
+
+
+def test_smoothing_is_the_debiased_exponential_mean() -> None:
+    values = [random.Random(3).uniform(-5, 5) for _ in range(200)]
+    series = Series(0.9)
+    series.update(range(200), values)
+    for at in (0, 1, 7, 199):
+        weights = [Fraction(9, 10) ** (at - i) for i in range(at + 1)]
+        exact = sum(w * Fraction(v) for w, v in zip(weights, values, strict=False)) / sum(weights)
+        assert series.smooth.values[at] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+
+
+def test_points_that_arrive_in_parts_draw_the_same_curve() -> None:
+    generator = random.Random(1)
+    steps = list(range(0, 6000, 2))
+    values = [generator.choice([generator.gauss(0, 1), math.nan, math.inf]) for _ in steps]
+    whole, parts = Series(0.97), Series(0.97)
+    whole.update(steps, values)
+    at = 0
+    while at < len(steps):
+        at += generator.randint(1, 200)
+        parts.update(steps[:at], values[:at])
+    assert parts.smooth.values == whole.smooth.values
+    assert (parts.gaps, parts.masked) == (whole.gaps, whole.masked)
+    wanted = sum(not math.isfinite(value) for value in values)
+    assert whole.masked == wanted
+    assert len(whole) == len(steps) - wanted
+
+
+def test_a_resume_that_drops_points_begins_the_curve_anew() -> None:
+    series = Series()
+    series.update([1, 2, 3, 4], [4.0, 3.0, 2.0, 1.0])
+    assert series.update([1, 2, 3], [4.0, 3.0, 9.0])
+    assert list(series.raw.values) == [4.0, 3.0, 9.0]
+    series.update([1, 2, 3, 4, 5], [4.0, 3.0, 8.0, 7.0, 6.0])
+    assert list(series.raw.values) == [4.0, 3.0, 8.0, 7.0, 6.0]
+
+
+def test_every_point_lies_in_its_column() -> None:
+    generator = random.Random(5)
+    steps = sorted(generator.sample(range(10_000), 700))
+    values = [generator.gauss(0, 3) for _ in steps]
+    series = Series()
+    series.update(steps, values)
+    low, high, count = 1000.0, 9000.0, 37
+    found = columns(series, low, high, count)
+    wanted: list[list[float]] = [[] for _ in range(count)]
+    for step, value in zip(steps, values, strict=True):
+        if low <= step <= high:
+            wanted[min(int((step - low) / ((high - low) / count)), count - 1)].append(value)
+    for column, points in zip(found, wanted, strict=True):
+        if not points:
+            assert column is None
+        else:
+            assert column is not None
+            assert column.line == (min(points), max(points))
+            assert (column.first, column.last) == (points[0], points[-1])
+
+
+def test_a_gap_breaks_the_line() -> None:
+    series = Series()
+    series.update(range(6), [1.0, 1.0, math.nan, 1.0, 1.0, 1.0])
+    joined = [column.joined for column in columns(series, 0, 5, 6) if column is not None]
+    assert joined == [False, True, False, True, True]
+
+
+def test_dots_of_a_line_are_where_they_belong() -> None:
+    """One value a column on a canvas of two cells by one: four columns of four dots."""
+    cols = [Column((v, v), v, v, (v, v), False) for v in (0, 1, 2, 3)]
+    cells = line_cells(cols, int, 4)
+    # From the Unicode chart: left dots from below are 7 3 2 1, right ones 8 6 5 4.
+    assert {key: chr(0x2800 + bits) for key, bits in cells.items()} == {
+        (0, 0): "⡠",
+        (1, 0): "⠊",
+    }
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [1.0],
+        [math.nan],
+        [math.inf, -math.inf],
+        [1e308, -1e308],
+        [5.0] * 3,
+        [-1.0, -2.0],
+        [0.0, 0.0],
+        [5e-324, 1e-320],
+        [1e-300, 1e300],
+    ],
+)
+@pytest.mark.parametrize("size", [(0, 0), (1, 1), (12, 4), (13, 5), (40, 8), (150, 40)])
+def test_any_values_fill_any_size(values: list[float], size: tuple[int, int], log: bool) -> None:
+    series = Series(0.6)
+    series.update(range(len(values)), values)
+    view = View(log=log, cursor=0.0, levels=[Level(3.0, "chance"), Level(-1.0, "below")])
+    rows = draw(*size, [Curve("a", series, "●"), Curve("b", series)], view).rows
+    assert len(rows) == size[1]
+    assert all(sum(len(text) for text, _ in row) == size[0] for row in rows)
+
+
+def test_ascii_charts_are_ascii() -> None:
+    series = Series(0.9)
+    series.update(range(100), [math.sin(i / 9) for i in range(100)])
+    view = View(ascii=True, cursor=50, levels=[Level(0.5, "chance")])
+    rows = draw(60, 12, [Curve("a", series, "A")], view).rows
+    from moco_tui.terminal.abilities import to_ascii
+
+    text = "".join(to_ascii(text) for row in rows for text, _ in row)
+    assert text.isascii()
+    curve = {c for row in rows for text, ink in row if ink == Ink.CURVE for c in text}
+    assert curve <= set(".:'A")
+
+
+def test_the_chance_level_stands_at_its_height() -> None:
+    series = Series()
+    series.update([0, 10], [0.0, 10.0])
+    drawing = draw(60, 22, [Curve("a", series)], View(levels=[Level(5.0, "chance 5")]))
+    rows = ["".join(text for text, _ in row) for row in drawing.rows]
+    at = next(i for i, row in enumerate(rows) if "chance 5" in row)
+    value = drawing.top - (at + 0.5) / drawing.height * (drawing.top - drawing.bottom)
+    assert value == pytest.approx(5.0, abs=(drawing.top - drawing.bottom) / drawing.height)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9), st.integers(1, 12))
+@settings(max_examples=100, deadline=None)
+def test_ticks_are_round_within_and_not_too_many(low: float, span: float, count: int) -> None:
+    high = low + span
+    found = ticks.linear(low, high, count)
+    assert len(found) <= count / 0.75 + 1
+    margin = 1e-6 * max(abs(low), abs(high), span)
+    assert all(low - margin <= value <= high + margin for value in found)
+    labels = [ticks.label(v, found[1] - found[0]) for v in found] if len(found) > 1 else []
+    if span > 1e-3 * max(abs(low), abs(high)):
+        assert len(set(labels)) == len(labels), "no two ticks read the same"
+
+
+def test_a_quarter_of_a_million_points_are_drawn_quickly() -> None:
+    """The target is 0.2 s with everything; the bound leaves room for a busy machine."""
+    count = 242_500
+    steps = array("q", range(1, count + 1))
+    values = array(
+        "d", (9 + 8 * math.exp(-i / 50_000) + (i * 7919 % 97) / 97 for i in range(count))
+    )
+    start = time.process_time()
+    series = Series(0.9)
+    series.update(steps, values)
+    first = draw(150, 38, [Curve("loss", series)], View(levels=[Level(16.6, "chance")]))
+    whole = time.process_time() - start
+    start = time.process_time()
+    draw(150, 38, [Curve("loss", series)], View())
+    again = time.process_time() - start
+    assert len(first.rows) == 38
+    assert whole < 1.0, f"{whole:.3f} s"
+    assert again < 0.2, f"{again:.3f} s"

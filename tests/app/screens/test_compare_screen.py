@@ -1,0 +1,112 @@
+"""Comparing runs: what differs, which is better, and what is exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from moco_tui.app import MocoApp
+from moco_tui.present import comparison as compare
+from moco_tui.screens.compare_screen import CompareScreen
+from moco_tui.screens.dialogs import Ask
+from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.text_panel import Panel
+
+from ..conftest import screen_text, some_runs, until, write_run
+
+MakeApp = Callable[..., MocoApp]
+
+
+def lines(app: MocoApp, panel: str) -> list[str]:
+    found = app.screen.query_one(f"#{panel}", Panel).lines
+    return ["".join(text for text, _ in line) for line in found]
+
+
+async def test_only_settings_that_differ_and_differences_with_direction(
+    root: Path, make_app: MakeApp
+) -> None:
+    some_runs(root)
+    app = make_app()
+    async with app.run_test(size=(160, 45)) as pilot:
+        app.open_compare(["k7m2qx", "q4r8st"])
+        await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 2)
+        settings = lines(app, "settings")
+        assert len(settings) == 2, "one head and the one setting that differs"
+        assert settings[1].split() == ["moco.queue_size", "4096", "16384"]
+        text = screen_text(app)
+        assert "notebook  (k7m2qx)" in text
+        assert "large queue  (q4r8st)" in text
+        assert "● notebook" in text
+        assert "■ large queue" in text
+        metrics = "\n".join(lines(app, "metrics"))
+        assert "pts better" in metrics
+        await pilot.press("v")
+        await until(pilot, lambda: app.screen.metric == "knn/top1")
+        assert app.screen.query_one(Chart).unit == " %"
+
+
+async def test_the_comparison_is_written_to_a_new_file_only(
+    root: Path, make_app: MakeApp, tmp_path: Path
+) -> None:
+    some_runs(root)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_compare(["k7m2qx", "q4r8st", "p2b9dz"])
+        await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 3)
+        taken = tmp_path / "taken.csv"
+        taken.write_text("mine")
+        for name in ("out.csv", "out.json", "out.txt", "taken.csv", "no/such/folder.csv"):
+            await pilot.press("x")
+            await until(pilot, lambda: isinstance(app.screen, Ask))
+            app.screen.query_one(Input).value = str(tmp_path / name)
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        assert taken.read_text() == "mine"
+        assert not (tmp_path / "out.txt").exists()
+        with (tmp_path / "out.csv").open(newline="") as file:
+            table = list(csv.reader(file))
+        assert table[0] == ["what", "key", "k7m2qx", "q4r8st", "p2b9dz"]
+        assert ["config", "moco.queue_size", "4096", "16384", ""] in table
+        data = json.loads((tmp_path / "out.json").read_text())
+        assert [run["id"] for run in data["runs"]] == ["k7m2qx", "q4r8st", "p2b9dz"]
+        assert data["config"]["moco.queue_size"] == [4096, 16384, None]
+
+
+async def test_eight_runs_and_a_damaged_one(root: Path, make_app: MakeApp) -> None:
+    for i in range(8):
+        write_run(root, f"r{i}bcdf", name=f"run {i}", steps=20 + i)
+    (root / "r3bcdf" / "run.json").write_text("{")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_compare([f"r{i}bcdf" for i in range(8)])
+        await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 8)
+        marks = [curve.mark for curve in app.screen.query_one(Chart).curves]
+        assert len(set(marks)) == 8
+        await pilot.resize_terminal(20, 5)
+        await pilot.resize_terminal(160, 45)
+        await until(pilot, lambda: "(unreadable)" in screen_text(app))
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "base", "text", "look"),
+    [
+        ("knn/top1", 50.0, 40.0, "+10.0 pts better", "good"),
+        ("knn/top1", 40.0, 50.0, "-10.0 pts worse", "bad"),
+        ("train/loss", 9.0, 10.0, "-1.000 better", "good"),
+        ("train/loss", 10.0, 9.0, "+1.000 worse", "bad"),
+        ("train/lr", 0.1, 0.2, "-0.1000", ""),
+        ("train/loss", 9.0, 9.0, "=", ""),
+        ("train/loss", math.nan, 9.0, "", ""),
+        ("train/loss", None, 9.0, "", ""),
+    ],
+)
+def test_direction_of_a_difference(
+    metric: str, value: float | None, base: float, text: str, look: str
+) -> None:
+    assert compare.verdict(metric, value, base) == (text, look)

@@ -1,0 +1,260 @@
+"""The runner's hand-over: what goes on elsewhere, in which order, under which locks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
+from engine.errors import RunError
+from engine.runs import RunFolder, create, own
+from engine.runs.requests import beat, lock_is_held, read_heartbeat
+from engine.sink import NullSink, Plan
+from moco_tui.training import detached as detach
+from moco_tui.training import runner as module
+from moco_tui.training.runner import Runner
+
+
+class Spawned:
+    """Stands in for the detached process: a child that holds what it inherits, and shows life."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[str], int | None]] = []
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.error: RunError | None = None
+        self.dies = False
+
+    def __call__(
+        self,
+        folders: Sequence[RunFolder],
+        data_dir: Path,
+        *,
+        lock_fds: Sequence[int],
+        device_fd: int | None = None,
+    ) -> subprocess.Popen[bytes]:
+        if self.error is not None:
+            raise self.error
+        self.calls.append(([folder.id for folder in folders], device_fd))
+        for folder, fd in zip(folders, lock_fds, strict=True):
+            assert own_lock(folder, fd), "the descriptor is not that of the run's lock"
+        child = subprocess.Popen(
+            [sys.executable, "-c", "" if self.dies else "import sys; sys.stdin.read()"],
+            stdin=subprocess.PIPE,
+            pass_fds=list(lock_fds),
+        )
+        self.children.append(child)
+        if not self.dies:
+            record = folders[0].heartbeat_path
+            beat(record)
+            life, _ = read_heartbeat(record)
+            assert life is not None
+            record.write_text(record.read_text().replace(str(life.pid), str(child.pid)))
+        return child
+
+
+def own_lock(folder: RunFolder, fd: int) -> bool:
+    import os
+
+    here, there = os.fstat(fd), folder.lock_path.stat()
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+@pytest.fixture
+def spawned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spawned]:
+    spawned = Spawned()
+    monkeypatch.setattr(detach, "spawn", spawned)
+    yield spawned
+    for child in spawned.children:
+        child.communicate(timeout=20)
+
+
+class Trainer:
+    """Owns the run and works until it is asked to leave; hands over as the engine does."""
+
+    def __init__(self, *, begins: bool = True) -> None:
+        self.begins = begins
+        self.working = threading.Event()
+        self.release = threading.Event()
+        self.loose = threading.Event()
+        self.trained: list[str] = []
+
+    def __call__(
+        self,
+        folder: RunFolder,
+        *,
+        data_dir: Path,
+        sink: NullSink,
+        lock_fd: int,
+        heir: detach.Heir,
+    ) -> None:
+        with own(folder, lock_fd=lock_fd) as owner:
+            owner.transition("running")
+            self.trained.append(folder.id)
+            if self.begins:
+                sink.plan(Plan(total_steps=10))
+            self.working.set()
+            while not self.release.wait(0.002):
+                if (self.begins or self.loose.is_set()) and sink.request() == "hand-over":
+                    owner.transition("handed-over")
+                    if not heir(owner.lock_fd, 77):
+                        owner.transition("stopped")
+                    return
+            owner.transition("finished")
+
+
+def new_run(root: Path, name: str = "") -> RunFolder:
+    config = resolve(PretrainConfig, preset_name="quick")
+    return create(root, "pretrain", config, name=name)
+
+
+def begin(runner: Runner, trainer: Trainer, *runs: RunFolder) -> None:
+    for run in runs:
+        runner.start(run)
+    assert trainer.working.wait(20)
+
+
+def test_the_active_run_and_those_that_wait_go_on_in_one_process(
+    root: Path, tmp_path: Path, spawned: Spawned
+) -> None:
+    trainer = Trainer()
+    runner = Runner(tmp_path, execute=trainer)
+    runs = [new_run(root) for _ in range(3)]
+    begin(runner, trainer, *runs)
+    assert all(lock_is_held(run.lock_path) for run in runs), "those that wait are locked too"
+    assert runner.hand_over()
+    assert spawned.calls == [([run.id for run in runs], 77)]
+    assert runner.kept == runs
+    assert not runner.busy
+    assert trainer.trained == [runs[0].id], "nothing further was begun here"
+    assert all(lock_is_held(run.lock_path) for run in runs), "the child has the locks"
+    spawned.children[0].communicate(timeout=20)
+    assert not any(lock_is_held(run.lock_path) for run in runs), "and nobody else has"
+
+
+def test_a_hand_over_twice_is_one(root: Path, tmp_path: Path, spawned: Spawned) -> None:
+    trainer = Trainer()
+    runner = Runner(tmp_path, execute=trainer)
+    begin(runner, trainer, run := new_run(root))
+    threads = [threading.Thread(target=runner.hand_over) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert spawned.calls == [([run.id], 77)]
+    assert runner.kept == [run]
+
+
+def test_a_run_that_ends_meanwhile_leaves_the_rest_to_go_on(
+    root: Path, tmp_path: Path, spawned: Spawned
+) -> None:
+    trainer = Trainer(begins=False)  # hears nothing, and finishes
+    runner = Runner(tmp_path, execute=trainer)
+    first, second, third = (new_run(root) for _ in range(3))
+    begin(runner, trainer, first, second, third)
+    thread = threading.Thread(target=runner.hand_over)
+    thread.start()
+    trainer.release.set()
+    thread.join(20)
+    assert first.record().status == "finished"
+    assert spawned.calls == [([second.id, third.id], None)]
+    assert runner.kept == [second, third]
+    assert trainer.trained == [first.id]
+
+
+def test_a_trainer_that_is_still_imported_never_begins(
+    root: Path, tmp_path: Path, spawned: Spawned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importing, go_on = threading.Event(), threading.Event()
+    trainer = Trainer()
+
+    def slowly(name: str) -> Any:
+        importing.set()
+        go_on.wait(20)
+        return type("execute", (), {"execute": trainer})
+
+    monkeypatch.setattr(module.lazy, "engine", slowly)
+    runner = Runner(tmp_path)
+    run = new_run(root)
+    runner.start(run)
+    assert importing.wait(20)
+    assert runner.hand_over()  # does not wait for the import
+    go_on.set()
+    assert runner.join(20)
+    assert spawned.calls == [([run.id], None)]
+    assert trainer.trained == []
+
+
+def test_a_run_stuck_before_its_first_step_is_not_waited_for_by_who_leaves(
+    root: Path, tmp_path: Path, spawned: Spawned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    trainer = Trainer(begins=False)
+    runner = Runner(tmp_path, execute=trainer)
+    begin(runner, trainer, stuck := new_run(root), waiting := new_run(root))
+    assert runner.hand_over(leaving=True)
+    assert spawned.calls == [([stuck.id, waiting.id], None)]
+    trainer.loose.set()  # too late: nothing is started a second time
+    assert runner.join(20)
+    assert len(spawned.calls) == 1
+
+
+@pytest.mark.parametrize("how", ["cannot start", "dies at once"])
+def test_when_no_process_takes_over_nothing_is_forgotten(
+    root: Path, tmp_path: Path, spawned: Spawned, how: str
+) -> None:
+    if how == "dies at once":
+        spawned.dies = True
+    else:
+        spawned.error = RunError("A detached process could not be started (no memory).")
+    trainer = Trainer()
+    runner = Runner(tmp_path, execute=trainer)
+    begin(runner, trainer, active := new_run(root), waiting := new_run(root))
+    assert not runner.hand_over()
+    assert active.record().status == "stopped"
+    assert runner.waiting == (waiting,)
+    assert runner.kept == []
+    sentence = runner.messages[0][1]
+    assert ("no memory" if how == "cannot start" else "ended before it began") in sentence
+    runner.leave()
+    assert not lock_is_held(waiting.lock_path)
+
+
+def test_a_run_that_another_process_has_is_not_queued(root: Path, tmp_path: Path) -> None:
+    run = new_run(root)
+    other = detach.lock(run)
+    with pytest.raises(RunError, match="another process"):
+        Runner(tmp_path, execute=Trainer()).start(run)
+    other.release()
+
+
+def test_a_run_that_cannot_be_taken_over_is_not_held_for_ever(root: Path, tmp_path: Path) -> None:
+    """Its folder is damaged before its turn: the lock is free when the runner goes on."""
+    run = new_run(root)
+    run.record_path.write_text("{")
+    runner = Runner(tmp_path, execute=Trainer())
+    runner.start(run)
+    assert runner.join(20)
+    assert not lock_is_held(run.lock_path)
+    assert "damaged" in runner.messages[0][1]
+
+
+def test_stray_output_goes_into_the_log_of_the_run_that_is_trained(
+    root: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer()
+    trainer.release.set()
+    runner = Runner(tmp_path, execute=trainer)
+    logs: list[Path | None] = []
+    runner.stray_into = logs.append
+    first, second = new_run(root), new_run(root)
+    runner.start(first)
+    runner.start(second)
+    assert runner.join(20)
+    assert logs == [first.log_path, None, second.log_path, None]

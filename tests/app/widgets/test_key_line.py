@@ -1,0 +1,41 @@
+"""The line of keys: what fits, what always stays, and that a click presses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from moco_tui.app import MocoApp
+from moco_tui.screens.help_screen import HelpScreen
+from moco_tui.widgets.key_line import KeyLine
+
+
+def line(app: MocoApp) -> str:
+    return app.screen.query_one(KeyLine).render_line(0).text.rstrip()
+
+
+@pytest.mark.parametrize("width", [160, 80, 40, 20])
+async def test_the_way_out_and_to_help_stay_in_sight(
+    make_app: Callable[..., MocoApp], width: int
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(width, 24)) as pilot:
+        await pilot.pause()
+        assert line(app).endswith("q Quit ? Help")
+        assert len(line(app)) <= width
+        shown = line(app).removesuffix("q Quit ? Help").split()
+        everything = [b for _, b, _, _ in app.screen.active_bindings.values() if b.show]
+        words = " ".join(f"{app.get_key_display(b)} {b.description}" for b in everything)
+        assert all(word in words.split() for word in shown)
+        if width == 160:
+            assert all(binding.description in line(app) for binding in everything)
+
+
+async def test_a_click_presses_the_key(make_app: Callable[..., MocoApp]) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.click(KeyLine, offset=(line(app).index("Help"), 0))
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)

@@ -1,0 +1,372 @@
+"""Run folders: made whole, found by what people call them, read whatever is in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.config.schema import PretrainConfig, ProbeConfig, RuntimeConfig
+from engine.errors import RunError
+from engine.files import clean_text, replace_file
+from engine.runs import Record, RunFolder, create, find, folders, own, runs_root
+from engine.runs import record as records
+from engine.runs.migrations import upgrade
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def run(root: Path) -> RunFolder:
+    return create(root, "pretrain", PretrainConfig(), name="first", preset="notebook")
+
+
+def test_a_new_run_is_queued_and_holds_its_resolved_config(root: Path) -> None:
+    config = PretrainConfig(runtime=RuntimeConfig(seed=7))
+    folder = create(root, "pretrain", config, name="a\nb", preset="quick")
+    record = folder.record()
+    assert folder.path == root / record.id
+    assert folder.status() == record.status == "queued"
+    assert (record.kind, record.preset, record.name, record.seed) == ("pretrain", "quick", "a b", 7)
+    assert msgspec.convert(record.config, PretrainConfig) == config
+    assert not folder.alive()
+    assert folder.log_tail(5) == []
+    assert not folder.metrics().poll()
+
+
+def test_ids_are_short_unambiguous_and_their_own(root: Path) -> None:
+    ids = [create(root, "probe", ProbeConfig()).id for _ in range(40)]
+    assert len(set(ids)) == 40
+    for id_ in ids:
+        assert len(id_) == 6
+        assert not set(id_) & set("aeiou01l")
+        assert not id_.isdigit()
+    assert sorted(ids) == [folder.id for folder in folders(root)]
+
+
+def test_two_processes_that_make_runs_at_once_never_meet(root: Path) -> None:
+    made: list[RunFolder] = []
+
+    def work() -> None:
+        made.extend(create(root, "pretrain", PretrainConfig()) for _ in range(10))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({folder.path for folder in made}) == 40
+    assert all(folder.record().id == folder.id for folder in made)
+
+
+def test_a_run_is_found_by_id_prefix_name_and_latest(root: Path) -> None:
+    folders_ = [create(root, "pretrain", PretrainConfig(), name=f"n{i}") for i in range(3)]
+    with own(folders_[1]) as owner:
+        owner.transition("running")
+        owner.transition("stopped")
+    folders_[1].set_user(name="the good one")
+    for i, folder in enumerate(folders_):
+        assert find(root, folder.id) == folder
+        assert find(root, folder.id.upper()) == folder
+        shortest = next(
+            folder.id[:n]
+            for n in range(1, 7)
+            if sum(other.id.startswith(folder.id[:n]) for other in folders_) == 1
+        )
+        assert find(root, shortest) == folder
+        assert find(root, "the good one" if i == 1 else f"n{i}") == folder
+    assert find(root, "latest") == folders_[2]
+
+
+def test_a_reference_that_means_none_or_several_is_a_sentence(root: Path) -> None:
+    with pytest.raises(RunError, match="There are no runs in"):
+        find(root, "latest")
+    twins = [create(root, "pretrain", PretrainConfig(), name="twin") for _ in range(2)]
+    with pytest.raises(RunError, match="could be any of") as caught:
+        find(root, "twin")
+    assert all(twin.id in str(caught.value) for twin in twins)
+    for text in ("nothing", "../etc", "a/b", "", "  ", "\x1b[31m", "😀" * 300):
+        with pytest.raises(RunError) as caught:
+            find(root, text)
+        assert "\x1b" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+
+def test_where_the_runs_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOCO_TUI_RUNS", raising=False)
+    assert runs_root(None) == Path.cwd() / "runs"
+    monkeypatch.setenv("MOCO_TUI_RUNS", "elsewhere")
+    assert runs_root(None) == Path.cwd() / "elsewhere"
+    assert runs_root("/a/../b") == Path("/b")
+
+
+def test_a_root_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot be written: .*--runs-dir"):
+        create(tmp_path / "file" / "runs", "pretrain", PretrainConfig())
+
+
+# ------------------------------------------------------------------------------- the record
+
+
+def test_the_record_survives_the_disk_with_values_that_are_not_finite(run: RunFolder) -> None:
+    record = run.record()
+    record.last = {"a": float("nan"), "b": float("inf"), "c": float("-inf"), "d": 0.1 + 0.2}
+    record.best = {"x": float("inf")}
+    record.stage = {"name": "kNN", "done": 1, "total": 5}
+    record.ack = {"id": "1", "request": "stop", "step": 4, "time": 2.5}
+    record.result = {"rows": [{"top1": 61.5}], "confusion": [[1, 2], [3, 4]]}
+    record.facts = {"threads": 2, "names": ["NaN", "Infinity"]}
+    data = records.encode_record(record)
+
+    def no_constants(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    json.loads(data, parse_constant=no_constants)
+    back = records.decode_record(data, run.record_path)
+    assert repr(back) == repr(record)  # repr, since NaN is not equal to itself
+
+
+def test_a_copied_folder_is_a_run_of_its_own(run: RunFolder) -> None:
+    copy = RunFolder(run.path.with_name("copied"))
+    copy.path.mkdir()
+    copy.record_path.write_bytes(run.record_path.read_bytes())
+    assert copy.record().id == "copied"
+    assert find(run.path.parent, "copied") == copy
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "it is empty"),
+        (b"   \n", "it is empty"),
+        (b'{"schema": 1, "id"', "it is no JSON"),
+        (b"\xff\xfe\x00", "it is no JSON"),
+        (b"[" * 100_000, "it is no JSON"),
+        (b"[]", "holds no schema version"),
+        (b"{}", "holds no schema version"),
+        (b'{"schema": true}', "holds no schema version"),
+        (b'{"schema": 1}', "is damaged"),
+        (b'{"schema": 1, "kind": "pretrain", "created": "x"}', "is damaged"),
+        (b'{"schema": 1, "kind": "pretrain", "created": 1, "status": "odd"}', "is damaged"),
+        (b'{"schema": 1, "kind": "pretrain", "created": 1, "last": {"a": "b"}}', "is damaged"),
+        (b'{"schema": 999}', "written by a newer moco-tui"),
+        (b'{"schema": 0}', "cannot migrate"),
+    ],
+)
+def test_a_record_that_is_none_is_one_sentence_with_its_path(
+    run: RunFolder, data: bytes, sentence: str
+) -> None:
+    run.record_path.write_bytes(data)
+    with pytest.raises(RunError, match=sentence) as caught:
+        run.record()
+    assert str(run.record_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RunError):
+        run.status()
+    with pytest.raises(RunError):
+        own(run)
+    assert run.title() == run.id
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.binary(max_size=200))
+def test_any_bytes_in_place_of_a_record_give_a_sentence(data: bytes) -> None:
+    with pytest.raises(RunError):
+        records.decode_record(data, Path("runs/k7m2qx/run.json"))
+
+
+def test_older_schemas_are_migrated_step_by_step() -> None:
+    steps = {
+        1: lambda old: {"queue_size": old["queue"], "epochs": old["epochs"]},
+        2: lambda old: {**old, "epochs": old["epochs"] * 2},
+    }
+    old: dict[str, Any] = {"schema": 1, "queue": 5, "epochs": 3}
+    new = upgrade(old, current=3, steps=steps, what="x")
+    assert new == {"schema": 3, "queue_size": 5, "epochs": 6}
+    with pytest.raises(RunError, match="cannot migrate"):
+        upgrade({"schema": 0}, current=3, steps=steps, what="x")
+    with pytest.raises(RunError, match=r"newer moco-tui \(schema 4, this one knows 3\)"):
+        upgrade({"schema": 4}, current=3, steps=steps, what="x")
+
+
+def test_a_record_of_an_older_schema_is_read(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = json.loads(run.record_path.read_bytes())
+    tree["schema"], tree["title"] = 0, tree.pop("name")
+    run.record_path.write_text(json.dumps(tree))
+
+    def step(old: dict[str, Any]) -> dict[str, Any]:
+        old["name"] = old.pop("title")
+        return old
+
+    monkeypatch.setattr(records, "MIGRATIONS", {0: step})
+    assert run.record().name == "first"
+    with own(run):
+        pass
+    assert json.loads(run.record_path.read_bytes())["schema"] == records.SCHEMA
+
+
+# -------------------------------------------------------------------------------- the notes
+
+
+def test_notes_are_kept_apart_from_the_record(run: RunFolder) -> None:
+    before = run.record_path.read_bytes()
+    assert run.user().name == ""
+    run.set_user(name="mine", tags=["b", "a", "a", "two words"], note="look here")
+    run.set_user(note="or there")
+    notes = run.user()
+    assert (notes.name, notes.tags, notes.note) == ("mine", ("a", "b", "two-words"), "or there")
+    assert run.title() == "mine"
+    run.set_user(name="", tags=())
+    assert run.title() == "first"
+    assert run.user().tags == ()
+    assert run.record_path.read_bytes() == before
+
+
+def test_texts_of_people_are_one_line_and_not_long_but_else_as_given(run: RunFolder) -> None:
+    run.set_user(name="[bold]x[/] 😀\x1b[31m\x00\ny\ud800\u202e", note="n" * 5000)
+    assert run.user().name == "[bold]x[/] 😀[31m y"
+    assert len(run.user().note) == 1000
+    run.set_user(name="é" * 500)
+    assert run.user().name == "é" * 200
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=300))
+def test_clean_text_is_safe_to_print_and_done_once(text: str) -> None:
+    cleaned = clean_text(text)
+    assert len(cleaned) <= 200
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in cleaned)
+    cleaned.encode("utf-8")
+    assert clean_text(cleaned) == cleaned
+    if text.isascii() and text.isprintable() and len(text) <= 200:
+        assert cleaned == text.strip()
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b'{"schema": 1, "tags": 5}'])
+def test_damaged_notes_are_a_sentence_and_are_set_aside_when_written(
+    run: RunFolder, data: bytes
+) -> None:
+    run.user_path.write_bytes(data)
+    with pytest.raises(RunError, match="damaged"):
+        run.user()
+    assert run.title() == "first"
+    run.set_user(name="new")
+    assert run.user().name == "new"
+    (aside,) = run.path.glob("user.json.damaged-*")
+    assert aside.read_bytes() == data
+
+
+def test_notes_of_a_newer_program_are_not_overwritten(run: RunFolder) -> None:
+    run.user_path.write_bytes(b'{"schema": 99}')
+    with pytest.raises(RunError, match="newer moco-tui"):
+        run.set_user(name="x")
+    assert run.user_path.read_bytes() == b'{"schema": 99}'
+
+
+def test_notes_by_several_at_once_are_all_kept(run: RunFolder) -> None:
+    def work(change: dict[str, Any]) -> None:
+        for _ in range(20):
+            run.set_user(**change)
+
+    changes: list[dict[str, Any]] = [{"name": "n"}, {"tags": ["t"]}, {"note": "o"}]
+    threads = [threading.Thread(target=work, args=(c,)) for c in changes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    notes = run.user()
+    assert (notes.name, notes.tags, notes.note) == ("n", ("t",), "o")
+
+
+def test_notes_for_a_folder_that_is_gone_are_a_sentence(root: Path) -> None:
+    with pytest.raises(RunError, match="There is no run folder"):
+        RunFolder(root / "gone").set_user(name="x")
+
+
+# ----------------------------------------------------------------------------------- the log
+
+
+def test_the_tail_of_the_log_is_what_stood_on_the_screen(run: RunFolder) -> None:
+    run.log_path.write_bytes(
+        b"first\n 10%|#\r 50%|##\r100%|###\n\x1b[31mred\x1b[0m \x1b]0;title\x07\x00end\nhalf \xff\n"
+    )
+    assert run.log_tail(10) == ["first", "100%|###", "red  end", "half \ufffd"]
+    assert run.log_tail(2) == ["red  end", "half \ufffd"]
+    assert run.log_tail(0) == []
+
+
+def test_the_tail_of_a_huge_log_is_read_from_its_end(run: RunFolder) -> None:
+    run.log_path.write_bytes(b"".join(b"line %d\n" % i for i in range(100_000)))
+    assert run.log_tail(2) == ["line 99998", "line 99999"]
+    assert run.log_tail(10**6)[0].startswith("line ")
+
+
+# ------------------------------------------------------------------------- replacing a file
+
+
+def test_a_replacement_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    replace_file(path, b"old")
+
+    def broken(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("write", "fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, broken)
+            with pytest.raises(OSError, match="No space"):
+                replace_file(path, b"new")
+        assert [p.name for p in tmp_path.iterdir()] == ["a"]
+        assert path.read_bytes() == b"old"
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_readers_see_the_old_or_the_new_file_and_nothing_between(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    texts = [bytes([65 + i]) * 100_000 for i in range(8)]
+    replace_file(path, texts[0])
+    odd: list[int] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            data = path.read_bytes()
+            if data not in texts:
+                odd.append(len(data))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(20):
+        for text in texts:
+            replace_file(path, text)
+    stop.set()
+    thread.join()
+    assert odd == []
+
+
+def test_the_layout_of_the_record_is_pinned_by_its_schema() -> None:
+    # Whoever changes the fields must think of the runs that people have: raise SCHEMA, migrate.
+    assert records.SCHEMA == 1
+    fields = " ".join(Record.__struct_fields__)
+    assert fields == (
+        "schema id kind name preset config parent seed status created started ended host pid "
+        "boot_id device facts step epoch total_steps steps_per_epoch pairs_per_step chance "
+        "checkpoint_step checkpoint_time best last stage ack result error"
+    )

@@ -1,0 +1,255 @@
+"""The fused step: what torch.compile makes of a step computes what the step computes.
+
+On a CPU, with the stand-in for CUDA's recording. Most tests let the compiler trace and split the
+step and run its graphs as they are (``aot_eager``), which needs no C compiler; one has kernels
+made. Two things are as CUDA has them: whole logits, and torch's own dropout.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from speed import fusion
+
+from engine.data.dataset import Dataset
+from engine.pretrain import checkpoint as checkpoints
+from engine.pretrain import training_state as trainer
+from engine.pretrain.resume_check import config_key
+from engine.pretrain.training_state import Pretraining
+from engine.runtime import compiled as fused
+from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
+
+from ..tiny import RUNTIME, Script, Standin, compare, config_with, moved, noise, run
+from ..trees import differences
+
+NO_DROPOUT = {"model__dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return noise()
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    """One thread, and nothing compiled before or after."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    yield
+    torch.compiler.reset()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def as_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Steps on the CPU take the ways that they take on CUDA."""
+    with fusion.as_on_cuda(RUNTIME.device):
+        monkeypatch.setattr(trainer, "recorder_for", lambda *_: Standin())
+        monkeypatch.setattr(fused, "BACKEND", "aot_eager")
+        yield
+        monkeypatch.undo()  # first: what it would put back later is what as_on_cuda has set
+
+
+def pair(
+    dataset: Dataset, runtime: Runtime = RUNTIME, **values: Any
+) -> tuple[Pretraining, Pretraining]:
+    """A pretraining whose step is fused, and one whose step is not."""
+    images = dataset.train.images
+    one = Pretraining(config_with(**values, runtime__capture="fused"), images, runtime)
+    other = Pretraining(config_with(**values), images, runtime)
+    assert one.prepare() == other.prepare() == []
+    assert (one.way, other.way) == ("fused and captured", "captured")
+    return one, other
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"moco__symmetric": False, "moco__shuffle_keys": False},
+        {"model__bn_splits": 1, "model__mlp_head": True},
+        {"model__encoder": "resnet18", "optim__epochs": 2, "optim__stop_epoch": 1},
+    ],
+    ids=["default", "asymmetric", "one group", "resnet18"],
+)
+def test_a_fused_step_agrees_with_the_plain_one_from_each_of_many_states(
+    values: dict[str, Any], dataset: Dataset, as_cuda: None
+) -> None:
+    """Without dropout, whose bits the two need not share. Within roundings of float32."""
+    one, other = pair(dataset, **(NO_DROPOUT | values))
+    epochs = one.config.optim.stop_epoch or one.config.optim.epochs
+    compare(one, other, epochs * one.steps_per_epoch, loss=1e-4, update=1e-4, buffers=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # with other rates, too
+
+
+def test_a_fused_step_agrees_in_bfloat16_too(dataset: Dataset, as_cuda: None) -> None:
+    """The trunk in bfloat16 and head, loss and statistics in float32, as ``autocast`` has it."""
+    runtime = dataclasses.replace(RUNTIME, bfloat16=True)
+    one, other = pair(dataset, runtime, **NO_DROPOUT)
+    wide, _ = pair(dataset, **NO_DROPOUT)
+    losses = [moved(training)[0] for training in (one, wide)]  # of the same first step
+    assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+    assert losses[0] != losses[1]  # it did compute in another precision
+    compare(one, other, 4, loss=2e-2, update=2e-2, buffers=2e-2)
+
+
+def test_the_whole_of_both_halves_is_one_graph_each(dataset: Dataset, as_cuda: None) -> None:
+    """No break, so everything can be fused; and none is compiled again as the run goes on."""
+    one, _ = pair(dataset)
+    counters = torch._dynamo.utils.counters
+    for _ in range(2 * one.steps_per_epoch):
+        one.advance()
+    assert sum(counters["graph_break"].values()) == 0
+    assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_fusing_leaves_everything_as_it_was(dataset: Dataset, as_cuda: None) -> None:
+    training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
+    before = copy.deepcopy(training.state_dict())
+    places = [tensor.data_ptr() for tensor in training._changing()]
+    assert training.prepare() == []
+    assert differences(training.state_dict(), before) == []
+    assert [tensor.data_ptr() for tensor in training._changing()] == places
+    assert all(p.grad is None for p in training.model.parameters())
+
+
+def test_what_a_fused_encoder_drops_is_the_generators(dataset: Dataset, as_cuda: None) -> None:
+    """The same state gives another loss with each state of the generator, and the same with one."""
+    training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
+    training.prepare()
+    views = training._views(training._batch())
+    losses = []
+    for seed in (1, 2, 1):
+        torch.manual_seed(seed)
+        losses.append(float(training._loss(*views, None)[0].detach()))
+    assert losses[0] == losses[2] != losses[1]
+
+
+def no_compiler(*_: Any) -> Callable[..., Any]:
+    raise RuntimeError("no C compiler was found.\n(more lines)")
+
+
+def test_without_a_compiler_the_run_says_so_and_computes_the_same_bits(
+    dataset: Dataset, as_cuda: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused, "BACKEND", no_compiler)
+    sink, plain = Script(), Script()
+    fusing = config_with(runtime__capture="fused")
+    assert run(fusing, dataset, tmp_path / "a.pt", sink) == "finished"
+    [notice] = sink.logged
+    assert "could not be fused" in notice
+    assert "no C compiler was found" in notice
+    assert "\n" not in notice
+    assert sink.facts["step"] == "captured"
+    assert run(config_with(), dataset, tmp_path / "b.pt", plain) == "finished"
+    assert (sink.lines, plain.logged) == (plain.lines, [])
+    one, other = (checkpoints.load(tmp_path / f"{name}.pt")["model"] for name in "ab")
+    assert differences(one, other) == []
+
+
+def test_memory_that_runs_out_is_no_matter_of_fusing(
+    dataset: Dataset, as_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
+
+    def full(_indices: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(training, "compute", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        training.prepare()
+
+
+def test_one_fused_run_after_another_stays_fused(
+    dataset: Dataset, as_cuda: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may hold few compiled forms of one function; a run gives its own back."""
+    values: dict[str, Any] = {"optim__epochs": 1, "monitor__knn_every": 0}
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    for seed in range(2):
+        config = config_with(runtime__capture="fused", runtime__seed=seed, **values)
+        torch._dynamo.utils.counters.clear()
+        sink = Script()
+        assert run(config, dataset, tmp_path / f"{seed}.pt", sink) == "finished"
+        assert sink.facts["step"] == "fused and captured"
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+
+
+def test_fusing_parts_a_run_from_a_resume_point_of_other_numbers() -> None:
+    assert config_key(config_with(runtime__capture="fused")) != config_key(config_with())
+
+
+def test_a_cpu_fuses_nothing(dataset: Dataset) -> None:
+    training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
+    assert training.prepare() == []
+    assert training.way in ("plain", "groupwise")
+    training.close()
+
+
+def test_nothing_is_left_over_of_a_recording_that_fails_after_fusing(
+    dataset: Dataset, as_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "recorder_for", lambda *_: Standin("recording"))
+    training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
+    before = copy.deepcopy(training.state_dict())
+    [notice] = training.prepare()
+    assert "could not be recorded" in notice
+    assert training.way == "fused"
+    assert differences(training.state_dict(), before) == []
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_kernels_that_the_compiler_makes_agree_with_the_plain_step(
+    dataset: Dataset, as_cuda: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fused, "BACKEND", "inductor")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    fewer = {"augment__blur__enabled": False, "augment__color__enabled": False}  # to compile
+    one, other = pair(dataset, **(NO_DROPOUT | fewer))
+    compare(one, other, 4, loss=1e-3, update=1e-3, buffers=1e-3)
+
+
+# ------------------------------------------------------------------------------- on a device
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("encoder", ["convnet", "resnet18"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_cuda_a_fused_step_agrees_with_the_plain_one_from_each_of_200_states(
+    precision: str, encoder: str, dataset: Dataset
+) -> None:
+    near = 1e-3 if precision == "float32" else 3e-2
+    both = []
+    for capture in ("fused", "off"):
+        config = config_with(
+            **NO_DROPOUT,
+            model__encoder=encoder,
+            model__dim=32,
+            moco__queue_size=100,
+            optim__epochs=67,
+            runtime__device="cuda",
+            runtime__precision=precision,
+            runtime__capture=capture,
+        )
+        runtime = resolve_runtime(config.runtime)
+        apply_runtime(runtime, deterministic=False)
+        both.append(Pretraining(config, dataset.train.images, runtime))
+        assert both[-1].prepare() == []
+    assert both[0].way == "fused and captured"
+    compare(both[0], both[1], 200, loss=near, update=near, buffers=near)
+    both[0].close()
