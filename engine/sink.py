@@ -135,7 +135,7 @@ class Tee:
             sink.acknowledge(request, step)
 
 
-class Answering:
+class PausableSink:
     """Passes everything on to a sink, and of its requests only stop and hand-over to the work.
 
     A pause is acknowledged and waited out inside ``request``; a checkpoint is acknowledged at
@@ -196,14 +196,14 @@ class Answering:
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: an answer to a request
-    """Raised by ``attend`` inside side work when the run was asked to stop or hand over."""
+    """Raised by ``check_interrupt`` in side work when the run was asked to stop or hand over."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
         self.request = request
 
 
-def attend(sink: Sink) -> None:
+def check_interrupt(sink: Sink) -> None:
     """Leave side work (a feature pass, kNN, a solver) when the run is to stop or hand over.
 
     Call it between batches. The request stays unacknowledged: the trainer's loop answers it.

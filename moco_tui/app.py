@@ -19,7 +19,7 @@ from textual.screen import Screen
 from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
-from moco_tui.present.run_list import Catalog
+from moco_tui.present.run_list import RunList
 from moco_tui.screens.runs_screen import RunsScreen
 from moco_tui.terminal import abilities as terminal
 from moco_tui.training.runner import Runner
@@ -80,7 +80,7 @@ class MocoApp(App[int]):
         self.device = device
         self.read_only = read_only
         self.demo = demo
-        self.catalog = Catalog(root, read_only=read_only)
+        self.catalog = RunList(root, read_only=read_only)
         self.runner = runner or Runner(data_dir)
         self.clock: Callable[[], float] = time.time
         self.offers_lost = False

@@ -83,7 +83,7 @@ PRESETS: Mapping[str, Preset] = {
                 "optim.epochs": 12,
                 "optim.batch_size": 256,
                 "monitor.knn_every": 2,
-                "monitor.knn_features": "trunk",
+                "monitor.knn_features": "backbone",
                 "log.checkpoint_seconds": 30,
             },
         ),

@@ -104,7 +104,7 @@ class BlurConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 3
 
 
-class ColorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ColorJitterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Brightness, contrast, saturation and hue, in an order drawn for each image."""
 
     enabled: Annotated[bool, Meta(description="distort the colours")] = True
@@ -129,7 +129,7 @@ class ColorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ] = 0.1
 
 
-class GrayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GrayscaleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Conversion to gray (three equal channels)."""
 
     enabled: Annotated[bool, Meta(description="drop the colour")] = False
@@ -150,8 +150,8 @@ class AugmentConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     rotation: RotationConfig = RotationConfig()
     flip: FlipConfig = FlipConfig()
     blur: BlurConfig = BlurConfig()
-    color: ColorConfig = ColorConfig()
-    gray: GrayConfig = GrayConfig()
+    color: ColorJitterConfig = ColorJitterConfig()
+    gray: GrayscaleConfig = GrayscaleConfig()
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -241,7 +241,7 @@ class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         float, Meta(gt=0.0, le=100.0, description="temperature of the votes")
     ] = 0.1
     knn_features: Annotated[
-        Literal["output", "trunk"],
+        Literal["output", "backbone"],
         Meta(description="the normalised embedding, or the features before the projection"),
     ] = "output"
     knn_test: Annotated[
@@ -278,8 +278,8 @@ class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Meta(
-            description="of the trunk; auto: bfloat16 where the device is fast at it; loss, queue "
-            "and momentum update stay in float32"
+            description="of the backbone; auto: bfloat16 where the device is fast at it; loss, "
+            "queue and momentum update stay in float32"
         ),
     ] = "auto"
     deterministic: Annotated[

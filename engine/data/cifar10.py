@@ -19,7 +19,7 @@ from torchvision.datasets import CIFAR10
 
 from engine.errors import DataError
 from engine.files import reason
-from engine.sink import Sink, attend
+from engine.sink import Sink, check_interrupt
 
 _BLOCK = 1 << 16
 _TIMEOUT = 20.0  # seconds without a byte
@@ -107,7 +107,7 @@ def _blocks(archive: Path, sink: Sink) -> Iterator[bytes]:
             total = int(length) if length.isdecimal() else 0
             done = 0
             while block := response.read(_BLOCK):
-                attend(sink)
+                check_interrupt(sink)
                 yield block
                 done += len(block)
                 sink.progress("downloading CIFAR-10", done, max(total, done))
@@ -134,7 +134,7 @@ def _unpack(archive: Path, sink: Sink) -> None:
         folder.mkdir(exist_ok=True)
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
-                attend(sink)
+                check_interrupt(sink)
                 source = tar.extractfile(member) if member.name in wanted else None
                 if source is not None:
                     with (folder / Path(member.name).name).open("wb") as target:

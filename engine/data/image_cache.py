@@ -29,7 +29,7 @@ _LONGEST_HEADER = 1 << 26  # bytes; names of skipped images may be many
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageArrays:
     """Images of a source.
 
     Attributes:
@@ -61,7 +61,7 @@ class _Header(msgspec.Struct):
     test: int | None
 
 
-def cached(path: Path, key: str, sink: Sink, make: Callable[[], Found]) -> Found:
+def cached(path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays]) -> ImageArrays:
     """What ``make`` gives, taken from a cache file when that was made for the same ``key``.
 
     A cache that is damaged or of another key is made anew in its place; one that cannot be
@@ -81,7 +81,7 @@ def cached(path: Path, key: str, sink: Sink, make: Callable[[], Found]) -> Found
     return found
 
 
-def _load(path: Path, key: str, sink: Sink) -> Found | None:
+def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
     try:
         with path.open("rb") as file:
             checksum = int(file.readline(9), 16)
@@ -104,7 +104,7 @@ def _load(path: Path, key: str, sink: Sink) -> Found | None:
     except (OSError, ValueError, msgspec.MsgspecError):
         sink.log(f"the image cache {path} is damaged; it is made again")
         return None
-    return Found(train, test, tuple(header.classes), tuple(header.skipped))
+    return ImageArrays(train, test, tuple(header.classes), tuple(header.skipped))
 
 
 def _take(file: BufferedReader, count: int, crc: int) -> tuple[tuple[Tensor, Tensor], int]:
@@ -118,7 +118,7 @@ def _take(file: BufferedReader, count: int, crc: int) -> tuple[tuple[Tensor, Ten
     return (torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))), crc
 
 
-def _save(path: Path, key: str, found: Found, sink: Sink) -> None:
+def _save(path: Path, key: str, found: ImageArrays, sink: Sink) -> None:
     header = _Header(
         version=_VERSION,
         key=key,

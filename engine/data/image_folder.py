@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from engine.data.image_cache import SIZE, Found, cached
+from engine.data.image_cache import SIZE, ImageArrays, cached
 from engine.errors import DataError
 from engine.files import clean_text, reason
-from engine.sink import Sink, attend
+from engine.sink import Sink, check_interrupt
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 # By content: endings lie, but no image needs a format that starts another program or a library
@@ -49,7 +49,7 @@ class _Broken:
     lasting: bool
 
 
-def load_folder(root: Path, data_dir: Path, sink: Sink) -> Found:
+def load_folder(root: Path, data_dir: Path, sink: Sink) -> ImageArrays:
     """Reads the images below ``root``.
 
     Three layouts are understood: ``train/<class>/*`` with ``test/<class>/*`` beside it (which may
@@ -190,7 +190,7 @@ def _check(root: Path, listing: _Listing) -> None:
 # ------------------------------------------------------------------------------------ reading
 
 
-def _read(root: Path, listing: _Listing, sink: Sink) -> Found:
+def _read(root: Path, listing: _Listing, sink: Sink) -> ImageArrays:
     files = listing.train + listing.test
     images = np.empty((len(files), 3, SIZE, SIZE), dtype=np.uint8)
     broken: dict[int, _Broken] = {}
@@ -201,7 +201,7 @@ def _read(root: Path, listing: _Listing, sink: Sink) -> Found:
     ):
         warnings.filterwarnings("ignore", module=r"PIL\.")  # a doubtful image is no news
         for start in range(0, len(files), _BATCH):
-            attend(sink)
+            check_interrupt(sink)
             batch = files[start : start + _BATCH]
             results = pool.map(_decode, [root / path for path, _ in batch])
             for number, result in enumerate(results, start):
@@ -224,7 +224,7 @@ def _read(root: Path, listing: _Listing, sink: Sink) -> Found:
         )
 
     count = len(listing.train)
-    return Found(
+    return ImageArrays(
         train=part(slice(0, count)),
         test=part(slice(count, None)) if good[count:].any() else None,
         class_names=listing.classes,

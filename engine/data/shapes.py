@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.config.class_names import SHAPES_BINARY_GROUPS, SHAPES_CLASSES
-from engine.sink import NullSink, Sink, attend
+from engine.sink import NullSink, Sink, check_interrupt
 
 CLASSES = SHAPES_CLASSES
 BINARY_GROUPS = SHAPES_BINARY_GROUPS
@@ -65,7 +65,7 @@ def generate(n: int, *, seed: int, sink: Sink | None = None) -> tuple[Tensor, Te
     images = np.empty((n, 3, SIZE, SIZE), dtype=np.uint8)
     for start in range(0, n, _CHUNK):
         if start % _REPORT == 0:
-            attend(sink)
+            check_interrupt(sink)
             sink.progress("drawing shapes", start, n)
         rows = slice(start, start + _CHUNK)
         images[rows] = _render(labels[rows], dice)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.augment.augmenter import normalise, to_float
 from engine.models.encoder import Encoder
-from engine.sink import NullSink, Sink, attend
+from engine.sink import NullSink, Sink, check_interrupt
 
 # Images of one pass. On a CPU the first activations of 256 images still stay near the cache:
 # 5,500 images/s a core with the ConvNet, against 4,200 with 1,024.
@@ -31,7 +31,7 @@ def extract(
     std: Tensor,
     device: torch.device,
     batch_size: int = 0,
-    what: Literal["output", "trunk"] = "output",
+    what: Literal["output", "backbone"] = "output",
     sink: Sink | None = None,
     stage: str = "features",
 ) -> Tensor:
@@ -46,7 +46,7 @@ def extract(
         std: float32 (3,).
         device: where to compute.
         batch_size: images in a pass; 0: as many as suit the device.
-        what: ``output``: the embedding, not normalised; ``trunk``: before the projection.
+        what: ``output``: the embedding, not normalised; ``backbone``: before the projection.
         sink: hears the progress and is looked at once a batch.
         stage: what the progress is called.
 
@@ -58,13 +58,13 @@ def extract(
     """
     sink = NullSink() if sink is None else sink
     batch_size = batch_size or (_CPU_BATCH if device.type == "cpu" else _DEVICE_BATCH)
-    forward: nn.Module = encoder if what == "output" else encoder.trunk
+    forward: nn.Module = encoder if what == "output" else encoder.backbone
     width = encoder.dim if what == "output" else encoder.feature_dim
     mean, std = mean.to(device), std.to(device)
     out = torch.empty(len(images), width, device=device)
     with evaluating(encoder):
         for start in range(0, len(images), batch_size):
-            attend(sink)
+            check_interrupt(sink)
             rows = slice(start, start + batch_size)
             batch = images[rows].to(device, memory_format=torch.channels_last)
             out[rows] = forward(normalise(to_float(batch), mean, std))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.sink import NullSink, Sink, attend
+from engine.sink import NullSink, Sink, check_interrupt
 
 # Entries of the similarity matrix of one chunk: a compromise of call overhead and cache.
 _CPU_ENTRIES = 1 << 22
@@ -58,7 +58,7 @@ def knn_predict(
     bank_labels = bank_labels.to(features.device)
     predicted = torch.empty(len(features), dtype=torch.int64, device=features.device)
     for start in range(0, len(features), chunk):
-        attend(sink)
+        check_interrupt(sink)
         rows = slice(start, start + chunk)
         similarity = F.normalize(features[rows].float(), dim=1) @ bank  # (n, B)
         best, index = similarity.topk(k, dim=1)

@@ -11,7 +11,7 @@ from engine.config.schema import MonitorConfig, PretrainConfig
 from engine.data.dataset import Dataset, holdout_split
 from engine.evaluate.features import extract
 from engine.evaluate.knn import knn_predict
-from engine.evaluate.random_init import settle
+from engine.evaluate.random_init import calibrate_bn
 from engine.models.encoder import Encoder
 from engine.sink import Sink
 
@@ -54,7 +54,7 @@ def measure_knn(
         return {}
     if untrained:
         encoder = copy.deepcopy(encoder)
-        settle(encoder, train.images, mean=mean, std=std, sink=sink)
+        calibrate_bn(encoder, train.images, mean=mean, std=std, sink=sink)
 
     def features(images: Tensor) -> Tensor:
         what = config.monitor.knn_features

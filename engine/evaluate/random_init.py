@@ -14,7 +14,7 @@ from engine.config.schema import ModelConfig
 from engine.evaluate.features import evaluating
 from engine.models.encoder import Encoder, build_encoder
 from engine.seeds import default_generator
-from engine.sink import NullSink, Sink, attend
+from engine.sink import NullSink, Sink, check_interrupt
 
 _STATISTICS_IMAGES = 8192
 _BATCH = 512
@@ -49,17 +49,17 @@ def random_encoder(
     with default_generator(seed, torch.device("cpu")):
         encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
     encoder = encoder.to(device).eval()
-    settle(encoder, images, mean=mean, std=std, sink=sink)
+    calibrate_bn(encoder, images, mean=mean, std=std, sink=sink)
     return encoder
 
 
-def settle(
+def calibrate_bn(
     encoder: Encoder, images: Tensor, *, mean: Tensor, std: Tensor, sink: Sink | None = None
 ) -> None:
     """Sets the BatchNorm statistics of an encoder on training images.
 
     Args:
-        encoder: on any device; its trunk's running statistics are replaced.
+        encoder: on any device; its backbone's running statistics are replaced.
         images: uint8 (N, 3, 32, 32); 8,192 of them, evenly spaced, are used.
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
@@ -73,10 +73,10 @@ def settle(
     count = min(len(images), _STATISTICS_IMAGES)
     rows = torch.arange(count, device=images.device) * len(images) // count
     batches = max(1, count // _BATCH)
-    splits = max((getattr(m, "num_splits", 1) for m in encoder.trunk.modules()), default=1)
+    splits = max((getattr(m, "num_splits", 1) for m in encoder.backbone.modules()), default=1)
 
     def batch(i: int) -> Tensor:
-        attend(sink)
+        check_interrupt(sink)
         sink.progress("BatchNorm statistics", i + 1, batches)
         # every batch is spread over the whole set, whose images may be sorted by class
         chosen = rows[i::batches]
@@ -84,30 +84,30 @@ def settle(
         part = images[chosen].to(device, memory_format=torch.channels_last)
         return normalise(to_float(part), mean.to(device), std.to(device))
 
-    set_statistics(encoder.trunk, batch, batches)
+    set_statistics(encoder.backbone, batch, batches)
 
 
 @torch.no_grad()
-def set_statistics(trunk: nn.Module, batch: Callable[[int], Tensor], batches: int) -> None:
+def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches: int) -> None:
     """Sets the running statistics of every BatchNorm to their mean over some batches.
 
     Only BatchNorm is in train mode meanwhile: dropout does not disturb the statistics.
 
     Args:
-        trunk: any module with BatchNorm layers.
-        batch: makes the i-th batch, images that the trunk takes; all of about the same size.
+        backbone: any module with BatchNorm layers.
+        batch: makes the i-th batch, images that the backbone takes; all of about the same size.
         batches: how many.
     """
     layers: list[Any] = [
-        m for m in trunk.modules() if isinstance(getattr(m, "running_mean", None), Tensor)
+        m for m in backbone.modules() if isinstance(getattr(m, "running_mean", None), Tensor)
     ]
     momenta = [layer.momentum for layer in layers]
-    with evaluating(trunk):
+    with evaluating(backbone):
         for layer in layers:
             layer.train()
         for i in range(batches):
             for layer in layers:
                 layer.momentum = 1.0 / (i + 1)  # the running mean of what came so far
-            trunk(batch(i))
+            backbone(batch(i))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

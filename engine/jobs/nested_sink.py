@@ -8,7 +8,7 @@ from typing import Any
 from engine.sink import Plan, Request, Sink
 
 
-class Child:
+class NestedSink:
     """Passes the study's requests on to one of its runs, and the run's progress to the study.
 
     Args:

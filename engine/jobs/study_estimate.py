@@ -22,7 +22,7 @@ from engine.probe.probe_run import run_probe
 from engine.probe.supervised import plan_budget
 from engine.runtime.device import resolve_runtime
 from engine.sink import NullSink, Request, Sink
-from engine.study.grid import Cell, Standing, pretrain_config, probe_config
+from engine.study.grid import Cell, StudyState, pretrain_config, probe_config
 
 _IMAGES = 600
 _TESTS = 300
@@ -46,7 +46,7 @@ class Cost(Struct, frozen=True):
     seconds: float
 
 
-class Plan(Struct, frozen=True):
+class StudyPlan(Struct, frozen=True):
     """What is left of a study.
 
     Attributes:
@@ -95,8 +95,8 @@ class _Rates(Struct, frozen=True):
 
 
 def plan(
-    config: StudyConfig, standing: Standing, *, data_dir: Path, sink: Sink | None = None
-) -> Plan:
+    config: StudyConfig, study_state: StudyState, *, data_dir: Path, sink: Sink | None = None
+) -> StudyPlan:
     """Times a few steps and a few small probes, and scales them to what is left.
 
     The probes are of 600 images: head and baseline seconds grow with the labels in proportion,
@@ -105,7 +105,7 @@ def plan(
 
     Args:
         config: the study.
-        standing: how far it is.
+        study_state: how far it is.
         data_dir: where data sets and their caches live.
         sink: hears what is measured, and is asked whether to stop.
 
@@ -121,24 +121,26 @@ def plan(
         for task in config.tasks
         for fraction in config.label_fractions
     }
-    left = [cell for cell, found in standing.cells.items() if found.state != "done"]
+    left = [cell for cell, found in study_state.cells.items() if found.state != "done"]
     costs = []
     disk = 0
     unfinished = {
-        at: trained for at, trained in standing.pretrainings.items() if trained.state != "finished"
+        at: trained
+        for at, trained in study_state.pretrainings.items()
+        if trained.state != "finished"
     }
     if unfinished:
         sink.log("timing a few steps of pretraining")
-        seconds, disk = _pretraining(config, standing, data_dir)
+        seconds, disk = _pretraining(config, study_state, data_dir)
         costs.append(Cost("pretrainings, without kNN", len(unfinished), seconds))
     if left:
         rates = _measure(config, dataset, materials, sink)
         if unfinished:
-            costs.append(_knn(config, standing, len(dataset.train), rates))
+            costs.append(_knn(config, study_state, len(dataset.train), rates))
         costs += _probing(config, left, dataset, materials, rates)
         disk += _PROBE_BYTES * sum(cell.source == "moco" for cell in left)
     costs = [cost for cost in costs if cost.count]
-    return Plan(tuple(costs), sum(c.seconds for c in costs), disk, prepared.runtime.name)
+    return StudyPlan(tuple(costs), sum(c.seconds for c in costs), disk, prepared.runtime.name)
 
 
 def _probe(
@@ -163,20 +165,20 @@ def _epochs(config: StudyConfig) -> int:
     return config.pretrain.optim.stop_epoch or config.pretrain.optim.epochs
 
 
-def _pretraining(config: StudyConfig, standing: Standing, data_dir: Path) -> tuple[float, int]:
+def _pretraining(config: StudyConfig, study_state: StudyState, data_dir: Path) -> tuple[float, int]:
     """Seconds and bytes of the pretrainings that are not finished."""
     encoder = build_encoder_quietly(config.pretrain.model)
     numbers = sum(p.numel() for p in encoder.parameters())
     seconds, disk = 0.0, 0
     for size in config.queue_sizes:
-        at = [(k, seed) for k, seed in standing.pretrainings if k == size]
-        open_ = [a for a in at if standing.pretrainings[a].state != "finished"]
+        at = [(k, seed) for k, seed in study_state.pretrainings if k == size]
+        open_ = [a for a in at if study_state.pretrainings[a].state != "finished"]
         if not open_:
             continue
         measured = estimate(pretrain_config(config, size, config.seeds[0]), data_dir=data_dir)
         steps = measured["steps_per_epoch"] * _epochs(config)
         for key in open_:
-            trained = standing.pretrainings[key]
+            trained = study_state.pretrainings[key]
             seconds += measured["seconds_per_step"] * max(steps - trained.step, 0)
             if not trained.run:  # both encoders, the momentum of SGD, and the queue
                 disk += 4 * (3 * numbers + size * config.pretrain.model.dim)
@@ -184,9 +186,9 @@ def _pretraining(config: StudyConfig, standing: Standing, data_dir: Path) -> tup
     return seconds, disk
 
 
-def _knn(config: StudyConfig, standing: Standing, images: int, rates: _Rates) -> Cost:
+def _knn(config: StudyConfig, study_state: StudyState, images: int, rates: _Rates) -> Cost:
     every = config.pretrain.monitor.knn_every
-    open_ = sum(trained.state != "finished" for trained in standing.pretrainings.values())
+    open_ = sum(trained.state != "finished" for trained in study_state.pretrainings.values())
     passes = open_ * (_epochs(config) // every + 1) if every else 0
     return Cost("kNN evaluations", passes, passes * images * rates.feature)
 
@@ -220,7 +222,7 @@ def _measure(
 
     def one_pass() -> float:
         began = time.perf_counter()
-        extract(encoder, images, mean=mean, std=std, device=device, what="trunk", sink=sink)
+        extract(encoder, images, mean=mean, std=std, device=device, what="backbone", sink=sink)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - began

@@ -24,22 +24,22 @@ from engine.errors import RunBusyError, RunError, TrainingError
 from engine.evaluate.tasks import prepare_material
 from engine.history.history import History
 from engine.jobs.execute import LoadedEncoder, Shared, execute, load_encoder
-from engine.jobs.nested_sink import Child
+from engine.jobs.nested_sink import NestedSink
 from engine.probe.feature_sources import SharedSources, Sources
 from engine.runs import RunFolder, create
 from engine.runtime.device import resolve_runtime
-from engine.sink import Answering, Interrupted, Plan, Sink, attend
+from engine.sink import Interrupted, PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import (
     Cell,
-    Place,
-    Standing,
+    ProbePoint,
+    StudyState,
     cells_of,
     look,
-    places,
     plain,
     pretrain_config,
     pretrainings,
     probe_config,
+    probe_points,
     row_key,
 )
 from engine.study.report import protocol
@@ -55,7 +55,7 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
     """
     least = min(config.label_fractions)
     for task in config.tasks:
-        place = Place(task, least, config.heads[0], config.subset_seeds[0])
+        place = ProbePoint(task, least, config.heads[0], config.subset_seeds[0])
         prepare_material(_probe_config(config, *pretrainings(config)[0], place), dataset)
 
 
@@ -96,14 +96,14 @@ def run_study(
     _Study(config, root, data_dir, dataset, sink).run(device)
 
 
-def _probe_config(config: StudyConfig, size: int, seed: int, place: Place) -> ProbeConfig:
+def _probe_config(config: StudyConfig, size: int, seed: int, place: ProbePoint) -> ProbeConfig:
     return probe_config(
         config, size, seed, place.task, place.fraction, place.head, place.subset_seed
     )
 
 
-def _done(standing: Standing) -> int:
-    return sum(found.state == "done" for found in standing.cells.values())
+def _done(study_state: StudyState) -> int:
+    return sum(found.state == "done" for found in study_state.cells.values())
 
 
 class _Study:
@@ -113,7 +113,7 @@ class _Study:
         self, config: StudyConfig, root: Path, data_dir: Path, dataset: Dataset, sink: Sink
     ) -> None:
         self.config, self.root, self.data_dir, self.dataset = config, root, data_dir, dataset
-        self.sink = Answering(sink)
+        self.sink = PausableSink(sink)
         self.children = sink
         self.history = History(root, read_only=True)  # the owners of the runs write the index
         self.failed: dict[str, str] = {}
@@ -122,28 +122,28 @@ class _Study:
 
     def run(self, device: str) -> None:
         """The whole of it."""
-        standing = look(self.config, self.history)
-        self.done = _done(standing)
+        study_state = look(self.config, self.history)
+        self.done = _done(study_state)
         self.sink.plan(
             Plan(
-                total_steps=len(standing.cells),
+                total_steps=len(study_state.cells),
                 start_step=self.done,
                 device=device,
                 facts=self._facts(),
             )
         )
-        self._result(standing)
+        self._result(study_state)
         while True:
             busy: list[RunFolder] = []
             for size, seed in pretrainings(self.config):
-                attend(self.sink)
+                check_interrupt(self.sink)
                 self._encoder(size, seed, busy)
             if not busy:
                 break
             self._wait(busy)
-        standing = look(self.config, self.history)
-        self._advance(_done(standing) - self.done)
-        self._result(standing)
+        study_state = look(self.config, self.history)
+        self._advance(_done(study_state) - self.done)
+        self._result(study_state)
         if self.failed:
             id_, sentence = next(iter(self.failed.items()))
             noun = "run" if len(self.failed) == 1 else "runs"
@@ -159,17 +159,17 @@ class _Study:
             "train_images": len(self.dataset.train),
             "test_images": 0 if test is None else len(test),
             "pretrainings": len(pretrainings(self.config)),
-            "probes": len(pretrainings(self.config)) * len(places(self.config)),
+            "probes": len(pretrainings(self.config)) * len(probe_points(self.config)),
         }
 
-    def _result(self, standing: Standing) -> None:
+    def _result(self, study_state: StudyState) -> None:
         self.sink.result(
             {
-                "cells": _done(standing),
-                "total": len(standing.cells),
+                "cells": _done(study_state),
+                "total": len(study_state.cells),
                 "pretrainings": [
                     {"queue_size": size, "seed": seed, "run": trained.run, "state": trained.state}
-                    for (size, seed), trained in standing.pretrainings.items()
+                    for (size, seed), trained in study_state.pretrainings.items()
                 ],
                 "failed": dict(self.failed),
                 "protocol": list(protocol(self.config)),
@@ -190,11 +190,11 @@ class _Study:
 
         What other processes work on is added to ``busy``.
         """
-        standing = look(self.config, self.history)
-        self._advance(_done(standing) - self.done)  # what others have done
-        if not self._missing(standing, size, seed):
+        study_state = look(self.config, self.history)
+        self._advance(_done(study_state) - self.done)  # what others have done
+        if not self._missing(study_state, size, seed):
             return
-        trained = standing.pretrainings[size, seed]
+        trained = study_state.pretrainings[size, seed]
         name = f"K {size}, seed {seed}"
         if trained.state != "finished":
             config = pretrain_config(self.config, size, seed)
@@ -203,37 +203,39 @@ class _Study:
             verb = "resuming" if trained.run else "starting"
             if not self._train(folder, shared, busy, f"{verb} the pretraining with {name}"):
                 return
-            standing = look(self.config, self.history)
-            self._result(standing)
-        self._probes(standing, size, seed, name, busy)
+            study_state = look(self.config, self.history)
+            self._result(study_state)
+        self._probes(study_state, size, seed, name, busy)
 
-    def _missing(self, standing: Standing, size: int, seed: int) -> dict[Place, tuple[Cell, ...]]:
+    def _missing(
+        self, study_state: StudyState, size: int, seed: int
+    ) -> dict[ProbePoint, tuple[Cell, ...]]:
         """The probes of an encoder that would give a cell that is not done, with these cells."""
         found = {}
-        for place in places(self.config):
+        for place in probe_points(self.config):
             cells = cells_of(self.config, size, seed, place)
-            missing = tuple(cell for cell in cells if standing.cells[cell].state != "done")
+            missing = tuple(cell for cell in cells if study_state.cells[cell].state != "done")
             if missing:
                 found[place] = missing
         return found
 
     def _probes(
-        self, standing: Standing, size: int, seed: int, name: str, busy: list[RunFolder]
+        self, study_state: StudyState, size: int, seed: int, name: str, busy: list[RunFolder]
     ) -> None:
-        missing = self._missing(standing, size, seed)
+        missing = self._missing(study_state, size, seed)
         if not missing:
             return
-        parent = RunFolder(self.root / standing.pretrainings[size, seed].run)
+        parent = RunFolder(self.root / study_state.pretrainings[size, seed].run)
         loaded = load_encoder(parent)
         sources = self._sources(loaded, missing)
         shared = Shared(self.dataset, loaded, sources)
         ordered = self._in_order(missing)
         for number, place in enumerate(ordered):
-            attend(self.sink)
+            check_interrupt(self.sink)
             if not any(later.head == "linear" for later in ordered[number:]):
                 sources.forget_views()
             config = _probe_config(self.config, size, seed, place)
-            run = self._unfinished(standing, missing[place], config)
+            run = self._unfinished(study_state, missing[place], config)
             wanted = {cell.source for cell in missing[place]}
             config = msgspec.structs.replace(
                 config, baselines=tuple(b for b in config.baselines if b in wanted)
@@ -247,7 +249,7 @@ class _Study:
                 self.sink.log(f"{name}: {words}: {_tops(folder)}")
                 self._advance(len(missing[place]))
 
-    def _sources(self, loaded: LoadedEncoder, needed: Mapping[Place, Any]) -> SharedSources:
+    def _sources(self, loaded: LoadedEncoder, needed: Mapping[ProbePoint, Any]) -> SharedSources:
         """What the probes of an encoder share."""
         rows = torch.unique(torch.cat([self._rows(place) for place in needed]))
         device = resolve_runtime(self.config.probe.runtime).device
@@ -256,7 +258,7 @@ class _Study:
         )
         return SharedSources(made, rows, self.config.probe.linear.views)
 
-    def _rows(self, place: Place) -> Tensor:
+    def _rows(self, place: ProbePoint) -> Tensor:
         """The labelled images of a probe: the same for every encoder and head."""
         key = (place.task, place.fraction, place.subset_seed)
         if key not in self.rows:
@@ -264,12 +266,12 @@ class _Study:
             self.rows[key] = prepare_material(config, self.dataset).rows
         return self.rows[key]
 
-    def _in_order(self, needed: Mapping[Place, Any]) -> list[Place]:
+    def _in_order(self, needed: Mapping[ProbePoint, Any]) -> list[ProbePoint]:
         """Tasks on the same labelled images after each other: they share what follows from them."""
         config = self.config
         seen: dict[bytes, int] = {}
 
-        def key(place: Place) -> tuple[int, int, int, int]:
+        def key(place: ProbePoint) -> tuple[int, int, int, int]:
             rows = self._rows(place)
             number = seen.setdefault(rows.numpy().tobytes(), len(seen))
             subset = config.subset_seeds.index(place.subset_seed)
@@ -281,12 +283,12 @@ class _Study:
     # -------------------------------------------------------------------------- one run
 
     def _unfinished(
-        self, standing: Standing, missing: tuple[Cell, ...], config: ProbeConfig
+        self, study_state: StudyState, missing: tuple[Cell, ...], config: ProbeConfig
     ) -> str:
         """The probe that was begun for these cells and can be gone on with, or empty."""
         wanted = row_key(plain(config), "moco")
         for cell in missing:
-            run = standing.cells[cell].run
+            run = study_state.cells[cell].run
             if not run:
                 continue
             record = RunFolder(self.root / run).record()
@@ -333,7 +335,7 @@ class _Study:
             return False
         if announcement:
             self.sink.log(f"{announcement}: run {folder.id}")
-        child = Child(self.children, folder.title(), self.done)
+        child = NestedSink(self.children, folder.title(), self.done)
         try:
             outcome = execute(folder, data_dir=self.data_dir, sink=child, shared=shared)
         except RunBusyError:
@@ -360,7 +362,7 @@ class _Study:
         stage = f"waiting for {names}"
         self.sink.progress(stage, 0, 1)
         while all(folder.alive() for folder in busy):
-            attend(self.sink)
+            check_interrupt(self.sink)
             time.sleep(_LOOK)
         self.sink.progress(stage, 1, 1)
 

@@ -28,19 +28,19 @@ __all__ = [
 
 
 class Encoder(nn.Module):
-    """A trunk that makes features and a head that projects them.
+    """A backbone that makes features and a head that projects them.
 
     Args:
-        trunk: ``(N, 3, 32, 32)`` to ``(N, feature_dim)``.
+        backbone: ``(N, 3, 32, 32)`` to ``(N, feature_dim)``.
         head: ``(N, feature_dim)`` to ``(N, dim)``; the output is not normalised.
         feature_dim: width of the features, which the probes work on.
         dim: width of the embedding, which the contrastive loss works on.
     """
 
-    def __init__(self, trunk: nn.Module, head: nn.Module, feature_dim: int, dim: int) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module, feature_dim: int, dim: int) -> None:
         super().__init__()
-        self.trunk = trunk
-        self.head = head
+        self.backbone = backbone
+        self.projection_head = head
         self.feature_dim = feature_dim
         self.dim = dim
 
@@ -49,10 +49,10 @@ class Encoder(nn.Module):
 
         The head computes in the dtype of its weights (float32), also under autocast.
         """
-        features = self.trunk(x)
+        features = self.backbone(x)
         with torch.autocast(x.device.type, enabled=False):
-            weight = next(self.head.parameters())
-            embeddings: Tensor = self.head(features.to(weight.dtype))
+            weight = next(self.projection_head.parameters())
+            embeddings: Tensor = self.projection_head(features.to(weight.dtype))
         return embeddings
 
 
@@ -77,7 +77,7 @@ class MaxPool2d(nn.MaxPool2d):
 
 
 class ConvNet(nn.Sequential):
-    """The notebook's trunk: 32x32 images to 512 features in three blocks.
+    """The notebook's backbone: 32x32 images to 512 features in three blocks.
 
     A block is convolution 3x3 (no padding, no bias), BatchNorm, dropout, 2x2 max pooling, ReLU.
     The notebook had ReLU before dropout. ReLU is monotonic and leaves 0 at 0, so it may come last
@@ -172,16 +172,16 @@ def build_encoder(config: ModelConfig) -> Encoder:
 
     It takes normalised float images ``(N, 3, 32, 32)``, contiguous or channels_last.
     """
-    trunk: ConvNet | ResNet18
+    backbone: ConvNet | ResNet18
     if config.encoder == "convnet":
-        trunk = ConvNet(config.dropout, config.bn_splits)
+        backbone = ConvNet(config.dropout, config.bn_splits)
     else:
-        trunk = ResNet18(config.bn_splits)
-    width = trunk.feature_dim
+        backbone = ResNet18(config.bn_splits)
+    width = backbone.feature_dim
     head: nn.Module = nn.Linear(width, config.dim)
     if config.mlp_head:  # arXiv:2003.04297, section 3
         head = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), head)
-    return Encoder(trunk, head, width, config.dim)
+    return Encoder(backbone, head, width, config.dim)
 
 
 class LayerRow(Struct, frozen=True):

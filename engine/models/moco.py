@@ -31,8 +31,8 @@ CPU_ROWS = 4096
 class MoCo(nn.Module):
     """Query encoder, momentum (key) encoder and the queue of keys.
 
-    A step is, in this order: ``update_keys``, ``loss``, ``backward`` of the loss, the optimizer's
-    step, ``enqueue``. So no query meets the other view of its own image in the queue.
+    A step is, in this order: ``momentum_update``, ``loss``, ``backward`` of the loss, that of the
+    optimizer, ``enqueue``. So no query meets the other view of its own image in the queue.
 
     The key encoder drops no units, its BatchNorm always uses the statistics of the batch, and no
     gradient reaches it. Everything is initialised from torch's default generator.
@@ -43,7 +43,7 @@ class MoCo(nn.Module):
     """
 
     queue: Tensor
-    pointer: Tensor
+    queue_ptr: Tensor
 
     def __init__(self, model: ModelConfig, moco: MocoConfig) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class MoCo(nn.Module):
             if isinstance(module, Dropout):
                 module.p = 0.0
         queue = F.normalize(torch.randn(moco.queue_size, model.dim), dim=1)
-        self.register_buffer("queue", queue)  # (K, dim), the oldest key at the pointer
-        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("queue", queue)  # (K, dim), the oldest key at queue_ptr
+        self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> MoCo:
         """As of any module, but the key encoder's BatchNorm stays with the batch's statistics."""
@@ -142,7 +142,7 @@ class MoCo(nn.Module):
         return torch.empty_like(shuffled).index_copy_(0, order, shuffled)
 
     @torch.no_grad()
-    def update_keys(self) -> None:
+    def momentum_update(self) -> None:
         """Move the key encoder's parameters towards the query encoder's (eq. 2), in float32.
 
         The buffers of the key encoder are its own running statistics and are not touched.
@@ -163,9 +163,9 @@ class MoCo(nn.Module):
         kept = min(size, count)
         offsets = torch.arange(count - kept, count, device=self.queue.device)
         self.queue.index_copy_(
-            0, (self.pointer + offsets) % size, keys[count - kept :].to(self.queue.dtype)
+            0, (self.queue_ptr + offsets) % size, keys[count - kept :].to(self.queue.dtype)
         )
-        self.pointer.copy_((self.pointer + count) % size)
+        self.queue_ptr.copy_((self.queue_ptr + count) % size)
 
     def extra_repr(self) -> str:
         """What ``print`` shows of the method."""

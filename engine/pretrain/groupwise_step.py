@@ -20,7 +20,7 @@ from engine.models.encoder import Encoder
 from engine.models.moco import MoCo, info_nce, shuffle
 from engine.models.split_batchnorm import SplitBatchNorm2d, check_groups
 from engine.runtime.malloc import keep_freed_memory
-from engine.runtime.worker_threads import Lanes
+from engine.runtime.worker_threads import WorkerThreads
 
 
 class GroupwiseStep:
@@ -40,7 +40,7 @@ class GroupwiseStep:
         keep_freed_memory()
         self.moco = moco
         self.splits = max((norm.num_splits for norm in _norms(moco.encoder_q)), default=1)
-        self.lanes = Lanes(threads)
+        self.lanes = WorkerThreads(threads)
         self._queries = [_Twin(moco.encoder_q, dtype) for _ in range(threads)]
         self._keys = [_Twin(moco.encoder_k, dtype) for _ in range(threads)]
 

@@ -17,7 +17,7 @@ from engine.evaluate.knn_monitor import measure_knn
 from engine.models.encoder import Encoder
 from engine.models.moco import chance_loss
 from engine.pretrain import checkpoint as checkpoints
-from engine.pretrain.loss_buffer import Loss, Losses
+from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.resume_check import config_key
 from engine.pretrain.training_state import Pretraining, check_batch, learning_rate
 from engine.runtime.device import Runtime
@@ -83,7 +83,7 @@ class _Loop:
         self.training = Pretraining(config, dataset.train.images, runtime)
         last_epoch = config.optim.stop_epoch or config.optim.epochs
         self.total_steps = last_epoch * self.training.steps_per_epoch
-        self.losses = Losses(runtime.device, _BLOCK if self.training.static else 1)
+        self.losses = LossBuffer(runtime.device, _BLOCK if self.training.static else 1)
         self.epoch_sum, self.epoch_count = 0.0, 0
         # What kNN has to rise from: measured after the first epoch, so that a run shows its first
         # losses at once. Until then it is the model as its seed makes it, also after a resume.

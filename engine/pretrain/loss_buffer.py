@@ -22,7 +22,7 @@ class _Block(NamedTuple):
     copied: torch.cuda.Event | None
 
 
-class Losses:
+class LossBuffer:
     """Holds losses until their values are wanted, and reads them in blocks.
 
     Reading a value waits for its step. On CUDA a block is copied while the next steps are already

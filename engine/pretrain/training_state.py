@@ -230,7 +230,7 @@ class Pretraining:
             The loss, a float32 scalar on the device, without a graph.
         """
         view_1, view_2 = self._views(self.images.index_select(0, indices))
-        self.model.update_keys()
+        self.model.momentum_update()
         if self._groupwise is not None:
             loss, keys = self._groupwise.backward(view_1, view_2, self.shuffle_generator)
         else:

@@ -212,7 +212,7 @@ class Sources:
                 mean=self.mean,
                 std=self.std,
                 device=self.device,
-                what="trunk",
+                what="backbone",
                 sink=sink,
                 stage=stage,
             )

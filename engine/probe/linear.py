@@ -23,7 +23,7 @@ from engine.augment.augmenter import Augmenter
 from engine.config.schema import (
     AugmentConfig,
     BlurConfig,
-    ColorConfig,
+    ColorJitterConfig,
     CropConfig,
     FlipConfig,
     LinearConfig,
@@ -31,7 +31,7 @@ from engine.config.schema import (
 )
 from engine.evaluate.features import Standardiser
 from engine.seeds import stream
-from engine.sink import NullSink, Sink, attend
+from engine.sink import NullSink, Sink, check_interrupt
 
 MOMENTUM = 0.9
 CACHE_BYTES = 1 << 30
@@ -42,7 +42,7 @@ LIGHT_AUGMENT = AugmentConfig(
     rotation=RotationConfig(enabled=False),
     flip=FlipConfig(enabled=True),
     blur=BlurConfig(enabled=False),
-    color=ColorConfig(enabled=False),
+    color=ColorJitterConfig(enabled=False),
 )
 """Random resized crop of 0.2 to 1 of the area and a horizontal flip, as in the paper."""
 
@@ -100,7 +100,7 @@ def augmented_features(
             draw = augmenter.draw(count, generator, device)
             here = rows[(rows >= begin) & (rows < begin + count)]
             for part in torch.split(here, _PASS):
-                attend(sink)
+                check_interrupt(sink)
                 batch = images[part].to(device)
                 features = embed(augmenter.apply(batch, draw.index((part - begin).to(device))))
                 if out is None:
@@ -224,7 +224,7 @@ def train_layers(
         order = rows[torch.randperm(len(rows), generator=generator).to(device)]
         losses = torch.zeros(count, dtype=torch.float64, device=device)
         for begin in range(0, len(order), batch_size):
-            attend(sink)
+            check_interrupt(sink)
             batch = order[begin : begin + batch_size]
             x, y = views.batch(epoch % len(views), batch), targets[batch]
             y = y.view(-1, 1, 1).expand(-1, count, 1)

@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.config.schema import LogisticConfig
 from engine.probe.lbfgs import Minimum, minimise
 from engine.probe.principal_directions import Spectrum, chunks
-from engine.sink import NullSink, Sink, attend
+from engine.sink import NullSink, Sink, check_interrupt
 
 _TOGETHER = 3  # strengths tried at a time
 
@@ -234,7 +234,7 @@ def solve_many(
     solutions: dict[int, Solution] = {}
 
     def step(ended: int) -> None:
-        attend(sink)
+        check_interrupt(sink)
         sink.progress("solving", len(solutions) + ended, len(problems))
 
     for classes in sorted({problem.classes for problem in problems}):

@@ -23,7 +23,7 @@ from engine.probe.heads import judge_linear, judge_logistic
 from engine.probe.linear import Views, affordable_views
 from engine.probe.supervised import Budget, fit_supervised, plan_budget
 from engine.seeds import stream_seed
-from engine.sink import Answering, NullSink, Plan, Sink
+from engine.sink import NullSink, PausableSink, Plan, Sink
 
 
 def check_probe(config: ProbeConfig, dataset: Dataset) -> None:
@@ -130,7 +130,7 @@ class _Probe:
         self, config: ProbeConfig, sources: Sources | SharedSources, sink: Sink | None
     ) -> None:
         self.config, self.made, self.dataset = config, sources, sources.dataset
-        self.sink = Answering(NullSink() if sink is None else sink)
+        self.sink = PausableSink(NullSink() if sink is None else sink)
         self.material = prepare_material(config, self.dataset)
         self.sources = (PRETRAINED, *config.baselines)
         self.source, self.step = "", 0

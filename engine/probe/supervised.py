@@ -1,4 +1,4 @@
-"""The supervised baseline: the same trunk trained from scratch with the same labels."""
+"""The supervised baseline: the same backbone trained from scratch with the same labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.evaluate.features import evaluating
 from engine.evaluate.random_init import set_statistics
 from engine.models.encoder import build_encoder
 from engine.seeds import default_generator, stream, stream_seed
-from engine.sink import NullSink, Sink, attend
+from engine.sink import NullSink, Sink, check_interrupt
 
 MOMENTUM = 0.9
 SHIFT = 4
@@ -175,7 +175,7 @@ class _Trainer:
     def build(self) -> nn.Module:
         """A new net, initialised from torch's default generator."""
         encoder = build_encoder(self.model)
-        net = nn.Sequential(encoder.trunk, nn.Linear(encoder.feature_dim, self.classes))
+        net = nn.Sequential(encoder.backbone, nn.Linear(encoder.feature_dim, self.classes))
         return net.to(self.device).to(memory_format=torch.channels_last)
 
     def train(
@@ -208,7 +208,7 @@ class _Trainer:
                 order = rows[torch.randperm(len(rows), generator=generator)].to(self.device)
                 total = torch.zeros((), device=self.device)
                 for step in range(steps):
-                    attend(self.sink)
+                    check_interrupt(self.sink)
                     done = (epoch * steps + step) / (epochs * steps)
                     for group in optimizer.param_groups:
                         group["lr"] = lr * 0.5 * (1.0 + math.cos(math.pi * done))
@@ -238,7 +238,7 @@ class _Trainer:
         batches = max(1, count // _STATISTICS_BATCH)
 
         def batch(i: int) -> Tensor:
-            attend(self.sink)
+            check_interrupt(self.sink)
             part = self.images[rows[i::batches]].to(memory_format=torch.channels_last)
             return normalise(to_float(part), self.mean, self.std)
 
@@ -250,7 +250,7 @@ class _Trainer:
         out = torch.empty(len(images), self.classes, device=self.device)
         with evaluating(net):
             for begin in range(0, len(images), _PASS):
-                attend(self.sink)
+                check_interrupt(self.sink)
                 rows = slice(begin, begin + _PASS)
                 batch = images[rows].to(self.device, memory_format=torch.channels_last)
                 out[rows] = net(normalise(to_float(batch), self.mean, self.std))
@@ -284,7 +284,7 @@ def fit_supervised(
     for every training and left as they were.
 
     Args:
-        model: the trunk; BatchNorm normalises over the whole batch here.
+        model: the backbone; BatchNorm normalises over the whole batch here.
         images: uint8 (n, 3, 32, 32), the labelled part.
         targets: int64 (n,) in [0, classes).
         classes: number of classes.

@@ -15,7 +15,7 @@ import msgspec
 
 from engine.errors import RunError
 from engine.files import reason, unwritable
-from engine.runs.metric_series import Series
+from engine.runs.metric_series import MetricSeries
 from engine.runs.record import spell, unspell
 
 RESERVED = ("step", "epoch", "time", "void_after")
@@ -155,7 +155,7 @@ class MetricLog:
         self._offset = 0
         self._guard = b""
         self._identity: tuple[int, int] | None = None
-        self._series: dict[str, Series] = {}
+        self._series: dict[str, MetricSeries] = {}
         self.skipped = 0
 
     def poll(self, max_bytes: int | None = None) -> bool:
@@ -271,7 +271,7 @@ class MetricLog:
             values = _values(some, name)
             series = self._series.get(name)
             if values is not None and _follows(series, columns[0]):
-                self._series.setdefault(name, Series(self.most)).extend([*columns, values])
+                self._series.setdefault(name, MetricSeries(self.most)).extend([*columns, values])
             else:
                 for row in some:
                     self._put(name, row)
@@ -290,7 +290,7 @@ class MetricLog:
         number = _number(unspell(row[name]))
         if number is not None:
             point = (row["step"], row["epoch"], row["time"], number)
-            self._series.setdefault(name, Series(self.most)).put(point)
+            self._series.setdefault(name, MetricSeries(self.most)).put(point)
 
     def names(self) -> list[str]:
         """Names of the metrics, in the order in which they appeared."""
@@ -298,16 +298,16 @@ class MetricLog:
 
     def series(self, name: str) -> tuple[Sequence[int], Sequence[float]]:
         """Steps (ascending, each once) and values of a metric; empty for one that is not there."""
-        series = self._series.get(name) or Series()
+        series = self._series.get(name) or MetricSeries()
         return series.steps, series.values
 
     def epochs(self, name: str) -> Sequence[float]:
         """Epoch (fractional, from 0) of every point of ``series(name)``."""
-        return (self._series.get(name) or Series()).epochs
+        return (self._series.get(name) or MetricSeries()).epochs
 
     def times(self, name: str) -> Sequence[float]:
         """Unix seconds of every point of ``series(name)``."""
-        return (self._series.get(name) or Series()).times
+        return (self._series.get(name) or MetricSeries()).times
 
     def last(self, name: str) -> float | None:
         """Value at the largest step, or None when there is none."""
@@ -355,7 +355,7 @@ def _values(rows: list[dict[str, Any]], name: str) -> array[Any] | None:
         return None
 
 
-def _follows(series: Series | None, steps: array[Any]) -> bool:
+def _follows(series: MetricSeries | None, steps: array[Any]) -> bool:
     """True when the steps ascend and lie behind all that the series has."""
     if series is not None and series.steps and series.steps[-1] >= steps[0]:
         return False

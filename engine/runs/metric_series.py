@@ -10,7 +10,7 @@ from typing import Any
 _COLUMNS = ("steps", "epochs", "times", "values")
 
 
-class Series:
+class MetricSeries:
     """One metric: steps ascending, no step twice.
 
     Args:

@@ -21,7 +21,7 @@ class Runtime:
     Attributes:
         device: the torch device.
         name: the device for people.
-        bfloat16: whether the trunk runs in bfloat16.
+        bfloat16: whether the backbone runs in bfloat16.
         threads: CPU threads of an operation.
         notice: a sentence that the person should see, or empty.
     """
@@ -47,7 +47,7 @@ class Runtime:
         }
 
 
-def physical_cores() -> int:
+def available_cpus() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -65,7 +65,7 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
     """
     device, notice = _device(config.device)
     recorded = recorded or {}
-    threads = int(recorded.get("threads") or config.threads or physical_cores())
+    threads = int(recorded.get("threads") or config.threads or available_cpus())
     precision = str(recorded.get("precision") or config.precision)
     bfloat16 = _fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
     return Runtime(device, _name(device), bfloat16, threads, notice)

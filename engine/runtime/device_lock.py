@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from engine.sink import Sink, attend
+from engine.sink import Sink, check_interrupt
 
 LOOK_SECONDS = 0.2
 _WAITING = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
@@ -112,7 +112,7 @@ class DeviceLock:
                 clean = "".join(c for c in who if c.isprintable()) or "another trainer"
                 sink.log(f"{name} is used by {clean}; waiting until it is free")
                 sink.progress(stage, 0, 1)
-            attend(sink)
+            check_interrupt(sink)
             time.sleep(LOOK_SECONDS)
         if waited:
             sink.progress(stage, 1, 1)

@@ -2,7 +2,7 @@
 
 torch's own threads meet at the end of every operation. On an idle machine that costs
 microseconds; where another process or the screen wants a core, each meeting can cost a time slice
-of the scheduler (8 ms here, for operations of 0.1 ms). Lanes meet once for many operations.
+of the scheduler (8 ms here, for operations of 0.1 ms). WorkerThreads meet once for many operations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Lanes:
+class WorkerThreads:
     """A fixed number of threads, each with torch set to compute on one core.
 
     Only the lanes themselves are set so: the caller's thread count stays.

@@ -45,7 +45,7 @@ def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
         *("source", "queue_size", "seed", "task", "label_fraction", "head", "subset_seed"),
         *("state", "top1", "balanced", "majority", "run"),
     )
-    for cell, found in report.standing.cells.items():
+    for cell, found in report.study_state.cells.items():
         yield (
             *(cell.source, cell.queue_size, cell.seed, cell.task, cell.fraction, cell.head),
             *(cell.subset_seed, found.state, found.top1, found.balanced, found.majority),
@@ -60,7 +60,7 @@ def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
     )
     for metric, made in (
         ("top1", report.rows),
-        ("balanced", rows(report.config, report.standing, "balanced")),
+        ("balanced", rows(report.config, report.study_state, "balanced")),
     ):
         for row in made:
             yield (
@@ -102,8 +102,8 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         report: of the study.
         run: id of the study's own run, where there is one.
     """
-    standing = report.standing
-    states = [found.state for found in standing.cells.values()]
+    study_state = report.study_state
+    states = [found.state for found in study_state.cells.values()]
     return {
         "schema": SCHEMA,
         "run": run,
@@ -121,11 +121,11 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         "curves": [{**msgspec.to_builtins(c), "label": c.label} for c in report.curves],
         "pretrainings": [
             {"queue_size": size, "seed": seed, **msgspec.to_builtins(trained)}
-            for (size, seed), trained in standing.pretrainings.items()
+            for (size, seed), trained in study_state.pretrainings.items()
         ],
         "cells": [
             {**msgspec.to_builtins(cell), **msgspec.to_builtins(found)}
-            for cell, found in standing.cells.items()
+            for cell, found in study_state.cells.items()
         ],
         "config": msgspec.to_builtins(report.config),
     }

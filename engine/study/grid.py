@@ -53,7 +53,7 @@ class Cell(Struct, frozen=True):
     subset_seed: int
 
 
-class Found(Struct, frozen=True):
+class CellResult(Struct, frozen=True):
     """What the history has of a cell.
 
     Attributes:
@@ -86,7 +86,7 @@ class Trained(Struct, frozen=True):
     total_steps: int
 
 
-class Standing(Struct, frozen=True):
+class StudyState(Struct, frozen=True):
     """How far a study is.
 
     Attributes:
@@ -95,11 +95,11 @@ class Standing(Struct, frozen=True):
         pretrainings: by queue size and seed, in that order.
     """
 
-    cells: dict[Cell, Found]
+    cells: dict[Cell, CellResult]
     pretrainings: dict[tuple[int, int], Trained]
 
 
-class Place(Struct, frozen=True):
+class ProbePoint(Struct, frozen=True):
     """Where a probe stands in the grid: it holds the cell of an encoder and those that ride in it.
 
     Attributes:
@@ -121,10 +121,10 @@ def pretrainings(config: StudyConfig) -> tuple[tuple[int, int], ...]:
     return tuple((size, seed) for seed in config.seeds for size in config.queue_sizes)
 
 
-def places(config: StudyConfig) -> tuple[Place, ...]:
+def probe_points(config: StudyConfig) -> tuple[ProbePoint, ...]:
     """The probes of one encoder, in order."""
     return tuple(
-        Place(task, fraction, head, subset)
+        ProbePoint(task, fraction, head, subset)
         for head in config.heads
         for task in config.tasks
         for subset in config.subset_seeds
@@ -137,12 +137,14 @@ def cells(config: StudyConfig) -> tuple[Cell, ...]:
     return tuple(
         cell
         for size, seed in pretrainings(config)
-        for place in places(config)
+        for place in probe_points(config)
         for cell in cells_of(config, size, seed, place)
     )
 
 
-def cells_of(config: StudyConfig, queue_size: int, seed: int, place: Place) -> tuple[Cell, ...]:
+def cells_of(
+    config: StudyConfig, queue_size: int, seed: int, place: ProbePoint
+) -> tuple[Cell, ...]:
     """The cells that one probe gives: its encoder's, and those of the baselines that ride in it."""
     found = [
         Cell("moco", queue_size, seed, place.task, place.fraction, place.head, place.subset_seed)
@@ -162,7 +164,9 @@ def cells_of(config: StudyConfig, queue_size: int, seed: int, place: Place) -> t
     return tuple(found)
 
 
-def _riding(config: StudyConfig, queue_size: int, seed: int, place: Place) -> tuple[Baseline, ...]:
+def _riding(
+    config: StudyConfig, queue_size: int, seed: int, place: ProbePoint
+) -> tuple[Baseline, ...]:
     """The baselines of a probe: they do not depend on the queue, and so stand beside the first.
 
     ``pixels`` and ``supervised`` do not depend on the pretraining's seed either; ``supervised``
@@ -202,7 +206,7 @@ def probe_config(
 ) -> ProbeConfig:
     """The configuration of a probe of the grid, with the baselines that ride in it."""
     base = config.probe
-    place = Place(task, fraction, head, subset_seed)
+    place = ProbePoint(task, fraction, head, subset_seed)
     return replace(
         base,
         label_fraction=fraction,
@@ -281,7 +285,7 @@ def _setting_of(entry: Entry) -> dict[str, Any]:
 # Looking
 
 
-def look(config: StudyConfig, history: History) -> Standing:
+def look(config: StudyConfig, history: History) -> StudyState:
     """How far the study is, from what the history has now.
 
     Args:
@@ -294,12 +298,12 @@ def look(config: StudyConfig, history: History) -> Standing:
     return survey(config, history.list())
 
 
-def survey(config: StudyConfig, entries: Iterable[Entry]) -> Standing:
+def survey(config: StudyConfig, entries: Iterable[Entry]) -> StudyState:
     """``look`` at runs that were listed already."""
     entries = sorted(entries, key=lambda entry: (entry.created, entry.id))
     trained = _pretrainings(config, entries)
     probes = _probes(trained, entries)
-    found: dict[Cell, Found] = {}
+    found: dict[Cell, CellResult] = {}
     of_seed: dict[int, list[str]] = {}
     for (_, seed), entry in trained.items():
         if entry is not None:
@@ -315,7 +319,7 @@ def survey(config: StudyConfig, entries: Iterable[Entry]) -> Standing:
             if cell.source == "moco" and parent is not None:
                 runs = [e for e in runs if _of_the_end(e, parent)]
             found[cell] = _found(ROWS[cell.source], runs, parent)
-    return Standing(
+    return StudyState(
         found,
         {
             at: Trained("", "missing", 0, 0)
@@ -337,7 +341,7 @@ def _keys(encoded: bytes) -> Mapping[tuple[int, int], tuple[tuple[Cell, str], ..
     found = {}
     for size, seed in pretrainings(config):
         keyed: list[tuple[Cell, str]] = []
-        for place in places(config):
+        for place in probe_points(config):
             flat = plain(probe_config(config, size, seed, *msgspec.structs.astuple(place)))
             keyed += [(c, row_key(flat, c.source)) for c in cells_of(config, size, seed, place)]
         found[size, seed] = tuple(keyed)
@@ -394,13 +398,13 @@ def _of_the_end(probe: Entry, parent: Entry) -> bool:
     return parent.status == "finished" and begun >= (parent.ended or 0.0)
 
 
-def _found(row: str, runs: Iterable[Entry], parent: Entry | None) -> Found:
+def _found(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellResult:
     """The state of a cell: of the first probe that has its number, else of the furthest one."""
     best: Entry | None = None
     for entry in runs:
         top1 = entry.last.get(f"probe/{row}/test_top1")
         if top1 is not None:
-            return Found(
+            return CellResult(
                 "done",
                 entry.id,
                 top1,
@@ -417,7 +421,7 @@ def _found(row: str, runs: Iterable[Entry], parent: Entry | None) -> Found:
             "queued": "waiting",
             "failed": "failed",
         }
-        return Found(states.get(best.status, "missing"), best.id)
+        return CellResult(states.get(best.status, "missing"), best.id)
     if parent is not None and parent.status != "finished":
-        return Found("waiting", parent.id)
-    return Found("missing", "")
+        return CellResult("waiting", parent.id)
+    return CellResult("missing", "")

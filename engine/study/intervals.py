@@ -1,7 +1,7 @@
 """What a study has measured: estimates with their intervals, and what may be concluded of them.
 
-Everything is made from a ``StudyConfig`` and a ``Standing`` alone. Subset seeds are averaged within
-a pretraining seed first, because probes of one encoder are no independent repeats; means and
+Everything is made from a ``StudyConfig`` and a ``StudyState`` alone. Subset seeds are averaged
+within a pretraining seed first, because probes of one encoder are no independent repeats; means and
 intervals are then over pretraining seeds.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct, structs
 
 from engine.config.schema import StudyConfig
-from engine.study.grid import Cell, Found, Source, Standing, State
+from engine.study.grid import Cell, CellResult, Source, State, StudyState
 from engine.study.statistics import deviation, holm, mean, t_interval, t_tail
 
 Metric = Literal["top1", "balanced"]
@@ -59,7 +59,7 @@ class Estimate(Struct, frozen=True):
     over: Over = "pretraining seeds"
 
 
-class Row(Struct, frozen=True):
+class ResultRow(Struct, frozen=True):
     """One source on one task with one share of the labels and one head.
 
     Attributes:
@@ -138,7 +138,7 @@ class Comparison(Struct, frozen=True):
         return f"K {self.queue_size} - {other}"
 
 
-class Curve(Struct, frozen=True):
+class LabelCurve(Struct, frozen=True):
     """Accuracy against the share of the labels, for one source, task and head.
 
     Attributes:
@@ -154,7 +154,7 @@ class Curve(Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """As ``Row.label``."""
+        """As ``ResultRow.label``."""
         return source_label(self.source, self.queue_size)
 
 
@@ -185,7 +185,7 @@ def estimate(values: Sequence[float], *, over: Over = "pretraining seeds") -> Es
     return Estimate(mean(values), min(values), max(values), n, "range", over)
 
 
-def value_of(found: Found, metric: Metric = "top1") -> float | None:
+def value_of(found: CellResult, metric: Metric = "top1") -> float | None:
     """The figure of a cell that is done; None for any other."""
     value = found.top1 if metric == "top1" else found.balanced
     return value if found.state == "done" and value is not None and math.isfinite(value) else None
@@ -194,16 +194,16 @@ def value_of(found: Found, metric: Metric = "top1") -> float | None:
 _Key = tuple[Source, int | None, str, float, str]
 
 
-def _groups(standing: Standing) -> dict[_Key, dict[Cell, Found]]:
+def _groups(study_state: StudyState) -> dict[_Key, dict[Cell, CellResult]]:
     """The cells that are averaged into one row, by row, in the order of the study."""
-    groups: dict[_Key, dict[Cell, Found]] = {}
-    for cell, found in standing.cells.items():
+    groups: dict[_Key, dict[Cell, CellResult]] = {}
+    for cell, found in study_state.cells.items():
         key = (cell.source, cell.queue_size, cell.task, cell.fraction, cell.head)
         groups.setdefault(key, {})[cell] = found
     return groups
 
 
-def _seed_values(cells: Mapping[Cell, Found], metric: Metric) -> dict[int, float]:
+def _seed_values(cells: Mapping[Cell, CellResult], metric: Metric) -> dict[int, float]:
     """The value of each seed that is complete, its subset seeds averaged, by seed.
 
     Where there is no pretraining seed, every subset seed is one of its own.
@@ -220,16 +220,18 @@ def _seed_values(cells: Mapping[Cell, Found], metric: Metric) -> dict[int, float
     return complete
 
 
-def rows(config: StudyConfig, standing: Standing, metric: Metric = "top1") -> tuple[Row, ...]:
+def rows(
+    config: StudyConfig, study_state: StudyState, metric: Metric = "top1"
+) -> tuple[ResultRow, ...]:
     """One row for each source, queue size, task, fraction and head, in the study's order.
 
     Args:
         config: the study.
-        standing: which of its cells are done, and their figures.
+        study_state: which of its cells are done, and their figures.
         metric: ``top1``, or ``balanced`` (the mean accuracy of the classes).
     """
     order = {source: i for i, source in enumerate(("moco", *_BASELINES))}
-    made = [_row(key, cells, metric) for key, cells in _groups(standing).items()]
+    made = [_row(key, cells, metric) for key, cells in _groups(study_state).items()]
     tasks, heads = (*config.tasks,), ("", *config.heads)
     return tuple(
         sorted(
@@ -245,7 +247,7 @@ def rows(config: StudyConfig, standing: Standing, metric: Metric = "top1") -> tu
     )
 
 
-def _row(key: _Key, cells: Mapping[Cell, Found], metric: Metric) -> Row:
+def _row(key: _Key, cells: Mapping[Cell, CellResult], metric: Metric) -> ResultRow:
     over: Over = "subset seeds" if any(c.seed is None for c in cells) else "pretraining seeds"
     values = _seed_values(cells, metric)
     seeds = {c.subset_seed if c.seed is None else c.seed for c in cells}
@@ -253,7 +255,7 @@ def _row(key: _Key, cells: Mapping[Cell, Found], metric: Metric) -> Row:
     provisional = None
     if known and not values:
         provisional = estimate(known, over="subset seeds")
-    return Row(
+    return ResultRow(
         *key,
         estimate=estimate(list(values.values()), over=over),
         provisional=provisional,
@@ -274,19 +276,19 @@ def _state(states: Iterable[State]) -> State:
     return next((state for state in order if state in present), "missing")
 
 
-def majority(standing: Standing) -> dict[str, float]:
+def majority(study_state: StudyState) -> dict[str, float]:
     """Percent of the test images in the most frequent class of each task: what chance gives.
 
     A task of which nothing is measured yet is left out.
     """
     shares: dict[str, float] = {}
-    for cell, found in standing.cells.items():
+    for cell, found in study_state.cells.items():
         if found.state == "done" and found.majority is not None:
             shares.setdefault(cell.task, found.majority)
     return shares
 
 
-def curves(made: Iterable[Row]) -> tuple[Curve, ...]:
+def curves(made: Iterable[ResultRow]) -> tuple[LabelCurve, ...]:
     """Accuracy against label fraction for every source, task and head that has a value."""
     points: dict[tuple[Source, int | None, str, str], list[tuple[float, Estimate]]] = {}
     for row in made:
@@ -294,7 +296,7 @@ def curves(made: Iterable[Row]) -> tuple[Curve, ...]:
             key = (row.source, row.queue_size, row.task, row.head)
             points.setdefault(key, []).append((row.fraction, row.estimate))
     return tuple(
-        Curve(*key, points=tuple(sorted(found, key=lambda point: point[0])))
+        LabelCurve(*key, points=tuple(sorted(found, key=lambda point: point[0])))
         for key, found in points.items()
     )
 
@@ -307,7 +309,7 @@ _Values = dict[tuple[str, int | None], dict[_Setting, dict[int, float]]]
 
 
 def comparisons(
-    config: StudyConfig, standing: Standing, metric: Metric = "top1"
+    config: StudyConfig, study_state: StudyState, metric: Metric = "top1"
 ) -> tuple[Comparison, ...]:
     """Every queue size against the smallest, and every queue size against random weights.
 
@@ -319,7 +321,7 @@ def comparisons(
 
     Args:
         config: the study.
-        standing: which of its cells are done.
+        study_state: which of its cells are done.
         metric: see ``rows``.
 
     Returns:
@@ -327,7 +329,7 @@ def comparisons(
     """
     values: _Values = {}
     seeds: set[int] = set()
-    for (source, size, task, fraction, head), cells in _groups(standing).items():
+    for (source, size, task, fraction, head), cells in _groups(study_state).items():
         if source in ("moco", RANDOM):
             values.setdefault((source, size), {})[task, fraction, head] = _seed_values(
                 cells, metric

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
-from engine.study.grid import Source, Standing
+from engine.study.grid import Source, StudyState
 from engine.study.intervals import (
     ABOVE_RANDOM,
     BELOW_RANDOM,
@@ -22,9 +22,9 @@ from engine.study.intervals import (
     UNDECIDED,
     WORSE,
     Comparison,
-    Curve,
     Estimate,
-    Row,
+    LabelCurve,
+    ResultRow,
     comparisons,
     curves,
     majority,
@@ -44,7 +44,7 @@ class Report(Struct, frozen=True):
     """Everything that a study says, made from its configuration and standing alone.
 
     Attributes:
-        config, standing: what it is made from.
+        config, study_state: what it is made from.
         rows: see ``verdict.rows``.
         majority: see ``verdict.majority``.
         comparisons: see ``verdict.comparisons``.
@@ -54,27 +54,27 @@ class Report(Struct, frozen=True):
     """
 
     config: StudyConfig
-    standing: Standing
-    rows: tuple[Row, ...]
+    study_state: StudyState
+    rows: tuple[ResultRow, ...]
     majority: dict[str, float]
     comparisons: tuple[Comparison, ...]
-    curves: tuple[Curve, ...]
+    curves: tuple[LabelCurve, ...]
     answer: tuple[str, ...]
     protocol: tuple[str, ...]
 
 
-def report(config: StudyConfig, standing: Standing) -> Report:
+def report(config: StudyConfig, study_state: StudyState) -> Report:
     """The whole report of a study as it stands now."""
-    made = rows(config, standing)
-    compared = comparisons(config, standing)
+    made = rows(config, study_state)
+    compared = comparisons(config, study_state)
     return Report(
         config=config,
-        standing=standing,
+        study_state=study_state,
         rows=made,
-        majority=majority(standing),
+        majority=majority(study_state),
         comparisons=compared,
         curves=curves(made),
-        answer=answer(config, standing, made, compared),
+        answer=answer(config, study_state, made, compared),
         protocol=protocol(config),
     )
 
@@ -85,26 +85,26 @@ def report(config: StudyConfig, standing: Standing) -> Report:
 
 def answer(
     config: StudyConfig,
-    standing: Standing,
-    made: Sequence[Row],
+    study_state: StudyState,
+    made: Sequence[ResultRow],
     compared: Sequence[Comparison],
 ) -> tuple[str, ...]:
     """Does a larger dictionary help, and how good are few labels: one sentence each.
 
     Args:
         config: the study.
-        standing: how far it is.
+        study_state: how far it is.
         made: its ``verdict.rows``.
         compared: its ``verdict.comparisons``.
     """
     sentences: list[str] = []
-    done = sum(found.state == "done" for found in standing.cells.values())
-    if done < len(standing.cells):
+    done = sum(found.state == "done" for found in study_state.cells.values())
+    if done < len(study_state.cells):
         sentences.append(
-            f"The study is not complete ({done:,} of {len(standing.cells):,} cells): what follows "
-            "is what the complete seeds say so far, and may change."
+            f"The study is not complete ({done:,} of {len(study_state.cells):,} cells): what "
+            "follows is what the complete seeds say so far, and may change."
             if done
-            else f"Nothing is measured yet (0 of {len(standing.cells):,} cells)."
+            else f"Nothing is measured yet (0 of {len(study_state.cells):,} cells)."
         )
     if not done:
         return tuple(sentences)
@@ -202,7 +202,7 @@ def reference_setting(config: StudyConfig) -> tuple[str, str]:
     return task, "logistic" if "logistic" in config.heads else config.heads[-1]
 
 
-def _few_labels(config: StudyConfig, made: Sequence[Row]) -> list[str]:
+def _few_labels(config: StudyConfig, made: Sequence[ResultRow]) -> list[str]:
     """How good the smallest and the largest share of the labels are, beside the baselines."""
     task, head = reference_setting(config)
     sentences = []

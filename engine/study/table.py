@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
-from engine.study.intervals import Estimate, Row, source_label
+from engine.study.intervals import Estimate, ResultRow, source_label
 
 Dimension = Literal["source", "task", "fraction", "head"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
@@ -40,7 +40,7 @@ class Table(Struct, frozen=True):
     fixed: dict[Dimension, Any]
     row_keys: tuple[Any, ...]
     column_keys: tuple[Any, ...]
-    cells: tuple[tuple[Row | None, ...], ...]
+    cells: tuple[tuple[ResultRow | None, ...], ...]
 
     @property
     def title(self) -> str:
@@ -96,7 +96,9 @@ def dimension(name: str) -> Dimension:
     )
 
 
-def tables(config: StudyConfig, rows: Sequence[Row], pivot: Pivot | None = None) -> list[Table]:
+def tables(
+    config: StudyConfig, rows: Sequence[ResultRow], pivot: Pivot | None = None
+) -> list[Table]:
     """The tables of a study.
 
     Args:
@@ -147,8 +149,8 @@ def _kept(
 
 
 def _at(
-    found: Mapping[tuple[str, str, float, str], Row], where: Mapping[Dimension, Any]
-) -> Row | None:
+    found: Mapping[tuple[str, str, float, str], ResultRow], where: Mapping[Dimension, Any]
+) -> ResultRow | None:
     at = (where["source"], where["task"], where["fraction"])
     return found.get((*at, where["head"])) or found.get((*at, ANY_HEAD))
 
@@ -157,7 +159,7 @@ def _at(
 # What a cell says
 
 
-def cell_text(row: Row | None, *, narrow: bool = False) -> str:
+def cell_text(row: ResultRow | None, *, narrow: bool = False) -> str:
     """What is known of a row, short; its marks are those of ``LEGEND``.
 
     Args:

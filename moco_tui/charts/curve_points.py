@@ -52,7 +52,7 @@ class Extremes:
         return low, high
 
 
-class Series:
+class CurvePoints:
     """Points of one curve, by step: what is not finite becomes a gap; smoothed on the way in.
 
     Args:
@@ -165,7 +165,7 @@ def _same(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
     return a is not None and a[0] == b[0] and (a[1] == b[1] or (a[1] != a[1] and b[1] != b[1]))
 
 
-class Column:
+class CurveColumn:
     """What one column of the chart shows of a curve.
 
     Attributes:
@@ -188,12 +188,12 @@ class Column:
         self.line, self.first, self.last, self.band, self.joined = line, first, last, band, joined
 
 
-def columns(series: Series, low: float, high: float, count: int) -> list[Column | None]:
+def columns(series: CurvePoints, low: float, high: float, count: int) -> list[CurveColumn | None]:
     """The curve between two steps as ``count`` columns; None where no point falls.
 
     A point on the view's right edge belongs to the last column.
     """
-    out: list[Column | None] = [None] * count
+    out: list[CurveColumn | None] = [None] * count
     if count < 1 or not series.steps or not high > low:
         return out
     start, end = series.index_range(low, high)
@@ -216,7 +216,7 @@ def columns(series: Series, low: float, high: float, count: int) -> list[Column 
             joined = not (gap and gaps[gap - 1] > previous)
         else:
             joined = True
-        out[column] = Column(
+        out[column] = CurveColumn(
             extent,
             line.values[index],
             line.values[stop - 1],

@@ -14,7 +14,7 @@ from typing import Any
 from textual_plotext import Plot
 
 from moco_tui.charts import ticks
-from moco_tui.charts.curve_points import Column, columns
+from moco_tui.charts.curve_points import CurveColumn, columns
 from moco_tui.charts.drawing import Curve, Drawing, Ink, Run, View
 from moco_tui.charts.overlay import add_bars, add_level, add_marks, mark_points
 from moco_tui.charts.raster import band_cells, line_cells
@@ -124,7 +124,7 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
     return drawing
 
 
-def _log10(seen: list[Column | None]) -> list[Column | None]:
+def _log10(seen: list[CurveColumn | None]) -> list[CurveColumn | None]:
     """Columns on a log10 scale; a column without a positive value is a gap."""
 
     def log(value: float) -> float:
@@ -133,7 +133,7 @@ def _log10(seen: list[Column | None]) -> list[Column | None]:
     return [
         None
         if column is None or column.line[1] <= 0
-        else Column(
+        else CurveColumn(
             (log(column.line[0]), log(column.line[1])),
             log(column.first),
             log(column.last),

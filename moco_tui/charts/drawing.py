@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from moco_tui.charts.curve_points import Series
+from moco_tui.charts.curve_points import CurvePoints
 
 Run = tuple[str, int]
 """Text and the ink it is written in."""
@@ -36,7 +36,7 @@ class Curve:
     """
 
     name: str
-    series: Series
+    series: CurvePoints
     mark: str = ""
     bars: Sequence[tuple[float, float, float]] = ()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from moco_tui.charts.curve_points import Column
+from moco_tui.charts.curve_points import CurveColumn
 
 Cells = dict[tuple[int, int], int]
 """Dots of a curve: (column, row) of the cell to the bits of a braille character."""
@@ -27,7 +27,7 @@ _HALVES = (_masks(_LEFT), _masks(_RIGHT))
 
 
 def line_cells(
-    columns: Sequence[Column | None], to_dot: Callable[[float], int], dots: int
+    columns: Sequence[CurveColumn | None], to_dot: Callable[[float], int], dots: int
 ) -> Cells:
     """The line of a curve.
 
@@ -79,7 +79,7 @@ def _vertical(cells: Cells, x: int, low: int, high: int, dots: int) -> None:
 
 
 def band_cells(
-    columns: Sequence[Column | None], to_dot: Callable[[float], int], dots: int
+    columns: Sequence[CurveColumn | None], to_dot: Callable[[float], int], dots: int
 ) -> set[tuple[int, int]]:
     """The cells between the smallest and the largest point of each column."""
     cells: set[tuple[int, int]] = set()

@@ -112,13 +112,13 @@ def study(
         from moco_tui.cli.study_plan import print_plan
 
         return print_plan(settings, now, as_json=as_json)
-    left = sum(found.state != "done" for found in now.standing.cells.values())
+    left = sum(found.state != "done" for found in now.study_state.cells.values())
     if looking or not left:
         if not looking:
-            say(f"everything is done: {len(now.standing.cells):,} cells")
+            say(f"everything is done: {len(now.study_state.cells):,} cells")
         form.print(now)
         return 0
-    say(f"{len(now.standing.cells) - left:,} of {len(now.standing.cells):,} cells are done")
+    say(f"{len(now.study_state.cells) - left:,} of {len(now.study_state.cells):,} cells are done")
     folder = unfinished(settings, config, entries)
     return _run(settings, config, folder, form, name=name, preset=preset or "", detach=detach)
 

@@ -21,15 +21,15 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
     Raises:
         UserError: what the study itself would be refused for.
     """
-    standing = now.standing
-    states: list[str] = [found.state for found in standing.cells.values()]
+    study_state = now.study_state
+    states: list[str] = [found.state for found in study_state.cells.values()]
     counts = {state: states.count(state) for state in STATES}
-    trained = [one.state for one in standing.pretrainings.values()]
+    trained = [one.state for one in study_state.pretrainings.values()]
     with terminal("dry run") as sink:
         from engine.jobs.study_estimate import plan
 
         try:
-            left = plan(now.config, standing, data_dir=settings.data, sink=sink)
+            left = plan(now.config, study_state, data_dir=settings.data, sink=sink)
         except Interrupted:
             say("interrupted")
             return 130

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.text import Text
 
 from moco_tui.present import fmt
-from moco_tui.present.run_list import Fold, Row
+from moco_tui.present.run_list import Fold, RunRow
 
 
-def line(row: Row) -> Text:
+def line(row: RunRow) -> Text:
     """One line on the run under the cursor, for narrow screens."""
     text = Text(no_wrap=True, overflow="ellipsis")
     if isinstance(row, Fold):
@@ -24,7 +24,7 @@ def line(row: Row) -> Text:
     return text
 
 
-def facts(row: Row, parent: Row | None) -> Text:
+def facts(row: RunRow, parent: RunRow | None) -> Text:
     """What is known of a run, for the panel of wide screens."""
     text = Text(overflow="fold")
     if isinstance(row, Fold):

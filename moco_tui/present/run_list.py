@@ -35,7 +35,7 @@ GLYPHS = {
 
 
 @dataclass(slots=True)
-class Row:
+class RunRow:
     """What the table shows of a run; ``entry`` is what filters look at."""
 
     id: str
@@ -76,7 +76,7 @@ FOLD_ABOVE = 5
 
 
 @dataclass(slots=True)
-class Fold(Row):
+class Fold(RunRow):
     """A line that stands for the probes under a run; what it shows is of all of them.
 
     Attributes:
@@ -88,7 +88,7 @@ class Fold(Row):
     open: bool = False
 
 
-def fold_of(parent: str, probes: list[Row], *, open_: bool) -> Fold:
+def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
     """The line over the probes of a run: the state to look at first, the best, how many are done.
 
     Args:
@@ -112,7 +112,7 @@ def fold_of(parent: str, probes: list[Row], *, open_: bool) -> Fold:
     )
 
 
-def row_of(entry: Entry) -> Row:
+def row_of(entry: Entry) -> RunRow:
     """The row of a run."""
     source = entry.setting("data.source") or entry.setting("pretrain.data.source")
     source = fmt.clean(source) if isinstance(source, str) else ""
@@ -121,7 +121,7 @@ def row_of(entry: Entry) -> Row:
     top1 = entry.result.get("top1") or entry.result.get("test_top1")
     share = min(entry.step / entry.total_steps, 1.0) if entry.total_steps else None
     labels, queue = entry.setting("label_fraction"), entry.setting("moco.queue_size")
-    return Row(
+    return RunRow(
         id=entry.id,
         entry=entry,
         kind=entry.kind,
@@ -146,7 +146,7 @@ def row_of(entry: Entry) -> Row:
     )
 
 
-class Catalog:
+class RunList:
     """The rows of a runs folder.
 
     ``refresh`` may be called from a thread of its own; ``rows`` is replaced as a whole, so that
@@ -159,7 +159,7 @@ class Catalog:
 
     def __init__(self, root: Path, *, read_only: bool = False) -> None:
         self.root = root
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, RunRow] = {}
         self.version = 0
         self.loaded = False
         self.error = ""
@@ -193,7 +193,7 @@ class Catalog:
             self.loaded = True
             return True
 
-    def _all(self) -> dict[str, Row]:
+    def _all(self) -> dict[str, RunRow]:
         try:
             entries = self.history.list()
             self.error = ""
@@ -206,7 +206,7 @@ class Catalog:
             rows[entry.id] = old if old is not None and old.entry == entry else row_of(entry)
         return rows
 
-    def _live(self) -> dict[str, Row]:
+    def _live(self) -> dict[str, RunRow]:
         rows = dict(self.rows)
         for row in self.rows.values():
             if row.status not in LIVE:
@@ -234,7 +234,7 @@ def _mtime(path: Path) -> int:
 SORTS = ("created", "name", "state", "kind", "data", "K", "loss", "accuracy", "labels")
 
 
-def sort_key(row: Row, key: str) -> Any:
+def sort_key(row: RunRow, key: str) -> Any:
     """What a row is sorted by; rows without the value come last."""
     match key:
         case "name":
@@ -258,11 +258,11 @@ def sort_key(row: Row, key: str) -> Any:
 
 
 def arrange(
-    rows: Iterable[Row],
+    rows: Iterable[RunRow],
     key: str = "created",
     reverse: bool = False,
     unfolded: Container[str] | None = None,
-) -> list[tuple[Row, int]]:
+) -> list[tuple[RunRow, int]]:
     """Rows in order, each with its depth: probes under the run whose encoder they stand on.
 
     Args:
@@ -274,16 +274,16 @@ def arrange(
     """
     rows = list(rows)
     ids = {row.id for row in rows}
-    children: dict[str, list[Row]] = {}
+    children: dict[str, list[RunRow]] = {}
     tops = []
     for row in rows:
         if row.parent in ids and row.parent != row.id:
             children.setdefault(row.parent, []).append(row)
         else:
             tops.append(row)
-    out: list[tuple[Row, int]] = []
+    out: list[tuple[RunRow, int]] = []
 
-    def place(group: list[Row], depth: int) -> None:
+    def place(group: list[RunRow], depth: int) -> None:
         group.sort(key=lambda row: (-row.created, row.id))
         group.sort(key=lambda row: sort_key(row, key), reverse=reverse)
         for row in group:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from engine.history.entry import Entry
 from engine.runs.record import Record
 from engine.study.formats import comparison_lines
-from engine.study.grid import Standing
+from engine.study.grid import StudyState
 from engine.study.intervals import Comparison
 from engine.study.report import Report
 from moco_tui.present import fmt
@@ -55,10 +55,10 @@ def _comparison(comparison: Comparison, width: int) -> list[Line]:
     ]
 
 
-def pretraining_lines(standing: Standing) -> list[Line]:
+def pretraining_lines(study_state: StudyState) -> list[Line]:
     """A line for each pretraining of the grid: queue size, seed, state, step, run."""
     lines: list[Line] = [[(f"{'K':>8} {'seed':>5}  {'state':<13} {'step':<19} run", "muted")]]
-    for (size, seed), trained in standing.pretrainings.items():
+    for (size, seed), trained in study_state.pretrainings.items():
         glyph = "·" if trained.state == "missing" else GLYPHS.get(trained.state, "?")
         step = (
             f"{fmt.count(trained.step)}/{fmt.count(trained.total_steps)}"
@@ -79,12 +79,12 @@ def pretraining_lines(standing: Standing) -> list[Line]:
 def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
     """A bar over the cells that are done."""
     counts = seen.counts()
-    total = len(seen.standing.cells)
+    total = len(seen.study_state.cells)
     done = counts.get("done", 0)
-    trained = sum(t.state == "finished" for t in seen.standing.pretrainings.values())
+    trained = sum(t.state == "finished" for t in seen.study_state.pretrainings.values())
     text = (
         f"{fmt.count(done)}/{fmt.count(total)} cells  "
-        f"{trained}/{len(seen.standing.pretrainings)} pretrainings"
+        f"{trained}/{len(seen.study_state.pretrainings)} pretrainings"
     )
     share = done / total if total else 0.0
     cells = max(min(width - len(text) - 9, 60), 0)
@@ -103,7 +103,7 @@ def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
         status: the run's state, as shown.
         left: the time it still takes, in words; see ``time_left``.
     """
-    standing = seen.standing
+    study_state = seen.study_state
     counts = seen.counts()
     done = counts.get("done", 0)
     parts: list[str] = []
@@ -113,10 +113,10 @@ def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
             count = f"{fmt.count(stage['done'])}/{fmt.count(stage['total'])}"
             parts.append(f"{fmt.clean(stage['name'])} {count}")
         else:
-            parts += _at_work(standing)
+            parts += _at_work(study_state)
         if status == "running" and left:
             parts.append(left)
-    elif done == len(standing.cells):
+    elif done == len(study_state.cells):
         parts.append("every cell is done")
         if record.ended and record.started:
             parts.append(f"took {fmt.duration(record.ended - record.started)}")
@@ -136,26 +136,26 @@ def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
     return "  ".join(parts)
 
 
-def _at_work(standing: Standing) -> Sequence[str]:
+def _at_work(study_state: StudyState) -> Sequence[str]:
     """The pretrainings that are trained now."""
     return [
         f"K {size} seed {seed}: step {fmt.count(t.step)}/{fmt.count(t.total_steps)}"
-        for (size, seed), t in standing.pretrainings.items()
+        for (size, seed), t in study_state.pretrainings.items()
         if t.state in ("running", "paused") and t.total_steps
     ][:2]
 
 
-def time_left(standing: Standing, entries: Mapping[str, Entry], now: float) -> str:
+def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float) -> str:
     """How long what is missing would take at the pace of what is done; empty when unknown.
 
     Args:
-        standing: how far the study is.
+        study_state: how far the study is.
         entries: the runs by id.
         now: unix seconds.
     """
     took: list[float] = []
     missing = 0.0
-    for trained in standing.pretrainings.values():
+    for trained in study_state.pretrainings.values():
         share = trained.step / trained.total_steps if trained.total_steps else 0.0
         entry = entries.get(trained.run)
         if trained.state == "finished":
@@ -164,7 +164,7 @@ def time_left(standing: Standing, entries: Mapping[str, Entry], now: float) -> s
         missing += 1.0 - min(share, 1.0)
         if trained.state == "running" and entry is not None and entry.started and share > 0.02:
             took.append((now - entry.started) / share)
-    encoders = {cell: found for cell, found in standing.cells.items() if cell.source == "moco"}
+    encoders = {cell: found for cell, found in study_state.cells.items() if cell.source == "moco"}
     runs = {found.run for found in encoders.values() if found.state == "done"}
     probed = [seconds for run in runs for seconds in _seconds(entries.get(run))]
     probes = sum(found.state != "done" for found in encoders.values())

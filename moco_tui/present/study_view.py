@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.config.schema import StudyConfig
-from engine.study.grid import Cell, Found, Standing
-from engine.study.intervals import Curve, Row
+from engine.study.grid import Cell, CellResult, StudyState
+from engine.study.intervals import LabelCurve, ResultRow
 from engine.study.report import Report, span
 from engine.study.table import (
     DIMENSIONS,
@@ -136,27 +136,27 @@ class Seen:
         report: what it says.
 
     Attributes:
-        standing: how far it is.
+        study_state: how far it is.
     """
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self.standing: Standing = report.standing
-        self._groups: dict[tuple[Any, ...], list[tuple[Cell, Found]]] = {}
-        for cell, found in self.standing.cells.items():
+        self.study_state: StudyState = report.study_state
+        self._groups: dict[tuple[Any, ...], list[tuple[Cell, CellResult]]] = {}
+        for cell, found in self.study_state.cells.items():
             self._groups.setdefault(_key(cell), []).append((cell, found))
 
-    def cells(self, row: Row) -> list[tuple[Cell, Found]]:
+    def cells(self, row: ResultRow) -> list[tuple[Cell, CellResult]]:
         """The cells that are averaged into a row, in the order of the study."""
         return self._groups.get(_key(row), [])
 
-    def progress(self, row: Row) -> Progress:
+    def progress(self, row: ResultRow) -> Progress:
         """How far the pretraining is that the cells of a row wait for, the furthest of them."""
         if row.state != "waiting":
             return Progress()
         waited = {found.run for _, found in self.cells(row) if found.state == "waiting"}
         best = Progress()
-        for (size, seed), trained in self.standing.pretrainings.items():
+        for (size, seed), trained in self.study_state.pretrainings.items():
             if trained.run not in waited:
                 continue
             share = min(trained.step / trained.total_steps, 1.0) if trained.total_steps else 0.0
@@ -172,16 +172,16 @@ class Seen:
     def counts(self) -> dict[str, int]:
         """How many cells are in each state; states that no cell is in are left out."""
         found: dict[str, int] = {}
-        for cell in self.standing.cells.values():
+        for cell in self.study_state.cells.values():
             found[cell.state] = found.get(cell.state, 0) + 1
         return found
 
 
-def _key(item: Cell | Row) -> tuple[Any, ...]:
+def _key(item: Cell | ResultRow) -> tuple[Any, ...]:
     return item.source, item.queue_size, item.task, item.fraction, item.head
 
 
-def cell_shown(row: Row | None, width: int, progress: Progress) -> tuple[str, str]:
+def cell_shown(row: ResultRow | None, width: int, progress: Progress) -> tuple[str, str]:
     """What stands in a cell of so many characters, and its look (a state, or empty).
 
     The longest text that fits: with the interval or range, with half of it, the value alone.
@@ -210,7 +210,7 @@ def cell_shown(row: Row | None, width: int, progress: Progress) -> tuple[str, st
     return next((text for text in texts if len(text) <= width), texts[-1]), look
 
 
-def details(seen: Seen, at: Mapping[Dimension, Any], row: Row | None) -> str:
+def details(seen: Seen, at: Mapping[Dimension, Any], row: ResultRow | None) -> str:
     """The cell under the cursor in one line."""
     place = where_text(at)
     if row is None:
@@ -240,7 +240,7 @@ def details(seen: Seen, at: Mapping[Dimension, Any], row: Row | None) -> str:
 # Curves
 
 
-def curves_at(report: Report, task: str, head: str) -> list[Curve]:
+def curves_at(report: Report, task: str, head: str) -> list[LabelCurve]:
     """The curves of a task and head, with those of sources that have no head."""
     order = values(report.config)["source"]
     found = [c for c in report.curves if c.task == task and c.head in (head, "")]
@@ -264,7 +264,7 @@ def percent_of(fraction: float) -> float:
     return round(100 * fraction, 6)
 
 
-def point_text(curve: Curve, percent: float) -> str:
+def point_text(curve: LabelCurve, percent: float) -> str:
     """A curve's value at a place of the axis, with its interval or range; a dash without one."""
     for at, estimate in curve.points:
         if percent_of(at) == percent:

@@ -14,14 +14,14 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.study.intervals import Row
+from engine.study.intervals import ResultRow
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.run_list import GLYPHS
 
 
 @dataclass(frozen=True)
-class Choice:
+class CellRun:
     """A run to open.
 
     Attributes:
@@ -33,15 +33,15 @@ class Choice:
     text: str
 
 
-def choices(seen: studyview.Seen, row: Row) -> list[Choice]:
+def choices(seen: studyview.Seen, row: ResultRow) -> list[CellRun]:
     """The probes of a row with their seeds and values, then the pretrainings they stand on."""
-    found: list[Choice] = []
+    found: list[CellRun] = []
     waiting: set[str] = set()
     for cell, at in seen.cells(row):
         if not at.run:
             continue
         if at.state == "waiting" and any(
-            trained.run == at.run for trained in seen.standing.pretrainings.values()
+            trained.run == at.run for trained in seen.study_state.pretrainings.values()
         ):
             waiting.add(at.run)
             continue
@@ -49,9 +49,9 @@ def choices(seen: studyview.Seen, row: Row) -> list[Choice]:
         value = f"{at.state:<8}" if at.top1 is None else f"{at.top1:6.2f} %"
         glyph = studyview.GLYPHS[at.state]
         found.append(
-            Choice(at.run, f"{glyph} {which}subset {cell.subset_seed}  {value}  probe {at.run}")
+            CellRun(at.run, f"{glyph} {which}subset {cell.subset_seed}  {value}  probe {at.run}")
         )
-    for (size, seed), trained in seen.standing.pretrainings.items():
+    for (size, seed), trained in seen.study_state.pretrainings.items():
         if not trained.run:
             continue
         mine = row.source == "moco" and row.queue_size == size
@@ -63,7 +63,7 @@ def choices(seen: studyview.Seen, row: Row) -> list[Choice]:
             )
             sign = GLYPHS.get(trained.state, "?")
             found.append(
-                Choice(
+                CellRun(
                     trained.run,
                     f"{sign} seed {seed}  pretraining of K {size}  {trained.state}{step}  "
                     f"{trained.run}",
@@ -96,7 +96,7 @@ class CellRuns(ModalScreen[str | None]):
     """
     BINDINGS = [Binding("escape", "cancel", "Back")]
 
-    def __init__(self, title: str, runs: Sequence[Choice]) -> None:
+    def __init__(self, title: str, runs: Sequence[CellRun]) -> None:
         super().__init__()
         self._place, self._runs = title, list(runs)
 

@@ -14,7 +14,7 @@ from textual.timer import Timer
 
 from engine.errors import UserError
 from engine.runs import MetricLog, RunFolder, direction
-from moco_tui.charts.curve_points import MOST_POINTS, Series
+from moco_tui.charts.curve_points import MOST_POINTS, CurvePoints
 from moco_tui.charts.drawing import Curve
 from moco_tui.present import comparison as compare
 from moco_tui.present import fmt
@@ -47,7 +47,7 @@ Below are the settings that differ and every metric with its difference to the f
         super().__init__()
         self.folders = list(folders)
         self.logs = [MetricLog(folder.metrics_path, most=MOST_POINTS) for folder in folders]
-        self.series: list[Series] = []
+        self.series: list[CurvePoints] = []
         self.metric = ""
         self.runs: list[compare.Compared] = []
         self.pace = Pace()
@@ -149,7 +149,7 @@ Below are the settings that differ and every metric with its difference to the f
 
     def _choose(self, metric: str) -> None:
         self.metric = metric
-        self.series = [Series() for _ in self.logs]
+        self.series = [CurvePoints() for _ in self.logs]
         self._update()
         self._show_curves()
 

@@ -18,7 +18,7 @@ from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present.augment_preview import Previewer
 from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.widgets.estimate_panel import Estimate
+from moco_tui.widgets.estimate_panel import EstimatePanel
 from moco_tui.widgets.form_rows import FieldRow
 from moco_tui.widgets.preview_panel import Preview
 from moco_tui.widgets.run_form import RunForm
@@ -42,7 +42,7 @@ as a command and as TOML."""
     BINDINGS = [
         Binding("ctrl+s,f5", "start", "Start", key_display="^s", priority=True),
         Binding("f2", "side('preview')", "Preview"),
-        Binding("f3", "side('estimate')", "Estimate"),
+        Binding("f3", "side('estimate')", "EstimatePanel"),
         Binding("f4", "side('text')", "Command"),
         Binding("f6", "views", "Other views", show=False),
         Binding("ctrl+y,f7", "copy", "Copy the command", show=False),
@@ -98,7 +98,7 @@ as a command and as TOML."""
             )
             with Vertical(id="side"):
                 yield Preview(Previewer(self.moco.data_dir), id="preview").add_class("side-part")
-                yield Estimate(self.moco.data_dir, id="estimate", classes="side-part")
+                yield EstimatePanel(self.moco.data_dir, id="estimate", classes="side-part")
                 with VerticalScroll(id="text", classes="side-part"):
                     yield Static("", id="text-body", markup=False)
         yield Static("", id="help", markup=False)
@@ -236,7 +236,7 @@ as a command and as TOML."""
 
     def action_estimate(self) -> None:
         """Measure a few steps in a process of its own."""
-        estimate = self.query_one(Estimate)
+        estimate = self.query_one(EstimatePanel)
         found = self.problems()
         if found:
             key = next(iter(found))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from engine.errors import UserError
 from engine.runs import RunFolder
-from moco_tui.present.run_list import LIVE, Row
+from moco_tui.present.run_list import LIVE, RunRow
 
 if TYPE_CHECKING:
     from moco_tui.app import MocoApp
 
 
-class Deeds:
+class RunActions:
     """Changes runs, asking first where that is due, and remembers what was deleted.
 
     Args:
@@ -26,7 +26,7 @@ class Deeds:
         self._changed = changed
         self._deleted: list[str] = []
 
-    def tags(self, row: Row) -> None:
+    def tags(self, row: RunRow) -> None:
         """Change the tags."""
 
         def keep(text: str) -> None:
@@ -34,7 +34,7 @@ class Deeds:
 
         self._ask(f"Tags of {row.title}, separated by spaces", " ".join(row.tags), keep)
 
-    def note(self, row: Row) -> None:
+    def note(self, row: RunRow) -> None:
         """Change the note."""
 
         def keep(text: str) -> None:
@@ -42,7 +42,7 @@ class Deeds:
 
         self._ask(f"Note on {row.title}", row.note, keep)
 
-    def name(self, row: Row) -> None:
+    def name(self, row: RunRow) -> None:
         """Change the name."""
 
         def keep(text: str) -> None:
@@ -50,7 +50,7 @@ class Deeds:
 
         self._ask(f"Name of {row.id}", row.name, keep)
 
-    def resume(self, row: Row) -> None:
+    def resume(self, row: RunRow) -> None:
         """Go on with a stopped, failed or lost run, in this app."""
         if row.status in ("stopped", "failed", "lost", "queued"):
             self._app.start_run(self._folder(row))
@@ -58,7 +58,7 @@ class Deeds:
         else:
             self._app.say(f"{row.title} is {row.status}; there is nothing to resume.")
 
-    def delete(self, row: Row) -> None:
+    def delete(self, row: RunRow) -> None:
         """Move the run to the trash, from which ``undo`` brings it back."""
         from moco_tui.screens.dialogs import Confirm
 
@@ -102,7 +102,7 @@ class Deeds:
         self._changed()
         return run_id
 
-    def _folder(self, row: Row) -> RunFolder:
+    def _folder(self, row: RunRow) -> RunFolder:
         return RunFolder(self._app.root / row.id)
 
     def _ask(self, question: str, value: str, keep: Callable[[str], None]) -> None:

@@ -19,9 +19,9 @@ from engine.errors import ConfigError
 from engine.history.filters import Matcher, parse_filter
 from moco_tui.present import fmt
 from moco_tui.present import row_text as rowtext
-from moco_tui.present.run_list import SORTS, Fold, Row, arrange
+from moco_tui.present.run_list import SORTS, Fold, RunRow, arrange
 from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.screens.run_actions import Deeds
+from moco_tui.screens.run_actions import RunActions
 from moco_tui.widgets.line_input import Line
 from moco_tui.widgets.run_table import RunTable
 
@@ -90,7 +90,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def on_mount(self) -> None:
         """Paint first, then read."""
-        self._deeds = Deeds(self.moco, self.poll)
+        self._deeds = RunActions(self.moco, self.poll)
         self.query_one("#filter").display = False
         self.query_one("#empty").display = False
         self.top.set(str(self.moco.root), "reading ...")
@@ -218,7 +218,7 @@ kind:probe, queue_size=4096 or knn>60."""
         return True
 
     @property
-    def _row(self) -> Row | None:
+    def _row(self) -> RunRow | None:
         table = self.query_one(RunTable)
         row = table.current
         if isinstance(table.line, Fold):
@@ -336,7 +336,7 @@ kind:probe, queue_size=4096 or knn>60."""
             event.input.display = False
         self.query_one(RunTable).focus()
 
-    def _do(self, deed: Callable[[Row], None]) -> None:
+    def _do(self, deed: Callable[[RunRow], None]) -> None:
         row = self._row
         if row is not None and self.moco.writable():
             deed(row)

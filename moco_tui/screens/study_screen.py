@@ -165,9 +165,9 @@ acknowledged it."""
             self._version = catalog.version
             entries = [row.entry for row in catalog.rows.values()]
             try:
-                standing = grid.survey(self.config, entries)
-                if self.seen is None or standing != self.seen.standing:
-                    seen = studyview.Seen(findings.report(self.config, standing))
+                study_state = grid.survey(self.config, entries)
+                if self.seen is None or study_state != self.seen.study_state:
+                    seen = studyview.Seen(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:
                 # a record that somebody has changed by hand, in a way that nobody thought of
                 self._broken = f"The runs of the study cannot be made out: {error}."
@@ -190,7 +190,7 @@ acknowledged it."""
             text.append(f"{what}  ")
         self.query_one("#slice", Static).update(text)
         self._show_tabs()
-        self.query_one("#pretrainings", Panel).show(studytext.pretraining_lines(seen.standing))
+        self.query_one("#pretrainings", Panel).show(studytext.pretraining_lines(seen.study_state))
         self._show_answer()
 
     def _show_answer(self) -> None:
@@ -213,7 +213,7 @@ acknowledged it."""
             cell.update("")
             return
         text = studyview.details(seen, place, self.query_one(StudyTable).current)
-        if all(trained.state == "missing" for trained in seen.standing.pretrainings.values()):
+        if all(trained.state == "missing" for trained in seen.study_state.pretrainings.values()):
             text = studytext.first_words(self.status)
         cell.update(Text(text, overflow="ellipsis"))
         task, head = place["task"], place["head"]
@@ -233,7 +233,7 @@ acknowledged it."""
         text.append(studytext.progress_line(self.seen, width, ascii_only=self.moco.ascii))
         text.append("\n")
         entries = {id_: row.entry for id_, row in self.moco.catalog.rows.items()}
-        left = studytext.time_left(self.seen.standing, entries, self.moco.clock())
+        left = studytext.time_left(self.seen.study_state, entries, self.moco.clock())
         text.append(studytext.state_line(self.seen, self.record, self.status, left), style="dim")
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")

@@ -105,6 +105,6 @@ def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
         config = msgspec.convert(study.record().config, StudyConfig, strict=False)
     except (RunError, msgspec.ValidationError):
         return set()
-    standing = grid.survey(config, entries)
-    trained = {pretraining.run for pretraining in standing.pretrainings.values()}
-    return trained | {cell.run for cell in standing.cells.values()}
+    study_state = grid.survey(config, entries)
+    trained = {pretraining.run for pretraining in study_state.pretrainings.values()}
+    return trained | {cell.run for cell in study_state.cells.values()}

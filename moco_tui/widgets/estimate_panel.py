@@ -18,7 +18,7 @@ TIMEOUT = 300
 """Seconds after which nobody waits for an estimate any longer."""
 
 
-class Estimate(Static):
+class EstimatePanel(Static):
     """What an epoch of a configuration costs here, measured on request.
 
     Args:

@@ -24,15 +24,15 @@ INPUT_LIMIT = 4000
 """Characters that a field takes."""
 
 
-class Choice(Widget, can_focus=True):
+class Chooser(Widget, can_focus=True):
     """One of a few values; the arrow keys, Space or a click go through them."""
 
     HELP_TITLE = "A choice"
     HELP = """Left and right (or Space) choose."""
 
     DEFAULT_CSS = """
-    Choice { height: 1; width: 1fr; color: $foreground; background: $panel; }
-    Choice:focus { background: $primary; color: $text; text-style: bold; }
+    Chooser { height: 1; width: 1fr; color: $foreground; background: $panel; }
+    Chooser:focus { background: $primary; color: $text; text-style: bold; }
     """
     BINDINGS = [
         Binding("left", "step(-1)", "Previous value", show=False),
@@ -43,12 +43,12 @@ class Choice(Widget, can_focus=True):
     class Changed(Message):
         """Another value was chosen."""
 
-        def __init__(self, choice: Choice) -> None:
+        def __init__(self, choice: Chooser) -> None:
             super().__init__()
             self.choice = choice
 
         @property
-        def control(self) -> Choice:
+        def control(self) -> Chooser:
             """The choice."""
             return self.choice
 
@@ -61,7 +61,7 @@ class Choice(Widget, can_focus=True):
     ) -> None:
         super().__init__(id=id)
         self.options = list(options)
-        self.set_reactive(Choice.value, value if value or not options else options[0][0])
+        self.set_reactive(Chooser.value, value if value or not options else options[0][0])
 
     def render(self) -> Text:
         """The value between arrows."""
@@ -128,22 +128,22 @@ class Tick(Widget, can_focus=True):
         self.action_switch()
 
 
-class Row(Horizontal):
+class FormRow(Horizontal):
     """A label, an editor and a hint, in one line."""
 
     DEFAULT_CSS = """
-    Row { height: 1; width: 1fr; }
-    Row > .label { width: 21; color: $foreground; }
-    Row.-sub > .label { color: $text-muted; }
-    Row > .hint { width: 1fr; color: $text-muted; padding-left: 1; text-wrap: nowrap;
+    FormRow { height: 1; width: 1fr; }
+    FormRow > .label { width: 21; color: $foreground; }
+    FormRow.-sub > .label { color: $text-muted; }
+    FormRow > .hint { width: 1fr; color: $text-muted; padding-left: 1; text-wrap: nowrap;
         text-overflow: ellipsis; }
-    Row > Input { width: 22; background: $panel; }
-    Row > Choice { width: 22; }
-    Row > Tick { width: 22; }
-    Row > Input:focus { background: $primary 60%; color: $text; }
-    Row.-changed > .label { text-style: bold; color: $text-accent; }
-    Row.-wrong > .hint { color: $text-error; }
-    Row.-wrong > .label { color: $text-error; }
+    FormRow > Input { width: 22; background: $panel; }
+    FormRow > Chooser { width: 22; }
+    FormRow > Tick { width: 22; }
+    FormRow > Input:focus { background: $primary 60%; color: $text; }
+    FormRow.-changed > .label { text-style: bold; color: $text-accent; }
+    FormRow.-wrong > .hint { color: $text-error; }
+    FormRow.-wrong > .label { color: $text-error; }
     """
 
     def __init__(self, text: str, editor: Widget, hint: str = "", *, id: str | None = None) -> None:
@@ -178,7 +178,7 @@ class Row(Horizontal):
         self.query_one(".hint", Static).update(fmt.clean(error) if error else self._hint)
 
 
-class FieldRow(Row):
+class FieldRow(FormRow):
     """A row that edits one field of a configuration.
 
     Args:
@@ -213,7 +213,7 @@ class FieldRow(Row):
         if field.kind == "bool":
             return Tick(bool(state.values[field.key]))
         if field.kind == "choice":
-            return Choice([(c, c) for c in field.choices], str(state.values[field.key]))
+            return Chooser([(c, c) for c in field.choices], str(state.values[field.key]))
         known = {
             "data.source": ["cifar10", "shapes", "folder:/"],
             "runtime.device": ["auto", "cpu", "cuda", "cuda:0", "mps"],
@@ -234,7 +234,7 @@ class FieldRow(Row):
         with self.prevent(Input.Changed):
             if isinstance(self.editor, Tick):
                 self.editor.value = bool(value)
-            elif isinstance(self.editor, Choice):
+            elif isinstance(self.editor, Chooser):
                 self.editor.value = str(value)
             elif isinstance(self.editor, Input):
                 self.editor.value = self.state.text(self.field.key)
@@ -249,8 +249,8 @@ class FieldRow(Row):
         event.stop()
         self.post_message(self.Edited(self.field.key, event.tick.value))
 
-    @on(Choice.Changed)
-    def _chosen(self, event: Choice.Changed) -> None:
+    @on(Chooser.Changed)
+    def _chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         self.post_message(self.Edited(self.field.key, event.choice.value))
 

@@ -11,8 +11,8 @@ from textual import events
 from textual.binding import Binding
 from textual.strip import Strip
 
-from engine.study.intervals import Curve as Measured
-from moco_tui.charts.curve_points import Series
+from engine.study.intervals import LabelCurve as Measured
+from moco_tui.charts.curve_points import CurvePoints
 from moco_tui.charts.drawing import Curve, Ink, Level
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
@@ -65,7 +65,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
         marks = ASCII_MARKS if bool(getattr(self.app, "ascii", False)) else MARKS
         drawn: list[Curve] = []
         for curve in shown:
-            series = Series()
+            series = CurvePoints()
             series.update(
                 [studyview.percent_of(fraction) for fraction, _ in curve.points],
                 [estimate.mean for _, estimate in curve.points],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.runs import MetricLog
-from moco_tui.charts.curve_points import Series
+from moco_tui.charts.curve_points import CurvePoints
 from moco_tui.charts.drawing import Curve, Level
 from moco_tui.present import curves
 from moco_tui.present.curves import MARKS
@@ -28,7 +28,7 @@ class RunChart(Chart):
         classes: str | None = None,
     ) -> None:
         super().__init__(title, smoothing=smoothing, unit=unit, id=id, classes=classes)
-        self._known: dict[str, Series] = {}
+        self._known: dict[str, CurvePoints] = {}
 
     def take(
         self, log: MetricLog, names: Sequence[str], title: str, levels: Sequence[Level] = ()
@@ -45,7 +45,7 @@ class RunChart(Chart):
         known = self._known
         changed = False
         for name in names:
-            changed |= known.setdefault(name, Series()).update(*log.series(name))
+            changed |= known.setdefault(name, CurvePoints()).update(*log.series(name))
         for name in known.keys() - set(names):
             del known[name]
             changed = True

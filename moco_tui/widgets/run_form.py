@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Static
 
 from engine.config.presets import presets_of
 from moco_tui.present import fmt, form
-from moco_tui.widgets.form_rows import Choice, FieldRow, Row, SectionHead, Tick
+from moco_tui.widgets.form_rows import Chooser, FieldRow, FormRow, SectionHead, Tick
 from moco_tui.widgets.line_input import Line
 
 KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
@@ -60,21 +60,21 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     def compose(self) -> ComposeResult:
         """What to run, the most important settings, and the others in sections."""
         kind = self.state.kind
-        yield Row(
+        yield FormRow(
             "kind",
-            Choice(KINDS, kind, id="kind"),
+            Chooser(KINDS, kind, id="kind"),
             "what to run",
         )
         presets = presets_of(self.state.type)
         if presets:
             names = [(name, name) for name in presets]
-            preset = Choice([("", "defaults"), *names], id="preset")
-            preset.set_reactive(Choice.value, self.state.preset)
-            yield Row("preset", preset, self._preset_summary(), id="preset-row")
+            preset = Chooser([("", "defaults"), *names], id="preset")
+            preset.set_reactive(Chooser.value, self.state.preset)
+            yield FormRow("preset", preset, self._preset_summary(), id="preset-row")
         if kind == "probe":
             options = self._parents or [("", "no pretraining here yet")]
-            parent = Choice(options, self.parent_run, id="parent")
-            yield Row("encoder of", parent, "the pretraining to probe", id="parent-row")
+            parent = Chooser(options, self.parent_run, id="parent")
+            yield FormRow("encoder of", parent, "the pretraining to probe", id="parent-row")
         name = Line(
             "",
             placeholder="optional",
@@ -83,10 +83,10 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             id="name",
             select_on_focus=False,
         )
-        yield Row("name", name, "for people")
+        yield FormRow("name", name, "for people")
         for key in form.ESSENTIAL[kind]:
             yield FieldRow(self.state.known[key], self.state)
-        yield Row(
+        yield FormRow(
             "run detached",
             Tick(False, id="detached"),
             "in a process of its own, which outlives this app",
@@ -171,29 +171,29 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
                 key = f"{self.state.within}augment.{name}.enabled"
                 box.display = bool(self.state.values[key])
 
-    @on(Choice.Changed, "#preset")
-    def _preset(self, event: Choice.Changed) -> None:
+    @on(Chooser.Changed, "#preset")
+    def _preset(self, event: Chooser.Changed) -> None:
         event.stop()
         self.state.use_preset(event.choice.value)
         self._use_device()
         for row in self.query(FieldRow):
             row.refill()
         self._unfold_augmentations()
-        self.query_one("#preset-row", Row).say(self._preset_summary())
+        self.query_one("#preset-row", FormRow).say(self._preset_summary())
         self.post_message(self.Changed())
 
     def _use_device(self) -> None:
         if self._device:
             self.state.use_device(self._device)
 
-    @on(Choice.Changed, "#parent")
-    def _parent_chosen(self, event: Choice.Changed) -> None:
+    @on(Chooser.Changed, "#parent")
+    def _parent_chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         self.parent_run = event.choice.value
         self.post_message(self.Changed())
 
-    @on(Choice.Changed, "#kind")
-    async def _kind(self, event: Choice.Changed) -> None:
+    @on(Chooser.Changed, "#kind")
+    async def _kind(self, event: Chooser.Changed) -> None:
         event.stop()
         kind = event.choice.value
         self.state = form.FormState(kind, preset="notebook")
@@ -241,7 +241,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             keys = set(self._keys_of(head.section))
             changed = sum(self.state.is_changed(key) for key in keys)
             head.note(changed, len(keys & found.keys()))
-        for other in self.query("#parent-row").results(Row):
+        for other in self.query("#parent-row").results(FormRow):
             other.mark(changed=False, error=found.get("parent", ""))
         self.query_one("#summary", Static).update(self._summary(found))
 

@@ -16,11 +16,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from moco_tui.present import fmt
-from moco_tui.present.run_list import Fold, Row
+from moco_tui.present.run_list import Fold, RunRow
 
 
 @dataclass(frozen=True)
-class Column:
+class RunColumn:
     """A column of the table.
 
     Attributes:
@@ -34,43 +34,43 @@ class Column:
 
     title: str
     width: int
-    text: Callable[[Row, float], str]
+    text: Callable[[RunRow, float], str]
     right: bool = False
     above: int = 0
     below: int = 10_000
 
 
-def _share(row: Row, _: float) -> str:
+def _share(row: RunRow, _: float) -> str:
     return "" if row.share is None else f"{100 * row.share:.0f} %"
 
 
-def _knob(row: Row, _: float) -> str:
+def _knob(row: RunRow, _: float) -> str:
     if row.labels is not None:
         return fmt.percent(row.labels, 0)
     return "" if row.queue is None else str(row.queue)
 
 
 COLUMNS = (
-    Column("state", 11, lambda row, _: f"{row.glyph} {row.status}"),
-    Column("name", 0, lambda row, _: row.title),
-    Column("kind", 8, lambda row, _: row.kind),
-    Column("data", 8, lambda row, _: row.data, above=96),
-    Column("K|labels", 8, _knob, right=True, below=96),
-    Column("K", 6, lambda row, _: "" if row.queue is None else str(row.queue), True, 96),
-    Column(
+    RunColumn("state", 11, lambda row, _: f"{row.glyph} {row.status}"),
+    RunColumn("name", 0, lambda row, _: row.title),
+    RunColumn("kind", 8, lambda row, _: row.kind),
+    RunColumn("data", 8, lambda row, _: row.data, above=96),
+    RunColumn("K|labels", 8, _knob, right=True, below=96),
+    RunColumn("K", 6, lambda row, _: "" if row.queue is None else str(row.queue), True, 96),
+    RunColumn(
         "labels",
         6,
         lambda row, _: "" if row.labels is None else fmt.percent(row.labels, 0),
         True,
         above=96,
     ),
-    Column("task", 8, lambda row, _: row.task, above=120),
-    Column("augment", 24, lambda row, _: row.augment, above=136),
-    Column("loss", 7, lambda row, _: "" if row.last is None else fmt.number(row.last), True),
-    Column("best", 7, lambda row, _: "" if row.best is None else fmt.accuracy(row.best), True),
-    Column("done", 5, _share, True),
-    Column("age", 6, lambda row, now: fmt.age(now - row.created), True),
-    Column("tags", 14, lambda row, _: " ".join(row.tags), above=108),
+    RunColumn("task", 8, lambda row, _: row.task, above=120),
+    RunColumn("augment", 24, lambda row, _: row.augment, above=136),
+    RunColumn("loss", 7, lambda row, _: "" if row.last is None else fmt.number(row.last), True),
+    RunColumn("best", 7, lambda row, _: "" if row.best is None else fmt.accuracy(row.best), True),
+    RunColumn("done", 5, _share, True),
+    RunColumn("age", 6, lambda row, now: fmt.age(now - row.created), True),
+    RunColumn("tags", 14, lambda row, _: " ".join(row.tags), above=108),
 )
 
 
@@ -115,7 +115,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
     class Opened(Message):
         """Enter was pressed on a run."""
 
-        def __init__(self, row: Row) -> None:
+        def __init__(self, row: RunRow) -> None:
             super().__init__()
             self.row = row
 
@@ -134,22 +134,22 @@ are many, one line stands for them: Enter on it shows them and hides them again.
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.rows: list[tuple[Row, int]] = []
+        self.rows: list[tuple[RunRow, int]] = []
         self.cursor = 0
         self.marked: dict[str, None] = {}
         self.clock: Callable[[], float] = time.time
 
     @property
-    def line(self) -> Row | None:
+    def line(self) -> RunRow | None:
         """What stands under the cursor: a run, or the line that many are folded into."""
         return self.rows[self.cursor][0] if self.cursor < len(self.rows) else None
 
     @property
-    def current(self) -> Row | None:
+    def current(self) -> RunRow | None:
         """The run under the cursor."""
         return None if isinstance(self.line, Fold) else self.line
 
-    def show(self, rows: Sequence[tuple[Row, int]]) -> None:
+    def show(self, rows: Sequence[tuple[RunRow, int]]) -> None:
         """Show these rows; the cursor stays with its run, else with its line."""
         before = self.line
         self.rows = list(rows)
@@ -234,7 +234,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
 
     # ---------------------------------------------------------------------------- drawing
 
-    def columns(self, width: int) -> list[tuple[Column, int]]:
+    def columns(self, width: int) -> list[tuple[RunColumn, int]]:
         """The columns that fit, with their widths; one cell stands between two."""
         shown = [column for column in COLUMNS if column.above <= width < column.below]
         while len(shown) > 2:
@@ -273,7 +273,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
             segments.append(Segment(" ", style))
         return Strip(segments).adjust_cell_length(width, style)
 
-    def _styles(self, row: Row, current: bool, base: Style) -> tuple[Style, Style]:
+    def _styles(self, row: RunRow, current: bool, base: Style) -> tuple[Style, Style]:
         names = {
             "running": "running",
             "finished": "muted",

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engine.study.intervals import Row
+from engine.study.intervals import ResultRow
 from engine.study.table import Dimension, Table, key_text
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
@@ -84,7 +84,7 @@ cells that are not done: running, waiting, failed or missing."""
         self.tables: list[Table] = []
         self.majority: dict[str, float] = {}
         self.column = 0
-        self._progress: Callable[[Row], studyview.Progress] = _unknown
+        self._progress: Callable[[ResultRow], studyview.Progress] = _unknown
         self._lines: list[tuple[int, int]] = []  # table, row of it; -1 its head, -2 the majority
         self._line = 0
         self._first_column = 0
@@ -96,7 +96,7 @@ cells that are not done: running, waiting, failed or missing."""
         self,
         tables: Sequence[Table],
         majority: Mapping[str, float],
-        progress: Callable[[Row], studyview.Progress],
+        progress: Callable[[ResultRow], studyview.Progress],
     ) -> None:
         """Show these tables; the cursor stays at its place of the study where there is one."""
         before = self.place
@@ -153,7 +153,7 @@ cells that are not done: running, waiting, failed or missing."""
         return None if at is None else studyview.where(*at, self.column)
 
     @property
-    def current(self) -> Row | None:
+    def current(self) -> ResultRow | None:
         """The row of the study under the cursor; None where the study has none."""
         at = self._at
         return None if at is None else at[0].cells[at[1]][self.column]
@@ -323,7 +323,7 @@ cells that are not done: running, waiting, failed or missing."""
         return Strip([Segment(fmt.fit(text, width), style)], width)
 
 
-def _unknown(row: Row) -> studyview.Progress:
+def _unknown(row: ResultRow) -> studyview.Progress:
     """Before anything was looked at."""
     del row
     return studyview.Progress()

@@ -78,7 +78,7 @@ def write_study(
     """
     config = resolve(StudyConfig, sets=sets)
     put(root, run_id, "study", config, **({"name": "two dictionaries"} | record))
-    places = grid.places(config)
+    places = grid.probe_points(config)
     finished = grid.pretrainings(config)[:pretrainings]
     for number, (size, seed) in enumerate(finished):
         parent = f"pt{number}bcd"
@@ -96,7 +96,7 @@ def put_probe(
     config: StudyConfig,
     size: int,
     seed: int,
-    place: grid.Place,
+    place: grid.ProbePoint,
     parent: str,
     value: Value = some_value,
     **record: Any,

@@ -20,7 +20,7 @@ from moco_tui.screens.cell_runs_screen import CellRuns
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.form_rows import Choice
+from moco_tui.widgets.form_rows import Chooser
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.preview_panel import Preview
 from moco_tui.widgets.run_table import RunTable
@@ -85,7 +85,7 @@ async def preview(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_form()
     await focused(pilot)
-    choice = pilot.app.screen.query_one("#preset", Choice)
+    choice = pilot.app.screen.query_one("#preset", Chooser)
     while choice.value != "quick":
         choice.action_step(1)
     await pilot.pause()

@@ -71,7 +71,7 @@ class Way:
 
     def run(self, x: Tensor, y: Tensor) -> None:
         wall, processor = time.perf_counter(), time.process_time()
-        self.moco.update_keys()
+        self.moco.momentum_update()
         self.optimizer.zero_grad()
         loss, keys = self.gradient(x, y)
         self.optimizer.step()

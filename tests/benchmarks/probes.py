@@ -58,14 +58,14 @@ def images(folder: str) -> Dataset:
 
 
 def features_of(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Trunk features of the training and the test images, and the seconds they took."""
+    """Backbone features of the training and the test images, and the seconds they took."""
     mean, std = channel_statistics(dataset.train.images)
     options: dict[str, Any] = {"mean": mean, "std": std, "device": CPU}
     encoder = random_encoder(ModelConfig(), dataset.train.images, seed=0, **options)
     assert dataset.test is not None
     began = clock()
-    train = extract(encoder, dataset.train.images, what="trunk", **options)
-    test = extract(encoder, dataset.test.images, what="trunk", **options)
+    train = extract(encoder, dataset.train.images, what="backbone", **options)
+    test = extract(encoder, dataset.test.images, what="backbone", **options)
     seconds = clock() - began
     print(f"feature pass: {len(train) + len(test):,} images in {seconds:.1f} s")
     return train, test

@@ -49,7 +49,7 @@ from engine.jobs.execute import Shared, execute, load_encoder
 from engine.probe.feature_sources import SharedSources, Sources
 from engine.runs import RunFolder, create
 from engine.sink import NullSink
-from engine.study.grid import Place, places, probe_config
+from engine.study.grid import ProbePoint, probe_config, probe_points
 
 _TOGETHER = 3  # strengths that are judged before the next are tried
 
@@ -103,18 +103,18 @@ def peer(
 
 def ours(
     config: StudyConfig,
-    wanted: list[Place],
+    wanted: list[ProbePoint],
     parent: Path,
     shared: Shared,
-    times: dict[Place, Times],
-) -> dict[Place, dict[str, Any]]:
+    times: dict[ProbePoint, Times],
+) -> dict[ProbePoint, dict[str, Any]]:
     """Every probe as a run of its own in a temporary folder; their rows."""
     rows = {}
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for place in wanted:
 
-            def one(place: Place = place) -> dict[str, Any]:
+            def one(place: ProbePoint = place) -> dict[str, Any]:
                 probe = _probe(config, place)
                 folder = create(root, "probe", probe, parent=parent.name)
                 execute(folder, data_dir=root, sink=NullSink(), shared=shared)
@@ -132,7 +132,7 @@ def pass_of(sources: SharedSources, union: Tensor) -> None:
     kept.test(torch.arange(1), NullSink())
 
 
-def _probe(config: StudyConfig, place: Place) -> ProbeConfig:
+def _probe(config: StudyConfig, place: ProbePoint) -> ProbeConfig:
     return probe_config(config, config.queue_sizes[0], config.seeds[0], *astuple(place))
 
 
@@ -167,10 +167,10 @@ def main() -> None:
     )
     runtime = replace(config.probe.runtime, device="cpu", threads=threads)
     config = replace(config, probe=replace(config.probe, runtime=runtime))
-    materials = {p: prepare_material(_probe(config, p), dataset) for p in places(config)}
+    materials = {p: prepare_material(_probe(config, p), dataset) for p in probe_points(config)}
     # tasks on the same labels after each other, as the study runs them
     wanted = sorted(
-        places(config),
+        probe_points(config),
         key=lambda p: (p.subset_seed, p.fraction, len(materials[p].rows), p.task),
     )
     union = torch.unique(torch.cat([m.rows for m in materials.values()]))
@@ -185,7 +185,7 @@ def main() -> None:
 
     passes, probes = Times(), Times()
     times = {place: Times() for place in wanted}
-    rows: dict[Place, dict[str, Any]] = {}
+    rows: dict[ProbePoint, dict[str, Any]] = {}
     sources = SharedSources(made, union, 1)
     for _ in range(arguments.repeats):
         sources = SharedSources(made, union, 1)

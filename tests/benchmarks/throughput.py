@@ -37,7 +37,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 import torch  # noqa: E402
 from speed import curves, fusion, modes, ours, peers, roofline, scaling, startup, timing  # noqa: E402
 
-from engine.runtime.device import physical_cores  # noqa: E402
+from engine.runtime.device import available_cpus  # noqa: E402
 
 SECTIONS = ("peers", "start", "scaling", "roofline", "fusion", "curves", "modes")
 
@@ -87,8 +87,8 @@ def main() -> None:
     device = torch.device(options.device)
     facts = {
         **timing.machine(torch.device("cpu")),
-        "threads": options.threads or physical_cores(),
-        "workers": options.workers or physical_cores(),
+        "threads": options.threads or available_cpus(),
+        "workers": options.workers or available_cpus(),
     }
     if device.type == "cuda" and not torch.cuda.is_available():
         for section in options.sections:

@@ -24,7 +24,7 @@ from engine.jobs.execute import execute
 from engine.runs import RunFolder, create, folder_names
 from engine.sink import NullSink, Plan, Request
 from engine.study.formats import SCHEMA
-from engine.study.grid import look, places, pretrain_config, pretrainings, probe_config
+from engine.study.grid import look, pretrain_config, pretrainings, probe_config, probe_points
 from moco_tui.cli import progress as progress_module
 from moco_tui.cli.common import Settings
 from moco_tui.cli.study import configure, study_key
@@ -101,7 +101,7 @@ def fabricate(root: Path, config: StudyConfig, *, seeds: tuple[int, ...] = (0, 1
         folder = create(root, "pretrain", pretrain_config(config, size, seed))
         with begin(folder) as owner:
             owner.transition("finished")
-        for place in places(config):
+        for place in probe_points(config):
             one = probe_config(
                 config, size, seed, place.task, place.fraction, place.head, place.subset_seed
             )
@@ -245,8 +245,8 @@ def test_json_has_everything_and_stdout_nothing_else(call: Call, root: Path, ima
     assert len(document["cells"]) == 18
     overall = [c for c in document["comparisons"] if c["scope"] == "all" and c["against"] == 16]
     assert [c["verdict"] for c in overall] == ["larger is better"]
-    standing = look(config, History(root))
-    tops = [found.top1 for found in standing.cells.values()]
+    study_state = look(config, History(root))
+    tops = [found.top1 for found in study_state.cells.values()]
     assert [cell["top1"] for cell in document["cells"]] == tops
 
 

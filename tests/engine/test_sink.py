@@ -1,4 +1,4 @@
-from engine.sink import Answering, NullSink, Plan
+from engine.sink import NullSink, PausableSink, Plan
 
 
 class Asking(NullSink):
@@ -26,19 +26,19 @@ class Quiet(Asking):
 
 
 def test_without_a_request_it_answers_none():
-    assert Answering(Asking()).request() is None
+    assert PausableSink(Asking()).request() is None
 
 
 def test_stop_and_hand_over_pass_unacknowledged():
     for request in ("stop", "hand-over"):
         inner = Asking(request)
-        assert Answering(inner).request() == request
+        assert PausableSink(inner).request() == request
         assert inner.heard == []
 
 
 def test_checkpoint_and_continue_are_acknowledged_at_the_step_reached():
     inner = Asking("checkpoint", "continue")
-    sink = Answering(inner)
+    sink = PausableSink(inner)
     sink.plan(Plan(total_steps=10, start_step=3))
     sink.metrics(4, 4.0, {"a": 1.0})
     assert sink.request() is None
@@ -47,14 +47,14 @@ def test_checkpoint_and_continue_are_acknowledged_at_the_step_reached():
 
 def test_a_pause_lasts_until_it_is_continued():
     inner = Quiet("pause", None, "checkpoint", None, "continue", "stop")
-    assert Answering(inner).request() == "stop"
+    assert PausableSink(inner).request() == "stop"
     assert [request for request, _ in inner.heard] == ["pause", "checkpoint", "continue"]
     assert inner.queue == ["stop"]
 
 
 def test_a_pause_can_be_stopped():
     inner = Quiet("pause", None, None, "stop")
-    assert Answering(inner).request() == "stop"
+    assert PausableSink(inner).request() == "stop"
     assert [request for request, _ in inner.heard] == ["pause"]
 
 
@@ -67,7 +67,7 @@ def test_everything_else_is_passed_on():
                 return lambda *args: calls.append((name, *args))
             return super().__getattribute__(name)
 
-    sink = Answering(Listening())
+    sink = PausableSink(Listening())
     plan = Plan(total_steps=1)
     sink.plan(plan)
     sink.metrics(1, 0.5, {"x": 2.0})

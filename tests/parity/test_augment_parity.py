@@ -13,10 +13,10 @@ from engine.augment.augmenter import BRIGHTNESS, CONTRAST, HUE, SATURATION, Augm
 from engine.config.schema import (
     AugmentConfig,
     BlurConfig,
-    ColorConfig,
+    ColorJitterConfig,
     CropConfig,
     FlipConfig,
-    GrayConfig,
+    GrayscaleConfig,
     RotationConfig,
 )
 
@@ -25,8 +25,8 @@ OFF = AugmentConfig(
     rotation=RotationConfig(enabled=False),
     flip=FlipConfig(enabled=False),
     blur=BlurConfig(enabled=False),
-    color=ColorConfig(enabled=False),
-    gray=GrayConfig(enabled=False),
+    color=ColorJitterConfig(enabled=False),
+    gray=GrayscaleConfig(enabled=False),
 )
 BILINEAR = InterpolationMode.BILINEAR
 
@@ -165,7 +165,7 @@ def test_one_colour_operation(dense, kind, name):
     images = pictures()
     off = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
     strength = 0.5 if kind == HUE else 1.0
-    config = only(color=ColorConfig(p=1.0, **(off | {name: strength})))
+    config = only(color=ColorJitterConfig(p=1.0, **(off | {name: strength})))
     _, draw = views(config, images, dense=dense)
     factors = draw.factors.clone()
     factors[:4, kind] = torch.tensor([-0.5, 0.5, 0.25, 0.0] if kind == HUE else [0.0, 2.0, 1, 0.5])
@@ -179,7 +179,9 @@ def test_one_colour_operation(dense, kind, name):
 
 def test_colour_operations_in_the_order_of_each_image(dense):
     images = pictures().repeat(4, 1, 1, 1)
-    config = only(color=ColorConfig(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1))
+    config = only(
+        color=ColorJitterConfig(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    )
     ours, draw = views(config, images, dense=dense)
     assert len({tuple(order) for order in draw.order.tolist()}) == math.factorial(4)
     theirs = []
@@ -194,7 +196,7 @@ def test_colour_operations_in_the_order_of_each_image(dense):
 
 def test_gray(dense):
     images = pictures()
-    ours, draw = views(only(gray=GrayConfig(enabled=True, p=0.5)), images, dense=dense)
+    ours, draw = views(only(gray=GrayscaleConfig(enabled=True, p=0.5)), images, dense=dense)
     assert 0 < draw.gray.sum() < len(images)
     theirs = [
         TV.rgb_to_grayscale(image, num_output_channels=3) if gray else image
@@ -207,7 +209,10 @@ def test_crop_then_colour_chain(dense):
     """All that does not resample twice, in one chain (crop, blur, colour, gray)."""
     images = pictures()
     config = only(
-        crop=CropConfig(), blur=BlurConfig(), color=ColorConfig(), gray=GrayConfig(enabled=True)
+        crop=CropConfig(),
+        blur=BlurConfig(),
+        color=ColorJitterConfig(),
+        gray=GrayscaleConfig(enabled=True),
     )
     ours, draw = views(config, images, dense=dense)
     boxes = torch.stack(Augmenter(config).crop_boxes(draw, 32, 32), 1).int().tolist()

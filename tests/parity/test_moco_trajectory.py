@@ -149,7 +149,7 @@ class Oracle:
         self.q = Net(copy.deepcopy(parameters))
         self.k = Net(copy.deepcopy(parameters))
         self.queue = [row.copy() for row in queue]
-        self.pointer = 0
+        self.queue_ptr = 0
         self.symmetric = symmetric
         self.velocity: dict[str, Array] = {}
 
@@ -180,8 +180,8 @@ class Oracle:
             self.velocity[name] = g if old is None else SGD_MOMENTUM * old + g
             value -= LR * self.velocity[name]
         for key in keys:
-            self.queue[self.pointer] = key
-            self.pointer = (self.pointer + 1) % len(self.queue)
+            self.queue[self.queue_ptr] = key
+            self.queue_ptr = (self.queue_ptr + 1) % len(self.queue)
         return loss
 
 
@@ -201,13 +201,13 @@ def tiny_moco(queue_size: int, symmetric: bool, shuffled: bool) -> MoCo:
         ),
     )
     norm = SplitBatchNorm2d(CHANNELS, SPLITS)
-    trunk = nn.Sequential(
+    backbone = nn.Sequential(
         nn.Conv2d(3, CHANNELS, 3, bias=False), norm, nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()
     )
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(-0.7, 1.4, CHANNELS))
         norm.bias.copy_(torch.linspace(0.3, 0.9, CHANNELS))
-    moco.encoder_q = Encoder(trunk, nn.Linear(4 * CHANNELS, DIM), 4 * CHANNELS, DIM)
+    moco.encoder_q = Encoder(backbone, nn.Linear(4 * CHANNELS, DIM), 4 * CHANNELS, DIM)
     moco.encoder_k = copy.deepcopy(moco.encoder_q).requires_grad_(False)
     return moco.double()
 
@@ -259,7 +259,7 @@ def test_trajectory_until_the_queue_has_wrapped_twice(
             ]
             expected = oracle.step(x.numpy(), y.numpy(), orders)
 
-            moco.update_keys()
+            moco.momentum_update()
             if way == "whole":
                 loss, keys = moco.loss(x, y, generator)
                 optimizer.zero_grad()
@@ -272,11 +272,11 @@ def test_trajectory_until_the_queue_has_wrapped_twice(
             losses.append(float(loss.detach()))
             assert losses[-1] == pytest.approx(expected, rel=1e-9)
             np.testing.assert_allclose(moco.queue.numpy(), np.array(oracle.queue), atol=1e-9)
-            assert int(moco.pointer) == oracle.pointer
+            assert int(moco.queue_ptr) == oracle.queue_ptr
             for net, encoder in ((oracle.q, moco.encoder_q), (oracle.k, moco.encoder_k)):
                 for name, value in arrays(encoder).items():
                     np.testing.assert_allclose(value, net.parameters[name], atol=1e-9, err_msg=name)
-                norm = encoder.trunk[1]
+                norm = encoder.backbone[1]
                 np.testing.assert_allclose(norm.running_mean.numpy(), net.mean, atol=1e-9)
                 np.testing.assert_allclose(norm.running_var.numpy(), net.var, atol=1e-9)
     assert steps * per_step >= 2 * queue_size

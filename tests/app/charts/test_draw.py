@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moco_tui.charts import ticks
-from moco_tui.charts.curve_points import BLOCK, Column, Extremes, Series, columns
+from moco_tui.charts.curve_points import BLOCK, CurveColumn, CurvePoints, Extremes, columns
 from moco_tui.charts.draw import draw
 from moco_tui.charts.drawing import Curve, Ink, Level, View
 from moco_tui.charts.raster import line_cells
@@ -35,7 +35,7 @@ def test_extremes_agree_with_min_and_max(values: list[float], data: st.DataObjec
 
 def test_smoothing_is_the_debiased_exponential_mean() -> None:
     values = [random.Random(3).uniform(-5, 5) for _ in range(200)]
-    series = Series(0.9)
+    series = CurvePoints(0.9)
     series.update(range(200), values)
     for at in (0, 1, 7, 199):
         weights = [Fraction(9, 10) ** (at - i) for i in range(at + 1)]
@@ -47,7 +47,7 @@ def test_points_that_arrive_in_parts_draw_the_same_curve() -> None:
     generator = random.Random(1)
     steps = list(range(0, 6000, 2))
     values = [generator.choice([generator.gauss(0, 1), math.nan, math.inf]) for _ in steps]
-    whole, parts = Series(0.97), Series(0.97)
+    whole, parts = CurvePoints(0.97), CurvePoints(0.97)
     whole.update(steps, values)
     at = 0
     while at < len(steps):
@@ -61,7 +61,7 @@ def test_points_that_arrive_in_parts_draw_the_same_curve() -> None:
 
 
 def test_a_resume_that_drops_points_begins_the_curve_anew() -> None:
-    series = Series()
+    series = CurvePoints()
     series.update([1, 2, 3, 4], [4.0, 3.0, 2.0, 1.0])
     assert series.update([1, 2, 3], [4.0, 3.0, 9.0])
     assert list(series.raw.values) == [4.0, 3.0, 9.0]
@@ -73,7 +73,7 @@ def test_every_point_lies_in_its_column() -> None:
     generator = random.Random(5)
     steps = sorted(generator.sample(range(10_000), 700))
     values = [generator.gauss(0, 3) for _ in steps]
-    series = Series()
+    series = CurvePoints()
     series.update(steps, values)
     low, high, count = 1000.0, 9000.0, 37
     found = columns(series, low, high, count)
@@ -91,7 +91,7 @@ def test_every_point_lies_in_its_column() -> None:
 
 
 def test_a_gap_breaks_the_line() -> None:
-    series = Series()
+    series = CurvePoints()
     series.update(range(6), [1.0, 1.0, math.nan, 1.0, 1.0, 1.0])
     joined = [column.joined for column in columns(series, 0, 5, 6) if column is not None]
     assert joined == [False, True, False, True, True]
@@ -99,7 +99,7 @@ def test_a_gap_breaks_the_line() -> None:
 
 def test_dots_of_a_line_are_where_they_belong() -> None:
     """One value a column on a canvas of two cells by one: four columns of four dots."""
-    cols = [Column((v, v), v, v, (v, v), False) for v in (0, 1, 2, 3)]
+    cols = [CurveColumn((v, v), v, v, (v, v), False) for v in (0, 1, 2, 3)]
     cells = line_cells(cols, int, 4)
     # From the Unicode chart: left dots from below are 7 3 2 1, right ones 8 6 5 4.
     assert {key: chr(0x2800 + bits) for key, bits in cells.items()} == {
@@ -126,7 +126,7 @@ def test_dots_of_a_line_are_where_they_belong() -> None:
 )
 @pytest.mark.parametrize("size", [(0, 0), (1, 1), (12, 4), (13, 5), (40, 8), (150, 40)])
 def test_any_values_fill_any_size(values: list[float], size: tuple[int, int], log: bool) -> None:
-    series = Series(0.6)
+    series = CurvePoints(0.6)
     series.update(range(len(values)), values)
     view = View(log=log, cursor=0.0, levels=[Level(3.0, "chance"), Level(-1.0, "below")])
     rows = draw(*size, [Curve("a", series, "●"), Curve("b", series)], view).rows
@@ -135,7 +135,7 @@ def test_any_values_fill_any_size(values: list[float], size: tuple[int, int], lo
 
 
 def test_ascii_charts_are_ascii() -> None:
-    series = Series(0.9)
+    series = CurvePoints(0.9)
     series.update(range(100), [math.sin(i / 9) for i in range(100)])
     view = View(ascii=True, cursor=50, levels=[Level(0.5, "chance")])
     rows = draw(60, 12, [Curve("a", series, "A")], view).rows
@@ -148,7 +148,7 @@ def test_ascii_charts_are_ascii() -> None:
 
 
 def test_the_chance_level_stands_at_its_height() -> None:
-    series = Series()
+    series = CurvePoints()
     series.update([0, 10], [0.0, 10.0])
     drawing = draw(60, 22, [Curve("a", series)], View(levels=[Level(5.0, "chance 5")]))
     rows = ["".join(text for text, _ in row) for row in drawing.rows]
@@ -178,7 +178,7 @@ def test_a_quarter_of_a_million_points_are_drawn_quickly() -> None:
         "d", (9 + 8 * math.exp(-i / 50_000) + (i * 7919 % 97) / 97 for i in range(count))
     )
     start = time.process_time()
-    series = Series(0.9)
+    series = CurvePoints(0.9)
     series.update(steps, values)
     first = draw(150, 38, [Curve("loss", series)], View(levels=[Level(16.6, "chance")]))
     whole = time.process_time() - start

@@ -12,7 +12,13 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from engine.config.schema import AugmentConfig, BlurConfig, ColorConfig, CropConfig, RotationConfig
+from engine.config.schema import (
+    AugmentConfig,
+    BlurConfig,
+    ColorJitterConfig,
+    CropConfig,
+    RotationConfig,
+)
 from engine.errors import DataError
 from moco_tui.present.augment_preview import COUNT, Previewer, Wish
 
@@ -92,7 +98,7 @@ def test_views_without_augmentations_are_the_images() -> None:
         crop=CropConfig(enabled=False),
         rotation=RotationConfig(enabled=False),
         blur=BlurConfig(enabled=False),
-        color=ColorConfig(enabled=False),
+        color=ColorJitterConfig(enabled=False),
     )
     for image, *views in Previewer(Path("nowhere")).views(Wish("shapes", off, 32)):
         assert views == [image, image]

@@ -17,7 +17,7 @@ from moco_tui.present.augment_preview import Previewer, Wish
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.study_screen import StudyScreen
-from moco_tui.widgets.form_rows import Choice, FieldRow, SectionHead, Tick
+from moco_tui.widgets.form_rows import Chooser, FieldRow, SectionHead, Tick
 from moco_tui.widgets.preview_panel import Preview
 
 from ..conftest import screen_text, some_runs, until
@@ -74,7 +74,7 @@ async def test_a_preset_fills_the_form(root: Path, make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
-        form(app).query_one("#preset", Choice).focus()
+        form(app).query_one("#preset", Chooser).focus()
         await pilot.press("right")
         await until(pilot, lambda: field(app, "moco.queue_size").value == "16384")
         assert form(app).state.changed() == {}
@@ -170,7 +170,7 @@ async def test_the_kind_changes_the_form(root: Path, make_app: MakeApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(app.catalog.rows) == 4)
         await opened(pilot, app)
-        form(app).query_one("#kind", Choice).focus()
+        form(app).query_one("#kind", Chooser).focus()
         await pilot.press("right")
         await until(pilot, lambda: row(app, "label_fraction"))
         assert form(app).state.type is ProbeConfig
@@ -183,7 +183,7 @@ async def test_without_a_pretraining_a_probe_says_so(root: Path, make_app: MakeA
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
-        form(app).query_one("#kind", Choice).focus()
+        form(app).query_one("#kind", Chooser).focus()
         await pilot.press("right")
         await until(pilot, lambda: row(app, "label_fraction"))
         await pilot.press("ctrl+s")
@@ -235,7 +235,7 @@ async def test_a_study_is_configured_in_80_columns_and_started(
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app, kind="study")
         assert app.focused is field(app, "queue_sizes")
-        preset = form(app).query_one("#preset", Choice)
+        preset = form(app).query_one("#preset", Chooser)
         preset.focus()
         while preset.value != "quick-study":
             await pilot.press("right")
@@ -272,7 +272,7 @@ async def test_the_kind_goes_round_and_keeps_the_device(root: Path, make_app: Ma
     app = make_app(device="cpu")
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
-        form(app).query_one("#kind", Choice).focus()
+        form(app).query_one("#kind", Chooser).focus()
         await pilot.press("left")
         await until(pilot, lambda: row(app, "queue_sizes"))
         assert form(app).state.values["pretrain.runtime.device"] == "cpu"

@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from engine.runs import RunFolder
 from moco_tui.app import MocoApp
-from moco_tui.present.run_list import FOLD_ABOVE, Catalog, Fold, arrange
+from moco_tui.present.run_list import FOLD_ABOVE, Fold, RunList, arrange
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask, Confirm
 from moco_tui.screens.monitor_screen import MonitorScreen
@@ -325,7 +325,7 @@ async def test_a_filter_finds_folded_probes_and_the_probe_key_means_their_parent
 def test_few_probes_are_not_folded_and_folded_ones_leave_their_parent_as_it_is(root: Path) -> None:
     some_runs(root)
     many_probes(root, FOLD_ABOVE - 1)
-    catalog = Catalog(root)
+    catalog = RunList(root)
     catalog.refresh()
     rows = catalog.rows.values()
     assert arrange(rows, unfolded=()) == arrange(rows)
@@ -375,7 +375,7 @@ def test_parents_in_a_ring_lose_no_run() -> None:
 
 def test_a_root_that_is_a_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
-    catalog = Catalog(tmp_path / "runs")
+    catalog = RunList(tmp_path / "runs")
     catalog.refresh()
     assert catalog.rows == {}
     assert "runs" in catalog.error

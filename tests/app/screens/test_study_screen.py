@@ -19,7 +19,7 @@ from engine.history.history import History
 from engine.runs import RunFolder, create, own
 from engine.sink import Plan
 from engine.study import grid
-from engine.study.intervals import Estimate, Row
+from engine.study.intervals import Estimate, ResultRow
 from engine.study.table import Pivot, values
 from moco_tui.app import MocoApp
 from moco_tui.present import study_text as studytext
@@ -134,7 +134,7 @@ async def test_the_table_fills_in_cell_by_cell(root: Path, make_app: MakeApp) ->
             owner.metrics(200, 2.0, {"train/loss": 8.0})
             owner.transition("finished")
         await until(pilot, lambda: "· missing" in line_of(app, "K 4096"))
-        place = grid.places(config)[0]
+        place = grid.probe_points(config)[0]
         probe = grid.probe_config(config, 4096, 0, place.task, 0.1, "logistic", 0)
         run = create(root, "probe", probe, parent=encoder.id)
         with own(run) as owner:
@@ -149,7 +149,7 @@ async def test_the_table_fills_in_cell_by_cell(root: Path, make_app: MakeApp) ->
 
 async def test_a_failed_cell_says_so_and_leads_to_its_run(root: Path, make_app: MakeApp) -> None:
     config = write_study(root, pretrainings=1, probes=0)
-    place = grid.places(config)[0]
+    place = grid.probe_points(config)[0]
     error = "The memory ran out."
     put_probe(
         root, "fl1bcd", config, 4096, 0, place, "pt0bcd", last={}, status="failed", error=error
@@ -212,18 +212,18 @@ def test_the_time_left_is_that_of_what_is_done() -> None:
         (2, 0): grid.Trained("b", "running", 5, 10),
         (3, 0): grid.Trained("", "missing", 0, 0),
     }
-    done, missing = grid.Found("done", "p", 50.0), grid.Found("missing", "")
+    done, missing = grid.CellResult("done", "p", 50.0), grid.CellResult("missing", "")
     cells = {cell: done if cell.queue_size == 1 else missing for cell in grid.cells(config)}
     entries = {
         "a": Entry(id="a", started=1000.0, ended=1100.0),
         "b": Entry(id="b", started=1150.0),
         "p": Entry(id="p", started=1100.0, ended=1110.0),
     }
-    left = studytext.time_left(grid.Standing(cells, trained), entries, 1200.0)
+    left = studytext.time_left(grid.StudyState(cells, trained), entries, 1200.0)
     assert left == "about 3 min 10 s left"
     fresh = dict.fromkeys(cells, missing)
-    assert "then probes" in studytext.time_left(grid.Standing(fresh, trained), entries, 1200.0)
-    assert studytext.time_left(grid.Standing(fresh, trained), {}, 1200.0) == ""
+    assert "then probes" in studytext.time_left(grid.StudyState(fresh, trained), entries, 1200.0)
+    assert studytext.time_left(grid.StudyState(fresh, trained), {}, 1200.0) == ""
 
 
 # ---------------------------------------------------------------------------- the slice
@@ -284,7 +284,7 @@ def test_every_pair_of_dimensions_can_be_rows_and_columns() -> None:
 @pytest.mark.parametrize("width", [10, 11, 14, 18, 24, 30])
 def test_a_cell_says_the_most_that_fits(width: int) -> None:
     interval = Estimate(57.31, 56.2, 58.4, 3, "interval")
-    row = Row("moco", 4096, "ten", 0.1, "linear", interval, None, 3, 3, 9, 9, (), "done")
+    row = ResultRow("moco", 4096, "ten", 0.1, "linear", interval, None, 3, 3, 9, 9, (), "done")
     text, look = studyview.cell_shown(row, width, studyview.Progress())
     assert len(text) <= width
     assert text == ("57.3 (56.2 - 58.4)" if width >= 24 else "57.3 ±1.1")
@@ -296,14 +296,14 @@ def test_a_cell_says_the_most_that_fits(width: int) -> None:
         ("waiting", None, "○ waiting"),
         ("waiting", 0.03, "3 %"),
     ):
-        empty = Row("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), state)
+        empty = ResultRow("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), state)
         text, look = studyview.cell_shown(empty, width, studyview.Progress(share))
         assert words in text
         assert len(text) <= width
         assert look == state
     for stuck, look in (("failed", "failed"), ("lost", "failed"), ("stopped", "waiting")):
         waits = studyview.Progress(0.5, "", stuck)
-        empty = Row("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), "waiting")
+        empty = ResultRow("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), "waiting")
         text, shown_as = studyview.cell_shown(empty, width, waits)
         assert stuck in text
         assert shown_as == look

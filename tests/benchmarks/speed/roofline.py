@@ -158,7 +158,7 @@ def bytes_one_by_one(
             moco.trainable_parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4, foreach=True
         )
         with ByteCounter() as model:
-            moco.update_keys()
+            moco.momentum_update()
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 loss, keys = moco.loss(view_1, view_2, generator)
             loss.backward()
@@ -243,7 +243,7 @@ def measure(
     laps = timing.take_turns(ways, device, repeats=repeats, seconds=seconds, least=2, say=say)
     for way in ways.values():
         way.training.close()
-    trunk = "bfloat16" if runtime.bfloat16 else "float32"
+    backbone = "bfloat16" if runtime.bfloat16 else "float32"
     result = {
         "gflop": {"encoders": counted.encoders / 1e9, "logits": counted.logits / 1e9},
         "megabytes": {
@@ -252,10 +252,10 @@ def measure(
             "model, one by one": model_bytes / 1e6,
         },
         "rates": rates,
-        "trunk": trunk,
+        "backbone": backbone,
         "ms": {
             "arithmetic": 1e3
-            * (counted.encoders / rates[trunk] + counted.logits / rates["float32"]),
+            * (counted.encoders / rates[backbone] + counted.logits / rates["float32"]),
             "least bytes": 1e3 * least / rates["memory"],
             "bytes one by one": 1e3 * (data_bytes + model_bytes) / rates["memory"],
         },
@@ -284,15 +284,15 @@ def shares(result: dict[str, Any]) -> dict[str, float]:
 def show(result: dict[str, Any]) -> str:
     """Counts, rates and bounds as one table."""
     rates, ms, got = result["rates"], result["ms"], result["measured_ms"]
-    trunk = result["trunk"]
+    backbone = result["backbone"]
     flop, mega = result["gflop"], result["megabytes"]
     moved = mega["data, one by one"] + mega["model, one by one"]
     rows: list[tuple[object, ...]] = [
         (
-            f"encoders, {trunk}",
+            f"encoders, {backbone}",
             f"{flop['encoders']:.1f} GFLOP",
-            f"{rates[trunk] / 1e9:,.0f} GFLOP/s",
-            1e12 * flop["encoders"] / rates[trunk],
+            f"{rates[backbone] / 1e9:,.0f} GFLOP/s",
+            1e12 * flop["encoders"] / rates[backbone],
         ),
         (
             "logits, float32",

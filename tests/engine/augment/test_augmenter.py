@@ -14,10 +14,10 @@ from engine.augment.augmenter import Augmenter, normalise, to_float
 from engine.config.schema import (
     AugmentConfig,
     BlurConfig,
-    ColorConfig,
+    ColorJitterConfig,
     CropConfig,
     FlipConfig,
-    GrayConfig,
+    GrayscaleConfig,
     RotationConfig,
 )
 from engine.errors import ConfigError
@@ -27,8 +27,8 @@ OFF = AugmentConfig(
     rotation=RotationConfig(enabled=False),
     flip=FlipConfig(enabled=False),
     blur=BlurConfig(enabled=False),
-    color=ColorConfig(enabled=False),
-    gray=GrayConfig(enabled=False),
+    color=ColorJitterConfig(enabled=False),
+    gray=GrayscaleConfig(enabled=False),
 )
 # Everything on, and everything drawn for about half of the images.
 ALL = AugmentConfig(
@@ -36,8 +36,8 @@ ALL = AugmentConfig(
     rotation=RotationConfig(p=0.5),
     flip=FlipConfig(enabled=True),
     blur=BlurConfig(kernel_size=5),
-    color=ColorConfig(p=0.6),
-    gray=GrayConfig(enabled=True, p=0.4),
+    color=ColorJitterConfig(p=0.6),
+    gray=GrayscaleConfig(enabled=True, p=0.4),
 )
 RARE = 1e-3  # p-value below which a test fails; every test has its fixed seed
 MANY = 20_000
@@ -186,7 +186,7 @@ def test_angles_are_uniform_either_way():
 def test_strengths_are_uniform_in_their_ranges():
     config = only(
         blur=BlurConfig(sigma_min=0.3, sigma_max=1.7),
-        color=ColorConfig(brightness=0.1, contrast=0.2, saturation=0.9, hue=0.4),
+        color=ColorJitterConfig(brightness=0.1, contrast=0.2, saturation=0.9, hue=0.4),
     )
     draw = many_draws(config)
     assert uniform_p(draw.sigma, 0.3, 1.7) > RARE
@@ -251,8 +251,8 @@ def test_each_operation_is_drawn_for_its_share_of_the_images():
         rotation=RotationConfig(p=shares["rotation"]),
         flip=FlipConfig(enabled=True, p=shares["flip"]),
         blur=BlurConfig(p=shares["blur"]),
-        color=ColorConfig(p=shares["color"]),
-        gray=GrayConfig(enabled=True, p=shares["gray"]),
+        color=ColorJitterConfig(p=shares["color"]),
+        gray=GrayscaleConfig(enabled=True, p=shares["gray"]),
     )
     draw = many_draws(config)
     happened = {
@@ -364,8 +364,8 @@ PARTS = {
     "rotation": ({"angle"}, RotationConfig),
     "flip": ({"flip"}, FlipConfig),
     "blur": ({"blur", "sigma"}, BlurConfig),
-    "color": ({"color", "factors", "order"}, ColorConfig),
-    "gray": ({"gray"}, GrayConfig),
+    "color": ({"color", "factors", "order"}, ColorJitterConfig),
+    "gray": ({"gray"}, GrayscaleConfig),
 }
 
 
@@ -414,8 +414,8 @@ def test_photometric_operations_follow_the_order_of_the_configuration(order):
     images = pictures()
     parts = {
         "blur": BlurConfig(p=1.0),
-        "color": ColorConfig(p=1.0, saturation=0.8),
-        "gray": GrayConfig(enabled=True, p=1.0),
+        "color": ColorJitterConfig(p=1.0, saturation=0.8),
+        "gray": GrayscaleConfig(enabled=True, p=1.0),
     }
     config = only(order=("crop", "rotation", "flip", *order), **parts)
     augmenter = Augmenter(config)
@@ -436,8 +436,8 @@ def test_place_of_the_colour_operation_matters():
         config = only(
             order=("crop", "rotation", "flip", *order),
             blur=BlurConfig(p=1.0),
-            color=ColorConfig(p=1.0),
-            gray=GrayConfig(enabled=True, p=1.0),
+            color=ColorJitterConfig(p=1.0),
+            gray=GrayscaleConfig(enabled=True, p=1.0),
         )
         before_color = frozenset(order[: order.index("color")])
         result = Augmenter(config)(images, generator())
@@ -466,8 +466,8 @@ def test_everything_enabled_and_never_drawn_is_the_identity():
         rotation=RotationConfig(p=0.0),
         flip=FlipConfig(enabled=True, p=0.0),
         blur=BlurConfig(p=0.0),
-        color=ColorConfig(p=0.0),
-        gray=GrayConfig(enabled=True, p=0.0),
+        color=ColorJitterConfig(p=0.0),
+        gray=GrayscaleConfig(enabled=True, p=0.0),
     )
     images = pictures(100)
     for dense in (False, True):
@@ -482,8 +482,8 @@ def test_everything_always_drawn():
         rotation=RotationConfig(p=1.0),
         flip=FlipConfig(enabled=True, p=1.0),
         blur=BlurConfig(p=1.0),
-        color=ColorConfig(p=1.0),
-        gray=GrayConfig(enabled=True, p=1.0),
+        color=ColorJitterConfig(p=1.0),
+        gray=GrayscaleConfig(enabled=True, p=1.0),
     )
     draw = Augmenter(always).draw(MANY, generator())
     for name in ("crop", "flip", "blur", "color", "gray"):
@@ -495,7 +495,7 @@ def test_strength_of_zero_changes_nothing():
         crop=CropConfig(scale_min=1.0, ratio_min=1.0, ratio_max=1.0),
         rotation=RotationConfig(degrees=0.0),
         blur=BlurConfig(enabled=False),
-        color=ColorConfig(p=1.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0),
+        color=ColorJitterConfig(p=1.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0),
     )
     images = pictures(100)
     result = Augmenter(weakest)(images, generator())
@@ -507,8 +507,8 @@ STRONGEST = AugmentConfig(
     rotation=RotationConfig(),
     flip=FlipConfig(enabled=True),
     blur=BlurConfig(p=1.0, sigma_min=1e-3, sigma_max=16.0, kernel_size=31),
-    color=ColorConfig(p=1.0, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5),
-    gray=GrayConfig(enabled=True),
+    color=ColorJitterConfig(p=1.0, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5),
+    gray=GrayscaleConfig(enabled=True),
 )
 
 

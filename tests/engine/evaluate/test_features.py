@@ -45,12 +45,12 @@ def oracle(encoder, images, what):
     for image in images:
         x = image.double() / 255
         x = torch.stack([(x[c] - MEAN[c].double()) / STD[c].double() for c in range(3)])
-        f = double.trunk(x[None])
-        rows.append(f if what == "trunk" else double.head(f))
+        f = double.backbone(x[None])
+        rows.append(f if what == "backbone" else double.head(f))
     return torch.cat(rows).detach()
 
 
-@pytest.mark.parametrize("what", ["trunk", "output"])
+@pytest.mark.parametrize("what", ["backbone", "output"])
 @pytest.mark.parametrize("batch", [0, 1, 8])
 def test_features_are_those_of_one_image_at_a_time_in_float64(encoder, what, batch):
     images = some_images()
@@ -73,7 +73,7 @@ def test_every_mode_is_restored_even_after_a_stop(encoder):
             return "stop"
 
     encoder = copy.deepcopy(encoder).train()
-    encoder.trunk[1].eval()
+    encoder.backbone[1].eval()
     before = [(name, module.training) for name, module in encoder.named_modules()]
     with frozen(encoder):
         extract(encoder, some_images(), mean=MEAN, std=STD, device=CPU)

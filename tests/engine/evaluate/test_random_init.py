@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from engine.config.schema import ModelConfig
-from engine.evaluate.random_init import random_encoder, set_statistics, settle
+from engine.evaluate.random_init import calibrate_bn, random_encoder, set_statistics
 from engine.models.encoder import build_encoder
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.sink import Interrupted, NullSink
@@ -51,11 +51,11 @@ def test_the_statistics_are_the_mean_over_batches_spread_over_the_set():
     images[600:] //= 4  # sorted, as a folder's images are: two batches of every other image
     encoder = random_encoder(ModelConfig(), images, **options())
     x = (images.double() / 255 - MEAN.double().view(3, 1, 1)) / STD.double().view(3, 1, 1)
-    first = torch.nn.functional.conv2d(x, encoder.trunk[0].weight.detach().double())
+    first = torch.nn.functional.conv2d(x, encoder.backbone[0].weight.detach().double())
     halves = [first[0::2].transpose(0, 1).flatten(1), first[1::2].transpose(0, 1).flatten(1)]
     mean = (halves[0].mean(1) + halves[1].mean(1)) / 2
     variance = (halves[0].var(1) + halves[1].var(1)) / 2
-    layer = encoder.trunk[1]
+    layer = encoder.backbone[1]
     torch.testing.assert_close(layer.running_mean.double(), mean, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(layer.running_var.double(), variance, rtol=1e-3, atol=1e-3)
 
@@ -65,12 +65,12 @@ def test_features_of_every_layer_come_out_centred(kind):
     images = some_images(24)
     encoder = random_encoder(ModelConfig(encoder=kind, dropout=0.9), images, **options())
     out = {}
-    for name, module in encoder.trunk.named_modules():
+    for name, module in encoder.backbone.named_modules():
         if hasattr(module, "running_mean"):
             module.register_forward_hook(lambda m, i, o, name=name: out.update({name: o.clone()}))
     with torch.no_grad():
         x = (images / 255 - MEAN.view(3, 1, 1)) / STD.view(3, 1, 1)
-        encoder.trunk(x)
+        encoder.backbone(x)
     assert len(out) == (3 if kind == "convnet" else 20)
     for name, value in out.items():
         # one batch: in eval mode every channel is as BatchNorm in train mode would leave it
@@ -81,7 +81,7 @@ def test_features_of_every_layer_come_out_centred(kind):
 def test_momentum_and_modes_are_given_back():
     encoder = build_encoder(ModelConfig(bn_splits=2)).train()
     before = [(m.training, getattr(m, "momentum", None)) for m in encoder.modules()]
-    set_statistics(encoder.trunk, lambda i: torch.rand(4, 3, 32, 32), 3)
+    set_statistics(encoder.backbone, lambda i: torch.rand(4, 3, 32, 32), 3)
     assert before == [(m.training, getattr(m, "momentum", None)) for m in encoder.modules()]
 
 
@@ -99,9 +99,9 @@ def test_the_statistics_are_set_whatever_the_number_of_images() -> None:
     images = some_images(2000)
     encoder = build_encoder(ModelConfig(dim=8, bn_splits=8))
     zero, one = torch.zeros(3), torch.ones(3)
-    settle(encoder, images, mean=zero, std=one)
-    conv = next(m for m in encoder.trunk.modules() if isinstance(m, torch.nn.Conv2d))
-    norm = next(m for m in encoder.trunk.modules() if isinstance(m, SplitBatchNorm2d))
+    calibrate_bn(encoder, images, mean=zero, std=one)
+    conv = next(m for m in encoder.backbone.modules() if isinstance(m, torch.nn.Conv2d))
+    norm = next(m for m in encoder.backbone.modules() if isinstance(m, SplitBatchNorm2d))
     with torch.no_grad():
         wanted = conv(images[:: 2000 // 256].float() / 255).mean((0, 2, 3))
     torch.testing.assert_close(norm.running_mean, wanted, rtol=0.05, atol=0.01)

@@ -22,7 +22,15 @@ from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create, own
 from engine.runs.requests import lock_is_held
 from engine.sink import NullSink, Request
-from engine.study.grid import Cell, cells, look, places, pretrain_config, pretrainings, probe_config
+from engine.study.grid import (
+    Cell,
+    cells,
+    look,
+    pretrain_config,
+    pretrainings,
+    probe_config,
+    probe_points,
+)
 
 TINY = {
     "queue_sizes": [12, 40],
@@ -93,9 +101,9 @@ def study_of(root: Path, config: StudyConfig) -> RunFolder:
 
 
 def numbers(folder: RunFolder, config: StudyConfig) -> dict[Cell, float | None]:
-    standing = look(config, History(folder.path.parent))
-    assert {found.state for found in standing.cells.values()} == {"done"}
-    return {cell: found.top1 for cell, found in standing.cells.items()}
+    study_state = look(config, History(folder.path.parent))
+    assert {found.state for found in study_state.cells.values()} == {"done"}
+    return {cell: found.top1 for cell, found in study_state.cells.items()}
 
 
 def kinds(folder: RunFolder) -> dict[str, int]:
@@ -165,7 +173,7 @@ def test_a_study_of_shapes_from_the_first_image_to_the_last_cell(tmp_path: Path)
     found = numbers(folder, config)
     assert tuple(found) == cells(config)
     assert all(0.0 <= top1 <= 100.0 for top1 in found.values() if top1 is not None)
-    assert kinds(folder) == {"study": 1, "pretrain": 4, "probe": 4 * len(places(config))}
+    assert kinds(folder) == {"study": 1, "pretrain": 4, "probe": 4 * len(probe_points(config))}
     assert states(folder) == {"finished"}
     record = folder.record()
     assert record.step == record.total_steps == record.result["cells"] == len(found)
@@ -322,8 +330,8 @@ def _entries(folder: RunFolder) -> list[Any]:
 
 
 def _done(folder: RunFolder, config: StudyConfig) -> int:
-    standing = look(config, History(folder.path.parent))
-    return sum(found.state == "done" for found in standing.cells.values())
+    study_state = look(config, History(folder.path.parent))
+    return sum(found.state == "done" for found in study_state.cells.values())
 
 
 @pytest.mark.parametrize("share", [0.1, 0.9])
@@ -450,8 +458,8 @@ def test_a_run_of_another_process_is_waited_for(
             if text.startswith("waiting for"):
                 assert other.id in text
                 # everything that does not need it is done
-                standing = look(config, History(folder.path.parent))
-                states = {(c.queue_size, f.state) for c, f in standing.cells.items()}
+                study_state = look(config, History(folder.path.parent))
+                states = {(c.queue_size, f.state) for c, f in study_state.cells.items()}
                 assert states == {(12, "waiting"), (40, "done")}
                 owner.transition("stopped")
                 owner.close()

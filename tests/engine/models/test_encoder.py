@@ -107,9 +107,9 @@ def test_parameter_counts(config: ModelConfig, count: int) -> None:
     assert encoder.dim == config.dim
     encoder.eval()
     x = torch.randn(2, 3, 32, 32)
-    assert encoder.trunk(x).shape == (2, 512)
+    assert encoder.backbone(x).shape == (2, 512)
     assert encoder(x).shape == (2, config.dim)
-    assert torch.equal(encoder(x), encoder.head(encoder.trunk(x)))
+    assert torch.equal(encoder(x), encoder.projection_head(encoder.backbone(x)))
 
 
 def test_the_notebook_s_encoder_has_356128_parameters() -> None:
@@ -142,7 +142,7 @@ def test_bfloat16_trunk_has_a_float32_head_and_comes_close(name: str) -> None:
     x = torch.randn(16, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     exact = copy.deepcopy(encoder)(x)
     with torch.autocast("cpu", torch.bfloat16):
-        features = copy.deepcopy(encoder).trunk(x)
+        features = copy.deepcopy(encoder).backbone(x)
         close = encoder(x)
     assert features.dtype == torch.bfloat16
     assert close.dtype == torch.float32
@@ -197,7 +197,7 @@ def test_the_summary_as_text_is_a_straight_table() -> None:
     assert lines[-1].split() == ["total", "Encoder", "512", "356,128"]
     assert len({len(line) for line in lines}) == 1
     assert max(map(len, lines)) <= 80
-    assert any(line.split() == ["trunk.0", "Conv2d", "32x30x30", "864"] for line in lines)
+    assert any(line.split() == ["backbone.0", "Conv2d", "32x30x30", "864"] for line in lines)
 
 
 def test_any_module_can_be_summarised() -> None:

@@ -72,8 +72,8 @@ def test_a_collapsed_encoder_scores_chance_in_each_direction(symmetric: bool) ->
     moco = made(symmetric=symmetric, queue_size=30)
     with torch.no_grad():
         for encoder in (moco.encoder_q, moco.encoder_k):
-            encoder.head.weight.zero_()
-            encoder.head.bias.copy_(torch.arange(16.0))
+            encoder.projection_head.weight.zero_()
+            encoder.projection_head.bias.copy_(torch.arange(16.0))
         moco.queue.copy_(F.normalize(torch.arange(16.0), dim=0).repeat(30, 1))
     loss, _ = moco.loss(*pair())
     assert float(loss.detach()) == pytest.approx(chance_loss(30, symmetric), rel=1e-5)
@@ -170,7 +170,7 @@ def test_the_loss_reads_the_queue_and_leaves_it() -> None:
     before = moco.queue.clone()
     moco.loss(*pair())[0].backward()
     assert torch.equal(moco.queue, before)
-    assert int(moco.pointer) == 0
+    assert int(moco.queue_ptr) == 0
 
 
 # ------------------------------------------------------------------------------ the encoders
@@ -209,7 +209,7 @@ def test_encoders_start_equal_and_only_momentum_moves_the_keys_parameters() -> N
             q.add_(torch.randn_like(q))
     before_k = [k.double() for k in moco.encoder_k.parameters()]
     before = state(moco)
-    moco.update_keys()
+    moco.momentum_update()
     names = {f"encoder_k.{name}" for name, _ in moco.encoder_k.named_parameters()}
     assert changed(moco, before) == names  # running statistics are the key encoder's own
     for q, k, old in zip(
@@ -227,7 +227,7 @@ def test_momentum_0_copies_and_1_freezes(momentum: float) -> None:
     with torch.no_grad():
         for q in moco.encoder_q.parameters():
             q.mul_(3.0).add_(torch.randn_like(q) * 1e-3)
-    moco.update_keys()
+    moco.momentum_update()
     wanted = before if momentum == 1.0 else list(moco.encoder_q.parameters())
     assert all(torch.equal(k, w) for k, w in zip(moco.encoder_k.parameters(), wanted, strict=True))
 
@@ -326,7 +326,7 @@ def test_the_queue_is_a_ring_of_the_newest_keys(size: int, count: int) -> None:
             ring[place] = key
             place = (place + 1) % size
         assert moco.queue.tolist() == ring
-        assert int(moco.pointer) == place
+        assert int(moco.queue_ptr) == place
     assert moco.queue.shape == (size, 16)
 
 
@@ -344,18 +344,18 @@ def test_a_checkpoint_keeps_queue_pointer_and_both_encoders() -> None:
     moco = made(queue_size=21)
     optimizer = torch.optim.SGD(moco.trainable_parameters(), lr=0.1)
     for seed in range(2):
-        moco.update_keys()
+        moco.momentum_update()
         loss, keys = moco.loss(*pair(seed=seed))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         moco.enqueue(keys)
     kept = state(moco)
-    assert {"queue", "pointer"} < set(kept)
+    assert {"queue", "queue_ptr"} < set(kept)
     torch.manual_seed(99)
     other = MoCo(MODEL, MocoConfig(queue_size=21))
     other.load_state_dict(kept)
-    assert int(other.pointer) == 32 % 21
+    assert int(other.queue_ptr) == 32 % 21
     assert changed(other, kept) == set()
     torch.manual_seed(5)
     expected, _ = moco.loss(*pair(seed=8))
@@ -373,11 +373,11 @@ def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeTensorMode(), torch.device("cuda"):
         moco = MoCo(MODEL, MocoConfig(queue_size=100))
         x, y = torch.randn(2, 64, 3, 32, 32).unbind()
-        moco.update_keys()
+        moco.momentum_update()
         loss, keys = moco.loss(x, y)
         moco.enqueue(keys)
         assert loss.dtype == keys.dtype == torch.float32
-        assert loss.device == moco.pointer.device == torch.device("cuda", 0)
+        assert loss.device == moco.queue_ptr.device == torch.device("cuda", 0)
         assert keys.shape == (128, 16)
         with pytest.raises(DataDependentOutputException):
-            moco.pointer.item()
+            moco.queue_ptr.item()

@@ -92,7 +92,7 @@ def test_gradients_have_the_layout_that_fused_optimizers_need(dtype: torch.dtype
         )
         with GroupwiseStep(model, threads=2, dtype=dtype) as step:
             for seed in range(2):
-                model.update_keys()
+                model.momentum_update()
                 _, keys = step.backward(x, y, torch.Generator().manual_seed(seed))
                 optimizer.step()
                 model.enqueue(keys)

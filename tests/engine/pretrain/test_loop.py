@@ -109,9 +109,9 @@ def test_an_interrupted_run_ends_in_the_same_bits(
 
 PIECES: dict[str, Callable[[dict[str, Any]], None]] = {
     "queue": lambda s: s["model"]["queue"].neg_(),
-    "pointer": lambda s: s["model"]["pointer"].add_(3),
-    "key encoder": lambda s: s["model"]["encoder_k.head.weight"].mul_(1.01),
-    "query encoder": lambda s: s["model"]["encoder_q.head.weight"].mul_(1.01),
+    "queue_ptr": lambda s: s["model"]["queue_ptr"].add_(3),
+    "key encoder": lambda s: s["model"]["encoder_k.projection_head.weight"].mul_(1.01),
+    "query encoder": lambda s: s["model"]["encoder_q.projection_head.weight"].mul_(1.01),
     "running statistics": lambda s: next(
         v for k, v in s["model"].items() if k.startswith("encoder_q") and "running_mean" in k
     ).add_(1.0),

@@ -189,7 +189,7 @@ def test_rows_of_another_probe_are_not_kept(encoder):
     first = probe(config, encoder)
     changed = copy.deepcopy(encoder)
     with torch.no_grad():
-        changed.trunk[0].weight.mul_(-1)
+        changed.backbone[0].weight.mul_(-1)
     for other, options in (
         (some_config(baselines=(), subset_seed=1), {}),
         (some_config(baselines=(), task=TaskConfig(name="binary")), {}),
@@ -253,7 +253,7 @@ def test_images_outside_the_labelled_part_teach_nothing(encoder):
 
 
 class Telling(nn.Module):
-    """A trunk whose features are the mean brightness of each cell of a 4x4 grid."""
+    """A backbone whose features are the mean brightness of each cell of a 4x4 grid."""
 
     def __init__(self):
         super().__init__()
@@ -289,7 +289,7 @@ def test_features_that_tell_the_classes_beat_pixels_and_chance(head):
 
 def test_an_encoder_that_changes_is_refused():
     encoder = telling_encoder()
-    encoder.trunk.counting = True
+    encoder.backbone.counting = True
     with pytest.raises(NotFrozenError):
         probe(some_config(baselines=()), encoder)
 
@@ -297,7 +297,7 @@ def test_an_encoder_that_changes_is_refused():
 def test_features_that_are_not_finite_say_that_the_pretraining_diverged(encoder):
     broken = copy.deepcopy(encoder)
     with torch.no_grad():
-        broken.trunk[0].weight[0, 0, 0, 0] = math.nan
+        broken.backbone[0].weight[0, 0, 0, 0] = math.nan
     for head in ("logistic", "linear"):
         with pytest.raises(TrainingError, match="not finite: its pretraining has diverged"):
             probe(some_config(head=head, baselines=()), broken)

@@ -191,7 +191,7 @@ def test_the_net_is_judged_with_statistics_without_dropout():
     trainer.settle(net, torch.arange(0, 96, 2))
     assert not any(module.training for module in net.modules())
     x = (images[::2] / 255 - 0.5) / 0.25
-    for index in (1, 6, 11):  # BatchNorm in the three blocks of the trunk
+    for index in (1, 6, 11):  # BatchNorm in the three blocks of the backbone
         with torch.no_grad():
             before = torch.nn.Sequential(*list(net[0])[:index])(x)  # eval mode: no dropout
         expected, layer = before.mean((0, 2, 3)), net[0][index]

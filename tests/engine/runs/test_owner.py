@@ -24,7 +24,7 @@ from engine.runs import requests as control
 from engine.runs import takeover as ownership
 from engine.runs.record import STATUSES, TRANSITIONS, encode_record
 from engine.runs.requests import Heartbeat, RunLock, lock_is_held
-from engine.sink import Plan, Request, Sink, attend
+from engine.sink import Plan, Request, Sink, check_interrupt
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -103,7 +103,7 @@ def wait_for(process: subprocess.Popen[str], word: str) -> None:
 def test_the_owner_is_a_sink(run: RunFolder) -> None:
     with own(run) as owner:
         sink: Sink = owner
-        attend(sink)
+        check_interrupt(sink)
 
 
 def test_only_one_process_may_own_a_run(

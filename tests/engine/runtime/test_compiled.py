@@ -97,7 +97,7 @@ def test_a_fused_step_agrees_with_the_plain_one_from_each_of_many_states(
 
 
 def test_a_fused_step_agrees_in_bfloat16_too(dataset: Dataset, as_cuda: None) -> None:
-    """The trunk in bfloat16 and head, loss and statistics in float32, as ``autocast`` has it."""
+    """The backbone in bfloat16 and head, loss and statistics in float32, as ``autocast`` has it."""
     runtime = dataclasses.replace(RUNTIME, bfloat16=True)
     one, other = pair(dataset, runtime, **NO_DROPOUT)
     wide, _ = pair(dataset, **NO_DROPOUT)

@@ -28,7 +28,7 @@ from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain import loop
 from engine.pretrain import training_state as trainer
 from engine.pretrain.loop import Pretraining, config_key, learning_rate, pretrain
-from engine.pretrain.loss_buffer import Loss, Losses
+from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.runtime.cuda_graph import CapturedStep, preserved, recorder_for
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
@@ -324,7 +324,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_resume_point(
 
 @pytest.mark.parametrize("block", [1, 2, 3, 50])
 def test_losses_come_in_order_and_none_is_lost(block: int) -> None:
-    losses = Losses(torch.device("cpu"), block)
+    losses = LossBuffer(torch.device("cpu"), block)
     told: list[Loss] = []
     for step in range(1, 12):
         losses.add(step, 0.5 / step, torch.tensor(step * 1.5))
@@ -436,7 +436,7 @@ def test_the_forward_half_stays_on_the_device(
                         out.is_contiguous(memory_format=torch.channels_last)
                     )
                 )
-        model.update_keys()
+        model.momentum_update()
         loss, keys = model.loss(*views.chunk(2), generator)
         model.enqueue(keys)
         assert loss.device == keys.device == model.queue.device == cuda

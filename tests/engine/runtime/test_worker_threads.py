@@ -1,4 +1,4 @@
-"""Lanes: order, fixed assignment, one core each, the caller's setting, exceptions."""
+"""WorkerThreads: order, fixed assignment, one core each, the caller's setting, exceptions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 import pytest
 import torch
 
-from engine.runtime.worker_threads import Lanes, single_threaded
+from engine.runtime.worker_threads import WorkerThreads, single_threaded
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_results_come_in_order_and_an_item_always_meets_the_same_lane(count: int) -> None:
-    with Lanes(count) as lanes:
+    with WorkerThreads(count) as lanes:
         seen = lanes.map(lambda lane, item: (lane, item * 10, threading.get_ident()), range(7))
         again = lanes.map(lambda lane, item: threading.get_ident(), range(7))
     assert [lane for lane, _, _ in seen] == [i % count for i in range(7)]
@@ -25,7 +25,7 @@ def test_lanes_compute_on_one_core_and_the_caller_keeps_its_own_setting() -> Non
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        with Lanes(2) as lanes:
+        with WorkerThreads(2) as lanes:
             # An operation large enough to be shared out, so that every lazy default has set in.
             inside = lanes.map(
                 lambda _lane, _item: (torch.rand(200_000).sum(), torch.get_num_threads())[1],
@@ -50,7 +50,7 @@ def test_an_exception_is_raised_after_all_lanes_have_come_to_rest() -> None:
             raise RuntimeError("no")
         done.append(item)
 
-    with Lanes(2) as lanes:
+    with WorkerThreads(2) as lanes:
         with pytest.raises(RuntimeError, match="no"):
             lanes.map(work, range(6))
         assert sorted(done) == [1, 3, 5]  # the other lane's share
@@ -59,7 +59,7 @@ def test_an_exception_is_raised_after_all_lanes_have_come_to_rest() -> None:
 
 def test_no_lane_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        Lanes(0)
+        WorkerThreads(0)
 
 
 def test_a_caller_computes_on_one_core_inside_the_block_only() -> None:
@@ -68,7 +68,7 @@ def test_a_caller_computes_on_one_core_inside_the_block_only() -> None:
         torch.set_num_threads(3)
         values = torch.linspace(0.1, 2.0, 200_000)
         shared = values.lerp(values.sqrt(), 0.01)
-        with Lanes(2) as lanes, single_threaded():
+        with WorkerThreads(2) as lanes, single_threaded():
             assert torch.get_num_threads() == 1
             assert torch.equal(values.lerp(values.sqrt(), 0.01), shared)
             assert lanes.map(lambda _lane, _item: torch.get_num_threads(), range(2)) == [1, 1]

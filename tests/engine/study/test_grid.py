@@ -224,11 +224,11 @@ def a_probe(root: Path, parent: RunFolder, config: ProbeConfig, **tops: float) -
 
 def test_an_empty_folder_has_nothing(tmp_path: Path) -> None:
     config = some_study()
-    standing = look(config, History(tmp_path))
-    assert tuple(standing.cells) == cells(config)
-    assert {found.state for found in standing.cells.values()} == {"missing"}
-    assert {trained.state for trained in standing.pretrainings.values()} == {"missing"}
-    assert tuple(standing.pretrainings) == pretrainings(config)
+    study_state = look(config, History(tmp_path))
+    assert tuple(study_state.cells) == cells(config)
+    assert {found.state for found in study_state.cells.values()} == {"missing"}
+    assert {trained.state for trained in study_state.pretrainings.values()} == {"missing"}
+    assert tuple(study_state.pretrainings) == pretrainings(config)
 
 
 def test_what_was_done_by_hand_counts_with_its_numbers(tmp_path: Path) -> None:
@@ -238,10 +238,10 @@ def test_what_was_done_by_hand_counts_with_its_numbers(tmp_path: Path) -> None:
     probe = a_probe(
         tmp_path, parent, build(ProbeConfig, {"label_fraction": 0.5}), pretrained=60.0, pixels=30.0
     )
-    standing = look(config, History(tmp_path))
-    assert standing.pretrainings[8, 1].run == parent.id
-    assert standing.pretrainings[8, 1].state == "finished"
-    done = {cell: found for cell, found in standing.cells.items() if found.state == "done"}
+    study_state = look(config, History(tmp_path))
+    assert study_state.pretrainings[8, 1].run == parent.id
+    assert study_state.pretrainings[8, 1].state == "finished"
+    done = {cell: found for cell, found in study_state.cells.items() if found.state == "done"}
     # pixels stand beside the first seed's encoders alone
     cell = Cell("moco", 8, 1, "ten", 0.5, "logistic", 0)
     assert list(done) == [cell]
@@ -349,11 +349,11 @@ def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
         assert look(config, history).cells[cell].state == "running"
         owner.metrics(3, 3.0, {"probe/pretrained/test_top1": 50.0})
         owner.transition("stopped")  # before the baselines
-    standing = look(config, history)
-    assert standing.cells[cell].state == "done"
-    assert standing.cells[cell].top1 == 50.0
-    assert standing.cells[cell].balanced is None
-    assert standing.cells[baseline].state == "missing"
+    study_state = look(config, history)
+    assert study_state.cells[cell].state == "done"
+    assert study_state.cells[cell].top1 == 50.0
+    assert study_state.cells[cell].balanced is None
+    assert study_state.cells[baseline].state == "missing"
     with own(probe) as owner:
         owner.transition("running")
         owner.transition("failed", error="no")

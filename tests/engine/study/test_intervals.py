@@ -12,7 +12,7 @@ from statistics import fmean
 import pytest
 from scipy import stats
 
-from engine.study.grid import Cell, Standing, cells
+from engine.study.grid import Cell, StudyState, cells
 from engine.study.intervals import (
     ABOVE_RANDOM,
     BELOW_RANDOM,
@@ -22,7 +22,7 @@ from engine.study.intervals import (
     UNDECIDED,
     WORSE,
     Comparison,
-    Row,
+    ResultRow,
     comparisons,
     curves,
     estimate,
@@ -30,7 +30,7 @@ from engine.study.intervals import (
     rows,
 )
 
-from ..standings import MAJORITY, standing, study
+from ..study_states import MAJORITY, study, study_state
 
 
 def noisy(seed: int = 0, gain: float = 0.0, spread: float = 0.5) -> Callable[[Cell], float]:
@@ -49,7 +49,7 @@ def noisy(seed: int = 0, gain: float = 0.0, spread: float = 0.5) -> Callable[[Ce
     return value
 
 
-def find(made: tuple[Row, ...], **wanted: object) -> Row:
+def find(made: tuple[ResultRow, ...], **wanted: object) -> ResultRow:
     found = [r for r in made if all(getattr(r, k) == v for k, v in wanted.items())]
     assert len(found) == 1
     return found[0]
@@ -59,7 +59,7 @@ def chosen(made: tuple[Comparison, ...], **wanted: object) -> list[Comparison]:
     return [c for c in made if all(getattr(c, k) == v for k, v in wanted.items())]
 
 
-def values_of(now: Standing, **wanted: object) -> dict[tuple[int | None, int], float]:
+def values_of(now: StudyState, **wanted: object) -> dict[tuple[int | None, int], float]:
     """Top-1 by seed and subset seed, straight from the cells."""
     return {
         (cell.seed, cell.subset_seed): found.top1
@@ -74,7 +74,7 @@ def values_of(now: Standing, **wanted: object) -> dict[tuple[int | None, int], f
 
 def test_every_row_is_the_mean_over_seeds_of_the_means_over_subsets() -> None:
     config = study()
-    now = standing(config, noisy())
+    now = study_state(config, noisy())
     made = rows(config, now)
     assert len(made) == 2 * 2 * (2 * 4 + 1)  # tasks, fractions, heads; supervised has none
     for row in made:
@@ -98,7 +98,7 @@ def test_every_row_is_the_mean_over_seeds_of_the_means_over_subsets() -> None:
 def test_subsets_of_one_encoder_are_no_repeats() -> None:
     """Ten agreeing subsets of two disagreeing encoders leave the disagreement as it is."""
     config = study(seeds=(0, 1, 2), subset_seeds=tuple(range(10)))
-    now = standing(config, lambda cell: 50.0 + 10.0 * (cell.seed or 0))
+    now = study_state(config, lambda cell: 50.0 + 10.0 * (cell.seed or 0))
     got = find(
         rows(config, now), source="moco", queue_size=16, task="ten", fraction=0.1, head="linear"
     )
@@ -115,7 +115,7 @@ def test_few_pretraining_seeds_give_a_range_and_no_verdict(
     seeds: tuple[int, ...], kind: str, low: float | None, high: float | None
 ) -> None:
     config = study(seeds=seeds)
-    now = standing(config, lambda cell: 40.0 + (cell.seed or 0) + (cell.queue_size == 64))
+    now = study_state(config, lambda cell: 40.0 + (cell.seed or 0) + (cell.queue_size == 64))
     for row in rows(config, now):
         if row.source == "moco" and row.queue_size == 16:
             assert row.estimate is not None
@@ -140,7 +140,7 @@ def test_three_seeds_are_an_interval_and_subset_seeds_never_are() -> None:
 def test_an_incomplete_seed_does_not_enter_and_is_counted() -> None:
     config = study()
     # of seed 1 one subset is missing, of seed 2 one is being computed
-    now = standing(
+    now = study_state(
         config,
         lambda cell: 90.0 if cell.seed in (1, 2) else 50.0,
         lambda cell: (
@@ -163,7 +163,7 @@ def test_an_incomplete_seed_does_not_enter_and_is_counted() -> None:
 
 def test_values_of_incomplete_seeds_alone_are_provisional_and_never_an_interval() -> None:
     config = study(subset_seeds=(0, 1, 2))
-    now = standing(
+    now = study_state(
         config,
         lambda cell: 50.0 + cell.seed if cell.seed is not None else 30.0,
         lambda cell: "done" if cell.subset_seed == 0 else "missing",
@@ -181,7 +181,7 @@ def test_values_of_incomplete_seeds_alone_are_provisional_and_never_an_interval(
 
 def test_what_is_no_number_is_not_done() -> None:
     config = study()
-    now = standing(config, lambda cell: math.nan if cell.seed == 0 else 50.0)
+    now = study_state(config, lambda cell: math.nan if cell.seed == 0 else 50.0)
     for row in rows(config, now):
         if row.source == "moco":
             assert (row.complete, row.seeds) == (3, 4)
@@ -189,7 +189,7 @@ def test_what_is_no_number_is_not_done() -> None:
 
 def test_nothing_done_has_no_numbers() -> None:
     config = study()
-    now = standing(config, lambda cell: 0.0, lambda cell: "waiting")
+    now = study_state(config, lambda cell: 0.0, lambda cell: "waiting")
     made = rows(config, now)
     assert {(row.estimate, row.provisional, row.state) for row in made} == {(None, None, "waiting")}
     assert majority(now) == {}
@@ -199,13 +199,13 @@ def test_nothing_done_has_no_numbers() -> None:
 
 def test_the_majority_share_is_that_of_each_task() -> None:
     config = study()
-    now = standing(config, noisy(), lambda c: "done" if c.task == "ten" else "missing")
+    now = study_state(config, noisy(), lambda c: "done" if c.task == "ten" else "missing")
     assert majority(now) == {"ten": MAJORITY["ten"]}
 
 
 def test_curves_run_over_ascending_fractions_of_one_source() -> None:
     config = study(label_fractions=(0.5, 0.1, 0.2))
-    now = standing(config, lambda c: 10.0, lambda c: "missing" if c.fraction == 0.2 else "done")
+    now = study_state(config, lambda c: 10.0, lambda c: "missing" if c.fraction == 0.2 else "done")
     made = curves(rows(config, now))
     assert len({(c.label, c.task, c.head) for c in made}) == len(made) == 2 * (2 * 4 + 1)
     assert {tuple(f for f, _ in curve.points) for curve in made} == {(0.1, 0.5)}
@@ -213,7 +213,7 @@ def test_curves_run_over_ascending_fractions_of_one_source() -> None:
 
 def test_the_metric_can_be_the_balanced_accuracy() -> None:
     config = study()
-    now = standing(config, noisy())
+    now = study_state(config, noisy())
     for top1, balanced in zip(rows(config, now), rows(config, now, "balanced"), strict=True):
         assert top1.estimate is not None
         assert balanced.estimate is not None
@@ -226,7 +226,7 @@ def test_the_metric_can_be_the_balanced_accuracy() -> None:
 
 def test_comparisons_are_paired_t_tests_of_the_seed_means() -> None:
     config = study(seeds=(0, 1, 2, 3, 4))
-    now = standing(config, noisy(3, gain=0.8))
+    now = study_state(config, noisy(3, gain=0.8))
     made = comparisons(config, now)
 
     def seed_means(queue_size: int, settings: list[tuple[str, float, str]]) -> list[float]:
@@ -272,7 +272,7 @@ def test_pairing_takes_out_what_both_sizes_share() -> None:
     """Seeds far apart, and a gain of one point that every seed has: found, and only in pairs."""
     config = study()
     rng = random.Random(1)
-    now = standing(
+    now = study_state(
         config,
         lambda c: 30.0 + 10 * (c.seed or 0) + (c.queue_size == 64) * 1.0 + rng.gauss(0, 0.01),
     )
@@ -297,7 +297,7 @@ def test_only_seeds_that_are_complete_on_both_sides_are_compared() -> None:
         hole = (cell.queue_size, cell.seed, cell.subset_seed, cell.task, cell.fraction)
         return "missing" if hole == (64, 1, 0, "ten", 0.5) else "done"
 
-    now = standing(config, noisy(), state)  # type: ignore[arg-type]
+    now = study_state(config, noisy(), state)  # type: ignore[arg-type]
     made = comparisons(config, now)
     for c in chosen(made, against=16):
         holed = c.scope != "setting" or (c.task, c.fraction) == ("ten", 0.5)
@@ -307,7 +307,7 @@ def test_only_seeds_that_are_complete_on_both_sides_are_compared() -> None:
 @pytest.mark.parametrize(("gain", "verdict"), [(3.0, BETTER), (-3.0, WORSE), (0.0, UNDECIDED)])
 def test_the_overall_verdict_finds_a_large_gain_either_way(gain: float, verdict: str) -> None:
     config = study(seeds=(0, 1, 2, 3, 4))
-    now = standing(config, noisy(7, gain=gain, spread=0.3))
+    now = study_state(config, noisy(7, gain=gain, spread=0.3))
     overall = chosen(comparisons(config, now), scope="all", against=16)
     assert [c.verdict for c in overall] == [verdict]
     assert {c.verdict for c in chosen(comparisons(config, now), against=None)} == {ABOVE_RANDOM}
@@ -316,15 +316,15 @@ def test_the_overall_verdict_finds_a_large_gain_either_way(gain: float, verdict:
 def test_random_weights_may_be_better() -> None:
     config = study()
     rng = random.Random(4)
-    now = standing(config, lambda c: (50.0 if c.source == "moco" else 55.0) + rng.gauss(0, 0.3))
+    now = study_state(config, lambda c: (50.0 if c.source == "moco" else 55.0) + rng.gauss(0, 0.3))
     assert {c.verdict for c in chosen(comparisons(config, now), against=None)} == {BELOW_RANDOM}
     without = study(baselines=("pixels",))
-    assert chosen(comparisons(without, standing(without, noisy())), against=None) == []
+    assert chosen(comparisons(without, study_state(without, noisy())), against=None) == []
 
 
 def test_every_larger_size_is_compared_with_the_smallest_and_the_families_grow() -> None:
     config = study(queue_sizes=(64, 16, 256))
-    made = comparisons(config, standing(config, noisy()))
+    made = comparisons(config, study_state(config, noisy()))
     pairs = {(c.queue_size, c.against) for c in made if c.against is not None}
     assert pairs == {(64, 16), (256, 16)}
     families = {(c.scope, c.against is None): c.family for c in made}
@@ -338,7 +338,7 @@ def test_every_larger_size_is_compared_with_the_smallest_and_the_families_grow()
 
 def test_an_unfinished_study_is_corrected_for_all_that_it_plans() -> None:
     config = study()
-    now = standing(config, noisy(), lambda c: "done" if c.head == "linear" else "missing")
+    now = study_state(config, noisy(), lambda c: "done" if c.head == "linear" else "missing")
     made = chosen(comparisons(config, now), scope="setting", against=16)
     tested = sorted((c for c in made if c.p is not None), key=lambda c: c.p or 0.0)
     assert len(tested) == 4
@@ -349,14 +349,14 @@ def test_an_unfinished_study_is_corrected_for_all_that_it_plans() -> None:
 
 def test_one_queue_size_has_nothing_to_be_compared_with() -> None:
     config = study(queue_sizes=(16,), baselines=())
-    assert comparisons(config, standing(config, noisy())) == ()
+    assert comparisons(config, study_state(config, noisy())) == ()
 
 
 def test_equal_differences_are_no_proof() -> None:
     config = study()
-    same = comparisons(config, standing(config, lambda c: 50.0))
+    same = comparisons(config, study_state(config, lambda c: 50.0))
     assert {(c.verdict, c.p) for c in chosen(same, against=16)} == {(UNDECIDED, 1.0)}
-    shifted = standing(config, lambda c: 50.1 if c.queue_size == 64 else 50.0)
+    shifted = study_state(config, lambda c: 50.1 if c.queue_size == 64 else 50.0)
     made = chosen(comparisons(config, shifted), against=16)
     assert {(c.verdict, c.p) for c in made} == {(NO_SPREAD, None)}
 
@@ -370,7 +370,7 @@ def test_false_verdicts_stay_as_rare_as_promised() -> None:
     wrong, one_alone = 0, 0
     for _ in range(trials):
         drawn = {cell: rng.gauss(50, 2) for cell in grid}
-        made = comparisons(config, standing(config, drawn.__getitem__))
+        made = comparisons(config, study_state(config, drawn.__getitem__))
         singles = chosen(made, scope="setting")
         assert len(singles) == 8
         wrong += any(c.verdict in (BETTER, WORSE) for c in singles)
@@ -391,7 +391,7 @@ def test_nothing_here_needs_numpy_or_torch() -> None:
 def test_a_scope_that_only_repeats_another_is_left_out() -> None:
     def scopes(**values: object) -> list[str]:
         config = study(baselines=(), **values)
-        return [c.scope for c in comparisons(config, standing(config, noisy()))]
+        return [c.scope for c in comparisons(config, study_state(config, noisy()))]
 
     one = {"label_fractions": (0.1,), "tasks": ("ten",)}
     assert scopes(heads=("linear",)) == ["all", *["setting"] * 4]

@@ -27,7 +27,7 @@ from engine.study.table import (
     values,
 )
 
-from ..standings import standing, study
+from ..study_states import study, study_state
 
 
 def value(cell: Cell) -> float:
@@ -45,7 +45,7 @@ def value(cell: Cell) -> float:
 
 def made(config: StudyConfig | None = None, state: Any = lambda cell: "done") -> Report:
     config = config or study()
-    return report(config, standing(config, value, state))
+    return report(config, study_state(config, value, state))
 
 
 # --------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def made(config: StudyConfig | None = None, state: Any = lambda cell: "done") ->
 @pytest.mark.parametrize(("row", "column"), list(itertools.permutations(DIMENSIONS, 2)))
 def test_any_dimension_may_be_rows_and_columns(row: Any, column: Any) -> None:
     config = study()
-    all_rows = rows(config, standing(config, value))
+    all_rows = rows(config, study_state(config, value))
     known = values(config)
     shown = tables(config, all_rows, Pivot(row=row, column=column))
     seen = set()
@@ -83,7 +83,7 @@ def test_any_dimension_may_be_rows_and_columns(row: Any, column: Any) -> None:
 
 def test_the_first_arrangement_is_sources_by_fractions() -> None:
     config = study(label_fractions=(0.5, 0.1), queue_sizes=(64, 16))
-    shown = tables(config, rows(config, standing(config, value)))
+    shown = tables(config, rows(config, study_state(config, value)))
     assert [table.title for table in shown] == [
         f"task {task}, head {head}" for task in ("binary", "ten") for head in ("linear", "logistic")
     ]
@@ -94,7 +94,7 @@ def test_the_first_arrangement_is_sources_by_fractions() -> None:
 def test_a_filter_keeps_what_it_names_in_its_order() -> None:
     config = study()
     keep: Any = {"task": ("ten",), "source": ("pixels", "K 64"), "head": ("logistic",)}
-    shown = tables(config, rows(config, standing(config, value)), Pivot(keep=keep))
+    shown = tables(config, rows(config, study_state(config, value)), Pivot(keep=keep))
     assert len(shown) == 1
     assert shown[0].row_keys == ("pixels", "K 64")
     assert [c.estimate.mean for line in shown[0].cells for c in line if c and c.estimate] == (
@@ -114,7 +114,7 @@ def test_a_filter_keeps_what_it_names_in_its_order() -> None:
 def test_an_arrangement_that_cannot_be_is_refused(pivot: Pivot, named: str) -> None:
     config = study()
     with pytest.raises(ConfigError, match=named):
-        tables(config, rows(config, standing(config, value)), pivot)
+        tables(config, rows(config, study_state(config, value)), pivot)
     with pytest.raises(ConfigError, match="source, task, fraction, head"):
         dimension("colour")
 
@@ -142,7 +142,7 @@ def test_a_cell_that_is_not_done_says_what_there_is() -> None:
     config = study(subset_seeds=(0, 1))
 
     def text(state: Any) -> set[str]:
-        found = rows(config, standing(config, lambda c: 50.0, state))
+        found = rows(config, study_state(config, lambda c: 50.0, state))
         return {cell_text(row) for row in found if row.source == "moco"}
 
     def one_seed(cell: Cell) -> State:
@@ -164,7 +164,7 @@ def test_the_answer_names_the_winner_only_where_there_is_a_verdict() -> None:
     rng = random.Random(6)
 
     def answer(gain: float, state: Any = lambda cell: "done") -> str:
-        now = standing(
+        now = study_state(
             config,
             lambda c: 50 + rng.gauss(0, 0.2) + (gain if c.queue_size == 64 else 0.0),
             state,
@@ -229,8 +229,8 @@ def half(cell: Cell) -> State:
 def test_the_csv_of_cells_has_every_cell_and_all_its_digits() -> None:
     now = made(state=half)
     lines = list(csv.DictReader(io.StringIO(to_csv(now))))
-    assert len(lines) == len(now.standing.cells)
-    for line, (cell, found) in zip(lines, now.standing.cells.items(), strict=True):
+    assert len(lines) == len(now.study_state.cells)
+    for line, (cell, found) in zip(lines, now.study_state.cells.items(), strict=True):
         assert (line["source"], line["head"]) == (cell.source, cell.head)
         assert line["queue_size"] == ("" if cell.queue_size is None else str(cell.queue_size))
         assert line["state"] == found.state
@@ -256,8 +256,8 @@ def test_the_json_names_its_schema_and_holds_everything() -> None:
     document = json.loads(to_json(now))
     assert document["schema"] == SCHEMA
     assert document["complete"] is False
-    assert document["cells_done"] == sum(c.task == "ten" for c in now.standing.cells)
-    assert len(document["cells"]) == document["cells_total"] == len(now.standing.cells)
+    assert document["cells_done"] == sum(c.task == "ten" for c in now.study_state.cells)
+    assert len(document["cells"]) == document["cells_total"] == len(now.study_state.cells)
     assert document["answer"] == list(now.answer)
     assert document["protocol"] == list(now.protocol)
     assert document["majority"] == {"ten": 10.0}
@@ -270,7 +270,7 @@ def test_the_json_names_its_schema_and_holds_everything() -> None:
 
 def test_json_holds_no_literal_that_is_none() -> None:
     config = study()
-    text = to_json(report(config, standing(config, lambda cell: float("nan"))))
+    text = to_json(report(config, study_state(config, lambda cell: float("nan"))))
 
     def refuse(literal: str) -> None:
         raise AssertionError(literal)
@@ -283,7 +283,7 @@ def test_markdown_has_a_table_for_each_task_and_head_the_comparison_and_the_prot
     rng = random.Random(9)
     now = report(
         config,
-        standing(config, lambda c: 50 + rng.gauss(0, 0.1) + (c.queue_size == 64) * 3.0),
+        study_state(config, lambda c: 50 + rng.gauss(0, 0.1) + (c.queue_size == 64) * 3.0),
     )
     text = to_markdown(now)
     heads = [line for line in text.splitlines() if line.startswith("### ")]
@@ -307,7 +307,7 @@ def test_markdown_has_a_table_for_each_task_and_head_the_comparison_and_the_prot
 def test_markdown_cannot_be_broken_by_a_name() -> None:
     evil = "a|b\n# <script>[x](y)"
     config = study(tasks=(evil,), **{"probe.task.groups": {"p": ["circle"], "q": ["square"]}})
-    text = to_markdown(report(config, standing(config, value)))
+    text = to_markdown(report(config, study_state(config, value)))
     titles = [line for line in text.splitlines() if "script" in line and line.startswith("#")]
     assert titles[0] == r"### task a\|b # \<script\>\[x\](y), head linear".replace(
         "# \\<", "\\# \\<"

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.config.presets import build
 from engine.config.schema import StudyConfig
-from engine.study.grid import Cell, Found, Standing, State, Trained, cells, pretrainings
+from engine.study.grid import Cell, CellResult, State, StudyState, Trained, cells, pretrainings
 
 MAJORITY = {"binary": 60.0, "five": 20.0, "ten": 10.0}
 
@@ -27,18 +27,18 @@ def study(**values: Any) -> StudyConfig:
     return build(StudyConfig, {**small, **values})
 
 
-def standing(
+def study_state(
     config: StudyConfig,
     value: Callable[[Cell], float],
     state: Callable[[Cell], State] = lambda cell: "done",
-) -> Standing:
-    """A standing in which each cell has this state, and its value where it is done."""
-    found: dict[Cell, Found] = {}
+) -> StudyState:
+    """A state of a study in which each cell has this state, and its value where it is done."""
+    found: dict[Cell, CellResult] = {}
     for cell in cells(config):
         if (now := state(cell)) == "done":
             top1 = value(cell)
-            found[cell] = Found(now, "prb234", top1, top1 - 1.0, MAJORITY.get(cell.task, 10.0))
+            found[cell] = CellResult(now, "prb234", top1, top1 - 1.0, MAJORITY.get(cell.task, 10.0))
         else:
-            found[cell] = Found(now, "" if now == "missing" else "prb234")
+            found[cell] = CellResult(now, "" if now == "missing" else "prb234")
     at = {pair: Trained("run234", "finished", 10, 10) for pair in pretrainings(config)}
-    return Standing(found, at)
+    return StudyState(found, at)
