@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Struct, inspect
 
+from engine.config.registry import Registry
+
 FieldKind = Literal["int", "float", "bool", "choice", "text", "list", "table"]
 
 
@@ -27,6 +29,8 @@ class Field(Struct, frozen=True, kw_only=True):
         choices: the values allowed, for ``choice`` (and for lists of choices).
         ge, gt, le, lt: bounds, None where there is none.
         pattern: regular expression that a text must match, or None.
+        registry: what the value (or each item) must name, where a registry says that; ``choices``
+            are its names, and a path of the user's own is as good.
     """
 
     key: str
@@ -41,6 +45,7 @@ class Field(Struct, frozen=True, kw_only=True):
     lt: float | None = None
     pattern: str | None = None
     item: str = ""
+    registry: Registry | None = None
 
     @property
     def name(self) -> str:
@@ -56,6 +61,9 @@ class Field(Struct, frozen=True, kw_only=True):
         """What a right value is, in words that finish "it must be ..."."""
         if self.kind == "bool":
             return "true or false"
+        if self.registry is not None:
+            inner = self.registry.expectation()
+            return f"a list, each item {inner}" if self.kind == "list" else inner
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         if self.kind == "text":
@@ -85,12 +93,16 @@ def _plain(number: float) -> str:
 
 def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
     help_, unit = "", ""
+    registry: Registry | None = None
     while isinstance(type_, inspect.Metadata):
         schema = type_.extra_json_schema or {}
         help_ = str(schema.get("description", help_))
-        unit = str((type_.extra or {}).get("unit", unit))
+        extra = type_.extra or {}
+        unit = str(extra.get("unit", unit))
+        registry = extra.get("registry", registry)
         type_ = type_.type
-    common = {"key": key, "default": default, "help": help_, "unit": unit}
+    common = {"key": key, "default": default, "help": help_, "unit": unit, "registry": registry}
+    names = () if registry is None else tuple(registry)
     match type_:
         case inspect.BoolType():
             return Field(kind="bool", **common)
@@ -105,14 +117,16 @@ def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
             )
         case inspect.LiteralType():
             return Field(kind="choice", choices=tuple(str(v) for v in type_.values), **common)
+        case inspect.StrType() if registry is not None:
+            return Field(kind="choice", choices=names, **common)
         case inspect.StrType():
             return Field(kind="text", pattern=type_.pattern, **common)
         case inspect.VarTupleType():
             inner = type_.item_type
             while isinstance(inner, inspect.Metadata):
                 inner = inner.type
-            choices: tuple[str, ...] = ()
-            item = "texts"
+            choices = names
+            item = "texts" if registry is None else "names"
             if isinstance(inner, inspect.LiteralType):
                 choices, item = tuple(str(v) for v in inner.values), "names"
             elif isinstance(inner, inspect.IntType):

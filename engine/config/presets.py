@@ -13,7 +13,9 @@ import msgspec
 import tomli_w
 from msgspec import Struct
 
+from engine.config import own_code
 from engine.config.fields import Field, fields, flatten, nest
+from engine.config.renamed import new_key, new_value, say_renamed
 from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig, TaskConfig
 from engine.errors import ConfigError
 
@@ -140,6 +142,10 @@ def expand_key(type_: type[Struct], key: str) -> str:
     known = fields(type_)
     if key in known:
         return key
+    if new_key(key) != key:
+        now = expand_key(type_, new_key(key))
+        say_renamed(key, now)
+        return now
     matches = [name for name in known if name.endswith("." + key)]
     if len(matches) == 1:
         return matches[0]
@@ -229,6 +235,9 @@ def read_toml(type_: type[Struct], path: Path) -> dict[str, Any]:
         for name, value in table.items():
             key = prefix + name
             if key not in known and isinstance(value, dict):
+                if new_key(key) != key:
+                    say_renamed(key, new_key(key))
+                    key = new_key(key)
                 if not any(other.startswith(key + ".") for other in known):
                     expand_key(type_, key)
                 walk(value, key + ".")
@@ -252,6 +261,11 @@ def build(type_: type[C], values: Mapping[str, Any]) -> C:
     known = fields(type_)
     values = {expand_key(type_, key): value for key, value in values.items()}
     for key, value in values.items():
+        now = new_value(key, value)
+        if now != value:
+            say_renamed(f"{key}={_show(value)}", _show(now))
+            values[key] = now
+    for key, value in values.items():
         _check_leaf(type_, known[key], value)
     full = nest({key: field.default for key, field in known.items()} | values)
     try:
@@ -269,6 +283,11 @@ def _check_leaf(type_: type[Struct], field: Field, value: Any) -> None:
         raise ConfigError(
             f"{field.key} is {_show(value)}; it must be {field.expectation()}.", field.key
         ) from None
+    items = value if isinstance(value, list | tuple) else [value]
+    if field.registry is not None and not all(map(field.registry.accepts, items)):
+        raise ConfigError(
+            f"{field.key} is {_show(value)}; it must be {field.expectation()}.", field.key
+        )
     if isinstance(value, float) and value != value:
         raise ConfigError(f"{field.key} is nan; it must be {field.expectation()}.", field.key)
 
@@ -462,7 +481,25 @@ def resolve(
         values |= read_toml(type_, toml)
     values |= parse_sets(type_, sets)
     values |= extra or {}
+    own_code.name_paths(_paths(values))  # a person typed them or wrote the file
     return build(type_, values)
+
+
+def _paths(values: Mapping[str, Any]) -> list[str]:
+    """The values that have the form of a path of the user's own."""
+    items = [
+        v for value in values.values() for v in (value if isinstance(value, list) else [value])
+    ]
+    return [item for item in items if own_code.is_path(item)]
+
+
+def paths_of(config: Struct) -> list[str]:
+    """The paths of the user's own that a configuration names."""
+    known = fields(type(config))
+    named = {
+        key: value for key, value in flatten(config).items() if known[key].registry is not None
+    }
+    return _paths(named)
 
 
 def difference(config: Struct, base: Struct) -> dict[str, Any]:

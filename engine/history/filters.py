@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from engine.config.renamed import new_value, say_renamed
 from engine.errors import ConfigError
 from engine.history.entry import Entry
 from engine.history.keys import (
@@ -132,6 +133,10 @@ def _contains(value: Any, text: str) -> bool:
 
 def _compare(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matcher:
     name, values = resolve(key, metrics)
+    now = new_value(name, text)
+    if now != text:
+        say_renamed(f"{key}{sign}{shown(text)}", shown(now))
+        text = now
     number = _moment(text) if name in TIMES else _span(text) if name in SPANS else _number(text)
     if sign in _ORDER:
         if number is None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine.config.fields import fields
+from engine.config.renamed import new_key, say_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
 from engine.files import clean_text
@@ -131,6 +132,10 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
     if name in _COLUMNS:
         return name, _COLUMNS[name]
     settings = _setting_names()
+    now = new_key(name)
+    if now != name and now in settings and name not in settings:
+        say_renamed(name, now)
+        name = now
     if name in settings:
         return name, _setting_getter(settings[name])
     known = {*METRICS, *metrics}

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from engine.errors import RunError
+from engine.pretrain.old_checkpoints import MIGRATIONS
+from engine.runs.migrations import upgrade
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -80,9 +82,7 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or not isinstance(state.get("schema"), int):
         raise RunError(f"The checkpoint {path} was not written by moco-tui.")
-    if state["schema"] > SCHEMA:
-        raise RunError(
-            f"The checkpoint {path} was written by a newer moco-tui "
-            f"(schema {state['schema']}, this one reads {SCHEMA})."
-        )
-    return state
+    try:
+        return upgrade(state, current=SCHEMA, steps=MIGRATIONS, what=f"The checkpoint {path}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"The checkpoint {path} is damaged: something is missing in it.") from error

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 import msgspec
 from msgspec import Struct
 
+from engine.config.renamed import renamed_tree
 from engine.errors import RunError
 from engine.files import reason
 from engine.runs.migrations import Migration, upgrade
@@ -20,9 +21,16 @@ ShownStatus = Literal[
 ]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-SCHEMA = 1
-MIGRATIONS: Mapping[int, Migration] = {}
-"""For every older schema of the record the step to the next; empty while there is only one."""
+
+def _renamed_settings(payload: dict[str, Any]) -> dict[str, Any]:
+    """From version 0.1: settings under their names of today."""
+    config = payload.get("config")
+    return payload | {"config": renamed_tree(config)} if isinstance(config, dict) else payload
+
+
+SCHEMA = 2
+MIGRATIONS: Mapping[int, Migration] = {1: _renamed_settings}
+"""For every older schema of the record the step to the next."""
 
 USER_SCHEMA = 1
 USER_MIGRATIONS: Mapping[int, Migration] = {}

@@ -8,11 +8,14 @@ import gc
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from io import TextIOWrapper
 from typing import Any
 
 import click
 
+from engine.config.renamed import RenamedSetting
 from engine.errors import TrainingError, UserError
 
 # Command -> module that defines it, under the attribute of the same name (dashes as underscores).
@@ -134,7 +137,8 @@ def main(args: list[str] | None = None) -> Any:
         if isinstance(stream, TextIOWrapper):  # a name that the locale cannot spell is no crash
             stream.reconfigure(errors="replace")
     try:
-        code = cli.main(args, prog_name="moco-tui", standalone_mode=False)
+        with _warnings_in_lines():
+            code = cli.main(args, prog_name="moco-tui", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         _say("interrupted")
@@ -159,6 +163,23 @@ def main(args: list[str] | None = None) -> Any:
     except KeyboardInterrupt:
         _say("interrupted")
         sys.exit(130)
+
+
+@contextlib.contextmanager
+def _warnings_in_lines() -> Iterator[None]:
+    """What was typed under an old name is told in one line, not as Python tells its warnings."""
+    with warnings.catch_warnings():
+        default = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, RenamedSetting):
+                _say(str(message))
+            else:
+                default(message, category, *where, **more)
+
+        warnings.filterwarnings("always", category=RenamedSetting)
+        warnings.showwarning = show
+        yield
 
 
 def _say(text: str) -> None:
