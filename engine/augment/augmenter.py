@@ -53,10 +53,10 @@ class Draw:
         flip: bool (N,), mirror left and right.
         blur: bool (N,), blur this image.
         sigma: float32 (N,), of the blur, in pixels.
-        color: bool (N,), distort the colours of this image.
+        color_jitter: bool (N,), distort the colours of this image.
         factors: float32 (N, 4), of brightness, contrast, saturation (factors) and hue (turns).
         order: int64 (N, 4), a permutation of the four: which is applied first, second, ...
-        gray: bool (N,), drop the colour.
+        grayscale: bool (N,), drop the colour.
     """
 
     crop: Tensor
@@ -68,10 +68,10 @@ class Draw:
     flip: Tensor
     blur: Tensor
     sigma: Tensor
-    color: Tensor
+    color_jitter: Tensor
     factors: Tensor
     order: Tensor
-    gray: Tensor
+    grayscale: Tensor
 
     def __len__(self) -> int:
         return self.crop.shape[0]
@@ -150,9 +150,9 @@ class Augmenter:
         )
         rotate = happens(1, c.rotation.enabled, c.rotation.p)
         angle = _between(one[:, 2], -c.rotation.degrees, c.rotation.degrees)
-        strengths = (c.color.brightness, c.color.contrast, c.color.saturation)
+        strengths = (c.color_jitter.brightness, c.color_jitter.contrast, c.color_jitter.saturation)
         factors = [_between(jitter[:, i], 1.0 - s, 1.0 + s) for i, s in enumerate(strengths)]
-        factors.append(_between(jitter[:, HUE], -c.color.hue, c.color.hue))
+        factors.append(_between(jitter[:, HUE], -c.color_jitter.hue, c.color_jitter.hue))
         return Draw(
             crop=happens(0, c.crop.enabled, c.crop.p),
             crop_area=_between(tries[:, :CROP_TRIES], c.crop.scale_min, c.crop.scale_max),
@@ -163,10 +163,10 @@ class Augmenter:
             flip=happens(2, c.flip.enabled, c.flip.p),
             blur=happens(3, c.blur.enabled, c.blur.p),
             sigma=_between(one[:, 3], c.blur.sigma_min, c.blur.sigma_max),
-            color=happens(4, c.color.enabled, c.color.p),
+            color_jitter=happens(4, c.color_jitter.enabled, c.color_jitter.p),
             factors=torch.stack(factors, dim=1),
             order=order.argsort(dim=1),
-            gray=happens(5, c.gray.enabled, c.gray.p),
+            grayscale=happens(5, c.grayscale.enabled, c.grayscale.p),
         )
 
     def crop_boxes(
@@ -242,9 +242,9 @@ class Augmenter:
         for name in self._photometry:
             if name == "blur" and self.config.blur.enabled:
                 x = self._blur(x, draw, dense)
-            elif name == "color" and self.config.color.enabled:
+            elif name == "color_jitter" and self.config.color_jitter.enabled:
                 x = self._color(x, draw, dense)
-            elif name == "gray" and self.config.gray.enabled:
+            elif name == "grayscale" and self.config.grayscale.enabled:
                 x = _gray(x, draw, dense)
         return x
 
@@ -303,28 +303,28 @@ class Augmenter:
 
     def _color(self, x: Tensor, draw: Draw, dense: bool) -> Tensor:
         """Colour jitter: the three blends in their order, the hue at its place among them."""
-        c = self.config.color
+        c = self.config.color_jitter
         blends = max(c.brightness, c.contrast, c.saturation) > 0.0
         hue_place = (draw.order == HUE).to(torch.uint8).argmax(dim=1)  # (N,) in 0..3
         if dense:
             for slot in range(3):
                 if blends:
-                    x = _blend(x, draw, hue_place, slot, draw.color & (hue_place > slot))
+                    x = _blend(x, draw, hue_place, slot, draw.color_jitter & (hue_place > slot))
             if c.hue > 0.0:
                 shifted = _shift_hue(x, draw.factors[:, HUE])
-                x = torch.where(_column(draw.color, 4), shifted, x)
+                x = torch.where(_column(draw.color_jitter, 4), shifted, x)
             for slot in range(3):
                 if blends:
-                    x = _blend(x, draw, hue_place, slot, draw.color & (hue_place <= slot))
+                    x = _blend(x, draw, hue_place, slot, draw.color_jitter & (hue_place <= slot))
             return x
         # Sorted by the place of the hue, those that a blend touches before it (or after it) are
         # one slice: no further gathering.
-        rows = draw.color.nonzero().squeeze(1)
+        rows = draw.color_jitter.nonzero().squeeze(1)
         rows = rows[hue_place[rows].argsort()]
         draw, hue_place = draw.index(rows), hue_place[rows]
         ends = torch.bincount(hue_place, minlength=4).cumsum(0).tolist()
         part = x[rows]
-        everything = torch.ones_like(draw.color)
+        everything = torch.ones_like(draw.color_jitter)
         for slot in range(3):
             if blends:
                 late = slice(ends[slot], None)
@@ -394,8 +394,8 @@ def _luma(x: Tensor) -> Tensor:
 
 def _gray(x: Tensor, draw: Draw, dense: bool) -> Tensor:
     if dense:
-        return torch.where(_column(draw.gray, 4), _luma(x), x)
-    rows = draw.gray.nonzero().squeeze(1)
+        return torch.where(_column(draw.grayscale, 4), _luma(x), x)
+    rows = draw.grayscale.nonzero().squeeze(1)
     return x.index_copy_(0, rows, _luma(x[rows]).expand(-1, 3, -1, -1))
 
 

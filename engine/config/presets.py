@@ -40,7 +40,7 @@ _NO_ROTATION_OR_BLUR = {
     "augment.rotation.enabled": False,
     "augment.blur.enabled": False,
     "augment.flip.enabled": True,
-    "augment.gray.enabled": True,
+    "augment.grayscale.enabled": True,
 }
 
 PRESETS: Mapping[str, Preset] = {
@@ -172,7 +172,18 @@ def _title(type_: type[Struct]) -> str:
 
 def parse_value(field: Field, text: str) -> Any:
     """A value typed by a person, as TOML where it reads as TOML and as plain text elsewhere."""
-    text = text.strip()
+    return _up_to_date(field.key, _parse(field, text.strip()))
+
+
+def _up_to_date(key: str, value: Any) -> Any:
+    """The value under the name that it has now, with a line where that is another one."""
+    now = new_value(key, value)
+    if now is not value and now != value:
+        say_renamed(f"{key}={_show(value)}", _show(now))
+    return now
+
+
+def _parse(field: Field, text: str) -> Any:
     if field.kind in ("text", "choice"):
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     try:
@@ -260,11 +271,7 @@ def build(type_: type[C], values: Mapping[str, Any]) -> C:
     """
     known = fields(type_)
     values = {expand_key(type_, key): value for key, value in values.items()}
-    for key, value in values.items():
-        now = new_value(key, value)
-        if now != value:
-            say_renamed(f"{key}={_show(value)}", _show(now))
-            values[key] = now
+    values = {key: _up_to_date(key, value) for key, value in values.items()}
     for key, value in values.items():
         _check_leaf(type_, known[key], value)
     full = nest({key: field.default for key, field in known.items()} | values)
@@ -442,7 +449,7 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
         )
 
 
-AUGMENT_NAMES = ("crop", "rotation", "flip", "blur", "color", "gray")
+AUGMENT_NAMES = ("crop", "rotation", "flip", "blur", "color_jitter", "grayscale")
 BUILTIN_TASKS = ("binary", "five", "ten", "all")
 
 

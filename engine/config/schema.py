@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-AugmentName = Literal["crop", "rotation", "flip", "blur", "color", "gray"]
+AugmentName = Literal["crop", "rotation", "flip", "blur", "color_jitter", "grayscale"]
 Probability = Annotated[
     float, Meta(ge=0.0, le=1.0, description="share of the images it is drawn for")
 ]
@@ -142,16 +142,16 @@ class AugmentConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     order: Annotated[
         tuple[AugmentName, ...],
         Meta(
-            description="crop, rotation and flip (one sampling) come first; blur, color and gray "
-            "are applied in the order given"
+            description="crop, rotation and flip (one sampling) come first; blur, color_jitter and "
+            "grayscale are applied in the order given"
         ),
-    ] = ("crop", "rotation", "flip", "blur", "color", "gray")
+    ] = ("crop", "rotation", "flip", "blur", "color_jitter", "grayscale")
     crop: CropConfig = CropConfig()
     rotation: RotationConfig = RotationConfig()
     flip: FlipConfig = FlipConfig()
     blur: BlurConfig = BlurConfig()
-    color: ColorJitterConfig = ColorJitterConfig()
-    gray: GrayscaleConfig = GrayscaleConfig()
+    color_jitter: ColorJitterConfig = ColorJitterConfig()
+    grayscale: GrayscaleConfig = GrayscaleConfig()
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

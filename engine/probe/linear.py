@@ -42,7 +42,7 @@ LIGHT_AUGMENT = AugmentConfig(
     rotation=RotationConfig(enabled=False),
     flip=FlipConfig(enabled=True),
     blur=BlurConfig(enabled=False),
-    color=ColorJitterConfig(enabled=False),
+    color_jitter=ColorJitterConfig(enabled=False),
 )
 """Random resized crop of 0.2 to 1 of the area and a horizontal flip, as in the paper."""
 

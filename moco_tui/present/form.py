@@ -34,7 +34,7 @@ LABELS = {
     "task.name": "task",
     "seeds": "pretraining seeds",
 }
-AUGMENTATIONS = ("crop", "rotation", "flip", "blur", "color", "gray")
+AUGMENTATIONS = ("crop", "rotation", "flip", "blur", "color_jitter", "grayscale")
 
 
 def _small(title: str) -> str:

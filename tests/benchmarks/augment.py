@@ -35,7 +35,7 @@ PRESETS = ("notebook", "notebook-small-angle", "resnet18-moco")
 
 def pil_pipeline(config: AugmentConfig) -> T.Compose:
     """The same augmentations as torchvision's transforms of one PIL image."""
-    crop, color = config.crop, config.color
+    crop, color = config.crop, config.color_jitter
     steps = {
         "crop": T.RandomResizedCrop(
             32, (crop.scale_min, crop.scale_max), (crop.ratio_min, crop.ratio_max)
@@ -45,14 +45,16 @@ def pil_pipeline(config: AugmentConfig) -> T.Compose:
         "blur": T.GaussianBlur(
             config.blur.kernel_size, (config.blur.sigma_min, config.blur.sigma_max)
         ),
-        "color": T.ColorJitter(color.brightness, color.contrast, color.saturation, color.hue),
-        "gray": T.RandomGrayscale(config.gray.p),
+        "color_jitter": T.ColorJitter(
+            color.brightness, color.contrast, color.saturation, color.hue
+        ),
+        "grayscale": T.RandomGrayscale(config.grayscale.p),
     }
     chosen: list[Callable[..., object]] = []
     for name in config.order:
         part = getattr(config, name)
         if part.enabled:
-            always = part.p == 1.0 or name in ("flip", "gray")
+            always = part.p == 1.0 or name in ("flip", "grayscale")
             chosen.append(steps[name] if always else T.RandomApply([steps[name]], part.p))
     return T.Compose([*chosen, T.ToTensor()])
 

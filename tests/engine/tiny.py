@@ -29,7 +29,7 @@ TINY = {
     "monitor.knn_k": 5,
     "data.holdout": 0.25,
     "augment.flip.enabled": True,
-    "augment.gray.enabled": True,
+    "augment.grayscale.enabled": True,
 }
 
 

@@ -25,8 +25,8 @@ OFF = AugmentConfig(
     rotation=RotationConfig(enabled=False),
     flip=FlipConfig(enabled=False),
     blur=BlurConfig(enabled=False),
-    color=ColorJitterConfig(enabled=False),
-    gray=GrayscaleConfig(enabled=False),
+    color_jitter=ColorJitterConfig(enabled=False),
+    grayscale=GrayscaleConfig(enabled=False),
 )
 BILINEAR = InterpolationMode.BILINEAR
 
@@ -165,7 +165,7 @@ def test_one_colour_operation(dense, kind, name):
     images = pictures()
     off = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
     strength = 0.5 if kind == HUE else 1.0
-    config = only(color=ColorJitterConfig(p=1.0, **(off | {name: strength})))
+    config = only(color_jitter=ColorJitterConfig(p=1.0, **(off | {name: strength})))
     _, draw = views(config, images, dense=dense)
     factors = draw.factors.clone()
     factors[:4, kind] = torch.tensor([-0.5, 0.5, 0.25, 0.0] if kind == HUE else [0.0, 2.0, 1, 0.5])
@@ -180,13 +180,13 @@ def test_one_colour_operation(dense, kind, name):
 def test_colour_operations_in_the_order_of_each_image(dense):
     images = pictures().repeat(4, 1, 1, 1)
     config = only(
-        color=ColorJitterConfig(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+        color_jitter=ColorJitterConfig(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
     )
     ours, draw = views(config, images, dense=dense)
     assert len({tuple(order) for order in draw.order.tolist()}) == math.factorial(4)
     theirs = []
     for n, image in enumerate(images):
-        if draw.color[n]:
+        if draw.color_jitter[n]:
             for kind in draw.order[n].tolist():
                 image = ADJUST[kind](image, draw.factors[n, kind].item())
         theirs.append(image)
@@ -196,11 +196,11 @@ def test_colour_operations_in_the_order_of_each_image(dense):
 
 def test_gray(dense):
     images = pictures()
-    ours, draw = views(only(gray=GrayscaleConfig(enabled=True, p=0.5)), images, dense=dense)
-    assert 0 < draw.gray.sum() < len(images)
+    ours, draw = views(only(grayscale=GrayscaleConfig(enabled=True, p=0.5)), images, dense=dense)
+    assert 0 < draw.grayscale.sum() < len(images)
     theirs = [
         TV.rgb_to_grayscale(image, num_output_channels=3) if gray else image
-        for image, gray in zip(images, draw.gray.tolist(), strict=True)
+        for image, gray in zip(images, draw.grayscale.tolist(), strict=True)
     ]
     assert largest_gap(ours, theirs) < 1e-6
 
@@ -211,8 +211,8 @@ def test_crop_then_colour_chain(dense):
     config = only(
         crop=CropConfig(),
         blur=BlurConfig(),
-        color=ColorJitterConfig(),
-        gray=GrayscaleConfig(enabled=True),
+        color_jitter=ColorJitterConfig(),
+        grayscale=GrayscaleConfig(enabled=True),
     )
     ours, draw = views(config, images, dense=dense)
     boxes = torch.stack(Augmenter(config).crop_boxes(draw, 32, 32), 1).int().tolist()
@@ -221,8 +221,8 @@ def test_crop_then_colour_chain(dense):
         image = TV.resized_crop(image, *boxes[n], [32, 32], BILINEAR, antialias=False)
         if draw.blur[n]:
             image = TV.gaussian_blur(image, [3, 3], [draw.sigma[n].item()] * 2)
-        if draw.color[n]:
+        if draw.color_jitter[n]:
             for kind in draw.order[n].tolist():
                 image = ADJUST[kind](image, draw.factors[n, kind].item())
-        theirs.append(TV.rgb_to_grayscale(image, 3) if draw.gray[n] else image)
+        theirs.append(TV.rgb_to_grayscale(image, 3) if draw.grayscale[n] else image)
     assert largest_gap(ours, theirs) < 1e-5

@@ -98,7 +98,7 @@ def test_views_without_augmentations_are_the_images() -> None:
         crop=CropConfig(enabled=False),
         rotation=RotationConfig(enabled=False),
         blur=BlurConfig(enabled=False),
-        color=ColorJitterConfig(enabled=False),
+        color_jitter=ColorJitterConfig(enabled=False),
     )
     for image, *views in Previewer(Path("nowhere")).views(Wish("shapes", off, 32)):
         assert views == [image, image]

@@ -27,8 +27,8 @@ OFF = AugmentConfig(
     rotation=RotationConfig(enabled=False),
     flip=FlipConfig(enabled=False),
     blur=BlurConfig(enabled=False),
-    color=ColorJitterConfig(enabled=False),
-    gray=GrayscaleConfig(enabled=False),
+    color_jitter=ColorJitterConfig(enabled=False),
+    grayscale=GrayscaleConfig(enabled=False),
 )
 # Everything on, and everything drawn for about half of the images.
 ALL = AugmentConfig(
@@ -36,8 +36,8 @@ ALL = AugmentConfig(
     rotation=RotationConfig(p=0.5),
     flip=FlipConfig(enabled=True),
     blur=BlurConfig(kernel_size=5),
-    color=ColorJitterConfig(p=0.6),
-    gray=GrayscaleConfig(enabled=True, p=0.4),
+    color_jitter=ColorJitterConfig(p=0.6),
+    grayscale=GrayscaleConfig(enabled=True, p=0.4),
 )
 RARE = 1e-3  # p-value below which a test fails; every test has its fixed seed
 MANY = 20_000
@@ -117,7 +117,7 @@ def source_of(row, column, size, shape, order, box, angle, flip):
 def test_composed_geometry_is_one_exact_sampling(order, height, width, size):
     n = 4
     config = only(
-        order=(*order, "blur", "color", "gray"),
+        order=(*order, "blur", "color_jitter", "grayscale"),
         crop=CropConfig(scale_min=0.1),
         rotation=RotationConfig(),
         flip=FlipConfig(enabled=True),
@@ -186,7 +186,7 @@ def test_angles_are_uniform_either_way():
 def test_strengths_are_uniform_in_their_ranges():
     config = only(
         blur=BlurConfig(sigma_min=0.3, sigma_max=1.7),
-        color=ColorJitterConfig(brightness=0.1, contrast=0.2, saturation=0.9, hue=0.4),
+        color_jitter=ColorJitterConfig(brightness=0.1, contrast=0.2, saturation=0.9, hue=0.4),
     )
     draw = many_draws(config)
     assert uniform_p(draw.sigma, 0.3, 1.7) > RARE
@@ -245,19 +245,26 @@ def test_a_crop_has_at_least_one_pixel_where_nothing_fits(narrow, wide):
 
 
 def test_each_operation_is_drawn_for_its_share_of_the_images():
-    shares = {"crop": 0.9, "rotation": 0.25, "flip": 0.5, "blur": 0.1, "color": 0.8, "gray": 0.01}
+    shares = {
+        "crop": 0.9,
+        "rotation": 0.25,
+        "flip": 0.5,
+        "blur": 0.1,
+        "color_jitter": 0.8,
+        "grayscale": 0.01,
+    }
     config = AugmentConfig(
         crop=CropConfig(p=shares["crop"]),
         rotation=RotationConfig(p=shares["rotation"]),
         flip=FlipConfig(enabled=True, p=shares["flip"]),
         blur=BlurConfig(p=shares["blur"]),
-        color=ColorJitterConfig(p=shares["color"]),
-        gray=GrayscaleConfig(enabled=True, p=shares["gray"]),
+        color_jitter=ColorJitterConfig(p=shares["color_jitter"]),
+        grayscale=GrayscaleConfig(enabled=True, p=shares["grayscale"]),
     )
     draw = many_draws(config)
     happened = {
         "crop": draw.crop, "rotation": draw.angle != 0, "flip": draw.flip, "blur": draw.blur,
-        "color": draw.color, "gray": draw.gray,
+        "color_jitter": draw.color_jitter, "grayscale": draw.grayscale,
     }  # fmt: skip
     for name, share in shares.items():
         count = int(happened[name].sum())
@@ -276,7 +283,15 @@ def test_all_orders_of_the_colour_operations_are_equally_likely():
 def all_parameters(draw):
     """(N, D): what decides over each image, as far as it was drawn apart."""
     columns = [draw.crop_area[:, 0], draw.crop_ratio[:, 0].log(), draw.crop_top, draw.crop_left]
-    columns += [draw.crop, draw.angle, draw.flip, draw.blur, draw.sigma, draw.color, draw.gray]
+    columns += [
+        draw.crop,
+        draw.angle,
+        draw.flip,
+        draw.blur,
+        draw.sigma,
+        draw.color_jitter,
+        draw.grayscale,
+    ]
     columns += [*draw.factors.T, draw.order[:, 0] == 3]
     return torch.stack([column.double() for column in columns], dim=1)
 
@@ -364,8 +379,8 @@ PARTS = {
     "rotation": ({"angle"}, RotationConfig),
     "flip": ({"flip"}, FlipConfig),
     "blur": ({"blur", "sigma"}, BlurConfig),
-    "color": ({"color", "factors", "order"}, ColorJitterConfig),
-    "gray": ({"gray"}, GrayscaleConfig),
+    "color_jitter": ({"color_jitter", "factors", "order"}, ColorJitterConfig),
+    "grayscale": ({"grayscale"}, GrayscaleConfig),
 }
 
 
@@ -404,18 +419,22 @@ def test_subset_path_agrees_for_every_subset_and_order():
     for mask in (torch.zeros(n), torch.ones(n), torch.arange(n) == 7, torch.arange(n) % 2):
         drawn = mask.bool()
         draw = augmenter.draw(n, generator())
-        draw = dataclasses.replace(draw, order=orders, blur=drawn, color=drawn, gray=drawn)
+        draw = dataclasses.replace(
+            draw, order=orders, blur=drawn, color_jitter=drawn, grayscale=drawn
+        )
         subsets = augmenter.apply(images, draw, dense=False)
         assert (subsets - augmenter.apply(images, draw, dense=True)).abs().max() < 2e-6
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(("blur", "color", "gray"))))
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(("blur", "color_jitter", "grayscale")))
+)
 def test_photometric_operations_follow_the_order_of_the_configuration(order):
     images = pictures()
     parts = {
         "blur": BlurConfig(p=1.0),
-        "color": ColorJitterConfig(p=1.0, saturation=0.8),
-        "gray": GrayscaleConfig(enabled=True, p=1.0),
+        "color_jitter": ColorJitterConfig(p=1.0, saturation=0.8),
+        "grayscale": GrayscaleConfig(enabled=True, p=1.0),
     }
     config = only(order=("crop", "rotation", "flip", *order), **parts)
     augmenter = Augmenter(config)
@@ -432,14 +451,14 @@ def test_place_of_the_colour_operation_matters():
     """Colour does not commute with blur (it clamps) nor with gray; blur and gray do."""
     images = pictures()
     results = {}
-    for order in itertools.permutations(("blur", "color", "gray")):
+    for order in itertools.permutations(("blur", "color_jitter", "grayscale")):
         config = only(
             order=("crop", "rotation", "flip", *order),
             blur=BlurConfig(p=1.0),
-            color=ColorJitterConfig(p=1.0),
-            gray=GrayscaleConfig(enabled=True, p=1.0),
+            color_jitter=ColorJitterConfig(p=1.0),
+            grayscale=GrayscaleConfig(enabled=True, p=1.0),
         )
-        before_color = frozenset(order[: order.index("color")])
+        before_color = frozenset(order[: order.index("color_jitter")])
         result = Augmenter(config)(images, generator())
         results.setdefault(before_color, []).append(result)
     for a, b in itertools.combinations(results.values(), 2):
@@ -466,8 +485,8 @@ def test_everything_enabled_and_never_drawn_is_the_identity():
         rotation=RotationConfig(p=0.0),
         flip=FlipConfig(enabled=True, p=0.0),
         blur=BlurConfig(p=0.0),
-        color=ColorJitterConfig(p=0.0),
-        gray=GrayscaleConfig(enabled=True, p=0.0),
+        color_jitter=ColorJitterConfig(p=0.0),
+        grayscale=GrayscaleConfig(enabled=True, p=0.0),
     )
     images = pictures(100)
     for dense in (False, True):
@@ -482,11 +501,11 @@ def test_everything_always_drawn():
         rotation=RotationConfig(p=1.0),
         flip=FlipConfig(enabled=True, p=1.0),
         blur=BlurConfig(p=1.0),
-        color=ColorJitterConfig(p=1.0),
-        gray=GrayscaleConfig(enabled=True, p=1.0),
+        color_jitter=ColorJitterConfig(p=1.0),
+        grayscale=GrayscaleConfig(enabled=True, p=1.0),
     )
     draw = Augmenter(always).draw(MANY, generator())
-    for name in ("crop", "flip", "blur", "color", "gray"):
+    for name in ("crop", "flip", "blur", "color_jitter", "grayscale"):
         assert getattr(draw, name).all()
 
 
@@ -495,7 +514,9 @@ def test_strength_of_zero_changes_nothing():
         crop=CropConfig(scale_min=1.0, ratio_min=1.0, ratio_max=1.0),
         rotation=RotationConfig(degrees=0.0),
         blur=BlurConfig(enabled=False),
-        color=ColorJitterConfig(p=1.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0),
+        color_jitter=ColorJitterConfig(
+            p=1.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0
+        ),
     )
     images = pictures(100)
     result = Augmenter(weakest)(images, generator())
@@ -507,8 +528,8 @@ STRONGEST = AugmentConfig(
     rotation=RotationConfig(),
     flip=FlipConfig(enabled=True),
     blur=BlurConfig(p=1.0, sigma_min=1e-3, sigma_max=16.0, kernel_size=31),
-    color=ColorJitterConfig(p=1.0, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5),
-    gray=GrayscaleConfig(enabled=True),
+    color_jitter=ColorJitterConfig(p=1.0, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5),
+    grayscale=GrayscaleConfig(enabled=True),
 )
 
 

@@ -42,10 +42,10 @@ def test_notebook_preset_has_the_notebooks_values() -> None:
     assert (optim.batch_size, optim.epochs, optim.milestones) == (512, 2500, (120, 160))
     on = {
         name: getattr(config.augment, name).enabled
-        for name in ("crop", "rotation", "blur", "color", "flip", "gray")
+        for name in ("crop", "rotation", "blur", "color_jitter", "flip", "grayscale")
     }
-    assert on == dict.fromkeys(("crop", "rotation", "blur", "color"), True) | dict.fromkeys(
-        ("flip", "gray"), False
+    assert on == dict.fromkeys(("crop", "rotation", "blur", "color_jitter"), True) | dict.fromkeys(
+        ("flip", "grayscale"), False
     )
     assert config.augment.rotation.degrees == 180.0
 
@@ -55,7 +55,7 @@ def test_published_recipe_has_no_blur_or_rotation() -> None:
     assert config.model.encoder == "resnet18"
     assert (config.model.dim, config.moco.temperature, config.moco.queue_size) == (128, 0.1, 4096)
     assert config.augment.flip.enabled
-    assert config.augment.gray.enabled
+    assert config.augment.grayscale.enabled
     assert not config.augment.blur.enabled
     assert not config.augment.rotation.enabled
     assert (config.optim.epochs, config.moco.symmetric) == (200, False)
@@ -198,7 +198,7 @@ def test_control_characters_never_reach_a_message() -> None:
             "moco.temperature": st.floats(1e-6, 100.0),
             "optim.lr": st.floats(1e-6, 1000.0),
             "augment.order": st.permutations(["crop", "rotation", "flip"]).flatmap(
-                lambda head: st.permutations(["blur", "color", "gray"]).map(
+                lambda head: st.permutations(["blur", "color_jitter", "grayscale"]).map(
                     lambda tail: [*head, *tail]
                 )
             ),

@@ -374,7 +374,7 @@ class NoWaiting(TorchDispatchMode):
         {},
         {"moco__symmetric": False, "model__mlp_head": True, "optim__sgd_momentum": 0.0},
         {"model__encoder": "resnet18", "model__bn_splits": 1},
-        {"augment__order": ("flip", "rotation", "crop", "gray", "color", "blur")},
+        {"augment__order": ("flip", "rotation", "crop", "grayscale", "color_jitter", "blur")},
     ],
     ids=["default", "asymmetric", "resnet18", "order"],
 )
