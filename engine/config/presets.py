@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -186,15 +187,17 @@ def _up_to_date(key: str, value: Any) -> Any:
 def _parse(field: Field, text: str) -> Any:
     if field.kind in ("text", "choice"):
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-        # one item alone is a list of one: seeds=0
-        return [value] if field.kind == "list" and not isinstance(value, list) else value
-    except tomllib.TOMLDecodeError:
-        pass
+    plain_words = field.item in ("names", "texts") and not text.startswith(("[", '"', "'"))
+    if not plain_words:  # among words 5 is a name
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+            # one item alone is a list of one: seeds=0
+            return [value] if field.kind == "list" and not isinstance(value, list) else value
+        except tomllib.TOMLDecodeError:
+            pass
     if field.kind == "list":
         items = [part.strip().strip("\"'") for part in text.strip("[]").split(",")]
-        return [_number(part) for part in items if part]
+        return [item if plain_words else _number(item) for item in items if item]
     if field.kind in ("int", "float"):
         return _number(text)
     return {"on": True, "yes": True, "off": False, "no": False}.get(text.lower(), text)
@@ -273,7 +276,7 @@ def build(type_: type[C], values: Mapping[str, Any]) -> C:
     values = {expand_key(type_, key): value for key, value in values.items()}
     values = {key: _up_to_date(key, value) for key, value in values.items()}
     for key, value in values.items():
-        _check_leaf(type_, known[key], value)
+        check_leaf(known[key], type_, value)
     full = nest({key: field.default for key, field in known.items()} | values)
     try:
         config = msgspec.convert(full, type_, strict=False)
@@ -283,20 +286,32 @@ def build(type_: type[C], values: Mapping[str, Any]) -> C:
     return config
 
 
-def _check_leaf(type_: type[Struct], field: Field, value: Any) -> None:
+def check_leaf(field: Field, type_: type[Struct], value: Any) -> Any:
+    """The value of one field as its type wants it, checked against its own range alone.
+
+    Args:
+        field: the field.
+        type_: the configuration that it belongs to.
+        value: a builtin value; numbers may be texts.
+
+    Raises:
+        ConfigError: one sentence with the key, the value and what would be right.
+    """
+    sentence = f"{field.key} is {_show(value)}; it must be {field.expectation()}."
     try:
-        msgspec.convert(nest({field.key: value}), type_, strict=False)
-    except msgspec.ValidationError:
-        raise ConfigError(
-            f"{field.key} is {_show(value)}; it must be {field.expectation()}.", field.key
-        ) from None
-    items = value if isinstance(value, list | tuple) else [value]
-    if field.registry is not None and not all(map(field.registry.accepts, items)):
-        raise ConfigError(
-            f"{field.key} is {_show(value)}; it must be {field.expectation()}.", field.key
+        checked = msgspec.to_builtins(
+            msgspec.convert(nest({field.key: value}), type_, strict=False)
         )
-    if isinstance(value, float) and value != value:
-        raise ConfigError(f"{field.key} is nan; it must be {field.expectation()}.", field.key)
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        raise ConfigError(sentence, field.key) from None
+    for part in field.key.split("."):
+        checked = checked[part]
+    items = checked if isinstance(checked, list | tuple) else [checked]
+    if field.registry is not None and not all(map(field.registry.accepts, items)):
+        raise ConfigError(sentence, field.key)
+    if any(isinstance(item, float) and not math.isfinite(item) for item in items):
+        raise ConfigError(sentence, field.key)
+    return checked
 
 
 def _show(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.config.fields import Field, fields, nest
-from engine.config.presets import build, parse_value, presets_of, problems, to_toml
+from engine.config.presets import build, check_leaf, parse_value, presets_of, problems, to_toml
 from engine.config.schema import (
     GRID_KEYS,
     KINDS,
@@ -191,23 +190,15 @@ class FormState:
         if isinstance(value, str):
             if key not in self.wrong and value == self.text(key):
                 return  # the field was filled with it; it may show fewer digits than there are
-            value = self._parse(field, value)
+            value = parse_value(field, value)
         try:
-            config = build_leaf(self.type, key, value)
-        except ConfigError as error:
+            checked = check_leaf(field, self.type, value)
+        except ConfigError:
             self.values[key] = value
-            self.wrong[key] = short_reason(str(error), key)
+            self.wrong[key] = f"it must be {field.expectation()}"
             return
         self.wrong.pop(key, None)
-        self.values[key] = config
-
-    @staticmethod
-    def _parse(field: Field, text: str) -> Any:
-        text = text.strip()
-        if field.kind == "list" and not text.startswith("["):
-            parts = [part.strip() for part in text.split(",") if part.strip()]
-            return parts if field.item in ("names", "texts") else [_number(p) for p in parts]
-        return parse_value(field, text)
+        self.values[key] = checked
 
     def errors(self) -> dict[str, str]:
         """Every field that is wrong, with the sentence; rules over several fields included."""
@@ -331,37 +322,10 @@ def _missing_folder(path: str) -> str:
         return f"there is no folder {path}"
 
 
-def build_leaf(type_: type[AnyConfig], key: str, value: Any) -> Any:
-    """The value of one field as its type wants it, checked against its own range alone.
-
-    Raises:
-        ConfigError: one sentence on what it must be.
-    """
-    field = fields(type_)[key]
-    try:
-        tree = msgspec.to_builtins(msgspec.convert(nest({key: value}), type_, strict=False))
-    except (msgspec.ValidationError, ValueError, OverflowError):
-        raise ConfigError(f"{key}: it must be {field.expectation()}.", key) from None
-    for part in key.split("."):
-        tree = tree[part]
-    if isinstance(tree, float) and not math.isfinite(tree):
-        raise ConfigError(f"{key}: it must be {field.expectation()}.", key)
-    return tree
-
-
 def short_reason(sentence: str, key: str) -> str:
     """A sentence on a field without its name, for the space beside it."""
     sentence = sentence.removeprefix(f"{key}: ").removeprefix(f"{key} ")
     return sentence[:1].lower() + sentence[1:].rstrip(".")
-
-
-def _number(text: str) -> Any:
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _equal(a: Any, b: Any) -> bool:
