@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from engine.config.models import ENCODERS
+
 AugmentName = Literal["crop", "rotation", "flip", "blur", "color_jitter", "grayscale"]
 Probability = Annotated[
     float, Meta(ge=0.0, le=1.0, description="share of the images it is drawn for")
@@ -158,8 +160,12 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """The encoder and its projection head."""
 
     encoder: Annotated[
-        Literal["convnet", "resnet18"],
-        Meta(description="convnet: the notebook's; resnet18: with the CIFAR stem"),
+        str,
+        Meta(
+            description="convnet: the notebook's; resnet18, 34, 50: torchvision's with the CIFAR "
+            "stem; or your own as package.module:Name",
+            extra={"registry": ENCODERS},
+        ),
     ] = "convnet"
     dim: Annotated[int, Meta(ge=2, le=8192, description="width of the embedding")] = 512
     mlp_head: Annotated[

@@ -410,7 +410,7 @@ def test_the_forward_half_stays_on_the_device(
     They have no values, so an operation that asks for one fails too.
     """
     if chunks:
-        monkeypatch.setattr("engine.models.moco.MAX_LOGITS", 100)
+        monkeypatch.setattr("engine.models.info_nce.MAX_LOGITS", 100)
     config = config_with(model__encoder=encoder)
     cuda, generator = torch.device("cuda", 0), torch.Generator().manual_seed(0)
     # what has no values cannot be copied deeply
