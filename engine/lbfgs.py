@@ -71,52 +71,97 @@ def minimise(
         The last point of each problem.
     """
     count = len(start)
-    active = torch.arange(count, device=start.device)
-    x = start.clone()
-    value, gradient, size = function(x, active)
-    memory, patience = _Memory(), _Patience(value, size, noise)
-    nowhere = torch.zeros_like(active, dtype=torch.bool)
-    end = Minimum(x.clone(), value.clone(), size.clone(), torch.zeros_like(active), nowhere.clone())
+    batch = _Batch.at(function, start.clone(), torch.arange(count, device=start.device))
+    memory, patience = _Memory(), _Patience(batch, noise)
+    nowhere = torch.zeros_like(batch.size, dtype=torch.bool)
+    end = Minimum(
+        batch.point.clone(),
+        batch.value.clone(),
+        batch.size.clone(),
+        torch.zeros_like(batch.problem),
+        nowhere.clone(),
+    )
     for iteration in range(max_iter + 1):
-        good = size <= tolerance
+        good = batch.size <= tolerance
         leave = good | nowhere if iteration < max_iter else torch.ones_like(good)
         if bool(leave.any()):
-            ended, keep = active[leave], ~leave
-            end.point[ended], end.value[ended] = x[leave], value[leave]
-            end.size[ended], end.converged[ended] = size[leave], good[leave]
-            end.iterations[ended] = iteration
-            active, x, value, gradient, size = (t[keep] for t in (active, x, value, gradient, size))
-            memory.keep(keep)
-            patience.keep(keep)
-        if not len(active):
+            _note(end, batch.rows(leave), iteration, good[leave])
+            batch = batch.rows(~leave)
+            memory.keep(~leave)
+            patience.keep(~leave)
+        if not len(batch.problem):
             break
-        step(count - len(active))
-        direction = memory.direction(gradient)
-        new_x, new_value, new_gradient, new_size, moved = _search(
-            function, active, x, value, gradient, size, direction, noise
-        )
-        memory.add(new_x - x, new_gradient - gradient)
-        x, value, gradient, size = new_x, new_value, new_gradient, new_size
-        nowhere = patience.lost(value, size, moved)
+        step(count - len(batch.problem))
+        before = batch
+        batch, moved = _search(function, before, memory.direction(before.gradient), noise)
+        memory.add(batch.point - before.point, batch.gradient - before.gradient)
+        nowhere = ~moved | patience.lost(batch)
     return end
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Where A of the problems stand: a point each, and what the function says of it.
+
+    Attributes:
+        problem: int64 (A,), their numbers.
+        point: float64 (A, K).
+        value: float64 (A,).
+        gradient: float64 (A, K).
+        size: float64 (A,), what convergence is measured by.
+    """
+
+    problem: Tensor
+    point: Tensor
+    value: Tensor
+    gradient: Tensor
+    size: Tensor
+
+    @classmethod
+    def at(cls, function: Function, point: Tensor, problem: Tensor) -> _Batch:
+        """The problems (A,) at points (A, K): one evaluation."""
+        return cls(problem, point, *function(point, problem))
+
+    def rows(self, which: Tensor) -> _Batch:
+        """Some of them: numbers int64 or a mask bool (A,)."""
+        return _Batch(
+            self.problem[which],
+            self.point[which],
+            self.value[which],
+            self.gradient[which],
+            self.size[which],
+        )
+
+    def put(self, which: Tensor, other: _Batch) -> None:
+        """Moves the rows ``which`` to where ``other`` stands, in place."""
+        self.point[which], self.value[which] = other.point, other.value
+        self.gradient[which], self.size[which] = other.gradient, other.size
+
+
+def _note(end: Minimum, left: _Batch, iteration: int, converged: Tensor) -> None:
+    """Writes down where problems that leave the batch have ended."""
+    end.point[left.problem], end.value[left.problem] = left.point, left.value
+    end.size[left.problem], end.converged[left.problem] = left.size, converged
+    end.iterations[left.problem] = iteration
+
+
 class _Patience:
-    """Tells which problems get nowhere: a failed search, or no progress beyond rounding."""
+    """Tells which problems get nowhere: for many iterations no progress beyond rounding."""
 
-    def __init__(self, value: Tensor, size: Tensor, noise: float) -> None:
+    def __init__(self, batch: _Batch, noise: float) -> None:
         self.noise = noise
-        self.value, self.size = value.clone(), size.clone()  # the lowest so far
-        self.idle = torch.zeros_like(value, dtype=torch.int64)
+        self.value, self.size = batch.value.clone(), batch.size.clone()  # the lowest so far
+        self.idle = torch.zeros_like(batch.problem)
 
-    def lost(self, value: Tensor, size: Tensor, moved: Tensor) -> Tensor:
+    def lost(self, batch: _Batch) -> Tensor:
         """Which problems should be given up, after an iteration that led here."""
+        value, size = batch.value, batch.size
         better = value < self.value - self.noise * self.value.abs()
         better |= size < 0.9 * self.size
         self.value = torch.where(better, torch.minimum(value, self.value), self.value)
         self.size = torch.where(better, torch.minimum(size, self.size), self.size)
         self.idle = torch.where(better, 0, self.idle + 1)
-        return ~moved | (self.idle >= _PATIENCE)
+        return self.idle >= _PATIENCE
 
     def keep(self, which: Tensor) -> None:
         """Drops the problems that left the batch."""
@@ -161,52 +206,67 @@ class _Memory:
 
 
 def _search(
-    function: Function,
-    active: Tensor,
-    x: Tensor,
-    value: Tensor,
-    gradient: Tensor,
-    size: Tensor,
-    direction: Tensor,
-    noise: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """A step along ``direction`` that meets the weak Wolfe conditions, for each problem.
+    function: Function, start: _Batch, direction: Tensor, noise: float
+) -> tuple[_Batch, Tensor]:
+    """A step of each problem along its ``direction`` (A, K) that meets the weak Wolfe conditions.
+
+    The lengths that do are bracketed and the bracket is halved (Lewis and Overton 2013). Unlike an
+    interpolation this needs no differences of values, of which rounding leaves nothing near a
+    minimum. The length tried first is 1, which is nearly always taken once the memory knows the
+    curvature (Liu and Nocedal 1989), so that an iteration is one evaluation.
 
     Returns:
-        The new points, values, gradients and sizes, and which problems have moved.
+        Where the problems stand now, and which have moved, bool (A,); the others, whose search
+        found no step in ``_TRIALS`` evaluations, stand where they stood.
     """
-    slope = (gradient * direction).sum(1)
-    t = torch.ones_like(value)
-    low, high = torch.zeros_like(t), torch.full_like(t, float("inf"))
-    new_x, new_value, new_gradient, new_size = (
-        x.clone(),
-        value.clone(),
-        gradient.clone(),
-        size.clone(),
-    )
-    searching = torch.arange(len(active), device=active.device)
+    slope = (start.gradient * direction).sum(1)
+    length = torch.ones_like(slope)
+    low, high = torch.zeros_like(slope), torch.full_like(slope, float("inf"))  # the bracket
+    searching = torch.arange(len(slope), device=slope.device)
+    end = start.rows(searching)  # a copy
     for _ in range(_TRIALS):
-        here = searching
-        point = x[here] + t[here].unsqueeze(1) * direction[here]
-        trial, trial_gradient, trial_size = function(point, active[here])
-        trial_slope = (trial_gradient * direction[here]).sum(1)
-        down = trial <= value[here] + _SUFFICIENT * t[here] * slope[here]
-        level = trial <= value[here] + noise * value[here].abs()
-        level &= trial_slope <= (2 * _SUFFICIENT - 1) * slope[here]
-        too_far = ~(down | level)
-        too_short = ~too_far & (trial_slope < _CURVATURE * slope[here])
-        done = ~(too_far | too_short)
-        taken = here[done]
-        new_x[taken], new_value[taken] = point[done], trial[done]
-        new_gradient[taken], new_size[taken] = trial_gradient[done], trial_size[done]
-        high[here[too_far]] = t[here[too_far]]
-        low[here[too_short]] = t[here[too_short]]
-        searching = here[~done]
+        origin, along = start.rows(searching), direction[searching]
+        step, promised = length[searching], slope[searching]
+        trial = _Batch.at(function, origin.point + step.unsqueeze(1) * along, origin.problem)
+        left = (trial.gradient * along).sum(1)
+
+        too_far = ~_low_enough(origin.value, trial.value, step, promised)
+        too_far &= ~_level(origin.value, trial.value, promised, left, noise)
+        # A slope about as steep as at the start: most of the way is still ahead, and a pair for
+        # the memory from so short a step would know little of the curvature.
+        too_short = ~too_far & (left < _CURVATURE * promised)
+        good = ~(too_far | too_short)
+
+        end.put(searching[good], trial.rows(good))
+        high[searching[too_far]] = step[too_far]
+        low[searching[too_short]] = step[too_short]
+        searching = searching[~good]
         if not len(searching):
             break
-        wide = high[searching].isinf()
-        middle = 0.5 * (low[searching] + high[searching])
-        t[searching] = torch.where(wide, 2.0 * t[searching], middle)
-    moved = torch.ones_like(active, dtype=torch.bool)
+        length[searching] = _between(low[searching], high[searching], length[searching])
+    moved = torch.ones_like(start.problem, dtype=torch.bool)
     moved[searching] = False
-    return new_x, new_value, new_gradient, new_size, moved
+    return end, moved
+
+
+def _low_enough(origin: Tensor, trial: Tensor, step: Tensor, promised: Tensor) -> Tensor:
+    """Whether values fell by enough of what the slopes ``promised`` (Armijo's condition)."""
+    return trial <= origin + _SUFFICIENT * step * promised
+
+
+def _level(origin: Tensor, trial: Tensor, promised: Tensor, left: Tensor, noise: float) -> Tensor:
+    """Whether values are equal but for rounding and the slopes say that the step went down.
+
+    The approximate Wolfe condition (Hager and Zhang 2005): for a quadratic it is Armijo's, said
+    of the slopes at both ends, ``promised`` and ``left``. These are still exact where the
+    difference of the values drowns in rounding: that shrinks with the square of the distance to
+    the minimum, they with the distance itself. By Armijo's condition alone a search ends at about
+    the square root of the precision.
+    """
+    same = trial <= origin + noise * origin.abs()
+    return same & (left <= (2 * _SUFFICIENT - 1) * promised)
+
+
+def _between(low: Tensor, high: Tensor, length: Tensor) -> Tensor:
+    """The length to try next: the middle of the bracket, twice the last where it is open."""
+    return torch.where(high.isinf(), 2.0 * length, 0.5 * (low + high))
