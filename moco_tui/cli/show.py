@@ -11,7 +11,6 @@ import msgspec
 
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
-from engine.history.entry import config_base, flat_config
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
 from engine.study import formats as studyexport
@@ -19,10 +18,8 @@ from engine.study.grid import look
 from engine.study.report import Report, report
 from moco_tui.cli.common import (
     Settings,
-    age,
     clean,
     complete_run,
-    figure,
     print_json,
     say,
     shared_options,
@@ -31,6 +28,9 @@ from moco_tui.cli.common import (
 )
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
+from moco_tui.present.metric_text import value_text
+from moco_tui.present.run_progress import seconds_taken
+from moco_tui.present.run_settings import differences
 
 
 @click.command()
@@ -88,37 +88,6 @@ def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
         return UserNotes(), str(error)
 
 
-def settings_of(record: Record) -> dict[str, Any]:
-    """The settings of a run by dotted key, lists where a configuration has tuples.
-
-    Works for the configuration of any version, which a record may hold.
-    """
-    flat = flat_config(record.kind, record.config)
-    return {key: _listed(value) for key, value in flat.items()}
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_listed(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(name): _listed(item) for name, item in value.items()}
-    return value
-
-
-def differences(record: Record) -> dict[str, dict[str, Any]]:
-    """Settings in which a run differs from its preset (from the defaults where it has none).
-
-    Returns:
-        Dotted key to ``{"value": the run's, "preset": the preset's or None}``.
-    """
-    base = {k: _listed(v) for k, v in config_base(record.kind, record.preset).items()}
-    return {
-        key: {"value": value, "preset": base.get(key)}
-        for key, value in settings_of(record).items()
-        if key not in base or value != base[key]
-    }
-
-
 def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> str:
     name = notes.name or record.name
     parts = ["  ".join([record.id, clean(name)] if name else [record.id])]
@@ -129,13 +98,16 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
     if record.last or record.best:
         names = [*record.last, *(name for name in record.best if name not in record.last)]
         cells = [
-            [clean(name), figure(record.last.get(name)), figure(record.best.get(name))]
-            for name in names
+            [clean(name), _value(name, record.last), _value(name, record.best)] for name in names
         ]
         parts.append(table(["metric", "last", "best"], cells, (1, 2)))
     if record.result and record.kind != "study":
         parts.append(result_text(record.result))
     return "\n\n".join(parts)
+
+
+def _value(name: str, values: Mapping[str, float]) -> str:
+    return value_text(name, values[name]) if name in values else "-"
 
 
 def result_text(result: Mapping[str, Any]) -> str:
@@ -162,11 +134,10 @@ def _facts(
             done += f" of {record.total_steps / record.steps_per_epoch:.4g}"
     checkpoint = ""
     if record.checkpoint_step is not None:
-        checkpoint = f"step {record.checkpoint_step}, {age(record.checkpoint_time)} ago"
+        checkpoint = f"step {record.checkpoint_step}, {_ago(record.checkpoint_time)}"
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
     stage = record.stage if status == "running" else None
-    ended = record.ended or (time.time() if status in ("running", "paused") else None)
-    took = fmt.duration(ended - record.started) if ended and record.started else ""
+    took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
     data = config.get("data", {}).get("source", "") if isinstance(config.get("data"), dict) else ""
     return [
         ("state", status + (f": {clean(record.error)}" if record.error else "")),
@@ -179,7 +150,7 @@ def _facts(
         ("created", _when(record.created)),
         ("started", _when(record.started)),
         ("ended", _when(record.ended)),
-        ("took", took),
+        ("took", "" if took is None else fmt.duration(took)),
         ("device", clean(record.device)),
         ("where", where),
         ("chance", f"{record.chance:.3f}" if record.chance else ""),
@@ -201,7 +172,11 @@ def _when(moment: float | None) -> str:
     if moment is None:
         return ""
     shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-    return f"{shown} ({age(moment)} ago)"
+    return f"{shown} ({_ago(moment)})"
+
+
+def _ago(moment: float | None) -> str:
+    return fmt.ago(None if moment is None else time.time() - moment)
 
 
 def _settings(record: Record) -> str:

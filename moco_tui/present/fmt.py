@@ -50,6 +50,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def label_fraction(share: float | None) -> str:
+    """A share of the labels, with as many digits as tell small ones apart: ``10 %``, ``12.5 %``."""
+    return "–" if share is None else f"{100 * share:.3g} %"
+
+
 def accuracy(value: float | None, digits: int = 1) -> str:
     """An accuracy, which the engine gives in per cent."""
     if value is None or not math.isfinite(value):
@@ -91,6 +96,18 @@ def age(seconds: float | None) -> str:
     return f"{int(seconds / 86_400)} d"
 
 
+def ago(seconds: float | None) -> str:
+    """How long ago, as it stands in a sentence: ``now``, ``42 s ago``."""
+    text = age(seconds)
+    return text if text in ("now", "–") else f"{text} ago"
+
+
+def bar(full: int, cells: int, *, ascii_only: bool) -> str:
+    """A bar of so many cells, of which the first are full."""
+    on, off = ("#", ".") if ascii_only else ("━", "─")
+    return on * full + off * (cells - full)
+
+
 def size(amount: float | None) -> str:
     """Bytes in binary units."""
     if amount is None:
@@ -100,6 +117,11 @@ def size(amount: float | None) -> str:
             return f"{amount:.0f} {unit}"
         amount /= 1024
     return f"{amount:.1f} GiB"
+
+
+def measured(item: object) -> float | None:
+    """A number out of a record; None for anything else that may stand there."""
+    return float(item) if isinstance(item, int | float) and not isinstance(item, bool) else None
 
 
 def _quoted(text: object) -> str:

@@ -14,7 +14,8 @@ from engine.study.intervals import Comparison
 from engine.study.report import Report
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
-from moco_tui.present.run_list import GLYPHS
+from moco_tui.present.run_progress import seconds_taken
+from moco_tui.present.run_rows import GLYPHS
 from moco_tui.present.study_view import Seen
 
 LEAST_WIDTH = 24
@@ -88,10 +89,9 @@ def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
     )
     share = done / total if total else 0.0
     cells = max(min(width - len(text) - 9, 60), 0)
-    full = int(share * cells)
-    on, off = ("#", ".") if ascii_only else ("━", "─")
+    bar = fmt.bar(int(share * cells), cells, ascii_only=ascii_only)
     shown = 100 if share == 1 else min(int(100 * share), 99)
-    return f"{on * full}{off * (cells - full)} {shown:3d} %  {text}"
+    return f"{bar} {shown:3d} %  {text}"
 
 
 def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
@@ -118,8 +118,9 @@ def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
             parts.append(left)
     elif done == len(study_state.cells):
         parts.append("every cell is done")
-        if record.ended and record.started:
-            parts.append(f"took {fmt.duration(record.ended - record.started)}")
+        took = seconds_taken(record)
+        if took is not None:
+            parts.append(f"took {fmt.duration(took)}")
     elif status == "queued":
         parts.append("it waits for its turn; r starts it here")
     elif status in ("stopped", "failed", "lost"):

@@ -23,9 +23,10 @@ from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig
 from engine.history.entry import Entry
 from engine.runs import create
-from moco_tui.cli.browse import listing, nested
+from moco_tui.cli.browse import listing
 from moco_tui.cli.common import cut, table, width_of
 from moco_tui.cli.train import result_table
+from moco_tui.present.run_rows import row_of
 
 from .conftest import RESULT, Call, begin, probed, trained
 
@@ -162,7 +163,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
         )
         for i in range(3)
     ]
-    lines = listing(entries, width).splitlines()
+    lines = listing([row_of(entry) for entry in entries], width).splitlines()
     assert len(lines) == 4
     assert max(width_of(line) for line in lines) <= max(width, 60)
     for entry, line in zip(entries, lines[1:], strict=True):
@@ -172,13 +173,6 @@ def test_the_table_fits_the_terminal(width: int) -> None:
         assert all("99.9" in line for line in lines[1:])
     if width == 300:
         assert "another-tag" in lines[1]
-
-
-def test_a_ring_of_parents_loses_nobody() -> None:
-    ring = [Entry(id=i, parent=p) for i, p in (("a", "b"), ("b", "a"), ("c", "c"), ("d", "gone"))]
-    found = nested([*ring, Entry(id="e", parent="d")])
-    assert sorted(entry.id for entry, _ in found) == ["a", "b", "c", "d", "e"]
-    assert {entry.id: depth for entry, depth in found}["e"] == 1
 
 
 @pytest.mark.parametrize("columns", [80, 160])
@@ -357,7 +351,7 @@ def test_compare_lists_only_what_differs(call: Call, root: Path) -> None:
     out = call("compare", a, b).out
     assert "moco.queue_size" in out
     assert "augment.crop.enabled" not in out
-    assert "+2.500  better" in out
+    assert "+2.5 pts  better" in out
     assert "+0.5000  worse" in out
 
 
