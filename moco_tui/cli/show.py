@@ -13,7 +13,7 @@ from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
-from engine.study import formats as studyexport
+from engine.study import formats
 from engine.study.grid import look
 from engine.study.report import Report, report
 from moco_tui.cli.common import (
@@ -30,7 +30,7 @@ from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import value_text
 from moco_tui.present.run_progress import seconds_taken
-from moco_tui.present.run_settings import differences
+from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
 @click.command()
@@ -63,7 +63,7 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
         if record.kind == "study":
-            facts["study"] = studyexport.facts(_study(settings, record), run=record.id)
+            facts["study"] = formats.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
     print(_text(folder, record, notes, status))
@@ -123,7 +123,6 @@ def result_text(result: Mapping[str, Any]) -> str:
 def _facts(
     folder: RunFolder, record: Record, notes: UserNotes, status: str
 ) -> list[tuple[str, str]]:
-    config = record.config
     done = f"step {record.step}"
     if record.total_steps:
         share = 100 * record.step / record.total_steps
@@ -138,7 +137,7 @@ def _facts(
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
     stage = record.stage if status == "running" else None
     took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
-    data = config.get("data", {}).get("source", "") if isinstance(config.get("data"), dict) else ""
+    data = data_source(settings_of(record).get) or ""
     return [
         ("state", status + (f": {clean(record.error)}" if record.error else "")),
         ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),

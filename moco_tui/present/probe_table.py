@@ -11,56 +11,48 @@ from moco_tui.present.lines import Line
 
 
 def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
-    """The accuracy table of a probe and its accuracy for each class."""
-    rows = record.result.get("rows")
-    task = config.get("task", {}).get("name", "")
+    """The accuracy table of a probe and its accuracy for each class.
+
+    Args:
+        record: of the probe; its result may be of another version, or not there yet.
+        config: its configuration, nested.
+    """
     labels = fmt.label_fraction(fmt.measured(config.get("label_fraction")))
+    task = config.get("task", {}).get("name", "")
     head = f"{task} classes, {labels} of the labels, {config.get('head', '')} head"
     lines: list[Line] = [[(fmt.clean(head), "muted")]]
-    if not isinstance(rows, list) or not rows:
+    found = record.result.get("rows")
+    if not isinstance(found, list) or not found:
         waiting = "the table fills in as each row is measured"
         return [*lines, [(waiting if not record.ended else "no result", "muted")]]
-    lines.append([("", "")])
-    lines.append(
-        [
-            (
-                f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}",
-                "muted",
-            )
-        ]
-    )
-    best = max(
-        (fmt.measured(row.get("top1")) or 0.0 for row in rows if isinstance(row, dict)), default=0
-    )
-    for row in rows:
-        if not isinstance(row, dict):
-            continue
-        top1 = fmt.measured(row.get("top1"))
-        low, high = fmt.measured(row.get("low")), fmt.measured(row.get("high"))
-        interval = (
-            "" if low is None or high is None else f"{fmt.accuracy(low)} – {fmt.accuracy(high)}"
-        )
-        majority = fmt.measured(row.get("majority"))
-        lines.append(
-            [
-                (
-                    f"{fmt.fit(fmt.clean(str(row.get('source', '?'))), 16)}{fmt.accuracy(top1):>8}",
-                    "strong" if top1 is not None and top1 >= best else "",
-                ),
-                (f"  {interval:<17}", "muted"),
-                (f"{fmt.accuracy(fmt.measured(row.get('balanced'))):>9}", ""),
-                (f"{fmt.accuracy(majority) if majority is not None else '':>9}", "muted"),
-            ]
-        )
-    return [*lines, *_class_lines(rows)]
+    rows = [row for row in found if isinstance(row, dict)]
+    titles = f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}"
+    lines += [[("", "")], [(titles, "muted")]]
+    best = max((fmt.measured(row.get("top1")) or 0.0 for row in rows), default=0.0)
+    return [*lines, *(_row_line(row, best) for row in rows), *_class_lines(rows)]
 
 
-def _class_lines(rows: Sequence[Any]) -> list[Line]:
+def _row_line(row: Mapping[str, Any], best: float) -> Line:
+    """The accuracies of one encoder."""
+    names = ("top1", "low", "high", "balanced", "majority")
+    top1, low, high, balanced, majority = (fmt.measured(row.get(name)) for name in names)
+    source = fmt.fit(fmt.clean(str(row.get("source", "?"))), 16)
+    known = low is not None and high is not None
+    interval = f"{fmt.accuracy(low)} – {fmt.accuracy(high)}" if known else ""
+    return [
+        (f"{source}{fmt.accuracy(top1):>8}", "strong" if top1 is not None and top1 >= best else ""),
+        (f"  {interval:<17}", "muted"),
+        (f"{fmt.accuracy(balanced):>9}", ""),
+        (f"{'' if majority is None else fmt.accuracy(majority):>9}", "muted"),
+    ]
+
+
+def _class_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     """Accuracy for each class, one column a source."""
     tables = [
         (str(row.get("source", "?")), row["per_class"])
         for row in rows
-        if isinstance(row, dict) and isinstance(row.get("per_class"), dict) and row["per_class"]
+        if isinstance(row.get("per_class"), dict) and row["per_class"]
     ]
     if not tables:
         return []

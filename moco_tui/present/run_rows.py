@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.config.metrics import ChartName, headline
 from engine.history.entry import Entry
 from moco_tui.present import fmt
+from moco_tui.present.run_settings import data_source
 
 LIVE = frozenset({"queued", "running", "paused", "handed-over"})
 """States that may change at any moment."""
@@ -84,7 +85,7 @@ class RunRow:
 
 def row_of(entry: Entry) -> RunRow:
     """The row of a run."""
-    source = data_source(entry)
+    source = data_source(entry.setting)
     source = fmt.clean(source) if isinstance(source, str) else ""
     result = entry.result.get("top1", entry.result.get("test_top1"))
     best = _value(entry.best, "accuracy")
@@ -122,12 +123,6 @@ def augmentations(entry: Entry) -> list[str]:
     on = [name for name in names if entry.setting(f"augment.{name}.enabled")]
     degrees = entry.setting("augment.rotation.degrees")
     return [f"rot{degrees:g}" if name == "rotation" and degrees else str(name) for name in on]
-
-
-def data_source(entry: Entry) -> str | None:
-    """Where the images come from; of a study, where those of its pretrainings do."""
-    found: str | None = entry.setting("data.source") or entry.setting("pretrain.data.source")
-    return found
 
 
 def _short(source: str) -> str:

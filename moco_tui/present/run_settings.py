@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.history.entry import config_base, flat_config
@@ -16,6 +16,15 @@ def settings_of(record: Record) -> dict[str, Any]:
     """
     flat = flat_config(record.kind, record.config)
     return {key: _listed(value) for key, value in flat.items()}
+
+
+def data_source(setting: Callable[[str], Any]) -> Any:
+    """Where the images of a run come from; of a study, where those of its pretrainings do.
+
+    Args:
+        setting: the value of a dotted key, None where the run has no such setting.
+    """
+    return setting("data.source") or setting("pretrain.data.source")
 
 
 def differences(record: Record) -> dict[str, dict[str, Any]]:

@@ -141,6 +141,7 @@ async def test_the_table_of_runs(runs: Path, make_app: MakeApp, call: Call) -> N
     study = next(row for row, _ in shown if row.kind == "study")
     assert (study.data, study.source) == ("shapes", "shapes")
     assert "shapes" in tokens(listed[study.id])
+    assert re.search(r"^data +shapes$", call("show", study.id), re.MULTILINE)
     assert "birds" in tokens(listed["b2bcdf"])
     assert "57.2 %" in tokens(listed["p1bcdf"])
     for run_id, text in zip(PROBES, ("10 %", "12.5 %", "0.1 %"), strict=True):

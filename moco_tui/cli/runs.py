@@ -28,7 +28,8 @@ from moco_tui.cli.common import (
     width_of,
 )
 from moco_tui.present.run_order import nested
-from moco_tui.present.run_rows import CELLS, RunRow, augmentations, data_source, row_of
+from moco_tui.present.run_rows import CELLS, RunRow, augmentations, row_of
+from moco_tui.present.run_settings import data_source
 
 
 @click.command()
@@ -81,7 +82,7 @@ def facts(row: RunRow) -> dict[str, Any]:
     state, hidden = known.pop("status"), ("stamp", "warning", "config")
     ahead = {"id": known.pop("id"), "name": known.pop("name"), "state": state}
     settings = {
-        "data": data_source(entry),
+        "data": data_source(entry.setting),
         "queue_size": entry.setting("moco.queue_size"),
         "augmentations": augmentations(entry),
         "label_fraction": entry.setting("label_fraction"),
