@@ -1,4 +1,4 @@
-"""Numbers, times and foreign texts as the screens show them."""
+"""Numbers, times and texts of others as screens and commands show them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u20
 
 
 def clean(text: str) -> str:
-    """A foreign text as one harmless line: no control or direction characters."""
+    """A text of others as one harmless line: without control or direction characters."""
     text = _CONTROL.sub(" ", text)
     return "".join("?" if unicodedata.category(c) in ("Cs", "Co", "Cn") else c for c in text)
 

@@ -52,7 +52,7 @@ class RunList:
             if stamp != self._stamp or not self.loaded or now - self._last_full > full_every:
                 rows = self._all()
                 self._last_full = now
-                # The index is written while it is read: take the stamp of what was read.
+                # Reading brings the index up to date, which changes its time.
                 self._stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
             else:
                 rows = self._live()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.config.metrics import metric
+from engine.history.entry import Entry
 from engine.runs import MetricLog, Record
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import short_texts, value_text
@@ -53,15 +54,15 @@ def rates_line(record: Record, pace: RunPace, now: float) -> str:
     return "  ".join(parts)
 
 
-def seconds_taken(record: Record, now: float | None = None) -> float | None:
+def seconds_taken(run: Record | Entry, now: float | None = None) -> float | None:
     """How long a run took, from its first start to its end; None where that is not known.
 
     Args:
-        record: of the run.
-        now: unix seconds, for a run that has not ended; None: such a run has taken no time yet.
+        run: its record, or its entry in the index.
+        now: unix seconds, for a run that has not ended; None: its time is not known yet.
     """
-    ended = record.ended or now
-    return ended - record.started if ended and record.started else None
+    ended = run.ended or now
+    return ended - run.started if ended and run.started and ended >= run.started else None
 
 
 def progress_facts(record: Record, status: str, log: MetricLog) -> dict[str, Any]:
