@@ -51,11 +51,11 @@ def steps_per_second(log: MetricLog, window: float = WINDOW_SECONDS) -> float | 
     """Steps a second over the last seconds of the log; None while two steps are not known.
 
     Measured on the metric that is written most often, so that a probe, which has no
-    ``train/loss``, has a pace too. The log does not tell a pause from a slow step, so the window is
-    as short as it can be: half a minute after a run went on, no pause counts any more. A longer
-    one would count up to its own length of every pause, and a search that skips points (once done
-    here to save time) can land on the far side of a pause of any length. Where steps take longer
-    than the window, the last of them is the measure.
+    ``train/loss``, has a pace too. The log does not tell a pause from a slow step, and a window
+    counts pauses up to its own length: hence half a minute and not more, and point by point, since
+    a search that skips points can land on the far side of a pause of any length. Half a minute
+    after a run went on, no pause counts any more. Where steps take longer than the window, the
+    last of them is the measure.
 
     Args:
         log: read as far as it goes.
