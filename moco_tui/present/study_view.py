@@ -1,4 +1,4 @@
-"""Which slice of a study is shown, and what its cells say, for the screen; no widgets here."""
+"""Which slice of a study is shown, and what its cells and curves say."""
 
 from __future__ import annotations
 
