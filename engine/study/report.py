@@ -10,27 +10,30 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
-from engine.study.grid import Source, StudyState
-from engine.study.intervals import (
+from engine.study.comparisons import (
     ABOVE_RANDOM,
     BELOW_RANDOM,
     BETTER,
-    LEAST_SEEDS,
     NO_SPREAD,
     RANDOM,
     TOO_FEW,
     UNDECIDED,
     WORSE,
     Comparison,
+    comparisons,
+)
+from engine.study.grid import Source
+from engine.study.intervals import (
+    LEAST_SEEDS,
     Estimate,
     LabelCurve,
     ResultRow,
-    comparisons,
     curves,
     majority,
     rows,
     source_label,
 )
+from engine.study.study_state import StudyState
 
 _BESIDE: Mapping[Source, str] = {
     "random-init": "random weights give",
@@ -45,10 +48,10 @@ class Report(Struct, frozen=True):
 
     Attributes:
         config, study_state: what it is made from.
-        rows: see ``verdict.rows``.
-        majority: see ``verdict.majority``.
-        comparisons: see ``verdict.comparisons``.
-        curves: see ``verdict.curves``.
+        rows: see ``intervals.rows``.
+        majority: see ``intervals.majority``.
+        comparisons: see ``comparisons.comparisons``.
+        curves: see ``intervals.curves``.
         answer: the sentences that answer the study's question, one each.
         protocol: how the numbers came about and what the intervals are over, one sentence each.
     """
@@ -94,8 +97,8 @@ def answer(
     Args:
         config: the study.
         study_state: how far it is.
-        made: its ``verdict.rows``.
-        compared: its ``verdict.comparisons``.
+        made: its ``intervals.rows``.
+        compared: its ``comparisons.comparisons``.
     """
     sentences: list[str] = []
     done = sum(found.state == "done" for found in study_state.cells.values())

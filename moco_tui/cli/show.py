@@ -15,8 +15,8 @@ from engine.history.entry import config_base, flat_config
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
 from engine.study import formats as studyexport
-from engine.study.grid import look
 from engine.study.report import Report, report
+from engine.study.study_state import look
 from moco_tui.cli.common import (
     Settings,
     age,

@@ -19,8 +19,9 @@ from engine.runs import RunFolder, create
 from engine.runs.record import ACTIVE
 from engine.sink import Interrupted
 from engine.study.formats import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
-from engine.study.grid import plain, pretraining_key, survey
 from engine.study.report import Report, report
+from engine.study.result_keys import plain, pretraining_key
+from engine.study.study_state import survey
 from engine.study.table import Dimension, Pivot, dimension, key_text, values
 from moco_tui.cli.annotate import say_notices
 from moco_tui.cli.common import Settings, complete_run, say, shared_options, terminal_width
@@ -258,7 +259,7 @@ def _run(
     with terminal("study", hands_over=True) as sink:
         prepared = None
         if folder is None:
-            from engine.jobs.execute import prepare
+            from engine.jobs.prepare import prepare
 
             try:
                 prepared = prepare(

@@ -17,20 +17,22 @@ from engine.config.schema import ProbeConfig, StudyConfig
 from engine.data.dataset import Dataset, Split
 from engine.errors import ConfigError, DataError, TrainingError
 from engine.history.history import History
-from engine.jobs.execute import execute, prepare
+from engine.jobs.execute import execute
+from engine.jobs.prepare import prepare
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create, own
 from engine.runs.requests import lock_is_held
 from engine.sink import NullSink, Request
 from engine.study.grid import (
     Cell,
+    ProbePoint,
     cells,
-    look,
     pretrain_config,
     pretrainings,
     probe_config,
     probe_points,
 )
+from engine.study.study_state import look
 
 TINY = {
     "queue_sizes": [12, 40],
@@ -71,7 +73,7 @@ def some_split(n: int, seed: int) -> Split:
 
 def some_images(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     dataset = Dataset("noise", some_split(60, 0), some_split(30, 1), CIFAR10_CLASSES)
-    monkeypatch.setattr("engine.jobs.execute.load_dataset", lambda *args, **options: dataset)
+    monkeypatch.setattr("engine.jobs.job.load_dataset", lambda *args, **options: dataset)
     return dataset
 
 
@@ -254,10 +256,12 @@ def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset)
     root = tmp_path / "runs"
     parent = create(root, "pretrain", pretrain_config(config, 12, 0))
     execute(parent, data_dir=tmp_path)
-    plain = probe_config(config, 12, 0, "ten", 1.0, "logistic", 0)
+    plain = probe_config(config, 12, 0, ProbePoint("ten", 1.0, "logistic", 0))
     whole = create(root, "probe", plain, parent=parent.id)
     execute(whole, data_dir=tmp_path)
-    few = probe_config(config, 40, 0, "binary", 0.5, "logistic", 0)  # without the baselines
+    few = probe_config(  # without the baselines
+        config, 40, 0, ProbePoint("binary", 0.5, "logistic", 0)
+    )
     part = create(root, "probe", few, parent=parent.id)
     execute(part, data_dir=tmp_path)
     before = {path: path.read_bytes() for path in root.glob("*/run.json")}
@@ -345,14 +349,14 @@ def test_a_study_is_handed_over_with_its_run_stopped(
     expected, looks = undisturbed
     folder, seen = study_of(tmp_path, config), {}
 
-    def heir(lock_fd: int, device_fd: int | None) -> bool:
+    def successor(lock_fd: int, device_fd: int | None) -> bool:
         seen["locked"] = lock_is_held(folder.lock_path)
         seen["status"] = folder.record().status
         seen["runs"] = {e.status for e in _entries(folder) if e.kind != "study"}
         return True
 
     asking = Heard(at=int(share * looks), ask="hand-over")
-    assert execute(folder, data_dir=tmp_path, sink=asking, heir=heir) == "handed-over"
+    assert execute(folder, data_dir=tmp_path, sink=asking, successor=successor) == "handed-over"
     assert (seen["locked"], seen["status"]) == (True, "handed-over")
     assert "stopped" in seen["runs"]
     assert not {"running", "handed-over"} & seen["runs"]
@@ -429,7 +433,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_being_done(
                 raise TrainingError("The loss is not finite.")
             return execute(run, **options)
 
-        patch.setattr(engine.jobs.study_run, "execute", sometimes)
+        patch.setattr("engine.jobs.execute.execute", sometimes)
         with pytest.raises(TrainingError, match=r"1 run of the study failed, .*not finite"):
             execute(folder, data_dir=tmp_path)
     record = folder.record()
@@ -445,7 +449,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_being_done(
 def test_a_run_of_another_process_is_waited_for(
     tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.jobs.study_run, "_LOOK", 0.0)
+    monkeypatch.setattr(engine.jobs.study_run, "_LOOK_SECONDS", 0.0)
     config = some_study(label_fractions=[0.5], baselines=[])
     folder = study_of(tmp_path, config)
     other = create(folder.path.parent, "pretrain", pretrain_config(config, 12, 0))
