@@ -9,6 +9,7 @@ import contextlib
 import gc
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -18,7 +19,7 @@ from engine.jobs.job import Job, JobContext, StudyContext
 from engine.jobs.job_table import JOBS
 from engine.jobs.owner_sink import OwnerSink
 from engine.jobs.prepare import prepare
-from engine.jobs.recorded_config import config_of
+from engine.jobs.recorded_config import config_of, runnable_config
 from engine.pretrain.loop import Outcome
 from engine.runs import RunFolder, RunOwner
 from engine.runs.takeover import Successor, own
@@ -61,39 +62,33 @@ def execute(
     Raises:
         RunBusyError: a living process owns the run.
         TrainingError: it failed after its first step could begin; the record says failed.
-        UserError: it could not begin; the record says failed and why.
+        UserError: it could not begin; the record says failed and why. Where the record of somebody
+            else names code that nobody here has named, it stays as it is.
     """
     card = DeviceLock(device_fd)
-    with contextlib.closing(card), own(folder, lock_fd=lock_fd, on_change=note_change) as owner:
-        owner_sink = OwnerSink(owner, card)
-        both: Sink = owner_sink if sink is None else Tee([sink, owner_sink])
-        try:
-            outcome = _train(owner, card, data_dir, both, prepared, study)
-        except Interrupted as interrupted:  # asked to leave outside the loop over steps
-            both.acknowledge(interrupted.request, owner.record.step)
-            outcome = "stopped" if interrupted.request == "stop" else "handed-over"
-        except UserError as error:
-            _fail(owner, str(error), str(error))
-            if owner_sink.began and not isinstance(error, TrainingError):
-                raise TrainingError(str(error)) from error
-            raise
-        except BaseException as error:
-            reason = f"{type(error).__name__}: {error}".strip(": ")
-            _fail(owner, reason, traceback.format_exc())
-            if isinstance(error, Exception):
-                raise TrainingError(
-                    f"Run {owner.record.id} failed ({reason}); the traceback is in "
-                    f"{folder.log_path}."
-                ) from error
-            raise
-        paused = owner.record.status == "paused"
-        owner.transition(outcome)
-        if outcome == "handed-over":
-            if paused:
-                folder.request("pause")  # the successor finds it and pauses again
-            if successor is not None:
-                outcome = _hand_over(owner, card, successor)
-        return outcome
+    with contextlib.closing(card):
+        _check_own_code(folder)
+        with own(folder, lock_fd=lock_fd, on_change=note_change) as owner:
+            owner_sink = OwnerSink(owner, card)
+            both: Sink = owner_sink if sink is None else Tee([sink, owner_sink])
+            try:
+                outcome = _train(owner, card, data_dir, both, prepared, study)
+            except Interrupted as interrupted:  # asked to leave outside the loop over steps
+                both.acknowledge(interrupted.request, owner.record.step)
+                outcome = "stopped" if interrupted.request == "stop" else "handed-over"
+            except BaseException as error:
+                _fail(owner, error, began=owner_sink.began)
+            return _end(owner, card, outcome, successor)
+
+
+def _check_own_code(folder: RunFolder) -> None:
+    """Refuses code of somebody else's before the record is touched.
+
+    Raises:
+        ConfigError: see ``runnable_config``.
+    """
+    with contextlib.suppress(RunError):  # a bad record is a failure of the run: see ``_train``
+        runnable_config(folder)
 
 
 def _train(
@@ -134,11 +129,46 @@ def _train(
     return job.run(JobContext(folder, data_dir, sink, execute), point)
 
 
-def _fail(owner: RunOwner, reason: str, details: str) -> None:
-    """Records a failure where the folder can still be written; else the run shows as lost."""
+def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:
+    """Records a failure, and raises it as what the caller is told.
+
+    Raises:
+        TrainingError: the run had begun, or nobody foresaw the failure.
+        UserError: it could not begin.
+        BaseException: what is no error but ends the process.
+    """
+    if isinstance(error, UserError):
+        _record_failure(owner, str(error), str(error))
+        if began and not isinstance(error, TrainingError):
+            raise TrainingError(str(error)) from error
+        raise error
+    reason = f"{type(error).__name__}: {error}".strip(": ")
+    _record_failure(owner, reason, "".join(traceback.format_exception(error)))
+    if isinstance(error, Exception):
+        raise TrainingError(
+            f"Run {owner.record.id} failed ({reason}); the traceback is in {owner.folder.log_path}."
+        ) from error
+    raise error
+
+
+def _record_failure(owner: RunOwner, reason: str, details: str) -> None:
+    """Where the folder can still be written; else the run shows as lost."""
     with contextlib.suppress(RunError):
         owner.log(details)
         owner.transition("failed", error=reason)
+
+
+def _end(
+    owner: RunOwner, card: DeviceLock, outcome: Outcome, successor: Successor | None
+) -> Outcome:
+    """The run in its last state here, and with its successor after a hand-over."""
+    paused = owner.record.status == "paused"
+    owner.transition(outcome)
+    if outcome != "handed-over":
+        return outcome
+    if paused:
+        owner.folder.request("pause")  # the successor finds it and pauses again
+    return outcome if successor is None else _hand_over(owner, card, successor)
 
 
 def _hand_over(owner: RunOwner, card: DeviceLock, successor: Successor) -> Outcome:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.errors import RunError
-from engine.jobs.recorded_config import config_of
+from engine.jobs.recorded_config import runnable_config
 from engine.models.encoder import Encoder, build_encoder
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder
@@ -40,10 +40,10 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
     """The query encoder of a pretraining, from its last checkpoint.
 
     Raises:
+        ConfigError: when the record of somebody else names code of their own.
         RunError: when the run is no pretraining, has no checkpoint, or it cannot be read.
     """
-    record = folder.record()
-    config = config_of(record)
+    record, config = folder.record(), runnable_config(folder)
     if not isinstance(config, PretrainConfig):
         raise RunError(f"Run {record.id} is a {record.kind}; a probe needs a pretraining.")
     state = checkpoints.load(folder.checkpoint_path)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.config import own_code
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder
 from engine.runs.requests import RunLock, beat, read_heartbeat
@@ -74,7 +75,11 @@ def child_environment() -> dict[str, str]:
     here = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [here, *(str(Path(entry).absolute()) for entry in known if entry)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {
+        **os.environ,
+        **own_code.environment(),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+    }
 
 
 def accept_signals() -> None:
