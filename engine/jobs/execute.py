@@ -65,20 +65,20 @@ def execute(
         UserError: it could not begin; the record says failed and why. Where the record of somebody
             else names code that nobody here has named, it stays as it is.
     """
-    card = DeviceLock(device_fd)
-    with contextlib.closing(card):
+    device_lock = DeviceLock(device_fd)
+    with contextlib.closing(device_lock):
         _check_own_code(folder)
         with own(folder, lock_fd=lock_fd, on_change=note_change) as owner:
-            owner_sink = OwnerSink(owner, card)
+            owner_sink = OwnerSink(owner, device_lock)
             both: Sink = owner_sink if sink is None else Tee([sink, owner_sink])
             try:
-                outcome = _train(owner, card, data_dir, both, prepared, study)
+                outcome = _train(owner, device_lock, data_dir, both, prepared, study)
             except Interrupted as interrupted:  # asked to leave outside the loop over steps
                 both.acknowledge(interrupted.request, owner.record.step)
                 outcome = "stopped" if interrupted.request == "stop" else "handed-over"
             except BaseException as error:
                 _fail(owner, error, began=owner_sink.began)
-            return _end(owner, card, outcome, successor)
+            return _end(owner, device_lock, outcome, successor)
 
 
 def _check_own_code(folder: RunFolder) -> None:
@@ -93,7 +93,7 @@ def _check_own_code(folder: RunFolder) -> None:
 
 def _train(
     owner: RunOwner,
-    card: DeviceLock,
+    device_lock: DeviceLock,
     data_dir: Path,
     sink: Sink,
     prepared: Job | None,
@@ -117,7 +117,7 @@ def _train(
     for name in job.dataset.skipped[:_SKIPPED_SHOWN]:
         sink.log(f"skipped a broken image: {name}")
     if job.locks_device:
-        card.acquire(
+        device_lock.acquire(
             device_key(job.runtime.device),
             name=job.runtime.name,
             holder=f"run {record.id} (process {record.pid})",
@@ -159,7 +159,7 @@ def _record_failure(owner: RunOwner, reason: str, details: str) -> None:
 
 
 def _end(
-    owner: RunOwner, card: DeviceLock, outcome: Outcome, successor: Successor | None
+    owner: RunOwner, device_lock: DeviceLock, outcome: Outcome, successor: Successor | None
 ) -> Outcome:
     """The run in its last state here, and with its successor after a hand-over."""
     paused = owner.record.status == "paused"
@@ -168,16 +168,16 @@ def _end(
         return outcome
     if paused:
         owner.folder.request("pause")  # the successor finds it and pauses again
-    return outcome if successor is None else _hand_over(owner, card, successor)
+    return outcome if successor is None else _hand_over(owner, device_lock, successor)
 
 
-def _hand_over(owner: RunOwner, card: DeviceLock, successor: Successor) -> Outcome:
+def _hand_over(owner: RunOwner, device_lock: DeviceLock, successor: Successor) -> Outcome:
     # The trainer left in cycles still holds memory of the device, which the successor may need.
     gc.collect()
     torch.cuda.empty_cache()  # does nothing where CUDA is not in use
     problem = "the process that was to go on with the run ended at once"
     try:
-        if successor(owner.lock_fd, card.fd):
+        if successor(owner.lock_fd, device_lock.fd):
             return "handed-over"
     except UserError as error:
         problem = str(error)

@@ -15,14 +15,14 @@ class OwnerSink:
 
     Args:
         owner: of the run.
-        card: the lock of the device, shown as in use with every checkpoint.
+        device_lock: the lock of the device, shown as in use with every checkpoint.
 
     Attributes:
         began: whether the trainer has said what it is about to do: its first step may come.
     """
 
-    def __init__(self, owner: RunOwner, card: DeviceLock) -> None:
-        self._owner, self._card = owner, card
+    def __init__(self, owner: RunOwner, device_lock: DeviceLock) -> None:
+        self._owner, self._device_lock = owner, device_lock
         self.began = False
 
     def plan(self, plan: Plan) -> None:
@@ -45,7 +45,7 @@ class OwnerSink:
     def checkpointed(self, step: int) -> None:
         """See ``Sink.checkpointed``."""
         self._owner.checkpointed(step)
-        self._card.touch()
+        self._device_lock.touch()
 
     def result(self, values: Mapping[str, Any]) -> None:
         """See ``Sink.result``."""

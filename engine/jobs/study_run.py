@@ -33,7 +33,7 @@ from engine.runs import RunFolder
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import ProbePoint, pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.report import protocol
-from engine.study.study_state import StudyState, look
+from engine.study.study_state import StudyState, state_from_history
 
 _LOOK_SECONDS = 0.5  # between two looks at the runs of other processes
 
@@ -52,7 +52,7 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
 
 def cells_done(config: StudyConfig, root: Path) -> int:
     """How many cells of the study the runs of a folder hold."""
-    return look(config, History(root, read_only=True)).done
+    return state_from_history(config, History(root, read_only=True)).done
 
 
 def run_study(
@@ -110,7 +110,7 @@ class _StudyRun:
 
     def run(self, device: str) -> None:
         """Computes what is missing; comes back to what others work on until they are done."""
-        study_state = look(self.config, self.history)
+        study_state = state_from_history(self.config, self.history)
         self.done = study_state.done
         self.sink.plan(
             Plan(
@@ -129,14 +129,14 @@ class _StudyRun:
             if not self.children.busy:
                 break
             self._wait()
-        study_state = look(self.config, self.history)
+        study_state = state_from_history(self.config, self.history)
         self._advance(study_state.done - self.done)
         self._report(study_state)
         self._raise_failed()
 
     def _train_and_probe(self, queue_size: int, seed: int) -> None:
         """One queue size and seed: the pretraining and its probes, where any is missing."""
-        study_state = look(self.config, self.history)
+        study_state = state_from_history(self.config, self.history)
         self._advance(study_state.done - self.done)  # what others have done
         if not missing_probes(self.config, study_state, queue_size, seed):
             return
@@ -144,7 +144,7 @@ class _StudyRun:
         if trained.state != "finished":
             if not self._pretrain(queue_size, seed, trained.run):
                 return
-            study_state = look(self.config, self.history)
+            study_state = state_from_history(self.config, self.history)
             self._report(study_state)
         self._probe(study_state, queue_size, seed)
 

@@ -237,10 +237,10 @@ def majority(study_state: StudyState) -> dict[str, float]:
     return shares
 
 
-def curves(made: Iterable[ResultRow]) -> tuple[LabelCurve, ...]:
+def curves(result_rows: Iterable[ResultRow]) -> tuple[LabelCurve, ...]:
     """Accuracy against label fraction for every source, task and head that has a value."""
     points: dict[tuple[Source, int | None, str, str], list[tuple[float, Estimate]]] = {}
-    for row in made:
+    for row in result_rows:
         if row.estimate is not None:
             key = (row.source, row.queue_size, row.task, row.head)
             points.setdefault(key, []).append((row.fraction, row.estimate))

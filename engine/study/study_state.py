@@ -100,7 +100,7 @@ class StudyState(Struct, frozen=True):
         return sum(found.state == "done" for found in self.cells.values())
 
 
-def look(config: StudyConfig, history: History) -> StudyState:
+def state_from_history(config: StudyConfig, history: History) -> StudyState:
     """How far the study is, from what the history has now.
 
     Args:
@@ -110,11 +110,11 @@ def look(config: StudyConfig, history: History) -> StudyState:
     Raises:
         RunError: when the folder cannot be read.
     """
-    return survey(config, history.list())
+    return state_from_entries(config, history.list())
 
 
-def survey(config: StudyConfig, entries: Iterable[Entry]) -> StudyState:
-    """``look`` at runs that were listed already."""
+def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudyState:
+    """``state_from_history`` from runs that were listed already."""
     entries = sorted(entries, key=lambda entry: (entry.created, entry.id))
     trained = _pretrainings(config, entries)
     probes = _probes(trained, entries)

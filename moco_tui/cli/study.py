@@ -21,7 +21,7 @@ from engine.sink import Interrupted
 from engine.study.formats import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
 from engine.study.report import Report, report
 from engine.study.result_keys import plain, pretraining_key
-from engine.study.study_state import survey
+from engine.study.study_state import state_from_entries
 from engine.study.table import Dimension, Pivot, dimension, key_text, values
 from moco_tui.cli.annotate import say_notices
 from moco_tui.cli.common import Settings, complete_run, say, shared_options, terminal_width
@@ -108,7 +108,7 @@ def study(
     history = History(settings.root, read_only=settings.read_only)
     entries = history.list()
     say_notices(history)
-    now = report(config, survey(config, entries))
+    now = report(config, state_from_entries(config, entries))
     if dry_run:
         from moco_tui.cli.study_plan import print_plan
 
@@ -299,7 +299,7 @@ def print_outcome(
 def now_of(settings: Settings, config: StudyConfig) -> Report:
     """What the study says now."""
     history = History(settings.root, read_only=settings.read_only)
-    return report(config, survey(config, history.list()))
+    return report(config, state_from_entries(config, history.list()))
 
 
 class Form:

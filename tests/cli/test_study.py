@@ -25,7 +25,7 @@ from engine.runs import RunFolder, create, folder_names
 from engine.sink import NullSink, Plan, Request
 from engine.study.formats import SCHEMA
 from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
-from engine.study.study_state import look
+from engine.study.study_state import state_from_history
 from moco_tui.cli import progress as progress_module
 from moco_tui.cli.common import Settings
 from moco_tui.cli.study import configure, study_key
@@ -244,7 +244,7 @@ def test_json_has_everything_and_stdout_nothing_else(call: Call, root: Path, ima
     assert len(document["cells"]) == 18
     overall = [c for c in document["comparisons"] if c["scope"] == "all" and c["against"] == 16]
     assert [c["verdict"] for c in overall] == ["larger is better"]
-    study_state = look(config, History(root))
+    study_state = state_from_history(config, History(root))
     tops = [found.top1 for found in study_state.cells.values()]
     assert [cell["top1"] for cell in document["cells"]] == tops
 

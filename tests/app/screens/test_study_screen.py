@@ -20,7 +20,7 @@ from engine.runs import RunFolder, create, own
 from engine.sink import Plan
 from engine.study import grid
 from engine.study.intervals import Estimate, ResultRow
-from engine.study.study_state import CellResult, StudyState, Trained, look
+from engine.study.study_state import CellResult, StudyState, Trained, state_from_history
 from engine.study.table import Pivot, values
 from moco_tui.app import MocoApp
 from moco_tui.present import study_text as studytext
@@ -637,7 +637,7 @@ async def test_a_study_is_computed_here_stopped_and_gone_on_with(
         assert "2/2 pretrainings" in screen_text(app)
         written = next(
             found.top1
-            for cell, found in look(config, History(root)).cells.items()
+            for cell, found in state_from_history(config, History(root)).cells.items()
             if (cell.source, cell.queue_size, cell.fraction) == ("moco", 128, 1.0)
         )
         assert f"{written:.1f}" in line_of(app, "K 128")

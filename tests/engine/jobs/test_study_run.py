@@ -32,7 +32,7 @@ from engine.study.grid import (
     probe_config,
     probe_points,
 )
-from engine.study.study_state import look
+from engine.study.study_state import state_from_history
 
 TINY = {
     "queue_sizes": [12, 40],
@@ -103,7 +103,7 @@ def study_of(root: Path, config: StudyConfig) -> RunFolder:
 
 
 def numbers(folder: RunFolder, config: StudyConfig) -> dict[Cell, float | None]:
-    study_state = look(config, History(folder.path.parent))
+    study_state = state_from_history(config, History(folder.path.parent))
     assert {found.state for found in study_state.cells.values()} == {"done"}
     return {cell: found.top1 for cell, found in study_state.cells.items()}
 
@@ -271,7 +271,7 @@ def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset)
     for path, record in before.items():
         assert path.read_bytes() == record, "no run by hand was touched"
     assert kinds(folder) == {"study": 1, "pretrain": 2, "probe": 2 + 7}
-    found = look(config, History(root)).cells
+    found = state_from_history(config, History(root)).cells
     assert found[Cell("moco", 12, 0, "ten", 1.0, "logistic", 0)].run == whole.id
     assert found[Cell("supervised", None, None, "ten", 1.0, "", 0)].run == whole.id
     assert found[Cell("moco", 12, 0, "binary", 0.5, "logistic", 0)].run == part.id
@@ -316,7 +316,8 @@ def test_a_study_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
         ends = [
             checkpoints.load(
                 RunFolder(
-                    run.path.parent / look(config, History(run.path.parent)).pretrainings[at].run
+                    run.path.parent
+                    / state_from_history(config, History(run.path.parent)).pretrainings[at].run
                 ).checkpoint_path
             )["model"]
             for run in (whole, folder)
@@ -334,7 +335,7 @@ def _entries(folder: RunFolder) -> list[Any]:
 
 
 def _done(folder: RunFolder, config: StudyConfig) -> int:
-    study_state = look(config, History(folder.path.parent))
+    study_state = state_from_history(config, History(folder.path.parent))
     return sum(found.state == "done" for found in study_state.cells.values())
 
 
@@ -462,7 +463,7 @@ def test_a_run_of_another_process_is_waited_for(
             if text.startswith("waiting for"):
                 assert other.id in text
                 # everything that does not need it is done
-                study_state = look(config, History(folder.path.parent))
+                study_state = state_from_history(config, History(folder.path.parent))
                 states = {(c.queue_size, f.state) for c, f in study_state.cells.items()}
                 assert states == {(12, "waiting"), (40, "done")}
                 owner.transition("stopped")

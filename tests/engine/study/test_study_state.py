@@ -13,7 +13,7 @@ from engine.history.history import History
 from engine.runs import RunFolder, create, own
 from engine.sink import Plan
 from engine.study.grid import Cell, ProbePoint, cells, pretrain_config, pretrainings, probe_config
-from engine.study.study_state import look, survey
+from engine.study.study_state import state_from_entries, state_from_history
 
 from ..study_states import SMALL_GRID, small_grid
 
@@ -44,7 +44,7 @@ def a_probe(root: Path, parent: RunFolder, config: ProbeConfig, **tops: float) -
 
 def test_an_empty_folder_has_nothing(tmp_path: Path) -> None:
     config = small_grid()
-    study_state = look(config, History(tmp_path))
+    study_state = state_from_history(config, History(tmp_path))
     assert tuple(study_state.cells) == cells(config)
     assert {found.state for found in study_state.cells.values()} == {"missing"}
     assert {trained.state for trained in study_state.pretrainings.values()} == {"missing"}
@@ -58,7 +58,7 @@ def test_what_was_done_by_hand_counts_with_its_numbers(tmp_path: Path) -> None:
     probe = a_probe(
         tmp_path, parent, build(ProbeConfig, {"label_fraction": 0.5}), pretrained=60.0, pixels=30.0
     )
-    study_state = look(config, History(tmp_path))
+    study_state = state_from_history(config, History(tmp_path))
     assert study_state.pretrainings[8, 1].run == parent.id
     assert study_state.pretrainings[8, 1].state == "finished"
     done = {cell: found for cell, found in study_state.cells.items() if found.state == "done"}
@@ -80,7 +80,7 @@ def test_a_seed_that_changes_the_numbers_tells_probes_apart(tmp_path: Path) -> N
             pretrained=60.0,
             random_init=40.0,
         )
-    cells_ = look(config, History(tmp_path)).cells
+    cells_ = state_from_history(config, History(tmp_path)).cells
     assert cells_[Cell("moco", 8, 1, "ten", 0.5, "logistic", 0)].state == "done"
     assert cells_[Cell("moco", 8, 1, "ten", 0.5, "linear", 0)].state == "missing"
     assert cells_[Cell("random-init", None, 1, "ten", 0.5, "logistic", 0)].state == "missing"
@@ -108,7 +108,7 @@ def test_a_pretraining_counts_when_its_numbers_are_the_same(
     config = small_grid()
     values = {"moco.queue_size": 8, "runtime.seed": 1, **changes}
     folder = a_pretraining(tmp_path, build(PretrainConfig, values))
-    trained = look(config, History(tmp_path)).pretrainings[8, 1]
+    trained = state_from_history(config, History(tmp_path)).pretrainings[8, 1]
     assert trained.run == (folder.id if same else "")
 
 
@@ -116,7 +116,7 @@ def test_a_preset_is_no_difference(tmp_path: Path) -> None:
     config = resolve(StudyConfig, preset_name="notebook-small-angle")
     own_config = resolve(PretrainConfig, preset_name="notebook-small-angle")
     folder = create(tmp_path, "pretrain", own_config, preset="notebook-small-angle")
-    assert look(config, History(tmp_path)).pretrainings[4096, 0].run == folder.id
+    assert state_from_history(config, History(tmp_path)).pretrainings[4096, 0].run == folder.id
 
 
 def entry(id_: str, config: PretrainConfig, **changes: object) -> Entry:
@@ -138,7 +138,7 @@ def test_of_several_pretrainings_the_furthest_counts_and_a_finished_one_stays() 
     ]
 
     def chosen(*numbers: int) -> str:
-        return survey(config, [runs[i] for i in numbers]).pretrainings[8, 0].run
+        return state_from_entries(config, [runs[i] for i in numbers]).pretrainings[8, 0].run
 
     assert chosen(0, 1, 2, 3) == "bbb"
     assert chosen(3, 2, 1, 0) == "bbb"
@@ -151,25 +151,25 @@ def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
     folder = create(tmp_path, "pretrain", pretrain_config(config, 8, 0))
     cell = Cell("moco", 8, 0, "ten", 0.1, "logistic", 0)
     baseline = Cell("pixels", None, None, "ten", 0.1, "logistic", 0)
-    assert look(config, history).cells[cell].state == "waiting"
-    assert look(config, history).cells[baseline].state == "waiting"
-    assert look(config, history).cells[cell].run == folder.id
+    assert state_from_history(config, history).cells[cell].state == "waiting"
+    assert state_from_history(config, history).cells[baseline].state == "waiting"
+    assert state_from_history(config, history).cells[cell].run == folder.id
     finish(folder, {"train/loss": 1.0})
-    assert look(config, history).cells[cell].state == "missing"
+    assert state_from_history(config, history).cells[cell].state == "missing"
     probe = create(
         tmp_path,
         "probe",
         probe_config(config, 8, 0, ProbePoint("ten", 0.1, "logistic", 0)),
         parent=folder.id,
     )
-    assert look(config, history).cells[cell].state == "waiting"
-    assert look(config, history).cells[cell].run == probe.id
+    assert state_from_history(config, history).cells[cell].state == "waiting"
+    assert state_from_history(config, history).cells[cell].run == probe.id
     with own(probe) as owner:
         owner.transition("running")
-        assert look(config, history).cells[cell].state == "running"
+        assert state_from_history(config, history).cells[cell].state == "running"
         owner.metrics(3, 3.0, {"probe/pretrained/test_top1": 50.0})
         owner.transition("stopped")  # before the baselines
-    study_state = look(config, history)
+    study_state = state_from_history(config, history)
     assert study_state.cells[cell].state == "done"
     assert study_state.cells[cell].top1 == 50.0
     assert study_state.cells[cell].balanced is None
@@ -177,7 +177,7 @@ def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
     with own(probe) as owner:
         owner.transition("running")
         owner.transition("failed", error="no")
-    assert look(config, history).cells[baseline].state == "failed"
+    assert state_from_history(config, history).cells[baseline].state == "failed"
 
 
 def test_a_study_is_no_run_of_one_queue_size_or_seed(tmp_path: Path) -> None:
