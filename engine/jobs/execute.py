@@ -67,7 +67,7 @@ def execute(
     """
     device_lock = DeviceLock(device_fd)
     with contextlib.closing(device_lock):
-        _check_own_code(folder)
+        _check_own_code(folder)  # first: taking the run over makes its record this user's file
         with own(folder, lock_fd=lock_fd, on_change=note_change) as owner:
             owner_sink = OwnerSink(owner, device_lock)
             both: Sink = owner_sink if sink is None else Tee([sink, owner_sink])
@@ -103,6 +103,7 @@ def _train(
     folder, record = owner.folder, owner.record
     root = folder.path.parent
     config = config_of(record)
+    # Read first: nobody sees the run as running while its checkpoint may still be refused.
     point = JOBS[record.kind].resume_point(folder, record)
     owner.transition("running")
     job = prepared or prepare(
@@ -124,7 +125,7 @@ def _train(
             sink=sink,
         )
     step = job.resume_step(record, point, root)
-    if step is not None:
+    if step is not None:  # what the earlier part did after its resume point is done again
         owner.resume_at(step)
     return job.run(JobContext(folder, data_dir, sink, execute), point)
 

@@ -54,6 +54,7 @@ class PretrainJob:
         """The step of the checkpoint; 0 for a run that ended before its first one."""
         if point is not None:
             return int(point.state["step"])
+        # Steps that were made before the first checkpoint are lost: their metrics are void.
         return None if record.started is None else 0
 
     def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:

@@ -47,7 +47,7 @@ class ProbeJob:
     @classmethod
     def prepare(cls, config: ProbeConfig, runtime: Runtime, inputs: JobInputs) -> Self:
         """See ``Job.prepare``."""
-        encoder = inputs.encoder()
+        encoder = inputs.encoder()  # first, since its pretraining says which images
         dataset = inputs.dataset(encoder.config.data)
         check_probe(config, dataset)
         sources = inputs.study.sources if inputs.study is not None else None

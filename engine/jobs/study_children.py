@@ -70,6 +70,7 @@ class StudyChildren:
             return False
         if announcement:
             self._sink.log(f"{announcement}: run {folder.id}")
+        # Requests to the study go to the run, which answers within a step; see NestedSink.
         child = NestedSink(self._sink, folder.title(), cells_done)
         try:
             outcome = self._execute(folder, data_dir=self._data_dir, sink=child, study=context)

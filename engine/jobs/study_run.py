@@ -171,6 +171,7 @@ class _StudyRun:
         ordered = self.labels.in_order(missing)
         for number, point in enumerate(ordered):
             check_interrupt(self.sink)
+            # Augmented views of all images take the most memory, and only linear heads use them.
             if not any(later.head == "linear" for later in ordered[number:]):
                 sources.forget_views()
             config = probe_config(self.config, queue_size, seed, point)

@@ -64,5 +64,7 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
 
 def build_encoder_quietly(model: ModelConfig) -> Encoder:
     """An encoder whose initialisation leaves torch's default generator as it was."""
+    # Whoever trains in this process draws from that generator: another encoder that is built on the
+    # way must not change its numbers. Modules are initialised on the CPU, so no device is forked.
     with torch.random.fork_rng(devices=[]):
         return build_encoder(model)

@@ -79,7 +79,8 @@ class Comparison(Struct, frozen=True):
         return f"K {self.queue_size} - {other}"
 
 
-_Setting = tuple[str, float, str]
+_Setting = tuple[str, float, str]  # task, label fraction and head
+# By source and queue size, then by setting, the value of each complete pretraining seed.
 _Values = dict[tuple[str, int | None], dict[_Setting, dict[int, float]]]
 
 
@@ -102,12 +103,7 @@ def comparisons(
     Returns:
         Over all settings first, then by head, then by setting, then against random weights.
     """
-    values: _Values = {}
-    seeds: set[int] = set()
-    for (source, size, task, fraction, head), cells in cells_by_row(study_state).items():
-        if source in ("moco", RANDOM):
-            values.setdefault((source, size), {})[task, fraction, head] = seed_values(cells, metric)
-            seeds |= {cell.seed for cell in cells if cell.seed is not None}
+    values, seeds = _paired_values(study_state, metric)
     sizes = sorted({size for source, size in values if source == "moco" and size is not None})
     settings: list[_Setting] = [
         (task, fraction, head)
@@ -120,22 +116,32 @@ def comparisons(
         ("head", [[s for s in settings if s[2] == head] for head in config.heads]),
         ("setting", [[setting] for setting in settings]),
     ]
-    made: list[Comparison] = []
+    found: list[Comparison] = []
     for scope, groups in scopes:
         if scope != "all" and len(groups) == 1:
             continue
-        made += _with_holm(
-            [
-                _compare(values, scope, group, size, sizes[0], len(seeds))
-                for size in sizes[1:]
-                for group in groups
-            ]
-        )
+        planned = [
+            _compare(values, scope, group, size, sizes[0], seeds)
+            for size in sizes[1:]
+            for group in groups
+        ]
+        found += _with_holm(planned)
     if (RANDOM, None) in values:
-        made += _with_holm(
-            [_compare(values, "all", settings, size, None, len(seeds)) for size in sizes]
-        )
-    return tuple(made)
+        planned = [_compare(values, "all", settings, size, None, seeds) for size in sizes]
+        found += _with_holm(planned)
+    return tuple(found)
+
+
+def _paired_values(study_state: StudyState, metric: Metric) -> tuple[_Values, int]:
+    """The values of the sources that are compared, and how many pretraining seeds there are."""
+    values: _Values = {}
+    seeds: set[int] = set()
+    for (source, size, task, fraction, head), cells in cells_by_row(study_state).items():
+        if source in ("moco", RANDOM):
+            of_source = values.setdefault((source, size), {})
+            of_source[task, fraction, head] = seed_values(cells, metric)
+            seeds |= {cell.seed for cell in cells if cell.seed is not None}
+    return values, len(seeds)
 
 
 def _compare(
@@ -148,6 +154,8 @@ def _compare(
 ) -> Comparison:
     ours = values["moco", size]
     theirs = values[RANDOM, None] if against is None else values["moco", against]
+    # A seed enters when it is complete in every setting on both sides: else the settings of
+    # different seeds would be averaged, and the pairing would be lost.
     complete = set.intersection(
         *(set(ours.get(s, {})) & set(theirs.get(s, {})) for s in settings),
     )
@@ -181,7 +189,7 @@ def _test(differences: Sequence[float]) -> tuple[float | None, str]:
         return None, TOO_FEW
     middle, spread = mean(differences), deviation(differences)
     largest = max(abs(d) for d in differences)
-    if largest < 1e-9:
+    if largest < 1e-9:  # equal accuracies in every seed; far below one image in 10,000
         return 1.0, ""
     if spread <= 1e-9 * largest:  # the test would be sure of what a handful of images decided
         return None, NO_SPREAD
@@ -190,6 +198,8 @@ def _test(differences: Sequence[float]) -> tuple[float | None, str]:
 
 def _with_holm(planned: list[Comparison]) -> list[Comparison]:
     """The comparisons with their adjusted p-values and verdicts."""
+    # The correction is for as many as are planned: a study that is looked at on the way must not
+    # find more than the finished one would.
     tested = [i for i, c in enumerate(planned) if c.p is not None]
     adjusted = holm([planned[i].p or 0.0 for i in tested], len(planned))
     known = dict(zip(tested, adjusted, strict=True))

@@ -128,6 +128,7 @@ def estimate(values: Sequence[float], *, over: Over = "pretraining seeds") -> Es
     n = len(values)
     if n == 1:
         return Estimate(values[0], None, None, 1, "single", over)
+    # Student's t wants independent values: probes of one encoder on overlapping images are not.
     if over == "pretraining seeds" and n >= LEAST_SEEDS:
         return Estimate(mean(values), *t_interval(values, LEVEL), n, "interval", over)
     return Estimate(mean(values), min(values), max(values), n, "range", over)

@@ -55,6 +55,7 @@ def row_key(flat: Mapping[str, Any], source: Source) -> str:
     """
     head = flat.get("head")
     sections = ["task."] + (["supervised."] if source == "supervised" else [f"{head}."])
+    # What the seed of a probe draws: random weights, the batches of SGD, augmentations.
     seeded = source in ("random-init", "supervised") or head == "linear"
     kept = {k: v for k, v in flat.items() if k.startswith(tuple(sections))}
     shared = ["label_fraction", "subset_seed", "validation"]

@@ -115,6 +115,7 @@ def state_from_history(config: StudyConfig, history: History) -> StudyState:
 
 def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudyState:
     """``state_from_history`` from runs that were listed already."""
+    # Of equal runs the first counts, so that a number does not change when others are added.
     entries = sorted(entries, key=lambda entry: (entry.created, entry.id))
     trained = _pretrainings(config, entries)
     probes = _probes(trained, entries)
@@ -201,6 +202,7 @@ def _probes_of_the_end(
     parent: Entry | None, probes: Mapping[tuple[str, Source, str], list[Entry]], key: str
 ) -> list[Entry]:
     """The probes with a key that saw the last checkpoint of a pretraining, not one on the way."""
+    # A probe of an unfinished pretraining saw weights that the finished one no longer has.
     if parent is None or parent.status != "finished":
         return []
     end = parent.ended or 0.0
