@@ -14,8 +14,8 @@ from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
 from engine.study import formats
-from engine.study.grid import look
 from engine.study.report import Report, report
+from engine.study.study_state import state_from_history
 from moco_tui.cli.common import (
     Settings,
     clean,
@@ -77,7 +77,7 @@ def _study(settings: Settings, record: Record) -> Report:
     """What a study says now: from the runs, not from its own record."""
     history = History(settings.root, read_only=settings.read_only)
     config = config_of_study(record)
-    return report(config, look(config, history))
+    return report(config, state_from_history(config, history))
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:

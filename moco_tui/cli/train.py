@@ -20,7 +20,7 @@ from moco_tui.cli.progress import Terminal, say_outcome, terminal
 from moco_tui.training import detached
 
 if TYPE_CHECKING:
-    from engine.jobs.execute import Prepared
+    from engine.jobs.job import Job
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 SETS = click.option(
@@ -145,7 +145,7 @@ def start(
         The exit code: 0, or 130 after a signal.
     """
     with terminal(kind, hands_over=True) as sink:
-        from engine.jobs.execute import prepare
+        from engine.jobs.prepare import prepare
 
         try:
             prepared = prepare(
@@ -163,7 +163,7 @@ def start(
 
 
 def train_here(
-    folder: RunFolder, data_dir: Path, sink: Terminal, prepared: Prepared | None = None
+    folder: RunFolder, data_dir: Path, sink: Terminal, prepared: Job | None = None
 ) -> str:
     """Trains in this process until the end, a signal, or the loss of the terminal.
 
@@ -180,7 +180,7 @@ def train_here(
         data_dir=data_dir,
         sink=sink,
         prepared=prepared,
-        heir=detached.heir(folder, data_dir, begun=begun),
+        successor=detached.successor(folder, data_dir, begun=begun),
     )
 
 
@@ -312,7 +312,7 @@ def train(
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
             handed: list[int] = []
-            heir = detached.heir(folder, settings.data, begun=handed.append, waiting=runs)
+            successor = detached.successor(folder, settings.data, begun=handed.append, waiting=runs)
             try:
                 execute(
                     folder,
@@ -320,7 +320,7 @@ def train(
                     sink=sink,
                     lock_fd=lock_fd,
                     device_fd=device_fd,
-                    heir=heir,
+                    successor=successor,
                 )
             except UserError as error:  # the record says it too; those that wait have their turn
                 say(str(error))

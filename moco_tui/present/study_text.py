@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.history.entry import Entry
 from engine.runs.record import Record
+from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines
-from engine.study.grid import StudyState
-from engine.study.intervals import Comparison
 from engine.study.report import Report
+from engine.study.study_state import StudyState
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.present.run_progress import seconds_taken
