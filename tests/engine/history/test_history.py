@@ -21,8 +21,13 @@ from engine.errors import ConfigError, RunBusyError, RunError
 from engine.history import index as indexes
 from engine.history.entry import base_mark, from_document, make_entry, to_document
 from engine.history.history import History
-from engine.runs import RunFolder, create, own
+from engine.runs import RunFolder, RunOwner, create, own
 from engine.runs.record import Record, UserNotes
+
+
+def own_indexed(folder: RunFolder) -> RunOwner:
+    """As the engine's jobs own a run: changes of its state go into the index."""
+    return own(folder, on_change=indexes.note_change)
 
 
 def make(
@@ -36,7 +41,7 @@ def make(
 ) -> RunFolder:
     config = build(PretrainConfig, {k.replace("__", "."): v for k, v in values.items()})
     folder = create(root, "pretrain", config, name=name, preset=preset)
-    with own(folder) as owner:
+    with own_indexed(folder) as owner:
         owner.transition("running")
         if knn is not None:
             owner.metrics(1, 0.1, {"knn/top1": knn, "train/loss": 10.0 - knn / 10})
@@ -86,7 +91,7 @@ def test_a_list_shows_what_the_folders_hold_now(root: Path) -> None:
     assert history.list("tag:x")[0].title == "renamed"
     third = make(root, "third")
     assert ids(history) == [third.id, second.id, first.id]
-    with own(create(root, "probe", ProbeConfig(), parent=second.id)) as owner:
+    with own_indexed(create(root, "probe", ProbeConfig(), parent=second.id)) as owner:
         owner.transition("running")
         owner.metrics(1, 0.0, {"probe/test_top1": 71.0})
         owner.flush()
@@ -102,7 +107,7 @@ def test_a_run_whose_owner_died_is_lost_in_the_list(root: Path) -> None:
     history = History(root)
     assert [e.status for e in history.list()] == ["lost"]
     assert ids(history, "status:lost") == [folder.id]
-    with own(folder) as owner:
+    with own_indexed(folder) as owner:
         assert [e.status for e in history.list()] == ["paused"]
         owner.transition("stopped")
     assert [e.status for e in history.list()] == ["stopped"]
@@ -151,7 +156,7 @@ def test_a_damaged_index_is_made_anew_with_one_line(root: Path, how: str) -> Non
 def test_an_owner_goes_on_whatever_happened_to_the_index(root: Path, how: str) -> None:
     make(root, "old")
     folder = create(root, "pretrain", PretrainConfig())
-    with own(folder) as owner:
+    with own_indexed(folder) as owner:
         DAMAGE[how](root / "history.json")
         owner.transition("running")
         owner.metrics(1, 0.1, {"a": 1.0})
@@ -284,7 +289,7 @@ def test_nobody_waits_for_the_index(root: Path) -> None:
     folder = make(root)
     with FileLock(root / "history.json.lock"):
         started = time.monotonic()
-        with own(folder_ := create(root, "pretrain", PretrainConfig())) as owner:
+        with own_indexed(folder_ := create(root, "pretrain", PretrainConfig())) as owner:
             owner.transition("running")
             for step in range(100):
                 owner.metrics(step, 0.0, {"a": 1.0})
@@ -365,7 +370,7 @@ def test_the_trash_lists_the_last_deleted_first_and_can_be_emptied(root: Path) -
 def test_a_living_run_cannot_be_deleted(root: Path) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     history = History(root)
-    with own(folder):
+    with own_indexed(folder):
         with pytest.raises(RunBusyError, match="stop it before deleting it"):
             history.delete(folder.id)
         assert folder.record_path.exists()
@@ -461,7 +466,7 @@ def test_an_entry_knows_every_setting_of_its_run(root: Path) -> None:
 
 def test_the_numbers_of_a_result_are_in_the_entry(root: Path) -> None:
     folder = create(root, "probe", ProbeConfig())
-    with own(folder) as owner:
+    with own_indexed(folder) as owner:
         owner.transition("running")
         owner.result({"top1": 61.5, "rows": [1], "n": 5, "bad": float("nan"), "text": "x"})
         owner.transition("finished")

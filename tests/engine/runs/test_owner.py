@@ -756,6 +756,7 @@ def test_a_disk_that_fails_is_raised_by_the_next_call_and_recorded_when_it_is_ba
         owner.transition("running")
         owner.metrics(1, 0.1, {"a": 1.0})
         owner.flush()
+        owner.result({})  # saves the record: the thread has nothing left to write
         before = run.record_path.read_bytes()
         log_before = run.metrics_path.read_bytes()
 
