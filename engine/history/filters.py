@@ -34,9 +34,9 @@ from engine.history.keys import (
     TIMES,
     metric_names,
     resolve,
-    shown,
     sort_entries,
 )
+from engine.text import shorten
 
 __all__ = [
     "COLUMNS",
@@ -135,7 +135,7 @@ def _compare(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matcher:
     name, values = resolve(key, metrics)
     now = new_value(name, text)
     if now != text:
-        say_renamed(f"{key}{sign}{shown(text)}", shown(now))
+        say_renamed(f"{key}{sign}{shorten(text)}", shorten(now))
         text = now
     number = _moment(text) if name in TIMES else _span(text) if name in SPANS else _number(text)
     if sign in _ORDER:
@@ -147,7 +147,7 @@ def _compare(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matcher:
                 if name in SPANS
                 else "a number"
             )
-            raise ConfigError(f"The filter {shown(key + sign + text)} needs {what} after {sign}.")
+            raise ConfigError(f"The filter {shorten(key + sign + text)} needs {what} after {sign}.")
         limit, ordered = number, _ORDER[sign]
 
         def in_order(entry: Entry) -> bool:

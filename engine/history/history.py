@@ -20,7 +20,7 @@ from tinydb.queries import QueryLike
 from tinydb.table import Document
 
 from engine.errors import RunBusyError, RunError
-from engine.files import clean_text, reason
+from engine.files import reason
 from engine.history.entry import Entry, base_mark, from_document, read_entry, stamp_of, to_document
 from engine.history.filters import metric_names, parse_filter, sort_entries
 from engine.history.index import (
@@ -37,6 +37,7 @@ from engine.runs.folder import RunFolder, candidates, folder_names
 from engine.runs.migrations import upgrade
 from engine.runs.record import ACTIVE
 from engine.runs.requests import RunLock
+from engine.text import clean_text
 
 TRASH_NAME = ".trash"
 

@@ -12,8 +12,8 @@ from engine.config.fields import fields
 from engine.config.renamed import new_key, say_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
-from engine.files import clean_text
 from engine.history.entry import Entry
+from engine.text import shorten
 
 Getter = Callable[[Entry], Sequence[Any]]
 """The values that a key stands for in a run: none when it lacks it, several for tags."""
@@ -152,18 +152,12 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
         if near
         else "a key is a column such as kind, a setting such as queue_size, or a metric such as knn"
     )
-    sentence = f"{shown(key)} is no key to filter or sort by: {hint}"
+    sentence = f"{shorten(key)} is no key to filter or sort by: {hint}"
     raise ConfigError(sentence.rstrip("?") + _mark(near))
 
 
 def _mark(near: list[str]) -> str:
     return "?" if near else "."
-
-
-def shown(text: str) -> str:
-    """A text of a person as it stands in a message: one line, not long."""
-    text = clean_text(text, 200)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:

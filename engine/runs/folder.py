@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 from msgspec import Struct
 
 from engine.errors import RunError
-from engine.files import clean_text, reason, replace_file, unwritable
+from engine.files import reason, replace_file, unwritable
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import (
     ACTIVE,
@@ -38,12 +37,12 @@ from engine.runs.requests import (
     read_requests,
 )
 from engine.sink import Request
+from engine.text import clean_text, visible_line
 
 # No vowels (no words), no l, 1, 0, o (no doubts).
 _ALPHABET = "bcdfghjkmnpqrstvwxyz23456789"
 _ID_LENGTH = 6
 _TAIL_BYTES = 1 << 16
-_ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 NAME_LIMIT = 200
 TAG_LIMIT = 50
 NOTE_LIMIT = 1000
@@ -270,11 +269,7 @@ class RunFolder:
         if size > _TAIL_BYTES:
             data = data.partition(b"\n")[2]
         text = data.decode("utf-8", errors="replace").rstrip("\n")
-        found = []
-        for line in text.split("\n") if text else []:
-            # A progress bar overwrites its line: the last state of it is what stood there.
-            shown = _ANSI.sub("", line).rstrip("\r").rpartition("\r")[2]
-            found.append("".join(c if c.isprintable() else " " for c in shown).rstrip())
+        found = [visible_line(line) for line in text.split("\n")] if text else []
         return found[-lines:] if lines > 0 else []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 
 from engine.config.schema import PretrainConfig, ProbeConfig, RuntimeConfig
 from engine.errors import RunError
-from engine.files import clean_text, replace_file
 from engine.runs import Record, RunFolder, create, find, folders, own, runs_root
 from engine.runs import record as records
 from engine.runs.migrations import upgrade
@@ -244,18 +242,6 @@ def test_texts_of_people_are_one_line_and_not_long_but_else_as_given(run: RunFol
     assert run.user().name == "é" * 200
 
 
-@settings(max_examples=200, deadline=None)
-@given(text=st.text(max_size=300))
-def test_clean_text_is_safe_to_print_and_done_once(text: str) -> None:
-    cleaned = clean_text(text)
-    assert len(cleaned) <= 200
-    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in cleaned)
-    cleaned.encode("utf-8")
-    assert clean_text(cleaned) == cleaned
-    if text.isascii() and text.isprintable() and len(text) <= 200:
-        assert cleaned == text.strip()
-
-
 @pytest.mark.parametrize("data", [b"", b"garbage", b'{"schema": 1, "tags": 5}'])
 def test_damaged_notes_are_a_sentence_and_are_set_aside_when_written(
     run: RunFolder, data: bytes
@@ -313,52 +299,6 @@ def test_the_tail_of_a_huge_log_is_read_from_its_end(run: RunFolder) -> None:
     run.log_path.write_bytes(b"".join(b"line %d\n" % i for i in range(100_000)))
     assert run.log_tail(2) == ["line 99998", "line 99999"]
     assert run.log_tail(10**6)[0].startswith("line ")
-
-
-# ------------------------------------------------------------------------- replacing a file
-
-
-def test_a_replacement_that_fails_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a"
-    replace_file(path, b"old")
-
-    def broken(*args: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    for name in ("write", "fsync", "replace"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, name, broken)
-            with pytest.raises(OSError, match="No space"):
-                replace_file(path, b"new")
-        assert [p.name for p in tmp_path.iterdir()] == ["a"]
-        assert path.read_bytes() == b"old"
-    replace_file(path, b"new")
-    assert path.read_bytes() == b"new"
-
-
-def test_readers_see_the_old_or_the_new_file_and_nothing_between(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    texts = [bytes([65 + i]) * 100_000 for i in range(8)]
-    replace_file(path, texts[0])
-    odd: list[int] = []
-    stop = threading.Event()
-
-    def look() -> None:
-        while not stop.is_set():
-            data = path.read_bytes()
-            if data not in texts:
-                odd.append(len(data))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    for _ in range(20):
-        for text in texts:
-            replace_file(path, text)
-    stop.set()
-    thread.join()
-    assert odd == []
 
 
 def test_the_layout_of_the_record_is_pinned_by_its_schema() -> None:
