@@ -33,10 +33,11 @@ from engine.history.index import (
     write_index,
 )
 from engine.history.storage import AtomicStorage, DamagedStoreError, KeyedTable, KeyedTinyDB
-from engine.runs.folder import RunFolder, candidates, folder_names
+from engine.runs.folder import RunFolder
 from engine.runs.migrations import upgrade
 from engine.runs.record import ACTIVE
-from engine.runs.requests import RunLock
+from engine.runs.root import candidates, folder_names
+from engine.runs.run_lock import RunLock
 from engine.text import clean_text
 
 TRASH_NAME = ".trash"

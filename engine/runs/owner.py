@@ -16,10 +16,12 @@ from typing import Any, Self
 from engine.errors import RunBusyError, RunError
 from engine.files import reason, replace_file, unwritable
 from engine.runs.folder import RunFolder
+from engine.runs.heartbeat import HEARTBEAT_SECONDS, boot_id, host_name, write_heartbeat
 from engine.runs.journal import Journal
 from engine.runs.metric_log import encode_line, void_line
 from engine.runs.record import TRANSITIONS, Ack, Record, Stage, Status, direction, encode_record
-from engine.runs.requests import HEARTBEAT_SECONDS, Inbox, RunLock, beat, boot_id, host_name
+from engine.runs.requests import Inbox
+from engine.runs.run_lock import RunLock
 from engine.sink import Plan, Request
 
 FLUSH_SECONDS = 0.5
@@ -97,7 +99,7 @@ class RunOwner:
         record.stage = None  # that of an owner who died in it
         self._reserve = folder.path / ".reserve"
         try:
-            beat(folder.heartbeat_path)
+            write_heartbeat(folder.heartbeat_path)
             # Room for one last record: a run that fills the disk can still say that it failed.
             self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))
         except OSError as error:
@@ -307,7 +309,7 @@ class RunOwner:
         """
         if self._error is not None:
             raise self._error
-        if self._inbox.look(_monotonic()):
+        if self._inbox.poll(_monotonic()):
             done: Request = "pause" if self._record.status == "paused" else "continue"
             if self._inbox.has(done):
                 self._answer(done, self._record.step)
@@ -331,7 +333,7 @@ class RunOwner:
             self._record.ack = Ack(id=newest, request=request, step=step, time=_now())
         # The record first, then the files: who waits for the file to go finds the answer.
         self._save()
-        self._inbox.drop(request)
+        self._inbox.remove(request)
 
     # -------------------------------------------------------------------------------- writing
 
@@ -405,7 +407,7 @@ class RunOwner:
 
     def _beat(self) -> None:
         try:
-            beat(self.folder.heartbeat_path)
+            write_heartbeat(self.folder.heartbeat_path)
             if not self._lock.still_there():
                 raise RunError(
                     f"The lock of the run {self.folder.id} was removed, and another process has "

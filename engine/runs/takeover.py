@@ -6,16 +6,16 @@ import time
 
 from engine.errors import RunBusyError
 from engine.runs.folder import RunFolder
-from engine.runs.owner import OnChange, RunOwner, nobody
-from engine.runs.record import ACTIVE, Record
-from engine.runs.requests import (
+from engine.runs.heartbeat import (
     ALIVE_SECONDS,
     HEARTBEAT_SECONDS,
-    RunLock,
-    drop_all,
     host_name,
     read_heartbeat,
 )
+from engine.runs.owner import OnChange, RunOwner, nobody
+from engine.runs.record import ACTIVE, Record
+from engine.runs.requests import remove_requests
+from engine.runs.run_lock import RunLock
 
 _monotonic = time.monotonic
 _now = time.time
@@ -56,7 +56,7 @@ def own(folder: RunFolder, *, lock_fd: int | None = None, on_change: OnChange = 
     if record.status not in ("queued", "handed-over"):
         pending = folder.pending_requests()
         stale = [asked for asked in pending if int(asked.id[:20]) < lock.taken_at]
-        drop_all(folder.control_path, stale)
+        remove_requests(folder.control_path, stale)
         for asked in stale:
             owner.log(f"dropped the request to {asked.request}, made before this start")
     return owner

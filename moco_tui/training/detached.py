@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder
-from engine.runs.requests import RunLock, beat, read_heartbeat
+from engine.runs.heartbeat import read_heartbeat, write_heartbeat
+from engine.runs.run_lock import RunLock
 
 Heir = Callable[[int, int | None], bool]
 """See ``engine.jobs.execute``: gets the descriptors of both locks, says whether it took over."""
@@ -87,7 +88,7 @@ def accept_signals() -> None:
 def show_life(folder: RunFolder) -> None:
     """The first sign of life of a detached trainer, seconds before it is ready to train."""
     with contextlib.suppress(OSError):  # whoever takes the run over says it in a sentence
-        beat(folder.heartbeat_path)
+        write_heartbeat(folder.heartbeat_path)
 
 
 def took_over(process: subprocess.Popen[bytes], folder: RunFolder) -> bool:

@@ -15,7 +15,7 @@ from engine.errors import RunError
 from engine.history.entry import Entry
 from engine.history.history import History
 from engine.runs import RunFolder
-from engine.runs.requests import ALIVE_SECONDS, host_name
+from engine.runs.heartbeat import ALIVE_SECONDS, host_name
 
 FRESH_SECONDS = 7 * 86_400.0
 """What was lost longer ago is known to be lost; the table still says so."""

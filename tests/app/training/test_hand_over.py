@@ -15,7 +15,8 @@ from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, own
-from engine.runs.requests import beat, lock_is_held, read_heartbeat
+from engine.runs.heartbeat import read_heartbeat, write_heartbeat
+from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Plan
 from moco_tui.training import detached as detach
 from moco_tui.training import runner as module
@@ -52,7 +53,7 @@ class Spawned:
         self.children.append(child)
         if not self.dies:
             record = folders[0].heartbeat_path
-            beat(record)
+            write_heartbeat(record)
             life, _ = read_heartbeat(record)
             assert life is not None
             record.write_text(record.read_text().replace(str(life.pid), str(child.pid)))

@@ -20,7 +20,7 @@ from engine.history.history import History
 from engine.jobs.execute import execute, prepare
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create, own
-from engine.runs.requests import lock_is_held
+from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Request
 from engine.study.grid import (
     Cell,

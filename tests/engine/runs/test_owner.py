@@ -18,12 +18,12 @@ import pytest
 
 from engine.config.schema import PretrainConfig
 from engine.errors import RunBusyError, RunError
-from engine.runs import RunFolder, create, own
+from engine.runs import RunFolder, create, heartbeat, own, run_lock
 from engine.runs import owner as owner_module
-from engine.runs import requests as control
 from engine.runs import takeover as ownership
+from engine.runs.heartbeat import Heartbeat
 from engine.runs.record import STATUSES, TRANSITIONS, encode_record
-from engine.runs.requests import Heartbeat, RunLock, lock_is_held
+from engine.runs.run_lock import RunLock, lock_is_held
 from engine.sink import Plan, Request, Sink, check_interrupt
 
 REPOSITORY = Path(__file__).parents[3]
@@ -275,7 +275,7 @@ def test_a_hand_over_without_an_heir_is_lost_after_its_grace(run: RunFolder) -> 
         owner.transition("running")
         owner.transition("handed-over")
     assert run.status() == "handed-over"
-    old = time.time() - control.ALIVE_SECONDS - 1
+    old = time.time() - heartbeat.ALIVE_SECONDS - 1
     os.utime(run.record_path, (old, old))
     assert run.status() == "lost"
 
@@ -318,7 +318,7 @@ def test_a_file_system_without_locks_is_said_in_a_sentence(
     def unsupported(*args: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(control.fcntl, "flock", unsupported)
+    monkeypatch.setattr(run_lock.fcntl, "flock", unsupported)
     with pytest.raises(RunError, match=r"has no file locks \(flock\)"):
         own(run)
     assert not run.alive()
@@ -343,7 +343,7 @@ def test_a_run_of_another_host_is_alive_while_its_heart_beats(run: RunFolder) ->
     assert run.status() == "running"
     with pytest.raises(RunBusyError, match="process 5 on far"):
         own(run)
-    remote_life(run, age=control.ALIVE_SECONDS + 1)
+    remote_life(run, age=heartbeat.ALIVE_SECONDS + 1)
     assert run.status() == "lost"
 
 
@@ -377,7 +377,7 @@ def test_a_run_of_another_host_that_is_gone_can_be_taken_over(
     with own(run) as owner:
         monkeypatch.undo()
         owner.transition("running")
-        assert run.record().host == control.host_name()
+        assert run.record().host == heartbeat.host_name()
         owner.transition("stopped")
 
 
