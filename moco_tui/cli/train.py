@@ -180,7 +180,7 @@ def train_here(
         data_dir=data_dir,
         sink=sink,
         prepared=prepared,
-        heir=detached.heir(folder, data_dir, begun=begun),
+        heir=detached.successor_of(folder, data_dir, begun=begun),
     )
 
 
@@ -304,7 +304,7 @@ def train(
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
     if lock_fds:
-        detached.show_life(runs[0][0])
+        detached.write_first_heartbeat(runs[0][0])
     code = 0
     with terminal("", quiet=True) as sink:
         from engine.jobs.execute import execute
@@ -312,7 +312,7 @@ def train(
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
             handed: list[int] = []
-            heir = detached.heir(folder, settings.data, begun=handed.append, waiting=runs)
+            heir = detached.successor_of(folder, settings.data, begun=handed.append, waiting=runs)
             try:
                 execute(
                     folder,
@@ -329,7 +329,7 @@ def train(
                 break
             device_fd = None
             if runs:
-                detached.write_into(runs[0][0].log_path)
+                detached.redirect_output(runs[0][0].log_path)
     return 130 if sink.interrupted else code
 
 
