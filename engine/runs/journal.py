@@ -1,4 +1,4 @@
-"""What a run writes as it goes on: metric and log lines, gathered in memory, written whole."""
+"""Lines of a run's metrics and log: gathered in memory, appended to their files whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Journal:
         self._adding = threading.Lock()  # held for microseconds
         self._lines: list[bytes] = []
         self._texts: list[str] = []
-        self._refused = b""  # lines that a full disk did not take; they go first the next time
+        self._refused = b""  # lines that a full disk did not take: first in line the next time
 
     def add(self, line: bytes) -> None:
         """Add a line of the metric log, with its line end. No file is touched."""

@@ -1,4 +1,4 @@
-"""The metric log of a run: append-only JSON lines, written whole, read from where one left off."""
+"""The metric log of a run: append-only JSON lines, written whole and read as they are added."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ RESERVED = ("step", "epoch", "time", "void_after")
 _VOID = "void_after"
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
 _NUMBERS = {int, float}
-_GUARD = 64  # bytes before the offset that must still be there when reading goes on
+_GUARD = 64  # bytes read last: a file in which they are not where they were was rewritten
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(dict[str, Any])
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def encode_line(step: int, epoch: float, time: float, values: Mapping[str, float]) -> bytes:
@@ -39,7 +40,7 @@ def encode_line(step: int, epoch: float, time: float, values: Mapping[str, float
     except TypeError:  # a number of another library
         values = {name: float(value) for name, value in values.items()}
         line = _encode({"step": step, "epoch": epoch, "time": time, **values})
-    if b"null" in line:  # what msgspec makes of NaN and infinities
+    if b"null" in line:  # msgspec writes null for NaN and infinities
         spelled = {name: spell(float(value)) for name, value in values.items()}
         line = _encode({"step": step, "epoch": epoch, "time": time, **spelled})
     if not values.keys().isdisjoint(RESERVED):
@@ -48,13 +49,19 @@ def encode_line(step: int, epoch: float, time: float, values: Mapping[str, float
 
 
 class MetricWriter:
-    """Appends whole lines. One process at a time may have one: the owner of the run."""
+    """Appends whole lines. One process at a time may have one: the owner of the run.
+
+    Args:
+        path: ``metrics.jsonl``; made when it is missing.
+
+    Attributes:
+        repaired: bytes of a half line that a killed process left, cut off on opening.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
         self.repaired = 0
-        """Bytes of a half line that a killed process left, cut off on opening."""
 
     def append(self, data: bytes, *, sync: bool = False) -> None:
         """Write lines; either all are there or the file ends with the last one that fitted.
@@ -64,8 +71,7 @@ class MetricWriter:
             sync: also force them to the disk.
 
         Raises:
-            RunError: one sentence; ``lost_from`` says from which byte of ``data`` on nothing was
-                written.
+            LogError: when not all of it could be written; it says how many bytes were.
         """
         written = 0
         try:
@@ -105,11 +111,11 @@ class MetricWriter:
 
 
 class LogError(RunError):
-    """Lines that could not be written.
+    """Lines of the metric log that could not be written.
 
     Args:
         error: the sentence.
-        written: bytes of the lines that are in the file all the same.
+        written: bytes of the lines that are in the file, up to the end of a line.
     """
 
     def __init__(self, error: RunError, written: int) -> None:
@@ -191,17 +197,12 @@ class MetricLog:
         info = os.fstat(fd)
         identity = (info.st_dev, info.st_ino)
         changed = False
-        if (
-            (self._identity is not None and identity != self._identity)
-            or info.st_size < self._offset
-            or os.pread(fd, len(self._guard), self._offset - len(self._guard)) != self._guard
-        ):
+        if not self._is_continued(fd, identity, info.st_size):
             changed = bool(self._series)
             self._reset()
         self._identity = identity
-        begin = self._offset
-        carry = b""
-        position = self._offset
+        begin = position = self._offset
+        carry = b""  # of a line that is longer than a chunk, or half written
         while max_bytes is None or position - begin < max_bytes:
             block = os.pread(fd, _CHUNK, position)
             if not block:
@@ -219,17 +220,16 @@ class MetricLog:
             changed = True
         return changed
 
+    def _is_continued(self, fd: int, identity: tuple[int, int], size: int) -> bool:
+        """True when the file is the one that was read before, with nothing but more at its end."""
+        return (
+            self._identity in (None, identity)
+            and size >= self._offset
+            and os.pread(fd, len(self._guard), self._offset - len(self._guard)) == self._guard
+        )
+
     def _take(self, data: bytes) -> None:
-        try:
-            rows = _decoder.decode_lines(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            rows = []
-            for line in data.split(b"\n"):
-                if line:
-                    try:
-                        rows.append(_decoder.decode(line))
-                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                        self.skipped += 1
+        rows = self._decode(data)
         layouts = dict.fromkeys(map(tuple, rows))
         if not any(_VOID in names for names in layouts):
             self._take_rows(rows, layouts)
@@ -241,6 +241,19 @@ class MetricLog:
                     self._void(row)
             else:
                 self._take_rows(block, dict.fromkeys(map(tuple, block)))
+
+    def _decode(self, data: bytes) -> list[dict[str, Any]]:
+        try:
+            return _decoder.decode_lines(data)
+        except _UNDECODABLE:
+            pass  # some line is no row: look at them one by one
+        rows = []
+        for line in filter(None, data.split(b"\n")):
+            try:
+                rows.append(_decoder.decode(line))
+            except _UNDECODABLE:
+                self.skipped += 1
+        return rows
 
     def _void(self, row: dict[str, Any]) -> None:
         step = row[_VOID]
@@ -267,7 +280,7 @@ class MetricLog:
             some, columns = rows, heads
             if not all(name in keys for keys in layouts):
                 some = [row for row in rows if name in row]
-                columns = _heads(some) or heads  # it was valid for all: it is for some
+                columns = _heads(some) or heads  # never None: it was valid for all rows
             values = _values(some, name)
             series = self._series.get(name)
             if values is not None and _follows(series, columns[0]):

@@ -207,7 +207,7 @@ def test_an_index_of_an_older_schema_is_migrated(
         return payload
 
     monkeypatch.setattr(indexes, "MIGRATIONS", {0: step})
-    monkeypatch.setattr("engine.history.history.MIGRATIONS", {0: step})
+    monkeypatch.setattr("engine.history.reconciled_index.MIGRATIONS", {0: step})
     assert [e.name for e in History(root).list()] == ["name migrated"]
     assert index(root)["meta"]["index"]["schema"] == 1
     assert index(root)["runs"][folder.id]["name"] == "name migrated"
