@@ -189,8 +189,7 @@ class History:
         try:
             trash.mkdir(exist_ok=True)
             folder.path.rename(trash / id_)
-            # The time of deletion orders the trash; the rename itself leaves the time as it was, and
-            # a file system would set it to its clock tick.
+            # The trash is ordered by this time: that of now, finer than the system's clock tick.
             now = time.time_ns()
             os.utime(trash / id_, ns=(now, now))
         except OSError as error:

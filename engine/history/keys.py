@@ -140,24 +140,23 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
         return name, _setting_getter(settings[name])
     known = {*METRICS, *metrics}
     prefix, dot, rest = key.partition(".")
-    best = bool(dot) and prefix in ("best", "last")
-    found = _metric_matches(rest if best else key, known)
+    prefixed = bool(dot) and prefix in ("best", "last")
+    found = _metric_matches(rest if prefixed else key, known)
     if found:
-        return key, _metric_getter(found, best=best and prefix == "best")
-    near = difflib.get_close_matches(
-        name, [*_COLUMNS, *_ALIASES, *settings, *known, *(m.partition("/")[0] for m in known)], n=1
-    )
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else "a key is a column such as kind, a setting such as queue_size, or a metric such as knn"
-    )
-    sentence = f"{shorten(key)} is no key to filter or sort by: {hint}"
-    raise ConfigError(sentence.rstrip("?") + _mark(near))
+        return key, _metric_getter(found, best=prefixed and prefix == "best")
+    raise _unknown_key(key, [*_COLUMNS, *_ALIASES, *settings, *known])
 
 
-def _mark(near: list[str]) -> str:
-    return "?" if near else "."
+def _unknown_key(key: str, known: list[str]) -> ConfigError:
+    groups = (name.partition("/")[0] for name in known if "/" in name)
+    near = difflib.get_close_matches(key.lower(), [*known, *groups], n=1)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    else:
+        hint = (
+            "a key is a column such as kind, a setting such as queue_size, or a metric such as knn."
+        )
+    return ConfigError(f"{shorten(key)} is no key to filter or sort by: {hint}")
 
 
 def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:

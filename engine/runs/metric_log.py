@@ -290,8 +290,8 @@ class MetricLog:
                     self._put(name, row)
 
     def _take_row(self, row: dict[str, Any]) -> None:
-        step, epoch, time = row.get("step"), _number(row.get("epoch", 0.0)), row.get("time", 0.0)
-        time = _number(time)
+        step, epoch, time = row.get("step"), _as_float(row.get("epoch", 0.0)), row.get("time", 0.0)
+        time = _as_float(time)
         if type(step) is not int or abs(step) >= 2**63 or epoch is None or time is None:
             self.skipped += 1
             return
@@ -300,7 +300,7 @@ class MetricLog:
                 self._put(name, {**row, "epoch": epoch, "time": time})
 
     def _put(self, name: str, row: dict[str, Any]) -> None:
-        number = _number(unspell(row[name]))
+        number = _as_float(unspell(row[name]))
         if number is not None:
             point = (row["step"], row["epoch"], row["time"], number)
             self._series.setdefault(name, MetricSeries(self.most)).put(point)
@@ -328,7 +328,8 @@ class MetricLog:
         return series.newest[1] if series is not None and series.newest is not None else None
 
 
-def _number(value: Any) -> float | None:
+def _as_float(value: Any) -> float | None:
+    """A number of any size as a float; None for what is none, a bool included."""
     if type(value) is float:
         return value
     if type(value) is not int:
