@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from engine.errors import ConfigError
-from engine.history.comparisons import Matcher, comparison, text_search
 from engine.history.keys import COLUMNS, METRICS, metric_names, sort_entries
+from engine.history.matchers import Matcher, comparison, text_search
 
 __all__ = [
     "COLUMNS",

@@ -22,7 +22,7 @@ RESERVED = ("step", "epoch", "time", "void_after")
 _VOID = "void_after"
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
 _NUMBERS = {int, float}
-_GUARD = 64  # bytes read last: a file in which they are not where they were was rewritten
+_GUARD = 64  # the bytes read last, compared before reading on: a rewritten file differs there
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(dict[str, Any])

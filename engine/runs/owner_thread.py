@@ -98,7 +98,7 @@ class OwnerThread:
         try:
             self._on_change(self._folder, timeout)
         except RunBusyError:
-            self._change_untold = True  # with the next turn of the thread
+            self._change_untold = True  # told again in the next turn of the thread
         except RunError as error:
             self._journal.say(f"the index was not brought up to date: {error}")
 

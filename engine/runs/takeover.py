@@ -19,7 +19,7 @@ from engine.runs.record import ACTIVE, Record
 from engine.runs.requests import remove_requests
 from engine.runs.run_lock import RunLock
 
-_STALE_SECONDS = 3600.0  # by clocks that differ; an older heartbeat is not waited for
+_STALE_SECONDS = 3600.0  # no clock is that wrong: an older heartbeat is of a dead owner
 _monotonic = time.monotonic
 _now = time.time
 

@@ -180,7 +180,7 @@ def train_here(
         data_dir=data_dir,
         sink=sink,
         prepared=prepared,
-        heir=detached.successor_of(folder, data_dir, begun=begun),
+        heir=detached.successor(folder, data_dir, begun=begun),
     )
 
 
@@ -312,7 +312,7 @@ def train(
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
             handed: list[int] = []
-            heir = detached.successor_of(folder, settings.data, begun=handed.append, waiting=runs)
+            heir = detached.successor(folder, settings.data, begun=handed.append, waiting=runs)
             try:
                 execute(
                     folder,

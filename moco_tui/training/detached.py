@@ -147,7 +147,7 @@ def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
         return spawn(folders, data_dir, lock_fds=fds)
 
 
-def successor_of(
+def successor(
     folder: RunFolder,
     data_dir: Path,
     *,

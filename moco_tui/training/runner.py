@@ -267,7 +267,7 @@ class Runner:
         """Start the process and wait for its sign of life; returns what went wrong, or nothing."""
         folder = jobs[0].folder
         waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
-        start = detach.successor_of(folder, self.data_dir, waiting=waiting)
+        start = detach.successor(folder, self.data_dir, waiting=waiting)
         try:
             if start(lock_fd, device_fd):
                 return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import ConfigError
-from engine.history.comparisons import comparison, text_search
+from engine.history.matchers import comparison, text_search
 
 from .runs_to_filter import entry
 
