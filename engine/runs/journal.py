@@ -9,7 +9,7 @@ import time
 from engine.errors import RunError
 from engine.files import unwritable, write_all
 from engine.runs.folder import RunFolder
-from engine.runs.metric_log import LogError, MetricWriter
+from engine.runs.metric_writer import LogError, MetricWriter
 
 
 class Journal:

@@ -28,7 +28,7 @@ from engine.runs import record_updates as updates
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import boot_id, host_name, write_heartbeat
 from engine.runs.journal import Journal
-from engine.runs.metric_log import encode_line, void_line
+from engine.runs.metric_writer import encode_line, void_line
 from engine.runs.owner_thread import OnChange, OwnerThread
 from engine.runs.record import Record, Status
 from engine.runs.record_writer import RecordWriter

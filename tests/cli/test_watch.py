@@ -11,7 +11,7 @@ import pytest
 
 from engine.config.schema import PretrainConfig
 from engine.runs import MetricLog, RunOwner, create
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from engine.runs.run_lock import RunLock
 from moco_tui.cli import watch
 from moco_tui.cli.common import width_of
