@@ -11,9 +11,9 @@ from torch import Tensor
 from engine.config.class_names import CIFAR10_CLASSES, SHAPES_CLASSES
 from engine.config.schema import DataConfig
 from engine.errors import DataError
-from engine.files import clean_text
 from engine.seeds import stream
 from engine.sink import NullSink, Sink
+from engine.text import clean_text
 
 _SHAPES_SEEDS = {"train": 20_191_113, "test": 20_200_309}
 _ROWS = 512  # images converted to float64 at a time (12 MB)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from engine.data.image_cache import SIZE, ImageArrays, cached
 from engine.errors import DataError
-from engine.files import clean_text, reason
+from engine.files import reason
 from engine.sink import Sink, check_interrupt
+from engine.text import clean_text
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 # By content: endings lie, but no image needs a format that starts another program or a library

@@ -208,7 +208,7 @@ class Terminal:
     def interrupt(self, number: int) -> None:
         """Asks the trainer to stop or hand over; a second Ctrl-C stops at once."""
         if number == signal.SIGHUP and self._hands_over:
-            tty.let_go()
+            tty.silence()
             if not self.interrupted:
                 self.interrupted = True
                 self._wanted = "hand-over"
