@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from engine.config.data import source_path
 from engine.history.entry import DAMAGED, Entry
 from engine.history.history import History
 from moco_tui.cli.annotate import say_notices
@@ -103,7 +104,7 @@ def _state(entry: Entry) -> str:
 
 def _data(entry: Entry) -> str:
     source = str(entry.setting("data.source") or "")
-    return source.rstrip("/").rpartition("/")[2] if source.startswith("folder:") else source
+    return source if source_path(source) is None else source.rstrip("/").rpartition("/")[2]
 
 
 def _number(value: Any) -> str:

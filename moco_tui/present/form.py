@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
 from engine.config.presets import build, check_leaf, parse_value, presets_of, problems, to_toml
 from engine.config.schema import (
@@ -33,7 +34,6 @@ LABELS = {
     "task.name": "task",
     "seeds": "pretraining seeds",
 }
-AUGMENTATIONS = ("crop", "rotation", "flip", "blur", "color_jitter", "grayscale")
 
 
 def _small(title: str) -> str:
@@ -220,10 +220,10 @@ class FormState:
         found = self.errors()
         key = self.within + "data.source"
         source = self.values.get(key, "")
-        if isinstance(source, str) and source.startswith("folder:") and key not in found:
-            missing = _missing_folder(source.removeprefix("folder:"))
-            if missing:
-                found[key] = missing
+        path = source_path(source) if isinstance(source, str) and key not in found else None
+        missing = "" if path is None else _missing_folder(path)
+        if missing:
+            found[key] = missing
         if self.kind == "probe" and not parent:
             found["parent"] = "there is no pretraining to probe; start one first"
         return found
