@@ -488,7 +488,8 @@ def paths_of(config: Struct) -> list[str]:
     for key, value in flatten(config).items():
         registry = known[key].registry
         if registry is not None:
-            found += filter(registry.is_own, value if isinstance(value, list) else [value])
+            items = value if isinstance(value, list | tuple) else [value]
+            found += filter(registry.is_own, items)
     return found
 
 
