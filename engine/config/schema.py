@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from engine.config.augment import AUGMENTATIONS, GEOMETRY, listed
 from engine.config.data import DATA_SETS, sources_in_words
+from engine.config.models import ENCODERS
 
 _ORDER = (
     f"{listed(GEOMETRY)} (one sampling) come first; "
@@ -84,8 +85,12 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """The encoder and its projection head."""
 
     encoder: Annotated[
-        Literal["convnet", "resnet18"],
-        Meta(description="convnet: the notebook's; resnet18: with the CIFAR stem"),
+        str,
+        Meta(
+            description="convnet: the notebook's; resnet18, 34, 50: torchvision's with the CIFAR "
+            "stem; or your own as package.module:Name",
+            extra={"registry": ENCODERS},
+        ),
     ] = "convnet"
     dim: Annotated[int, Meta(ge=2, le=8192, description="width of the embedding")] = 512
     mlp_head: Annotated[

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from engine.models.dropout import Dropout
 from engine.models.encoder import Encoder
-from engine.models.moco import MoCo, info_nce, shuffle
+from engine.models.info_nce import info_nce
+from engine.models.moco import MoCo, shuffle
 from engine.models.split_batchnorm import SplitBatchNorm2d, check_groups
 from engine.runtime.malloc import keep_freed_memory
 from engine.runtime.worker_threads import WorkerThreads

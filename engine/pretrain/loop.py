@@ -15,7 +15,7 @@ from engine.data.dataset import Dataset
 from engine.errors import TrainingError
 from engine.evaluate.knn_monitor import measure_knn
 from engine.models.encoder import Encoder
-from engine.models.moco import chance_loss
+from engine.models.info_nce import chance_loss
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.resume_check import config_key

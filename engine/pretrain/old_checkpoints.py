@@ -17,20 +17,40 @@ _MODULES = (
 )
 """Names in a model's state dict as they were, and as they are now."""
 
+_RESNET_LAYER = re.compile(r"^(encoder_[qk])\.backbone\.(\d+)\.(.+)$")
+_RESNET_STEM = {0: "conv1", 1: "bn1"}
+
 
 def _from_1(state: dict[str, Any]) -> dict[str, Any]:
     """Version 0.1: other names of the modules and of some settings; nothing is computed anew."""
     if state.get("kind") == "pretrain":
         config = json.loads(state["config"])
         state["config"] = json.dumps(renamed(config), sort_keys=True)
-        state["model"] = {_module(name): value for name, value in state["model"].items()}
+        resnet = state["model_config"]["encoder"] == "resnet18"
+        state["model"] = {
+            new_name(name, resnet=resnet): value for name, value in state["model"].items()
+        }
     return state
 
 
-def _module(name: str) -> str:
+def new_name(name: str, *, resnet: bool) -> str:
+    """The name that an entry of a model's state dict has now, from that of version 0.1.
+
+    Args:
+        name: the old name.
+        resnet: whether the encoders are ResNets, whose layers have torchvision's names now.
+    """
     for old, new in _MODULES:
         name = old.sub(new, name)
-    return name
+    match = _RESNET_LAYER.match(name) if resnet else None
+    if match is None:
+        return name
+    encoder, number, rest = match[1], int(match[2]), match[3]
+    if number in _RESNET_STEM:
+        return f"{encoder}.backbone.{_RESNET_STEM[number]}.{rest}"
+    stage, block = divmod(number - 3, 2)  # behind convolution, BatchNorm and ReLU of the stem
+    rest = rest.replace("shortcut.", "downsample.")
+    return f"{encoder}.backbone.layer{stage + 1}.{block}.{rest}"
 
 
 MIGRATIONS: Mapping[int, Migration] = {1: _from_1}

@@ -234,7 +234,8 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
             f"The record of run {record.id} describes an encoder that this version does not "
             f"know ({error})."
         ) from error
-    from engine.models.encoder import build_encoder, format_summary, summary
+    from engine.models.encoder import build_encoder
+    from engine.models.summary import format_summary, summary
 
     rows = summary(build_encoder(model))
     if as_json:

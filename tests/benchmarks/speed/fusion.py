@@ -37,7 +37,7 @@ def as_on_cuda(device: torch.device) -> Iterator[None]:
             for name, value in (
                 # that there is one makes the step a static one; nothing is recorded here
                 ("engine.pretrain.training_state.recorder_for", lambda *_: object()),
-                ("engine.models.moco.in_chunks", lambda *_: False),
+                ("engine.models.info_nce.in_chunks", lambda *_: False),
                 ("engine.augment.augmenter._CPU_CHUNK", 1 << 30),
                 ("engine.models.dropout.Dropout.forward", dropout),
             ):

@@ -1,18 +1,22 @@
-"""The encoders against plain torch and torchvision, and the printed summary."""
+"""The encoders against plain torch and torchvision, and those of the user's own."""
 
 from __future__ import annotations
 
 import copy
-import math
-from functools import partial
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from engine.config.schema import ModelConfig
-from engine.models.encoder import Encoder, MaxPool2d, build_encoder, format_summary, summary
+from engine.config import own_code
+from engine.config.models import ENCODERS
+from engine.config.presets import resolve
+from engine.config.schema import ModelConfig, PretrainConfig
+from engine.errors import ConfigError
+from engine.models.encoder import build_encoder
 
 
 def values(module: nn.Module) -> list[Tensor]:
@@ -54,7 +58,7 @@ def test_encoder_is_the_plain_net_in_training_and_eval(
     name: str, layout: torch.memory_format
 ) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(encoder=name, dim=16, dropout=0.0, bn_splits=1)  # type: ignore[arg-type]
+    config = ModelConfig(encoder=name, dim=16, dropout=0.0, bn_splits=1)
     ours = build_encoder(config)
     plain = notebook_convnet(16) if name == "convnet" else cifar_resnet18(16)
     take_over(plain, ours)
@@ -74,19 +78,6 @@ def test_encoder_is_the_plain_net_in_training_and_eval(
             torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-4 * scale)
     for p, q in zip(ours.buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
-
-
-def test_relu_after_dropout_and_pooling_is_relu_before_them() -> None:
-    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
-    mask = (torch.rand(x.shape) > 0.3).double() / 0.7
-    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
-    first = nn.functional.max_pool2d(a.relu() * mask, 2)
-    last = nn.functional.max_pool2d(b * mask, 2).relu()
-    assert torch.equal(first, last)
-    push = torch.randn(first.shape, dtype=torch.float64)
-    first.backward(push)
-    last.backward(push)
-    assert torch.equal(a.grad, b.grad)
 
 
 @pytest.mark.parametrize(
@@ -116,18 +107,9 @@ def test_the_notebook_s_encoder_has_356128_parameters() -> None:
     assert sum(p.numel() for p in build_encoder(ModelConfig()).parameters()) == 356_128
 
 
-def test_resnet_convolutions_start_with_kaiming_s_spread() -> None:
-    torch.manual_seed(0)
-    for name, module in build_encoder(ModelConfig(encoder="resnet18")).named_modules():
-        if isinstance(module, nn.Conv2d):
-            fan = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
-            spread = float(module.weight.detach().std()) / math.sqrt(2.0 / fan)
-            assert abs(spread - 1.0) < 5 / math.sqrt(2 * module.weight.numel()), name
-
-
 @pytest.mark.parametrize("name", ["convnet", "resnet18"])
 def test_a_seed_gives_the_same_encoder(name: str) -> None:
-    config = ModelConfig(encoder=name)  # type: ignore[arg-type]
+    config = ModelConfig(encoder=name)
     torch.manual_seed(7)
     first = values(build_encoder(config))
     torch.manual_seed(7)
@@ -138,7 +120,7 @@ def test_a_seed_gives_the_same_encoder(name: str) -> None:
 @pytest.mark.parametrize("name", ["convnet", "resnet18"])
 def test_bfloat16_trunk_has_a_float32_head_and_comes_close(name: str) -> None:
     torch.manual_seed(0)
-    encoder = build_encoder(ModelConfig(encoder=name, dropout=0.0))  # type: ignore[arg-type]
+    encoder = build_encoder(ModelConfig(encoder=name, dropout=0.0))
     x = torch.randn(16, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     exact = copy.deepcopy(encoder)(x)
     with torch.autocast("cpu", torch.bfloat16):
@@ -150,83 +132,87 @@ def test_bfloat16_trunk_has_a_float32_head_and_comes_close(name: str) -> None:
     assert float(cosine.min()) > 0.99
 
 
-def test_summary_lists_the_notebook_s_layers_and_leaves_everything_as_it_was() -> None:
-    encoder = build_encoder(ModelConfig())
-    encoder.train()
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    random_state = torch.get_rng_state()
-    rows = summary(encoder)
-    assert encoder.training
-    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), random_state)
-    assert not any(module._forward_hooks for module in encoder.modules())
-    assert [(row.shape, row.parameters) for row in rows if row.parameters] == [
-        ((32, 30, 30), 864),
-        ((32, 30, 30), 64),
-        ((64, 13, 13), 18_432),
-        ((64, 13, 13), 128),
-        ((128, 4, 4), 73_728),
-        ((128, 4, 4), 256),
-        ((512,), 262_656),
-        ((512,), 356_128),
-    ]
-    assert [row.kind for row in rows[:5]] == [
-        "Conv2d",
-        "SplitBatchNorm2d",
-        "Dropout",
-        "MaxPool2d",
-        "ReLU",
-    ]
-    assert [row.shape for row in rows if row.kind == "MaxPool2d"] == [
-        (32, 15, 15),
-        (64, 6, 6),
-        (128, 2, 2),
-    ]
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_every_registered_encoder_makes_features_of_the_width_it_says(name: str) -> None:
+    encoder = build_encoder(ModelConfig(encoder=name, dim=8)).eval()
+    assert encoder.backbone(torch.randn(2, 3, 32, 32)).shape == (2, encoder.feature_dim)
 
 
-@pytest.mark.parametrize("config", [ModelConfig(mlp_head=True), ModelConfig(encoder="resnet18")])
-def test_the_total_of_the_summary_is_the_sum_of_its_rows(config: ModelConfig) -> None:
-    *rows, total = summary(build_encoder(config))
-    assert total.name == "total"
-    assert total.parameters == sum(row.parameters for row in rows)
+# ------------------------------------------------------------------ something of the user's own
+
+OWN = """
+import torch
+from torch import nn
 
 
-def test_the_summary_as_text_is_a_straight_table() -> None:
-    lines = format_summary(summary(build_encoder(ModelConfig()))).splitlines()
-    assert lines[0].split() == ["layer", "kind", "output", "parameters"]
-    assert lines[-1].split() == ["total", "Encoder", "512", "356,128"]
-    assert len({len(line) for line in lines}) == 1
-    assert max(map(len, lines)) <= 80
-    assert any(line.split() == ["backbone.0", "Conv2d", "32x30x30", "864"] for line in lines)
+class Tiny(nn.Sequential):
+    def __init__(self, config):
+        super().__init__(nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
 
 
-def test_any_module_can_be_summarised() -> None:
-    make = partial(nn.Conv2d, 3, 4, 3)
-    encoder = Encoder(nn.Sequential(make(), nn.Flatten()), nn.Linear(4 * 6 * 6, 5), 144, 5)
-    rows = summary(encoder, (3, 8, 8))
-    assert [row.shape for row in rows] == [(4, 6, 6), (144,), (5,), (5,)]
+def no_module(config):
+    return 7
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("side", [30, 13, 4])
-def test_pooling_without_a_gradient_is_torchs_own_bit_by_bit(
-    layout: torch.memory_format, dtype: torch.dtype, side: int
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 5, side, side, generator=generator)
-    x[x.abs() < 0.3] = 0.0  # what dropout leaves: ties
-    x[0, 0, 1, 1] = torch.nan
-    x = x.to(dtype).contiguous(memory_format=layout)
-    theirs = nn.MaxPool2d(2)(x)
-    ours = MaxPool2d()(x)
-    assert ours.stride() == theirs.stride()
-    assert torch.equal(ours.isnan(), theirs.isnan())
-    assert torch.equal(ours.nan_to_num(9.0), theirs.nan_to_num(9.0))
-    learned = x.clone().requires_grad_()
-    MaxPool2d()(learned).nan_to_num(0.0).sum().backward()
-    reference = x.clone().requires_grad_()
-    nn.MaxPool2d(2)(reference).nan_to_num(0.0).sum().backward()
-    assert learned.grad is not None
-    assert reference.grad is not None
-    assert torch.equal(learned.grad, reference.grad)
+def no_features(config):
+    return nn.Conv2d(3, 4, 3)
+
+
+def no_parameters(config):
+    return nn.Flatten()
+
+
+def other_size(config):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4))
+
+
+def breaks(config):
+    raise RuntimeError("not today")
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(own_code, "_named", set())
+    return name
+
+
+def test_an_encoder_of_ones_own_is_named_by_its_path_and_tried_once(own_module: str) -> None:
+    config = resolve(PretrainConfig, sets=[f"model.encoder={own_module}:Tiny", "dim=8"])
+    torch.manual_seed(0)
+    encoder = build_encoder(config.model)
+    assert encoder.feature_dim == 4 * 8 * 8
+    assert encoder.eval()(torch.randn(2, 3, 32, 32)).shape == (2, 8)
+    torch.manual_seed(0)
+    plain = sys.modules[own_module].Tiny(config.model)
+    # the trial left weights, statistics and the generator alone
+    for ours, theirs in zip(values(encoder.backbone), values(plain), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_module", "which gave a int"),
+        ("no_features", "which makes (2, 4, 30, 30) of two images"),
+        ("no_parameters", "which has no parameters to train"),
+        ("other_size", "which cannot take such images"),
+        ("breaks", "which failed (RuntimeError: not today)"),
+        ("missing", "has no missing"),
+    ],
+)
+def test_what_is_no_encoder_gets_one_sentence(own_module: str, name: str, said: str) -> None:
+    config = resolve(PretrainConfig, sets=[f"model.encoder={own_module}:{name}"])
+    with pytest.raises(ConfigError) as caught:
+        build_encoder(config.model)
+    assert said in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_a_path_that_nobody_named_is_not_imported(own_module: str) -> None:
+    with pytest.raises(ConfigError, match=f"--allow-code {own_module}:Tiny"):
+        build_encoder(ModelConfig(encoder=f"{own_module}:Tiny"))
+    assert own_module not in sys.modules

@@ -1,0 +1,10 @@
+"""What torchvision's residual nets are called and where they are built."""
+
+from __future__ import annotations
+
+from engine.config.registry import Part
+
+PARTS = tuple(
+    Part(name, f"ResNet-{name[6:]} with the CIFAR stem", f"engine.models.resnet:{name}")
+    for name in ("resnet18", "resnet34", "resnet50")
+)

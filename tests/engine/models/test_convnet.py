@@ -1,0 +1,47 @@
+"""What the notebook's ConvNet is made of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from engine.models.convnet import MaxPool2d
+
+
+def test_relu_after_dropout_and_pooling_is_relu_before_them() -> None:
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    mask = (torch.rand(x.shape) > 0.3).double() / 0.7
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    first = nn.functional.max_pool2d(a.relu() * mask, 2)
+    last = nn.functional.max_pool2d(b * mask, 2).relu()
+    assert torch.equal(first, last)
+    push = torch.randn(first.shape, dtype=torch.float64)
+    first.backward(push)
+    last.backward(push)
+    assert torch.equal(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("side", [30, 13, 4])
+def test_pooling_without_a_gradient_is_torchs_own_bit_by_bit(
+    layout: torch.memory_format, dtype: torch.dtype, side: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, side, side, generator=generator)
+    x[x.abs() < 0.3] = 0.0  # what dropout leaves: ties
+    x[0, 0, 1, 1] = torch.nan
+    x = x.to(dtype).contiguous(memory_format=layout)
+    theirs = nn.MaxPool2d(2)(x)
+    ours = MaxPool2d()(x)
+    assert ours.stride() == theirs.stride()
+    assert torch.equal(ours.isnan(), theirs.isnan())
+    assert torch.equal(ours.nan_to_num(9.0), theirs.nan_to_num(9.0))
+    learned = x.clone().requires_grad_()
+    MaxPool2d()(learned).nan_to_num(0.0).sum().backward()
+    reference = x.clone().requires_grad_()
+    nn.MaxPool2d(2)(reference).nan_to_num(0.0).sum().backward()
+    assert learned.grad is not None
+    assert reference.grad is not None
+    assert torch.equal(learned.grad, reference.grad)
