@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from engine.config.data import source_path, sources_in_words
 from engine.config.fields import fields
 from engine.config.presets import resolve as resolve_config
 from engine.config.schema import GRID_KEYS, StudyConfig
@@ -45,7 +46,7 @@ _FREE_OF_PROBES = ("runtime.device", "runtime.threads")
 @click.option("--preset", metavar="P", help="Where the settings start from.")
 @CONFIG
 @SETS
-@click.option("--data", metavar="D", help="cifar10, shapes or folder:PATH.")
+@click.option("--data", metavar="D", help=f"{sources_in_words(notes=False)}.")
 @NAME
 @DETACH
 @click.option("--dry-run", is_flag=True, help="Print what is left to do, its time and disk.")
@@ -154,7 +155,7 @@ def configure(
 
     config = resolved()
     source = config.pretrain.data.source
-    if source.startswith("folder:"):
+    if source_path(source) is not None:
         extra["pretrain.data.source"] = data_source(source)
         config = resolved()
     return config

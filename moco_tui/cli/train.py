@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.config.data import absolute_source, source_path, sources_in_words
 from engine.config.presets import resolve as resolve_config
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import ConfigError, RunBusyError, RunError, TrainingError, UserError
@@ -33,9 +34,8 @@ DETACH = click.option("--detach", is_flag=True, help="Train in a process of its 
 
 def data_source(text: str) -> str:
     """``folder:PATH`` with an absolute path: a run outlives the working directory."""
-    if text.startswith("folder:"):
-        with contextlib.suppress(RuntimeError):  # no such home; the data set says so
-            return "folder:" + str(Path(text[len("folder:") :]).expanduser().absolute())
+    with contextlib.suppress(RuntimeError):  # no such home; the data set says so
+        return absolute_source(text)
     return text
 
 
@@ -43,7 +43,7 @@ def data_source(text: str) -> str:
 @click.option("--preset", metavar="P", help="Where the settings start from; see moco-tui presets.")
 @CONFIG
 @SETS
-@click.option("--data", metavar="D", help="cifar10, shapes or folder:PATH.")
+@click.option("--data", metavar="D", help=f"{sources_in_words(notes=False)}.")
 @NAME
 @DETACH
 @JSON
@@ -67,7 +67,7 @@ def pretrain(
     if settings.device:
         extra["runtime.device"] = settings.device
     config = resolve_config(PretrainConfig, preset_name=preset, toml=toml, sets=sets, extra=extra)
-    if config.data.source.startswith("folder:"):
+    if source_path(config.data.source) is not None:
         extra["data.source"] = data_source(config.data.source)
         config = resolve_config(
             PretrainConfig, preset_name=preset, toml=toml, sets=sets, extra=extra
