@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from engine.config.metrics import METRICS, Metric
 from engine.runs import RunFolder
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from engine.runs.requests import RunLock
 from moco_tui.app import MocoApp
 from moco_tui.cli import main
