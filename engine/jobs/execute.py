@@ -25,12 +25,14 @@ from engine.config.schema import (
 )
 from engine.data.dataset import Dataset, load_dataset
 from engine.errors import RunError, TrainingError, UserError
+from engine.evaluate.tasks import Material, prepare_material
 from engine.history.index import note_change
 from engine.models.encoder import Encoder, build_encoder
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.loop import Outcome, check_batch, pretrain
-from engine.probe.feature_sources import SharedSources, Sources
-from engine.probe.probe_run import check_probe, probe_sources, steps_kept
+from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
+from engine.probe.head import load_head
+from engine.probe.probe_run import probe_sources, steps_kept
 from engine.runs import Record, RunFolder, RunOwner, find, own
 from engine.runs.export import with_events
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
@@ -157,13 +159,15 @@ class Prepared:
         dataset: the images.
         parent: the encoder that a probe is about; None for other runs.
         sources: makes the features of a probe; None for other runs.
+        material: the labels of a probe; None for other runs.
     """
 
     config: AnyConfig
     runtime: Runtime
     dataset: Dataset
     parent: LoadedEncoder | None = None
-    sources: Sources | SharedSources | None = None
+    sources: FeaturesForOneProbe | FeaturesForManyProbes | None = None
+    material: Material | None = None
 
 
 @dataclass(frozen=True)
@@ -174,11 +178,13 @@ class Shared:
         dataset: the images.
         parent: the encoder of its probes.
         sources: makes their features, once for all.
+        material: the labels of the next of these probes.
     """
 
     dataset: Dataset
     parent: LoadedEncoder | None = None
-    sources: SharedSources | None = None
+    sources: FeaturesForManyProbes | None = None
+    material: Material | None = None
 
 
 def prepare(
@@ -232,10 +238,13 @@ def prepare(
         return Prepared(config, runtime, dataset)
     encoder = shared.parent if shared and shared.parent else load_encoder(find(root, parent))
     dataset = images(encoder.config.data)
-    check_probe(config, dataset)
-    sources: Sources | SharedSources | None = shared.sources if shared else None
+    load_head(config)
+    material = shared.material if shared else None
+    if material is None:
+        material = prepare_material(config, dataset)
+    sources: FeaturesForOneProbe | FeaturesForManyProbes | None = shared.sources if shared else None
     if sources is None:
-        sources = Sources(
+        sources = FeaturesForOneProbe(
             encoder.encoder,
             encoder.config.model,
             dataset,
@@ -243,7 +252,7 @@ def prepare(
             encoder.std,
             runtime.device,
         )
-    return Prepared(config, runtime, dataset, encoder, sources)
+    return Prepared(config, runtime, dataset, encoder, sources, material)
 
 
 def execute(
@@ -440,7 +449,13 @@ def _resume_point(folder: RunFolder, record: Record) -> dict[str, Any] | None:
 def _probe(config: ProbeConfig, record: Record, prepared: Prepared, sink: Sink) -> Outcome:
     assert prepared.sources is not None
     try:
-        result = probe_sources(config, prepared.sources, sink=sink, done=record.result or None)
+        result = probe_sources(
+            config,
+            prepared.sources,
+            material=prepared.material,
+            sink=sink,
+            done=record.result or None,
+        )
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"The memory of {prepared.runtime.name} ran out during the probe; lower "

@@ -11,15 +11,16 @@ import torch
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.config.schema import Head, LinearConfig, ProbeConfig, StudyConfig
+from engine.config.heads import HEADS
+from engine.config.schema import ProbeConfig, StudyConfig, head_settings
 from engine.data.dataset import Dataset, channel_statistics, limited
 from engine.evaluate.features import extract
 from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.estimate import estimate
 from engine.jobs.execute import build_encoder_quietly, prepare
-from engine.probe.linear import affordable_views
+from engine.probe.augmented_views import affordable_views
 from engine.probe.probe_run import run_probe
-from engine.probe.supervised import plan_budget
+from engine.probe.supervised_budget import plan_budget
 from engine.runtime.device import resolve_runtime
 from engine.sink import NullSink, Request, Sink
 from engine.study.grid import Cell, StudyState, pretrain_config, probe_config
@@ -83,8 +84,7 @@ class _Rates(Struct, frozen=True):
     Attributes:
         feature: a pass of an encoder.
         view: an augmented view and its pass.
-        heads: by head and whether the features are pixels: of a cell (logistic), or of an epoch
-            (linear).
+        heads: by head and whether the features are pixels: of one of its passes.
         supervised: an image seen by the training from scratch.
     """
 
@@ -143,9 +143,7 @@ def plan(
     return StudyPlan(tuple(costs), sum(c.seconds for c in costs), disk, prepared.runtime.name)
 
 
-def _probe(
-    config: StudyConfig, task: str, fraction: float, head: Head | None = None
-) -> ProbeConfig:
+def _probe(config: StudyConfig, task: str, fraction: float, head: str | None = None) -> ProbeConfig:
     return probe_config(
         config,
         config.queue_sizes[0],
@@ -230,15 +228,16 @@ def _measure(
     one_pass()  # warms up
     feature = min(one_pass(), one_pass()) / len(images)
 
-    def rows(head: Head, epochs: int = 1, *, supervised: bool = False) -> dict[str, Any]:
+    def rows(head: str, passes: int = 1, *, supervised: bool = False) -> dict[str, Any]:
         base = _probe(config, task, 1.0, head)
         with_pixels = ("pixels",) if "pixels" in config.baselines else ()
         probe = replace(
             base,
             baselines=(*with_pixels, "supervised") if supervised else with_pixels,
-            linear=replace(base.linear, views=1, epochs=epochs),
             supervised=replace(base.supervised, epochs=1, lr=base.supervised.lr[:1]),
         )
+        if head in HEADS:
+            probe = replace(probe, **{head: head_settings(base).with_passes(passes)})
         result = run_probe(
             probe,
             dataset=small,
@@ -262,16 +261,19 @@ def _measure(
             row = found.pop("supervised")
             test = feature * len(small.test or ())
             scratch = max(row["seconds"] - test, 0.0) / max(row["budget"]["images"], 1)
-        more = rows(head, 1 + _EPOCHS) if head == "linear" else {}
+        settings = head_settings(config.probe, head)
+        repeats = settings.with_passes(1) != settings.with_passes(2)
+        more = rows(head, 1 + _EPOCHS) if repeats else {}
         for source, row in found.items():
             of_pixels = source == "pixels"
             rest = max(row["seconds"] - (0.0 if of_pixels else passed), 0.0)
-            if head == "logistic":
+            if not more:
                 heads[head, of_pixels] = rest / n
-            else:
-                epoch = max(more[source]["seconds"] - row["seconds"], 0.0) / _EPOCHS
-                heads[head, of_pixels] = epoch / n
-                view[of_pixels] = max(rest - epoch, 0.0) / n
+                continue
+            one = max(more[source]["seconds"] - row["seconds"], 0.0) / _EPOCHS
+            heads[head, of_pixels] = one / n
+            if settings.views_per_image():
+                view[of_pixels] = max(rest - one, 0.0) / n
     return _Rates(feature, view, heads, scratch)
 
 
@@ -287,19 +289,20 @@ def _probing(
     # images that belong to at least one of the independent subsets
     largest = max(config.label_fractions)
     union = train * (1.0 - (1.0 - largest) ** len(config.subset_seeds))
-    linear = config.probe.linear
+    settings = {head: head_settings(config.probe, head) for head in config.heads}
+    views = max(of_head.views_per_image() for of_head in settings.values())
     encoders = {(c.source, c.queue_size, c.seed) for c in left if c.source in _ENCODERS}
     viewed = {
         (c.source, c.queue_size, c.seed)
         for c in left
-        if c.source in _ENCODERS and c.head == "linear"
+        if c.source in _ENCODERS and settings[c.head].views_per_image()
     }
     costs = [
         Cost("feature passes", len(encoders), len(encoders) * (union + test) * rates.feature),
         Cost(
             "passes over augmented views",
-            len(viewed) * linear.views,
-            len(viewed) * linear.views * union * rates.view.get(False, 0.0),
+            len(viewed) * views,
+            len(viewed) * views * union * rates.view.get(False, 0.0),
         ),
     ]
     counts = dict.fromkeys(config.heads, 0)
@@ -308,24 +311,19 @@ def _probing(
     for cell in left:
         material = materials[cell.task, cell.fraction]
         labels = len(material.rows)
-        if cell.source == "supervised":
+        if not cell.head:  # trained from scratch
             budget = plan_budget(
                 config.probe.supervised, labels, len(material.fit), len(material.validate)
             )
             supervised += 1
             scratch += (budget.images + budget.selection_images) * rates.supervised
             continue
-        head: Any = cell.head
-        of_pixels = cell.source == "pixels"
-        per_label = rates.heads.get((head, of_pixels), 0.0)
-        counts[head] += 1
-        seconds[head] += labels * per_label * (linear.epochs if head == "linear" else 1)
-        if of_pixels and head == "linear":
-            seconds[head] += labels * _affordable(linear, labels) * rates.view.get(True, 0.0)
+        of_head, of_pixels = settings[cell.head], cell.source == "pixels"
+        per_label = rates.heads.get((cell.head, of_pixels), 0.0)
+        counts[cell.head] += 1
+        seconds[cell.head] += labels * per_label * of_head.passes()
+        if of_pixels and of_head.views_per_image():
+            made = affordable_views(of_head.views_per_image(), labels, 3 * 32 * 32)
+            seconds[cell.head] += labels * made * rates.view.get(True, 0.0)
     costs += [Cost(f"{head} heads", counts[head], seconds[head]) for head in config.heads]
     return [*costs, Cost("trainings from scratch", supervised, scratch)]
-
-
-def _affordable(linear: LinearConfig, labels: int) -> int:
-    """Views of pixels that a probe keeps."""
-    return affordable_views(linear.views, labels, 3 * 32 * 32)

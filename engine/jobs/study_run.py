@@ -16,16 +16,16 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
-from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig, head_settings
 from engine.data.dataset import Dataset
 from engine.errors import RunBusyError, RunError, TrainingError
-from engine.evaluate.tasks import prepare_material
+from engine.evaluate.tasks import Material, prepare_material
 from engine.history.history import History
 from engine.jobs.execute import LoadedEncoder, Shared, execute, load_encoder
 from engine.jobs.nested_sink import NestedSink
-from engine.probe.feature_sources import SharedSources, Sources
+from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
+from engine.probe.head import load_head
 from engine.runs import RunFolder, create
 from engine.runtime.device import resolve_runtime
 from engine.sink import Interrupted, PausableSink, Plan, Sink, check_interrupt
@@ -52,11 +52,16 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
 
     Raises:
         DataError: one sentence on what is missing.
+        ConfigError: when a head of the user's own is none.
     """
+    first = pretrainings(config)[0]
+    for head in config.heads:
+        place = ProbePoint(config.tasks[0], config.label_fractions[0], head, config.subset_seeds[0])
+        load_head(_probe_config(config, *first, place))
     least = min(config.label_fractions)
     for task in config.tasks:
         place = ProbePoint(task, least, config.heads[0], config.subset_seeds[0])
-        prepare_material(_probe_config(config, *pretrainings(config)[0], place), dataset)
+        prepare_material(_probe_config(config, *first, place), dataset)
 
 
 def cells_done(config: StudyConfig, root: Path) -> int:
@@ -117,7 +122,7 @@ class _Study:
         self.children = sink
         self.history = History(root, read_only=True)  # the owners of the runs write the index
         self.failed: dict[str, str] = {}
-        self.rows: dict[tuple[str, float, int], Tensor] = {}
+        self.materials: dict[tuple[str, float, int], Material] = {}
         self.done = 0
 
     def run(self, device: str) -> None:
@@ -228,11 +233,10 @@ class _Study:
         parent = RunFolder(self.root / study_state.pretrainings[size, seed].run)
         loaded = load_encoder(parent)
         sources = self._sources(loaded, missing)
-        shared = Shared(self.dataset, loaded, sources)
         ordered = self._in_order(missing)
         for number, place in enumerate(ordered):
             check_interrupt(self.sink)
-            if not any(later.head == "linear" for later in ordered[number:]):
+            if not any(self._needs_views(later.head) for later in ordered[number:]):
                 sources.forget_views()
             config = _probe_config(self.config, size, seed, place)
             run = self._unfinished(study_state, missing[place], config)
@@ -245,26 +249,35 @@ class _Study:
                 f"subset {place.subset_seed}"
             )
             folder = self._folder(run, "probe", config, name=f"{words}; {name}", parent=parent.id)
+            shared = Shared(self.dataset, loaded, sources, self._material(place))
             if self._train(folder, shared, busy, ""):
                 self.sink.log(f"{name}: {words}: {_tops(folder)}")
                 self._advance(len(missing[place]))
 
-    def _sources(self, loaded: LoadedEncoder, needed: Mapping[ProbePoint, Any]) -> SharedSources:
+    def _sources(
+        self, loaded: LoadedEncoder, needed: Mapping[ProbePoint, Any]
+    ) -> FeaturesForManyProbes:
         """What the probes of an encoder share."""
-        rows = torch.unique(torch.cat([self._rows(place) for place in needed]))
+        rows = torch.unique(torch.cat([self._material(place).rows for place in needed]))
         device = resolve_runtime(self.config.probe.runtime).device
-        made = Sources(
+        made = FeaturesForOneProbe(
             loaded.encoder, loaded.config.model, self.dataset, loaded.mean, loaded.std, device
         )
-        return SharedSources(made, rows, self.config.probe.linear.views)
+        views = max(
+            head_settings(self.config.probe, place.head).views_per_image() for place in needed
+        )
+        return FeaturesForManyProbes(made, rows, views)
 
-    def _rows(self, place: ProbePoint) -> Tensor:
+    def _needs_views(self, head: str) -> bool:
+        return head_settings(self.config.probe, head).views_per_image() > 0
+
+    def _material(self, place: ProbePoint) -> Material:
         """The labelled images of a probe: the same for every encoder and head."""
         key = (place.task, place.fraction, place.subset_seed)
-        if key not in self.rows:
+        if key not in self.materials:
             config = _probe_config(self.config, *pretrainings(self.config)[0], place)
-            self.rows[key] = prepare_material(config, self.dataset).rows
-        return self.rows[key]
+            self.materials[key] = prepare_material(config, self.dataset)
+        return self.materials[key]
 
     def _in_order(self, needed: Mapping[ProbePoint, Any]) -> list[ProbePoint]:
         """Tasks on the same labelled images after each other: they share what follows from them."""
@@ -272,7 +285,7 @@ class _Study:
         seen: dict[bytes, int] = {}
 
         def key(place: ProbePoint) -> tuple[int, int, int, int]:
-            rows = self._rows(place)
+            rows = self._material(place).rows
             number = seen.setdefault(rows.numpy().tobytes(), len(seen))
             subset = config.subset_seeds.index(place.subset_seed)
             fraction = config.label_fractions.index(place.fraction)

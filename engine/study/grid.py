@@ -15,21 +15,22 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.config.baselines import BASELINES, Baseline, BaselineName
 from engine.config.fields import flatten
-from engine.config.schema import Baseline, Head, PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.heads import draws_random
+from engine.config.schema import (
+    PretrainConfig,
+    ProbeConfig,
+    StudyConfig,
+)
 from engine.history.entry import Entry, config_base
 from engine.history.history import History
 from engine.runs.record import ACTIVE
 
-Source = Literal["moco", "random-init", "pixels", "supervised"]
+Source = Literal["moco", BaselineName]
 State = Literal["missing", "waiting", "running", "done", "failed"]
 
-ROWS: Mapping[str, str] = {
-    "moco": "pretrained",
-    "random-init": "random-init",
-    "pixels": "pixels",
-    "supervised": "supervised",
-}
+ROWS: Mapping[Source, str] = {"moco": "pretrained", **{b.name: b.name for b in BASELINES.values()}}
 """What a source is called in the rows and metrics of a probe."""
 
 
@@ -108,7 +109,7 @@ class ProbePoint(Struct, frozen=True):
 
     task: str
     fraction: float
-    head: Head
+    head: str
     subset_seed: int
 
 
@@ -149,15 +150,16 @@ def cells_of(
     found = [
         Cell("moco", queue_size, seed, place.task, place.fraction, place.head, place.subset_seed)
     ]
-    for baseline in _riding(config, queue_size, seed, place):
+    for name in _riding(config, queue_size, seed, place):
+        baseline = BASELINES[name]
         found.append(
             Cell(
-                baseline,
+                name,
                 None,
-                seed if baseline == "random-init" else None,
+                seed if baseline.has_pretraining_seed else None,
                 place.task,
                 place.fraction,
-                "" if baseline == "supervised" else place.head,
+                place.head if baseline.has_head else "",
                 place.subset_seed,
             )
         )
@@ -166,23 +168,23 @@ def cells_of(
 
 def _riding(
     config: StudyConfig, queue_size: int, seed: int, place: ProbePoint
-) -> tuple[Baseline, ...]:
+) -> tuple[BaselineName, ...]:
     """The baselines of a probe: they do not depend on the queue, and so stand beside the first.
 
-    ``pixels`` and ``supervised`` do not depend on the pretraining's seed either; ``supervised``
-    has no head, and its subsets are the first few.
+    One without a pretraining seed stands beside the first seed only; one without a head beside
+    the first head only, for the first few subsets.
     """
-    first = seed == config.seeds[0]
-    allowed = {
-        "random-init": True,
-        "pixels": first,
-        "supervised": first
-        and place.head == config.heads[0]
-        and place.subset_seed in config.subset_seeds[: config.supervised_subsets],
-    }
     if queue_size != config.queue_sizes[0]:
         return ()
-    return tuple(name for name in config.baselines if allowed[name])
+    first_seed, first_head = seed == config.seeds[0], place.head == config.heads[0]
+    few = place.subset_seed in config.subset_seeds[: config.supervised_subsets]
+
+    def rides(baseline: Baseline) -> bool:
+        return (baseline.has_pretraining_seed or first_seed) and (
+            baseline.has_head or (first_head and few)
+        )
+
+    return tuple(name for name in config.baselines if rides(BASELINES[name]))
 
 
 def pretrain_config(config: StudyConfig, queue_size: int, seed: int) -> PretrainConfig:
@@ -201,7 +203,7 @@ def probe_config(
     seed: int,
     task: str,
     fraction: float,
-    head: Head,
+    head: str,
     subset_seed: int,
 ) -> ProbeConfig:
     """The configuration of a probe of the grid, with the baselines that ride in it."""
@@ -252,18 +254,21 @@ def pretraining_key(flat: Mapping[str, Any]) -> str:
 def row_key(flat: Mapping[str, Any], source: Source) -> str:
     """What the row of a source in a probe depends on beside its encoder, as a text.
 
-    The logistic optimum draws nothing at random, and ``supervised`` has no head.
+    The seed is part of it where the head or the baseline draws random numbers.
 
     Args:
         flat: the probe's configuration as dotted keys and builtin values.
         source: whose row.
     """
     head = flat.get("head")
-    sections = ["task."] + (["supervised."] if source == "supervised" else [f"{head}."])
-    seeded = source in ("random-init", "supervised") or head == "linear"
-    kept = {k: v for k, v in flat.items() if k.startswith(tuple(sections))}
+    baseline = BASELINES.get(source)
+    has_head = baseline is None or baseline.has_head
+    seeded = (baseline is not None and baseline.draws_random) or draws_random(str(head))
+    # what has no head has a section of its own, by its name
+    sections = ("task.", f"{head}." if has_head else f"{source}.")
+    kept = {k: v for k, v in flat.items() if k.startswith(sections)}
     shared = ["label_fraction", "subset_seed", "validation"]
-    shared += ["head"] * (source != "supervised") + ["runtime.seed"] * seeded
+    shared += ["head"] * has_head + ["runtime.seed"] * seeded
     return _text([kept, [flat.get(key) for key in shared]])
 
 
@@ -380,12 +385,11 @@ def _probes(
     """The probes of the study's encoders, by encoder, source and what their row depends on."""
     parents = {entry.id for entry in trained.values() if entry is not None}
     found: dict[tuple[str, Source, str], list[Entry]] = {}
-    sources: tuple[Source, ...] = ("moco", "random-init", "pixels", "supervised")
     for entry in entries:
         if entry.kind != "probe" or entry.parent not in parents:
             continue
         flat = _setting_of(entry)
-        for source in sources:
+        for source in ROWS:
             if source == "moco" or source in flat.get("baselines", ()):
                 key = (entry.parent, source, row_key(flat, source))
                 found.setdefault(key, []).append(entry)

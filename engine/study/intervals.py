@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
+from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.study.grid import Cell, CellResult, Source, State, StudyState
 from engine.study.statistics import deviation, holm, mean, t_interval, t_tail
@@ -35,7 +36,6 @@ TOO_FEW = "no verdict (fewer than three seeds)"
 NO_SPREAD = "no verdict (the differences do not vary between seeds)"
 
 RANDOM: Source = "random-init"
-_BASELINES: tuple[Source, ...] = ("random-init", "pixels", "supervised")
 
 
 class Estimate(Struct, frozen=True):
@@ -230,7 +230,7 @@ def rows(
         study_state: which of its cells are done, and their figures.
         metric: ``top1``, or ``balanced`` (the mean accuracy of the classes).
     """
-    order = {source: i for i, source in enumerate(("moco", *_BASELINES))}
+    order = {source: i for i, source in enumerate(("moco", *BASELINES))}
     made = [_row(key, cells, metric) for key, cells in _groups(study_state).items()]
     tasks, heads = (*config.tasks,), ("", *config.heads)
     return tuple(

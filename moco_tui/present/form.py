@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.config.fields import Field, fields, nest
+from engine.config.heads import HEADS
 from engine.config.presets import build, check_leaf, parse_value, presets_of, problems, to_toml
 from engine.config.schema import (
     GRID_KEYS,
@@ -18,6 +19,7 @@ from engine.config.schema import (
     AnyConfig,
     AugmentConfig,
     PretrainConfig,
+    ProbeConfig,
     StudyConfig,
 )
 from engine.errors import ConfigError
@@ -75,8 +77,11 @@ _OF_A_PRETRAINING = (
 )
 _OF_A_PROBE = (
     ("Task", "task"),
-    ("Logistic head", "logistic"),
-    ("Linear head", "linear"),
+    # that of the default first
+    *(
+        (f"{name.capitalize()} head", name)
+        for name in sorted(HEADS, key=lambda name: name != ProbeConfig().head)
+    ),
     ("Supervised baseline", "supervised"),
     ("Labels", ""),
     ("Device and seed", "runtime"),

@@ -46,7 +46,7 @@ from engine.data.dataset import load_dataset
 from engine.evaluate.features import Standardiser
 from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.execute import Shared, execute, load_encoder
-from engine.probe.feature_sources import SharedSources, Sources
+from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
 from engine.runs import RunFolder, create
 from engine.sink import NullSink
 from engine.study.grid import ProbePoint, probe_config, probe_points
@@ -125,7 +125,7 @@ def ours(
     return rows
 
 
-def pass_of(sources: SharedSources, union: Tensor) -> None:
+def pass_of(sources: FeaturesForManyProbes, union: Tensor) -> None:
     """The features of all images that the probes need."""
     kept = sources.of_encoder("pretrained", sources.pretrained)
     kept.labelled(union, NullSink())
@@ -174,7 +174,7 @@ def main() -> None:
         key=lambda p: (p.subset_seed, p.fraction, len(materials[p].rows), p.task),
     )
     union = torch.unique(torch.cat([m.rows for m in materials.values()]))
-    made = Sources(
+    made = FeaturesForOneProbe(
         loaded.encoder,
         loaded.config.model,
         dataset,
@@ -186,9 +186,9 @@ def main() -> None:
     passes, probes = Times(), Times()
     times = {place: Times() for place in wanted}
     rows: dict[ProbePoint, dict[str, Any]] = {}
-    sources = SharedSources(made, union, 1)
+    sources = FeaturesForManyProbes(made, union, 1)
     for _ in range(arguments.repeats):
-        sources = SharedSources(made, union, 1)
+        sources = FeaturesForManyProbes(made, union, 1)
         passes.add(functools.partial(pass_of, sources, union))
         shared = Shared(dataset, loaded, sources)
         rows = probes.add(functools.partial(ours, config, wanted, arguments.run, shared, times))
