@@ -1,9 +1,9 @@
 """What a head of a probe is, how it is found, and how it is evaluated.
 
 A head is a classifier on frozen features. One that comes with the program is a line in
-``engine.config.heads``; it is made with its settings. One of a user's own is named in the setting
-``head`` as ``package.module:Name``, a class that is made without arguments or an object, with the
-two methods of ``Head``::
+``engine.config.heads``; it is constructed with its settings. One of a user's own is named in the
+setting ``head`` as ``package.module:Name``, a class that is made without arguments or an object,
+with the two methods of ``Head``::
 
     class NearestMean:
         def reports(self, fit, validate):
@@ -42,7 +42,7 @@ class HeadData:
 
     Attributes:
         features: float32 (n, D), of the labelled images as they are, standardised.
-        targets: int64 (n,) in [0, classes).
+        targets: int64 (n,) in [0, classes), on the device of the features.
         classes: number of classes.
         fit: int64, rows to fit on while something is chosen.
         validate: int64, rows to choose by; empty when the labelled part is too small.

@@ -104,7 +104,7 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
     fitted = probe.head.fit(
         HeadData(
             labelled.features,
-            material.targets,
+            material.targets.to(labelled.features.device),
             len(material.task.groups),
             material.fit,
             material.validate,

@@ -42,10 +42,10 @@ class Report(Struct, frozen=True):
 
     Attributes:
         config, study_state: what it is made from.
-        rows: see ``verdict.rows``.
-        majority: see ``verdict.majority``.
-        comparisons: see ``verdict.comparisons``.
-        curves: see ``verdict.curves``.
+        rows: see ``intervals.rows``.
+        majority: see ``intervals.majority``.
+        comparisons: see ``intervals.comparisons``.
+        curves: see ``intervals.curves``.
         answer: the sentences that answer the study's question, one each.
         protocol: how the numbers came about and what the intervals are over, one sentence each.
     """
@@ -91,8 +91,8 @@ def answer(
     Args:
         config: the study.
         study_state: how far it is.
-        made: its ``verdict.rows``.
-        compared: its ``verdict.comparisons``.
+        made: its ``intervals.rows``.
+        compared: its ``intervals.comparisons``.
     """
     sentences: list[str] = []
     done = sum(found.state == "done" for found in study_state.cells.values())
