@@ -8,13 +8,16 @@ needs this module before torch is imported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, defstruct
 
 from engine.config.augment import AUGMENTATIONS, GEOMETRY, listed
+from engine.config.baselines import BASELINES, BaselineName, SupervisedConfig
 from engine.config.data import DATA_SETS, sources_in_words
+from engine.config.heads import HEADS
+from engine.config.heads.head_config import HeadConfig, OwnHeadConfig
 from engine.config.models import ENCODERS
 
 _ORDER = (
@@ -244,9 +247,6 @@ class PretrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 # --------------------------------------------------------------------------------------------
 # Probes
 
-Baseline = Literal["random-init", "pixels", "supervised"]
-Head = Literal["linear", "logistic"]
-
 
 class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which classification the probe solves."""
@@ -268,82 +268,18 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = {}
 
 
-class LinearConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Linear layer, SGD on augmented images (section 4.1 of the paper)."""
-
-    epochs: Annotated[
-        int, Meta(ge=1, le=100_000, description="epochs", extra={"unit": "epochs"})
-    ] = 100
-    batch_size: Annotated[
-        int, Meta(ge=1, le=65536, description="labelled images in a step", extra={"unit": "images"})
-    ] = 256
-    lr: Annotated[
-        tuple[Annotated[float, Meta(gt=0.0, le=1000.0)], ...],
-        Meta(min_length=1, description="learning rates to choose from, inside the labelled part"),
-    ] = (0.001, 0.003, 0.01, 0.03, 0.1)
-    weight_decay: Annotated[float, Meta(ge=0.0, description="weight decay of SGD")] = 0.0
-    views: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=10_000,
-            description="augmented views of each image whose features are cached; epochs cycle "
-            "through them",
-        ),
-    ] = 10
-
-
-class LogisticConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Logistic regression to the optimum, L-BFGS on cached features."""
-
-    l2: Annotated[
-        tuple[Annotated[float, Meta(gt=0.0, le=1e6)], ...],
-        Meta(
-            min_length=1,
-            description="L2 strengths (over the mean loss), chosen inside the labelled part",
-        ),
-    ] = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
-    max_iter: Annotated[int, Meta(ge=1, le=100_000, description="iterations of L-BFGS")] = 1000
-    tolerance: Annotated[
-        float, Meta(gt=0.0, lt=1.0, description="largest gradient entry at the optimum")
-    ] = 1e-6
-
-
-class SupervisedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The baseline trained from scratch with the same labels: its stated budget."""
-
-    epochs: Annotated[
-        int, Meta(ge=1, le=100_000, description="most epochs", extra={"unit": "epochs"})
-    ] = 60
-    max_images: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="most images seen in a training: a large labelled part gets fewer epochs",
-            extra={"unit": "images"},
-        ),
-    ] = 400_000
-    batch_size: Annotated[
-        int, Meta(ge=2, le=65536, description="images in a step", extra={"unit": "images"})
-    ] = 128
-    lr: Annotated[
-        tuple[Annotated[float, Meta(gt=0.0, le=1000.0)], ...],
-        Meta(min_length=1, description="learning rates to choose from, inside the labelled part"),
-    ] = (0.02, 0.1)
-    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
-
-
-class ProbeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One probe of a frozen encoder, beside its baselines."""
+class _ProbeTask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The head of a probe, its labels and its task: what comes before the heads' own sections."""
 
     label_fraction: Annotated[
         float,
         Meta(gt=0.0, le=1.0, description="share of the training labels that may be used"),
     ] = 0.1
     head: Annotated[
-        Head,
+        str,
         Meta(
-            description="linear: SGD on augmented images; logistic: the optimum on fixed features"
+            description="; ".join(f"{part.name}: {part.summary}" for part in HEADS.values()),
+            extra={"registry": HEADS},
         ),
     ] = "logistic"
     subset_seed: Annotated[int, Meta(ge=0, lt=2**31, description="seed of the labelled subset")] = 0
@@ -354,14 +290,59 @@ class ProbeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         ),
     ] = 0.2
     baselines: Annotated[
-        tuple[Baseline, ...],
-        Meta(description="what stands beside the result: random-init, pixels, supervised"),
-    ] = ("random-init", "pixels", "supervised")
+        tuple[BaselineName, ...],
+        Meta(description=f"what stands beside the result: {', '.join(BASELINES)}"),
+    ] = get_args(BaselineName)
     task: TaskConfig = TaskConfig()
-    linear: LinearConfig = LinearConfig()
-    logistic: LogisticConfig = LogisticConfig()
+
+
+if TYPE_CHECKING:
+
+    class _ProbeHeads(_ProbeTask, frozen=True, forbid_unknown_fields=True, kw_only=True):
+        """Adds a section for every head of the registry."""
+
+else:
+    _ProbeHeads = defstruct(
+        "_ProbeHeads",
+        [
+            (name, part.settings, part.settings())
+            for name, part in HEADS.items()
+            if part.settings is not None
+        ],
+        bases=(_ProbeTask,),
+        module=__name__,
+        frozen=True,
+        forbid_unknown_fields=True,
+        kw_only=True,
+    )
+
+
+class ProbeConfig(_ProbeHeads, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One probe of a frozen encoder, beside its baselines.
+
+    Beside these fields there is a section for each head of ``HEADS``, with its settings: see
+    ``head_settings``.
+    """
+
     supervised: SupervisedConfig = SupervisedConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+
+def head_settings(config: ProbeConfig, head: str = "") -> HeadConfig:
+    """The settings of a head in the configuration of a probe.
+
+    Args:
+        config: the probe.
+        head: which head; empty: the one that the probe fits.
+
+    Returns:
+        Its section; for code of the user's own, which has none, what stands for it.
+    """
+    head = head or config.head
+    if head in HEADS:
+        settings: HeadConfig = getattr(config, head)
+        return settings
+    return OwnHeadConfig(path=head)
 
 
 # --------------------------------------------------------------------------------------------
@@ -394,16 +375,21 @@ class StudyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Meta(min_length=1, description="binary, five, ten, all; or the name of probe.task.groups"),
     ] = ("binary", "five", "ten")
     heads: Annotated[
-        tuple[Head, ...], Meta(min_length=1, description="heads on the frozen features")
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            description="heads on the frozen features",
+            extra={"registry": HEADS},
+        ),
     ] = ("linear", "logistic")
     subset_seeds: Annotated[
         tuple[Annotated[int, Meta(ge=0, lt=2**31)], ...],
         Meta(min_length=1, description="seeds of the labelled subsets"),
     ] = (0, 1, 2)
     baselines: Annotated[
-        tuple[Baseline, ...],
-        Meta(description="what stands beside the encoders: random-init, pixels, supervised"),
-    ] = ("random-init", "pixels", "supervised")
+        tuple[BaselineName, ...],
+        Meta(description=f"what stands beside the encoders: {', '.join(BASELINES)}"),
+    ] = get_args(BaselineName)
     supervised_subsets: Annotated[
         int,
         Meta(

@@ -1,4 +1,4 @@
-"""The encoder that learned nothing: what a probe of a pretrained one has to beat."""
+"""An encoder with random weights, the baseline of a probe, and BatchNorm statistics for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.seeds import default_generator
 from engine.sink import NullSink, Sink, check_interrupt
 
 _STATISTICS_IMAGES = 8192
-_BATCH = 512
+_STATISTICS_BATCH = 512
 
 
 def random_encoder(
@@ -32,7 +32,8 @@ def random_encoder(
 ) -> Encoder:
     """An encoder with random weights and the BatchNorm statistics of the training images.
 
-    Without them its features would be worse than they need be, and the comparison too kind.
+    With the initial statistics its features would be worse, and the pretrained ones look better
+    beside them than they are.
 
     Args:
         model: the architecture; its BatchNorm is not split here (in eval mode that is the same).
@@ -72,7 +73,7 @@ def calibrate_bn(
     device = next(encoder.parameters()).device
     count = min(len(images), _STATISTICS_IMAGES)
     rows = torch.arange(count, device=images.device) * len(images) // count
-    batches = max(1, count // _BATCH)
+    batches = max(1, count // _STATISTICS_BATCH)
     splits = max((getattr(m, "num_splits", 1) for m in encoder.backbone.modules()), default=1)
 
     def batch(i: int) -> Tensor:

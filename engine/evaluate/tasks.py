@@ -19,8 +19,8 @@ from engine.config.schema import ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset
 from engine.errors import DataError
 
-# Shares such as 0.15 of 10 images are a hair below the half in binary: they count as the half.
-_HAIR = 1e-9
+# 0.29 of 50 images is 14.499999999999998 in binary floating point, and has to round up as 14.5.
+_HALF_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,11 @@ def resolve_task(config: TaskConfig, class_names: Sequence[str]) -> Task:
             "These images have no classes, and a probe needs labels; put them into one folder "
             "for each class (train/<class>/ and test/<class>/)."
         )
-    groups = _checked(config, class_names) if config.groups else _own_groups(config, class_names)
+    groups = (
+        _configured_groups(config, class_names)
+        if config.groups
+        else _builtin_groups(config, class_names)
+    )
     mapping = torch.full((len(class_names),), -1, dtype=torch.int64)
     for group, members in enumerate(groups.values()):
         for member in members:
@@ -72,7 +76,9 @@ def resolve_task(config: TaskConfig, class_names: Sequence[str]) -> Task:
     return Task(config.name, tuple(groups), mapping, tuple(tuple(m) for m in groups.values()))
 
 
-def _checked(config: TaskConfig, class_names: Sequence[str]) -> Mapping[str, Sequence[str]]:
+def _configured_groups(
+    config: TaskConfig, class_names: Sequence[str]
+) -> Mapping[str, Sequence[str]]:
     for group, members in config.groups.items():
         for member in members:
             if member not in class_names:
@@ -83,7 +89,7 @@ def _checked(config: TaskConfig, class_names: Sequence[str]) -> Mapping[str, Seq
     return config.groups
 
 
-def _own_groups(config: TaskConfig, class_names: Sequence[str]) -> Mapping[str, Sequence[str]]:
+def _builtin_groups(config: TaskConfig, class_names: Sequence[str]) -> Mapping[str, Sequence[str]]:
     name, count = config.name, len(class_names)
     each = {class_name: (class_name,) for class_name in class_names}
     if count < 2:
@@ -117,7 +123,7 @@ def _listed(names: Sequence[str], most: int = 20) -> str:
 
 def share_of(count: int, share: float) -> int:
     """``share`` of ``count`` things, rounded to the nearest whole number, halves up."""
-    return min(count, math.floor(share * count + 0.5 + _HAIR))
+    return min(count, math.floor(share * count + 0.5 + _HALF_TOLERANCE))
 
 
 def labelled_subset(
@@ -189,7 +195,7 @@ def split_validation(labels: Tensor, share: float, seed: int) -> tuple[Tensor, T
 
 @dataclass(frozen=True)
 class Material:
-    """What every source of a probe is fitted to and judged on.
+    """What every source of a probe is fitted to and evaluated on.
 
     Attributes:
         task: the classification.

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Protocol, Self
 
 from engine.config.schema import DataConfig, RuntimeConfig
 from engine.data.dataset import Dataset, load_dataset
+from engine.evaluate.tasks import Material
 from engine.jobs.trained_encoder import TrainedEncoder, load_encoder
 from engine.pretrain.loop import Outcome
-from engine.probe.feature_sources import SharedSources
+from engine.probe.feature_sources import FeaturesForManyProbes
 from engine.runs import Record, RunFolder, find
 from engine.runtime.device import Runtime
 from engine.sink import Sink
@@ -25,11 +26,13 @@ class StudyContext:
         dataset: the images.
         encoder: what its probes are about; None for a pretraining.
         sources: makes the features of all probes of that encoder; None for a pretraining.
+        material: the labels of the probe that comes next; None for a pretraining.
     """
 
     dataset: Dataset
     encoder: TrainedEncoder | None = None
-    sources: SharedSources | None = None
+    sources: FeaturesForManyProbes | None = None
+    material: Material | None = None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ import torch
 from engine.config.schema import ProbeConfig, RuntimeConfig
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
+from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.job import JobContext, JobInputs, ResumePoint
 from engine.jobs.trained_encoder import TrainedEncoder
 from engine.pretrain.loop import Outcome
-from engine.probe.feature_sources import SharedSources, Sources
-from engine.probe.probe_run import check_probe, probe_sources, steps_kept
+from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
+from engine.probe.head import load_head
+from engine.probe.probe_run import probe_sources, steps_kept
 from engine.runs import Record, RunFolder
 from engine.runtime.device import Runtime
 
@@ -30,13 +32,15 @@ class ProbeJob:
         dataset: the images.
         encoder: what the probe is about.
         sources: makes the features.
+        material: the labels.
     """
 
     config: ProbeConfig
     runtime: Runtime
     dataset: Dataset
     encoder: TrainedEncoder
-    sources: Sources | SharedSources
+    sources: FeaturesForOneProbe | FeaturesForManyProbes
+    material: Material
     locks_device: ClassVar[bool] = True
 
     @staticmethod
@@ -49,10 +53,17 @@ class ProbeJob:
         """See ``Job.prepare``."""
         encoder = inputs.encoder()  # first, since its pretraining says which images
         dataset = inputs.dataset(encoder.config.data)
-        check_probe(config, dataset)
-        sources = inputs.study.sources if inputs.study is not None else None
+        load_head(config)
+        study = inputs.study
+        material = study.material if study is not None else None
+        sources = study.sources if study is not None else None
         return cls(
-            config, runtime, dataset, encoder, sources or sources_of(encoder, dataset, runtime)
+            config,
+            runtime,
+            dataset,
+            encoder,
+            sources or sources_of(encoder, dataset, runtime),
+            material or prepare_material(config, dataset),
         )
 
     @staticmethod
@@ -76,7 +87,9 @@ class ProbeJob:
         """See ``Job.run``."""
         done = None if point is None else point.state
         try:
-            result = probe_sources(self.config, self.sources, sink=context.sink, done=done)
+            result = probe_sources(
+                self.config, self.sources, material=self.material, sink=context.sink, done=done
+            )
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"The memory of {self.runtime.name} ran out during the probe; lower "
@@ -86,9 +99,9 @@ class ProbeJob:
         return "finished"
 
 
-def sources_of(trained: TrainedEncoder, dataset: Dataset, runtime: Runtime) -> Sources:
+def sources_of(trained: TrainedEncoder, dataset: Dataset, runtime: Runtime) -> FeaturesForOneProbe:
     """What makes the features of a probe of an encoder."""
-    return Sources(
+    return FeaturesForOneProbe(
         trained.encoder,
         trained.config.model,
         dataset,

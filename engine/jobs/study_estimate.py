@@ -7,15 +7,15 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from engine.config.schema import LinearConfig, StudyConfig
+from engine.config.schema import StudyConfig, head_settings
 from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.estimate import estimate, trained_epochs
 from engine.jobs.prepare import prepare
 from engine.jobs.study_rates import ProbeRates, measure_rates
 from engine.jobs.trained_encoder import build_encoder_quietly
-from engine.probe.linear import affordable_views
-from engine.probe.supervised import plan_budget
+from engine.probe.augmented_views import affordable_views
+from engine.probe.supervised_budget import plan_budget
 from engine.sink import NullSink, Sink
 from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config
 from engine.study.study_state import StudyState, Trained
@@ -163,8 +163,9 @@ def _features(
     union = train * (1.0 - (1.0 - largest) ** len(config.subset_seeds))
     of_encoders = [cell for cell in cells if cell.source in ("moco", "random-init")]
     encoders = {(c.source, c.queue_size, c.seed) for c in of_encoders}
-    viewed = {(c.source, c.queue_size, c.seed) for c in of_encoders if c.head == "linear"}
-    passes = len(viewed) * config.probe.linear.views
+    views = {head: head_settings(config.probe, head).views_per_image() for head in config.heads}
+    viewed = {(c.source, c.queue_size, c.seed) for c in of_encoders if views[c.head]}
+    passes = len(viewed) * max(views.values())
     return [
         Cost("feature passes", len(encoders), len(encoders) * (union + test) * rates.feature),
         Cost("passes over augmented views", passes, passes * union * rates.view.get(False, 0.0)),
@@ -175,20 +176,20 @@ def _heads(
     config: StudyConfig, cells: Sequence[Cell], materials: Materials, rates: ProbeRates
 ) -> list[Cost]:
     """The heads that are left, one cost for each kind."""
-    linear = config.probe.linear
     costs = []
     for head in config.heads:
+        settings = head_settings(config.probe, head)
         count, seconds = 0, 0.0
         for cell in cells:
             if cell.head != head:
                 continue
             of_pixels = cell.source == "pixels"
             labels = len(materials[cell.task, cell.fraction].rows)
-            epochs = linear.epochs if head == "linear" else 1
             count += 1
-            seconds += labels * rates.heads.get((head, of_pixels), 0.0) * epochs
-            if of_pixels and head == "linear":
-                seconds += labels * _affordable(linear, labels) * rates.view.get(True, 0.0)
+            seconds += labels * rates.heads.get((head, of_pixels), 0.0) * settings.passes()
+            if of_pixels and settings.views_per_image():
+                views = affordable_views(settings.views_per_image(), labels, _PIXELS)
+                seconds += labels * views * rates.view.get(True, 0.0)
         costs.append(Cost(f"{head} heads", count, seconds))
     return costs
 
@@ -198,7 +199,7 @@ def _from_scratch(
 ) -> Cost:
     count, seconds = 0, 0.0
     for cell in cells:
-        if cell.source == "supervised":
+        if not cell.head:
             material = materials[cell.task, cell.fraction]
             budget = plan_budget(
                 config.probe.supervised,
@@ -209,8 +210,3 @@ def _from_scratch(
             count += 1
             seconds += (budget.images + budget.selection_images) * rates.supervised
     return Cost("trainings from scratch", count, seconds)
-
-
-def _affordable(linear: LinearConfig, labels: int) -> int:
-    """Views of pixels that a probe keeps."""
-    return affordable_views(linear.views, labels, _PIXELS)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor
 
-from engine.config.schema import ProbeConfig, StudyConfig
+from engine.config.schema import ProbeConfig, StudyConfig, head_settings
 from engine.data.dataset import Dataset
-from engine.evaluate.tasks import prepare_material
+from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.trained_encoder import TrainedEncoder
-from engine.probe.feature_sources import SharedSources, Sources
+from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
 from engine.runs import RunFolder
 from engine.runtime.device import resolve_runtime
 from engine.study.grid import Cell, ProbePoint, cells_of, pretrainings, probe_config, probe_points
@@ -81,15 +80,15 @@ class StudyLabels:
 
     def __init__(self, config: StudyConfig, dataset: Dataset) -> None:
         self._config, self._dataset = config, dataset
-        self._rows: dict[tuple[str, float, int], Tensor] = {}
+        self._materials: dict[tuple[str, float, int], Material] = {}
 
-    def rows(self, point: ProbePoint) -> Tensor:
-        """int64 ``(n,)``, ascending: the training images of a probe."""
+    def material(self, point: ProbePoint) -> Material:
+        """The labels of a probe, drawn once for all encoders and heads."""
         key = (point.task, point.fraction, point.subset_seed)
-        if key not in self._rows:
+        if key not in self._materials:
             config = probe_config(self._config, *pretrainings(self._config)[0], point)
-            self._rows[key] = prepare_material(config, self._dataset).rows
-        return self._rows[key]
+            self._materials[key] = prepare_material(config, self._dataset)
+        return self._materials[key]
 
     def in_order(self, points: Iterable[ProbePoint]) -> list[ProbePoint]:
         """Tasks on the same labelled images after each other: they share what follows from them."""
@@ -97,7 +96,7 @@ class StudyLabels:
         number_of: dict[bytes, int] = {}
 
         def key(point: ProbePoint) -> tuple[int, int, int, int]:
-            images = self.rows(point).numpy().tobytes()
+            images = self.material(point).rows.numpy().tobytes()
             return (
                 config.heads.index(point.head),
                 config.subset_seeds.index(point.subset_seed),
@@ -107,9 +106,12 @@ class StudyLabels:
 
         return sorted(points, key=key)
 
-    def sources(self, trained: TrainedEncoder, points: Iterable[ProbePoint]) -> SharedSources:
+    def sources(
+        self, trained: TrainedEncoder, points: Iterable[ProbePoint]
+    ) -> FeaturesForManyProbes:
         """What makes the features of some probes of an encoder, once for all of them."""
-        made = Sources(
+        points = tuple(points)
+        made = FeaturesForOneProbe(
             trained.encoder,
             trained.config.model,
             self._dataset,
@@ -117,5 +119,11 @@ class StudyLabels:
             trained.std,
             resolve_runtime(self._config.probe.runtime).device,
         )
-        rows = torch.unique(torch.cat([self.rows(point) for point in points]))
-        return SharedSources(made, rows, self._config.probe.linear.views)
+        rows = torch.unique(torch.cat([self.material(point).rows for point in points]))
+        views = max(views_per_image(self._config, point.head) for point in points)
+        return FeaturesForManyProbes(made, rows, views)
+
+
+def views_per_image(config: StudyConfig, head: str) -> int:
+    """Augmented views of each labelled image that a head of a study works on; 0: the images."""
+    return head_settings(config.probe, head).views_per_image()

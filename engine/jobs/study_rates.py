@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from torch import Tensor
 
-from engine.config.schema import Head, ProbeConfig, StudyConfig
+from engine.config.heads import HEADS
+from engine.config.schema import ProbeConfig, StudyConfig, head_settings
 from engine.data.dataset import Dataset, Split, channel_statistics, limited
 from engine.evaluate.features import extract
 from engine.jobs.estimate import seconds_of
@@ -23,7 +24,7 @@ from engine.study.grid import ProbePoint, probe_config
 
 SMALL_TRAIN_IMAGES = 600
 _TEST_IMAGES = 300
-_EPOCHS = 20  # of the linear head: one epoch alone would mostly time what comes before it
+_PASSES = 20  # of a head that makes several: one alone would mostly time what comes before it
 
 
 class ProbeRates(Struct, frozen=True):
@@ -32,8 +33,7 @@ class ProbeRates(Struct, frozen=True):
     Attributes:
         feature: a pass of an encoder.
         view: an augmented view and its pass, by whether the features are pixels.
-        heads: by head and whether the features are pixels: of a cell (logistic), or of an epoch
-            (linear).
+        heads: by head and whether the features are pixels: of one of its passes.
         supervised: an image seen by the training from scratch.
     """
 
@@ -106,10 +106,10 @@ class _SmallProbes:
             sink=self.sink,
         )
 
-    def rows(self, head: Head, *, epochs: int = 1, supervised: bool = False) -> dict[str, Any]:
+    def rows(self, head: str, *, passes: int = 1, supervised: bool = False) -> dict[str, Any]:
         """The rows of a probe with one view and one learning rate from scratch, by source."""
         result = run_probe(
-            self._probe_config(head, epochs, supervised=supervised),
+            self._probe_config(head, passes, supervised=supervised),
             dataset=self.dataset,
             pretrained=self.encoder,
             model=self.config.pretrain.model,
@@ -120,17 +120,19 @@ class _SmallProbes:
         )
         return {row["source"]: row for row in result["rows"]}
 
-    def _probe_config(self, head: Head, epochs: int, *, supervised: bool) -> ProbeConfig:
+    def _probe_config(self, head: str, passes: int, *, supervised: bool) -> ProbeConfig:
         config = self.config
         point = ProbePoint(self.task, 1.0, head, config.subset_seeds[0])
         base = probe_config(config, config.queue_sizes[0], config.seeds[0], point)
         pixels = ("pixels",) if "pixels" in config.baselines else ()
-        return replace(
+        probe = replace(
             base,
             baselines=(*pixels, "supervised") if supervised else pixels,
-            linear=replace(base.linear, views=1, epochs=epochs),
             supervised=replace(base.supervised, epochs=1, lr=base.supervised.lr[:1]),
         )
+        if head not in HEADS:  # of the user's own: it keeps its settings to itself
+            return probe
+        return replace(probe, **{head: head_settings(base).with_passes(passes)})
 
 
 def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) -> ProbeRates:
@@ -157,18 +159,20 @@ def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
         rows = probes.rows(head, supervised=from_scratch)
         if from_scratch:
             supervised = _supervised_seconds(rows.pop("supervised"), feature * probes.test_images)
-        long_rows = probes.rows(head, epochs=1 + _EPOCHS) if head == "linear" else {}
+        settings = head_settings(config.probe, head)
+        repeats = settings.with_passes(1) != settings.with_passes(2)
+        long_rows = probes.rows(head, passes=1 + _PASSES) if repeats else {}
         for source, row in rows.items():
             of_pixels = source == "pixels"
             images = 0 if of_pixels else probes.train_images + probes.test_images
             seconds = max(row["seconds"] - feature * images, 0.0)  # without the feature passes
-            if head == "logistic":
+            if not repeats:
                 heads[head, of_pixels] = seconds / probes.train_images
-            else:
-                more = max(long_rows[source]["seconds"] - row["seconds"], 0.0)
-                epoch = more / _EPOCHS
-                heads[head, of_pixels] = epoch / probes.train_images
-                view[of_pixels] = max(seconds - epoch, 0.0) / probes.train_images
+                continue
+            one_pass = max(long_rows[source]["seconds"] - row["seconds"], 0.0) / _PASSES
+            heads[head, of_pixels] = one_pass / probes.train_images
+            if settings.views_per_image():
+                view[of_pixels] = max(seconds - one_pass, 0.0) / probes.train_images
     return ProbeRates(feature, view, heads, supervised)
 
 

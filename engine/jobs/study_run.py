@@ -26,9 +26,11 @@ from engine.jobs.study_probes import (
     describe,
     missing_probes,
     unfinished_probe,
+    views_per_image,
     with_baselines,
 )
 from engine.jobs.trained_encoder import load_encoder
+from engine.probe.head import load_head
 from engine.runs import RunFolder
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import ProbePoint, pretrain_config, pretrainings, probe_config, probe_points
@@ -43,11 +45,16 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
 
     Raises:
         DataError: one sentence on what is missing.
+        ConfigError: when a head of the user's own is none.
     """
+    first = pretrainings(config)[0]
+    for head in config.heads:
+        point = ProbePoint(config.tasks[0], config.label_fractions[0], head, config.subset_seeds[0])
+        load_head(probe_config(config, *first, point))
     least = min(config.label_fractions)
     for task in config.tasks:
         point = ProbePoint(task, least, config.heads[0], config.subset_seeds[0])
-        prepare_material(probe_config(config, *pretrainings(config)[0], point), dataset)
+        prepare_material(probe_config(config, *first, point), dataset)
 
 
 def cells_done(config: StudyConfig, root: Path) -> int:
@@ -167,12 +174,11 @@ class _StudyRun:
         name = _name(queue_size, seed)
         trained = load_encoder(parent)
         sources = self.labels.sources(trained, missing)
-        context = StudyContext(self.dataset, trained, sources)
         ordered = self.labels.in_order(missing)
         for number, point in enumerate(ordered):
             check_interrupt(self.sink)
-            # Augmented views of all images take the most memory, and only linear heads use them.
-            if not any(later.head == "linear" for later in ordered[number:]):
+            # Augmented views of all images take the most memory, and not every head uses them.
+            if not any(views_per_image(self.config, later.head) for later in ordered[number:]):
                 sources.forget_views()
             config = probe_config(self.config, queue_size, seed, point)
             folder = self.children.folder(
@@ -182,6 +188,7 @@ class _StudyRun:
                 name=f"{describe(point)}; {name}",
                 parent=parent.id,
             )
+            context = StudyContext(self.dataset, trained, sources, self.labels.material(point))
             if self.children.train(folder, context, cells_done=self.done):
                 self.sink.log(f"{name}: {describe(point)}: {_accuracies(folder)}")
                 self._advance(len(missing[point]))

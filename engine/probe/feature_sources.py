@@ -1,8 +1,8 @@
-"""Where the features of a probe come from: made for one probe, or once for all of an encoder.
+"""Where the features of a probe come from: computed for one probe, or once for all of an encoder.
 
 A probe asks for the features of its labelled images, of augmented views of them, and of its test
-images. ``Sources`` makes them for one probe. ``SharedSources`` makes them for all images that the
-probes of an encoder need between them, and keeps them.
+images. ``FeaturesForOneProbe`` computes them as they are asked for. ``FeaturesForManyProbes``
+computes them for all images that the probes of an encoder need between them, and caches them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from engine.data.dataset import Dataset
 from engine.evaluate.features import extract, pixels
 from engine.evaluate.random_init import random_encoder
 from engine.models.encoder import Encoder
-from engine.probe.heads import Labelled
-from engine.probe.linear import affordable_views, augmented_features
+from engine.probe.augmented_views import affordable_views, augmented_features
+from engine.probe.labelled_features import LabelledFeatures
 from engine.seeds import stream_seed
 from engine.sink import Sink
 
@@ -30,10 +30,10 @@ Embed = Callable[[Tensor, Sink | None, str], Tensor]
 """Images to features (n, D); with a sink, that hears of the pass under a name."""
 
 
-class Source(Protocol):
+class FeatureSource(Protocol):
     """Features of the images of a data set, by an encoder or as the pixels are."""
 
-    def labelled(self, rows: Tensor, sink: Sink) -> Labelled:
+    def labelled(self, rows: Tensor, sink: Sink) -> LabelledFeatures:
         """Of the training images ``rows`` (int64, ascending)."""
 
     def views(self, rows: Tensor, count: int, seed: int, sink: Sink) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,7 @@ class Source(Protocol):
         """float32 (m, D) of the test images ``rows``."""
 
 
-class Made:
+class ComputedFeatures:
     """Features that are computed when they are asked for.
 
     Args:
@@ -66,20 +66,20 @@ class Made:
         self._train, self._test = dataset.train.images, dataset.test.images
         self.tests = len(self._test)
         # Apple's GPUs have no float64, which the heads need
-        self._home = torch.device("cpu") if device.type == "mps" else device
+        self._head_device = torch.device("cpu") if device.type == "mps" else device
 
     def raw(self, rows: Tensor, sink: Sink) -> Tensor:
         """float32 (n, D) of the training images ``rows``, as they come."""
-        return self._embed(self._train[rows], sink, f"{self._name}: features").to(self._home)
+        return self._embed(self._train[rows], sink, f"{self._name}: features").to(self._head_device)
 
-    def labelled(self, rows: Tensor, sink: Sink) -> Labelled:
-        """See ``Source.labelled``."""
-        return Labelled(self.raw(rows, sink))
+    def labelled(self, rows: Tensor, sink: Sink) -> LabelledFeatures:
+        """See ``FeatureSource.labelled``."""
+        return LabelledFeatures(self.raw(rows, sink))
 
     def views(self, rows: Tensor, count: int, seed: int, sink: Sink) -> tuple[Tensor, Tensor]:
-        """See ``Source.views``."""
+        """See ``FeatureSource.views``."""
         features = augmented_features(
-            lambda images: self._embed(images, None, "").to(self._home),
+            lambda images: self._embed(images, None, "").to(self._head_device),
             self._train,
             rows,
             views=count,
@@ -87,15 +87,15 @@ class Made:
             device=self._device,
             sink=sink,
         )
-        return features, torch.arange(len(rows), device=self._home)
+        return features, torch.arange(len(rows), device=self._head_device)
 
     def test(self, rows: Tensor, sink: Sink) -> Tensor:
-        """See ``Source.test``."""
+        """See ``FeatureSource.test``."""
         images = self._test[rows]
-        return self._embed(images, sink, f"{self._name}: test features").to(self._home)
+        return self._embed(images, sink, f"{self._name}: test features").to(self._head_device)
 
 
-class Kept:
+class CachedFeatures:
     """Features that many probes share: computed once, for all images that any of them needs.
 
     The views are kept when they fit into the memory meant for those of one probe. What follows
@@ -103,52 +103,57 @@ class Kept:
     probe of the same images, of another task.
 
     Args:
-        made: computes them.
+        computed: computes them.
         rows: int64, ascending: the training images that any probe needs; None: those of each
             probe are computed anew (pixels, which cost nothing but room).
         views: most views of an image that any probe needs.
     """
 
-    def __init__(self, made: Made, rows: Tensor | None, views: int) -> None:
-        self._made, self._rows, self._count = made, rows, views
+    def __init__(self, computed: ComputedFeatures, rows: Tensor | None, views: int) -> None:
+        self._computed, self._rows, self._count = computed, rows, views
         self._train: Tensor | None = None
         self._test: Tensor | None = None
         self._views: dict[int, Tensor] = {}
-        self._last: tuple[Tensor, Labelled] | None = None
+        self._last: tuple[Tensor, LabelledFeatures] | None = None
 
-    def labelled(self, rows: Tensor, sink: Sink) -> Labelled:
-        """See ``Source.labelled``."""
+    def labelled(self, rows: Tensor, sink: Sink) -> LabelledFeatures:
+        """See ``FeatureSource.labelled``."""
         if self._last is not None and torch.equal(self._last[0], rows):
             return self._last[1]
         self._last = None  # its memory first
-        made = Labelled(self.raw(rows, sink))
-        self._last = (rows, made)
-        return made
+        labelled = LabelledFeatures(self.raw(rows, sink))
+        self._last = (rows, labelled)
+        return labelled
 
     def raw(self, rows: Tensor, sink: Sink) -> Tensor:
-        """See ``Made.raw``; all images pass at the first time."""
+        """See ``ComputedFeatures.raw``; all images pass at the first time."""
         if self._rows is None:
-            return self._made.raw(rows, sink)
+            return self._computed.raw(rows, sink)
         if self._train is None:
-            self._train = self._made.raw(self._rows, sink)
+            self._train = self._computed.raw(self._rows, sink)
         return self._train[self._places(rows).to(self._train.device)]
 
     def views(self, rows: Tensor, count: int, seed: int, sink: Sink) -> tuple[Tensor, Tensor]:
-        """See ``Source.views``."""
+        """See ``FeatureSource.views``."""
         everything = self._rows
-        if everything is None or self._train is None or not self._fits(len(everything)):
-            return self._made.views(rows, count, seed, sink)
+        if (
+            everything is None
+            or self._train is None
+            or count > self._count  # code of a user's own may want more than the settings say
+            or not self._fits(len(everything))
+        ):
+            return self._computed.views(rows, count, seed, sink)
         if seed not in self._views:
             self._views = {}
-            self._views = {seed: self._made.views(everything, self._count, seed, sink)[0]}
+            self._views = {seed: self._computed.views(everything, self._count, seed, sink)[0]}
         return self._views[seed][:count], self._places(rows)
 
     def test(self, rows: Tensor, sink: Sink) -> Tensor:
-        """See ``Source.test``; all test images pass at the first time."""
+        """See ``FeatureSource.test``; all test images pass at the first time."""
         if self._rows is None:
-            return self._made.test(rows, sink)
+            return self._computed.test(rows, sink)
         if self._test is None:
-            self._test = self._made.test(torch.arange(self._made.tests), sink)
+            self._test = self._computed.test(torch.arange(self._computed.tests), sink)
         return self._test[rows.to(self._test.device)]
 
     def forget_views(self) -> None:
@@ -164,7 +169,7 @@ class Kept:
         return torch.searchsorted(self._rows, rows)
 
 
-class Sources:
+class FeaturesForOneProbe:
     """The sources of one probe.
 
     Args:
@@ -202,7 +207,7 @@ class Sources:
             sink=sink,
         )
 
-    def of_encoder(self, name: str, encoder: Encoder) -> Made:
+    def of_encoder(self, name: str, encoder: Encoder) -> ComputedFeatures:
         """The features before an encoder's projection."""
 
         def embed(images: Tensor, sink: Sink | None, stage: str) -> Tensor:
@@ -217,25 +222,25 @@ class Sources:
                 stage=stage,
             )
 
-        return Made(name, embed, self.dataset, self.device)
+        return ComputedFeatures(name, embed, self.dataset, self.device)
 
-    def of_pixels(self) -> Made:
+    def of_pixels(self) -> ComputedFeatures:
         """The values of the images themselves."""
-        return Made(
+        return ComputedFeatures(
             "pixels", lambda images, *_: pixels(images).to(self.device), self.dataset, self.device
         )
 
 
-class SharedSources:
+class FeaturesForManyProbes:
     """The sources of all probes of one encoder, with the same seed.
 
     Args:
-        sources: makes what is kept here.
+        sources: computes what is cached here.
         rows: int64, ascending: the training images that any of the probes may use.
         views: most augmented views of an image that any of them needs.
     """
 
-    def __init__(self, sources: Sources, rows: Tensor, views: int) -> None:
+    def __init__(self, sources: FeaturesForOneProbe, rows: Tensor, views: int) -> None:
         self._sources, self._rows, self._views = sources, rows, views
         self.pretrained, self.model, self.dataset = (
             sources.pretrained,
@@ -244,28 +249,28 @@ class SharedSources:
         )
         self.mean, self.std, self.device = sources.mean, sources.std, sources.device
         self._encoders: dict[tuple[str, int], Encoder] = {}
-        self._kept: dict[str, Kept] = {}
+        self._cached: dict[str, CachedFeatures] = {}
 
     def encoder(self, name: str, seed: int, sink: Sink) -> Encoder:
-        """See ``Sources.encoder``."""
+        """See ``FeaturesForOneProbe.encoder``."""
         if (name, seed) not in self._encoders:
             self._encoders[name, seed] = self._sources.encoder(name, seed, sink)
         return self._encoders[name, seed]
 
-    def of_encoder(self, name: str, encoder: Encoder) -> Kept:
-        """See ``Sources.of_encoder``."""
-        if name not in self._kept:
-            made = self._sources.of_encoder(name, encoder)
-            self._kept[name] = Kept(made, self._rows, self._views)
-        return self._kept[name]
+    def of_encoder(self, name: str, encoder: Encoder) -> CachedFeatures:
+        """See ``FeaturesForOneProbe.of_encoder``."""
+        if name not in self._cached:
+            computed = self._sources.of_encoder(name, encoder)
+            self._cached[name] = CachedFeatures(computed, self._rows, self._views)
+        return self._cached[name]
 
-    def of_pixels(self) -> Kept:
-        """See ``Sources.of_pixels``."""
-        if "pixels" not in self._kept:
-            self._kept["pixels"] = Kept(self._sources.of_pixels(), None, self._views)
-        return self._kept["pixels"]
+    def of_pixels(self) -> CachedFeatures:
+        """See ``FeaturesForOneProbe.of_pixels``."""
+        if "pixels" not in self._cached:
+            self._cached["pixels"] = CachedFeatures(self._sources.of_pixels(), None, self._views)
+        return self._cached["pixels"]
 
     def forget_views(self) -> None:
         """Let go of the augmented views: no linear head comes any more."""
-        for kept in self._kept.values():
-            kept.forget_views()
+        for features in self._cached.values():
+            features.forget_views()

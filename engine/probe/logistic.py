@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config.schema import LogisticConfig
+from engine.config.heads.logistic import LogisticConfig
 from engine.probe.lbfgs import Minimum, minimise
 from engine.probe.principal_directions import Spectrum, chunks
 from engine.sink import NullSink, Sink, check_interrupt

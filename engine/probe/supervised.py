@@ -2,131 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.augment.augmenter import normalise, to_float
-from engine.config.schema import ModelConfig, SupervisedConfig
+from engine.config.baselines import SupervisedConfig
+from engine.config.schema import ModelConfig
 from engine.errors import TrainingError
-from engine.evaluate.features import evaluating
-from engine.evaluate.random_init import set_statistics
-from engine.models.encoder import build_encoder
-from engine.seeds import default_generator, stream, stream_seed
-from engine.sink import NullSink, Sink, check_interrupt
-
-MOMENTUM = 0.9
-SHIFT = 4
-"""Pixels an image is moved by at most, in each direction."""
-SELECTION_SHARE = 1 / 3
-"""Length of the trainings that choose the learning rate, as a share of the last one's."""
-
-_PASS = 256  # images classified at a time
-_STATISTICS_IMAGES = 2048
-_STATISTICS_BATCH = 512
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What the baseline may spend.
-
-    Attributes:
-        epochs: of the training on the whole labelled part.
-        selection_epochs: of each training that chooses the learning rate; 0 where none is made.
-        rates: learning rates tried.
-        batch_size: images in a step.
-        images: images seen by the last training.
-        selection_images: images seen by all trainings that choose.
-    """
-
-    epochs: int
-    selection_epochs: int
-    rates: int
-    batch_size: int
-    images: int
-    selection_images: int
-
-    @property
-    def reports(self) -> int:
-        """Epochs of all trainings together."""
-        return self.epochs + self.rates * self.selection_epochs
-
-    def text(self) -> str:
-        """The budget in a sentence."""
-        chosen = (
-            f"learning rate chosen from {self.rates} by trainings of {self.selection_epochs} "
-            "epochs inside the labelled part"
-            if self.selection_epochs
-            else "learning rate not tuned"
-        )
-        return (
-            f"{self.epochs} epochs ({self.images:,} images seen), batches of {self.batch_size}, "
-            f"SGD with momentum {MOMENTUM:g} and cosine schedule, random shift and flip, BatchNorm "
-            f"statistics set without dropout at the end; {chosen}; "
-            "longer training or more tuning may score higher"
-        )
-
-
-def plan_budget(config: SupervisedConfig, labels: int, fit: int, validate: int) -> Budget:
-    """The budget for a labelled part: its epochs, or fewer where they would see too many images.
-
-    Args:
-        config: ``epochs`` and ``max_images`` of the training on the whole labelled part.
-        labels: images in the labelled part.
-        fit: images to train on while choosing the learning rate.
-        validate: images to choose by; 0: nothing is chosen.
-    """
-    epochs = max(1, min(config.epochs, config.max_images // labels))
-    rates = len(set(config.lr))
-    choosing = rates > 1 and validate > 0
-    selection = max(1, round(epochs * SELECTION_SHARE)) if choosing else 0
-    return Budget(
-        epochs=epochs,
-        selection_epochs=selection,
-        rates=rates,
-        batch_size=min(config.batch_size, fit if choosing else labels),
-        images=epochs * labels,
-        selection_images=rates * selection * fit,
-    )
-
-
-def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = SHIFT) -> Tensor:
-    """Moves every image by up to ``most`` pixels each way and mirrors half of them.
-
-    What comes in at an edge is the image reflected there.
-
-    Args:
-        images: uint8 (N, 3, H, W) on any device; never written to.
-        generator: a CPU generator, the only source of randomness.
-        most: pixels, less than H and W.
-
-    Returns:
-        uint8 (N, 3, H, W), channels_last.
-    """
-    n, _, height, width = images.shape
-    shift = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
-    flip = torch.randint(2, (n, 1), generator=generator).bool()
-    rows, columns = torch.arange(height) + shift[0], torch.arange(width) + shift[1]
-    rows = (height - 1) - ((height - 1) - rows.abs()).abs()
-    columns = (width - 1) - ((width - 1) - columns.abs()).abs()
-    columns = torch.where(flip, columns.flip(1), columns)
-    device = images.device
-    moved = images.permute(0, 2, 3, 1)[
-        torch.arange(n, device=device).view(n, 1, 1),
-        rows.to(device).unsqueeze(2),
-        columns.to(device).unsqueeze(1),
-    ]  # (N, H, W, 3)
-    return moved.permute(0, 3, 1, 2)
-
-
-class _Diverged(Exception):  # noqa: N818 - told to the caller, who tries another rate
-    pass
+from engine.probe.supervised_budget import Budget, plan_budget
+from engine.probe.supervised_training import (
+    Diverged,
+    SupervisedData,
+    SupervisedTraining,
+    calibrate_without_dropout,
+    class_scores,
+)
+from engine.seeds import default_generator, stream_seed
+from engine.sink import NullSink, Sink
 
 
 @dataclass(frozen=True)
@@ -147,131 +45,134 @@ class SupervisedFit:
     budget: Budget
     predict: Callable[[Tensor], Tensor]
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """``lr`` and ``candidates``, for the row of the result."""
+        return {"lr": self.lr, "candidates": list(self.candidates)}
 
-class _Trainer:
-    """Trains nets from scratch on the labelled part."""
 
-    def __init__(
-        self,
-        model: ModelConfig,
-        images: Tensor,
-        targets: Tensor,
-        classes: int,
-        config: SupervisedConfig,
-        *,
-        mean: Tensor,
-        std: Tensor,
-        device: torch.device,
-        seed: int,
-        sink: Sink,
-    ) -> None:
-        # One group a batch: the splits are there against MoCo's leak and only add noise here.
-        self.model = msgspec.structs.replace(model, bn_splits=1)
-        self.images, self.targets = images.to(device), targets.to(device)
-        self.classes, self.config, self.device = classes, config, device
-        self.mean, self.std = mean.to(device), std.to(device)
-        self.seed, self.sink = seed, sink
+@dataclass(frozen=True)
+class SupervisedBaseline:
+    """Chooses a learning rate and trains with it: every training begins with the same weights.
 
-    def build(self) -> nn.Module:
-        """A new net, initialised from torch's default generator."""
-        encoder = build_encoder(self.model)
-        net = nn.Sequential(encoder.backbone, nn.Linear(encoder.feature_dim, self.classes))
-        return net.to(self.device).to(memory_format=torch.channels_last)
+    Attributes:
+        data: on the device to train on.
+        model: the backbone.
+        config: the budget and the learning rates.
+        budget: what that comes to for this data.
+        seed: of weights, dropout, order and augmentation.
+        sink: looked at once a step; hears of rates that diverge.
+        report: see ``fit_supervised``.
+    """
 
-    def train(
-        self,
-        rows: Tensor,
-        lr: float,
-        epochs: int,
-        batch_size: int,
-        after_epoch: Callable[[nn.Module, float], None],
-    ) -> nn.Module:
-        """Trains a new net on the images ``rows``; whole batches only, the rest sits out.
+    data: SupervisedData
+    model: ModelConfig
+    config: SupervisedConfig
+    budget: Budget
+    seed: int
+    sink: Sink = field(default_factory=NullSink)
+    report: Callable[[dict[str, float]], None] = lambda _values: None
 
-        Every training begins with the same weights and sees the images in the same order.
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates to choose from, ascending."""
+        return sorted(set(self.config.lr))
+
+    def fit(self) -> SupervisedFit:
+        """See ``fit_supervised``."""
+        candidates = [self.try_rate(lr) for lr in self.rates] if self.budget.chooses else []
+        for lr in self.ranking(candidates):
+            try:
+                net = self.train_on_everything(lr)
+            except Diverged:
+                self._log_divergence(lr)
+            else:
+                return SupervisedFit(lr, tuple(candidates), self.budget, self._predictor(net))
+        tried = ", ".join(f"{lr:g}" for lr in self.rates)
+        raise TrainingError(
+            f"The supervised baseline diverged with every learning rate ({tried}); lower "
+            "supervised.lr, or leave supervised out of baselines."
+        )
+
+    def ranking(self, candidates: list[dict[str, Any]]) -> list[float]:
+        """The rates that did not diverge, best first; the middle one where none was tried."""
+        if not self.budget.chooses:
+            return [self.rates[len(self.rates) // 2]]
+        sound = [c for c in candidates if "top1" in c]
+        return [c["lr"] for c in sorted(sound, key=lambda c: (-c["top1"], c["loss"]))]
+
+    def try_rate(self, lr: float) -> dict[str, Any]:
+        """A short training on ``data.fit`` with one rate, as an entry of the candidates."""
+        self.sink.log(f"supervised baseline: trying the learning rate {lr:g}")
+        figures: dict[str, float] = {}
+        try:
+            with self._seeded():
+                training = self._training(self.data.fit, lr, self.budget.selection_epochs)
+                for loss in training.train():
+                    figures = self.validate(training.net)
+                    self.report({"selection_loss": loss, "validation_top1": figures["top1"]})
+        except Diverged:
+            self._log_divergence(lr)
+            return {"lr": lr, "diverged": True}
+        return {"lr": lr, **figures}
+
+    def validate(self, net: nn.Module) -> dict[str, float]:
+        """``loss`` and ``top1`` (percent) on the validation images.
 
         Raises:
-            _Diverged: when the loss of an epoch is not finite.
+            Diverged: when the loss is not finite.
         """
-        generator = stream(self.seed, "order")
-        steps = len(rows) // batch_size
-        with default_generator(stream_seed(self.seed, "default"), self.device):
-            net = self.build().train()
-            optimizer = torch.optim.SGD(
-                net.parameters(),
-                lr=lr,
-                momentum=MOMENTUM,
-                weight_decay=self.config.weight_decay,
-                foreach=True,
-            )
-            for epoch in range(epochs):
-                order = rows[torch.randperm(len(rows), generator=generator)].to(self.device)
-                total = torch.zeros((), device=self.device)
-                for step in range(steps):
-                    check_interrupt(self.sink)
-                    done = (epoch * steps + step) / (epochs * steps)
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr * 0.5 * (1.0 + math.cos(math.pi * done))
-                    batch = order[step * batch_size : (step + 1) * batch_size]
-                    moved = shift_and_flip(self.images[batch], generator)
-                    scores = net(normalise(to_float(moved), self.mean, self.std))
-                    loss = F.cross_entropy(scores, self.targets[batch])
-                    optimizer.zero_grad(set_to_none=True)
-                    torch.autograd.backward(loss)
-                    optimizer.step()
-                    total += loss.detach()
-                mean_loss = float(total) / steps
-                if not math.isfinite(mean_loss):
-                    raise _Diverged
-                after_epoch(net, mean_loss)
-        return net.eval()
+        calibrate_without_dropout(net, self.data.fit, self.data, self.sink)
+        held = self.data.validate.to(self.data.images.device)
+        scores = class_scores(net, self.data.images[held], self.data, self.sink)
+        truth = self.data.targets[held]
+        loss = float(F.cross_entropy(scores, truth))
+        if not math.isfinite(loss):
+            raise Diverged
+        return {"loss": loss, "top1": 100.0 * float((scores.argmax(1) == truth).double().mean())}
 
-    def settle(self, net: nn.Module, rows: Tensor) -> None:
-        """Sets the BatchNorm statistics on up to 2,048 of the images ``rows``, without dropout.
+    def train_on_everything(self, lr: float) -> nn.Module:
+        """The net of the whole labelled part, with the statistics it is used with.
 
-        Those of the training are off: a maximum over dropped and rescaled units is larger than
-        one over all of them. They cost a trained ConvNet 20 points (5,000 labels of CIFAR-10, 14
-        epochs: 40 % in place of 63 %).
+        Raises:
+            Diverged: when the loss is not finite.
         """
-        count = min(len(rows), _STATISTICS_IMAGES)
-        rows = rows[torch.arange(count) * len(rows) // count].to(self.device)
-        batches = max(1, count // _STATISTICS_BATCH)
+        everything = torch.arange(len(self.data.images))
+        with self._seeded():
+            training = self._training(everything, lr, self.budget.epochs)
+            for loss in training.train():
+                self.report({"loss": loss})
+        calibrate_without_dropout(training.net, everything, self.data, self.sink)
+        return training.net
 
-        def batch(i: int) -> Tensor:
-            check_interrupt(self.sink)
-            part = self.images[rows[i::batches]].to(memory_format=torch.channels_last)
-            return normalise(to_float(part), self.mean, self.std)
+    def _seeded(self) -> contextlib.AbstractContextManager[None]:
+        return default_generator(stream_seed(self.seed, "default"), self.data.images.device)
 
-        set_statistics(net, batch, batches)
+    def _training(self, rows: Tensor, lr: float, epochs: int) -> SupervisedTraining:
+        return SupervisedTraining(
+            self.data,
+            self.model,
+            self.config,
+            rows=rows,
+            lr=lr,
+            epochs=epochs,
+            batch_size=self.budget.batch_size,
+            seed=self.seed,
+            sink=self.sink,
+        )
 
-    @torch.no_grad()
-    def scores(self, net: nn.Module, images: Tensor) -> Tensor:
-        """Scores (N, classes) of uint8 images (N, 3, 32, 32), in eval mode."""
-        out = torch.empty(len(images), self.classes, device=self.device)
-        with evaluating(net):
-            for begin in range(0, len(images), _PASS):
-                check_interrupt(self.sink)
-                rows = slice(begin, begin + _PASS)
-                batch = images[rows].to(self.device, memory_format=torch.channels_last)
-                out[rows] = net(normalise(to_float(batch), self.mean, self.std))
-        return out
+    def _predictor(self, net: nn.Module) -> Callable[[Tensor], Tensor]:
+        return lambda images: class_scores(net, images, self.data, self.sink).argmax(dim=1)
 
-    def predictor(self, net: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Uint8 images (N, 3, 32, 32) to classes int64 (N,)."""
-        return lambda images: self.scores(net, images).argmax(dim=1)
+    def _log_divergence(self, lr: float) -> None:
+        self.sink.log(f"supervised baseline: it diverged with the learning rate {lr:g}")
 
 
 def fit_supervised(
+    data: SupervisedData,
     model: ModelConfig,
-    images: Tensor,
-    targets: Tensor,
-    classes: int,
     config: SupervisedConfig,
     *,
-    fit: Tensor,
-    validate: Tensor,
-    mean: Tensor,
-    std: Tensor,
     device: torch.device,
     seed: int,
     sink: Sink | None = None,
@@ -284,15 +185,9 @@ def fit_supervised(
     for every training and left as they were.
 
     Args:
+        data: the labelled part.
         model: the backbone; BatchNorm normalises over the whole batch here.
-        images: uint8 (n, 3, 32, 32), the labelled part.
-        targets: int64 (n,) in [0, classes).
-        classes: number of classes.
         config: the budget and the learning rates.
-        fit: rows to train on while choosing.
-        validate: rows to choose by; none: the middle rate is taken.
-        mean: float32 (3,), of the channels in [0, 1].
-        std: float32 (3,).
         device: where to train.
         seed: of weights, dropout, order and augmentation.
         sink: looked at once a step; hears of rates that diverge.
@@ -303,52 +198,12 @@ def fit_supervised(
         TrainingError: when the loss becomes infinite or NaN with every rate.
         Interrupted: when the sink asked to stop.
     """
-    sink = NullSink() if sink is None else sink
-    budget = plan_budget(config, len(images), len(fit), len(validate))
-    trainer = _Trainer(
-        model, images, targets, classes, config, mean=mean, std=std, device=device, seed=seed,
-        sink=sink,
-    )  # fmt: skip
-    rates = sorted(set(config.lr))
-    candidates: list[dict[str, Any]] = []
-
-    held, last = validate.to(device), {"loss": math.inf, "top1": 0.0}
-
-    def judged(net: nn.Module, loss: float) -> None:
-        trainer.settle(net, fit)
-        scores, truth = trainer.scores(net, trainer.images[held]), trainer.targets[held]
-        last["loss"] = float(F.cross_entropy(scores, truth))
-        last["top1"] = 100.0 * float((scores.argmax(1) == truth).double().mean())
-        if not math.isfinite(last["loss"]):
-            raise _Diverged
-        report({"selection_loss": loss, "validation_top1": last["top1"]})
-
-    def trained(_net: nn.Module, loss: float) -> None:
-        report({"loss": loss})
-
-    ranking = [rates[len(rates) // 2]]
-    if budget.selection_epochs:
-        for lr in rates:
-            sink.log(f"supervised baseline: trying the learning rate {lr:g}")
-            try:
-                trainer.train(fit, lr, budget.selection_epochs, budget.batch_size, judged)
-                candidates.append({"lr": lr, **last})
-            except _Diverged:
-                sink.log(f"supervised baseline: it diverged with the learning rate {lr:g}")
-                candidates.append({"lr": lr, "diverged": True})
-        sound = [c for c in candidates if "top1" in c]
-        ranking = [c["lr"] for c in sorted(sound, key=lambda c: (-c["top1"], c["loss"]))]
-    everything = torch.arange(len(images))
-    for lr in ranking:
-        try:
-            net = trainer.train(everything, lr, budget.epochs, budget.batch_size, trained)
-        except _Diverged:
-            sink.log(f"supervised baseline: it diverged with the learning rate {lr:g}")
-            continue
-        trainer.settle(net, everything)
-        return SupervisedFit(lr, tuple(candidates), budget, trainer.predictor(net))
-    tried = ", ".join(f"{lr:g}" for lr in rates)
-    raise TrainingError(
-        f"The supervised baseline diverged with every learning rate ({tried}); lower "
-        "supervised.lr, or leave supervised out of baselines."
-    )
+    return SupervisedBaseline(
+        data.to(device),
+        model,
+        config,
+        plan_budget(config, len(data.images), len(data.fit), len(data.validate)),
+        seed,
+        NullSink() if sink is None else sink,
+        report,
+    ).fit()

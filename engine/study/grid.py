@@ -7,9 +7,10 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.config.schema import Baseline, Head, PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.baselines import BASELINES, Baseline, BaselineName
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 
-Source = Literal["moco", "random-init", "pixels", "supervised"]
+Source = Literal["moco", BaselineName]
 
 
 class Cell(Struct, frozen=True):
@@ -43,7 +44,7 @@ class ProbePoint(Struct, frozen=True):
 
     task: str
     fraction: float
-    head: Head
+    head: str
     subset_seed: int
 
 
@@ -84,15 +85,16 @@ def cells_of(
     found = [
         Cell("moco", queue_size, seed, point.task, point.fraction, point.head, point.subset_seed)
     ]
-    for baseline in _baselines_beside(config, queue_size, seed, point):
+    for name in _baselines_beside(config, queue_size, seed, point):
+        baseline = BASELINES[name]
         found.append(
             Cell(
-                baseline,
+                name,
                 None,
-                seed if baseline == "random-init" else None,
+                seed if baseline.has_pretraining_seed else None,
                 point.task,
                 point.fraction,
-                "" if baseline == "supervised" else point.head,
+                point.head if baseline.has_head else "",
                 point.subset_seed,
             )
         )
@@ -101,23 +103,23 @@ def cells_of(
 
 def _baselines_beside(
     config: StudyConfig, queue_size: int, seed: int, point: ProbePoint
-) -> tuple[Baseline, ...]:
+) -> tuple[BaselineName, ...]:
     """The baselines of a probe: they do not depend on the queue, and so stand beside the first.
 
-    ``pixels`` and ``supervised`` do not depend on the pretraining's seed either; ``supervised``
-    has no head, and is trained on the first ``supervised_subsets`` subsets only.
+    One without a pretraining seed stands beside the first seed only; one without a head beside
+    the first head only, and for the first ``supervised_subsets`` subsets.
     """
-    first = seed == config.seeds[0]
-    allowed = {
-        "random-init": True,
-        "pixels": first,
-        "supervised": first
-        and point.head == config.heads[0]
-        and point.subset_seed in config.subset_seeds[: config.supervised_subsets],
-    }
     if queue_size != config.queue_sizes[0]:
         return ()
-    return tuple(name for name in config.baselines if allowed[name])
+    first_seed, first_head = seed == config.seeds[0], point.head == config.heads[0]
+    few = point.subset_seed in config.subset_seeds[: config.supervised_subsets]
+
+    def stands_here(baseline: Baseline) -> bool:
+        return (baseline.has_pretraining_seed or first_seed) and (
+            baseline.has_head or (first_head and few)
+        )
+
+    return tuple(name for name in config.baselines if stands_here(BASELINES[name]))
 
 
 def pretrain_config(config: StudyConfig, queue_size: int, seed: int) -> PretrainConfig:

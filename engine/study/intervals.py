@@ -13,6 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.study.grid import Cell, Source
 from engine.study.statistics import mean, t_interval
@@ -180,7 +181,7 @@ def rows(
         study_state: which of its cells are done, and their figures.
         metric: ``top1``, or ``balanced`` (the mean accuracy of the classes).
     """
-    order = {source: i for i, source in enumerate(("moco", "random-init", "pixels", "supervised"))}
+    order = {source: i for i, source in enumerate(("moco", *BASELINES))}
     made = [_row(key, cells, metric) for key, cells in cells_by_row(study_state).items()]
     tasks, heads = (*config.tasks,), ("", *config.heads)
     return tuple(

@@ -5,11 +5,13 @@ The sentences are made from the numbers alone. What the numbers do not carry is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
-from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.baselines import BASELINES
+from engine.config.phrases import listed, numbers, plural
+from engine.config.schema import PretrainConfig, StudyConfig, head_settings
 from engine.study.comparisons import (
     ABOVE_RANDOM,
     BELOW_RANDOM,
@@ -22,7 +24,6 @@ from engine.study.comparisons import (
     Comparison,
     comparisons,
 )
-from engine.study.grid import Source
 from engine.study.intervals import (
     LEAST_SEEDS,
     Estimate,
@@ -35,11 +36,6 @@ from engine.study.intervals import (
 )
 from engine.study.study_state import StudyState
 
-_BASELINE_WORDS: Mapping[Source, str] = {
-    "random-init": "random weights give",
-    "pixels": "raw pixels",
-    "supervised": "training from scratch on the same labels",
-}
 _COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
@@ -226,14 +222,14 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
         if not encoders:
             continue
         beside = [
-            f"{name} {_figure(known[source, None])}"
-            for source, name in _BASELINE_WORDS.items()
-            if (source, None) in known
+            f"{baseline.subject} {_figure(known[baseline.name, None])}"
+            for baseline in BASELINES.values()
+            if (baseline.name, None) in known
         ]
         sentences.append(
             f"With {100 * fraction:g} % of the labels (task {task}, {head} head) the frozen "
-            f"features reach a top-1 accuracy of {_listed(encoders)}"
-            + (f"; {_listed(beside)}." if beside else ".")
+            f"features reach a top-1 accuracy of {listed(encoders)}"
+            + (f"; {listed(beside)}." if beside else ".")
         )
     return sentences
 
@@ -260,12 +256,6 @@ def _random_weights_sentence(comparison: Comparison) -> str:
     }.get(comparison.verdict, ": no verdict.")
 
 
-def _listed(parts: Sequence[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
 # --------------------------------------------------------------------------------------------
 # The protocol
 
@@ -276,7 +266,7 @@ def protocol(config: StudyConfig) -> tuple[str, ...]:
         _pretraining(config.pretrain, config),
         "Features: the frozen query encoder in eval mode, before the projection, standardised on "
         "the labelled images; last checkpoint, not the best.",
-        *_heads(config.probe, config),
+        *_heads(config),
         f"Labels: {_percents(config.label_fractions)} of the training labels, stratified and "
         f"nested, {_seeds('subset', config.subset_seeds)}; regularisation and learning rates "
         f"are chosen on {100 * config.probe.validation:g} % of the labelled images, never on test "
@@ -288,13 +278,13 @@ def protocol(config: StudyConfig) -> tuple[str, ...]:
 
 def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
     optim, moco = pretrain.optim, pretrain.moco
-    epochs = _plural(optim.epochs, "epoch")
+    epochs = plural(optim.epochs, "epoch")
     if optim.stop_epoch and optim.stop_epoch < optim.epochs:
-        epochs = f"{_plural(optim.stop_epoch, 'epoch')} of a schedule of {optim.epochs:,}"
+        epochs = f"{plural(optim.stop_epoch, 'epoch')} of a schedule of {optim.epochs:,}"
     images = f"{pretrain.data.limit:,} training images" if pretrain.data.limit else "all images"
     return (
         f"Pretraining: MoCo, {pretrain.model.encoder} with {pretrain.model.dim} dimensions, "
-        f"queues of {_numbers(config.queue_sizes)} keys, {_seeds('', config.seeds)}, "
+        f"queues of {numbers(config.queue_sizes)} keys, {_seeds('', config.seeds)}, "
         f"{epochs} of {images} of {pretrain.data.source}, batch {optim.batch_size}, "
         f"SGD with learning rate {optim.lr:g} ({optim.schedule}), temperature "
         f"{moco.temperature:g}, key momentum {moco.momentum:g}, "
@@ -303,32 +293,19 @@ def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
     )
 
 
-def _heads(probe: ProbeConfig, config: StudyConfig) -> list[str]:
-    linear, logistic = probe.linear, probe.logistic
-    views, epochs = _plural(linear.views, "view"), _plural(linear.epochs, "epoch")
-    texts: Mapping[str, str] = {
-        "linear": f"Linear head: SGD on augmented images (features of {views} of each), {epochs}, "
-        f"batch {linear.batch_size}, learning rate from {_numbers(linear.lr)}, weight "
-        f"decay {linear.weight_decay:g}.",
-        "logistic": "Logistic head: L-BFGS to the optimum on fixed features, L2 strength from "
-        f"{_numbers(logistic.l2)}.",
-    }
-    return [texts[head] for head in config.heads]
+def _heads(config: StudyConfig) -> list[str]:
+    return [head_settings(config.probe, head).sentence() for head in config.heads]
 
 
 def _baselines(config: StudyConfig) -> list[str]:
-    supervised = config.probe.supervised
     subsets = config.subset_seeds[: config.supervised_subsets]
-    texts: Mapping[str, str] = {
-        "random-init": "random-init is the same encoder with random weights, one for each "
-        "pretraining seed, BatchNorm statistics set on training images",
-        "pixels": "pixels is the same head on the image itself",
-        "supervised": "supervised is the same net trained from scratch on the same labels (at "
-        f"most {_plural(supervised.epochs, 'epoch')} and {supervised.max_images:,} images seen, "
-        f"learning rate from {_numbers(supervised.lr)}; {_seeds('subset', subsets)} only)",
-    }
-    chosen = [texts[name] for name in config.baselines]
-    return [f"Baselines: {'; '.join(chosen)}."] if chosen else []
+    texts = [
+        BASELINES[name].protocol.format(
+            budget=config.probe.supervised.budget_text(), subsets=_seeds("subset", subsets)
+        )
+        for name in config.baselines
+    ]
+    return [f"Baselines: {'; '.join(texts)}."] if texts else []
 
 
 def _statistics(config: StudyConfig) -> list[str]:
@@ -343,7 +320,11 @@ def _statistics(config: StudyConfig) -> list[str]:
         f"{over}, subset seeds averaged within a seed first; a seed counts once all of its subset "
         "seeds are done. They say nothing about other test images or other data."
     ]
-    single = [name for name in ("pixels", "supervised") if name in config.baselines]
+    single = [
+        name
+        for name, baseline in BASELINES.items()
+        if name in config.baselines and not baseline.has_pretraining_seed
+    ]
     if single:
         sentences.append(
             f"{' and '.join(single).capitalize()} {'have' if len(single) > 1 else 'has'} no "
@@ -368,16 +349,8 @@ def _statistics(config: StudyConfig) -> list[str]:
 
 def _seeds(kind: str, values: Sequence[int]) -> str:
     noun = "seed" if len(values) == 1 else "seeds"
-    return f"{kind} {noun} {_listed([str(value) for value in values])}".strip()
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun if count == 1 else noun + 's'}"
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return _listed([f"{v:,}" if isinstance(v, int) else f"{v:g}" for v in values])
+    return f"{kind} {noun} {listed([str(value) for value in values])}".strip()
 
 
 def _percents(fractions: Sequence[float]) -> str:
-    return _listed([f"{100 * fraction:g}" for fraction in sorted(fractions)]) + " %"
+    return listed([f"{100 * fraction:g}" for fraction in sorted(fractions)]) + " %"

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.config.baselines import BASELINES
 from engine.config.fields import flatten
+from engine.config.heads import draws_random
 from engine.study.grid import Source
 
 _FREE_OF_PRETRAINING = (
@@ -47,19 +49,22 @@ def pretraining_key(flat: Mapping[str, Any]) -> str:
 def row_key(flat: Mapping[str, Any], source: Source) -> str:
     """What the row of a source in a probe depends on beside its encoder, as a text.
 
-    The logistic optimum draws nothing at random, and ``supervised`` has no head.
+    The seed is part of it where the head or the baseline draws random numbers: random weights,
+    the batches of SGD, augmentations.
 
     Args:
         flat: the probe's configuration as dotted keys and builtin values.
         source: whose row.
     """
     head = flat.get("head")
-    sections = ["task."] + (["supervised."] if source == "supervised" else [f"{head}."])
-    # What the seed of a probe draws: random weights, the batches of SGD, augmentations.
-    seeded = source in ("random-init", "supervised") or head == "linear"
-    kept = {k: v for k, v in flat.items() if k.startswith(tuple(sections))}
+    baseline = BASELINES.get(source)
+    has_head = baseline is None or baseline.has_head
+    seeded = (baseline is not None and baseline.draws_random) or draws_random(str(head))
+    # What has no head has a section of its own, by its name.
+    sections = ("task.", f"{head}." if has_head else f"{source}.")
+    kept = {k: v for k, v in flat.items() if k.startswith(sections)}
     shared = ["label_fraction", "subset_seed", "validation"]
-    shared += ["head"] * (source != "supervised") + ["runtime.seed"] * seeded
+    shared += ["head"] * has_head + ["runtime.seed"] * seeded
     return _text([kept, [flat.get(key) for key in shared]])
 
 

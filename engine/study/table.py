@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
+from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
 from engine.study.intervals import Estimate, ResultRow, source_label
@@ -68,9 +69,8 @@ def values(config: StudyConfig) -> dict[Dimension, tuple[Any, ...]]:
     Sources are named as ``intervals.source_label`` does.
     """
     encoders = [source_label("moco", size) for size in sorted(config.queue_sizes)]
-    order = ("random-init", "pixels", "supervised")
     return {
-        "source": (*encoders, *(name for name in order if name in config.baselines)),
+        "source": (*encoders, *(name for name in BASELINES if name in config.baselines)),
         "task": tuple(config.tasks),
         "fraction": tuple(sorted(config.label_fractions)),
         "head": tuple(config.heads),

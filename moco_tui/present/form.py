@@ -13,6 +13,7 @@ from msgspec import Struct
 from engine.config import own_code
 from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
+from engine.config.heads import HEADS
 from engine.config.presets import build, check_leaf, parse_value, presets_of, problems, to_toml
 from engine.config.schema import (
     GRID_KEYS,
@@ -20,6 +21,7 @@ from engine.config.schema import (
     AnyConfig,
     AugmentConfig,
     PretrainConfig,
+    ProbeConfig,
     StudyConfig,
 )
 from engine.errors import ConfigError
@@ -76,8 +78,11 @@ _OF_A_PRETRAINING = (
 )
 _OF_A_PROBE = (
     ("Task", "task"),
-    ("Logistic head", "logistic"),
-    ("Linear head", "linear"),
+    # that of the default first
+    *(
+        (f"{name.capitalize()} head", name)
+        for name in sorted(HEADS, key=lambda name: name != ProbeConfig().head)
+    ),
     ("Supervised baseline", "supervised"),
     ("Labels", ""),
     ("Device and seed", "runtime"),

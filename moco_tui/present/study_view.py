@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.study.grid import Cell
 from engine.study.intervals import LabelCurve, ResultRow
@@ -250,14 +251,9 @@ def curves_at(report: Report, task: str, head: str) -> list[LabelCurve]:
 
 def source_name(label: str) -> str:
     """A source in words, as legends name it."""
-    names = {
-        "random-init": "random weights",
-        "pixels": "raw pixels",
-        "supervised": "supervised from scratch",
-    }
     if label.startswith("K "):
         return f"MoCo, K {fmt.count(int(label[2:]))}"
-    return names.get(label, label)
+    return BASELINES[label].label if label in BASELINES else label
 
 
 def percent_of(fraction: float) -> float:

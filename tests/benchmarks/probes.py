@@ -32,7 +32,8 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from engine.config.schema import DataConfig, LogisticConfig, ModelConfig, ProbeConfig, TaskConfig
+from engine.config.heads.logistic import LogisticConfig
+from engine.config.schema import DataConfig, ModelConfig, ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset, Split, channel_statistics, load_dataset
 from engine.data.shapes import CLASSES, generate
 from engine.evaluate.features import Standardiser, extract

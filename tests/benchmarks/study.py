@@ -48,7 +48,7 @@ from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.execute import execute
 from engine.jobs.job import StudyContext
 from engine.jobs.trained_encoder import load_encoder
-from engine.probe.feature_sources import SharedSources, Sources
+from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
 from engine.runs import RunFolder, create
 from engine.sink import NullSink
 from engine.study.grid import ProbePoint, probe_config, probe_points
@@ -127,7 +127,7 @@ def ours(
     return rows
 
 
-def pass_of(sources: SharedSources, union: Tensor) -> None:
+def pass_of(sources: FeaturesForManyProbes, union: Tensor) -> None:
     """The features of all images that the probes need."""
     kept = sources.of_encoder("pretrained", sources.pretrained)
     kept.labelled(union, NullSink())
@@ -176,7 +176,7 @@ def main() -> None:
         key=lambda p: (p.subset_seed, p.fraction, len(materials[p].rows), p.task),
     )
     union = torch.unique(torch.cat([m.rows for m in materials.values()]))
-    made = Sources(
+    made = FeaturesForOneProbe(
         loaded.encoder,
         loaded.config.model,
         dataset,
@@ -188,9 +188,9 @@ def main() -> None:
     passes, probes = Times(), Times()
     times = {place: Times() for place in wanted}
     rows: dict[ProbePoint, dict[str, Any]] = {}
-    sources = SharedSources(made, union, 1)
+    sources = FeaturesForManyProbes(made, union, 1)
     for _ in range(arguments.repeats):
-        sources = SharedSources(made, union, 1)
+        sources = FeaturesForManyProbes(made, union, 1)
         passes.add(functools.partial(pass_of, sources, union))
         context = StudyContext(dataset, loaded, sources)
         rows = probes.add(functools.partial(ours, config, wanted, arguments.run, context, times))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
-from engine.config.schema import LogisticConfig
+from engine.config.heads.logistic import LogisticConfig
 from engine.evaluate.features import Standardiser
 from engine.probe.logistic import Problem, fit_logistic, solve_logistic, solve_many
 from engine.probe.principal_directions import Spectrum

@@ -46,7 +46,7 @@ def oracle(encoder, images, what):
         x = image.double() / 255
         x = torch.stack([(x[c] - MEAN[c].double()) / STD[c].double() for c in range(3)])
         f = double.backbone(x[None])
-        rows.append(f if what == "backbone" else double.head(f))
+        rows.append(f if what == "backbone" else double.projection_head(f))
     return torch.cat(rows).detach()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+import engine.evaluate.tasks
 from engine.config.presets import build
 from engine.config.schema import ProbeConfig, StudyConfig
 from engine.data.dataset import Dataset
@@ -147,6 +148,31 @@ def test_a_cell_is_what_a_probe_by_hand_gives(tmp_path: Path, noise: Dataset) ->
         for name in record.last:
             steps = [list(log.series(name)[0]) for log in logs]
             assert steps[0] == steps[1], name
+
+
+def test_a_labelled_subset_is_drawn_once_for_all_of_its_probes(
+    tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+    draw = engine.evaluate.tasks.labelled_subset
+
+    def counting(labels: Any, fraction: float, seed: int, **options: Any) -> Any:
+        drawn.append(fraction)
+        return draw(labels, fraction, seed, **options)
+
+    monkeypatch.setattr("engine.evaluate.tasks.labelled_subset", counting)
+    config = small_study(**SHORT)
+    folder = study_of(tmp_path, config)
+    execute(folder, data_dir=tmp_path)
+    assert kinds(folder)["probe"] == 4
+    # two tasks: once when the study is checked, once for the probes of both encoders
+    assert drawn == [0.5] * 4
+    drawn.clear()
+    (first, *_) = History(folder.path.parent).list("kind:probe")
+    record = RunFolder(folder.path.parent / first.id).record()
+    probe = build(ProbeConfig, _flat(record.config))
+    execute(create(folder.path.parent, "probe", probe, parent=record.parent), data_dir=tmp_path)
+    assert drawn == [0.5]
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from engine.config.data import cifar10
 from engine.config.schema import ModelConfig
 from engine.data.dataset import Dataset, Split
 from engine.models.encoder import build_encoder
-from engine.probe.feature_sources import Kept, SharedSources, Sources
+from engine.probe.feature_sources import CachedFeatures, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.sink import NullSink
 
 MODEL = ModelConfig(dim=8)
@@ -25,13 +25,13 @@ def some_split(n: int, seed: int) -> Split:
 
 
 @pytest.fixture(scope="module")
-def sources() -> Sources:
+def sources() -> FeaturesForOneProbe:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = build_encoder(MODEL).eval()
     dataset = Dataset("noise", some_split(40, 0), some_split(20, 1), cifar10.CLASSES)
     mean, std = torch.full((3,), 0.5), torch.full((3,), 0.25)
-    return Sources(encoder, MODEL, dataset, mean, std, torch.device("cpu"))
+    return FeaturesForOneProbe(encoder, MODEL, dataset, mean, std, torch.device("cpu"))
 
 
 ROWS = torch.tensor([0, 3, 4, 11, 12, 20, 33, 39])
@@ -54,14 +54,14 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_what_is_kept_is_what_would_be_made(
-    sources: Sources, monkeypatch: pytest.MonkeyPatch
+    sources: FeaturesForOneProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = sources.of_encoder("pretrained", sources.pretrained)
     expected = [
         (made.labelled(rows, SINK), made.views(rows, 2, 7, SINK)[0], made.test(rows // 2, SINK))
         for rows in PARTS
     ]
-    kept = SharedSources(sources, ROWS, 3).of_encoder("pretrained", sources.pretrained)
+    kept = FeaturesForManyProbes(sources, ROWS, 3).of_encoder("pretrained", sources.pretrained)
     counted = passes(monkeypatch)
     for rows, (labelled, views, test) in zip(PARTS, expected, strict=True):
         mine = kept.labelled(rows, SINK)
@@ -75,10 +75,12 @@ def test_what_is_kept_is_what_would_be_made(
     assert sum(counted) == len(ROWS) + 3 * len(ROWS) + 20
 
 
-def test_tasks_on_the_same_images_share_what_follows_from_them(sources: Sources) -> None:
+def test_tasks_on_the_same_images_share_what_follows_from_them(
+    sources: FeaturesForOneProbe,
+) -> None:
     for kept in (
-        SharedSources(sources, ROWS, 1).of_encoder("pretrained", sources.pretrained),
-        SharedSources(sources, ROWS, 1).of_pixels(),
+        FeaturesForManyProbes(sources, ROWS, 1).of_encoder("pretrained", sources.pretrained),
+        FeaturesForManyProbes(sources, ROWS, 1).of_pixels(),
     ):
         first = kept.labelled(PARTS[0], SINK)
         assert kept.labelled(PARTS[0].clone(), SINK) is first
@@ -87,10 +89,12 @@ def test_tasks_on_the_same_images_share_what_follows_from_them(sources: Sources)
 
 
 def test_views_that_would_not_fit_are_made_for_each_probe(
-    sources: Sources, monkeypatch: pytest.MonkeyPatch
+    sources: FeaturesForOneProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.probe.linear.CACHE_BYTES", 4 * 512 * 3 * 5)  # of five images
-    kept = SharedSources(sources, ROWS, 3).of_encoder("pretrained", sources.pretrained)
+    monkeypatch.setattr(
+        "engine.probe.augmented_views.CACHE_BYTES", 4 * 512 * 3 * 5
+    )  # of five images
+    kept = FeaturesForManyProbes(sources, ROWS, 3).of_encoder("pretrained", sources.pretrained)
     kept.labelled(PARTS[0], SINK)
     counted = passes(monkeypatch)
     for _ in range(2):
@@ -101,14 +105,14 @@ def test_views_that_would_not_fit_are_made_for_each_probe(
 
 
 def test_pixels_are_made_anew_and_views_are_forgotten(
-    sources: Sources, monkeypatch: pytest.MonkeyPatch
+    sources: FeaturesForOneProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = SharedSources(sources, ROWS, 1)
+    shared = FeaturesForManyProbes(sources, ROWS, 1)
     features, places = shared.of_pixels().views(PARTS[0], 1, 7, SINK)
     assert features.shape == (1, 3, 3072)
     assert places.tolist() == [0, 1, 2]
     kept = shared.of_encoder("pretrained", sources.pretrained)
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, CachedFeatures)
     kept.labelled(ROWS, SINK)
     counted = passes(monkeypatch)
     kept.views(ROWS, 1, 7, SINK)
@@ -119,8 +123,10 @@ def test_pixels_are_made_anew_and_views_are_forgotten(
     assert sum(counted) == 2 * len(ROWS)
 
 
-def test_the_random_encoder_is_made_once_and_is_the_one_of_a_lone_probe(sources: Sources) -> None:
-    shared = SharedSources(sources, ROWS, 1)
+def test_the_random_encoder_is_made_once_and_is_the_one_of_a_lone_probe(
+    sources: FeaturesForOneProbe,
+) -> None:
+    shared = FeaturesForManyProbes(sources, ROWS, 1)
     assert shared.encoder("pretrained", 3, SINK) is sources.pretrained
     mine = shared.encoder("random-init", 3, SINK)
     assert shared.encoder("random-init", 3, SINK) is mine

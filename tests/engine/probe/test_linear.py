@@ -4,18 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.config.schema import LinearConfig
-from engine.evaluate.features import Standardiser
-from engine.probe.linear import (
-    CACHE_BYTES,
-    Layers,
-    Views,
-    _lowest,
-    affordable_views,
-    augmented_features,
-    fit_linear,
-    train_layers,
-)
+from engine.config.heads.linear import LinearConfig
+from engine.probe.augmented_views import Views
+from engine.probe.head import HeadData
+from engine.probe.linear import Layers, LinearHead, lowest_loss, train_layers
+from engine.probe.principal_directions import Spectrum
 from engine.seeds import stream
 from engine.sink import Interrupted, NullSink
 
@@ -32,6 +25,13 @@ def plain(views):
     """The views as they are: nothing is taken away, and they are multiplied by 1."""
     width = views.shape[2]
     return Views(views, torch.arange(views.shape[1]), torch.zeros(width), torch.ones(width))
+
+
+def head_data(views, features, targets, classes, fit, validate, **options):
+    return HeadData(
+        features, targets, classes, fit, validate, views=lambda _count: plain(views),
+        spectrum=lambda: Spectrum.of(features), **options,
+    )  # fmt: skip
 
 
 def sgd(views, targets, classes, lr, rows, epochs, batch, decay, seed):
@@ -63,17 +63,16 @@ def sgd(views, targets, classes, lr, rows, epochs, batch, decay, seed):
 def test_layers_side_by_side_are_those_of_torch_sgd_one_by_one(batch, decay):
     views, targets, classes = case()
     rows = torch.arange(1, 50, 2)
-    lrs, seen = [0.01, 0.1, 0.5], []
-    got = train_layers(
-        plain(views), targets, classes, lrs=lrs, rows=rows, epochs=5, batch_size=batch,
-        weight_decay=decay, seed=3, after_epoch=lambda epoch, layers: seen.append((epoch, layers)),
-    )  # fmt: skip
-    assert [epoch for epoch, _ in seen] == [1, 2, 3, 4, 5]
+    lrs = [0.01, 0.1, 0.5]
+    config = LinearConfig(epochs=5, batch_size=batch, weight_decay=decay)
+    seen = list(train_layers(plain(views), targets, classes, config, lrs=lrs, rows=rows, seed=3))
+    assert len(seen) == 5
+    got = seen[-1]
     for i, lr in enumerate(lrs):
         weight, bias, losses = sgd(views, targets, classes, lr, rows, 5, batch, decay, 3)
         torch.testing.assert_close(got.weight[i].double(), weight, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(got.bias[i].double(), bias, rtol=1e-4, atol=1e-5)
-        mine = [layers.losses[i] for _, layers in seen]
+        mine = [layers.losses[i] for layers in seen]
         assert mine == pytest.approx(losses, rel=1e-4)
 
 
@@ -86,71 +85,14 @@ def test_logits_are_those_of_each_layer():
         )
 
 
-def test_views_fit_the_cache():
-    assert affordable_views(10, 5000, 512) == 10
-    assert affordable_views(10, 25_000, 3072) == CACHE_BYTES // (4 * 25_000 * 3072) == 3
-    assert affordable_views(10, 10**6, 10**4) == 1
-
-
-def test_augmented_features_are_drawn_anew_for_each_view_from_a_generator_of_their_own():
-    g = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (6, 3, 32, 32), generator=g, dtype=torch.uint8)
-    state = torch.get_rng_state()
-    got = augmented_features(lambda x: x.flatten(1), images, torch.arange(6), views=3, seed=1)
-    assert torch.equal(state, torch.get_rng_state())
-    assert got.shape == (3, 6, 3072)
-    assert float(got.min()) >= 0.0
-    assert float(got.max()) <= 1.0
-    assert len({tuple(row.tolist()) for row in got.view(18, -1)}) == 18
-    # a crop and a flip make no colours: each value lies within the image's own range
-    low, high = images.flatten(1).amin(1) / 255, images.flatten(1).amax(1) / 255
-    assert bool((got.amin(2) >= low - 1e-6).all())
-    assert bool((got.amax(2) <= high + 1e-6).all())
-    again = augmented_features(lambda x: x.flatten(1), images, torch.arange(6), views=3, seed=1)
-    other = augmented_features(lambda x: x.flatten(1), images, torch.arange(6), views=3, seed=2)
-    assert torch.equal(got, again)
-    assert not torch.equal(got, other)
-
-
-def test_the_views_of_an_image_do_not_depend_on_which_others_are_asked_for(monkeypatch):
-    monkeypatch.setattr("engine.probe.linear._DRAWN", 4)  # drawn in three parts
-    g = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (10, 3, 32, 32), generator=g, dtype=torch.uint8)
-    everything = torch.arange(10)
-    whole = augmented_features(lambda x: x.flatten(1), images, everything, views=2, seed=1)
-    for rows in ([0], [3, 4, 9], [8, 9], [0, 1, 2, 3, 5, 7]):
-        some = augmented_features(
-            lambda x: x.flatten(1), images, torch.tensor(rows), views=2, seed=1
-        )
-        torch.testing.assert_close(some, whole[:, rows], rtol=0, atol=1e-6)
-
-
-def test_views_are_standardised_like_the_images_wherever_they_are_kept():
-    g = torch.Generator().manual_seed(0)
-    kept = 3.0 + 5.0 * torch.randn(2, 30, 7, generator=g)
-    rows = torch.tensor([1, 4, 5, 20, 29])
-    features = kept[0][rows]
-    standardise = Standardiser.fit(features)
-    views = Views.standardised(kept, rows, standardise)
-    before = kept.clone()
-    some = torch.tensor([4, 0, 2])
-    for view in (0, 1):
-        expected = standardise(kept[view][rows[some]])
-        torch.testing.assert_close(views.batch(view, some), expected, rtol=1e-5, atol=1e-6)
-    assert torch.equal(kept, before)
-    assert (len(views), views.width) == (2, 7)
-
-
 def test_the_rate_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_trained():
     views, targets, classes = case(n=200, noise=3.0)
     features = views.mean(0)
     fit, validate = torch.arange(0, 140), torch.arange(140, 200)
     config = LinearConfig(epochs=8, batch_size=32, lr=(1e30, 1e-7, 0.01))
     heard = []
-    got = fit_linear(
-        plain(views), features, targets, classes, config, fit=fit, validate=validate, seed=0,
-        report=heard.append,
-    )  # fmt: skip
+    data = head_data(views, features, targets, classes, fit, validate, report=heard.append)
+    got = LinearHead(config).fit(data)
     assert got.lr == 0.01
     assert not got.at_edge
     weight, bias, _ = sgd(views, targets, classes, 0.01, fit, 8, 32, 0.0, 0)
@@ -173,10 +115,8 @@ def test_the_rate_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_train
 def test_without_validation_images_the_middle_rate_is_taken():
     views, targets, classes = case()
     config = LinearConfig(epochs=2, lr=(0.1, 0.001, 0.01))
-    got = fit_linear(
-        plain(views), views[0], targets, classes, config, fit=torch.arange(50),
-        validate=torch.arange(0), seed=0,
-    )  # fmt: skip
+    data = head_data(views, views[0], targets, classes, torch.arange(50), torch.arange(0))
+    got = LinearHead(config).fit(data)
     assert got.lr == 0.01
     assert got.candidates == ()
 
@@ -190,13 +130,16 @@ def test_a_stop_is_heard_between_steps():
             return "hand-over" if self.left < 0 else None
 
     views, targets, classes = case()
+    config = LinearConfig(epochs=2, batch_size=10)
     with pytest.raises(Interrupted):
-        train_layers(
-            plain(views), targets, classes, lrs=[0.1], rows=torch.arange(50), epochs=2,
-            batch_size=10, weight_decay=0.0, seed=0, sink=Stopping(),
+        list(
+            train_layers(
+                plain(views), targets, classes, config, lrs=[0.1], rows=torch.arange(50), seed=0,
+                sink=Stopping(),
+            )
         )  # fmt: skip
 
 
 def test_a_loss_that_is_no_number_never_wins():
     candidates = [{"loss": math.nan}, {"loss": 3.0}, {"loss": 2.0}, {"loss": math.inf}]
-    assert _lowest(candidates) == 2
+    assert lowest_loss(candidates) is candidates[2]

@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import nn
 
+from engine.config.baselines import SupervisedConfig
+from engine.config.heads.linear import LinearConfig
+from engine.config.heads.logistic import LogisticConfig
 from engine.config.schema import (
-    LinearConfig,
-    LogisticConfig,
     ModelConfig,
     ProbeConfig,
-    SupervisedConfig,
     TaskConfig,
 )
 from engine.data.dataset import Dataset, Split
 from engine.errors import DataError, TrainingError
 from engine.evaluate.features import NotFrozenError
-from engine.evaluate.tasks import labelled_subset
+from engine.evaluate.tasks import labelled_subset, prepare_material
 from engine.models.encoder import Encoder, build_encoder
-from engine.probe.probe_run import check_probe, run_probe, steps_kept
+from engine.probe.probe_run import run_probe, steps_kept
 from engine.sink import Interrupted, NullSink
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -334,7 +334,7 @@ def test_a_tiny_labelled_part_goes_without_a_choice_and_says_so(encoder):
 
 
 def test_views_that_would_not_fit_the_memory_are_made_fewer_and_said(encoder, monkeypatch):
-    monkeypatch.setattr("engine.probe.linear.CACHE_BYTES", 4 * 60 * 512)
+    monkeypatch.setattr("engine.probe.augmented_views.CACHE_BYTES", 4 * 60 * 512)
     sink = Recorder()
     config = some_config(head="linear", baselines=())
     result = probe(config, encoder, sink=sink)
@@ -346,9 +346,9 @@ def test_data_that_cannot_carry_a_probe_is_refused_before_anything_is_computed(e
     data = some_data()
     without = Dataset("d", data.train, None, NAMES)
     with pytest.raises(DataError, match="no test images"):
-        check_probe(some_config(), without)
+        prepare_material(some_config(), without)
     sink = Recorder()
     with pytest.raises(DataError, match="no test images"):
         probe(some_config(), encoder, without, sink=sink)
     assert sink.events == []
-    check_probe(some_config(), data)
+    prepare_material(some_config(), data)

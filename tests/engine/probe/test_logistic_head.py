@@ -1,10 +1,12 @@
-from types import SimpleNamespace
+"""What the logistic head says of its fit."""
 
 import pytest
 import torch
 
-from engine.config.schema import LogisticConfig
-from engine.probe.heads import Labelled, judge_logistic
+from engine.config.heads.logistic import LogisticConfig
+from engine.probe.head import HeadData
+from engine.probe.logistic_head import LogisticHead
+from engine.probe.principal_directions import Spectrum
 from engine.sink import NullSink
 
 
@@ -29,14 +31,20 @@ def test_how_the_logistic_head_ended_is_said(tolerance, max_iter, converged, sai
     targets = torch.arange(60) % 3
     features = torch.randn(60, 5, generator=g) + torch.eye(5)[targets]
     everyone = torch.arange(60)
-    material = SimpleNamespace(
-        targets=targets, test_targets=targets, fit=everyone, validate=everyone[:0],
-        task=SimpleNamespace(groups=((0,), (1,), (2,))),
-    )  # fmt: skip
     config = LogisticConfig(l2=(0.01,), tolerance=tolerance, max_iter=max_iter)
     sink = Listening()
-    got = judge_logistic(Labelled(features), lambda: features, material, config, sink=sink)
-    assert got["chosen"]["converged"] is converged
+    data = HeadData(
+        features=features,
+        targets=targets,
+        classes=3,
+        fit=everyone,
+        validate=everyone[:0],
+        views=lambda _count: pytest.fail("it works on the images as they are"),
+        spectrum=lambda: Spectrum.of(features),
+        sink=sink,
+    )
+    got = LogisticHead(config).fit(data)
+    assert got.chosen["converged"] is converged
     endings = [m for m in sink.heard if "floor" in m or "converged" in m]
     assert len(endings) == (said is not None)
     assert all(said in message for message in endings)

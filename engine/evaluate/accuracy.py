@@ -1,4 +1,4 @@
-"""What a classifier is worth: accuracy, its interval, and what it mixes up."""
+"""Accuracy of a classifier, its interval, and the confusion matrix."""
 
 from __future__ import annotations
 

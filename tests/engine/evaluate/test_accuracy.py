@@ -4,7 +4,7 @@ import random
 import pytest
 import torch
 
-from engine.evaluate.metrics import confusion_matrix, score, wilson_interval
+from engine.evaluate.accuracy import confusion_matrix, score, wilson_interval
 
 
 def test_the_confusion_matrix_counts_truth_by_prediction():

@@ -1,0 +1,21 @@
+"""The heads that a probe can fit to frozen features, each with its settings.
+
+A head is two modules of one name and one line here: its settings (``engine/config/heads/NAME.py``,
+a ``HeadConfig``) and its work (``engine/probe/NAME.py``, see ``engine.probe.head``). The settings
+are a section of ``ProbeConfig`` under the name of the head, which must be an identifier.
+"""
+
+from __future__ import annotations
+
+from engine.config.heads.linear import LINEAR
+from engine.config.heads.logistic import LOGISTIC
+from engine.config.registry import Registry
+
+HEADS = Registry("head", (LINEAR, LOGISTIC))
+"""What ``head`` of a probe and ``heads`` of a study may name."""
+
+
+def draws_random(head: str) -> bool:
+    """Whether the result of a head depends on ``runtime.seed``; of unknown code: yes."""
+    settings = HEADS[head].settings if head in HEADS else None
+    return getattr(settings, "draws_random", True)

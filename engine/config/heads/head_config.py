@@ -1,0 +1,61 @@
+"""What every head of a probe says of itself before torch is there."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class HeadConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The settings of a head; the fields are those of its subclass.
+
+    Attributes:
+        draws_random: whether its result depends on ``runtime.seed``. A study takes the result of
+            an earlier probe with another seed for one that does not.
+    """
+
+    draws_random: ClassVar[bool] = True
+
+    def method(self, chosen: str) -> str:
+        """What is fitted and how, for the protocol of a probe.
+
+        Args:
+            chosen: how the regularisation comes about, as in ``chosen on 40 of the labelled
+                images``; belongs behind what is chosen.
+        """
+        raise NotImplementedError
+
+    def sentence(self) -> str:
+        """The same with the figures of these settings, a sentence of a study's protocol."""
+        raise NotImplementedError
+
+    def views_per_image(self) -> int:
+        """Augmented views of each image whose features it needs; 0: it needs none."""
+        return 0
+
+    def passes(self) -> int:
+        """Passes over the labelled features of one fit: what its time grows with."""
+        return 1
+
+    def with_passes(self, count: int) -> HeadConfig:
+        """These settings, cut to ``count`` passes and one view: for a dry run."""
+        return self
+
+
+class OwnHeadConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Stands for the settings of a user's own head, which keeps them to itself.
+
+    Attributes:
+        path: ``package.module:Name``.
+    """
+
+    path: str = ""
+
+    def method(self, chosen: str) -> str:
+        """See ``HeadConfig.method``."""
+        return f"the head {self.path} (settings {chosen})"
+
+    def sentence(self) -> str:
+        """See ``HeadConfig.sentence``."""
+        return f"Head {self.path}: code of the user's own."

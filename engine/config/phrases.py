@@ -1,0 +1,22 @@
+"""Counts and lists of numbers as protocols write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def listed(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 epoch``, ``2,500 epochs``."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def numbers(values: Sequence[float]) -> str:
+    """``4,096 and 16,384``, ``0.01 and 0.1``."""
+    return listed([f"{v:,}" if isinstance(v, int) else f"{v:g}" for v in values])

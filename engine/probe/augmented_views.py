@@ -1,0 +1,142 @@
+"""Features of augmented views of the labelled images, computed once and cached.
+
+Epochs cycle through the views of an image, which costs as many passes through the encoder as there
+are views in place of one for each epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.augment.augmenter import Augmenter
+from engine.config.augment.blur import BlurConfig
+from engine.config.augment.color_jitter import ColorJitterConfig
+from engine.config.augment.crop import CropConfig
+from engine.config.augment.flip import FlipConfig
+from engine.config.augment.rotation import RotationConfig
+from engine.config.schema import AugmentConfig
+from engine.evaluate.features import Standardiser
+from engine.seeds import stream
+from engine.sink import NullSink, Sink, check_interrupt
+
+CACHE_BYTES = 1 << 30
+"""Most that the cached views may take; fewer views are made where they would take more."""
+
+LIGHT_AUGMENT = AugmentConfig(
+    crop=CropConfig(scale_min=0.2),
+    rotation=RotationConfig(enabled=False),
+    flip=FlipConfig(enabled=True),
+    blur=BlurConfig(enabled=False),
+    color_jitter=ColorJitterConfig(enabled=False),
+)
+"""Random resized crop of 0.2 to 1 of the area and a horizontal flip, as in the paper."""
+
+_PASS = 512  # images augmented at a time: a slow encoder hears a stop within seconds
+_DRAWN = 4096  # images drawn for at a time
+
+
+def affordable_views(views: int, images: int, width: int) -> int:
+    """``views``, or as many as the cache holds for so many images and features; at least 1."""
+    return max(1, min(views, CACHE_BYTES // (4 * images * width)))
+
+
+@torch.no_grad()
+def augmented_features(
+    embed: Callable[[Tensor], Tensor],
+    images: Tensor,
+    rows: Tensor,
+    *,
+    views: int,
+    seed: int,
+    device: torch.device | None = None,
+    augment: AugmentConfig = LIGHT_AUGMENT,
+    sink: Sink | None = None,
+) -> Tensor:
+    """Features of several augmented views of some images.
+
+    A view is drawn for every image, whichever are asked for: an image looks the same in every
+    labelled part that it belongs to, so that parts can share the features.
+
+    Args:
+        embed: float32 images (n, 3, 32, 32) in [0, 1] to features (n, D).
+        images: uint8 (N, 3, 32, 32).
+        rows: int64 (m,), ascending: the images to make views of.
+        views: views of each image.
+        seed: of the augmentations.
+        device: where to augment; None: where the images are. The draws are the same everywhere.
+        augment: which augmentations.
+        sink: hears the progress and is looked at between the parts.
+
+    Returns:
+        float32 (views, m, D), on the features' device.
+
+    Raises:
+        Interrupted: when the sink asked to stop.
+    """
+    sink = NullSink() if sink is None else sink
+    augmenter = Augmenter(augment, size=images.shape[-1])
+    device = images.device if device is None else device
+    generator = stream(seed, "views")
+    out: Tensor | None = None
+    for view in range(views):
+        done = 0
+        for begin in range(0, len(images), _DRAWN):
+            count = min(_DRAWN, len(images) - begin)
+            params = augmenter.random_params(count, generator, device)
+            here = rows[(rows >= begin) & (rows < begin + count)]
+            for part in torch.split(here, _PASS):
+                check_interrupt(sink)
+                batch = images[part].to(device)
+                features = embed(augmenter.apply(batch, params.take((part - begin).to(device))))
+                if out is None:
+                    out = features.new_empty(views, len(rows), features.shape[1])
+                out[view, done : done + len(part)] = features
+                done += len(part)
+                sink.progress("augmented features", view * len(rows) + done, views * len(rows))
+    assert out is not None
+    return out
+
+
+@dataclass(frozen=True)
+class Views:
+    """Features of augmented views of labelled images, standardised as they are asked for.
+
+    They are kept as they came: labelled parts that overlap can share them.
+
+    Attributes:
+        features: float32 (V, N, D).
+        rows: int64 (n,), where the labelled images stand among the N.
+        mean, inverse: float32 (D,), what is taken away and what the rest is multiplied by.
+    """
+
+    features: Tensor
+    rows: Tensor
+    mean: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def standardised(cls, features: Tensor, rows: Tensor, standardise: Standardiser) -> Views:
+        """Views that are standardised like the images themselves."""
+        mean, inverse = standardise.mean.to(features), standardise.scale.reciprocal().to(features)
+        return cls(features, rows.to(features.device), mean, inverse)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.features.device
+
+    @property
+    def width(self) -> int:
+        """Features of an image, D."""
+        return self.features.shape[2]
+
+    def batch(self, view: int, images: Tensor) -> Tensor:
+        """float32 (m, D) of the labelled images (m,), numbered from 0 to n - 1."""
+        return self.features[view, self.rows[images]].sub_(self.mean).mul_(self.inverse)

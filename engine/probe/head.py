@@ -1,0 +1,159 @@
+"""What a head of a probe is, how it is found, and how it is evaluated.
+
+A head is a classifier on frozen features. One that comes with the program is a line in
+``engine.config.heads``; it is constructed with its settings. One of a user's own is named in the
+setting ``head`` as ``package.module:Name``, a class that is made without arguments or an object,
+with the two methods of ``Head``::
+
+    class NearestMean:
+        def reports(self, fit, validate):
+            return 0
+
+        def fit(self, data):
+            means = [data.features[data.targets == c].mean(0) for c in range(data.classes)]
+            return Means(torch.stack(means))  # with predict(features) and chosen
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from engine.config.heads import HEADS
+from engine.config.schema import ProbeConfig, head_settings
+from engine.errors import ConfigError, TrainingError
+from engine.evaluate.accuracy import score
+from engine.evaluate.tasks import Material
+from engine.probe.augmented_views import Views
+from engine.probe.labelled_features import LabelledFeatures
+from engine.probe.principal_directions import Spectrum
+from engine.sink import NullSink, Sink
+
+Report = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class HeadData:
+    """What a head is fitted to; everything that it chooses, it chooses inside this.
+
+    Attributes:
+        features: float32 (n, D), of the labelled images as they are, standardised.
+        targets: int64 (n,) in [0, classes), on the device of the features.
+        classes: number of classes.
+        fit: int64, rows to fit on while something is chosen.
+        validate: int64, rows to choose by; empty when the labelled part is too small.
+        views: makes (or finds) that many augmented views of each image, fewer where they would
+            not fit into memory; for heads whose settings ask for views.
+        spectrum: makes (or finds) the directions in which the features vary most.
+        seed: of whatever the head draws at random.
+        sink: hears the progress and what did not go as it should; a long fit looks at it with
+            ``check_interrupt``.
+        report: hears named values as the fit goes on.
+    """
+
+    features: Tensor
+    targets: Tensor
+    classes: int
+    fit: Tensor
+    validate: Tensor
+    views: Callable[[int], Views]
+    spectrum: Callable[[], Spectrum]
+    seed: int = 0
+    sink: Sink = field(default_factory=NullSink)
+    report: Report = lambda _values: None
+
+
+class FittedHead(Protocol):
+    """A head whose regularisation is chosen and that is fitted to the whole labelled part."""
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What was chosen, and from what: builtin values, for the row of the result."""
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Classes int64 (N,) of standardised features float32 (N, D)."""
+
+
+class Head(Protocol):
+    """A classifier on frozen features."""
+
+    def reports(self, fit: int, validate: int) -> int:
+        """How often ``fit`` calls ``report`` at most: the steps of the probe.
+
+        Args:
+            fit: images to fit on while something is chosen.
+            validate: images to choose by.
+        """
+
+    def fit(self, data: HeadData) -> FittedHead:
+        """Fits the head to the labelled images."""
+
+
+def load_head(config: ProbeConfig) -> Head:
+    """The head of a probe.
+
+    Raises:
+        ConfigError: when there is none of that name, or a user's own lacks what a head has.
+    """
+    work = HEADS.load(config.head)
+    if config.head in HEADS:
+        head: Head = work(head_settings(config))
+        return head
+    try:
+        head = work() if isinstance(work, type) else work
+    except Exception as error:  # a user's own code may fail in any way
+        reason = f"{type(error).__name__}: {error}".strip(": ")
+        raise ConfigError(
+            f"head is {config.head}, which cannot be made without arguments ({reason}); it must "
+            "be a class that can, or an object.",
+            "head",
+        ) from error
+    missing = [name for name in ("reports", "fit") if not callable(getattr(head, name, None))]
+    if missing:
+        raise ConfigError(
+            f"head is {config.head}, which has no {' and no '.join(missing)}; it must have the "
+            "methods reports(fit, validate) and fit(data), as engine.probe.head.Head says.",
+            "head",
+        )
+    return head
+
+
+def evaluate_head(
+    fitted: FittedHead,
+    labelled: LabelledFeatures,
+    test_features: Callable[[], Tensor],
+    material: Material,
+) -> dict[str, Any]:
+    """How a fitted head does on the test images.
+
+    Args:
+        fitted: the head, final.
+        labelled: features of the labelled images; those of the test are standardised likewise.
+        test_features: makes those of the test images of the task, (m, D); called once.
+        material: the labels of the test.
+
+    Returns:
+        The figures of ``engine.evaluate.accuracy.score``, and ``chosen`` of the head.
+
+    Raises:
+        TrainingError: when the head does not give a class to each image.
+    """
+    classes = len(material.task.groups)
+    predicted = fitted.predict(labelled.standardise(test_features()))
+    if (
+        predicted.shape != material.test_targets.shape
+        or predicted.dtype != torch.int64
+        or not bool(((predicted >= 0) & (predicted < classes)).all())
+    ):
+        raise TrainingError(
+            f"The head predicted {predicted.dtype} of shape {tuple(predicted.shape)}; it must be "
+            f"int64 ({len(material.test_targets)},), each from 0 to {classes - 1}."
+        )
+    return {
+        **score(material.test_targets, predicted, material.task.groups),
+        "chosen": fitted.chosen,
+    }
