@@ -367,11 +367,16 @@ class Pretraining:
                     else None
                 ),
                 "augment": self.augment_generator.get_state(),
-                "augment_own": {n: g.get_state() for n, g in self.own_generators.items()},
                 "shuffle": self.shuffle_generator.get_state(),
-            },
+            }
+            | self._own_states(),
             "device_type": self.runtime.device.type,
         }
+
+    def _own_states(self) -> dict[str, Any]:
+        """Of augmentations with a stream of their own; nothing where there is none."""
+        states = {name: g.get_state() for name, g in self.own_generators.items()}
+        return {"augment_own": states} if states else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Puts back what ``state_dict`` gave. A recorded step is forgotten: tensors move.
