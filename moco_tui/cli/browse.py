@@ -14,7 +14,6 @@ import msgspec
 
 from engine.history.entry import DAMAGED, Entry
 from engine.history.history import History
-from moco_tui.cli.annotate import say_notices
 from moco_tui.cli.common import (
     Settings,
     age,
@@ -28,6 +27,7 @@ from moco_tui.cli.common import (
     terminal_width,
     width_of,
 )
+from moco_tui.cli.output import say_notices
 from moco_tui.present import fmt
 from moco_tui.present.glance import accuracy, augmentations
 

@@ -29,6 +29,7 @@ from moco_tui.cli.common import (
     table,
     terminal_width,
 )
+from moco_tui.cli.options import ALLOW_CODE
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
 
@@ -44,6 +45,7 @@ from moco_tui.present import fmt
     help="Also the log's last N lines.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@ALLOW_CODE
 @shared_options
 @click.pass_obj
 def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_json: bool) -> None:
@@ -140,7 +142,7 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
 
 def result_text(result: Mapping[str, Any]) -> str:
     """The outcome of a probe as its table, anything else as lines of keys and values."""
-    from moco_tui.cli.train import result_table
+    from moco_tui.cli.outcome import result_table
 
     try:
         return result_table(dict(result))

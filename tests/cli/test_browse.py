@@ -25,7 +25,7 @@ from engine.history.entry import Entry
 from engine.runs import create
 from moco_tui.cli.browse import listing, nested
 from moco_tui.cli.common import cut, table, width_of
-from moco_tui.cli.train import result_table
+from moco_tui.cli.outcome import result_table
 
 from .conftest import RESULT, Call, begin, probed, trained
 

@@ -21,7 +21,7 @@ import pytest
 from engine.errors import RunError, TrainingError
 from engine.runs import RunFolder
 from engine.sink import Plan
-from moco_tui.cli.progress import Terminal, terminal
+from moco_tui.cli.progress import TerminalSink, terminal_sink
 from moco_tui.terminal import descriptors as tty
 from moco_tui.training import detached as detach
 
@@ -36,7 +36,7 @@ def send(number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_asks_for_a_stop_until_it_is_answered(number: int) -> None:
-    with terminal("run", quiet=True) as sink:
+    with terminal_sink("run", quiet=True) as sink:
         assert sink.request() is None
         send(number)
         assert sink.request() == "stop"
@@ -50,13 +50,13 @@ def test_a_signal_asks_for_a_stop_until_it_is_answered(number: int) -> None:
 def test_the_signals_are_as_before_afterwards() -> None:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
-    with terminal("run", quiet=True):
+    with terminal_sink("run", quiet=True):
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_second_interrupt_from_the_keyboard_stops_at_once() -> None:
-    with terminal("run", quiet=True) as sink:
+    with terminal_sink("run", quiet=True) as sink:
         send(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGINT)
@@ -68,7 +68,7 @@ def test_the_loss_of_the_terminal_asks_for_a_hand_over(monkeypatch: pytest.Monke
     monkeypatch.setattr(tty, "let_go", lambda: let_go.append(True))
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     try:
-        with terminal("run", quiet=True, hands_over=True) as sink:
+        with terminal_sink("run", quiet=True, hands_over=True) as sink:
             send(signal.SIGHUP)
             assert sink.request() == "hand-over"
             assert let_go == [True]
@@ -79,7 +79,7 @@ def test_the_loss_of_the_terminal_asks_for_a_hand_over(monkeypatch: pytest.Monke
 def test_nohup_is_respected() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with terminal("run", quiet=True, hands_over=True) as sink:
+        with terminal_sink("run", quiet=True, hands_over=True) as sink:
             send(signal.SIGHUP)
             assert sink.request() is None
     finally:
@@ -106,7 +106,7 @@ def screen() -> Iterator[Screen]:
             close()
 
 
-def draw(sink: Terminal, times: int) -> None:
+def draw(sink: TerminalSink, times: int) -> None:
     sink.plan(Plan(total_steps=times, steps_per_epoch=10, pairs_per_step=4))
     for step in range(1, times + 1):
         sink.metrics(step, step / 10, {"train/loss": 9.0, "train/lr": 0.1})
@@ -117,7 +117,7 @@ def test_a_terminal_that_takes_no_more_does_not_hold_the_trainer_up(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", screen.stream)
-    sink = Terminal("run")
+    sink = TerminalSink("run")
     thread = threading.Thread(target=draw, args=(sink, 2000), daemon=True)
     thread.start()
     thread.join(30)
@@ -129,7 +129,7 @@ def test_a_terminal_that_is_gone_does_not_fail_the_run(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", screen.stream)
-    sink = Terminal("run")
+    sink = TerminalSink("run")
     os.close(screen.master)
     draw(sink, 20)
     sink.close()
@@ -216,7 +216,7 @@ def test_a_run_that_waits_elsewhere_is_not_resumed(root: Path, call: Call) -> No
 def test_stderr_that_is_no_terminal_gets_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(sys, "stderr", text)
-    sink = Terminal("run")
+    sink = TerminalSink("run")
     draw(sink, 3)
     sink.close()
     assert text.getvalue().count("a line that is written above the bars") == 12
@@ -230,7 +230,7 @@ def test_the_runs_of_a_queue_are_trained_in_turn_until_a_signal(
     begun: list[str] = []
     logs: list[Path] = []
 
-    def execute(folder: RunFolder, *, sink: Terminal, **rest: object) -> str:
+    def execute(folder: RunFolder, *, sink: TerminalSink, **rest: object) -> str:
         begun.append(folder.id)
         if len(begun) == 1:
             raise TrainingError("The loss became nan at step 3.")
