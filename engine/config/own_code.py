@@ -32,6 +32,11 @@ def name_paths(paths: Iterable[str]) -> None:
     _named.update(path for path in paths if is_path(path))
 
 
+def named() -> tuple[str, ...]:
+    """The paths that have been named so far, sorted: another process may be told of them."""
+    return tuple(sorted(_named))
+
+
 def name_if_own(paths: Iterable[str], file: Path) -> None:
     """Note the paths in a file as named where the file belongs to the user of this process.
 

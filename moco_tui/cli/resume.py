@@ -9,9 +9,9 @@ from engine.runs import RunFolder
 from moco_tui.cli.options import ALLOW_CODE, DETACH, OUTCOME_JSON, RUN, Settings, shared_options
 from moco_tui.cli.outcome import print_outcome
 from moco_tui.cli.progress import terminal_sink
-from moco_tui.cli.run_here import start_detached, train_here
+from moco_tui.cli.run_here import check_own_code, start_detached, train_here
 from moco_tui.cli.study_output import ReportFormat, print_study_outcome
-from moco_tui.cli.study_report import config_of_study
+from moco_tui.cli.study_settings import begun_study
 
 
 @click.command()
@@ -26,14 +26,16 @@ def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
     settings.writable()
     folder = settings.find(run)
     check_resumable(folder)
+    kind = folder.record().kind
+    config = begun_study(folder) if kind == "study" else None
+    if config is not None:
+        check_own_code(config)
     if detach:
         return start_detached(folder, settings.data, as_json=as_json)
-    kind = folder.record().kind
     with terminal_sink(kind, hands_over=True) as sink:
         outcome = train_here(folder, settings.data, sink)
-    if kind != "study":
+    if config is None:
         return print_outcome(folder, outcome, as_json=as_json)
-    config = config_of_study(folder.record())
     return print_study_outcome(settings, config, folder, outcome, ReportFormat(as_json=as_json))
 
 

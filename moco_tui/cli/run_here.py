@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.config import own_code
+from engine.config.fields import fields, flatten
 from engine.config.schema import AnyConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create
@@ -68,9 +70,26 @@ def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Prepared:
     """
     from engine.jobs.execute import prepare as prepare_run
 
+    check_own_code(run.config)
     return prepare_run(
         run.config, root=settings.root, parent=run.parent, data_dir=settings.data, sink=sink
     )
+
+
+def check_own_code(config: AnyConfig) -> None:
+    """Imports the code of the user's own that a configuration names.
+
+    A study would find it missing only in the first of its runs.
+
+    Raises:
+        ConfigError: when nobody has named the path, or it leads to nothing.
+    """
+    values = flatten(config)
+    for key, field in fields(type(config)).items():
+        value = values[key]
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if field.registry is not None and own_code.is_path(item):
+                field.registry.load(item)
 
 
 def make_folder(settings: Settings, run: NewRun) -> RunFolder:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from engine.config import own_code
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.history.entry import config_base, flat_config
@@ -236,6 +237,7 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
             f"The record of run {record.id} describes an encoder that this version does not "
             f"know ({error})."
         ) from error
+    own_code.name_if_own([model.encoder], folder.record_path)
     from engine.models.encoder import build_encoder
     from engine.models.summary import format_summary, summary
 

@@ -23,7 +23,14 @@ from moco_tui.cli.options import (
 )
 from moco_tui.cli.output import say, say_notices
 from moco_tui.cli.progress import terminal_sink
-from moco_tui.cli.run_here import NewRun, make_folder, prepare, start_detached, train_here
+from moco_tui.cli.run_here import (
+    NewRun,
+    check_own_code,
+    make_folder,
+    prepare,
+    start_detached,
+    train_here,
+)
 from moco_tui.cli.study_layout import TABLE_LAYOUT, TableLayout
 from moco_tui.cli.study_output import (
     REPORT_FORMAT,
@@ -33,7 +40,7 @@ from moco_tui.cli.study_output import (
 )
 from moco_tui.cli.study_plan import print_plan
 from moco_tui.cli.study_report import config_of_study
-from moco_tui.cli.study_settings import configure, unfinished_study
+from moco_tui.cli.study_settings import begun_study, configure, unfinished_study
 
 
 @click.command()
@@ -98,7 +105,7 @@ def _config(settings: Settings, run: str | None, source: ConfigSource) -> StudyC
             f"Study {run} has its settings; --preset, --config, --set and --data are for a "
             "study that is described anew."
         )
-    return config_of_study(settings.find(run).record())
+    return begun_study(settings.find(run))
 
 
 def _compute(
@@ -122,6 +129,7 @@ def _compute(
             say(f"study {folder.id} in {folder.path}")
         else:
             folder = wanted
+            check_own_code(config)
             _say_going_on(settings, folder)
         if detach:
             return start_detached(folder, settings.data, as_json=format_.as_json)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.config import own_code
 from engine.config.fields import fields
+from engine.config.presets import paths_of
 from engine.config.schema import GRID_KEYS, StudyConfig
 from engine.errors import ConfigError, RunBusyError, RunError
 from engine.history.entry import Entry
@@ -48,6 +50,17 @@ def _refuse_grid_key(key: str) -> None:
     raise ConfigError(
         f"{key} cannot be set for a study: its grid does, as in --set {grid_key}={default}.", key
     )
+
+
+def begun_study(folder: RunFolder) -> StudyConfig:
+    """The configuration of a study that was begun; its own code may run if the record is ours.
+
+    Raises:
+        RunError: when it is no study, or of a version that cannot be read.
+    """
+    config = config_of_study(folder.record())
+    own_code.name_if_own(paths_of(config), folder.record_path)
+    return config
 
 
 def study_key(config: StudyConfig) -> tuple[Any, ...]:

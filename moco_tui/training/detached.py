@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.config import own_code
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder
 from engine.runs.requests import RunLock, beat, read_heartbeat
@@ -49,6 +50,8 @@ def spawn(
     command = [sys.executable, "-m", "moco_tui", "_train", "--data-dir", str(data_dir)]
     for folder, fd in zip(folders, lock_fds, strict=True):
         command += ["--lock-fd", str(fd), str(folder.path)]
+    for path in own_code.named():  # whoever named it here means it for the run there
+        command += ["--allow-code", path]
     passed = list(lock_fds)
     if device_fd is not None:
         command += ["--device-fd", str(device_fd)]
