@@ -75,7 +75,7 @@ def _exit_code(args: list[str] | None) -> int:
         _say("interrupted")
         return 130
     except click.ClickException as error:
-        _say(error.format_message())
+        _say(_sentence(error.format_message()))
         return 2
     except UserError as error:
         _say(str(error))
@@ -108,6 +108,12 @@ def _renamed_settings_in_lines() -> Iterator[None]:
         warnings.filterwarnings("always", category=RenamedSetting)
         warnings.showwarning = show
         yield
+
+
+def _sentence(text: str) -> str:
+    """A message of click's, which may stand in several lines and end without a full stop."""
+    words = " ".join(text.split())
+    return words if words.endswith((".", "?", "!")) else words + "."
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,7 @@ import click
 from engine.errors import TrainingError, UserError
 from engine.runs import RunFolder
 from moco_tui.cli.options import ALLOW_CODE, Settings, shared_options
-from moco_tui.cli.output import say
+from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.training import detached
 
@@ -52,7 +52,7 @@ def _train(
                     heir=heir,
                 )
             except UserError as error:  # the record says it too; those that wait have their turn
-                say(str(error))
+                say(clean(str(error)))
                 code = 1 if isinstance(error, TrainingError) else 2
             if handed:  # the process that took this run over has those that wait, too
                 break

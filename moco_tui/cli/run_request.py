@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import click
 
-from engine.errors import RunError
+from engine.errors import RunError, UserError
 from engine.runs import Ack, RunFolder
 from engine.sink import Request
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
@@ -43,6 +44,8 @@ def request_command(kind: Request, help_: str, answered: str) -> click.Command:
     @shared_options
     @click.pass_obj
     def command(settings: Settings, run: str, wait: bool, timeout: float, as_json: bool) -> None:
+        if math.isnan(timeout):  # which no range refuses, and no time is later than
+            raise UserError("--timeout is nan; it must be a number of seconds of at least 0.")
         settings.writable()
         folder = settings.find(run)
         ack = ask(folder, kind, timeout if wait else None)
