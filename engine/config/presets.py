@@ -515,13 +515,20 @@ def _paths(values: Mapping[str, Any]) -> list[str]:
     return [item for item in items if own_code.is_path(item)]
 
 
+def paths_by_key(config: Struct) -> list[tuple[str, str]]:
+    """The paths of the user's own that a configuration names, each after its dotted key."""
+    known = fields(type(config))
+    return [
+        (key, path)
+        for key, value in flatten(config).items()
+        if known[key].registry is not None
+        for path in _paths({key: value})
+    ]
+
+
 def paths_of(config: Struct) -> list[str]:
     """The paths of the user's own that a configuration names."""
-    known = fields(type(config))
-    named = {
-        key: value for key, value in flatten(config).items() if known[key].registry is not None
-    }
-    return _paths(named)
+    return [path for _, path in paths_by_key(config)]
 
 
 def difference(config: Struct, base: Struct) -> dict[str, Any]:

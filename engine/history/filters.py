@@ -29,7 +29,6 @@ from engine.errors import ConfigError
 from engine.history.entry import Entry
 from engine.history.keys import (
     COLUMNS,
-    METRICS,
     SPANS,
     TIMES,
     metric_names,
@@ -40,7 +39,6 @@ from engine.history.keys import (
 
 __all__ = [
     "COLUMNS",
-    "METRICS",
     "Matcher",
     "metric_names",
     "parse_filter",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from engine.errors import RunBusyError
 from engine.runs.folder import RunFolder
@@ -16,6 +17,10 @@ from engine.runs.requests import (
     host_name,
     read_heartbeat,
 )
+
+Successor = Callable[[int, int | None], bool]
+"""Starts the process that goes on with a run after a hand-over: takes the descriptors of the run's
+lock and of the device's (None when there is none), says whether the process has taken over."""
 
 _monotonic = time.monotonic
 _now = time.time

@@ -41,7 +41,7 @@ def _train(
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
             handed: list[int] = []
-            heir = detached.heir(folder, settings.data, begun=handed.append, waiting=runs)
+            successor = detached.successor(folder, settings.data, begun=handed.append, waiting=runs)
             try:
                 execute(
                     folder,
@@ -49,7 +49,7 @@ def _train(
                     sink=sink,
                     lock_fd=lock_fd,
                     device_fd=device_fd,
-                    heir=heir,
+                    successor=successor,
                 )
             except UserError as error:  # the record says it too; those that wait have their turn
                 say(clean(str(error)))

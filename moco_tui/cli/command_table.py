@@ -44,7 +44,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "presets": CommandEntry(
         "presets", "List the presets; with a NAME, its whole configuration as TOML."
     ),
-    "runs": CommandEntry("browse", "List the runs, the newest first."),
+    "runs": CommandEntry("runs", "List the runs, the newest first."),
     "show": CommandEntry("show", "Print what is known of RUN: state, settings, metrics, results."),
     "compare": CommandEntry("compare", "Compare runs: settings that differ, metrics side by side."),
     "watch": CommandEntry("watch", "Print the progress of RUN until it ends."),

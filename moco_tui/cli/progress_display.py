@@ -12,6 +12,7 @@ from tqdm import tqdm
 from engine.sink import Plan
 from moco_tui.cli.nonblocking_stream import NonBlockingStream
 from moco_tui.cli.output import clean
+from moco_tui.present.metric_text import short_texts
 
 # Seconds between two drawings; a log file does not want ten lines a second.
 _FILE_INTERVAL = 15.0
@@ -20,12 +21,6 @@ _TERMINAL_INTERVAL = 0.2
 _SIDE_WORK_PATIENCE = 1.0
 # What a step of a run is, where it is nothing that is called a step.
 _UNITS = {"study": " cells"}
-# Metrics that stand behind the bar: the name, what it is called there, the format.
-_SHOWN = (
-    ("train/loss", "loss", ".3f"),
-    ("train/lr", "lr", ".3g"),
-    ("knn/top1", "kNN %", ".1f"),
-)
 
 
 class ProgressDisplay(Protocol):
@@ -202,12 +197,7 @@ class BarDisplay:
         if self._plan.steps_per_epoch:
             last = self._plan.total_steps // self._plan.steps_per_epoch
             words.append(f"epoch {min(int(epoch) + 1, last)}/{last}")
-        words += [
-            f"{short} {self._shown[name]:{form}}"
-            for name, short, form in _SHOWN
-            if name in self._shown
-        ]
-        return ", ".join(words)
+        return ", ".join([*words, *short_texts(self._shown)])
 
     def _close_side(self) -> None:
         if self._side is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import own_code
-from engine.config.fields import fields, flatten
+from engine.config.presets import paths_by_key
 from engine.config.schema import AnyConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create
@@ -19,7 +19,7 @@ from moco_tui.cli.progress import TerminalSink, terminal_sink
 from moco_tui.training import detached
 
 if TYPE_CHECKING:
-    from engine.jobs.execute import Prepared
+    from engine.jobs.job import Job
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> in
     return print_outcome(folder, outcome, as_json=as_json)
 
 
-def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Prepared:
+def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Job:
     """Finds and checks everything that a run needs, so that a mistake leaves no folder behind.
 
     Raises:
         UserError: one sentence on what is missing or does not fit.
         Interrupted: a signal came meanwhile.
     """
-    from engine.jobs.execute import prepare as prepare_run
+    from engine.jobs.prepare import prepare as prepare_run
 
     check_own_code(run.config)
     return prepare_run(
@@ -84,12 +84,8 @@ def check_own_code(config: AnyConfig) -> None:
     Raises:
         ConfigError: when nobody has named the path, or it leads to nothing.
     """
-    values = flatten(config)
-    for key, field in fields(type(config)).items():
-        value = values[key]
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if field.registry is not None and own_code.is_path(item):
-                field.registry.load(item)
+    for key, path in paths_by_key(config):
+        own_code.load(path, key)
 
 
 def make_folder(settings: Settings, run: NewRun) -> RunFolder:
@@ -105,7 +101,7 @@ def make_folder(settings: Settings, run: NewRun) -> RunFolder:
 
 
 def train_here(
-    folder: RunFolder, data_dir: Path, sink: TerminalSink, prepared: Prepared | None = None
+    folder: RunFolder, data_dir: Path, sink: TerminalSink, prepared: Job | None = None
 ) -> str:
     """Trains in this process until the end, a signal, or the loss of the terminal.
 
@@ -122,7 +118,7 @@ def train_here(
         data_dir=data_dir,
         sink=sink,
         prepared=prepared,
-        heir=detached.heir(folder, data_dir, begun=begun),
+        successor=detached.successor(folder, data_dir, begun=begun),
     )
 
 

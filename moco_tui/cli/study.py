@@ -9,8 +9,8 @@ from engine.errors import TrainingError, UserError
 from engine.history.history import History
 from engine.runs import RunFolder
 from engine.sink import Interrupted
-from engine.study.grid import survey
 from engine.study.report import report
+from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot
 from moco_tui.cli.config_options import CONFIG_SOURCE, ConfigSource
 from moco_tui.cli.options import (
@@ -80,7 +80,7 @@ def study(
     history = History(settings.root, read_only=settings.read_only)
     entries = history.list()
     say_notices(history)
-    now = report(config, survey(config, entries))
+    now = report(config, state_from_entries(config, entries))
     if dry_run:
         return print_plan(settings, now, as_json=format_.as_json)
     cells = now.study_state.cells

@@ -12,8 +12,8 @@ from engine.errors import UserError
 from engine.history.history import History
 from engine.runs import RunFolder
 from engine.study.formats import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
-from engine.study.grid import survey
 from engine.study.report import Report, report
+from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot
 from moco_tui.cli.options import Settings, option_group
 from moco_tui.cli.outcome import say_outcome
@@ -84,7 +84,7 @@ REPORT_FORMAT = option_group(
 def report_now(settings: Settings, config: StudyConfig) -> Report:
     """What the runs in the index say of a study now."""
     history = History(settings.root, read_only=settings.read_only)
-    return report(config, survey(config, history.list()))
+    return report(config, state_from_entries(config, history.list()))
 
 
 def print_study_outcome(

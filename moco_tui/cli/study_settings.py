@@ -13,7 +13,7 @@ from engine.errors import ConfigError, RunBusyError, RunError
 from engine.history.entry import Entry
 from engine.runs import RunFolder
 from engine.runs.record import ACTIVE
-from engine.study.grid import plain, pretraining_key
+from engine.study.result_keys import plain, pretraining_key
 from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import Settings
 from moco_tui.cli.study_report import config_of_study

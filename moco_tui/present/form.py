@@ -134,7 +134,7 @@ def _plain(number: float) -> str:
 
 
 class FormState:
-    """What was typed, and what it amounts to.
+    """The values of the form's fields as typed, and what is wrong with them.
 
     Args:
         kind: ``pretrain``, ``probe`` or ``study``.
@@ -337,8 +337,6 @@ def _equal(a: Any, b: Any) -> bool:
 def _set_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return fmt.value(value)
     return fmt.value(value)
 
 

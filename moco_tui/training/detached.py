@@ -16,9 +16,7 @@ from engine.config import own_code
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder
 from engine.runs.requests import RunLock, beat, read_heartbeat
-
-Heir = Callable[[int, int | None], bool]
-"""See ``engine.jobs.execute``: gets the descriptors of both locks, says whether it took over."""
+from engine.runs.takeover import Successor
 
 LIFE_SECONDS = 10.0
 """How long anybody waits for a detached trainer's first sign of life."""
@@ -50,8 +48,6 @@ def spawn(
     command = [sys.executable, "-m", "moco_tui", "_train", "--data-dir", str(data_dir)]
     for folder, fd in zip(folders, lock_fds, strict=True):
         command += ["--lock-fd", str(fd), str(folder.path)]
-    for path in own_code.named():  # whoever named it here means it for the run there
-        command += ["--allow-code", path]
     passed = list(lock_fds)
     if device_fd is not None:
         command += ["--device-fd", str(device_fd)]
@@ -79,7 +75,11 @@ def child_environment() -> dict[str, str]:
     here = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [here, *(str(Path(entry).absolute()) for entry in known if entry)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {
+        **os.environ,
+        **own_code.environment(),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+    }
 
 
 def accept_signals() -> None:
@@ -151,13 +151,13 @@ def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
         return spawn(folders, data_dir, lock_fds=fds)
 
 
-def heir(
+def successor(
     folder: RunFolder,
     data_dir: Path,
     *,
     begun: Callable[[int], None] | None = None,
     waiting: Sequence[tuple[RunFolder, int]] = (),
-) -> Heir:
+) -> Successor:
     """What ``engine.jobs.execute`` calls to hand a run of this process over to a detached one.
 
     Args:

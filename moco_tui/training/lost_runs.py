@@ -99,12 +99,12 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
 
 def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
     """The runs that a study goes on with by itself."""
-    from engine.study import grid
+    from engine.study.study_state import state_from_entries
 
     try:
         config = msgspec.convert(study.record().config, StudyConfig, strict=False)
     except (RunError, msgspec.ValidationError):
         return set()
-    study_state = grid.survey(config, entries)
+    study_state = state_from_entries(config, entries)
     trained = {pretraining.run for pretraining in study_state.pretrainings.values()}
     return trained | {cell.run for cell in study_state.cells.values()}

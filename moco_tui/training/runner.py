@@ -20,6 +20,7 @@ from typing import Any
 from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.runs.requests import RunLock
+from engine.runs.takeover import Successor
 from engine.sink import NullSink, Plan, Request
 from moco_tui import lazy
 from moco_tui.training import detached as detach
@@ -207,7 +208,7 @@ class Runner:
         if jobs:
             self._pass_on(jobs, jobs[0].lock.fd, None)
 
-    def _heir(self, job: _Job) -> detach.Heir:
+    def _successor(self, job: _Job) -> Successor:
         """Hands the active run over, from the training thread, and all that wait with it."""
 
         def take_over(lock_fd: int, device_fd: int | None) -> bool:
@@ -224,10 +225,10 @@ class Runner:
                 return True  # one that was not waited for has begun after all: too late
             self._passing.add(folder)
         waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
-        heir = detach.heir(folder, self.data_dir, waiting=waiting)
+        successor = detach.successor(folder, self.data_dir, waiting=waiting)
         trouble = f"The process for run {folder.id} ended before it began; see its log."
         try:
-            done = heir(lock_fd, device_fd)
+            done = successor(lock_fd, device_fd)
         except UserError as error:
             done, trouble = False, str(error)
         if not done:
@@ -284,7 +285,7 @@ class Runner:
                 data_dir=self.data_dir,
                 sink=job.wish,
                 lock_fd=fd,
-                heir=self._heir(job),
+                successor=self._successor(job),
             )
         finally:
             self.stray_into(None)

@@ -124,24 +124,27 @@ def test_a_study_of_somebody_else_is_refused_before_it_goes_on(
 
 
 def test_a_detached_process_is_told_what_was_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, root: Path, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[list[str]] = []
+    folder = trained(root, status="stopped", values={"model.encoder": NET})
+    environments: list[dict[str, str]] = []
 
     class Process:
-        pid = 1
+        def __init__(self, command: list[str], env: dict[str, str], **rest: object) -> None:
+            environments.append(env)
+            raise OSError(0, "no process is started here")
 
-        def __init__(self, command: list[str], **rest: object) -> None:
-            given.append(command)
+    with monkeypatch.context() as patch:
+        patch.setattr(detached.subprocess, "Popen", Process)
+        assert call("resume", folder.id, "--detach", "--allow-code", NET).code == 2
+    code = "import sys\nfrom engine.config import own_code\nown_code.load(sys.argv[1], 'x')\n"
+    words = [sys.executable, "-c", code]
+    assert code_of(words, NET, environments[-1]) == 0
+    assert code_of(words, "cli_own_net:nn", environments[-1]) == 1, "of that one nobody said"
 
-    monkeypatch.setattr(detached.subprocess, "Popen", Process)
-    folder = create(root, "pretrain", build(PretrainConfig, {}))
-    detached.spawn([folder], root, lock_fds=[3])
-    assert "--allow-code" not in given[-1]
-    own_code.name_paths([NET, "b.c:D"])
-    detached.spawn([folder], root, lock_fds=[3])
-    at = given[-1].index("--allow-code")
-    assert given[-1][at : at + 4] == ["--allow-code", "b.c:D", "--allow-code", NET]
+
+def code_of(words: list[str], path: str, environment: dict[str, str]) -> int:
+    return subprocess.run([*words, path], env=environment, capture_output=True).returncode
 
 
 def test_a_detached_process_runs_code_that_a_record_of_somebody_else_names(

@@ -16,6 +16,7 @@ from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, own
 from engine.runs.requests import beat, lock_is_held, read_heartbeat
+from engine.runs.takeover import Successor
 from engine.sink import NullSink, Plan
 from moco_tui.training import detached as detach
 from moco_tui.training import runner as module
@@ -92,7 +93,7 @@ class Trainer:
         data_dir: Path,
         sink: NullSink,
         lock_fd: int,
-        heir: detach.Heir,
+        successor: Successor,
     ) -> None:
         with own(folder, lock_fd=lock_fd) as owner:
             owner.transition("running")
@@ -103,7 +104,7 @@ class Trainer:
             while not self.release.wait(0.002):
                 if (self.begins or self.loose.is_set()) and sink.request() == "hand-over":
                     owner.transition("handed-over")
-                    if not heir(owner.lock_fd, 77):
+                    if not successor(owner.lock_fd, 77):
                         owner.transition("stopped")
                     return
             owner.transition("finished")

@@ -273,7 +273,7 @@ def test_interrupted_paused_and_plain_runs_end_in_the_same_bits(
         path = tmp_path / f"{stop}.pt"
         first, second = Script({stop: ["hand-over"]}), Script({stop + 1: ["pause", "continue"]})
         assert run(config_with(), dataset, path, first) == "handed-over"
-        assert standins[-1].closed == 1  # its memory is free before the heir starts
+        assert standins[-1].closed == 1  # its memory is free before the successor starts
         torch.manual_seed(99)  # another process has another default generator
         assert run(config_with(), dataset, path, second, checkpoints.load(path)) == "finished"
         assert [request for request, _ in second.acknowledged] == ["pause", "continue"]

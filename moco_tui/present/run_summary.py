@@ -1,11 +1,12 @@
-"""A run of the table in words: in one line for narrow screens, as a list of facts for wide ones."""
+"""The run under the cursor in words: one line on narrow screens, a list of facts on wide ones."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
 from moco_tui.present import fmt
-from moco_tui.present.run_list import Fold, RunRow
+from moco_tui.present.run_order import Fold
+from moco_tui.present.run_rows import CELLS, RunRow
 
 
 def line(row: RunRow) -> Text:
@@ -36,21 +37,17 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         return text
     text.append(row.title + "\n", style="bold")
     text.append(f"{row.glyph} {row.status}\n\n")
-    known: list[tuple[str, str]] = [
+    cells = {name: text(row, 0.0) for name, text in CELLS.items()}
+    known = [
         ("id", row.id),
         ("kind", row.kind),
         ("preset", row.preset),
         ("of", parent.title if parent is not None else row.parent),
         ("data", row.data),
-        ("queue", "" if row.queue is None else f"{row.queue} keys"),
-        ("labels", "" if row.labels is None else fmt.percent(row.labels, 0)),
-        ("task", row.task),
-        ("head", row.head),
-        ("augment", row.augment),
-        ("done", "" if row.share is None else fmt.percent(row.share, 0)),
-        ("loss", "" if row.last is None else fmt.number(row.last)),
-        ("best", "" if row.best is None else fmt.accuracy(row.best)),
-        ("tags", " ".join(row.tags)),
+        ("queue", cells["K"] and f"{cells['K']} keys"),
+        *((name, cells[name]) for name in ("labels", "task", "head", "augment", "done", "loss")),
+        ("best", cells["best"]),
+        ("tags", cells["tags"]),
         ("note", row.note),
         ("error", row.error),
     ]

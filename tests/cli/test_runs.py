@@ -1,4 +1,4 @@
-"""Lists, one run, and runs beside each other."""
+"""The list of runs: as a table, as JSON, as CSV."""
 
 from __future__ import annotations
 
@@ -16,18 +16,14 @@ import termios
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from engine.config.presets import resolve
-from engine.config.schema import PretrainConfig
 from engine.history.entry import Entry
-from engine.runs import create
-from moco_tui.cli.browse import listing, nested
-from moco_tui.cli.common import cut, table, width_of
-from moco_tui.cli.outcome import result_table
+from moco_tui.cli.output import cut, table, width_of
+from moco_tui.cli.runs import listing
+from moco_tui.present.run_rows import row_of
 
-from .conftest import RESULT, Call, begin, probed, trained
+from .conftest import Call, probed, trained
 
 
 def test_a_folder_without_runs(call: Call, root: Path) -> None:
@@ -162,7 +158,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
         )
         for i in range(3)
     ]
-    lines = listing(entries, width).splitlines()
+    lines = listing([row_of(entry) for entry in entries], width).splitlines()
     assert len(lines) == 4
     assert max(width_of(line) for line in lines) <= max(width, 60)
     for entry, line in zip(entries, lines[1:], strict=True):
@@ -172,13 +168,6 @@ def test_the_table_fits_the_terminal(width: int) -> None:
         assert all("99.9" in line for line in lines[1:])
     if width == 300:
         assert "another-tag" in lines[1]
-
-
-def test_a_ring_of_parents_loses_nobody() -> None:
-    ring = [Entry(id=i, parent=p) for i, p in (("a", "b"), ("b", "a"), ("c", "c"), ("d", "gone"))]
-    found = nested([*ring, Entry(id="e", parent="d")])
-    assert sorted(entry.id for entry, _ in found) == ["a", "b", "c", "d", "e"]
-    assert {entry.id: depth for entry, depth in found}["e"] == 1
 
 
 @pytest.mark.parametrize("columns", [80, 160])
@@ -238,166 +227,3 @@ def test_cut(text: str, width: int, wanted: str) -> None:
 def test_table_aligns_wide_characters() -> None:
     lines = table(["a", "b"], [["名前", "1"], ["x", "22"]], (1,)).splitlines()
     assert {width_of(line) for line in lines} == {8}
-
-
-# --------------------------------------------------------------------------------------------
-# show
-
-
-def test_show_tells_the_facts_and_what_differs_from_the_preset(call: Call, root: Path) -> None:
-    folder = trained(
-        root, name="first", values={"moco.queue_size": 777, "optim.milestones": [3, 5]}
-    )
-    call("note", folder.id, "a", "note")
-    out = call("show", folder.id, "--log", "5").out
-    for text in (
-        "first",
-        "finished",
-        "preset quick",
-        "step 3 of 40 (7.5 %)",
-        "a note",
-        str(folder.path),
-        "15.250",
-        "a line of the log",
-    ):
-        assert text in out
-    after = out.partition("differs from preset quick")[2].partition("\n\n")[0].splitlines()[1:]
-    assert [line.split() for line in after] == [
-        ["moco.queue_size", "777", "2048"],
-        ["optim.milestones", "3,", "5", "120,", "160"],
-    ]
-    assert "a line of the log" not in call("show", folder.id).out
-
-
-@pytest.mark.parametrize("preset", ["quick", "notebook", "resnet18-moco"])
-def test_a_run_with_the_values_of_its_preset_differs_in_nothing(
-    call: Call, root: Path, preset: str
-) -> None:
-    config = resolve(PretrainConfig, preset_name=preset)
-    folder = create(root, "pretrain", config, preset=preset)
-    assert f"settings: those of preset {preset}" in call("show", folder.id).out
-    facts = json.loads(call("show", folder.id, "--json").out)
-    assert facts["differs"] == {}
-    assert facts["config"] == json.loads(msgspec.json.encode(config))
-
-
-def test_show_of_a_probe_prints_its_table(call: Call, root: Path) -> None:
-    parent = trained(root)
-    probe = probed(root, parent.id)
-    out = call("show", probe.id).out
-    assert result_table(RESULT) in out
-    assert f"encoder of  {parent.id}" in out
-    facts = json.loads(call("show", probe.id, "--json").out)
-    assert facts["result"]["rows"] == RESULT["rows"]
-
-
-def test_show_of_an_unfinished_result_and_of_another_version(call: Call, root: Path) -> None:
-    folder = create(root, "probe", PretrainConfig(), parent="gone")
-    with begin(folder) as owner:
-        owner.result({"part\x1b": [1, 2]})
-        owner.transition("failed", error="the\x1b reason")
-    called = call("show", folder.id)
-    assert called.code == 0
-    assert "1, 2" in called.out
-    assert "the? reason" in called.out
-    assert "\x1b" not in called.out
-    assert "moco.queue_size" in called.out  # no setting of a probe: it differs from the defaults
-
-
-def test_show_works_although_what_people_said_is_damaged(call: Call, root: Path) -> None:
-    folder = trained(root, name="first")
-    folder.user_path.write_text("{")
-    called = call("show", folder.id)
-    assert called.code == 0
-    assert "first" in called.out
-    assert "damaged" in called.err
-    assert called.err.count("\n") == 1
-    assert json.loads(call("show", folder.id, "--json").out)["user"]["tags"] == []
-
-
-def test_show_json_has_no_bare_nan(call: Call, root: Path) -> None:
-    folder = trained(root, losses=(1.0, math.nan))
-    out = call("show", folder.id, "--json", "--log", "1").out
-    facts = json.loads(out, parse_constant=lambda name: pytest.fail(f"bare {name}"))
-    assert facts["last"]["train/loss"] == "NaN"
-    assert facts["best"]["train/loss"] == 1.0
-    assert facts["status"] == "finished"
-    assert len(facts["log"]) == 1
-
-
-def test_show_model_lists_layers_shapes_and_parameters(call: Call, root: Path) -> None:
-    folder = create(root, "pretrain", PretrainConfig())  # the notebook's encoder
-    rows = json.loads(call("show", folder.id, "--model", "--json").out)
-    assert rows[-1]["parameters"] == 356_128
-    assert sum(row["parameters"] for row in rows[:-1]) == 356_128
-    assert "356,128" in call("show", folder.id, "--model").out
-    probe = probed(root, folder.id)
-    assert call("show", probe.id, "--model").out == call("show", folder.id, "--model").out
-    orphan = probed(root, "gone")
-    called = call("show", orphan.id, "--model")
-    assert (called.code, called.err.count("\n")) == (2, 1)
-
-
-# --------------------------------------------------------------------------------------------
-# compare
-
-
-def test_compare_lists_only_what_differs(call: Call, root: Path) -> None:
-    a = trained(root, values={"moco.queue_size": 512}, top1=40.0, losses=(9.0, 8.0)).id
-    b = trained(root, values={"optim.lr": 0.01}, top1=42.5, losses=(9.0, 8.5)).id
-    facts = json.loads(call("compare", a, b, "--json").out)
-    assert [run["id"] for run in facts["runs"]] == [a, b]
-    assert facts["config"] == {"moco.queue_size": [512, 2048], "optim.lr": [0.06, 0.01]}
-    metrics = {(row["metric"], row["value"]): row for row in facts["metrics"]}
-    assert metrics["train/loss", "last"]["values"] == [8.0, 8.5]
-    assert metrics["train/loss", "last"]["differences"] == [0.0, 0.5]
-    assert metrics["train/loss", "last"]["verdicts"] == [None, "worse"]
-    assert metrics["knn/top1", "best"]["verdicts"] == [None, "better"]
-    assert metrics["train/lr", "last"]["verdicts"] == [None, None]
-    out = call("compare", a, b).out
-    assert "moco.queue_size" in out
-    assert "augment.crop.enabled" not in out
-    assert "+2.500  better" in out
-    assert "+0.5000  worse" in out
-
-
-def test_compare_of_probes_lays_their_results_side_by_side(call: Call, root: Path) -> None:
-    parent = trained(root).id
-    a, b = probed(root, parent, head="linear").id, probed(root, parent).id
-    facts = json.loads(call("compare", a, b, "--json").out)
-    assert facts["config"] == {"head": ["linear", "logistic"]}
-    rows = {row["metric"]: row for row in facts["metrics"]}
-    assert rows["pretrained top1"]["values"] == [57.5, 57.5]
-    assert rows["pretrained top1"]["verdicts"] == [None, "same"]
-
-
-def test_compare_of_runs_without_numbers_or_with_nan(call: Call, root: Path) -> None:
-    a = create(root, "pretrain", PretrainConfig()).id
-    b = create(root, "pretrain", PretrainConfig()).id
-    out = call("compare", a, b).out
-    assert "The settings are the same." in out
-    assert "nothing" in out or "anything" in out
-    c, d = trained(root, losses=(math.nan,)).id, trained(root, losses=(3.0,)).id
-    facts = json.loads(call("compare", c, d, a, "--json").out)
-    row = next(r for r in facts["metrics"] if (r["metric"], r["value"]) == ("train/loss", "last"))
-    assert row["values"] == ["NaN", 3.0, None]
-    assert row["differences"] == [None, None, None]
-    assert row["verdicts"] == [None, None, None]
-
-
-def test_compare_csv_holds_every_number_in_full(call: Call, root: Path) -> None:
-    a = trained(root, losses=(1 / 3,)).id
-    b = trained(root, losses=(0.1,), values={"data.limit": 100}).id
-    rows = list(csv.DictReader(io.StringIO(call("compare", a, b, "--csv").out)))
-    loss = next(row for row in rows if (row["part"], row["name"]) == ("last", "train/loss"))
-    assert float(loss[a]) == 1 / 3
-    assert float(loss[f"{b} - {a}"]) == 0.1 - 1 / 3
-    setting = [row for row in rows if row["part"] == "setting"]
-    assert [(row["name"], row[a], row[b]) for row in setting] == [("data.limit", "0", "100")]
-
-
-def test_compare_needs_two_runs(call: Call, root: Path) -> None:
-    a = trained(root).id
-    for words in ([a], [a, a], [a, a[:4]]):
-        called = call("compare", *words)
-        assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)

@@ -1,4 +1,4 @@
-"""Whether a pretraining learns at all, judged by its loss alone."""
+"""Warns of a pretraining that does not learn, by its loss alone."""
 
 from __future__ import annotations
 
