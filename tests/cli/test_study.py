@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engine.config.fields import fields, flatten
 from engine.config.presets import build
-from engine.config.schema import GRID_KEYS, StudyConfig
-from engine.errors import ConfigError
+from engine.config.schema import StudyConfig
 from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.runs import RunFolder, create, folder_names
@@ -26,13 +24,7 @@ from engine.sink import NullSink, Plan, Request
 from engine.study.formats import SCHEMA
 from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.study_state import state_from_history
-from moco_tui.cli import progress_display
-from moco_tui.cli.config_options import ConfigSource
-from moco_tui.cli.nonblocking_stream import NonBlockingStream
-from moco_tui.cli.options import Settings
-from moco_tui.cli.progress import TerminalSink
-from moco_tui.cli.study_settings import configure, study_key
-from moco_tui.present import fmt
+from moco_tui.cli.study_settings import study_key
 from moco_tui.training import detached as detach
 
 from .conftest import Call, begin
@@ -515,58 +507,3 @@ def test_a_failure_of_one_run_prints_what_there_is_and_leaves_with_1(
     document = json.loads(called.out)
     assert document["complete"] is False
     assert document["cells_done"] == 2
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    written: list[str] = []
-    monkeypatch.setattr(NonBlockingStream, "write", lambda _, text: written.append(text))
-    now = [0.0]
-
-    def tick() -> float:
-        now[0] += 1.0
-        return now[0]
-
-    monkeypatch.setattr(progress_display.time, "monotonic", tick)
-    return written
-
-
-def test_a_log_file_gets_a_line_of_progress_now_and_then(lines: list[str]) -> None:
-    sink = TerminalSink("study")
-    sink.plan(Plan(total_steps=900))
-    for step in range(1, 61):
-        sink.metrics(step, float(step), {"study/cells": float(step)})
-    sink.log("K 16, seed 0: done")
-    assert lines[0] == "study: 0/900 cells\n"
-    assert "K 16, seed 0: done" in "".join(lines)
-    assert not any("\r" in line for line in lines)
-    moved = [line for line in lines if line.startswith("study: ")]
-    assert 4 <= len(moved) <= 6  # a minute, a line every fifteen seconds
-
-
-def test_every_setting_can_be_given_but_those_of_the_grid() -> None:
-    for key, field in fields(StudyConfig).items():
-        text = fmt.value(field.default) if field.default != [] else "[]"
-        given = ConfigSource(sets=(f"{key}={text}",))
-        if key in GRID_KEYS and key != "probe.task.name":
-            with pytest.raises(ConfigError, match=f"--set {GRID_KEYS[key]}="):
-                configure(Settings(), given)
-        else:
-            config = configure(Settings(), given)
-            assert flatten(config)[key] == field.default
-
-
-def test_a_preset_a_file_and_the_options_are_laid_over_each_other(tmp_path: Path) -> None:
-    path = tmp_path / "study.toml"
-    path.write_text("seeds = [7]\nheads = ['linear']\n[pretrain.optim]\nlr = 0.5\n")
-    source = ConfigSource(
-        preset="quick-study",
-        toml=path,
-        sets=("heads=logistic", "momentum=0.5"),
-        data="folder:here",
-    )
-    config = configure(Settings(device="cpu"), source)
-    assert (config.queue_sizes, config.seeds, config.heads) == ((512, 2048), (7,), ("logistic",))
-    assert (config.pretrain.optim.lr, config.pretrain.moco.momentum) == (0.5, 0.5)
-    assert config.pretrain.data.source == f"folder:{Path.cwd() / 'here'}"
-    assert config.pretrain.runtime.device == config.probe.runtime.device == "cpu"
