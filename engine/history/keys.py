@@ -13,8 +13,8 @@ from engine.config.metrics import METRICS, named
 from engine.config.renamed import new_key, say_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
-from engine.files import clean_text
 from engine.history.entry import Entry
+from engine.text import shorten
 
 Getter = Callable[[Entry], Sequence[Any]]
 """The values that a key stands for in a run: none when it lacks it, several for tags."""
@@ -125,31 +125,24 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
         return name, _setting_getter(settings[name])
     metrics = list(metrics)
     prefix, dot, rest = key.partition(".")
-    best = bool(dot) and prefix in ("best", "last")
-    found = named(rest if best else key, metrics)
+    prefixed = bool(dot) and prefix in ("best", "last")
+    found = named(rest if prefixed else key, metrics)
     if found:
-        return key, _metric_getter(found, best=best and prefix == "best")
-    known = [*(name for name in METRICS if not METRICS[name].is_pattern), *metrics]
-    near = difflib.get_close_matches(
-        name, [*_COLUMNS, *_ALIASES, *settings, *known, *(m.partition("/")[0] for m in known)], n=1
-    )
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else "a key is a column such as kind, a setting such as queue_size, or a metric such as knn"
-    )
-    sentence = f"{shown(key)} is no key to filter or sort by: {hint}"
-    raise ConfigError(sentence.rstrip("?") + _mark(near))
+        return key, _metric_getter(found, best=prefixed and prefix == "best")
+    known = (name for name in METRICS if not METRICS[name].is_pattern)
+    raise _unknown_key(key, [*_COLUMNS, *_ALIASES, *settings, *known, *metrics])
 
 
-def _mark(near: list[str]) -> str:
-    return "?" if near else "."
-
-
-def shown(text: str) -> str:
-    """A text of a person as it stands in a message: one line, not long."""
-    text = clean_text(text, 200)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _unknown_key(key: str, known: list[str]) -> ConfigError:
+    groups = (name.partition("/")[0] for name in known if "/" in name)
+    near = difflib.get_close_matches(key.lower(), [*known, *groups], n=1)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    else:
+        hint = (
+            "a key is a column such as kind, a setting such as queue_size, or a metric such as knn."
+        )
+    return ConfigError(f"{shorten(key)} is no key to filter or sort by: {hint}")
 
 
 def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:

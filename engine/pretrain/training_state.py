@@ -115,6 +115,10 @@ class Pretraining:
         self.augmenter = Augmenter(config.augment)
         self.augment_generator = torch.Generator(device)
         self.augment_generator.manual_seed(stream_seed(seed, "augment"))
+        self.own_generators = {
+            name: torch.Generator(device).manual_seed(stream_seed(seed, "augment", name))
+            for name in self.augmenter.own_streams
+        }
         self.shuffle_generator = torch.Generator(device)
         self.shuffle_generator.manual_seed(stream_seed(seed, "shuffle"))
         self._groupwise: GroupwiseStep | None = None
@@ -247,16 +251,18 @@ class Pretraining:
 
     def _views(self, images: Tensor) -> tuple[Tensor, ...]:
         """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
-        numbers = self.augmenter.numbers(2 * len(images), self.augment_generator)
+        numbers = self.augmenter.uniform_numbers(
+            2 * len(images), self.augment_generator, self.own_generators
+        )
         if self._groupwise is None:
             return self._augment(images, numbers.to(images.device)).chunk(2)
         both = torch.cat([images, images])
-        draw = self.augmenter.parameters(numbers)
+        params = self.augmenter.params(numbers)
         views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)
 
         def augment(lane: int, start: int) -> None:  # noqa: ARG001 - any lane serves
             rows = slice(start, start + _LANE_ROWS)
-            part = self.augmenter.apply(both[rows], draw.index(rows))
+            part = self.augmenter.apply(both[rows], params.take(rows))
             views[rows] = normalise(part, self.mean, self.std)
 
         self._groupwise.lanes.map(augment, range(0, len(both), _LANE_ROWS))
@@ -265,8 +271,8 @@ class Pretraining:
     def _augment_pairs(self, images: Tensor, numbers: Tensor) -> Tensor:
         """The two views after one another, ``(2B, 3, 32, 32)``, from uniform random numbers."""
         both = torch.cat([images, images])
-        draw = self.augmenter.parameters(numbers)
-        augmented = self.augmenter.apply(both, draw, dense=True if self.static else None)
+        params = self.augmenter.params(numbers)
+        augmented = self.augmenter.apply(both, params, dense=True if self.static else None)
         views = normalise(augmented, self.mean, self.std)
         return views.contiguous(memory_format=torch.channels_last)
 
@@ -331,6 +337,7 @@ class Pretraining:
     def _generators(self) -> list[torch.Generator]:
         """Every generator that a step draws from."""
         generators = [self.augment_generator, self.shuffle_generator, torch.default_generator]
+        generators += self.own_generators.values()
         device = self.runtime.device
         if device.type == "cuda":
             index = torch.cuda.current_device() if device.index is None else device.index
@@ -360,6 +367,7 @@ class Pretraining:
                     else None
                 ),
                 "augment": self.augment_generator.get_state(),
+                "augment_own": {n: g.get_state() for n, g in self.own_generators.items()},
                 "shuffle": self.shuffle_generator.get_state(),
             },
             "device_type": self.runtime.device.type,
@@ -388,6 +396,8 @@ class Pretraining:
         if generators["cuda"] is not None:
             torch.cuda.set_rng_state(generators["cuda"], self.runtime.device)
         self.augment_generator.set_state(generators["augment"])
+        for name, own_state in generators.get("augment_own", {}).items():
+            self.own_generators[name].set_state(own_state)
         self.shuffle_generator.set_state(generators["shuffle"])
         self._order_epoch = -1
         self._order = None

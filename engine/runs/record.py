@@ -39,17 +39,6 @@ USER_MIGRATIONS: Mapping[int, Migration] = {}
 ACTIVE: frozenset[str] = frozenset({"running", "paused", "handed-over"})
 """States that need a living owner; without one the run is shown as lost."""
 
-TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    "queued": frozenset({"running", "stopped", "failed"}),
-    # running -> running: another process takes over a run that was lost.
-    "running": frozenset({"running", "paused", "finished", "stopped", "failed", "handed-over"}),
-    "paused": frozenset({"running", "stopped", "failed", "handed-over"}),
-    "handed-over": frozenset({"running", "stopped", "failed"}),
-    "stopped": frozenset({"running", "queued"}),
-    "failed": frozenset({"running", "queued"}),
-    "finished": frozenset(),
-}
-
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 

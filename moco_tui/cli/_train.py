@@ -33,7 +33,7 @@ def _train(
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
     if lock_fds:
-        detached.show_life(runs[0][0])
+        detached.write_first_heartbeat(runs[0][0])
     code = 0
     with terminal_sink("", quiet=True) as sink:
         from engine.jobs.execute import execute
@@ -58,5 +58,5 @@ def _train(
                 break
             device_fd = None
             if runs:
-                detached.write_into(runs[0][0].log_path)
+                detached.redirect_output(runs[0][0].log_path)
     return 130 if sink.interrupted else code

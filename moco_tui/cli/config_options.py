@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from msgspec import Struct
 
+from engine.config.data import absolute_source, sources_in_words
 from engine.config.fields import flatten
 from engine.config.presets import build
 from engine.config.presets import resolve as resolve_config
@@ -57,16 +57,11 @@ class ConfigSource:
             type_, preset_name=self.preset, toml=self.toml, sets=self.sets, extra=extra
         )
         values = flatten(config)
-        source = absolute_source(values[data_key])
+        try:  # a run outlives the working directory
+            source = absolute_source(values[data_key])
+        except RuntimeError:  # no such home; the data set says so
+            return config
         return config if source == values[data_key] else build(type_, {**values, data_key: source})
-
-
-def absolute_source(text: str) -> str:
-    """``folder:PATH`` with an absolute path: a run outlives the working directory."""
-    if text.startswith("folder:"):
-        with contextlib.suppress(RuntimeError):  # no such home; the data set says so
-            return "folder:" + str(Path(text[len("folder:") :]).expanduser().absolute())
-    return text
 
 
 CONFIG_SOURCE = option_group(
@@ -77,5 +72,5 @@ CONFIG_SOURCE = option_group(
     ),
     CONFIG,
     SETS,
-    click.option("--data", metavar="D", help="cifar10, shapes or folder:PATH."),
+    click.option("--data", metavar="D", help=f"{sources_in_words(notes=False)}."),
 )

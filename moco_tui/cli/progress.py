@@ -82,7 +82,7 @@ class TerminalSink:
             KeyboardInterrupt: at the second SIGINT.
         """
         if number == signal.SIGHUP and self._hands_over:
-            tty.let_go()
+            tty.silence()
             self._want("hand-over")
         elif self.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config.augment import AUGMENTATIONS, short_label
 from engine.config.metrics import ChartName, headline
 from engine.history.entry import Entry
 from moco_tui.present import fmt
@@ -118,11 +119,16 @@ def row_of(entry: Entry) -> RunRow:
 
 
 def augmentations(entry: Entry) -> list[str]:
-    """The augmentations that are on, in their order; rotation with its angle (``rot15``)."""
-    names = entry.setting("augment.order") or ()
-    on = [name for name in names if entry.setting(f"augment.{name}.enabled")]
-    degrees = entry.setting("augment.rotation.degrees")
-    return [f"rot{degrees:g}" if name == "rotation" and degrees else str(name) for name in on]
+    """The short labels of the augmentations that are on, in their order (``crop``, ``rot15``)."""
+    shown = []
+    for name in entry.setting("augment.order") or ():
+        part = AUGMENTATIONS.get(name)
+        own = part is None and AUGMENTATIONS.is_own(name)
+        if own or entry.setting(f"augment.{name}.enabled"):
+            names = part.settings.__struct_fields__ if part and part.settings else ()
+            settings = {key: entry.setting(f"augment.{name}.{key}") for key in names}
+            shown.append(short_label(name, settings))
+    return shown
 
 
 def _short(source: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from engine.config.data import source_path
 from moco_tui.present import fmt
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import CELLS, RunRow
@@ -55,9 +56,10 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         if value:
             text.append(f"{name:<9}", style="dim")
             text.append(value + "\n")
-    if row.source.startswith("folder:"):
+    path = source_path(row.source)
+    if path is not None:
         text.append(f"{'folder':<9}", style="dim")
-        text.append(row.source[7:] + "\n")
+        text.append(path + "\n")
     return text
 
 

@@ -48,14 +48,14 @@ def test_a_second_interrupt_from_the_keyboard_stops_at_once() -> None:
 
 
 def test_the_loss_of_the_terminal_asks_for_a_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    let_go: list[bool] = []
-    monkeypatch.setattr(tty, "let_go", lambda: let_go.append(True))
+    silenced: list[bool] = []
+    monkeypatch.setattr(tty, "silence", lambda: silenced.append(True))
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     try:
         with terminal_sink("run", quiet=True, hands_over=True) as sink:
             send(signal.SIGHUP)
             assert sink.request() == "hand-over"
-            assert let_go == [True]
+            assert silenced == [True]
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -124,7 +124,7 @@ def test_json_and_csv_hold_the_same_runs(call: Call, root: Path) -> None:
     assert rows[folder.id]["loss"] == "inf"
     assert runs[folder.id]["last"]["train/loss"] == "Infinity"
     assert (runs[folder.id]["queue_size"], rows[folder.id]["queue_size"]) == (2048, "2048")
-    assert runs[folder.id]["augmentations"] == ["crop", "rot15", "blur", "color_jitter"]
+    assert runs[folder.id]["augmentations"] == ["crop", "rot15", "blur", "color"]
     assert runs[probe.id]["label_fraction"] == 0.2
     assert (rows[probe.id]["parent"], rows[probe.id]["head"]) == (folder.id, "linear")
     assert runs[lost.id]["state"] == rows[lost.id]["state"] == "lost"

@@ -37,7 +37,7 @@ def test_the_runs_of_a_queue_are_trained_in_turn_until_a_signal(
         return "finished"
 
     monkeypatch.setattr("engine.jobs.execute.execute", execute)
-    monkeypatch.setattr(detach, "write_into", logs.append)
+    monkeypatch.setattr(detach, "redirect_output", logs.append)
     called = call("_train", *(str(run.path) for run in runs))
     assert begun == [run.id for run in runs[:3]]
     assert called.code == 130

@@ -11,7 +11,7 @@ import pytest
 
 from engine.config.schema import PretrainConfig
 from engine.runs import RunOwner, create
-from engine.runs.requests import RunLock
+from engine.runs.run_lock import RunLock
 from moco_tui.cli import watch
 from moco_tui.cli.output import width_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.runs import MetricLog
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from moco_tui.present import curves
 
 

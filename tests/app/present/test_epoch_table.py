@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.config.metrics import METRICS, Metric
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 
 from ..conftest import NOW, write_run

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.runs import MetricLog, Record
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from moco_tui.present.pace import RunPace, pace_texts, run_pace, steps_per_second
 
 

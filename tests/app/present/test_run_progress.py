@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from moco_tui.present.pace import run_pace
 from moco_tui.present.run_progress import progress_facts, progress_text, rates_line, seconds_taken
 

@@ -14,8 +14,8 @@ from textual.widgets import Static
 
 from engine.config.metrics import METRICS, Metric
 from engine.runs import RunFolder
-from engine.runs.metric_log import encode_line
-from engine.runs.requests import RunLock
+from engine.runs.metric_writer import encode_line
+from engine.runs.run_lock import RunLock
 from moco_tui.app import MocoApp
 from moco_tui.cli import main
 from moco_tui.cli import watch as watch_command

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config.class_names import CIFAR10_CLASSES
+from engine.config.data import cifar10
 from engine.config.presets import build
 from engine.config.schema import StudyConfig
 from engine.data.dataset import Dataset, Split
@@ -57,7 +57,7 @@ def some_split(n: int, seed: int) -> Split:
 
 
 def noise_images(monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    dataset = Dataset("noise", some_split(60, 0), some_split(30, 1), CIFAR10_CLASSES)
+    dataset = Dataset("noise", some_split(60, 0), some_split(30, 1), cifar10.CLASSES)
     monkeypatch.setattr("engine.jobs.job.load_dataset", lambda *args, **options: dataset)
     return dataset
 

@@ -16,7 +16,7 @@ from engine.errors import RunError
 from engine.jobs.execute import execute
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
-from engine.runs.requests import lock_is_held
+from engine.runs.run_lock import lock_is_held
 from engine.sink import Interrupted, NullSink, Request
 
 TINY = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config.class_names import CIFAR10_CLASSES
+from engine.config.data import cifar10
 from engine.config.presets import build
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.data.dataset import Dataset, Split
@@ -60,7 +60,7 @@ def some_split(n: int) -> Split:
 @pytest.fixture(autouse=True)
 def known_rates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Sixty images and thirty to test; nothing is timed. The tasks that were to be measured."""
-    dataset = Dataset("zeros", some_split(60), some_split(30), CIFAR10_CLASSES)
+    dataset = Dataset("zeros", some_split(60), some_split(30), cifar10.CLASSES)
     measured: list[str] = []
 
     def steps(config: PretrainConfig, **_: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from engine.jobs.execute import execute
 from engine.jobs.prepare import prepare
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
-from engine.runs.requests import lock_is_held
+from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Request
 from engine.study.grid import (
     Cell,
