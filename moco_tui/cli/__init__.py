@@ -73,7 +73,7 @@ def _exit_code(args: list[str] | None) -> int:
         return leave.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         _say("interrupted")
-        return 130
+        return 130  # 128 + SIGINT, as a shell reports it
     except click.ClickException as error:
         _say(_sentence(error.format_message()))
         return 2

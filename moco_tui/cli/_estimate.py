@@ -28,6 +28,7 @@ def _estimate(settings: Settings, steps: int) -> None:
     detached.accept_signals()
     from engine.jobs.estimate import estimate
 
+    # The reader of configurations takes a file.
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
         file.write(sys.stdin.read())
         file.flush()

@@ -32,6 +32,7 @@ def _train(
     """
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
+    # Whoever started this process waits for a sign of life; importing torch takes seconds.
     if lock_fds:
         detached.write_first_heartbeat(runs[0][0])
     code = 0
@@ -56,7 +57,7 @@ def _train(
                 code = 1 if isinstance(error, TrainingError) else 2
             if handed:  # the process that took this run over has those that wait, too
                 break
-            device_fd = None
+            device_fd = None  # the inherited lock was for the first run
             if runs:
                 detached.redirect_output(runs[0][0].log_path)
     return 130 if sink.interrupted else code

@@ -57,6 +57,7 @@ class ConfigSource:
             type_, preset_name=self.preset, toml=self.toml, sets=self.sets, extra=extra
         )
         values = flatten(config)
+        # Built from the values, not resolved once more: an old name would be told twice.
         try:  # a run outlives the working directory
             source = absolute_source(values[data_key])
         except RuntimeError:  # no such home; the data set says so

@@ -52,6 +52,7 @@ def _locks_work(place: Path) -> bool | None:
                 fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return False
+            # A lock belongs to an open file, not to a process (flock(2)), so one process can see.
             with open(first.name, "rb") as second:  # noqa: PTH123 - the name is a text
                 try:
                     fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -24,7 +24,7 @@ def logout(problems: list[str]) -> dict[str, Any]:
     known = live or _configured_logind()
     kills = known.get("KillUserProcesses", "").lower() in ("yes", "true", "1", "on")
     only = known.get("KillOnlyUsers", "").split()
-    spared = known.get("KillExcludeUsers", "root").split()
+    spared = known.get("KillExcludeUsers", "root").split()  # root by default: logind.conf(5)
     concerned = kills and user not in spared and (not only or user in only)
     if concerned:
         problems.append(

@@ -29,6 +29,7 @@ PACKAGES = (
     "nvidia-ml-py",
     "tensorboard",
 )
+# What decides how fast float32 and bfloat16 are computed, on x86 and on ARM.
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "asimd", "bf16", "sve")
 
 
@@ -64,7 +65,7 @@ def cpu() -> dict[str, Any]:
                 model = text.strip()
             elif key.strip() in ("flags", "Features"):
                 flags |= set(text.split())
-                break
+                break  # the other cores say the same
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {
         "model": model,

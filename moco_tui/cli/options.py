@@ -58,6 +58,7 @@ def shared_options(command: F) -> F:
     """Lets ``--runs-dir``, ``--data-dir``, ``--device`` and ``--read-only`` follow the command."""
 
     def keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        # Not given here: what stood before the command's name holds.
         if value not in (None, False) and parameter.name:
             setattr(ctx.ensure_object(Settings), parameter.name, value)
         return value
@@ -87,6 +88,7 @@ def option_group(
     names = [field.name for field in dataclasses.fields(group)]  # type: ignore[arg-type]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        # click keeps the options declared so far on the function; ``wraps`` copies them.
         @functools.wraps(command)
         def gathered(*args: Any, **values: Any) -> Any:
             own = {name: values.pop(name) for name in names}

@@ -30,6 +30,7 @@ def print_json(facts: Any, *, indent: int | None = 2) -> None:
 
 
 def _finite(value: Any) -> Any:
+    # json writes NaN and Infinity as words that are no JSON (RFC 8259, section 6).
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
@@ -57,7 +58,7 @@ def width_of(text: str) -> int:
     """Columns of the terminal that a text takes; an ideogram or an emoji takes two."""
     if text.isascii():
         return len(text)
-    from rich.cells import cell_len
+    from rich.cells import cell_len  # only for these: it costs a command's start
 
     return cell_len(text)
 

@@ -82,7 +82,7 @@ class LineDisplay:
     def __init__(self, label: str, stream: NonBlockingStream) -> None:
         self._label, self._stream = label, stream
         self._total_steps = 0
-        self._written = -math.inf  # time of the last line
+        self._written = -math.inf  # seconds, time of the last line
 
     def plan(self, plan: Plan) -> None:
         """How much is done already."""

@@ -68,6 +68,7 @@ def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Job:
         UserError: one sentence on what is missing or does not fit.
         Interrupted: a signal came meanwhile.
     """
+    # Imports torch, which takes seconds: what the options get wrong is said before.
     from engine.jobs.prepare import prepare as prepare_run
 
     check_own_code(run.config)

@@ -78,7 +78,7 @@ def study(
     if not (show or dry_run):
         settings.writable()
     history = History(settings.root, read_only=settings.read_only)
-    entries = history.list()
+    entries = history.list()  # once: what is done and which study goes on must fit together
     say_notices(history)
     now = report(config, state_from_entries(config, entries))
     if dry_run:
@@ -136,7 +136,7 @@ def _compute(
         try:
             outcome = train_here(folder, settings.data, sink, prepared)
         except TrainingError:  # of some of its runs: the others have their numbers
-            sink.close()
+            sink.close()  # or a bar is drawn over the table
             format_.print(report_now(settings, config), pivot, run=folder.id)
             raise
     return print_study_outcome(settings, config, folder, outcome, format_, pivot)
