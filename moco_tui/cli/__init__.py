@@ -1,11 +1,9 @@
-"""The commands. Each group lives in a module that is imported only when one of it is called."""
+"""The command line: the options before a command, and the exit code and sentence of a failure."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
-import importlib
 import os
 import sys
 import warnings
@@ -17,88 +15,14 @@ import click
 
 from engine.config.renamed import RenamedSetting
 from engine.errors import TrainingError, UserError
+from moco_tui.cli.command_group import CommandGroup, OutputError
+from moco_tui.cli.command_table import COMMANDS
 
-# Command -> module that defines it, under the attribute of the same name (dashes as underscores).
-COMMANDS: dict[str, str] = {
-    "pretrain": "train",
-    "probe": "train",
-    "study": "study",
-    "resume": "train",
-    "demo": "demo",
-    "presets": "presets",
-    "runs": "runs",
-    "show": "show",
-    "compare": "compare",
-    "watch": "watch",
-    "pause": "control",
-    "continue": "control",
-    "stop": "control",
-    "checkpoint": "control",
-    "tag": "annotate",
-    "note": "annotate",
-    "rename": "annotate",
-    "delete": "annotate",
-    "restore": "annotate",
-    "export": "export",
-    "reindex": "index",
-    "doctor": "doctor",
-    "completion": "completion",
-    "_train": "train",
-    "_estimate": "train",
-}
-
-
-_OUTPUT_ERRNOS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF})
-
-
-class OutputError(Exception):
-    """What a command prints cannot be written; the cause is its ``__cause__``."""
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called.
-
-    A start of the app must not pay for the commands that train.
-    """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
-        return [name for name in COMMANDS if not name.startswith("_")]
-
-    def get_command(  # noqa: D102
-        self,
-        ctx: click.Context,
-        cmd_name: str,
-    ) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"moco_tui.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name.strip("_").replace("-", "_"))
-        return command
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: D102
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except OSError as error:  # click would leave with 1, which says that a run failed
-            if error.filename is None and error.errno in _OUTPUT_ERRNOS:
-                raise OutputError from error
-            raise
-
-    def resolve_command(  # noqa: D102
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        import difflib
-
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f" Did you mean {near[0]}?" if near else " See moco-tui --help."
-            raise UserError(f"There is no command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
+__all__ = ["COMMANDS", "cli", "main"]
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=CommandGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -116,7 +40,7 @@ def cli(
     read_only: bool,
 ) -> None:
     """MoCo pretraining and label-efficient probes. Without a command: the app."""
-    from moco_tui.cli.common import Settings
+    from moco_tui.cli.options import Settings
 
     ctx.obj = Settings(runs_dir=runs_dir, data_dir=data_dir, device=device, read_only=read_only)
     if ctx.invoked_subcommand is None:
@@ -136,61 +60,71 @@ def main(args: list[str] | None = None) -> Any:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name that the locale cannot spell is no crash
             stream.reconfigure(errors="replace")
+    sys.exit(_exit_code(args))
+
+
+def _exit_code(args: list[str] | None) -> int:
+    """Calls a command, and says in one sentence why it failed if it did."""
     try:
-        with _warnings_in_lines():
+        with _renamed_settings_in_lines():
             code = cli.main(args, prog_name="moco-tui", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
-        _say("interrupted")
-        sys.exit(130)
+        return code if isinstance(code, int) else 0
     except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        return leave.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        return 130  # 128 + SIGINT, as a shell reports it
     except click.ClickException as error:
-        _say(error.format_message())
-        sys.exit(2)
-    except TrainingError as error:
-        _say(str(error))
-        sys.exit(1)
+        _say(_sentence(error.format_message()))
+        return 2
     except UserError as error:
         _say(str(error))
-        sys.exit(2)
+        return 1 if isinstance(error, TrainingError) else 2
     except OutputError as error:
-        _discard_output()
-        if isinstance(error.__cause__, BrokenPipeError):  # the reader of a pipe has enough
-            sys.exit(0)
-        _say(f"The output cannot be written: {error.__cause__}.")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(130)
+        return _output_failed(error)
+
+
+def _output_failed(error: OutputError) -> int:
+    _discard_output()
+    if isinstance(error.__cause__, BrokenPipeError):  # the reader of a pipe has enough
+        return 0
+    _say(f"The output cannot be written: {error.__cause__}.")
+    return 2
 
 
 @contextlib.contextmanager
-def _warnings_in_lines() -> Iterator[None]:
-    """What was typed under an old name is told in one line, not as Python tells its warnings."""
+def _renamed_settings_in_lines() -> Iterator[None]:
+    """Each old name of a setting that was typed is told once, as one plain line on stderr."""
     with warnings.catch_warnings():
-        default = warnings.showwarning
+        default, said = warnings.showwarning, set[str]()
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, RenamedSetting):
-                _say(str(message))
-            else:
+            if not issubclass(category, RenamedSetting):
                 default(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                _say(str(message))
 
         warnings.filterwarnings("always", category=RenamedSetting)
         warnings.showwarning = show
         yield
 
 
+def _sentence(text: str) -> str:
+    """A message of click's, which may stand in several lines and end without a full stop."""
+    words = " ".join(text.split())
+    return words if words.endswith((".", "?", "!")) else words + "."
+
+
 def _say(text: str) -> None:
-    from moco_tui.cli.common import clean
+    from moco_tui.cli.output import clean
 
     # A sentence may repeat what was typed: line ends and escapes in it must not act.
     print(f"moco-tui: {clean(text)}", file=sys.stderr)
 
 
 def _open_closed_streams() -> None:
-    """Whoever starts a command with closed streams wants to hear nothing; no reason to fail."""
+    """Gives a process that was started with closed streams ones that take everything."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stderr is None:
@@ -198,6 +132,6 @@ def _open_closed_streams() -> None:
 
 
 def _discard_output() -> None:
-    """What is still buffered would fail once more when the interpreter ends."""
+    """Throws away what is buffered: it would fail once more when the interpreter ends."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

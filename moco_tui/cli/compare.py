@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from engine.errors import RunError
-from moco_tui.cli.common import Settings, clean, complete_run, print_json, shared_options, table
+from moco_tui.cli.options import Settings, complete_run, shared_options
+from moco_tui.cli.output import clean, print_json, table
 from moco_tui.present import comparison, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
 from moco_tui.present.metric_text import difference_text, value_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from moco_tui.cli.common import shared_options
+from moco_tui.cli.options import shared_options
 
 
 @click.command()

@@ -7,12 +7,13 @@ import time
 
 import click
 
-from moco_tui.cli.common import Settings, print_json, say, shared_options
+from moco_tui.cli.options import OUTCOME_JSON, Settings, shared_options
+from moco_tui.cli.output import print_json, say
 
 
 @click.command()
 @click.option("--no-app", is_flag=True, help="Plain progress bars even in a terminal.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@OUTCOME_JSON
 @shared_options
 @click.pass_obj
 def demo(settings: Settings, no_app: bool, as_json: bool) -> int:
@@ -38,18 +39,18 @@ def demo(settings: Settings, no_app: bool, as_json: bool) -> int:
 def plain(settings: Settings, *, as_json: bool) -> int:
     """Pretrain, probe, table: on stderr the progress, on stdout the table."""
     from engine.jobs.execute import execute
-    from moco_tui.cli.progress import say_outcome, terminal
-    from moco_tui.cli.train import result_table
+    from moco_tui.cli.outcome import result_table, say_outcome
+    from moco_tui.cli.progress import terminal_sink
     from moco_tui.training.demo_runs import create_demo
 
     began = time.monotonic()
     runs = create_demo(settings.root, device=settings.device)
     for folder, kind in zip(runs, ("pretrain", "probe"), strict=True):
         say(f"run {folder.id} in {folder.path}")
-        with terminal(kind) as sink:
+        with terminal_sink(kind) as sink:
             outcome = execute(folder, data_dir=settings.data, sink=sink)
         if outcome != "finished":
-            say_outcome(outcome, folder.id, resumable=True)
+            say_outcome(outcome, folder.id)
             return 130
     pretraining, probe = runs
     result, knn = probe.record().result, pretraining.metrics()

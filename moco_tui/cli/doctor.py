@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from moco_tui.cli.common import Settings, clean, print_json, shared_options
+from moco_tui.cli.options import JSON, Settings, shared_options
+from moco_tui.cli.output import clean, print_json
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @shared_options
 @click.pass_obj
 def doctor(settings: Settings, as_json: bool) -> None:

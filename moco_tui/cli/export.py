@@ -11,11 +11,12 @@ from engine.errors import RunError
 from engine.runs import RunFolder
 from engine.runs.export import FORMATS, to_csv, to_json, write_tensorboard
 from engine.runs.export import export as write_file
-from moco_tui.cli.common import Settings, clean, complete_run, say, shared_options
+from moco_tui.cli.options import RUN, Settings, shared_options
+from moco_tui.cli.output import clean, say
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_run)
+@RUN
 @click.option(
     "--format",
     "format_",

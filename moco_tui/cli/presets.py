@@ -9,13 +9,14 @@ import click
 from engine.config.fields import fields
 from engine.config.presets import PRESETS, STUDY_PRESETS, Preset, build, preset, to_toml
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
-from moco_tui.cli.common import print_json, shared_options, table
+from moco_tui.cli.options import JSON, shared_options
+from moco_tui.cli.output import print_json, table
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--settings", "show_settings", is_flag=True, help="List every setting.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @shared_options
 def presets(name: str | None, show_settings: bool, as_json: bool) -> None:
     """List the presets; with a NAME, its whole configuration as TOML."""

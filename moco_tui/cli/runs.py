@@ -15,14 +15,13 @@ import msgspec
 
 from engine.history.entry import DAMAGED
 from engine.history.history import History
-from moco_tui.cli.annotate import say_notices
-from moco_tui.cli.common import (
-    Settings,
+from moco_tui.cli.options import Settings, shared_options
+from moco_tui.cli.output import (
     clean,
     cut,
     print_json,
     say,
-    shared_options,
+    say_notices,
     table,
     terminal_width,
     width_of,

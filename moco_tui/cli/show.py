@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from engine.config import own_code
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.history.history import History
@@ -16,16 +17,8 @@ from engine.runs import Record, RunFolder, UserNotes
 from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
-from moco_tui.cli.common import (
-    Settings,
-    clean,
-    complete_run,
-    print_json,
-    say,
-    shared_options,
-    table,
-    terminal_width,
-)
+from moco_tui.cli.options import ALLOW_CODE, Settings, complete_run, shared_options
+from moco_tui.cli.output import clean, print_json, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import value_text
@@ -44,6 +37,7 @@ from moco_tui.present.run_settings import data_source, differences, settings_of
     help="Also the log's last N lines.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@ALLOW_CODE
 @shared_options
 @click.pass_obj
 def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_json: bool) -> None:
@@ -112,7 +106,7 @@ def _value(name: str, values: Mapping[str, float]) -> str:
 
 def result_text(result: Mapping[str, Any]) -> str:
     """The outcome of a probe as its table, anything else as lines of keys and values."""
-    from moco_tui.cli.train import result_table
+    from moco_tui.cli.outcome import result_table
 
     try:
         return result_table(dict(result))
@@ -208,6 +202,7 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
             f"The record of run {record.id} describes an encoder that this version does not "
             f"know ({error})."
         ) from error
+    own_code.name_if_own([model.encoder], folder.record_path)
     from engine.models.encoder import build_encoder
     from engine.models.summary import format_summary, summary
 

@@ -8,8 +8,9 @@ import msgspec
 
 from engine.sink import Interrupted
 from engine.study.report import Report
-from moco_tui.cli.common import Settings, print_json, say, table
-from moco_tui.cli.progress import terminal
+from moco_tui.cli.options import Settings
+from moco_tui.cli.output import print_json, say, table
+from moco_tui.cli.progress import terminal_sink
 from moco_tui.present import fmt
 
 STATES = ("done", "running", "waiting", "failed", "missing")
@@ -25,7 +26,7 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
     states: list[str] = [found.state for found in study_state.cells.values()]
     counts = {state: states.count(state) for state in STATES}
     trained = [one.state for one in study_state.pretrainings.values()]
-    with terminal("dry run") as sink:
+    with terminal_sink("dry run") as sink:
         from engine.jobs.study_estimate import plan
 
         try:

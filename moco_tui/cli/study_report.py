@@ -14,7 +14,7 @@ from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines, table_lines
 from engine.study.report import Report
 from engine.study.table import LEGEND, NARROW_LEGEND, Pivot, Table, tables
-from moco_tui.cli.common import clean, table, width_of
+from moco_tui.cli.output import clean, table, width_of
 
 PIPE_WIDTH = 100
 """Columns that sentences are wrapped to where no terminal says how many there are."""

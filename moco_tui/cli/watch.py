@@ -10,16 +10,8 @@ import click
 
 from engine.errors import RunError
 from engine.runs import Record, RunFolder
-from moco_tui.cli.common import (
-    Settings,
-    clean,
-    complete_run,
-    cut,
-    print_json,
-    say,
-    shared_options,
-    terminal_width,
-)
+from moco_tui.cli.options import Settings, complete_run, shared_options
+from moco_tui.cli.output import clean, cut, print_json, say, terminal_width
 from moco_tui.present.learning_warnings import not_learning
 from moco_tui.present.run_progress import progress_facts, progress_text
 

@@ -11,6 +11,7 @@ import pytest
 
 from engine.config.presets import build, preset
 from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.history.index import note_change
 from engine.runs import RunFolder, RunOwner, create, own
 from engine.sink import Plan
 from moco_tui.cli import main
@@ -62,7 +63,7 @@ PLAN = Plan(
 
 
 def begin(folder: RunFolder, plan: Plan = PLAN) -> RunOwner:
-    owner = own(folder)
+    owner = own(folder, on_change=note_change)  # as whoever trains a run owns it
     owner.transition("running")
     owner.plan(plan)
     return owner

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from engine.history.entry import Entry
-from moco_tui.cli.common import cut, table, width_of
+from moco_tui.cli.output import cut, table, width_of
 from moco_tui.cli.runs import listing
 from moco_tui.present.run_rows import row_of
 

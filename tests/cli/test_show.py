@@ -12,7 +12,7 @@ import pytest
 from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig
 from engine.runs import create
-from moco_tui.cli.train import result_table
+from moco_tui.cli.outcome import result_table
 
 from .conftest import RESULT, Call, begin, probed, trained
 

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engine.config.fields import fields, flatten
 from engine.config.presets import build
-from engine.config.schema import GRID_KEYS, StudyConfig
-from engine.errors import ConfigError
+from engine.config.schema import StudyConfig
 from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.runs import RunFolder, create, folder_names
@@ -26,10 +24,7 @@ from engine.sink import NullSink, Plan, Request
 from engine.study.formats import SCHEMA
 from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.study_state import state_from_history
-from moco_tui.cli import progress as progress_module
-from moco_tui.cli.common import Settings
-from moco_tui.cli.study import configure, study_key
-from moco_tui.present import fmt
+from moco_tui.cli.study_settings import study_key
 from moco_tui.training import detached as detach
 
 from .conftest import Call, begin
@@ -290,13 +285,13 @@ def test_a_narrow_terminal_gets_narrow_tables_and_wrapped_sentences(
     call: Call, root: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fabricate(root, config_of(images))
-    monkeypatch.setattr("moco_tui.cli.study.terminal_width", lambda: 80)
+    monkeypatch.setattr("moco_tui.cli.study_output.terminal_width", lambda: 80)
     lines = call(*args(images), "--show").out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("- K 48 - K 16, all 2 settings: +2.0 points (") for line in lines)
     wide = next(line for line in lines if line.startswith("K 48"))
     assert " - " in wide
-    monkeypatch.setattr("moco_tui.cli.study.terminal_width", lambda: 40)
+    monkeypatch.setattr("moco_tui.cli.study_output.terminal_width", lambda: 40)
     narrow = call(*args(images), "--show").out.splitlines()
     assert next(line for line in narrow if line.startswith("K 48")).count("±") == 2
 
@@ -512,58 +507,3 @@ def test_a_failure_of_one_run_prints_what_there_is_and_leaves_with_1(
     document = json.loads(called.out)
     assert document["complete"] is False
     assert document["cells_done"] == 2
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    written: list[str] = []
-    monkeypatch.setattr(progress_module._Screen, "write", lambda _, text: written.append(text))
-    now = [0.0]
-
-    def tick() -> float:
-        now[0] += 1.0
-        return now[0]
-
-    monkeypatch.setattr(progress_module.time, "monotonic", tick)
-    return written
-
-
-def test_a_log_file_gets_a_line_of_progress_now_and_then(lines: list[str]) -> None:
-    sink = progress_module.Terminal("study")
-    sink.plan(Plan(total_steps=900))
-    for step in range(1, 61):
-        sink.metrics(step, float(step), {"study/cells": float(step)})
-    sink.log("K 16, seed 0: done")
-    assert lines[0] == "study: 0/900 cells\n"
-    assert "K 16, seed 0: done" in "".join(lines)
-    assert not any("\r" in line for line in lines)
-    moved = [line for line in lines if line.startswith("study: ")]
-    assert 4 <= len(moved) <= 6  # a minute, a line every fifteen seconds
-
-
-def test_every_setting_can_be_given_but_those_of_the_grid() -> None:
-    for key, field in fields(StudyConfig).items():
-        text = fmt.value(field.default) if field.default != [] else "[]"
-        given = {"preset": None, "toml": None, "data": None, "sets": [f"{key}={text}"]}
-        if key in GRID_KEYS and key != "probe.task.name":
-            with pytest.raises(ConfigError, match=f"--set {GRID_KEYS[key]}="):
-                configure(Settings(), **given)
-        else:
-            config = configure(Settings(), **given)
-            assert flatten(config)[key] == field.default
-
-
-def test_a_preset_a_file_and_the_options_are_laid_over_each_other(tmp_path: Path) -> None:
-    path = tmp_path / "study.toml"
-    path.write_text("seeds = [7]\nheads = ['linear']\n[pretrain.optim]\nlr = 0.5\n")
-    config = configure(
-        Settings(device="cpu"),
-        preset="quick-study",
-        toml=path,
-        sets=["heads=logistic", "momentum=0.5"],
-        data="folder:here",
-    )
-    assert (config.queue_sizes, config.seeds, config.heads) == ((512, 2048), (7,), ("logistic",))
-    assert (config.pretrain.optim.lr, config.pretrain.moco.momentum) == (0.5, 0.5)
-    assert config.pretrain.data.source == f"folder:{Path.cwd() / 'here'}"
-    assert config.pretrain.runtime.device == config.probe.runtime.device == "cpu"

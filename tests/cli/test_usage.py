@@ -53,6 +53,30 @@ ESCAPE = "\x1b[2J"
         (["stop", "nobody", "--timeout", "-1"], "--timeout"),
         (["watch", "nobody", "--interval", "0"], "--interval"),
         (["completion", "tcsh"], "bash"),
+        (["completion"], "Choose from: bash, zsh, fish."),
+        (["stop", "latest", "--timeout", "nan"], "number of seconds"),
+        (["resume", "latest", "extra"], "extra argument (extra)."),
+        (["pretrain", "--config", "/"], "Is a directory"),
+        (["pretrain", "--device", "cuda:x"], "cuda:N"),
+        (["pretrain", "--data", "folder:"], "folder:PATH"),
+        (["pretrain", "--set", "model.encoder=resnet99"], "resnet18"),
+        (["pretrain", "--name"], "--name"),
+        (["pretrain", "--preset", ""], "notebook"),
+        (["probe"], "RUN"),
+        (["resume", "latest", "--allow-code", "Net"], "package.module:Name"),
+        (["study", "--rows", ""], "source, task"),
+        (["runs", "--filter", "("], "ends where"),
+        (["runs", "--sort", "nonsense"], "nonsense"),
+        (["delete"], "RUN"),
+        (["restore", "nobody"], "empty"),
+        (["reindex", "x"], "extra argument (x)."),
+        (["presets", "a", "b"], "extra argument (b)."),
+        (["doctor", "--json=1"], "--json"),
+        (["--nope"], "--nope"),
+        (["--runs-dir"], "--runs-dir"),
+        (["--device", "banana", "demo", "--no-app"], "cuda:N"),
+        (["_train"], "PATHS"),
+        (["_train", "x", "--lock-fd", "x"], "--lock-fd"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -63,7 +87,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert called.out == ""
     assert called.err.startswith("moco-tui: ")
     assert called.err.count("\n") == 1
-    assert called.err.endswith("\n")
+    assert called.err.endswith((".\n", "?\n"))
     assert named in called.err
     assert "\x1b" not in called.err
     assert folder_names(root) == []

@@ -13,7 +13,7 @@ from engine.config.schema import PretrainConfig
 from engine.runs import RunOwner, create
 from engine.runs.run_lock import RunLock
 from moco_tui.cli import watch
-from moco_tui.cli.common import width_of
+from moco_tui.cli.output import width_of
 
 from .conftest import Call, begin, trained
 

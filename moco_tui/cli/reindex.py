@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from engine.history.history import History
-from moco_tui.cli.annotate import say_notices
-from moco_tui.cli.common import Settings, print_json, shared_options
+from moco_tui.cli.options import JSON, Settings, shared_options
+from moco_tui.cli.output import print_json, say_notices
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @shared_options
 @click.pass_obj
 def reindex(settings: Settings, as_json: bool) -> None:

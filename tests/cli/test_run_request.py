@@ -11,7 +11,7 @@ import pytest
 
 from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, RunOwner, create, own
-from moco_tui.cli import control
+from moco_tui.cli import run_request
 
 from .conftest import Call, begin, trained
 
@@ -21,7 +21,7 @@ def between_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any
     """Lets the trainer do something each time the command waits."""
 
     def install(act: Callable[[], Any]) -> None:
-        monkeypatch.setattr(control, "_sleep", lambda seconds: act())
+        monkeypatch.setattr(run_request, "_sleep", lambda seconds: act())
 
     return install
 

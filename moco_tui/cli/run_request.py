@@ -1,37 +1,34 @@
-"""Commands that ask a run for something: pause, continue, stop, checkpoint."""
+"""What the commands that ask a run for something share: the request and the wait."""
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import click
 
-from engine.errors import RunError
+from engine.errors import RunError, UserError
 from engine.runs import Ack, RunFolder
 from engine.sink import Request
-from moco_tui.cli.common import Settings, complete_run, print_json, say, shared_options
+from moco_tui.cli.options import JSON, RUN, Settings, shared_options
+from moco_tui.cli.output import print_json, say
 
 LOOK_SECONDS = 0.1
 _sleep = time.sleep
 
-_HELP: dict[Request, str] = {
-    "pause": "Pause RUN after its current step, with a checkpoint.",
-    "continue": "Go on with a paused RUN.",
-    "stop": "Stop RUN after its current step, with a checkpoint. Resume goes on from there.",
-    "checkpoint": "Write a checkpoint of RUN now.",
-}
-_DONE: dict[Request, str] = {
-    "pause": "paused after step {step}",
-    "continue": "going on after step {step}",
-    "stop": "stopping after step {step}",
-    "checkpoint": "checkpoint of step {step} written",
-}
 
+def request_command(kind: Request, help_: str, answered: str) -> click.Command:
+    """A command that asks a run for something.
 
-def _command(kind: Request) -> click.Command:
-    @click.command(kind, help=_HELP[kind])
-    @click.argument("run", shell_complete=complete_run)
+    Args:
+        kind: what is asked, and the name of the command.
+        help_: help of the command.
+        answered: what is printed once the trainer has answered; ``{step}`` is its step.
+    """
+
+    @click.command(kind, help=help_)
+    @RUN
     @click.option(
         "--wait/--no-wait", default=True, show_default=True, help="Wait for the trainer's answer."
     )
@@ -43,53 +40,49 @@ def _command(kind: Request) -> click.Command:
         metavar="SECONDS",
         help="How long to wait.",
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @JSON
     @shared_options
     @click.pass_obj
     def command(settings: Settings, run: str, wait: bool, timeout: float, as_json: bool) -> None:
-        ask(settings, run, kind, timeout=timeout if wait else None, as_json=as_json)
+        if math.isnan(timeout):  # which no range refuses, and no time is later than
+            raise UserError("--timeout is nan; it must be a number of seconds of at least 0.")
+        settings.writable()
+        folder = settings.find(run)
+        ack = ask(folder, kind, timeout if wait else None)
+        status = folder.status()
+        if as_json:
+            facts: dict[str, Any] = {"id": folder.id, "request": kind, "status": status}
+            step = ack["step"] if ack else None
+            print_json(facts | {"acknowledged": ack is not None, "step": step})
+        elif ack is not None:
+            print(answered.format(step=ack["step"]))
+        elif status == "queued":
+            say(f"run {folder.id} has not started yet; it finds the request to {kind} when it does")
+        else:
+            say(f"asked run {folder.id} to {kind}")
 
     return command
 
 
-# One of the names is a keyword of the language, so no def statement can give it.
-for _kind in _HELP:
-    globals()[_kind] = _command(_kind)
-
-
-def ask(
-    settings: Settings, ref: str, kind: Request, *, timeout: float | None, as_json: bool
-) -> None:
-    """Leaves a request in the run's folder and prints what the trainer answers.
+def ask(folder: RunFolder, kind: Request, timeout: float | None) -> Ack | None:
+    """Leaves a request in the run's folder and waits for the trainer's answer.
 
     Args:
-        settings: where the runs are.
-        ref: which run.
+        folder: the run.
         kind: what is asked.
         timeout: seconds to wait for the answer; None: do not wait.
-        as_json: print JSON.
+
+    Returns:
+        The answer; None when it was not waited for.
 
     Raises:
         RunError: nobody can answer, or nobody did in time.
     """
-    settings.writable()
-    folder = settings.find(ref)
     request = folder.request(kind)
-    ack: Ack | None = None
-    status: str = folder.status()
     # A queued run has no trainer yet: its first look, once it starts, finds the request.
-    if timeout is not None and status != "queued":
-        ack = wait_for_answer(folder, kind, request, timeout)
-        status = folder.status()
-    if as_json:
-        facts: dict[str, Any] = {"id": folder.id, "request": kind, "status": status}
-        print_json(facts | {"acknowledged": ack is not None, "step": ack["step"] if ack else None})
-    elif ack is not None:
-        print(_DONE[kind].format(step=ack["step"]))
-    elif status == "queued":
-        say(f"run {folder.id} has not started yet; it finds the request to {kind} when it does")
-    else:
-        say(f"asked run {folder.id} to {kind}")
+    if timeout is None or folder.status() == "queued":
+        return None
+    return wait_for_answer(folder, kind, request, timeout)
 
 
 def wait_for_answer(folder: RunFolder, kind: Request, request: str, timeout: float) -> Ack:

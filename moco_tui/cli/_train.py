@@ -1,0 +1,63 @@
+"""The command that trains runs without a terminal: the detached process."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from pathlib import Path
+
+import click
+
+from engine.errors import TrainingError, UserError
+from engine.runs import RunFolder
+from moco_tui.cli.options import ALLOW_CODE, Settings, shared_options
+from moco_tui.cli.output import clean, say
+from moco_tui.cli.progress import terminal_sink
+from moco_tui.training import detached
+
+
+@click.command(hidden=True)
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--lock-fd", "lock_fds", type=int, multiple=True)
+@click.option("--device-fd", type=int, default=None)
+@ALLOW_CODE
+@shared_options
+@click.pass_obj
+def _train(
+    settings: Settings, paths: tuple[Path, ...], lock_fds: tuple[int, ...], device_fd: int | None
+) -> int:
+    """Trains the runs in PATHS in turn, without a terminal.
+
+    ``--lock-fd`` (one a run) and ``--device-fd`` are descriptors of locks that the process
+    inherited. A signal ends the run that is trained, and leaves those behind it queued.
+    """
+    detached.accept_signals()
+    runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
+    # Whoever started this process waits for a sign of life; importing torch takes seconds.
+    if lock_fds:
+        detached.write_first_heartbeat(runs[0][0])
+    code = 0
+    with terminal_sink("", quiet=True) as sink:
+        from engine.jobs.execute import execute
+
+        while runs and not sink.interrupted:
+            folder, lock_fd = runs.pop(0)
+            handed: list[int] = []
+            successor = detached.successor(folder, settings.data, begun=handed.append, waiting=runs)
+            try:
+                execute(
+                    folder,
+                    data_dir=settings.data,
+                    sink=sink,
+                    lock_fd=lock_fd,
+                    device_fd=device_fd,
+                    successor=successor,
+                )
+            except UserError as error:  # the record says it too; those that wait have their turn
+                say(clean(str(error)))
+                code = 1 if isinstance(error, TrainingError) else 2
+            if handed:  # the process that took this run over has those that wait, too
+                break
+            device_fd = None  # the inherited lock was for the first run
+            if runs:
+                detached.redirect_output(runs[0][0].log_path)
+    return 130 if sink.interrupted else code

@@ -1,0 +1,77 @@
+"""The group of all commands: imports one when it is called, and lists them without importing."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import sys
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from engine.errors import UserError
+from moco_tui.cli.command_table import COMMANDS, listed_commands, load_command
+
+_OUTPUT_ERRNOS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF})
+
+
+class OutputError(Exception):
+    """What a command prints cannot be written; the cause is its ``__cause__``."""
+
+
+class CommandGroup(click.Group):
+    """A group whose commands are imported when they are called.
+
+    The commands that train import much, which neither the app's start nor the help waits for.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
+        return listed_commands()
+
+    def get_command(  # noqa: D102
+        self,
+        ctx: click.Context,
+        cmd_name: str,
+    ) -> click.Command | None:
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands, each line as click would write it."""
+        names = listed_commands()
+        limit = formatter.width - 6 - max(map(len, names))  # as in click.Group
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _short_help(name, limit)) for name in names])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands and options that begin like a word that a shell wants completed."""
+        commands = [
+            CompletionItem(name, help=_short_help(name))
+            for name in listed_commands()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: D102
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except OSError as error:  # click would leave with 1, which says that a run failed
+            if error.filename is None and error.errno in _OUTPUT_ERRNOS:
+                raise OutputError from error
+            raise
+
+    def resolve_command(  # noqa: D102
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], listed_commands(), n=1)
+            hint = f" Did you mean {near[0]}?" if near else " See moco-tui --help."
+            raise UserError(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _short_help(name: str, limit: int = 45) -> str:
+    """The help of a command, cut to so many characters; the default is click's."""
+    return click.Command(name, help=COMMANDS[name].help).get_short_help_str(limit)

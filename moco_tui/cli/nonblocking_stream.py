@@ -1,0 +1,49 @@
+"""A stream for progress that never holds the trainer up and never fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, TextIO
+
+
+class NonBlockingStream:
+    """Writes to a terminal without waiting for it.
+
+    A terminal that takes no more (a connection that hangs, Ctrl-S) loses what does not fit; the
+    next drawing paints over it. One that is gone, or a pipe whose reader is, takes nothing.
+
+    Args:
+        stream: a terminal, or a file or pipe, which is written as usual.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._fd = stream, -1
+        with contextlib.suppress(OSError, ValueError):
+            if stream.isatty():
+                # Not our stderr: the flag would hold for everybody who has the terminal open.
+                name = os.ttyname(stream.fileno())
+                self._fd = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def write(self, text: str) -> int:
+        """Writes what the terminal takes; says that all was written."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._fd < 0:
+                self._stream.write(text)
+            else:
+                os.write(self._fd, text.encode(self._stream.encoding or "utf-8", "replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes the stream."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Closes what was opened here; the stream stays open."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,88 @@
+"""What commands print: facts as JSON, text in columns, narration on stderr."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.history.history import History
+
+
+def say(text: str) -> None:
+    """Narration: stderr, so that stdout stays data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_notices(history: History) -> None:
+    """What the index has to say of its own state, on stderr; each notice once."""
+    for line in history.notices:
+        say(clean(line))
+    history.notices.clear()
+
+
+def print_json(facts: Any, *, indent: int | None = 2) -> None:
+    """Facts on stdout, as JSON that any reader takes (no NaN literals); one line without indent."""
+    print(json.dumps(_finite(facts), indent=indent, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    # json writes NaN and Infinity as words that are no JSON (RFC 8259, section 6).
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Plain text columns; the columns numbered in ``right`` are aligned to the right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(width_of(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        parts = []
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - width_of(cell))
+            parts.append(space + cell if i in right else cell + space)
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def width_of(text: str) -> int:
+    """Columns of the terminal that a text takes; an ideogram or an emoji takes two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # only for these: it costs a command's start
+
+    return cell_len(text)
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most ``width`` columns, the last of them ``~`` when something is missing."""
+    if width_of(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    kept, used = [], 0
+    for character in text:
+        used += width_of(character)
+        if used > width - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "~"
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None for a file or a pipe, where nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def clean(text: str) -> str:
+    """User text with control characters made visible, for a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,62 @@
+"""The command that probes the frozen encoder of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.config.presets import resolve as resolve_config
+from engine.config.schema import ProbeConfig
+from moco_tui.cli.options import (
+    ALLOW_CODE,
+    CONFIG,
+    DETACH,
+    NAME,
+    OUTCOME_JSON,
+    RUN,
+    SETS,
+    Settings,
+    shared_options,
+)
+from moco_tui.cli.run_here import NewRun, start
+
+
+@click.command()
+@RUN
+@click.option("--task", metavar="T", help="binary, five, ten or all.")
+@click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
+@click.option("--head", metavar="H", help="linear or logistic.")
+@CONFIG
+@SETS
+@NAME
+@DETACH
+@OUTCOME_JSON
+@ALLOW_CODE
+@shared_options
+@click.pass_obj
+def probe(
+    settings: Settings,
+    run: str,
+    task: str | None,
+    label_fraction: str | None,
+    head: str | None,
+    toml: Path | None,
+    sets: tuple[str, ...],
+    name: str,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Probe the frozen encoder of RUN with few labels, beside its baselines."""
+    settings.writable()
+    parent = settings.find(run).record()
+    given = {
+        "task.name": task,
+        "label_fraction": label_fraction,
+        "head": head,
+        "runtime.device": settings.device or None,
+    }
+    extra = {key: value for key, value in given.items() if value is not None}
+    config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
+    new = NewRun("probe", config, name=name, parent=parent.id)
+    return start(settings, new, detach=detach, as_json=as_json)

@@ -1,0 +1,54 @@
+"""The command that brings runs back from the trash."""
+
+from __future__ import annotations
+
+import click
+
+from engine.errors import RunError
+from engine.history.history import TRASH_NAME, History
+from engine.runs import find
+from moco_tui.cli.options import JSON, Settings, shared_options
+from moco_tui.cli.output import clean, print_json, say, say_notices
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="[RUN...]")
+@JSON
+@shared_options
+@click.pass_obj
+def restore(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
+    """Bring runs back from the trash, or list what is in it."""
+    history = History(settings.root, read_only=settings.read_only)
+    if not runs:
+        _list_trash(history, as_json)
+        return
+    settings.writable()
+    ids = [_in_trash(history, ref) for ref in runs]
+    try:
+        for id_ in ids:
+            history.restore(id_)
+            if not as_json:
+                print(id_)
+    finally:
+        say_notices(history)
+    if as_json:
+        print_json([{"id": id_} for id_ in ids])
+
+
+def _list_trash(history: History, as_json: bool) -> None:
+    deleted = history.trash()
+    if as_json:
+        print_json([{"id": entry.id, "name": entry.name} for entry in deleted])
+    elif deleted:
+        print("\n".join(f"{entry.id}  {clean(entry.name)}".rstrip() for entry in deleted))
+    else:
+        say("the trash is empty")
+
+
+def _in_trash(history: History, ref: str) -> str:
+    """The id of the deleted run that an id, a prefix of one, a name or ``latest`` means."""
+    if not history.trash():
+        raise RunError(f"The trash of {history.root} is empty.")
+    if ref == "latest":  # of the trash: the one that was deleted last
+        return history.trash()[0].id
+    return find(history.root / TRASH_NAME, ref).id

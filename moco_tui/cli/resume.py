@@ -1,0 +1,60 @@
+"""The command that goes on with a run from its last checkpoint."""
+
+from __future__ import annotations
+
+import click
+
+from engine.errors import RunBusyError, RunError
+from engine.runs import RunFolder
+from moco_tui.cli.options import ALLOW_CODE, DETACH, OUTCOME_JSON, RUN, Settings, shared_options
+from moco_tui.cli.outcome import print_outcome
+from moco_tui.cli.progress import terminal_sink
+from moco_tui.cli.run_here import check_own_code, start_detached, train_here
+from moco_tui.cli.study_output import ReportFormat, print_study_outcome
+from moco_tui.cli.study_settings import begun_study
+
+
+@click.command()
+@RUN
+@DETACH
+@OUTCOME_JSON
+@ALLOW_CODE
+@shared_options
+@click.pass_obj
+def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
+    """Go on with a run that was stopped, failed or lost, from its last checkpoint."""
+    settings.writable()
+    folder = settings.find(run)
+    check_resumable(folder)
+    kind = folder.record().kind
+    config = begun_study(folder) if kind == "study" else None
+    if config is not None:  # its runs would each fail at code that cannot be imported
+        check_own_code(config)
+    if detach:
+        return start_detached(folder, settings.data, as_json=as_json)
+    with terminal_sink(kind, hands_over=True) as sink:
+        outcome = train_here(folder, settings.data, sink)
+    if config is None:
+        return print_outcome(folder, outcome, as_json=as_json)
+    return print_study_outcome(settings, config, folder, outcome, ReportFormat(as_json=as_json))
+
+
+def check_resumable(folder: RunFolder) -> None:
+    """Refuses a run that is finished or alive.
+
+    Raises:
+        RunError: with the reason.
+    """
+    record = folder.record()
+    if folder.alive():
+        if record.status == "queued":
+            raise RunBusyError(
+                f"Run {record.id} waits for its turn in another process; there is nothing to "
+                "resume."
+            )
+        raise RunBusyError(
+            f"Run {record.id} is being trained by process {record.pid} on {record.host}; "
+            "there is nothing to resume."
+        )
+    if record.status == "finished":
+        raise RunError(f"Run {record.id} is finished; there is nothing to resume.")

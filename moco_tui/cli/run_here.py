@@ -1,0 +1,141 @@
+"""Starting runs from the command line: here with progress bars, or in a process of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config import own_code
+from engine.config.presets import paths_by_key
+from engine.config.schema import AnyConfig
+from engine.errors import RunError
+from engine.runs import RunFolder, create
+from engine.sink import Interrupted
+from moco_tui.cli.options import Settings
+from moco_tui.cli.outcome import print_outcome
+from moco_tui.cli.output import print_json, say
+from moco_tui.cli.progress import TerminalSink, terminal_sink
+from moco_tui.training import detached
+
+if TYPE_CHECKING:
+    from engine.jobs.job import Job
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run whose folder is not made yet.
+
+    Attributes:
+        kind: ``pretrain``, ``probe`` or ``study``.
+        config: its configuration.
+        name: what its user calls it.
+        preset: what its settings started from.
+        parent: id of the run whose encoder a probe is about.
+    """
+
+    kind: str
+    config: AnyConfig
+    name: str = ""
+    preset: str = ""
+    parent: str = ""
+
+
+def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> int:
+    """Checks everything, makes the run folder, and trains here or in a process of its own.
+
+    Returns:
+        The exit code: 0, or 130 after a signal.
+    """
+    with terminal_sink(run.kind, hands_over=True) as sink:
+        try:
+            prepared = prepare(settings, run, sink)
+        except Interrupted:  # while the images were read: there is no run yet
+            say("interrupted")
+            return 130
+        folder = make_folder(settings, run)
+        say(f"run {folder.id} in {folder.path}")
+        if detach:
+            return start_detached(folder, settings.data, as_json=as_json)
+        outcome = train_here(folder, settings.data, sink, prepared)
+    return print_outcome(folder, outcome, as_json=as_json)
+
+
+def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Job:
+    """Finds and checks everything that a run needs, so that a mistake leaves no folder behind.
+
+    Raises:
+        UserError: one sentence on what is missing or does not fit.
+        Interrupted: a signal came meanwhile.
+    """
+    # Imports torch, which takes seconds: what the options get wrong is said before.
+    from engine.jobs.prepare import prepare as prepare_run
+
+    check_own_code(run.config)
+    return prepare_run(
+        run.config, root=settings.root, parent=run.parent, data_dir=settings.data, sink=sink
+    )
+
+
+def check_own_code(config: AnyConfig) -> None:
+    """Imports the code of the user's own that a configuration names.
+
+    A study would find it missing only in the first of its runs.
+
+    Raises:
+        ConfigError: when nobody has named the path, or it leads to nothing.
+    """
+    for key, path in paths_by_key(config):
+        own_code.load(path, key)
+
+
+def make_folder(settings: Settings, run: NewRun) -> RunFolder:
+    """The folder of a new run, queued."""
+    return create(
+        settings.root,
+        run.kind,
+        run.config,
+        name=run.name,
+        preset=run.preset,
+        parent=run.parent,
+    )
+
+
+def train_here(
+    folder: RunFolder, data_dir: Path, sink: TerminalSink, prepared: Job | None = None
+) -> str:
+    """Trains in this process until the end, a signal, or the loss of the terminal.
+
+    Returns:
+        The outcome; after ``handed-over`` a detached process goes on with the run.
+    """
+    from engine.jobs.execute import execute
+
+    def begun(pid: int) -> None:
+        say(f"run {folder.id} goes on in the background, as process {pid}")
+
+    return execute(
+        folder,
+        data_dir=data_dir,
+        sink=sink,
+        prepared=prepared,
+        successor=detached.successor(folder, data_dir, begun=begun),
+    )
+
+
+def start_detached(folder: RunFolder, data_dir: Path, *, as_json: bool) -> int:
+    """Trains in a process of its own, and returns once it has given a sign of life.
+
+    Raises:
+        RunError: when it could not be started or ended before it began.
+    """
+    process = detached.start(folder, data_dir=data_dir)
+    if not detached.took_over(process, folder):
+        raise RunError(
+            f"The detached process for run {folder.id} ended before it began; what it said is "
+            f"in {folder.log_path}."
+        )
+    say(f"detached as process {process.pid}; moco-tui watch {folder.id} follows it")
+    if as_json:
+        print_json({"id": folder.id, "path": str(folder.path), "pid": process.pid})
+    return 0

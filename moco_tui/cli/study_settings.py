@@ -1,0 +1,98 @@
+"""The configuration of a study: from the options, or from a study that was begun."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.config import own_code
+from engine.config.fields import fields
+from engine.config.presets import paths_of
+from engine.config.schema import GRID_KEYS, StudyConfig
+from engine.errors import ConfigError, RunBusyError, RunError
+from engine.history.entry import Entry
+from engine.runs import RunFolder
+from engine.runs.record import ACTIVE
+from engine.study.result_keys import plain, pretraining_key
+from moco_tui.cli.config_options import ConfigSource
+from moco_tui.cli.options import Settings
+from moco_tui.cli.study_report import config_of_study
+
+# Settings of a probe that change no number that the study reports.
+_FREE_OF_PROBES = ("runtime.device", "runtime.threads")
+
+
+def configure(settings: Settings, source: ConfigSource) -> StudyConfig:
+    """The configuration that the options make.
+
+    Raises:
+        ConfigError: one sentence on the first thing that is wrong.
+    """
+    for text in source.sets:
+        _refuse_grid_key(text.partition("=")[0].strip())
+    extra: dict[str, Any] = {}
+    if settings.device:
+        extra = dict.fromkeys(("pretrain.runtime.device", "probe.runtime.device"), settings.device)
+    return source.resolve(StudyConfig, extra, data_key="pretrain.data.source")
+
+
+def _refuse_grid_key(key: str) -> None:
+    """Names the key of the grid where one of a single run was meant, also when it is short."""
+    known = fields(StudyConfig)
+    meant = [name for name in known if name == key or name.endswith("." + key)]
+    its_own = key in known and key not in GRID_KEYS
+    if its_own or not meant or not GRID_KEYS.keys() >= set(meant):
+        return
+    if meant == ["probe.task.name"]:  # goes with groups of one's own
+        return
+    grid_key = GRID_KEYS[meant[0]]
+    default = ",".join(str(item) for item in known[grid_key].default)
+    raise ConfigError(
+        f"{key} cannot be set for a study: its grid does, as in --set {grid_key}={default}.", key
+    )
+
+
+def begun_study(folder: RunFolder) -> StudyConfig:
+    """The configuration of a study that was begun; its own code may run if the record is ours.
+
+    Raises:
+        RunError: when it is no study, or of a version that cannot be read.
+    """
+    config = config_of_study(folder.record())
+    own_code.name_if_own(paths_of(config), folder.record_path)
+    return config
+
+
+def study_key(config: StudyConfig) -> tuple[Any, ...]:
+    """Equal for studies that differ in nothing that changes a number."""
+    probe = {k: v for k, v in plain(config.probe).items() if k not in _FREE_OF_PROBES}
+    grid = {k: v for k, v in plain(config).items() if not k.startswith(("pretrain.", "probe."))}
+    return pretraining_key(plain(config.pretrain)), probe, grid
+
+
+def unfinished_study(
+    settings: Settings, config: StudyConfig, entries: Sequence[Entry]
+) -> RunFolder | None:
+    """The newest study of the same configuration that can be gone on with; None for none.
+
+    Raises:
+        RunBusyError: when one is being computed by another process.
+    """
+    key = study_key(config)
+    for entry in sorted(entries, key=lambda e: e.created, reverse=True):
+        if entry.kind != "study" or entry.status == "finished":
+            continue
+        folder = settings.find(entry.id)
+        try:
+            same = study_key(config_of_study(folder.record())) == key
+        except RunError:  # of another version, or damaged: it stays as it is
+            continue
+        if not same:
+            continue
+        if folder.alive() or entry.status in ACTIVE:
+            raise RunBusyError(
+                f"Study {entry.id} of this configuration is in the hands of another process; "
+                f"moco-tui watch {entry.id} follows it, and --show prints what is done."
+            )
+        return folder
+    return None

@@ -1,0 +1,59 @@
+"""The command that adds and removes the tags of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from engine.errors import RunError
+from engine.runs import RunFolder, clean_tags
+from moco_tui.cli.annotate import annotate
+from moco_tui.cli.options import JSON, RUN, Settings, shared_options
+from moco_tui.cli.output import clean, print_json, say
+
+
+@click.command(
+    # A word such as -slow is a tag to take away, not an option; nor is -hard a call for help.
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]}
+)
+@RUN
+@click.argument("changes", nargs=-1, type=click.UNPROCESSED, metavar="[+TAG|-TAG|TAG]...")
+@JSON
+@shared_options
+@click.pass_obj
+def tag(settings: Settings, run: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Add (+TAG or TAG) and remove (-TAG) tags of RUN.
+
+    Without a TAG, print those it has.
+    """
+    folder = settings.find(run)
+    tags = _changed(folder, changes)
+    if changes:
+        tags = annotate(settings, folder, tags=tags).tags
+    if as_json:
+        print_json({"id": folder.id, "tags": list(tags)})
+    elif tags:
+        print(clean(" ".join(tags)))
+
+
+def _changed(folder: RunFolder, changes: Iterable[str]) -> tuple[str, ...]:
+    """The run's tags after the changes, sorted; says which tag to remove it does not have."""
+    tags = set(folder.user().tags)
+    for change in changes:
+        word = _tag_in(change)
+        if not change.startswith("-"):
+            tags.add(word)
+        elif word in tags:
+            tags.remove(word)
+        else:
+            say(f"run {folder.id} has no tag {clean(word)}")
+    return tuple(sorted(tags))
+
+
+def _tag_in(change: str) -> str:
+    """The tag that ``+TAG``, ``-TAG`` or ``TAG`` names."""
+    words = clean_tags([change[1:] if change[:1] in ("+", "-") else change])
+    if change.startswith("--") or len(words) != 1:
+        raise RunError(f"{clean(change)} is no tag; write +TAG to add one, -TAG to remove one.")
+    return words[0]

@@ -1,0 +1,37 @@
+"""Progress where there is no terminal: a line now and then."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.sink import Plan
+from moco_tui.cli import progress_display
+from moco_tui.cli.nonblocking_stream import NonBlockingStream
+from moco_tui.cli.progress import TerminalSink
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    written: list[str] = []
+    monkeypatch.setattr(NonBlockingStream, "write", lambda _, text: written.append(text))
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    monkeypatch.setattr(progress_display.time, "monotonic", tick)
+    return written
+
+
+def test_a_log_file_gets_a_line_of_progress_now_and_then(lines: list[str]) -> None:
+    sink = TerminalSink("study")
+    sink.plan(Plan(total_steps=900))
+    for step in range(1, 61):
+        sink.metrics(step, float(step), {"study/cells": float(step)})
+    sink.log("K 16, seed 0: done")
+    assert lines[0] == "study: 0/900 cells\n"
+    assert "K 16, seed 0: done" in "".join(lines)
+    assert not any("\r" in line for line in lines)
+    moved = [line for line in lines if line.startswith("study: ")]
+    assert 4 <= len(moved) <= 6  # a minute, a line every fifteen seconds
