@@ -22,6 +22,7 @@ from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.lines import Line
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.export_dialog import ask_and_write
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.redraw_pace import Pace
 from moco_tui.widgets.text_panel import Panel
@@ -31,6 +32,7 @@ class CompareScreen(BaseScreen):
     """Compares runs through their folders.
 
     Args:
+        session: what all screens share.
         folders: the runs; differences are to the first.
     """
 
@@ -43,8 +45,8 @@ Below are the settings that differ and every metric with its difference to the f
         Binding("x", "export", "Export"),
     ]
 
-    def __init__(self, folders: Sequence[RunFolder]) -> None:
-        super().__init__()
+    def __init__(self, session: Session, folders: Sequence[RunFolder]) -> None:
+        super().__init__(session)
         self.folders = list(folders)
         self.logs = [MetricLog(folder.metrics_path, most=MOST_POINTS) for folder in folders]
         self.series: list[CurvePoints] = []
@@ -165,7 +167,7 @@ Below are the settings that differ and every metric with its difference to the f
         chart = self.query_one(Chart)
         chart.title = fmt.clean(self.metric)
         chart.unit = " %" if direction(self.metric) > 0 else ""
-        marks = ASCII_MARKS if self.moco.ascii else MARKS
+        marks = ASCII_MARKS if self.session.ascii else MARKS
         chart.show_curves(
             [
                 Curve(f"{run.name}  ({run.id})", series, marks[i % len(marks)])
@@ -183,7 +185,7 @@ Below are the settings that differ and every metric with its difference to the f
     # ---------------------------------------------------------------------------- tables
 
     def _head(self, key: int, width: int) -> Line:
-        marks = ASCII_MARKS if self.moco.ascii else MARKS
+        marks = ASCII_MARKS if self.session.ascii else MARKS
         cells = "".join(
             " " + fmt.fit(f"{marks[i % len(marks)]} {run.name}", width, right=True)
             for i, run in enumerate(self.runs)

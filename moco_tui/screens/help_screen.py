@@ -15,6 +15,8 @@ from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from moco_tui.session import Session
+
 NAMES = {
     "question_mark": "?",
     "slash": "/",
@@ -111,22 +113,24 @@ def help_text(screen: Screen[Any]) -> Text:
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys of the screen below.
+    """The keys of the screen below it.
 
     Args:
-        below: the screen to explain.
+        session: what all screens share.
     """
 
     BINDINGS = [Binding("escape,question_mark,q,enter", "back", "Back")]
 
-    def __init__(self, below: Screen[Any]) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._below = below
+        self.session = session
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
+        stack = self.app.screen_stack
+        below = stack[stack.index(self) - 1]
         with VerticalScroll(id="help-box"):
-            yield Static(help_text(self._below), id="help-text")
+            yield Static(help_text(below), id="help-text")
 
     def on_mount(self) -> None:
         """The keys scroll."""

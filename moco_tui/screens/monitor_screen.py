@@ -19,7 +19,9 @@ from moco_tui.present import curves
 from moco_tui.present import run_facts as facts
 from moco_tui.present.device_load import Sampler
 from moco_tui.present.health import not_learning
+from moco_tui.screens.messages import OpenForm
 from moco_tui.screens.watch_screen import WatchScreen
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_chart import RunChart
 from moco_tui.widgets.text_panel import Panel
@@ -43,8 +45,8 @@ pans and reads values."""
         Binding("5", "panel('log')", "Log", show=False),
     ]
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(folder)
+    def __init__(self, session: Session, folder: RunFolder) -> None:
+        super().__init__(session, folder)
         self.log_reader = MetricLog(folder.metrics_path, most=MOST_POINTS)
         self.loaded = False
         self._epochs_stamp: tuple[object, ...] = ()
@@ -107,7 +109,7 @@ pans and reads values."""
             self.fault(str(error))
         self.show_log()
         if self._sampler is not None and self.query_one("#device").display:
-            ascii_only = self.moco.ascii
+            ascii_only = self.session.ascii
             lines = facts.device_lines(self._sampler.read(), ascii_only=ascii_only)
             self.query_one("#device", Panel).show(lines)
         self._show_progress()
@@ -135,12 +137,12 @@ pans and reads values."""
         bar = self.query_one("#progress", Static)
         per_second = facts.rate(self.log_reader) if self.status in ("running", "paused") else None
         width = max(bar.content_size.width, 20)
-        ascii_only = self.moco.ascii
+        ascii_only = self.session.ascii
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(facts.progress_line(record, self.status, width, ascii_only=ascii_only))
         text.append("\n")
         text.append(
-            facts.rates_line(record, self.status, per_second, self.moco.clock()), style="dim"
+            facts.rates_line(record, self.status, per_second, self.session.clock()), style="dim"
         )
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
@@ -209,4 +211,4 @@ pans and reads values."""
     def action_probe(self) -> None:
         """Configure a probe of this encoder."""
         if self.record is not None:
-            self.moco.open_form(parent=self.record.id)
+            self.ask_app(OpenForm(parent=self.record.id))

@@ -13,11 +13,13 @@ from textual.widgets import Button, Static
 from engine.config.presets import to_toml
 from engine.errors import UserError
 from engine.history.entry import flat_config
-from engine.runs import RunFolder, create
+from engine.runs import create
 from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present.augment_preview import Previewer
 from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.messages import StartRuns
+from moco_tui.session import Session
 from moco_tui.widgets.estimate_panel import EstimatePanel
 from moco_tui.widgets.form_rows import FieldRow
 from moco_tui.widgets.preview_panel import Preview
@@ -28,6 +30,7 @@ class NewRunScreen(BaseScreen):
     """The form for a pretraining, a probe or a study.
 
     Args:
+        session: what all screens share.
         kind: what it begins with when neither of the others says it.
         parent: id of the pretraining to probe; with it the form begins as a probe.
         like: id of a run whose settings it begins with.
@@ -42,15 +45,17 @@ as a command and as TOML."""
     BINDINGS = [
         Binding("ctrl+s,f5", "start", "Start", key_display="^s", priority=True),
         Binding("f2", "side('preview')", "Preview"),
-        Binding("f3", "side('estimate')", "EstimatePanel"),
+        Binding("f3", "side('estimate')", "Estimate"),
         Binding("f4", "side('text')", "Command"),
         Binding("f6", "views", "Other views", show=False),
         Binding("ctrl+y,f7", "copy", "Copy the command", show=False),
         Binding("f8", "copy_toml", "Copy the TOML", show=False),
     ]
 
-    def __init__(self, *, kind: str = "pretrain", parent: str = "", like: str = "") -> None:
-        super().__init__()
+    def __init__(
+        self, session: Session, *, kind: str = "pretrain", parent: str = "", like: str = ""
+    ) -> None:
+        super().__init__(session)
         self._kind = kind
         self._of = parent
         self._like = like
@@ -61,20 +66,20 @@ as a command and as TOML."""
         """What the form begins with: a run like another, a probe, or a pretraining."""
         if self._like:
             try:
-                record = RunFolder(self.moco.root / self._like).record()
+                record = self.session.folder(self._like).record()
                 values = flat_config(record.kind, record.config)
                 return form.FormState(record.kind, preset=record.preset, values=values)
             except (UserError, KeyError) as error:
                 self.call_after_refresh(self.say, str(error), severity="error")
                 return form.FormState("pretrain", preset="notebook")
         state = form.FormState("probe" if self._of else self._kind, preset="notebook")
-        if self.moco.device:
-            state.use_device(self.moco.device)
+        if self.session.device:
+            state.use_device(self.session.device)
         return state
 
     def _parents(self) -> list[tuple[str, str]]:
         """Ids and titles of the pretrainings that can be probed, newest first."""
-        rows = self.moco.catalog.rows
+        rows = self.session.runs.rows
         choices = [
             (row.id, f"{row.title} ({row.id})" if row.name else row.id)
             for row in sorted(rows.values(), key=lambda row: -row.created)
@@ -93,12 +98,12 @@ as a command and as TOML."""
                 self._first_state(),
                 self._parents(),
                 parent=self._of,
-                device=self.moco.device,
+                device=self.session.device,
                 id="form",
             )
             with Vertical(id="side"):
-                yield Preview(Previewer(self.moco.data_dir), id="preview").add_class("side-part")
-                yield EstimatePanel(self.moco.data_dir, id="estimate", classes="side-part")
+                yield Preview(Previewer(self.session.data_dir), id="preview").add_class("side-part")
+                yield EstimatePanel(self.session.data_dir, id="estimate", classes="side-part")
                 with VerticalScroll(id="text", classes="side-part"):
                     yield Static("", id="text-body", markup=False)
         yield Static("", id="help", markup=False)
@@ -255,7 +260,7 @@ as a command and as TOML."""
         self.run_worker(self._start(), group="start")
 
     async def _start(self) -> None:
-        if self._starting or not self.moco.writable():
+        if self._starting or not self.writable():
             return
         found = self.problems()
         if found:
@@ -270,7 +275,7 @@ as a command and as TOML."""
         detached = body.detached
         try:
             folder = create(
-                self.moco.root,
+                self.session.root,
                 self.state.kind,
                 self.state.config(),
                 name=body.run_name,
@@ -282,5 +287,4 @@ as a command and as TOML."""
             self.say(str(error), severity="error")
             return
         self.app.pop_screen()
-        self.moco.start_run(folder, detached=detached)
-        self.moco.open_monitor(folder.id)
+        self.ask_app(StartRuns(folder, detached=detached, show=True))

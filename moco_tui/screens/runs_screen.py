@@ -21,7 +21,15 @@ from moco_tui.present import fmt
 from moco_tui.present import row_text as rowtext
 from moco_tui.present.run_list import SORTS, Fold, RunRow, arrange
 from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.messages import (
+    OpenComparison,
+    OpenForm,
+    OpenRun,
+    OpenStudy,
+    StartDemo,
+)
 from moco_tui.screens.run_actions import RunActions
+from moco_tui.session import Session
 from moco_tui.widgets.line_input import Line
 from moco_tui.widgets.run_table import RunTable
 
@@ -58,8 +66,8 @@ kind:probe, queue_size=4096 or knn>60."""
         Binding("escape", "back", "Clear", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self._sort = "created"
         self._reverse = False
         self._filter = ""
@@ -90,12 +98,12 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def on_mount(self) -> None:
         """Paint first, then read."""
-        self._deeds = RunActions(self.moco, self.poll)
+        self._actions = RunActions(self, self.poll)
         self.query_one("#filter").display = False
         self.query_one("#empty").display = False
-        self.top.set(str(self.moco.root), "reading ...")
+        self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
-        table.clock = self.moco.clock
+        table.clock = self.session.clock
         table.focus()
         # Every pass of layout and painting costs more than reading a usual history.
         self._unpainted.enter_context(self.app.batch_update())
@@ -122,11 +130,11 @@ kind:probe, queue_size=4096 or knn>60."""
         """Look for changes in a thread, then show them."""
         if not self._refreshing:
             self._refreshing = True
-            self.run_worker(self._poll(), group="catalog")
+            self.run_worker(self._poll(), group="poll")
 
     async def _poll(self) -> None:
         try:
-            await asyncio.to_thread(self.moco.catalog.refresh)
+            await asyncio.to_thread(self.session.runs.refresh)
         finally:
             self._refreshing = False
         if self.is_mounted:
@@ -142,25 +150,25 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def show_rows(self, *, force: bool = False) -> None:
         """Bring the table up to date if anything changed."""
-        catalog = self.moco.catalog
-        if catalog.version == self._shown_version and not force:
+        runs = self.session.runs
+        if runs.version == self._shown_version and not force:
             return
-        self._shown_version = catalog.version
+        self._shown_version = runs.version
         self.refresh_bindings()
-        rows = list(catalog.rows.values())
+        rows = list(runs.rows.values())
         total = len(rows)
         if self._match is not None:
             rows = [row for row in rows if self._match(row.entry)]
         table = self.query_one(RunTable)
-        if self._select and self._select in catalog.rows:
-            self._unfolded.add(catalog.rows[self._select].parent)
+        if self._select and self._select in runs.rows:
+            self._unfolded.add(runs.rows[self._select].parent)
         # Whoever filters looks for runs, folded or not.
         unfolded = self._unfolded if self._match is None else None
         table.show(arrange(rows, self._sort, self._reverse, unfolded))
-        if self._select and self._select in catalog.rows:
+        if self._select and self._select in runs.rows:
             table.select(self._select)
             self._select = ""
-        for run_id in [run_id for run_id in table.marked if run_id not in catalog.rows]:
+        for run_id in [run_id for run_id in table.marked if run_id not in runs.rows]:
             del table.marked[run_id]
         live = sum(row.status in ("running", "paused") for row in rows)
         count = f"{total} runs" if total != 1 else "1 run"
@@ -173,7 +181,7 @@ kind:probe, queue_size=4096 or knn>60."""
             parts.append(f"by {self._sort}" + (", reversed" if self._reverse else ""))
         if table.marked:
             parts.append(f"{len(table.marked)} marked")
-        self.top.set(str(self.moco.root), ", ".join(parts))
+        self.top.set(str(self.session.root), ", ".join(parts))
         self._show_empty(total, len(rows))
         self._show_details()
 
@@ -186,13 +194,13 @@ kind:probe, queue_size=4096 or knn>60."""
                 self.query_one(RunTable).focus()
             return
         text = Text()
-        if self.moco.catalog.error:
-            text.append(self.moco.catalog.error)
+        if self.session.runs.error:
+            text.append(self.session.runs.error)
         elif total:
             text.append("No run matches the filter.\n\n", style="bold")
             text.append("Escape clears it, / changes it.")
         else:
-            text = rowtext.first_words(str(self.moco.root))
+            text = rowtext.first_words(str(self.session.root))
         empty.update(text)
 
     @on(RunTable.Moved)
@@ -205,7 +213,7 @@ kind:probe, queue_size=4096 or knn>60."""
         line = self.query_one("#line", Static)
         line.update(rowtext.line(row) if row is not None else "")
         if self.query_one("#details").display:
-            parent = self.moco.catalog.rows.get(row.parent) if row is not None else None
+            parent = self.session.runs.rows.get(row.parent) if row is not None else None
             self.query_one("#facts", Static).update(rowtext.facts(row, parent) if row else "")
 
     # ---------------------------------------------------------------------------- keys
@@ -214,7 +222,7 @@ kind:probe, queue_size=4096 or knn>60."""
         """Without runs only what makes one is offered."""
         del parameters
         if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
-            return bool(self.moco.catalog.rows) or bool(self._filter)
+            return bool(self.session.runs.rows) or bool(self._filter)
         return True
 
     @property
@@ -229,7 +237,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     @on(RunTable.Opened)
     def _opened(self, event: RunTable.Opened) -> None:
-        self.moco.open_monitor(event.row.id)
+        self.ask_app(OpenRun(event.row.id))
 
     @on(RunTable.Folded)
     def _folded(self, event: RunTable.Folded) -> None:
@@ -247,13 +255,13 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def action_new(self) -> None:
         """Configure a pretraining."""
-        self.moco.open_form()
+        self.ask_app(OpenForm())
 
     def action_like(self) -> None:
         """Configure a run that begins with this one's settings."""
         row = self._row
         if row is not None:
-            self.moco.open_form(like=row.id, parent=row.parent)
+            self.ask_app(OpenForm(like=row.id, parent=row.parent))
 
     def action_probe(self) -> None:
         """Configure a probe of the pretraining under the cursor."""
@@ -265,11 +273,11 @@ kind:probe, queue_size=4096 or knn>60."""
             self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
             return
         parent = row.parent if row.kind == "probe" else row.id
-        self.moco.open_form(parent=parent)
+        self.ask_app(OpenForm(parent=parent))
 
     def action_study(self) -> None:
         """Open the newest study, or the form for one."""
-        self.moco.open_study()
+        self.ask_app(OpenStudy())
 
     def action_compare(self) -> None:
         """Compare the marked runs, else the one under the cursor with the next."""
@@ -280,11 +288,11 @@ kind:probe, queue_size=4096 or knn>60."""
                 f"Mark two to eight runs with Space; {len(chosen)} marked now.", severity="warning"
             )
             return
-        self.moco.open_compare(chosen)
+        self.ask_app(OpenComparison(chosen))
 
     def action_demo(self) -> None:
         """A small pretraining and a probe on the embedded images."""
-        self.moco.start_demo()
+        self.ask_app(StartDemo())
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -336,32 +344,32 @@ kind:probe, queue_size=4096 or knn>60."""
             event.input.display = False
         self.query_one(RunTable).focus()
 
-    def _do(self, deed: Callable[[RunRow], None]) -> None:
+    def _change(self, change: Callable[[RunRow], None]) -> None:
         row = self._row
-        if row is not None and self.moco.writable():
-            deed(row)
+        if row is not None and self.writable():
+            change(row)
 
     def action_tags(self) -> None:
         """Change the tags."""
-        self._do(self._deeds.tags)
+        self._change(self._actions.tags)
 
     def action_note(self) -> None:
         """Change the note."""
-        self._do(self._deeds.note)
+        self._change(self._actions.note)
 
     def action_name(self) -> None:
         """Change the name."""
-        self._do(self._deeds.name)
+        self._change(self._actions.name)
 
     def action_resume(self) -> None:
         """Go on with a stopped, failed or lost run, in this app."""
-        self._do(self._deeds.resume)
+        self._change(self._actions.resume)
 
     def action_delete(self) -> None:
         """Move the run to the trash, from which u brings it back."""
-        self._do(self._deeds.delete)
+        self._change(self._actions.delete)
 
     def action_undo(self) -> None:
         """Bring the last deleted run back."""
-        if self.moco.writable():
-            self._select = self._deeds.undo()
+        if self.writable():
+            self._select = self._actions.undo()

@@ -27,7 +27,9 @@ from moco_tui.present import fmt
 from moco_tui.present import study_text as studytext
 from moco_tui.present import study_view as studyview
 from moco_tui.screens.export_dialog import ask_and_write
+from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.watch_screen import WatchScreen
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.study_table import StudyTable
@@ -40,6 +42,7 @@ class StudyScreen(WatchScreen):
     """Watches a study through the runs folder, whoever computes it.
 
     Args:
+        session: what all screens share.
         folder: the study's run.
     """
 
@@ -66,8 +69,8 @@ acknowledged it."""
         Binding("5", "panel('log')", "Log", show=False),
     ]
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(folder)
+    def __init__(self, session: Session, folder: RunFolder) -> None:
+        super().__init__(session, folder)
         self.config: StudyConfig | None = None
         self.seen: studyview.Seen | None = None
         self.pivot = Pivot()
@@ -130,8 +133,8 @@ acknowledged it."""
 
     def _show_all(self, changed: bool, turned: bool) -> None:
         """Bring everything up to date that may have changed."""
-        if self.moco.catalog.error or self._broken:
-            self.fault(self.moco.catalog.error or self._broken)
+        if self.session.runs.error or self._broken:
+            self.fault(self.session.runs.error or self._broken)
         if changed:
             self._show_tables()
         elif turned:
@@ -158,12 +161,12 @@ acknowledged it."""
     def _survey(self) -> tuple[studyview.Seen | None, float]:
         """What the history says now, and what that cost; None when it is what it was."""
         start = time.thread_time()
-        catalog = self.moco.catalog
-        catalog.refresh()
+        runs = self.session.runs
+        runs.refresh()
         seen = None
-        if self.config is not None and catalog.version != self._version:
-            self._version = catalog.version
-            entries = [row.entry for row in catalog.rows.values()]
+        if self.config is not None and runs.version != self._version:
+            self._version = runs.version
+            entries = [row.entry for row in runs.rows.values()]
             try:
                 study_state = grid.survey(self.config, entries)
                 if self.seen is None or study_state != self.seen.study_state:
@@ -230,10 +233,10 @@ acknowledged it."""
         bar = self.query_one("#progress", Static)
         width = max(bar.content_size.width, 20)
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(studytext.progress_line(self.seen, width, ascii_only=self.moco.ascii))
+        text.append(studytext.progress_line(self.seen, width, ascii_only=self.session.ascii))
         text.append("\n")
-        entries = {id_: row.entry for id_, row in self.moco.catalog.rows.items()}
-        left = studytext.time_left(self.seen.study_state, entries, self.moco.clock())
+        entries = {id_: row.entry for id_, row in self.session.runs.rows.items()}
+        left = studytext.time_left(self.seen.study_state, entries, self.session.clock())
         text.append(studytext.state_line(self.seen, self.record, self.status, left), style="dim")
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
@@ -316,12 +319,12 @@ acknowledged it."""
         if not found:
             self.say(f"{studyview.where_text(place)}: no run of it has begun.")
         elif len(found) == 1:
-            self.moco.open_monitor(found[0].run)
+            self.ask_app(OpenRun(found[0].run))
         else:
 
             def chosen(run_id: str | None) -> None:
                 if run_id:
-                    self.moco.open_monitor(run_id)
+                    self.ask_app(OpenRun(run_id))
 
             self.app.push_screen(CellRuns(studyview.where_text(place), found), chosen)
 

@@ -15,6 +15,8 @@ from engine.sink import Request
 from moco_tui.present import fmt
 from moco_tui.present.run_list import GLYPHS, LIVE
 from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.messages import StartRuns
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.redraw_pace import Pace
 from moco_tui.widgets.text_panel import Panel
@@ -57,8 +59,8 @@ class WatchScreen(BaseScreen):
         Binding("d", "detach", "Detach", show=False),
     ]
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
+    def __init__(self, session: Session, folder: RunFolder) -> None:
+        super().__init__(session)
         self.folder = folder
         self.record: Record | None = None
         self.status = ""
@@ -182,13 +184,13 @@ class WatchScreen(BaseScreen):
         if action == "stop":
             return self.status in LIVE
         if action == "detach":
-            return self.moco.runner.active == self.folder
+            return self.session.runner.active == self.folder
         if action == "resume":
             return self.status in ("stopped", "failed", "lost", "queued")
         return True
 
     def _ask(self, kind: Request) -> None:
-        if not self.moco.writable():
+        if not self.writable():
             return
         try:
             self._asked = (self.folder.request(kind), kind)
@@ -204,7 +206,7 @@ class WatchScreen(BaseScreen):
 
     def action_stop(self) -> None:
         """Stop at the next step, with a checkpoint."""
-        if self.status == "queued" and self.moco.runner.drop(self.folder):
+        if self.status == "queued" and self.session.runner.drop(self.folder):
             self.say("It no longer waits for its turn; r starts it.")
             self.status = "queued"
             return
@@ -216,15 +218,15 @@ class WatchScreen(BaseScreen):
 
     def action_resume(self) -> None:
         """Go on from the last checkpoint, in this app."""
-        if self.moco.writable():
-            self.moco.start_run(self.folder)
+        if self.writable():
+            self.ask_app(StartRuns(self.folder))
             self.say("Resuming ...")
 
     def action_detach(self) -> None:
         """Let a process of its own go on with this run, and those that wait behind it."""
-        if self.moco.writable() and self.moco.runner.active == self.folder:
+        if self.writable() and self.session.runner.active == self.folder:
             self.run_worker(self._hand_over(), group="detach", exclusive=True)
 
     async def _hand_over(self) -> None:
-        if await asyncio.to_thread(self.moco.runner.hand_over):
+        if await asyncio.to_thread(self.session.runner.hand_over):
             self.say("It goes on in a process of its own.")

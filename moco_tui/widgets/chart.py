@@ -17,6 +17,7 @@ from textual.widget import Widget
 from moco_tui.charts.draw import draw, extent, limits
 from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
 from moco_tui.present import fmt
+from moco_tui.session import draws_ascii
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99, 0.999)
 
@@ -239,7 +240,7 @@ class Chart(Widget, can_focus=True):
         if self._strips is not None and self._strips_for == key:
             return
         start = perf_counter()
-        self.view.ascii = bool(getattr(self.app, "ascii", False))
+        self.view.ascii = draws_ascii(self)
         head = 1 if size.height >= 5 else 0
         names = self.legend(size.width, size.height)
         empty = extent(self.curves) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
-from typing import Any
 
 from rich.color import Color
 from rich.segment import Segment
@@ -17,6 +16,7 @@ from textual.widget import Widget
 from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
 from moco_tui.present.augment_preview import Picture, Previewer, Wish
+from moco_tui.session import draws_ascii
 
 RAMP = " .:-=+*#%@"
 SETTLE_SECONDS = 0.3
@@ -215,8 +215,7 @@ class Preview(Widget):
     def _cells(self, picture: Picture, pixels: int, line: int) -> list[Segment]:
         top = 2 * line * pixels * 3
         bottom = top + pixels * 3
-        ascii_only: Any = getattr(self.app, "ascii", False)
-        if ascii_only:
+        if draws_ascii(self):
             text = []
             for x in range(pixels):
                 a, b = top + 3 * x, bottom + 3 * x

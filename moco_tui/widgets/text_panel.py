@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
+from moco_tui.session import draws_ascii
 
 
 class Panel(Widget, can_focus=True):
@@ -115,7 +116,7 @@ class Panel(Widget, can_focus=True):
         width = self.size.width
         base = self.rich_style
         if y == 0:
-            ascii_only = bool(getattr(self.app, "ascii", False))
+            ascii_only = draws_ascii(self)
             arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
             more = len(self.lines) - self._room
             note = f"  {self._first + 1}–{self._first + self._room} of {len(self.lines)}"

@@ -53,7 +53,7 @@ async def marked(pilot: Pilot[Any]) -> None:
 
 async def monitor(pilot: Pilot[Any]) -> None:
     await runs(pilot)
-    app_of(pilot).open_monitor("k7m2qx")
+    app_of(pilot).open_run("k7m2qx")
     await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
     await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
     chart = pilot.app.screen.query_one("#loss", Chart)
@@ -63,7 +63,7 @@ async def monitor(pilot: Pilot[Any]) -> None:
 
 async def probe(pilot: Pilot[Any]) -> None:
     await runs(pilot)
-    app_of(pilot).open_monitor("p2b9dz")
+    app_of(pilot).open_run("p2b9dz")
     await until(pilot, lambda: len(pilot.app.screen.query_one("#rows").lines) > 3)
     await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
 
@@ -123,7 +123,7 @@ async def probe_form(pilot: Pilot[Any]) -> None:
 
 
 async def study(pilot: Pilot[Any]) -> None:
-    app_of(pilot).open_monitor("s5t6dy")
+    app_of(pilot).open_run("s5t6dy")
     await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
     await pilot.press("down", "right")
     await until(pilot, lambda: pilot.app.screen.query_one(LabelChart).curves)
@@ -136,7 +136,7 @@ async def study_curve(pilot: Pilot[Any]) -> None:
 
 
 async def study_begun(pilot: Pilot[Any]) -> None:
-    app_of(pilot).open_monitor("s5t6dy")
+    app_of(pilot).open_run("s5t6dy")
     await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
     await pilot.press("x")
 
@@ -149,7 +149,7 @@ async def study_cell(pilot: Pilot[Any]) -> None:
 
 async def compare(pilot: Pilot[Any]) -> None:
     await runs(pilot)
-    app_of(pilot).open_compare(["k7m2qx", "q4r8st", "f6g3hj"])
+    app_of(pilot).open_comparison(["k7m2qx", "q4r8st", "f6g3hj"])
     await until(pilot, lambda: len(pilot.app.screen.query_one(Chart).curves) == 3)
 
 

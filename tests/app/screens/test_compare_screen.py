@@ -34,7 +34,7 @@ async def test_only_settings_that_differ_and_differences_with_direction(
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_compare(["k7m2qx", "q4r8st"])
+        app.open_comparison(["k7m2qx", "q4r8st"])
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 2)
         settings = lines(app, "settings")
         assert len(settings) == 2, "one head and the one setting that differs"
@@ -57,7 +57,7 @@ async def test_the_comparison_is_written_to_a_new_file_only(
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_compare(["k7m2qx", "q4r8st", "p2b9dz"])
+        app.open_comparison(["k7m2qx", "q4r8st", "p2b9dz"])
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 3)
         taken = tmp_path / "taken.csv"
         taken.write_text("mine")
@@ -84,7 +84,7 @@ async def test_eight_runs_and_a_damaged_one(root: Path, make_app: MakeApp) -> No
     (root / "r3bcdf" / "run.json").write_text("{")
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_compare([f"r{i}bcdf" for i in range(8)])
+        app.open_comparison([f"r{i}bcdf" for i in range(8)])
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 8)
         marks = [curve.mark for curve in app.screen.query_one(Chart).curves]
         assert len(set(marks)) == 8
