@@ -53,10 +53,10 @@ def key_text(keys: str) -> str:
 
 
 def own_bindings(node: DOMNode) -> list[Binding]:
-    """The bindings of a class and of those it stands on, in this package."""
+    """The bindings of a class and of its bases, but for those that come with Textual."""
     found: dict[str, Binding] = {}
     for cls in type(node).__mro__:
-        if not cls.__module__.startswith("moco_tui"):
+        if cls.__module__.partition(".")[0] == "textual":
             continue
         for binding in cls.__dict__.get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.key not in found:
