@@ -21,7 +21,7 @@ from textual.screen import Screen
 from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
-from moco_tui.screens import messages, registry
+from moco_tui.screens import messages, screen_registry
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.training.runner import Runner
@@ -43,12 +43,12 @@ class MocoApp(App[int]):
     """
 
     TITLE = "moco-tui"
-    CSS_PATH = ["app.tcss", *registry.style_sheets()]
+    CSS_PATH = ["app.tcss", *screen_registry.style_sheets()]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [
-        *registry.bindings(),
+        *screen_registry.bindings(),
         Binding("q,ctrl+q", "leave", "Quit", key_display="q"),
         Binding("T", "toggle_theme", "Light or dark", show=False),
     ]
@@ -71,7 +71,7 @@ class MocoApp(App[int]):
 
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is the table of runs."""
-        return registry.create("runs", self.session)
+        return screen_registry.create("runs", self.session)
 
     def on_mount(self) -> None:
         """Poll the runner from now on, and start the demonstration if it was asked for."""
@@ -166,11 +166,11 @@ class MocoApp(App[int]):
 
     def action_open(self, name: str) -> None:
         """Open a screen of the registry that needs no arguments, unless it is shown already."""
-        if not isinstance(self.screen, registry.SCREENS[name].load()):
+        if not isinstance(self.screen, screen_registry.SCREENS[name].load()):
             self._open(name)
 
     def _open(self, name: str, **arguments: Any) -> None:
-        self.push_screen(registry.create(name, self.session, **arguments))
+        self.push_screen(screen_registry.create(name, self.session, **arguments))
 
     def open_run(self, run_id: str) -> None:
         """Show a run: a study as a study, every other in the monitor."""
@@ -212,7 +212,7 @@ class MocoApp(App[int]):
         yield SystemCommand("New pretraining", "Configure and start a run", self.open_form)
         yield SystemCommand("Study", "The newest study, or the form for one", self.open_study)
         yield SystemCommand("Demo", "A small run on the embedded images", self.start_demo)
-        for name, entry in registry.SCREENS.items():
+        for name, entry in screen_registry.SCREENS.items():
             if entry.summary:
                 open_it = partial(self.action_open, name)
                 yield SystemCommand(entry.command or entry.title, entry.summary, open_it)

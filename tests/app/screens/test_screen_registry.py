@@ -13,8 +13,8 @@ import networkx as nx
 import pytest
 
 from moco_tui.app import MocoApp
-from moco_tui.screens import registry
-from moco_tui.screens.registry import SCREENS, ScreenEntry
+from moco_tui.screens import screen_registry
+from moco_tui.screens.screen_registry import SCREENS, ScreenEntry
 from moco_tui.session import Session
 
 from ..conftest import NOW, StillRunner, screen_text, some_runs, until
@@ -104,7 +104,7 @@ async def test_every_screen_of_the_registry_opens(
         "study": {"folder": app.session.folder("k7m2qx")},
         "compare": {"folders": [app.session.folder(run) for run in ("k7m2qx", "q4r8st")]},
     }
-    screen = registry.create(name, app.session, **arguments.get(name, {}))
+    screen = screen_registry.create(name, app.session, **arguments.get(name, {}))
     assert type(screen) is SCREENS[name].load()
     async with app.run_test(size=(80, 24)) as pilot:
         await app.push_screen(screen)
@@ -113,8 +113,8 @@ async def test_every_screen_of_the_registry_opens(
 
 def test_every_style_sheet_belongs_to_a_screen() -> None:
     """One that no line names would style nothing."""
-    folder = Path(registry.__file__).parent
-    assert sorted(folder.glob("*.tcss")) == sorted(map(Path, registry.style_sheets()))
+    folder = Path(screen_registry.__file__).parent
+    assert sorted(folder.glob("*.tcss")) == sorted(map(Path, screen_registry.style_sheets()))
 
 
 def test_the_app_and_its_screens_import_one_another_in_no_circle() -> None:
