@@ -108,7 +108,7 @@ class MocoApp(App[int]):
         lost = await asyncio.to_thread(lost_among, entries, self.session.root)
         if not lost:
             return
-        from moco_tui.screens.lost_screen import LostRuns
+        from moco_tui.screens.lost_runs_dialog import LostRuns
 
         folders = [run.folder for run in lost]
 
@@ -265,7 +265,7 @@ class MocoApp(App[int]):
     # ---------------------------------------------------------------------------- leaving
 
     async def action_quit(self) -> None:
-        """Textual's own way to quit asks as ours does."""
+        """Textual's own quit action asks the same question."""
         self.action_leave()
 
     def action_leave(self) -> None:

@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(slots=True, frozen=True)
 class Level:
-    """A horizontal line, such as the loss of a guess."""
+    """A horizontal line, such as the loss at chance."""
 
     value: float
     name: str

@@ -39,7 +39,7 @@ class TopBar(Static):
             self.refresh()
 
     def render(self) -> Text:
-        """The line."""
+        """Title, subject cut to the room there is, note at the right."""
         width = max(self.content_size.width, 1)
         left = f"{self.title_text}  "
         note = fmt.fit(self.note, min(len(self.note), width // 2))
@@ -82,7 +82,7 @@ class BaseScreen(Screen[None]):
         return self.query_one(TopBar)
 
     def action_back(self) -> None:
-        """To the screen before."""
+        """Go back to the previous screen."""
         self.app.pop_screen()
 
     def ask_app(self, message: Message) -> None:

@@ -24,8 +24,8 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.export_dialog import ask_and_write
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.redraw_pace import Pace
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.redraw_pace import RedrawPace
+from moco_tui.widgets.text_panel import TextPanel
 
 
 class CompareScreen(BaseScreen):
@@ -52,7 +52,7 @@ Below are the settings that differ and every metric with its difference to the f
         self.series: list[CurvePoints] = []
         self.metric = ""
         self.runs: list[compare.Compared] = []
-        self.pace = Pace()
+        self.pace = RedrawPace()
         self._timer: Timer | None = None
         self._loaded = False
 
@@ -61,8 +61,8 @@ Below are the settings that differ and every metric with its difference to the f
         with Container(id="compare"):
             yield Chart("reading ...", smoothing=0.9, id="curves")
             with Container(id="tables"):
-                yield Panel("metrics (difference to the first run)", id="metrics")
-                yield Panel("settings that differ", id="settings")
+                yield TextPanel("metrics (difference to the first run)", id="metrics")
+                yield TextPanel("settings that differ", id="settings")
 
     def on_mount(self) -> None:
         """Read the runs in a thread."""
@@ -90,12 +90,12 @@ Below are the settings that differ and every metric with its difference to the f
         self.tick()
 
     def on_screen_resume(self) -> None:
-        """Visible: go on looking."""
+        """The screen is shown again: poll again."""
         if self._loaded and self._timer is None:
             self.tick()
 
     def on_screen_suspend(self) -> None:
-        """Hidden: look no more."""
+        """The screen is hidden: stop polling."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -105,7 +105,7 @@ Below are the settings that differ and every metric with its difference to the f
         self.pace.spend(event.seconds)
 
     def tick(self) -> None:
-        """Look at all runs once."""
+        """Poll all runs once and schedule the next poll."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -127,7 +127,7 @@ Below are the settings that differ and every metric with its difference to the f
         self._timer = self.set_timer(interval, self.tick)
 
     def _read(self) -> None:
-        """Records and names of the runs; the tables."""
+        """Read records and names of the runs; redraw if one changed."""
         runs = []
         for folder in self.folders:
             try:
@@ -192,13 +192,13 @@ Below are the settings that differ and every metric with its difference to the f
         )
         return [(" " * key + cells, "muted")]
 
-    def _cell_width(self, panel: Panel, key: int, most: int) -> int:
-        """As wide as all runs fit side by side, within reason; the panel scrolls sideways."""
+    def _cell_width(self, panel: TextPanel, key: int, most: int) -> int:
+        """Width of a cell so that all runs fit side by side, from 9 to ``most`` characters."""
         room = (panel.size.width - key) // max(len(self.runs), 1) - 1
         return max(min(room, most), 9)
 
     def _show_tables(self) -> None:
-        panel, key = self.query_one("#metrics", Panel), 18
+        panel, key = self.query_one("#metrics", TextPanel), 18
         width = self._cell_width(panel, key, 16)
         lines: list[Line] = [self._head(key, width)]
         for metric, values in compare.metric_rows(self.runs):
@@ -215,7 +215,7 @@ Below are the settings that differ and every metric with its difference to the f
         if len(lines) == 1:
             lines.append([("no metric yet", "muted")])
         panel.show(lines)
-        panel, key = self.query_one("#settings", Panel), 22
+        panel, key = self.query_one("#settings", TextPanel), 22
         width = self._cell_width(panel, key, 22)
         settings: list[Line] = [self._head(key, width)]
         for name, items in compare.differing(self.runs):
@@ -229,7 +229,7 @@ Below are the settings that differ and every metric with its difference to the f
         panel.show(settings)
 
     def on_resize(self) -> None:
-        """The tables use the width there is."""
+        """Lay the tables out for the new width."""
         if self.runs:
             self.call_after_refresh(self._show_tables)
 

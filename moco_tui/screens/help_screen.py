@@ -1,4 +1,4 @@
-"""Help, made from the key bindings themselves."""
+"""The help screen, generated from the key bindings and HELP texts of screen and widgets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMES = {
 
 
 def key_text(keys: str) -> str:
-    """The keys of a binding as on a keyboard."""
+    """The keys of a binding as they are printed on a keyboard."""
     shown = []
     for key in keys.split(","):
         head, plus, tail = key.strip().rpartition("+")
@@ -133,7 +133,7 @@ class HelpScreen(ModalScreen[None]):
             yield Static(help_text(below), id="help-text")
 
     def on_mount(self) -> None:
-        """The keys scroll."""
+        """Focus the text, so that keys scroll it."""
         self.query_one("#help-box").focus()
 
     def action_back(self) -> None:

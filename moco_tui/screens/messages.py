@@ -1,8 +1,4 @@
-"""What screens ask the app for: each request is one message, posted to the app.
-
-Where several requests of a kind wait, only the newest counts if a person who repeats a key means
-one request (``can_replace``).
-"""
+"""Messages from the screens to the app, one class for each thing that it does for them."""
 
 from __future__ import annotations
 
@@ -25,10 +21,10 @@ class Say(Message):
 
 
 class OpenMessage(Message):
-    """Open a screen; of those that wait only the newest opens."""
+    """Open a screen. A key pressed twice opens one: of waiting requests only the newest counts."""
 
     def can_replace(self, message: Message) -> bool:
-        """Whether the message that waits behind this one makes it void."""
+        """Whether the next message in the queue supersedes this one."""
         return isinstance(message, OpenMessage)
 
 

@@ -24,13 +24,13 @@ from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_chart import RunChart
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = ("loss", "accuracy", "epochs", "device", "log")
 
 
 class MonitorScreen(WatchScreen):
-    """Watches a run through its folder, whoever trains it."""
+    """Shows a pretraining or a probe, read from its folder, whichever process trains it."""
 
     TITLE_TEXT = "Monitor"
     HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
@@ -59,20 +59,20 @@ pans and reads values."""
         yield Static("", id="warning", markup=False)
         with Container(id="panels"):
             yield RunChart("loss", smoothing=0.9, id="loss")
-            yield Panel("accuracy by encoder", id="rows")
+            yield TextPanel("accuracy by encoder", id="rows")
             yield Static("", id="tabs", markup=False)
-            yield Panel("epochs", id="epochs", classes="lower")
-            yield Panel("device", id="device", classes="lower")
+            yield TextPanel("epochs", id="epochs", classes="lower")
+            yield TextPanel("device", id="device", classes="lower")
             yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
-            yield Panel("log", follow=True, id="log", classes="lower")
+            yield TextPanel("log", follow=True, id="log", classes="lower")
 
     # ---------------------------------------------------------------------------- life
 
     def on_mount(self) -> None:
-        """Read the run in a thread, so that a long one does not hold the keys."""
+        """Read the metric log in a thread: a long one would block the keys."""
         self.query_one("#loss", Chart).empty = "reading ..."
         self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
-        self.look()
+        self.read_record()
         probe = self.record is not None and self.record.kind == "probe"
         self._show_tab("loss" if probe else "accuracy")
         self.query_one("#rows" if probe else "#loss").focus()
@@ -82,7 +82,7 @@ pans and reads values."""
         try:
             await asyncio.to_thread(self.log_reader.poll)
         except UserError as error:
-            self.fault(str(error))
+            self.report(str(error))
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
         self.query_one("#loss", Chart).changed()
@@ -91,30 +91,30 @@ pans and reads values."""
         self.tick()
 
     def on_screen_resume(self) -> None:
-        """Visible: go on looking."""
+        """The screen is shown again: poll again."""
         if self.loaded and self._timer is None:
             self.tick()
 
     def tick(self) -> None:
-        """Look at the run once and arm the next look."""
-        self.disarm()
+        """Poll the run once and schedule the next poll."""
+        self.cancel_poll()
         if not self.is_mounted or not self.loaded or self.app.screen is not self:
             return
         start = perf_counter()
-        self.look()
+        self.read_record()
         try:
             if self.log_reader.poll():
                 self._take_curves()
         except UserError as error:
-            self.fault(str(error))
+            self.report(str(error))
         self.show_log()
         if self._sampler is not None and self.query_one("#device").display:
             ascii_only = self.session.ascii
             lines = facts.device_lines(self._sampler.read(), ascii_only=ascii_only)
-            self.query_one("#device", Panel).show(lines)
+            self.query_one("#device", TextPanel).show(lines)
         self._show_progress()
         self.pace.spend(perf_counter() - start)
-        self.arm()
+        self.schedule_poll()
 
     # ---------------------------------------------------------------------------- looking
 
@@ -128,7 +128,7 @@ pans and reads values."""
         chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
         self.set_class(record.kind == "probe", "-probe")
         if record.kind == "probe":
-            self.query_one("#rows", Panel).show(facts.probe_lines(record, record.config))
+            self.query_one("#rows", TextPanel).show(facts.probe_lines(record, record.config))
 
     def _show_progress(self) -> None:
         record = self.record
@@ -155,7 +155,7 @@ pans and reads values."""
         probe = self.record is not None and self.record.kind == "probe"
         chance = self.record.chance if self.record is not None else 0.0
         losses, accuracies = curves.losses(log), curves.accuracies(log)
-        if probe:  # a point or two a source say nothing that the table does not
+        if probe:  # one or two points a source are in the table already
             self.set_class(any(len(log.series(name)[0]) > 5 for name in losses), "-curves")
             accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
             self.set_class(bool(accuracies), "-accuracies")
@@ -166,9 +166,9 @@ pans and reads values."""
             self._warn(not_learning(log, self.record))
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
         stamp = (per_epoch, *((len(log.series(n)[0]), log.last(n)) for n in facts.EPOCH_METRICS))
-        if stamp != self._epochs_stamp:  # the table grows with the run, and changes by epochs
+        if stamp != self._epochs_stamp:  # a long run has many rows to build
             self._epochs_stamp = stamp
-            self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
+            self.query_one("#epochs", TextPanel).show(facts.epoch_lines(log, per_epoch))
 
     def _warn(self, text: str) -> None:
         warning = self.query_one("#warning", Static)
@@ -202,7 +202,7 @@ pans and reads values."""
     # ---------------------------------------------------------------------------- requests
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what can be asked of the run in its state is offered."""
+        """Hide the keys that make no sense in the state of the run."""
         if action == "probe":
             record = self.record
             return record is not None and record.kind == "pretrain" and self.status != "gone"

@@ -22,7 +22,7 @@ from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
 from moco_tui.widgets.estimate_panel import EstimatePanel
 from moco_tui.widgets.form_rows import FieldRow
-from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_form import RunForm
 
 
@@ -102,7 +102,9 @@ as a command and as TOML."""
                 id="form",
             )
             with Vertical(id="side"):
-                yield Preview(Previewer(self.session.data_dir), id="preview").add_class("side-part")
+                yield PreviewPanel(Previewer(self.session.data_dir), id="preview").add_class(
+                    "side-part"
+                )
                 yield EstimatePanel(self.session.data_dir, id="estimate", classes="side-part")
                 with VerticalScroll(id="text", classes="side-part"):
                     yield Static("", id="text-body", markup=False)
@@ -115,19 +117,19 @@ as a command and as TOML."""
 
     @property
     def state(self) -> form.FormState:
-        """What was put in."""
+        """The settings as entered."""
         return self.body.state
 
     # ---------------------------------------------------------------------------- life
 
     def on_mount(self) -> None:
-        """The keys act on the first field of interest."""
+        """Import torch ahead, check the form, focus the setting to change first."""
         lazy.preload()
         self._check()
         self.body.focus_first()
 
     def on_resize(self) -> None:
-        """A wide screen shows the preview at once."""
+        """A wide screen shows the preview beside the form."""
         self.call_after_refresh(self._show_preview)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -136,7 +138,7 @@ as a command and as TOML."""
         self._show_help()
 
     def action_back(self) -> None:
-        """From the preview to the form, from the form to where one came from."""
+        """Close the preview if it covers the form, else the form."""
         if self.has_class("-side"):
             self._close_side()
         else:
@@ -148,7 +150,7 @@ as a command and as TOML."""
 
     @on(RunForm.Changed)
     def _check(self) -> None:
-        """Mark what differs and what is wrong, everywhere it shows."""
+        """Check all fields; update marks, help, command and preview."""
         self.body.mark(self.problems())
         self._show_help()
         self._show_text()
@@ -177,7 +179,7 @@ as a command and as TOML."""
         help_.update(text)
 
     def _show_preview(self) -> None:
-        preview = self.query_one(Preview)
+        preview = self.query_one(PreviewPanel)
         if self.state.kind == "probe":
             preview.say("a probe sees the images as its head needs them")
             return
@@ -216,14 +218,14 @@ as a command and as TOML."""
             self.action_estimate()
 
     def _close_side(self) -> None:
-        """Back to the form, and to the field where one was: a hidden one loses the focus."""
+        """Show the form; refocus its field, which lost the focus when it was hidden."""
         self.remove_class("-side", "-preview", "-estimate", "-text")
         if self._in_focus is not None and self._in_focus.is_mounted:
             self.call_after_refresh(self.set_focus, self._in_focus)
 
     def action_views(self) -> None:
         """Draw other random views."""
-        self.query_one(Preview).another()
+        self.query_one(PreviewPanel).another()
 
     def action_copy(self) -> None:
         """Put the command line on the clipboard."""
@@ -266,7 +268,7 @@ as a command and as TOML."""
         if found:
             key = next(iter(found))
             self.say(f"{form.label(key) or 'settings'}: {found[key]}.", severity="error")
-            self._in_focus = None  # the focus goes to what is wrong
+            self._in_focus = None  # the wrong field gets the focus
             self._close_side()
             await self.body.go_to(key)
             return

@@ -12,10 +12,10 @@ from moco_tui.screens.messages import StartRuns
 
 
 class RunActions:
-    """Changes runs, asking first where that is due, and remembers what was deleted.
+    """Changes runs, after a question where one is needed, and remembers deletions for undo.
 
     Args:
-        screen: shows the questions and what became of a change.
+        screen: shows questions and results.
         changed: called after a change.
     """
 

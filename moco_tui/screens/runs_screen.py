@@ -1,4 +1,4 @@
-"""Home: all runs in a table, live, with filter, sorting, tags, notes, delete and undo."""
+"""The first screen: all runs in a live table, with filter, sorting, tags, notes, delete, undo."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from moco_tui.screens.messages import (
 )
 from moco_tui.screens.run_actions import RunActions
 from moco_tui.session import Session
-from moco_tui.widgets.line_input import Line
+from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.run_table import RunTable
 
 REFRESH_SECONDS = 1.0
-PATIENCE_SECONDS = 0.1
-"""How long the first picture waits for the runs; a long history is read behind an empty table."""
+FIRST_PAINT_SECONDS = 0.1
+"""How long the first paint waits for the runs; a history that takes longer shows up after it."""
 
 
 class RunsScreen(BaseScreen):
-    """All runs."""
+    """The table of runs, and the details of the one under the cursor."""
 
     TITLE_TEXT = "Runs"
-    AUTO_FOCUS = ""  # or the hidden filter would take the keys where there is no table yet
+    AUTO_FOCUS = ""  # the default would focus the hidden filter
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
 eight of them, c compares the marked ones. The filter takes words and comparisons, such as
 kind:probe, queue_size=4096 or knn>60."""
@@ -74,7 +74,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._match: Matcher | None = None
         self._shown_version = -1
         self._refreshing = False
-        self._warm = False
+        self._imported = False
         self._unpainted = contextlib.ExitStack()
         self._timer: Timer | None = None
         self._select = ""
@@ -82,7 +82,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def content(self) -> ComposeResult:
         """Filter, table, details."""
-        yield Line(
+        yield LineInput(
             placeholder="filter: words, kind:probe, queue_size=4096, knn>60, and / or / not",
             id="filter",
             compact=True,
@@ -97,7 +97,7 @@ kind:probe, queue_size=4096 or knn>60."""
     # ---------------------------------------------------------------------------- data
 
     def on_mount(self) -> None:
-        """Paint first, then read."""
+        """Start reading the runs; delay the first paint for them, if only briefly."""
         self._actions = RunActions(self, self.poll)
         self.query_one("#filter").display = False
         self.query_one("#empty").display = False
@@ -105,29 +105,29 @@ kind:probe, queue_size=4096 or knn>60."""
         table = self.query_one(RunTable)
         table.clock = self.session.clock
         table.focus()
-        # Every pass of layout and painting costs more than reading a usual history.
+        # A paint of the empty table costs more time than reading a usual history.
         self._unpainted.enter_context(self.app.batch_update())
-        self.set_timer(PATIENCE_SECONDS, self._unpainted.close)
+        self.set_timer(FIRST_PAINT_SECONDS, self._unpainted.close)
         self.poll()
 
     def on_unmount(self) -> None:
-        """Another screen may be painted."""
+        """End the delay: it holds up the painting of every screen."""
         self._unpainted.close()
 
     def on_screen_resume(self) -> None:
-        """Look at once, then every second, as long as the screen is visible."""
+        """Poll now, then every second while the screen is visible."""
         if self._timer is None:
             self._timer = self.set_interval(REFRESH_SECONDS, self.poll)
         self._timer.resume()
         self.call_after_refresh(self.poll)
 
     def on_screen_suspend(self) -> None:
-        """Hidden: look no more."""
+        """The screen is hidden: stop polling."""
         if self._timer is not None:
             self._timer.pause()
 
     def poll(self) -> None:
-        """Look for changes in a thread, then show them."""
+        """Read changes in a thread, then show them; one poll at a time."""
         if not self._refreshing:
             self._refreshing = True
             self.run_worker(self._poll(), group="poll")
@@ -140,12 +140,12 @@ kind:probe, queue_size=4096 or knn>60."""
         if self.is_mounted:
             self.show_rows()
             self._unpainted.close()
-        if not self._warm:
-            self._warm = True
-            self.call_after_refresh(self.run_worker, self._warm_up(), group="warm-up")
+        if not self._imported:
+            self._imported = True
+            self.call_after_refresh(self.run_worker, self._import_monitor(), group="warm-up")
 
-    async def _warm_up(self) -> None:
-        """Import what Enter needs, so that the first curve does not wait for it."""
+    async def _import_monitor(self) -> None:
+        """Import the monitor ahead of the first Enter: plotext is slow to import."""
         await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor_screen")
 
     def show_rows(self, *, force: bool = False) -> None:
@@ -162,7 +162,7 @@ kind:probe, queue_size=4096 or knn>60."""
         table = self.query_one(RunTable)
         if self._select and self._select in runs.rows:
             self._unfolded.add(runs.rows[self._select].parent)
-        # Whoever filters looks for runs, folded or not.
+        # A filter must find probes in folded lines too.
         unfolded = self._unfolded if self._match is None else None
         table.show(arrange(rows, self._sort, self._reverse, unfolded))
         if self._select and self._select in runs.rows:
@@ -219,7 +219,7 @@ kind:probe, queue_size=4096 or knn>60."""
     # ---------------------------------------------------------------------------- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without runs only what makes one is offered."""
+        """Hide the keys that need a run while there is none."""
         del parameters
         if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
             return bool(self.session.runs.rows) or bool(self._filter)
@@ -280,7 +280,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self.ask_app(OpenStudy())
 
     def action_compare(self) -> None:
-        """Compare the marked runs, else the one under the cursor with the next."""
+        """Compare the marked runs."""
         table = self.query_one(RunTable)
         chosen = list(table.marked)
         if not 2 <= len(chosen) <= 8:
@@ -300,12 +300,12 @@ kind:probe, queue_size=4096 or knn>60."""
         self.show_rows(force=True)
 
     def action_reverse(self) -> None:
-        """Turn the order round."""
+        """Reverse the order."""
         self._reverse = not self._reverse
         self.show_rows(force=True)
 
     def action_filter(self) -> None:
-        """Type a filter."""
+        """Show and focus the filter."""
         box = self.query_one("#filter", Input)
         box.display = True
         box.focus()
@@ -362,7 +362,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._change(self._actions.name)
 
     def action_resume(self) -> None:
-        """Go on with a stopped, failed or lost run, in this app."""
+        """Resume a stopped, failed or lost run in this app."""
         self._change(self._actions.resume)
 
     def action_delete(self) -> None:

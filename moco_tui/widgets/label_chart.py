@@ -109,11 +109,11 @@ point; each curve has a mark of its own. Left and right read the values of one s
             self.changed()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """There is nothing to zoom into."""
+        """No zoom: the few points are always all shown."""
         event.prevent_default()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """There is nothing to zoom into."""
+        """No zoom: the few points are always all shown."""
         event.prevent_default()
 
     # ---------------------------------------------------------------------------- drawing

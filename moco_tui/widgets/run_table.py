@@ -1,4 +1,4 @@
-"""The table of runs: draws the lines on screen only, so ten thousand rows cost nothing."""
+"""The table of runs: draws the lines on screen only, however many rows there are."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _share(row: RunRow, _: float) -> str:
     return "" if row.share is None else f"{100 * row.share:.0f} %"
 
 
-def _knob(row: RunRow, _: float) -> str:
+def _queue_or_labels(row: RunRow, _: float) -> str:
     if row.labels is not None:
         return fmt.percent(row.labels, 0)
     return "" if row.queue is None else str(row.queue)
@@ -55,7 +55,7 @@ COLUMNS = (
     RunColumn("name", 0, lambda row, _: row.title),
     RunColumn("kind", 8, lambda row, _: row.kind),
     RunColumn("data", 8, lambda row, _: row.data, above=96),
-    RunColumn("K|labels", 8, _knob, right=True, below=96),
+    RunColumn("K|labels", 8, _queue_or_labels, right=True, below=96),
     RunColumn("K", 6, lambda row, _: "" if row.queue is None else str(row.queue), True, 96),
     RunColumn(
         "labels",

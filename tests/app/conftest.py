@@ -22,7 +22,7 @@ from moco_tui.app import MocoApp
 from moco_tui.present.device_load import Card, Load, Sampler
 from moco_tui.session import Session
 from moco_tui.training.runner import Runner
-from moco_tui.widgets.redraw_pace import Pace
+from moco_tui.widgets.redraw_pace import RedrawPace
 
 NOW = 1_760_000_000.0
 PER_EPOCH = 10
@@ -195,8 +195,8 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(Sampler, "__init__", lambda self: None)
     monkeypatch.setattr(Sampler, "read", lambda self: load)
-    monkeypatch.setattr(Pace, "share", property(lambda self: 0.004))
-    monkeypatch.setattr(Pace, "interval", property(lambda self: 0.05))
+    monkeypatch.setattr(RedrawPace, "share", property(lambda self: 0.004))
+    monkeypatch.setattr(RedrawPace, "interval", property(lambda self: 0.05))
     monkeypatch.setattr("moco_tui.screens.runs_screen.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr("moco_tui.lazy.preload", threading.Thread)
 

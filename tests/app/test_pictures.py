@@ -16,13 +16,13 @@ from textual.pilot import Pilot
 
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, Wish
-from moco_tui.screens.cell_runs_screen import CellRuns
+from moco_tui.screens.cell_runs_dialog import CellRuns
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.form_rows import Chooser
 from moco_tui.widgets.label_chart import LabelChart
-from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 
@@ -91,7 +91,7 @@ async def preview(pilot: Pilot[Any]) -> None:
     await pilot.pause()
     if pilot.app.size.width < 120:
         await pilot.press("f2")
-    await until(pilot, lambda: pilot.app.screen.query_one(Preview).rows)
+    await until(pilot, lambda: pilot.app.screen.query_one(PreviewPanel).rows)
 
 
 def views(self: Previewer, wish: Wish) -> list[tuple[bytes, ...]]:
@@ -213,7 +213,7 @@ def test_screen(
     if name == "preview":
         monkeypatch.setattr(Previewer, "views", views)
     else:
-        monkeypatch.setattr(Preview, "_request", lambda self: None)
+        monkeypatch.setattr(PreviewPanel, "_request", lambda self: None)
     app = make_app(root=place)
     assert snap_compare(app, terminal_size=size, run_before=SCREENS[name])
 
@@ -226,7 +226,7 @@ def test_light(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    monkeypatch.setattr(Preview, "_request", lambda self: None)
+    monkeypatch.setattr(PreviewPanel, "_request", lambda self: None)
     app = make_app(root=place)
     app.theme = "textual-light"
     assert snap_compare(app, terminal_size=(80, 24), run_before=SCREENS[name])

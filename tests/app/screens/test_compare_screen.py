@@ -16,7 +16,7 @@ from moco_tui.present import comparison as compare
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import screen_text, some_runs, until, write_run
 
@@ -24,7 +24,7 @@ MakeApp = Callable[..., MocoApp]
 
 
 def lines(app: MocoApp, panel: str) -> list[str]:
-    found = app.screen.query_one(f"#{panel}", Panel).lines
+    found = app.screen.query_one(f"#{panel}", TextPanel).lines
     return ["".join(text for text, _ in line) for line in found]
 
 

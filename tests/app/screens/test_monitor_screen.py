@@ -19,7 +19,7 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import NOW, RESULT, FakeTrainer, screen_text, some_runs, until, write_run
 
@@ -175,7 +175,7 @@ async def test_the_probe_shows_its_table_and_every_class(root: Path, make_app: M
         await until(pilot, lambda: "random-init" in screen_text(app))
         text = "\n".join(
             "".join(part for part, _ in line)
-            for line in monitor(app).query_one("#rows", Panel).lines
+            for line in monitor(app).query_one("#rows", TextPanel).lines
         )
         for row in RESULT["rows"]:
             assert f"{row['top1']:.1f} %" in text

@@ -17,8 +17,8 @@ from moco_tui.present.augment_preview import Previewer, Wish
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.study_screen import StudyScreen
-from moco_tui.widgets.form_rows import Chooser, FieldRow, SectionHead, Tick
-from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, SectionHead
+from moco_tui.widgets.preview_panel import PreviewPanel
 
 from ..conftest import screen_text, some_runs, until
 
@@ -89,7 +89,7 @@ async def test_an_augmentation_switched_off_hides_its_settings(
     async with app.run_test(size=(80, 40)) as pilot:
         await opened(pilot, app)
         tick = row(app, "augment.rotation.enabled").editor
-        assert isinstance(tick, Tick)
+        assert isinstance(tick, Checkbox)
         tick.focus()
         assert form(app).query_one("#a-rotation").display
         await pilot.press("space")
@@ -194,7 +194,7 @@ async def test_detached_runs_get_a_process_of_their_own(root: Path, make_app: Ma
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
-        form(app).query_one("#detached", Tick).focus()
+        form(app).query_one("#detached", Checkbox).focus()
         await pilot.press("space", "ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         assert (len(app.session.runner.detached), app.session.runner.started) == (1, [])
@@ -285,7 +285,7 @@ async def test_the_kind_goes_round_and_keeps_the_device(root: Path, make_app: Ma
 async def test_views_are_drawn_when_a_number_is_typed_whole(
     root: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moco_tui.widgets.preview_panel.SETTLE_SECONDS", 3600)
+    monkeypatch.setattr("moco_tui.widgets.preview_panel.DEBOUNCE_SECONDS", 3600)
     wishes: list[Wish] = []
 
     def views(self: Previewer, wish: Wish) -> list[tuple[bytes, bytes, bytes]]:
@@ -296,7 +296,7 @@ async def test_views_are_drawn_when_a_number_is_typed_whole(
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(pilot, app)
-        preview = form(app).query_one(Preview)
+        preview = form(app).query_one(PreviewPanel)
         await until(pilot, lambda: preview.rows)
         angle = field(app, "augment.rotation.degrees")
         angle.focus()

@@ -24,7 +24,7 @@ from engine.study.table import Pivot, values
 from moco_tui.app import MocoApp
 from moco_tui.present import study_text as studytext
 from moco_tui.present import study_view as studyview
-from moco_tui.screens.cell_runs_screen import CellRuns
+from moco_tui.screens.cell_runs_dialog import CellRuns
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.screens.monitor_screen import MonitorScreen
@@ -35,7 +35,7 @@ from moco_tui.training.runner import Runner
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import FakeTrainer, screen_text, until, write_run
 from ..studies import SETS, put, put_probe, some_value, write_study
@@ -107,7 +107,7 @@ async def test_two_seeds_give_a_range_and_no_verdict(root: Path, make_app: MakeA
         await until(pilot, lambda: shown(app))
         assert "[" in line_of(app, "K 4096")
         assert "(" not in line_of(app, "K 4096")
-        answer = study(app).query_one("#answer", Panel)
+        answer = study(app).query_one("#answer", TextPanel)
         await until(pilot, lambda: answer.lines)
         words = " ".join("".join(text for text, _ in line) for line in answer.lines)
         assert "no verdict" in words
