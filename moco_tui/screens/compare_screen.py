@@ -84,7 +84,9 @@ Below are the settings that differ and every metric with its difference to the f
             self.say(problem, severity="error")
         self._loaded = True
         names = self._metrics()
-        self.query_one(Chart).empty = "these runs share no metric"
+        chart = self.query_one(Chart)
+        chart.title, chart.empty = "curves", "these runs share no metric"
+        chart.changed()
         if names:
             self._choose(names[0])
         self.tick()

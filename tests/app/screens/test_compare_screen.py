@@ -110,3 +110,13 @@ def test_direction_of_a_difference(
     metric: str, value: float | None, base: float, text: str, look: str
 ) -> None:
     assert compare.verdict(metric, value, base) == (text, look)
+
+
+async def test_runs_without_a_metric_say_so(root: Path, make_app: MakeApp) -> None:
+    for run_id in ("k7m2qx", "q4r8st"):
+        write_run(root, run_id)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_comparison(["k7m2qx", "q4r8st"])
+        await until(pilot, lambda: "these runs share no metric" in screen_text(app))
+        assert "reading" not in screen_text(app)
