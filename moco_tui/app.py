@@ -1,16 +1,18 @@
-"""The app: which screens there are, what they share, and how it is left."""
+"""The app: opens screens, starts runs, and decides with the person how it is left."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
@@ -19,13 +21,15 @@ from textual.screen import Screen
 from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
-from moco_tui.present.run_list import RunList
-from moco_tui.screens.runs_screen import RunsScreen
-from moco_tui.terminal import abilities as terminal
+from moco_tui.screens import messages, screen_registry
+from moco_tui.session import READ_ONLY, Session
+from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.training.runner import Runner
 
 START_SECONDS = 1.0
-"""After so long the collector works again, which the command line switches off for the start."""
+"""How long the garbage collector stays off, which the command line switches off for the start."""
+RUNNER_SECONDS = 0.5
+"""How often the app looks for what the runner has to say."""
 STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
@@ -34,55 +38,27 @@ class MocoApp(App[int]):
     """Configure, start, watch, browse and compare runs.
 
     Args:
-        root: the runs folder.
-        data_dir: where data sets and their caches live.
-        device: device for new runs when the form does not say another; None: the config's own.
-        read_only: look only.
+        session: what the screens share.
         demo: start the demonstration at once.
-        runner: trains runs; tests bring their own.
     """
 
     TITLE = "moco-tui"
-    CSS_PATH = [
-        "app.tcss",
-        "screens/runs_screen.tcss",
-        "screens/monitor_screen.tcss",
-        "screens/new_run_screen.tcss",
-        "screens/compare_screen.tcss",
-        "screens/study_screen.tcss",
-        "screens/help_screen.tcss",
-    ]
+    CSS_PATH = ["app.tcss", *screen_registry.style_sheets()]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [
-        Binding("question_mark,f1", "help", "Help", key_display="?"),
+        *screen_registry.bindings(),
         Binding("q,ctrl+q", "leave", "Quit", key_display="q"),
         Binding("T", "toggle_theme", "Light or dark", show=False),
     ]
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        data_dir: Path,
-        device: str | None = None,
-        read_only: bool = False,
-        demo: bool = False,
-        runner: Runner | None = None,
-    ) -> None:
-        self.ascii = terminal.ascii_only()
-        self._ascii_filter = terminal.AsciiFilter()
+    def __init__(self, session: Session, *, demo: bool = False) -> None:
+        self.session = session
+        self._ascii_filter = AsciiFilter()
         super().__init__()
         self.animation_level = "none"
-        self.root = root
-        self.data_dir = data_dir
-        self.device = device
-        self.read_only = read_only
         self.demo = demo
-        self.catalog = RunList(root, read_only=read_only)
-        self.runner = runner or Runner(data_dir)
-        self.clock: Callable[[], float] = time.time
         self.offers_lost = False
         """Whether the app asks, when it has read the runs, to go on with those that were lost."""
 
@@ -91,67 +67,96 @@ class MocoApp(App[int]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Every line in ASCII where the terminal shows nothing else."""
         filters = list(super().get_line_filters())
-        return [*filters, self._ascii_filter] if self.ascii else filters
+        return [*filters, self._ascii_filter] if self.session.ascii else filters
 
     def get_default_screen(self) -> Screen[Any]:
-        """The table of runs is home."""
-        return RunsScreen()
+        """The first screen is the table of runs."""
+        return screen_registry.create("runs", self.session)
 
     def on_mount(self) -> None:
-        """Look after the trainer's thread, and start what was asked for."""
-        self.set_interval(0.5, self._hear)
+        """Poll the runner from now on, and start the demonstration if it was asked for."""
+        self.set_interval(RUNNER_SECONDS, self._poll_runner)
         if not gc.isenabled():
-            self.set_timer(START_SECONDS, self._settle)
+            self.set_timer(START_SECONDS, self._enable_gc)
         if self.demo:
             self.call_after_refresh(self.start_demo)
 
-    def _settle(self) -> None:
-        """What can wait until the first screen is there."""
-        gc.freeze()  # what the start has made stays: the collector need not look at it
+    def _enable_gc(self) -> None:
+        """Switch the garbage collector on, now that the first screen is painted."""
+        gc.freeze()  # modules and classes stay for good: no collection need look at them
         gc.enable()
-        if not self.runner.busy:  # a trainer has its own wishes
+        if not self.session.runner.busy:  # the trainer sets the allocator up for itself
             from engine.runtime.malloc import hand_back_freed_memory
 
             hand_back_freed_memory()
 
-    def _hear(self) -> None:
-        while self.runner.messages:
-            severity, text = self.runner.messages.popleft()
+    def _poll_runner(self) -> None:
+        """Show what the runner has to say; once the runs are read, offer the lost ones."""
+        runner = self.session.runner
+        while runner.messages:
+            severity, text = runner.messages.popleft()
             self.say(text, severity=severity)
-        if self.offers_lost and self.catalog.loaded:
+        if self.offers_lost and self.session.runs.loaded:
             self.offers_lost = False
             self.run_worker(self._offer_lost(), group="lost")
 
     async def _offer_lost(self) -> None:
-        """Ask once what becomes of the runs that no process works on any more."""
-        import asyncio
-
+        """Ask once what is to be done with runs whose process is gone."""
         from moco_tui.training.lost_runs import lost_among
 
-        entries = [row.entry for row in self.catalog.rows.values()]
-        lost = await asyncio.to_thread(lost_among, entries, self.root)
+        entries = [row.entry for row in self.session.runs.rows.values()]
+        lost = await asyncio.to_thread(lost_among, entries, self.session.root)
         if not lost:
             return
-        from moco_tui.screens.lost_screen import LostRuns
+        from moco_tui.screens.lost_runs_dialog import LostRuns
 
         folders = [run.folder for run in lost]
 
         def answered(answer: str | None) -> None:
             if answer == "here":
-                self.start_run(*folders)
-                self.open_monitor(folders[0].id)
+                self.start_runs(*folders, show=True)
             elif answer == "detached":
-                self.start_run(*folders, detached=True)
+                self.start_runs(*folders, detached=True)
 
         self.push_screen(LostRuns(lost), answered)
+
+    # ---------------------------------------------------------------------------- messages
+
+    @on(messages.Say)
+    def _say(self, message: messages.Say) -> None:
+        self.say(message.text, severity=message.severity)
+
+    @on(messages.OpenRun)
+    def _open_run(self, message: messages.OpenRun) -> None:
+        self.open_run(message.run_id)
+
+    @on(messages.OpenForm)
+    def _open_form(self, message: messages.OpenForm) -> None:
+        self.open_form(kind=message.kind, parent=message.parent, like=message.like)
+
+    @on(messages.OpenStudy)
+    def _open_study(self) -> None:
+        self.open_study()
+
+    @on(messages.OpenComparison)
+    def _open_comparison(self, message: messages.OpenComparison) -> None:
+        self.open_comparison(message.run_ids)
+
+    @on(messages.StartRuns)
+    def _start_runs(self, message: messages.StartRuns) -> None:
+        self.start_runs(*message.folders, detached=message.detached, show=message.show)
+
+    @on(messages.StartDemo)
+    def _start_demo(self) -> None:
+        self.start_demo()
 
     # ---------------------------------------------------------------------------- screens
 
     def say(self, text: str, *, severity: str = "information") -> None:
-        """A sentence for the person, never read as markup."""
+        """Show a sentence for a few seconds; it is never read as markup."""
         level = severity if severity in ("information", "warning", "error") else "information"
         seconds = 4 if level == "information" else 8
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # there is no screen to show it on while it closes
             self.notify(
                 fmt.clean(text)[:600],
                 severity=level,  # type: ignore[arg-type]
@@ -159,37 +164,35 @@ class MocoApp(App[int]):
                 markup=False,
             )
 
-    def open_monitor(self, run_id: str) -> None:
+    def action_open(self, name: str) -> None:
+        """Open a screen of the registry that needs no arguments, unless it is shown already."""
+        if not isinstance(self.screen, screen_registry.SCREENS[name].load()):
+            self._open(name)
+
+    def _open(self, name: str, **arguments: Any) -> None:
+        self.push_screen(screen_registry.create(name, self.session, **arguments))
+
+    def open_run(self, run_id: str) -> None:
         """Show a run: a study as a study, every other in the monitor."""
-        folder = RunFolder(self.root / run_id)
-        if _kind(folder) == "study":
-            from moco_tui.screens.study_screen import StudyScreen
-
-            self.push_screen(StudyScreen(folder))
-            return
-        from moco_tui.screens.monitor_screen import MonitorScreen
-
-        self.push_screen(MonitorScreen(folder))
+        folder = self.session.folder(run_id)
+        self._open("study" if _kind(folder) == "study" else "monitor", folder=folder)
 
     def open_study(self) -> None:
         """Show the newest study; where there is none, the form for one."""
-        studies = [row for row in self.catalog.rows.values() if row.kind == "study"]
+        studies = [row for row in self.session.runs.rows.values() if row.kind == "study"]
         if studies:
-            self.open_monitor(max(studies, key=lambda row: row.created).id)
+            self.open_run(max(studies, key=lambda row: row.created).id)
         else:
             self.open_form(kind="study")
 
     def open_form(self, *, kind: str = "pretrain", parent: str = "", like: str = "") -> None:
         """Configure a new run: a probe when a parent is given, else one of this kind."""
-        if not self.writable():
-            return
-        from moco_tui.screens.new_run_screen import NewRunScreen
+        if self._writable():
+            self._open("form", kind=kind, parent=parent, like=like)
 
-        self.push_screen(NewRunScreen(kind=kind, parent=parent, like=like))
-
-    def open_compare(self, run_ids: Iterable[str]) -> None:
-        """Compare runs; a study compares its own."""
-        folders = [RunFolder(self.root / run_id) for run_id in run_ids]
+    def open_comparison(self, run_ids: Iterable[str]) -> None:
+        """Compare runs; a study has no curves to compare, which is said instead."""
+        folders = [self.session.folder(run_id) for run_id in run_ids]
         studies = [folder.id for folder in folders if _kind(folder) == "study"]
         if studies:
             self.say(
@@ -198,27 +201,21 @@ class MocoApp(App[int]):
                 severity="warning",
             )
             return
-        from moco_tui.screens.compare_screen import CompareScreen
-
-        self.push_screen(CompareScreen(folders))
-
-    def action_help(self) -> None:
-        """Explain the keys of this screen."""
-        from moco_tui.screens.help_screen import HelpScreen
-
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.screen))
+        self._open("compare", folders=folders)
 
     def action_toggle_theme(self) -> None:
         """Light or dark."""
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the command palette offers beside the keys of the screen."""
+        """What the command palette offers: commands of the app, then the keys of the screen."""
         yield SystemCommand("New pretraining", "Configure and start a run", self.open_form)
         yield SystemCommand("Study", "The newest study, or the form for one", self.open_study)
         yield SystemCommand("Demo", "A small run on the embedded images", self.start_demo)
-        yield SystemCommand("Keys", "Help for this screen", self.action_help)
+        for name, entry in screen_registry.SCREENS.items():
+            if entry.summary:
+                open_it = partial(self.action_open, name)
+                yield SystemCommand(entry.command or entry.title, entry.summary, open_it)
         yield SystemCommand("Light or dark", "Switch the theme", self.action_toggle_theme)
         yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
         yield SystemCommand("Quit", "Leave the app", self.action_leave)
@@ -229,82 +226,83 @@ class MocoApp(App[int]):
 
     # ---------------------------------------------------------------------------- runs
 
-    def writable(self) -> bool:
+    def _writable(self) -> bool:
         """Whether anything may be changed; says so when not."""
-        if self.read_only:
-            self.say("This app only looks (--read-only).", severity="warning")
-        return not self.read_only
+        if self.session.read_only:
+            self.say(READ_ONLY, severity="warning")
+        return not self.session.read_only
 
-    def start_run(self, *folders: RunFolder, detached: bool = False) -> None:
-        """Train runs in turn, here or in a process of their own."""
+    def start_runs(self, *folders: RunFolder, detached: bool = False, show: bool = False) -> None:
+        """Train runs in turn, here or in a process of their own; show the first if asked to."""
+        runner = self.session.runner
         try:
             if detached:
-                self.runner.start_detached(*folders)
-                return
-            for folder in folders:
-                if not self.runner.start(folder):
-                    self.say("It starts when the run before it has ended.")
+                runner.start_detached(*folders)
+            else:
+                for folder in folders:
+                    if not runner.start(folder):
+                        self.say("It starts when the run before it has ended.")
         except UserError as error:
             self.say(str(error), severity="error")
+        if show:
+            self.open_run(folders[0].id)
 
     def start_demo(self) -> None:
         """A small pretraining on the embedded images, then a probe of it."""
-        if not self.writable():
+        if not self._writable():
             return
         from moco_tui.training.demo_runs import create_demo
 
         try:
-            pretraining, probe = create_demo(self.root, device=self.device)
+            pretraining, probe = create_demo(self.session.root, device=self.session.device)
         except UserError as error:
             self.say(str(error), severity="error")
             return
-        self.start_run(pretraining)
-        self.runner.start(probe)
-        self.open_monitor(pretraining.id)
+        self.start_runs(pretraining)
+        self.session.runner.start(probe)
+        self.open_run(pretraining.id)
 
     # ---------------------------------------------------------------------------- leaving
 
     async def action_quit(self) -> None:
-        """The library's own way out takes ours."""
+        """Textual's own quit action asks the same question."""
         self.action_leave()
 
     def action_leave(self) -> None:
         """Leave; with a run active, ask what becomes of it."""
         from moco_tui.screens.dialogs import Leave
 
-        active = self.runner.active
-        if active is None and not self.runner.waiting:
+        runner = self.session.runner
+        active = runner.active
+        if active is None and not runner.waiting:
             self.exit(0)
         elif not isinstance(self.screen, Leave):
             name = fmt.clean(active.title()) if active is not None else "A run"
-            self.push_screen(Leave(name, len(self.runner.waiting)), self._answered)
+            self.push_screen(Leave(name, len(runner.waiting)), self._leave_answered)
 
-    def _answered(self, answer: str | None) -> None:
-        if answer not in ("keep", "stop"):
-            return
-        self.run_worker(self._depart(keep=answer == "keep"), group="leaving", exclusive=True)
+    def _leave_answered(self, answer: str | None) -> None:
+        if answer in ("keep", "stop"):
+            self.run_worker(self._leave(keep=answer == "keep"), group="leaving", exclusive=True)
 
-    async def _depart(self, *, keep: bool) -> None:
-        """End the training thread at a step boundary, hand on what is to go on, and exit."""
-        import asyncio
-
-        active = self.runner.active
+    async def _leave(self, *, keep: bool) -> None:
+        """End the training thread at a step boundary, hand over what is to go on, and exit."""
+        runner = self.session.runner
+        active = runner.active
         if active is not None:
             self.say("Finishing the step and writing the checkpoint ...")
         if keep:
-            left = await asyncio.to_thread(self.runner.hand_over)
+            ended = await asyncio.to_thread(runner.hand_over)
         else:
-            self.runner.leave()
-            left = active is None or await self._ask_to_end(active)
-        if left:
+            runner.leave()
+            ended = active is None or await self._stop(active)
+        if ended:
             self.exit(0)
 
-    async def _ask_to_end(self, active: RunFolder) -> bool:
-        import asyncio
-
-        with contextlib.suppress(UserError):  # it may have ended on its own in the meantime
+    async def _stop(self, active: RunFolder) -> bool:
+        """Ask the active run to stop; False when it has not after ``STOP_SECONDS``."""
+        with contextlib.suppress(UserError):  # it may have ended by itself in the meantime
             await asyncio.to_thread(active.request, "stop")
-        if await asyncio.to_thread(self.runner.join, STOP_SECONDS):
+        if await asyncio.to_thread(self.session.runner.join, STOP_SECONDS):
             return True
         self.say(
             "The run has not reached the end of its step yet; it will be asked again when you "
@@ -340,12 +338,11 @@ def run(
 
     def hand_over() -> str:
         runner.hand_over(leaving=True)
-        return _farewell(runner)
+        return _handed_over(runner)
 
     guard = Guard(display, hand_over)
-    app = MocoApp(
-        root, data_dir=data_dir, device=device, read_only=read_only, demo=demo, runner=runner
-    )
+    session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
+    app = MocoApp(session, demo=demo)
     app.offers_lost = not (read_only or demo)
     try:
         code = app.run()
@@ -355,7 +352,7 @@ def run(
             runner.hand_over()
         display.restore()
         if runner.handed_over:
-            print(_farewell(runner), file=sys.stderr, flush=True)
+            print(_handed_over(runner), file=sys.stderr, flush=True)
     return code if code is not None else (app.return_code or os.EX_OK)
 
 
@@ -367,8 +364,8 @@ def _kind(folder: RunFolder) -> str:
         return ""
 
 
-def _farewell(runner: Runner) -> str:
-    """Where the runs are that were trained here; empty when there are none."""
+def _handed_over(runner: Runner) -> str:
+    """Which runs go on in the background after the app; empty when none does."""
     if not runner.handed_over:
         return ""
     names = ", ".join(folder.id for folder in runner.handed_over)

@@ -1,1 +1,1 @@
-"""Charts: series -> columns -> cells -> plotext figure -> rows of styled text."""
+"""Charts: curve points -> columns -> cells of a canvas -> plotext figure -> rows of text."""

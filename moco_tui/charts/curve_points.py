@@ -226,3 +226,23 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
         previous = stop - 1
         index = stop
     return out
+
+
+def log10_columns(seen: list[CurveColumn | None]) -> list[CurveColumn | None]:
+    """Columns on a log10 scale; a column without a positive value is a gap."""
+
+    def log(value: float) -> float:
+        return math.log10(value) if value > 0 else -400.0
+
+    return [
+        None
+        if column is None or column.line[1] <= 0
+        else CurveColumn(
+            (log(column.line[0]), log(column.line[1])),
+            log(column.first),
+            log(column.last),
+            (log(column.band[0]), log(column.band[1])),
+            column.joined,
+        )
+        for column in seen
+    ]

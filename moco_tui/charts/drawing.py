@@ -1,7 +1,8 @@
-"""What a chart is made of: its curves, the part of them that is looked at, and the drawn rows."""
+"""What a chart is made of: curves, the view of them, the canvas and its cells, the drawn rows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -10,6 +11,10 @@ from moco_tui.charts.curve_points import CurvePoints
 
 Run = tuple[str, int]
 """Text and the ink it is written in."""
+Cells = dict[tuple[int, int], tuple[str, int]]
+"""(column, row) of a cell of the canvas, from the lower left corner, to its character and ink."""
+Axis = tuple[list[int], list[str]]
+"""Ticks: the cells of the canvas where they stand, and their labels."""
 
 
 class Ink(IntEnum):
@@ -43,7 +48,7 @@ class Curve:
 
 @dataclass(slots=True, frozen=True)
 class Level:
-    """A horizontal line, such as the loss of a guess."""
+    """A horizontal line, such as the loss at chance."""
 
     value: float
     name: str
@@ -69,6 +74,16 @@ class Drawing:
     high: float = 1.0
     bottom: float = 0.0
     top: float = 1.0
+
+    @property
+    def dots(self) -> int:
+        """Height of the canvas in dots: a braille character has four."""
+        return 4 * self.height
+
+    def dot_of(self, value: float) -> int:
+        """The dot, from the bottom, on which a value falls (may lie outside)."""
+        share = (value - self.bottom) / (self.top - self.bottom)
+        return math.floor(share * (4 * self.height - 1) + 0.5)
 
     def step_at(self, x: int) -> float:
         """The step in the middle of a cell of the canvas."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from moco_tui.charts.curve_points import CurveColumn
 
-Cells = dict[tuple[int, int], int]
+Dots = dict[tuple[int, int], int]
 """Dots of a curve: (column, row) of the cell to the bits of a braille character."""
 
 _LEFT = (0x40, 0x04, 0x02, 0x01)  # dots of the left half, from the bottom up
@@ -26,9 +26,9 @@ def _masks(bits: tuple[int, ...]) -> list[list[int]]:
 _HALVES = (_masks(_LEFT), _masks(_RIGHT))
 
 
-def line_cells(
+def line_dots(
     columns: Sequence[CurveColumn | None], to_dot: Callable[[float], int], dots: int
-) -> Cells:
+) -> Dots:
     """The line of a curve.
 
     Args:
@@ -36,7 +36,7 @@ def line_cells(
         to_dot: height of a value in dots from the bottom; may lie outside ``[0, dots)``.
         dots: height of the canvas in dots (four for each cell).
     """
-    cells: Cells = {}
+    cells: Dots = {}
     previous: tuple[int, int] | None = None
     for x, column in enumerate(columns):
         if column is None:
@@ -56,7 +56,7 @@ def line_cells(
     return cells
 
 
-def _bridge(cells: Cells, x0: int, y0: int, x1: int, y1: int, dots: int) -> None:
+def _bridge(cells: Dots, x0: int, y0: int, x1: int, y1: int, dots: int) -> None:
     """A straight line over the columns without points between two that have some."""
     last = y0
     for x in range(x0 + 1, x1):
@@ -66,7 +66,7 @@ def _bridge(cells: Cells, x0: int, y0: int, x1: int, y1: int, dots: int) -> None
         last = y
 
 
-def _vertical(cells: Cells, x: int, low: int, high: int, dots: int) -> None:
+def _vertical(cells: Dots, x: int, low: int, high: int, dots: int) -> None:
     low, high = max(low, 0), min(high, dots - 1)
     if low > high:
         return

@@ -1,20 +1,18 @@
-"""What every screen shares: the line at the top, the keys at the bottom, the way back."""
+"""The base of the screens: top line, content, key line; how they speak to the app."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
 from moco_tui.present import fmt
+from moco_tui.screens.messages import Say, Severity
+from moco_tui.session import READ_ONLY, Session
 from moco_tui.widgets.key_line import KeyLine
-
-if TYPE_CHECKING:
-    from moco_tui.app import MocoApp
 
 
 class TopBar(Static):
@@ -31,7 +29,7 @@ class TopBar(Static):
         self.note = ""
 
     def set(self, subject: str | None = None, note: str | None = None) -> None:
-        """Change what is shown; foreign text is welcome."""
+        """Change what is shown; text from files is made safe to print."""
         new = (
             self.subject if subject is None else fmt.clean(subject),
             self.note if note is None else fmt.clean(note),
@@ -41,7 +39,7 @@ class TopBar(Static):
             self.refresh()
 
     def render(self) -> Text:
-        """The line."""
+        """Title, subject cut to the room there is, note at the right."""
         width = max(self.content_size.width, 1)
         left = f"{self.title_text}  "
         note = fmt.fit(self.note, min(len(self.note), width // 2))
@@ -54,16 +52,19 @@ class TopBar(Static):
 
 
 class BaseScreen(Screen[None]):
-    """A screen of the app: top line, content, keys."""
+    """A screen of the app: top line, content, keys.
+
+    Args:
+        session: what all screens share.
+    """
 
     TITLE_TEXT = ""
     HELP = ""
     BINDINGS = [Binding("escape", "back", "Back")]
 
-    @property
-    def moco(self) -> MocoApp:
-        """The app, with its own type."""
-        return cast("MocoApp", self.app)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
 
     def compose(self) -> ComposeResult:
         """Top line, content, keys."""
@@ -81,9 +82,19 @@ class BaseScreen(Screen[None]):
         return self.query_one(TopBar)
 
     def action_back(self) -> None:
-        """To the screen before."""
+        """Go back to the previous screen."""
         self.app.pop_screen()
 
-    def say(self, text: str, *, severity: str = "information") -> None:
-        """A sentence for the person."""
-        self.moco.say(text, severity=severity)
+    def ask_app(self, message: Message) -> None:
+        """Post one of ``screens.messages``; it arrives even if this screen is closed meanwhile."""
+        self.app.post_message(message)
+
+    def say(self, text: str, *, severity: Severity = "information") -> None:
+        """Show a sentence for a few seconds."""
+        self.ask_app(Say(text, severity))
+
+    def writable(self) -> bool:
+        """Whether anything may be changed; says so when not."""
+        if self.session.read_only:
+            self.say(READ_ONLY, severity="warning")
+        return not self.session.read_only

@@ -24,15 +24,17 @@ from moco_tui.present.lines import Line
 from moco_tui.present.metric_text import value_text
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.export_dialog import ask_and_write
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.redraw_pace import Pace
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.redraw_pace import RedrawPace
+from moco_tui.widgets.text_panel import TextPanel
 
 
 class CompareScreen(BaseScreen):
     """Compares runs through their folders.
 
     Args:
+        session: what all screens share.
         folders: the runs; differences are to the first.
     """
 
@@ -45,14 +47,14 @@ Below are the settings that differ and every metric with its difference to the f
         Binding("x", "export", "Export"),
     ]
 
-    def __init__(self, folders: Sequence[RunFolder]) -> None:
-        super().__init__()
+    def __init__(self, session: Session, folders: Sequence[RunFolder]) -> None:
+        super().__init__(session)
         self.folders = list(folders)
         self.logs = [MetricLog(folder.metrics_path, most=MOST_POINTS) for folder in folders]
         self.series: list[CurvePoints] = []
         self.metric = ""
         self.runs: list[compare.ComparedRun] = []
-        self.pace = Pace()
+        self.pace = RedrawPace()
         self._timer: Timer | None = None
         self._loaded = False
 
@@ -61,8 +63,8 @@ Below are the settings that differ and every metric with its difference to the f
         with Container(id="compare"):
             yield Chart("reading ...", smoothing=0.9, id="curves")
             with Container(id="tables"):
-                yield Panel("metrics (difference to the first run)", id="metrics")
-                yield Panel("settings that differ", id="settings")
+                yield TextPanel("metrics (difference to the first run)", id="metrics")
+                yield TextPanel("settings that differ", id="settings")
 
     def on_mount(self) -> None:
         """Read the runs in a thread."""
@@ -84,18 +86,20 @@ Below are the settings that differ and every metric with its difference to the f
             self.say(problem, severity="error")
         self._loaded = True
         names = self._metrics()
-        self.query_one(Chart).empty = "these runs share no metric"
+        chart = self.query_one(Chart)
+        chart.title, chart.empty = "curves", "these runs share no metric"
+        chart.changed()
         if names:
             self._choose(names[0])
         self.tick()
 
     def on_screen_resume(self) -> None:
-        """Visible: go on looking."""
+        """The screen is shown again: poll again."""
         if self._loaded and self._timer is None:
             self.tick()
 
     def on_screen_suspend(self) -> None:
-        """Hidden: look no more."""
+        """The screen is hidden: stop polling."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -105,7 +109,7 @@ Below are the settings that differ and every metric with its difference to the f
         self.pace.spend(event.seconds)
 
     def tick(self) -> None:
-        """Look at all runs once."""
+        """Poll all runs once and schedule the next poll."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -127,7 +131,7 @@ Below are the settings that differ and every metric with its difference to the f
         self._timer = self.set_timer(interval, self.tick)
 
     def _read(self) -> None:
-        """Records and names of the runs; the tables."""
+        """Read records and names of the runs; redraw if one changed."""
         runs = []
         for folder in self.folders:
             try:
@@ -167,7 +171,7 @@ Below are the settings that differ and every metric with its difference to the f
         chart = self.query_one(Chart)
         chart.title = fmt.clean(self.metric)
         chart.unit = f" {metric(self.metric).unit}".rstrip()
-        marks = ASCII_MARKS if self.moco.ascii else MARKS
+        marks = ASCII_MARKS if self.session.ascii else MARKS
         chart.show_curves(
             [
                 Curve(f"{fmt.clean(run.name)}  ({run.id})", series, marks[i % len(marks)])
@@ -185,20 +189,20 @@ Below are the settings that differ and every metric with its difference to the f
     # ---------------------------------------------------------------------------- tables
 
     def _head(self, key: int, width: int) -> Line:
-        marks = ASCII_MARKS if self.moco.ascii else MARKS
+        marks = ASCII_MARKS if self.session.ascii else MARKS
         cells = "".join(
             " " + fmt.fit(f"{marks[i % len(marks)]} {fmt.clean(run.name)}", width, right=True)
             for i, run in enumerate(self.runs)
         )
         return [(" " * key + cells, "muted")]
 
-    def _cell_width(self, panel: Panel, key: int, most: int) -> int:
-        """As wide as all runs fit side by side, within reason; the panel scrolls sideways."""
+    def _cell_width(self, panel: TextPanel, key: int, most: int) -> int:
+        """Width of a cell so that all runs fit side by side, from 9 to ``most`` characters."""
         room = (panel.size.width - key) // max(len(self.runs), 1) - 1
         return max(min(room, most), 9)
 
     def _show_tables(self) -> None:
-        panel, key = self.query_one("#metrics", Panel), 18
+        panel, key = self.query_one("#metrics", TextPanel), 18
         width = self._cell_width(panel, key, 16)
         lines: list[Line] = [self._head(key, width)]
         found = compare.side_by_side(self.runs)
@@ -220,7 +224,7 @@ Below are the settings that differ and every metric with its difference to the f
         if len(lines) == 1:
             lines.append([("no metric yet", "muted")])
         panel.show(lines)
-        panel, key = self.query_one("#settings", Panel), 22
+        panel, key = self.query_one("#settings", TextPanel), 22
         width = self._cell_width(panel, key, 22)
         settings: list[Line] = [self._head(key, width)]
         for name, items in found.settings.items():
@@ -234,7 +238,7 @@ Below are the settings that differ and every metric with its difference to the f
         panel.show(settings)
 
     def on_resize(self) -> None:
-        """The tables use the width there is."""
+        """Lay the tables out for the new width."""
         if self.runs:
             self.call_after_refresh(self._show_tables)
 

@@ -1,4 +1,4 @@
-"""Small questions over a screen: confirm, a line of text, leaving with a run active."""
+"""Dialogs that ask one question: yes or no, a line of text, how to leave with a run active."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from moco_tui.widgets.line_input import Line
+from moco_tui.widgets.line_input import LineInput
 
 Leaving = Literal["keep", "stop", "cancel"]
 
@@ -61,7 +61,7 @@ class Confirm(ModalScreen[bool]):
 
 
 class Ask(ModalScreen[str | None]):
-    """A line of text; Escape leaves things as they are (None)."""
+    """Asks for a line of text; Escape answers None."""
 
     DEFAULT_CSS = "Ask {" + _BOX + "}"
     BINDINGS = [Binding("escape", "cancel", "Cancel")]
@@ -74,7 +74,7 @@ class Ask(ModalScreen[str | None]):
         """The question and a field."""
         with Vertical():
             yield Static(self._question, classes="question", markup=False)
-            yield Line(self._value, placeholder=self._placeholder, select_on_focus=False)
+            yield LineInput(self._value, placeholder=self._placeholder, select_on_focus=False)
             yield Static("Enter keeps it, Escape leaves it as it was.", classes="question")
 
     @on(Input.Submitted)
@@ -82,12 +82,12 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(event.value)
 
     def action_cancel(self) -> None:
-        """Leave without a change."""
+        """Close without an answer."""
         self.dismiss(None)
 
 
 class Leave(ModalScreen[Leaving]):
-    """What becomes of the run that is trained in this app when it is left."""
+    """Asks whether the run that this app trains goes on, stops, or keeps the app open."""
 
     DEFAULT_CSS = "Leave {" + _BOX + "}"
     BINDINGS = [
@@ -103,7 +103,7 @@ class Leave(ModalScreen[Leaving]):
         self._run_name, self._waiting = name, waiting
 
     def compose(self) -> ComposeResult:
-        """What is going on and three ways to go."""
+        """What is being trained, and three buttons."""
         text = f"{self._run_name} is training in this app."
         if self._waiting:
             text += f" {self._waiting} more {'waits' if self._waiting == 1 else 'wait'} for it."

@@ -1,4 +1,4 @@
-"""Ask where to, and write what a screen shows to a new file there."""
+"""Ask for a path and write what a screen shows to a new file there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ask_and_write(
     """Ask for a path and write to it; a file that is there already stays as it is.
 
     Args:
-        screen: asks, and says what became of it.
+        screen: asks, and reports the result.
         question: what stands above the path.
         name: the path that is offered.
         makers: by the end of the name, in the order to name them, what makes the text; two or more.

@@ -1,4 +1,4 @@
-"""Help, made from the key bindings themselves."""
+"""The help screen, generated from the key bindings and HELP texts of screen and widgets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from textual.dom import DOMNode
 from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
+
+from moco_tui.session import Session
 
 NAMES = {
     "question_mark": "?",
@@ -41,7 +43,7 @@ NAMES = {
 
 
 def key_text(keys: str) -> str:
-    """The keys of a binding as on a keyboard."""
+    """The keys of a binding as they are printed on a keyboard."""
     shown = []
     for key in keys.split(","):
         head, plus, tail = key.strip().rpartition("+")
@@ -51,10 +53,10 @@ def key_text(keys: str) -> str:
 
 
 def own_bindings(node: DOMNode) -> list[Binding]:
-    """The bindings of a class and of those it stands on, in this package."""
+    """The bindings of a class and of its bases, but for those that come with Textual."""
     found: dict[str, Binding] = {}
     for cls in type(node).__mro__:
-        if not cls.__module__.startswith("moco_tui"):
+        if cls.__module__.partition(".")[0] == "textual":
             continue
         for binding in cls.__dict__.get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.key not in found:
@@ -111,25 +113,27 @@ def help_text(screen: Screen[Any]) -> Text:
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys of the screen below.
+    """The keys of the screen below it.
 
     Args:
-        below: the screen to explain.
+        session: what all screens share.
     """
 
     BINDINGS = [Binding("escape,question_mark,q,enter", "back", "Back")]
 
-    def __init__(self, below: Screen[Any]) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._below = below
+        self.session = session
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
+        stack = self.app.screen_stack
+        below = stack[stack.index(self) - 1]
         with VerticalScroll(id="help-box"):
-            yield Static(help_text(self._below), id="help-text")
+            yield Static(help_text(below), id="help-text")
 
     def on_mount(self) -> None:
-        """The keys scroll."""
+        """Focus the text, so that keys scroll it."""
         self.query_one("#help-box").focus()
 
     def action_back(self) -> None:

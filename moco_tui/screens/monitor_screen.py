@@ -22,16 +22,18 @@ from moco_tui.present.learning_warnings import not_learning
 from moco_tui.present.pace import run_pace
 from moco_tui.present.probe_table import probe_lines
 from moco_tui.present.run_progress import progress_line, rates_line
+from moco_tui.screens.messages import OpenForm
 from moco_tui.screens.watch_screen import WatchScreen
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_chart import RunChart
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = ("loss", "accuracy", "epochs", "device", "log")
 
 
 class MonitorScreen(WatchScreen):
-    """Watches a run through its folder, whoever trains it."""
+    """Shows a pretraining or a probe, read from its folder, whichever process trains it."""
 
     TITLE_TEXT = "Monitor"
     HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
@@ -46,8 +48,8 @@ pans and reads values."""
         Binding("5", "panel('log')", "Log", show=False),
     ]
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(folder)
+    def __init__(self, session: Session, folder: RunFolder) -> None:
+        super().__init__(session, folder)
         self.log_reader = MetricLog(folder.metrics_path, most=MOST_POINTS)
         self.loaded = False
         self._epochs_stamp: tuple[object, ...] = ()
@@ -60,20 +62,20 @@ pans and reads values."""
         yield Static("", id="warning", markup=False)
         with Container(id="panels"):
             yield RunChart("loss", smoothing=0.9, id="loss")
-            yield Panel("accuracy by encoder", id="rows")
+            yield TextPanel("accuracy by encoder", id="rows")
             yield Static("", id="tabs", markup=False)
-            yield Panel("epochs", id="epochs", classes="lower")
-            yield Panel("device", id="device", classes="lower")
+            yield TextPanel("epochs", id="epochs", classes="lower")
+            yield TextPanel("device", id="device", classes="lower")
             yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
-            yield Panel("log", follow=True, id="log", classes="lower")
+            yield TextPanel("log", follow=True, id="log", classes="lower")
 
     # ---------------------------------------------------------------------------- life
 
     def on_mount(self) -> None:
-        """Read the run in a thread, so that a long one does not hold the keys."""
+        """Read the metric log in a thread: a long one would block the keys."""
         self.query_one("#loss", Chart).empty = "reading ..."
         self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
-        self.look()
+        self.read_record()
         probe = self.record is not None and self.record.kind == "probe"
         self._show_tab("loss" if probe else "accuracy")
         self.query_one("#rows" if probe else "#loss").focus()
@@ -83,7 +85,7 @@ pans and reads values."""
         try:
             await asyncio.to_thread(self.log_reader.poll)
         except UserError as error:
-            self.fault(str(error))
+            self.report(str(error))
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
         self.query_one("#loss", Chart).changed()
@@ -92,30 +94,30 @@ pans and reads values."""
         self.tick()
 
     def on_screen_resume(self) -> None:
-        """Visible: go on looking."""
+        """The screen is shown again: poll again."""
         if self.loaded and self._timer is None:
             self.tick()
 
     def tick(self) -> None:
-        """Look at the run once and arm the next look."""
-        self.disarm()
+        """Poll the run once and schedule the next poll."""
+        self.cancel_poll()
         if not self.is_mounted or not self.loaded or self.app.screen is not self:
             return
         start = perf_counter()
-        self.look()
+        self.read_record()
         try:
             if self.log_reader.poll():
                 self._take_curves()
         except UserError as error:
-            self.fault(str(error))
+            self.report(str(error))
         self.show_log()
         if self._sampler is not None and self.query_one("#device").display:
-            ascii_only = self.moco.ascii
+            ascii_only = self.session.ascii
             lines = device_lines(self._sampler.read(), ascii_only=ascii_only)
-            self.query_one("#device", Panel).show(lines)
+            self.query_one("#device", TextPanel).show(lines)
         self._show_progress()
         self.pace.spend(perf_counter() - start)
-        self.arm()
+        self.schedule_poll()
 
     # ---------------------------------------------------------------------------- looking
 
@@ -129,7 +131,7 @@ pans and reads values."""
         chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
         self.set_class(record.kind == "probe", "-probe")
         if record.kind == "probe":
-            self.query_one("#rows", Panel).show(probe_lines(record, record.config))
+            self.query_one("#rows", TextPanel).show(probe_lines(record, record.config))
 
     def _show_progress(self) -> None:
         record = self.record
@@ -138,11 +140,11 @@ pans and reads values."""
         bar = self.query_one("#progress", Static)
         pace = run_pace(record, self.status, self.log_reader)
         width = max(bar.content_size.width, 20)
-        ascii_only = self.moco.ascii
+        ascii_only = self.session.ascii
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(progress_line(record, self.status, width, ascii_only=ascii_only))
         text.append("\n")
-        text.append(rates_line(record, pace, self.moco.clock()), style="dim")
+        text.append(rates_line(record, pace, self.session.clock()), style="dim")
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
 
@@ -154,7 +156,7 @@ pans and reads values."""
         probe = self.record is not None and self.record.kind == "probe"
         chance = self.record.chance if self.record is not None else 0.0
         losses, accuracies = curves.losses(log), curves.accuracies(log)
-        if probe:  # a point or two a source say nothing that the table does not
+        if probe:  # one or two points a source are in the table already
             self.set_class(any(len(log.series(name)[0]) > 5 for name in losses), "-curves")
             accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
             self.set_class(bool(accuracies), "-accuracies")
@@ -165,9 +167,9 @@ pans and reads values."""
             self._warn(not_learning(log, self.record))
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
         stamp = epoch_stamp(log, per_epoch)
-        if stamp != self._epochs_stamp:  # the table grows with the run, and changes by epochs
+        if stamp != self._epochs_stamp:  # a long run has many rows to build
             self._epochs_stamp = stamp
-            self.query_one("#epochs", Panel).show(epoch_lines(log, per_epoch))
+            self.query_one("#epochs", TextPanel).show(epoch_lines(log, per_epoch))
 
     def _warn(self, text: str) -> None:
         warning = self.query_one("#warning", Static)
@@ -201,7 +203,7 @@ pans and reads values."""
     # ---------------------------------------------------------------------------- requests
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what can be asked of the run in its state is offered."""
+        """Hide the keys that make no sense in the state of the run."""
         if action == "probe":
             record = self.record
             return record is not None and record.kind == "pretrain" and self.status != "gone"
@@ -210,4 +212,4 @@ pans and reads values."""
     def action_probe(self) -> None:
         """Configure a probe of this encoder."""
         if self.record is not None:
-            self.moco.open_form(parent=self.record.id)
+            self.ask_app(OpenForm(parent=self.record.id))

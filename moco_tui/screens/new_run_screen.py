@@ -13,14 +13,16 @@ from textual.widgets import Button, Static
 from engine.config.presets import to_toml
 from engine.errors import UserError
 from engine.history.entry import flat_config
-from engine.runs import RunFolder, create
+from engine.runs import create
 from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present.augment_preview import Previewer
 from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.messages import StartRuns
+from moco_tui.session import Session
 from moco_tui.widgets.estimate_panel import EstimatePanel
 from moco_tui.widgets.form_rows import FieldRow
-from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_form import RunForm
 
 
@@ -28,6 +30,7 @@ class NewRunScreen(BaseScreen):
     """The form for a pretraining, a probe or a study.
 
     Args:
+        session: what all screens share.
         kind: what it begins with when neither of the others says it.
         parent: id of the pretraining to probe; with it the form begins as a probe.
         like: id of a run whose settings it begins with.
@@ -42,15 +45,17 @@ as a command and as TOML."""
     BINDINGS = [
         Binding("ctrl+s,f5", "start", "Start", key_display="^s", priority=True),
         Binding("f2", "side('preview')", "Preview"),
-        Binding("f3", "side('estimate')", "EstimatePanel"),
+        Binding("f3", "side('estimate')", "Estimate"),
         Binding("f4", "side('text')", "Command"),
         Binding("f6", "views", "Other views", show=False),
         Binding("ctrl+y,f7", "copy", "Copy the command", show=False),
         Binding("f8", "copy_toml", "Copy the TOML", show=False),
     ]
 
-    def __init__(self, *, kind: str = "pretrain", parent: str = "", like: str = "") -> None:
-        super().__init__()
+    def __init__(
+        self, session: Session, *, kind: str = "pretrain", parent: str = "", like: str = ""
+    ) -> None:
+        super().__init__(session)
         self._kind = kind
         self._of = parent
         self._like = like
@@ -61,20 +66,20 @@ as a command and as TOML."""
         """What the form begins with: a run like another, a probe, or a pretraining."""
         if self._like:
             try:
-                record = RunFolder(self.moco.root / self._like).record()
+                record = self.session.folder(self._like).record()
                 values = flat_config(record.kind, record.config)
                 return form.FormState(record.kind, preset=record.preset, values=values)
             except (UserError, KeyError) as error:
                 self.call_after_refresh(self.say, str(error), severity="error")
                 return form.FormState("pretrain", preset="notebook")
         state = form.FormState("probe" if self._of else self._kind, preset="notebook")
-        if self.moco.device:
-            state.use_device(self.moco.device)
+        if self.session.device:
+            state.use_device(self.session.device)
         return state
 
     def _parents(self) -> list[tuple[str, str]]:
         """Ids and titles of the pretrainings that can be probed, newest first."""
-        rows = self.moco.catalog.rows
+        rows = self.session.runs.rows
         choices = [
             (row.id, f"{row.title} ({row.id})" if row.name else row.id)
             for row in sorted(rows.values(), key=lambda row: -row.created)
@@ -93,12 +98,14 @@ as a command and as TOML."""
                 self._first_state(),
                 self._parents(),
                 parent=self._of,
-                device=self.moco.device,
+                device=self.session.device,
                 id="form",
             )
             with Vertical(id="side"):
-                yield Preview(Previewer(self.moco.data_dir), id="preview").add_class("side-part")
-                yield EstimatePanel(self.moco.data_dir, id="estimate", classes="side-part")
+                yield PreviewPanel(Previewer(self.session.data_dir), id="preview").add_class(
+                    "side-part"
+                )
+                yield EstimatePanel(self.session.data_dir, id="estimate", classes="side-part")
                 with VerticalScroll(id="text", classes="side-part"):
                     yield Static("", id="text-body", markup=False)
         yield Static("", id="help", markup=False)
@@ -110,19 +117,19 @@ as a command and as TOML."""
 
     @property
     def state(self) -> form.FormState:
-        """What was put in."""
+        """The settings as entered."""
         return self.body.state
 
     # ---------------------------------------------------------------------------- life
 
     def on_mount(self) -> None:
-        """The keys act on the first field of interest."""
+        """Import torch ahead, check the form, focus the setting to change first."""
         lazy.preload()
         self._check()
         self.body.focus_first()
 
     def on_resize(self) -> None:
-        """A wide screen shows the preview at once."""
+        """A wide screen shows the preview beside the form."""
         self.call_after_refresh(self._show_preview)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -131,7 +138,7 @@ as a command and as TOML."""
         self._show_help()
 
     def action_back(self) -> None:
-        """From the preview to the form, from the form to where one came from."""
+        """Close the preview if it covers the form, else the form."""
         if self.has_class("-side"):
             self._close_side()
         else:
@@ -143,7 +150,7 @@ as a command and as TOML."""
 
     @on(RunForm.Changed)
     def _check(self) -> None:
-        """Mark what differs and what is wrong, everywhere it shows."""
+        """Check all fields; update marks, help, command and preview."""
         self.body.mark(self.problems())
         self._show_help()
         self._show_text()
@@ -172,7 +179,7 @@ as a command and as TOML."""
         help_.update(text)
 
     def _show_preview(self) -> None:
-        preview = self.query_one(Preview)
+        preview = self.query_one(PreviewPanel)
         if self.state.kind == "probe":
             preview.say("a probe sees the images as its head needs them")
             return
@@ -211,14 +218,14 @@ as a command and as TOML."""
             self.action_estimate()
 
     def _close_side(self) -> None:
-        """Back to the form, and to the field where one was: a hidden one loses the focus."""
+        """Show the form; refocus its field, which lost the focus when it was hidden."""
         self.remove_class("-side", "-preview", "-estimate", "-text")
         if self._in_focus is not None and self._in_focus.is_mounted:
             self.call_after_refresh(self.set_focus, self._in_focus)
 
     def action_views(self) -> None:
         """Draw other random views."""
-        self.query_one(Preview).another()
+        self.query_one(PreviewPanel).another()
 
     def action_copy(self) -> None:
         """Put the command line on the clipboard."""
@@ -255,13 +262,13 @@ as a command and as TOML."""
         self.run_worker(self._start(), group="start")
 
     async def _start(self) -> None:
-        if self._starting or not self.moco.writable():
+        if self._starting or not self.writable():
             return
         found = self.problems()
         if found:
             key = next(iter(found))
             self.say(f"{form.label(key) or 'settings'}: {found[key]}.", severity="error")
-            self._in_focus = None  # the focus goes to what is wrong
+            self._in_focus = None  # the wrong field gets the focus
             self._close_side()
             await self.body.go_to(key)
             return
@@ -270,7 +277,7 @@ as a command and as TOML."""
         detached = body.detached
         try:
             folder = create(
-                self.moco.root,
+                self.session.root,
                 self.state.kind,
                 self.state.config(),
                 name=body.run_name,
@@ -282,5 +289,4 @@ as a command and as TOML."""
             self.say(str(error), severity="error")
             return
         self.app.pop_screen()
-        self.moco.start_run(folder, detached=detached)
-        self.moco.open_monitor(folder.id)
+        self.ask_app(StartRuns(folder, detached=detached, show=True))

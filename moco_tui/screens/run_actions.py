@@ -1,28 +1,27 @@
-"""What a person does to a run of the table: tags, note, name, resume, delete and undo."""
+"""Changes to a run of the table: tags, note, name, resume, delete, undo."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from engine.errors import UserError
-from engine.runs import RunFolder
 from moco_tui.present.run_rows import LIVE, RunRow
-
-if TYPE_CHECKING:
-    from moco_tui.app import MocoApp
+from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.dialogs import Ask, Confirm
+from moco_tui.screens.messages import StartRuns
 
 
 class RunActions:
-    """Changes runs, asking first where that is due, and remembers what was deleted.
+    """Changes runs, after a question where one is needed, and remembers deletions for undo.
 
     Args:
-        app: asks, tells, and has the history.
+        screen: shows questions and results.
         changed: called after a change.
     """
 
-    def __init__(self, app: MocoApp, changed: Callable[[], None]) -> None:
-        self._app = app
+    def __init__(self, screen: BaseScreen, changed: Callable[[], None]) -> None:
+        self._screen = screen
+        self._runs = screen.session.runs
         self._changed = changed
         self._deleted: list[str] = []
 
@@ -30,7 +29,7 @@ class RunActions:
         """Change the tags."""
 
         def keep(text: str) -> None:
-            self._app.catalog.history.annotate(row.id, tags=text.replace(",", " ").split())
+            self._runs.history.annotate(row.id, tags=text.replace(",", " ").split())
 
         self._ask(f"Tags of {row.title}, separated by spaces", " ".join(row.tags), keep)
 
@@ -38,7 +37,7 @@ class RunActions:
         """Change the note."""
 
         def keep(text: str) -> None:
-            self._app.catalog.history.annotate(row.id, note=text)
+            self._runs.history.annotate(row.id, note=text)
 
         self._ask(f"Note on {row.title}", row.note, keep)
 
@@ -46,24 +45,22 @@ class RunActions:
         """Change the name."""
 
         def keep(text: str) -> None:
-            self._app.catalog.history.annotate(row.id, name=text)
+            self._runs.history.annotate(row.id, name=text)
 
         self._ask(f"Name of {row.id}", row.name, keep)
 
     def resume(self, row: RunRow) -> None:
-        """Go on with a stopped, failed or lost run, in this app."""
+        """Resume a stopped, failed, lost or queued run in this app, and show it."""
         if row.status in ("stopped", "failed", "lost", "queued"):
-            self._app.start_run(self._folder(row))
-            self._app.open_monitor(row.id)
+            folder = self._screen.session.folder(row.id)
+            self._screen.ask_app(StartRuns(folder, show=True))
         else:
-            self._app.say(f"{row.title} is {row.status}; there is nothing to resume.")
+            self._screen.say(f"{row.title} is {row.status}; there is nothing to resume.")
 
     def delete(self, row: RunRow) -> None:
         """Move the run to the trash, from which ``undo`` brings it back."""
-        from moco_tui.screens.dialogs import Confirm
-
         if row.status in LIVE and row.status != "queued":
-            self._app.say(
+            self._screen.say(
                 f"{row.title} is {row.status}; stop it before you delete it.", severity="error"
             )
             return
@@ -71,51 +68,47 @@ class RunActions:
         def answered(yes: bool | None) -> None:
             if not yes:
                 return
+            session = self._screen.session
             try:
-                self._app.runner.drop(self._folder(row))
-                with self._app.catalog.lock:
-                    self._app.catalog.history.delete(row.id)
+                session.runner.drop(session.folder(row.id))
+                with self._runs.lock:
+                    self._runs.history.delete(row.id)
             except UserError as error:
-                self._app.say(str(error), severity="error")
+                self._screen.say(str(error), severity="error")
                 return
             self._deleted.append(row.id)
-            self._app.say(f"{row.title} is in the trash; u brings it back.")
+            self._screen.say(f"{row.title} is in the trash; u brings it back.")
             self._changed()
 
-        self._app.push_screen(
+        self._screen.app.push_screen(
             Confirm(f"Delete {row.title}? It can be restored.", "Delete"), answered
         )
 
     def undo(self) -> str:
         """Bring the last deleted run back; its id, empty when there is none."""
         if not self._deleted:
-            self._app.say("Nothing was deleted here.")
+            self._screen.say("Nothing was deleted here.")
             return ""
         run_id = self._deleted.pop()
         try:
-            with self._app.catalog.lock:
-                self._app.catalog.history.restore(run_id)
+            with self._runs.lock:
+                self._runs.history.restore(run_id)
         except UserError as error:
-            self._app.say(str(error), severity="error")
+            self._screen.say(str(error), severity="error")
             return ""
-        self._app.say(f"{run_id} is back.")
+        self._screen.say(f"{run_id} is back.")
         self._changed()
         return run_id
 
-    def _folder(self, row: RunRow) -> RunFolder:
-        return RunFolder(self._app.root / row.id)
-
     def _ask(self, question: str, value: str, keep: Callable[[str], None]) -> None:
-        from moco_tui.screens.dialogs import Ask
-
         def answered(text: str | None) -> None:
             if text is None:
                 return
             try:
-                with self._app.catalog.lock:
+                with self._runs.lock:
                     keep(text)
             except UserError as error:
-                self._app.say(str(error), severity="error")
+                self._screen.say(str(error), severity="error")
             self._changed()
 
-        self._app.push_screen(Ask(question, value), answered)
+        self._screen.app.push_screen(Ask(question, value), answered)

@@ -1,4 +1,4 @@
-"""Home: all runs in a table, live, with filter, sorting, tags, notes, delete and undo."""
+"""The first screen: all runs in a live table, with filter, sorting, tags, notes, delete, undo."""
 
 from __future__ import annotations
 
@@ -21,20 +21,28 @@ from moco_tui.present import fmt, run_summary
 from moco_tui.present.run_order import SORTS, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.messages import (
+    OpenComparison,
+    OpenForm,
+    OpenRun,
+    OpenStudy,
+    StartDemo,
+)
 from moco_tui.screens.run_actions import RunActions
-from moco_tui.widgets.line_input import Line
+from moco_tui.session import Session
+from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.run_table import RunTable
 
 REFRESH_SECONDS = 1.0
-PATIENCE_SECONDS = 0.1
-"""How long the first picture waits for the runs; a long history is read behind an empty table."""
+FIRST_PAINT_SECONDS = 0.1
+"""How long the first paint waits for the runs; a history that takes longer shows up after it."""
 
 
 class RunsScreen(BaseScreen):
-    """All runs."""
+    """The table of runs, and the details of the one under the cursor."""
 
     TITLE_TEXT = "Runs"
-    AUTO_FOCUS = ""  # or the hidden filter would take the keys where there is no table yet
+    AUTO_FOCUS = ""  # the default would focus the hidden filter
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
 eight of them, c compares the marked ones. The filter takes words and comparisons, such as
 kind:probe, queue_size=4096 or knn>60."""
@@ -58,15 +66,15 @@ kind:probe, queue_size=4096 or knn>60."""
         Binding("escape", "back", "Clear", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self._sort = "created"
         self._reverse = False
         self._filter = ""
         self._match: Matcher | None = None
         self._shown_version = -1
         self._refreshing = False
-        self._warm = False
+        self._imported = False
         self._unpainted = contextlib.ExitStack()
         self._timer: Timer | None = None
         self._select = ""
@@ -74,7 +82,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def content(self) -> ComposeResult:
         """Filter, table, details."""
-        yield Line(
+        yield LineInput(
             placeholder="filter: words, kind:probe, queue_size=4096, knn>60, and / or / not",
             id="filter",
             compact=True,
@@ -89,78 +97,78 @@ kind:probe, queue_size=4096 or knn>60."""
     # ---------------------------------------------------------------------------- data
 
     def on_mount(self) -> None:
-        """Paint first, then read."""
-        self._deeds = RunActions(self.moco, self.poll)
+        """Start reading the runs; delay the first paint for them, if only briefly."""
+        self._actions = RunActions(self, self.poll)
         self.query_one("#filter").display = False
         self.query_one("#empty").display = False
-        self.top.set(str(self.moco.root), "reading ...")
+        self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
-        table.clock = self.moco.clock
+        table.clock = self.session.clock
         table.focus()
-        # Every pass of layout and painting costs more than reading a usual history.
+        # A paint of the empty table costs more time than reading a usual history.
         self._unpainted.enter_context(self.app.batch_update())
-        self.set_timer(PATIENCE_SECONDS, self._unpainted.close)
+        self.set_timer(FIRST_PAINT_SECONDS, self._unpainted.close)
         self.poll()
 
     def on_unmount(self) -> None:
-        """Another screen may be painted."""
+        """End the delay: it holds up the painting of every screen."""
         self._unpainted.close()
 
     def on_screen_resume(self) -> None:
-        """Look at once, then every second, as long as the screen is visible."""
+        """Poll now, then every second while the screen is visible."""
         if self._timer is None:
             self._timer = self.set_interval(REFRESH_SECONDS, self.poll)
         self._timer.resume()
         self.call_after_refresh(self.poll)
 
     def on_screen_suspend(self) -> None:
-        """Hidden: look no more."""
+        """The screen is hidden: stop polling."""
         if self._timer is not None:
             self._timer.pause()
 
     def poll(self) -> None:
-        """Look for changes in a thread, then show them."""
+        """Read changes in a thread, then show them; one poll at a time."""
         if not self._refreshing:
             self._refreshing = True
-            self.run_worker(self._poll(), group="catalog")
+            self.run_worker(self._poll(), group="poll")
 
     async def _poll(self) -> None:
         try:
-            await asyncio.to_thread(self.moco.catalog.refresh)
+            await asyncio.to_thread(self.session.runs.refresh)
         finally:
             self._refreshing = False
         if self.is_mounted:
             self.show_rows()
             self._unpainted.close()
-        if not self._warm:
-            self._warm = True
-            self.call_after_refresh(self.run_worker, self._warm_up(), group="warm-up")
+        if not self._imported:
+            self._imported = True
+            self.call_after_refresh(self.run_worker, self._import_monitor(), group="warm-up")
 
-    async def _warm_up(self) -> None:
-        """Import what Enter needs, so that the first curve does not wait for it."""
+    async def _import_monitor(self) -> None:
+        """Import the monitor ahead of the first Enter: plotext is slow to import."""
         await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor_screen")
 
     def show_rows(self, *, force: bool = False) -> None:
         """Bring the table up to date if anything changed."""
-        catalog = self.moco.catalog
-        if catalog.version == self._shown_version and not force:
+        runs = self.session.runs
+        if runs.version == self._shown_version and not force:
             return
-        self._shown_version = catalog.version
+        self._shown_version = runs.version
         self.refresh_bindings()
-        rows = list(catalog.rows.values())
+        rows = list(runs.rows.values())
         total = len(rows)
         if self._match is not None:
             rows = [row for row in rows if self._match(row.entry)]
         table = self.query_one(RunTable)
-        if self._select and self._select in catalog.rows:
-            self._unfolded.add(catalog.rows[self._select].parent)
-        # Whoever filters looks for runs, folded or not.
+        if self._select and self._select in runs.rows:
+            self._unfolded.add(runs.rows[self._select].parent)
+        # A filter must find probes in folded lines too.
         unfolded = self._unfolded if self._match is None else None
         table.show(arrange(rows, self._sort, self._reverse, unfolded))
-        if self._select and self._select in catalog.rows:
+        if self._select and self._select in runs.rows:
             table.select(self._select)
             self._select = ""
-        for run_id in [run_id for run_id in table.marked if run_id not in catalog.rows]:
+        for run_id in [run_id for run_id in table.marked if run_id not in runs.rows]:
             del table.marked[run_id]
         live = sum(row.status in ("running", "paused") for row in rows)
         count = f"{total} runs" if total != 1 else "1 run"
@@ -173,7 +181,7 @@ kind:probe, queue_size=4096 or knn>60."""
             parts.append(f"by {self._sort}" + (", reversed" if self._reverse else ""))
         if table.marked:
             parts.append(f"{len(table.marked)} marked")
-        self.top.set(str(self.moco.root), ", ".join(parts))
+        self.top.set(str(self.session.root), ", ".join(parts))
         self._show_empty(total, len(rows))
         self._show_details()
 
@@ -186,13 +194,13 @@ kind:probe, queue_size=4096 or knn>60."""
                 self.query_one(RunTable).focus()
             return
         text = Text()
-        if self.moco.catalog.error:
-            text.append(self.moco.catalog.error)
+        if self.session.runs.error:
+            text.append(self.session.runs.error)
         elif total:
             text.append("No run matches the filter.\n\n", style="bold")
             text.append("Escape clears it, / changes it.")
         else:
-            text = run_summary.first_words(str(self.moco.root))
+            text = run_summary.first_words(str(self.session.root))
         empty.update(text)
 
     @on(RunTable.Moved)
@@ -205,16 +213,16 @@ kind:probe, queue_size=4096 or knn>60."""
         line = self.query_one("#line", Static)
         line.update(run_summary.line(row) if row is not None else "")
         if self.query_one("#details").display:
-            parent = self.moco.catalog.rows.get(row.parent) if row is not None else None
+            parent = self.session.runs.rows.get(row.parent) if row is not None else None
             self.query_one("#facts", Static).update(run_summary.facts(row, parent) if row else "")
 
     # ---------------------------------------------------------------------------- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without runs only what makes one is offered."""
+        """Hide the keys that need a run while there is none."""
         del parameters
         if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
-            return bool(self.moco.catalog.rows) or bool(self._filter)
+            return bool(self.session.runs.rows) or bool(self._filter)
         return True
 
     @property
@@ -229,7 +237,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     @on(RunTable.Opened)
     def _opened(self, event: RunTable.Opened) -> None:
-        self.moco.open_monitor(event.row.id)
+        self.ask_app(OpenRun(event.row.id))
 
     @on(RunTable.Folded)
     def _folded(self, event: RunTable.Folded) -> None:
@@ -247,13 +255,13 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def action_new(self) -> None:
         """Configure a pretraining."""
-        self.moco.open_form()
+        self.ask_app(OpenForm())
 
     def action_like(self) -> None:
         """Configure a run that begins with this one's settings."""
         row = self._row
         if row is not None:
-            self.moco.open_form(like=row.id, parent=row.parent)
+            self.ask_app(OpenForm(like=row.id, parent=row.parent))
 
     def action_probe(self) -> None:
         """Configure a probe of the pretraining under the cursor."""
@@ -265,14 +273,14 @@ kind:probe, queue_size=4096 or knn>60."""
             self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
             return
         parent = row.parent if row.kind == "probe" else row.id
-        self.moco.open_form(parent=parent)
+        self.ask_app(OpenForm(parent=parent))
 
     def action_study(self) -> None:
         """Open the newest study, or the form for one."""
-        self.moco.open_study()
+        self.ask_app(OpenStudy())
 
     def action_compare(self) -> None:
-        """Compare the marked runs, else the one under the cursor with the next."""
+        """Compare the marked runs."""
         table = self.query_one(RunTable)
         chosen = list(table.marked)
         if not 2 <= len(chosen) <= 8:
@@ -280,11 +288,11 @@ kind:probe, queue_size=4096 or knn>60."""
                 f"Mark two to eight runs with Space; {len(chosen)} marked now.", severity="warning"
             )
             return
-        self.moco.open_compare(chosen)
+        self.ask_app(OpenComparison(chosen))
 
     def action_demo(self) -> None:
         """A small pretraining and a probe on the embedded images."""
-        self.moco.start_demo()
+        self.ask_app(StartDemo())
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -292,12 +300,12 @@ kind:probe, queue_size=4096 or knn>60."""
         self.show_rows(force=True)
 
     def action_reverse(self) -> None:
-        """Turn the order round."""
+        """Reverse the order."""
         self._reverse = not self._reverse
         self.show_rows(force=True)
 
     def action_filter(self) -> None:
-        """Type a filter."""
+        """Show and focus the filter."""
         box = self.query_one("#filter", Input)
         box.display = True
         box.focus()
@@ -336,32 +344,32 @@ kind:probe, queue_size=4096 or knn>60."""
             event.input.display = False
         self.query_one(RunTable).focus()
 
-    def _do(self, deed: Callable[[RunRow], None]) -> None:
+    def _change(self, change: Callable[[RunRow], None]) -> None:
         row = self._row
-        if row is not None and self.moco.writable():
-            deed(row)
+        if row is not None and self.writable():
+            change(row)
 
     def action_tags(self) -> None:
         """Change the tags."""
-        self._do(self._deeds.tags)
+        self._change(self._actions.tags)
 
     def action_note(self) -> None:
         """Change the note."""
-        self._do(self._deeds.note)
+        self._change(self._actions.note)
 
     def action_name(self) -> None:
         """Change the name."""
-        self._do(self._deeds.name)
+        self._change(self._actions.name)
 
     def action_resume(self) -> None:
-        """Go on with a stopped, failed or lost run, in this app."""
-        self._do(self._deeds.resume)
+        """Resume a stopped, failed or lost run in this app."""
+        self._change(self._actions.resume)
 
     def action_delete(self) -> None:
         """Move the run to the trash, from which u brings it back."""
-        self._do(self._deeds.delete)
+        self._change(self._actions.delete)
 
     def action_undo(self) -> None:
         """Bring the last deleted run back."""
-        if self.moco.writable():
-            self._select = self._deeds.undo()
+        if self.writable():
+            self._select = self._actions.undo()

@@ -27,19 +27,22 @@ from moco_tui.present import fmt
 from moco_tui.present import study_text as studytext
 from moco_tui.present import study_view as studyview
 from moco_tui.screens.export_dialog import ask_and_write
+from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.watch_screen import WatchScreen
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.study_table import StudyTable
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = ("table", "curve", "answer", "pretrainings", "log")
 
 
 class StudyScreen(WatchScreen):
-    """Watches a study through the runs folder, whoever computes it.
+    """Shows a study, read from the runs folder, whichever process computes it.
 
     Args:
+        session: what all screens share.
         folder: the study's run.
     """
 
@@ -66,8 +69,8 @@ acknowledged it."""
         Binding("5", "panel('log')", "Log", show=False),
     ]
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(folder)
+    def __init__(self, session: Session, folder: RunFolder) -> None:
+        super().__init__(session, folder)
         self.config: StudyConfig | None = None
         self.seen: studyview.Seen | None = None
         self.pivot = Pivot()
@@ -84,15 +87,15 @@ acknowledged it."""
             yield StudyTable(id="table")
             yield Static("", id="cell", markup=False)
             yield LabelChart("accuracy", id="curve", classes="lower")
-            yield Panel("answer", id="answer", classes="lower")
-            yield Panel("pretrainings", id="pretrainings", classes="lower")
-            yield Panel("log", follow=True, id="log", classes="lower")
+            yield TextPanel("answer", id="answer", classes="lower")
+            yield TextPanel("pretrainings", id="pretrainings", classes="lower")
+            yield TextPanel("log", follow=True, id="log", classes="lower")
         yield Static("", id="tabs", markup=False)
 
     # ---------------------------------------------------------------------------- life
 
     def on_mount(self) -> None:
-        """Read the runs in a thread, so that many do not hold the keys."""
+        """Read the runs in a thread: many would block the keys."""
         self.query_one("#curve", Chart).empty = "a point appears when the first seed is complete"
         self.query_one("#slice", Static).update("reading ...")
         self._show_panel("table")
@@ -100,12 +103,12 @@ acknowledged it."""
         self.tick()
 
     def on_screen_resume(self) -> None:
-        """Visible: go on looking."""
+        """The screen is shown again: poll again."""
         self.tick()
 
     def tick(self) -> None:
-        """Look once and arm the next look."""
-        self.disarm()
+        """Poll once in a worker, unless one does, and schedule the next poll."""
+        self.cancel_poll()
         if self.is_mounted and not self._looking and self.app.screen is self:
             self._looking = True
             self.run_worker(self._tick(), group="look")
@@ -113,7 +116,7 @@ acknowledged it."""
     async def _tick(self) -> None:
         before = self.status
         try:
-            self._safely(self.look, self._read_config)
+            self._safely(self.read_record, self._read_config)
             seen, seconds = await asyncio.to_thread(self._survey)
             self.pace.spend(seconds)
         finally:
@@ -126,12 +129,12 @@ acknowledged it."""
         changed = seen is not None
         self._safely(lambda: self._show_all(changed, self.status != before))
         self.pace.spend(time.perf_counter() - start)
-        self.arm()
+        self.schedule_poll()
 
     def _show_all(self, changed: bool, turned: bool) -> None:
-        """Bring everything up to date that may have changed."""
-        if self.moco.catalog.error or self._broken:
-            self.fault(self.moco.catalog.error or self._broken)
+        """Update what may have changed."""
+        if self.session.runs.error or self._broken:
+            self.report(self.session.runs.error or self._broken)
         if changed:
             self._show_tables()
         elif turned:
@@ -140,7 +143,7 @@ acknowledged it."""
         self._show_progress()
 
     def _safely(self, *shows: Callable[[], None]) -> None:
-        """Show things; nothing where the screen is being taken apart meanwhile."""
+        """Call each; skip what is left when the screen is closed meanwhile and widgets are gone."""
         with contextlib.suppress(NoMatches):
             for show in shows:
                 show()
@@ -153,23 +156,25 @@ acknowledged it."""
         try:
             self.config = msgspec.convert(self.record.config, StudyConfig, strict=False)
         except msgspec.ValidationError as error:
-            self.fault(f"The record of study {self.record.id} is not one of this version: {error}.")
+            self.report(
+                f"The record of study {self.record.id} is not one of this version: {error}."
+            )
 
     def _survey(self) -> tuple[studyview.Seen | None, float]:
-        """What the history says now, and what that cost; None when it is what it was."""
+        """The state of the study, None when unchanged, and the CPU seconds of finding out."""
         start = time.thread_time()
-        catalog = self.moco.catalog
-        catalog.refresh()
+        runs = self.session.runs
+        runs.refresh()
         seen = None
-        if self.config is not None and catalog.version != self._version:
-            self._version = catalog.version
-            entries = [row.entry for row in catalog.rows.values()]
+        if self.config is not None and runs.version != self._version:
+            self._version = runs.version
+            entries = [row.entry for row in runs.rows.values()]
             try:
                 study_state = state_from_entries(self.config, entries)
                 if self.seen is None or study_state != self.seen.study_state:
                     seen = studyview.Seen(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:
-                # a record that somebody has changed by hand, in a way that nobody thought of
+                # a record that was edited by hand can hold anything
                 self._broken = f"The runs of the study cannot be made out: {error}."
             else:
                 self._broken = ""
@@ -178,7 +183,7 @@ acknowledged it."""
     # ---------------------------------------------------------------------------- showing
 
     def _show_tables(self) -> None:
-        """Bring everything that shows cells up to date."""
+        """Update everything that shows cells."""
         seen, config = self.seen, self.config
         if seen is None or config is None:
             return
@@ -190,11 +195,13 @@ acknowledged it."""
             text.append(f"{what}  ")
         self.query_one("#slice", Static).update(text)
         self._show_tabs()
-        self.query_one("#pretrainings", Panel).show(studytext.pretraining_lines(seen.study_state))
+        self.query_one("#pretrainings", TextPanel).show(
+            studytext.pretraining_lines(seen.study_state)
+        )
         self._show_answer()
 
     def _show_answer(self) -> None:
-        panel = self.query_one("#answer", Panel)
+        panel = self.query_one("#answer", TextPanel)
         if self.seen is not None and panel.display:
             panel.show(studytext.answer_lines(self.seen.report, panel.size.width - 1))
 
@@ -203,7 +210,7 @@ acknowledged it."""
         self._safely(self._show_place)
 
     def _show_place(self) -> None:
-        """The line on the cell and the curves follow the cursor."""
+        """Update the line on the cell and the curves for the cell under the cursor."""
         seen, config = self.seen, self.config
         place = self.query_one(StudyTable).place
         if seen is None or config is None:
@@ -230,10 +237,10 @@ acknowledged it."""
         bar = self.query_one("#progress", Static)
         width = max(bar.content_size.width, 20)
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(studytext.progress_line(self.seen, width, ascii_only=self.moco.ascii))
+        text.append(studytext.progress_line(self.seen, width, ascii_only=self.session.ascii))
         text.append("\n")
-        entries = {id_: row.entry for id_, row in self.moco.catalog.rows.items()}
-        left = studytext.time_left(self.seen.study_state, entries, self.moco.clock())
+        entries = {id_: row.entry for id_, row in self.session.runs.rows.items()}
+        left = studytext.time_left(self.seen.study_state, entries, self.session.clock())
         text.append(studytext.state_line(self.seen, self.record, self.status, left), style="dim")
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
@@ -243,7 +250,7 @@ acknowledged it."""
             self.show_log()
 
     def on_resize(self) -> None:
-        """The sentences and the legend use the width there is."""
+        """Wrap the sentences and the legend to the new width."""
         self.call_after_refresh(self._safely, self._show_answer, self._show_tabs)
 
     # ---------------------------------------------------------------------------- panels
@@ -273,7 +280,7 @@ acknowledged it."""
     # ---------------------------------------------------------------------------- the slice
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What has nothing to act on is not offered."""
+        """Hide the keys that have nothing to act on."""
         if action == "only" and parameters and self.config is not None:
             return len(values(self.config)[dimension(str(parameters[0]))]) > 1
         if action == "all":
@@ -286,20 +293,20 @@ acknowledged it."""
         self.refresh_bindings()
 
     def action_swap(self) -> None:
-        """Rows as columns."""
+        """Swap rows and columns."""
         self._turn(studyview.swapped(self.pivot))
 
     def action_view(self) -> None:
-        """Other dimensions as rows and columns."""
+        """Show the next pair of dimensions as rows and columns."""
         self._turn(studyview.next_pair(self.pivot))
 
     def action_only(self, name: str) -> None:
-        """One value of a dimension alone, then the next, then all."""
+        """Show one value of a dimension, then the next, then all."""
         if self.config is not None:
             self._turn(studyview.next_filter(self.config, self.pivot, dimension(name)))
 
     def action_all(self) -> None:
-        """Every value of every dimension."""
+        """Show every value of every dimension."""
         self._turn(msgspec.structs.replace(self.pivot, keep={}))
 
     # ---------------------------------------------------------------------------- runs, export
@@ -310,18 +317,18 @@ acknowledged it."""
         row, place = table.current, table.place
         if self.seen is None or row is None or place is None:
             return
-        from moco_tui.screens.cell_runs_screen import CellRuns, choices
+        from moco_tui.screens.cell_runs_dialog import CellRuns, choices
 
         found = choices(self.seen, row)
         if not found:
             self.say(f"{studyview.where_text(place)}: no run of it has begun.")
         elif len(found) == 1:
-            self.moco.open_monitor(found[0].run)
+            self.ask_app(OpenRun(found[0].run))
         else:
 
             def chosen(run_id: str | None) -> None:
                 if run_id:
-                    self.moco.open_monitor(run_id)
+                    self.ask_app(OpenRun(run_id))
 
             self.app.push_screen(CellRuns(studyview.where_text(place), found), chosen)
 

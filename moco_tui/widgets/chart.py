@@ -14,9 +14,11 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from moco_tui.charts.draw import draw, extent, limits
+from moco_tui.charts.axes import extent, step_limits
+from moco_tui.charts.draw import draw
 from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
 from moco_tui.present import fmt
+from moco_tui.session import draws_ascii
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99, 0.999)
 
@@ -130,7 +132,7 @@ class Chart(Widget, can_focus=True):
         ends = extent(self.curves)
         if drawing is None or ends is None:
             return
-        low, high = limits(self.view, self.curves)
+        low, high = step_limits(self.view, self.curves)
         if self.view.cursor is None or not low <= self.view.cursor <= high:
             self.view.cursor = min(high, ends[1])
         else:
@@ -143,7 +145,7 @@ class Chart(Widget, can_focus=True):
         ends = extent(self.curves)
         if ends is None or ends[1] <= ends[0]:
             return
-        low, high = limits(self.view, self.curves)
+        low, high = step_limits(self.view, self.curves)
         centre = self.view.cursor if self.view.cursor is not None else (low + high) / 2
         centre = min(max(centre, low), high)
         low, high = centre - (centre - low) * factor, centre + (high - centre) * factor
@@ -239,7 +241,7 @@ class Chart(Widget, can_focus=True):
         if self._strips is not None and self._strips_for == key:
             return
         start = perf_counter()
-        self.view.ascii = bool(getattr(self.app, "ascii", False))
+        self.view.ascii = draws_ascii(self)
         head = 1 if size.height >= 5 else 0
         names = self.legend(size.width, size.height)
         empty = extent(self.curves) is None
@@ -286,34 +288,42 @@ class Chart(Widget, can_focus=True):
     def readout(self) -> str:
         """The values under the cursor, or how the curve is shown."""
         if self.view.cursor is not None and self.curves:
-            parts: list[str] = []
-            for curve in self.curves:
-                index = curve.series.nearest(self.view.cursor)
-                if index is None:
-                    continue
-                step = curve.series.steps[index]
-                text = fmt.number(curve.series.raw.values[index]) + self.unit
-                if curve.series.smoothing:
-                    text += f" (smoothed {fmt.number(curve.series.smooth.values[index])})"
-                if not parts:
-                    where = f"step {fmt.count(step)}"
-                    if self.per_epoch:
-                        where += f"  epoch {step / self.per_epoch:.2f}"
-                    parts.append(where)
-                parts.append(f"{curve.mark} {text}".strip())
-            return "  ".join(parts)
-        parts = []
+            return self._values_at(self.view.cursor)
+        return self._how_shown()
+
+    def _values_at(self, step: float) -> str:
+        """The step and the value of each curve at its point next to a step."""
+        parts: list[str] = []
+        for curve in self.curves:
+            series = curve.series
+            index = series.nearest(step)
+            if index is None:
+                continue
+            if not parts:
+                where = f"step {fmt.count(series.steps[index])}"
+                if self.per_epoch:
+                    where += f"  epoch {series.steps[index] / self.per_epoch:.2f}"
+                parts.append(where)
+            text = fmt.number(series.raw.values[index]) + self.unit
+            if series.smoothing:
+                text += f" (smoothed {fmt.number(series.smooth.values[index])})"
+            parts.append(f"{curve.mark} {text}".strip())
+        return "  ".join(parts)
+
+    def _how_shown(self) -> str:
+        """Scale, smoothing, range of the view, gaps, the last value, the unit of the axis."""
+        parts: list[str] = []
         if self.view.log:
             parts.append("log")
         if self.smoothing:
             parts.append(f"smoothing {self.smoothing:g}")
         if self.view.low is not None:
-            low, high = limits(self.view, self.curves)
+            low, high = step_limits(self.view, self.curves)
             parts.append(f"steps {fmt.count(low)}–{fmt.count(high)}")
         masked = sum(curve.series.masked for curve in self.curves)
         if masked:
             parts.append(f"{masked} not finite")
-        if self.curves and len(self.curves) == 1 and len(self.curves[0].series):
+        if len(self.curves) == 1 and len(self.curves[0].series):
             last = self.curves[0].series.raw.values[-1]
             parts.append(f"last {fmt.number(last)}{self.unit}")
         axis = "epochs" if self.view.per_epoch else "steps"

@@ -1,4 +1,4 @@
-"""The estimate of a pretraining: a few real steps in a process of their own, told in lines."""
+"""The estimate of a pretraining: a few real steps, run in a process of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moco_tui.present import fmt
 from moco_tui.training.detached import child_environment
 
 TIMEOUT = 300
-"""Seconds after which nobody waits for an estimate any longer."""
+"""Seconds after which the process is killed."""
 
 
 class EstimatePanel(Static):
@@ -35,12 +35,12 @@ class EstimatePanel(Static):
         self._measuring = False
 
     def say(self, text: str) -> None:
-        """Show a sentence, or several lines of our own."""
+        """Show a sentence, or several lines that need no cleaning."""
         if self.is_mounted:
             self.update(fmt.clean(text) if "\n" not in text else text)
 
     def measure(self, toml: str, about: str = "") -> None:
-        """Run a few steps of a configuration and tell what they say; one at a time.
+        """Run a few steps of a configuration and show the result; one at a time.
 
         Args:
             toml: the pretraining.

@@ -19,7 +19,7 @@ from textual.widgets import Input, Static
 from engine.config.data import source_suggestions
 from engine.config.fields import Field
 from moco_tui.present import fmt, form
-from moco_tui.widgets.line_input import Line
+from moco_tui.widgets.line_input import LineInput
 
 INPUT_LIMIT = 4000
 """Characters that a field takes."""
@@ -84,15 +84,15 @@ class Chooser(Widget, can_focus=True):
         self.action_step(-1 if event.x < 3 else 1)
 
 
-class Tick(Widget, can_focus=True):
+class Checkbox(Widget, can_focus=True):
     """On or off; Space, Enter or a click changes it."""
 
     HELP_TITLE = "A switch"
     HELP = """Space switches on or off."""
 
     DEFAULT_CSS = """
-    Tick { height: 1; width: 1fr; color: $foreground; }
-    Tick:focus { background: $primary; color: $text; text-style: bold; }
+    Checkbox { height: 1; width: 1fr; color: $foreground; }
+    Checkbox:focus { background: $primary; color: $text; text-style: bold; }
     """
     BINDINGS = [
         Binding("space,enter,left,right", "switch", "On or off", show=False),
@@ -102,18 +102,18 @@ class Tick(Widget, can_focus=True):
     class Changed(Message):
         """Switched."""
 
-        def __init__(self, tick: Tick) -> None:
+        def __init__(self, checkbox: Checkbox) -> None:
             super().__init__()
-            self.tick = tick
+            self.checkbox = checkbox
 
         @property
-        def control(self) -> Tick:
+        def control(self) -> Checkbox:
             """The switch."""
-            return self.tick
+            return self.checkbox
 
     def __init__(self, value: bool = False, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.set_reactive(Tick.value, value)
+        self.set_reactive(Checkbox.value, value)
 
     def render(self) -> Text:
         """A box and a word, so that colour is not needed."""
@@ -140,7 +140,7 @@ class FormRow(Horizontal):
         text-overflow: ellipsis; }
     FormRow > Input { width: 22; background: $panel; }
     FormRow > Chooser { width: 22; }
-    FormRow > Tick { width: 22; }
+    FormRow > Checkbox { width: 22; }
     FormRow > Input:focus { background: $primary 60%; color: $text; }
     FormRow.-changed > .label { text-style: bold; color: $text-accent; }
     FormRow.-wrong > .hint { color: $text-error; }
@@ -212,7 +212,7 @@ class FieldRow(FormRow):
     @staticmethod
     def _editor(field: Field, state: form.FormState) -> Widget:
         if field.kind == "bool":
-            return Tick(bool(state.values[field.key]))
+            return Checkbox(bool(state.values[field.key]))
         if field.kind == "choice":
             return Chooser([(c, c) for c in field.choices], str(state.values[field.key]))
         known = {
@@ -221,7 +221,7 @@ class FieldRow(FormRow):
             "task.name": ["ten", "five", "binary", "all"],
             "tasks": ["binary, five, ten"],
         }.get(field.key.removeprefix("pretrain.").removeprefix("probe."))
-        return Line(
+        return LineInput(
             state.text(field.key),
             compact=True,
             max_length=INPUT_LIMIT,
@@ -233,7 +233,7 @@ class FieldRow(FormRow):
         """Show the state's value, after another preset was chosen."""
         value = self.state.values[self.field.key]
         with self.prevent(Input.Changed):
-            if isinstance(self.editor, Tick):
+            if isinstance(self.editor, Checkbox):
                 self.editor.value = bool(value)
             elif isinstance(self.editor, Chooser):
                 self.editor.value = str(value)
@@ -245,10 +245,10 @@ class FieldRow(FormRow):
         event.stop()
         self.post_message(self.Edited(self.field.key, event.value))
 
-    @on(Tick.Changed)
-    def _ticked(self, event: Tick.Changed) -> None:
+    @on(Checkbox.Changed)
+    def _checked(self, event: Checkbox.Changed) -> None:
         event.stop()
-        self.post_message(self.Edited(self.field.key, event.tick.value))
+        self.post_message(self.Edited(self.field.key, event.checkbox.value))
 
     @on(Chooser.Changed)
     def _chosen(self, event: Chooser.Changed) -> None:

@@ -1,4 +1,4 @@
-"""The keys of a screen in its last line, as one widget: the library's makes one for every key."""
+"""The key bindings in the last line, as one widget: Textual's footer mounts one for every key."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class KeyLine(Widget):
         self._spans: list[tuple[int, int, str, bool]] = []
 
     def on_mount(self) -> None:
-        """Hear of every change of what can be done."""
+        """Redraw when the active bindings change."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def on_unmount(self) -> None:
-        """Hear no more."""
+        """End the subscription."""
         self.screen.bindings_updated_signal.unsubscribe(self)
 
     def _changed(self, screen: Screen[object]) -> None:
@@ -55,14 +55,14 @@ class KeyLine(Widget):
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Keys with what they do; dim where it cannot be done now."""
+        """Keys with descriptions, dim where disabled; the last are left out if they do not fit."""
         base, width = self.rich_style, self.size.width
         items = self._items() if y == 0 else []
         while sum(len(item) + 1 for item in items) > width + 1:
             own = [item for item in items if not item.everywhere]
             if not own:
                 break
-            items.remove(own[-1])  # help names it; the way out and to help stays in sight
+            items.remove(own[-1])  # help lists it; quit and help stay in sight
         segments: list[Segment] = []
         spans: list[tuple[int, int, str, bool]] = []
         x = 0

@@ -17,6 +17,7 @@ from moco_tui.charts.drawing import Curve, Ink, Level
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.curves import ASCII_MARKS, MARKS
+from moco_tui.session import draws_ascii
 from moco_tui.widgets.chart import Chart
 
 _ALL_MARKS = MARKS + ASCII_MARKS
@@ -62,7 +63,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
             return
         self.left_out = len(curves) - len(shown)
         self.title, self._measured, self._known = title, shown, list(known)
-        marks = ASCII_MARKS if bool(getattr(self.app, "ascii", False)) else MARKS
+        marks = ASCII_MARKS if draws_ascii(self) else MARKS
         drawn: list[Curve] = []
         for curve in shown:
             series = CurvePoints()
@@ -108,11 +109,11 @@ point; each curve has a mark of its own. Left and right read the values of one s
             self.changed()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """There is nothing to zoom into."""
+        """No zoom: the few points are always all shown."""
         event.prevent_default()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """There is nothing to zoom into."""
+        """No zoom: the few points are always all shown."""
         event.prevent_default()
 
     # ---------------------------------------------------------------------------- drawing

@@ -1,4 +1,4 @@
-"""An input for one line that takes whatever is pasted into it."""
+"""An input for one line that cleans and cuts what is pasted into it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _EDITING: dict[str, str] = {
 """The keys of an input that are bindings, and what they do."""
 
 
-class Line(Input):
-    """One line of text without control characters; too long a paste is cut, not refused."""
+class LineInput(Input):
+    """One line of text without control characters; a paste that is too long is cut, not refused."""
 
     DEFAULT_CSS = """
-    Line { scrollbar-size-horizontal: 0; }
+    LineInput { scrollbar-size-horizontal: 0; }
     """
 
     # A cursor that blinks sends a redraw over the connection twice a second, for nothing.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
-from typing import Any
 
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
+from textual import on
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
@@ -17,10 +17,11 @@ from textual.widget import Widget
 from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
 from moco_tui.present.augment_preview import Picture, Previewer, Wish
+from moco_tui.session import draws_ascii
 
 RAMP = " .:-=+*#%@"
-SETTLE_SECONDS = 0.3
-"""How long settings stay as they are before views of them are drawn: numbers are typed in parts."""
+DEBOUNCE_SECONDS = 0.3
+"""How long settings must stay unchanged before views are computed: numbers are typed in digits."""
 SIZES = (32, 28, 24, 20, 16, 12, 8)
 
 
@@ -29,7 +30,7 @@ def _half(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Style:
     return Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
 
 
-class Preview(Widget):
+class PreviewPanel(Widget):
     """Real images of the chosen data set and two random views of each.
 
     Args:
@@ -37,9 +38,9 @@ class Preview(Widget):
     """
 
     DEFAULT_CSS = """
-    Preview { height: 1fr; width: 1fr; min-height: 6; background: $surface; }
-    Preview > .preview--title { text-style: bold; }
-    Preview > .preview--note { color: $text-muted; }
+    PreviewPanel { height: 1fr; width: 1fr; min-height: 6; background: $surface; }
+    PreviewPanel > .preview--title { text-style: bold; }
+    PreviewPanel > .preview--note { color: $text-muted; }
     """
     COMPONENT_CLASSES = {"preview--title", "preview--note"}
 
@@ -53,8 +54,8 @@ class Preview(Widget):
             self.wish, self.rows, self.problem = wish, rows, problem
 
         def can_replace(self, message: Message) -> bool:
-            """Only the newest counts."""
-            return isinstance(message, Preview.Ready)
+            """Whether the next message supersedes this one: any newer pictures do."""
+            return isinstance(message, PreviewPanel.Ready)
 
     def __init__(self, previewer: Previewer, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -67,35 +68,35 @@ class Preview(Widget):
         self._augment: AugmentConfig | None = None
         self._wish: Wish | None = None
         self._wanted: Wish | None = None
-        self._settling: Timer | None = None
+        self._debounce: Timer | None = None
         self._lock = threading.Lock()
         self._working = False
         self._strips: list[Strip] | None = None
 
-    # ---------------------------------------------------------------------------- wishes
+    # ---------------------------------------------------------------------------- what to draw
 
     def show(self, source: str, augment: AugmentConfig) -> None:
         """Show views under these settings, once they have stayed the same for a moment."""
         if (source, augment) == (self._source, self._augment):
-            if self._settling is None:
-                self._request()  # it may have been hidden, or smaller, the last time
+            if self._debounce is None:
+                self._request()  # the panel may have been hidden, or smaller
             return
         first = self._augment is None
         self._source, self._augment = source, augment
-        self._settle()
+        self._end_debounce()
         if first:
             self._request()
         else:
-            self._settling = self.set_timer(SETTLE_SECONDS, self._request)
+            self._debounce = self.set_timer(DEBOUNCE_SECONDS, self._request)
 
-    def _settle(self) -> None:
-        if self._settling is not None:
-            self._settling.stop()
-            self._settling = None
+    def _end_debounce(self) -> None:
+        if self._debounce is not None:
+            self._debounce.stop()
+            self._debounce = None
 
     def say(self, text: str) -> None:
         """Show a sentence in place of pictures."""
-        self._settle()
+        self._end_debounce()
         self._augment = self._wish = None
         self.rows, self.problem = [], text
         self._strips = None
@@ -107,12 +108,12 @@ class Preview(Widget):
         self._request()
 
     def on_resize(self) -> None:
-        """Another size may want other pictures."""
+        """Compute pictures that fit the new size."""
         self._strips = None
         self._request()
 
     def _request(self) -> None:
-        self._settle()
+        self._end_debounce()
         if self._augment is None or not self.size.width or not self.is_on_screen:
             return
         pixels = self.best_pixels()
@@ -128,7 +129,7 @@ class Preview(Widget):
 
     @property
     def is_on_screen(self) -> bool:
-        """Whether anybody sees it."""
+        """Whether it has a size on a mounted screen."""
         return self.is_mounted and self.size.height > 0
 
     def best_pixels(self) -> int:
@@ -155,8 +156,9 @@ class Preview(Widget):
                 problem = str(error) or type(error).__name__
             self.post_message(self.Ready(wish, rows, problem))
 
-    def on_preview_ready(self, message: Ready) -> None:
-        """Take what was computed, if it is still wanted."""
+    @on(Ready)
+    def _take(self, message: Ready) -> None:
+        """Show what was computed, unless other settings were entered meanwhile."""
         if message.wish == self._wish:
             self.rows, self.problem = message.rows, message.problem
             self.pixels = message.wish.pixels
@@ -166,7 +168,7 @@ class Preview(Widget):
     # ---------------------------------------------------------------------------- drawing
 
     def notify_style_update(self) -> None:
-        """Another theme."""
+        """The theme changed: drawn lines are stale."""
         super().notify_style_update()
         self._strips = None
 
@@ -215,8 +217,7 @@ class Preview(Widget):
     def _cells(self, picture: Picture, pixels: int, line: int) -> list[Segment]:
         top = 2 * line * pixels * 3
         bottom = top + pixels * 3
-        ascii_only: Any = getattr(self.app, "ascii", False)
-        if ascii_only:
+        if draws_ascii(self):
             text = []
             for x in range(pixels):
                 a, b = top + 3 * x, bottom + 3 * x

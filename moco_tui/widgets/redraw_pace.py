@@ -1,4 +1,4 @@
-"""How often to redraw: once a second, less when drawing would cost more than its share."""
+"""How often to redraw: once a second, less often when that would cost more than 2 % of the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ INTERVAL = 1.0
 SHARE = 0.02
 
 
-class Pace:
+class RedrawPace:
     """Keeps the cost of drawing below a share of the wall time.
 
     Args:

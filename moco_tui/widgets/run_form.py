@@ -1,4 +1,4 @@
-"""The form for a new run: its rows, made from the configuration type, and what was put in."""
+"""The form for a new run: its rows, made from the configuration type, and the values entered."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from textual.widgets import Button, Input, Static
 from engine.config.augment import AUGMENTATIONS
 from engine.config.presets import presets_of
 from moco_tui.present import fmt, form
-from moco_tui.widgets.form_rows import Chooser, FieldRow, FormRow, SectionHead, Tick
-from moco_tui.widgets.line_input import Line
+from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, FormRow, SectionHead
+from moco_tui.widgets.line_input import LineInput
 
 KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
 
 
 class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """The form; the arrow keys go from field to field and take it along.
+    """The form; the arrow keys move the focus from field to field, and scroll.
 
     Args:
         state: the settings it begins with.
@@ -76,7 +76,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             options = self._parents or [("", "no pretraining here yet")]
             parent = Chooser(options, self.parent_run, id="parent")
             yield FormRow("encoder of", parent, "the pretraining to probe", id="parent-row")
-        name = Line(
+        name = LineInput(
             "",
             placeholder="optional",
             compact=True,
@@ -89,7 +89,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             yield FieldRow(self.state.known[key], self.state)
         yield FormRow(
             "run detached",
-            Tick(False, id="detached"),
+            Checkbox(False, id="detached"),
             "in a process of its own, which outlives this app",
         )
         with Horizontal(id="buttons"):
@@ -144,7 +144,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     @property
     def detached(self) -> bool:
         """Whether it is to run in a process of its own."""
-        return self.query_one("#detached", Tick).value
+        return self.query_one("#detached", Checkbox).value
 
     @property
     def parent_id(self) -> str:
@@ -157,7 +157,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     def _edited(self, event: FieldRow.Edited) -> None:
         event.stop()
         self.state.set(event.key, event.value)
-        if event.key == "pretrain.runtime.device":  # the probes of a study follow it
+        if event.key == "pretrain.runtime.device":  # the probes of a study use the same device
             self.state.set("probe.runtime.device", event.value)
             for row in self.query("#f-probe-runtime-device").results(FieldRow):
                 row.refill()
@@ -206,7 +206,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         self.post_message(self.Changed())
 
     @on(Input.Changed, "#name")
-    @on(Tick.Changed, "#detached")
+    @on(Checkbox.Changed, "#detached")
     def _called_otherwise(self, event: Message) -> None:
         event.stop()
         self.post_message(self.Changed())
@@ -256,9 +256,9 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         return f"{changed} changed from the defaults" if changed else "defaults"
 
     def focus_first(self) -> None:
-        """Put the focus on the knob of the run, as soon as its field is there.
+        """Focus the setting that matters most, as soon as its row is mounted.
 
-        A person who was quicker keeps the focus where it went.
+        A focus that was set in the meantime stays where it is.
         """
         if self.screen.focused is not None:
             return

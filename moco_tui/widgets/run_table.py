@@ -1,4 +1,4 @@
-"""The table of runs: draws the lines on screen only, so ten thousand rows cost nothing."""
+"""The table of runs: draws the lines on screen only, however many rows there are."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RunColumn:
     below: int = 10_000
 
 
-def _knob(row: RunRow, now: float) -> str:
+def _queue_or_labels(row: RunRow, now: float) -> str:
     return CELLS["labels"](row, now) or CELLS["K"](row, now)
 
 
@@ -50,7 +50,7 @@ COLUMNS = (
     RunColumn("name", 0, CELLS["title"]),
     RunColumn("kind", 8, CELLS["kind"]),
     RunColumn("data", 8, CELLS["data"], above=96),
-    RunColumn("K|labels", 8, _knob, right=True, below=96),
+    RunColumn("K|labels", 8, _queue_or_labels, right=True, below=96),
     RunColumn("K", 6, CELLS["K"], True, above=96),
     RunColumn("labels", 6, CELLS["labels"], True, above=96),
     RunColumn("task", 8, CELLS["task"], above=120),

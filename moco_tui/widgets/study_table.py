@@ -116,9 +116,9 @@ cells that are not done: running, waiting, failed or missing."""
             self._line = self.column = self._first_column = 0
             if before is not None:
                 self._find(before)
-            self._settle(1)
+            self._leave_heads(1)
         self._line = min(self._line, max(len(self._lines) - 1, 0))
-        self._settle(-1)
+        self._leave_heads(-1)
         self._resize()
         self.refresh()
         if moved:
@@ -126,7 +126,7 @@ cells that are not done: running, waiting, failed or missing."""
         self.post_message(self.Moved())
 
     def _find(self, place: Mapping[Dimension, Any]) -> None:
-        """Put the cursor on the cell at a place, or as near to it as the tables have."""
+        """Put the cursor on the cell that shares the most dimensions with a place."""
         best = -1
         for index, (number, row) in enumerate(self._lines):
             if row < 0:
@@ -176,8 +176,8 @@ cells that are not done: running, waiting, failed or missing."""
 
     # ---------------------------------------------------------------------------- keys
 
-    def _settle(self, direction: int) -> None:
-        """Leave a head or a majority line: to the next row in a direction, else the other way."""
+    def _leave_heads(self, direction: int) -> None:
+        """From a head or a majority line, go to the next row in a direction, else the other way."""
         for step in (direction, -direction):
             line = self._line
             while 0 <= line < len(self._lines) and self._lines[line][1] < 0:
@@ -188,7 +188,7 @@ cells that are not done: running, waiting, failed or missing."""
 
     def _go(self, line: int, column: int, direction: int) -> None:
         self._line = max(min(line, len(self._lines) - 1), 0)
-        self._settle(direction)
+        self._leave_heads(direction)
         if self._at is None and not self._lines:
             return
         columns = len(self.tables[self._lines[self._line][0]].column_keys)
@@ -324,6 +324,6 @@ cells that are not done: running, waiting, failed or missing."""
 
 
 def _unknown(row: ResultRow) -> studyview.Progress:
-    """Before anything was looked at."""
+    """The progress of a row before the first survey."""
     del row
     return studyview.Progress()

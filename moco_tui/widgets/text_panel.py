@@ -14,9 +14,10 @@ from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
+from moco_tui.session import draws_ascii
 
 
-class Panel(Widget, can_focus=True):
+class TextPanel(Widget, can_focus=True):
     """Lines under a title.
 
     Args:
@@ -28,13 +29,13 @@ class Panel(Widget, can_focus=True):
     HELP = """Text that can be scrolled with the arrow keys."""
 
     DEFAULT_CSS = """
-    Panel { width: 1fr; height: 1fr; min-height: 2; background: $surface; }
-    Panel > .panel--title { color: $foreground; text-style: bold; }
-    Panel:focus > .panel--title { color: $text-accent; text-style: bold underline; }
-    Panel > .panel--muted { color: $text-muted; }
-    Panel > .panel--strong { text-style: bold; }
-    Panel > .panel--good { color: $text-success; }
-    Panel > .panel--bad { color: $text-error; }
+    TextPanel { width: 1fr; height: 1fr; min-height: 2; background: $surface; }
+    TextPanel > .panel--title { color: $foreground; text-style: bold; }
+    TextPanel:focus > .panel--title { color: $text-accent; text-style: bold underline; }
+    TextPanel > .panel--muted { color: $text-muted; }
+    TextPanel > .panel--strong { text-style: bold; }
+    TextPanel > .panel--good { color: $text-success; }
+    TextPanel > .panel--bad { color: $text-error; }
     """
     COMPONENT_CLASSES = {
         "panel--title",
@@ -115,7 +116,7 @@ class Panel(Widget, can_focus=True):
         width = self.size.width
         base = self.rich_style
         if y == 0:
-            ascii_only = bool(getattr(self.app, "ascii", False))
+            ascii_only = draws_ascii(self)
             arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
             more = len(self.lines) - self._room
             note = f"  {self._first + 1}–{self._first + self._room} of {len(self.lines)}"

@@ -20,8 +20,9 @@ from engine.runs.record import Record, UserNotes, encode_record, encode_user
 from engine.sink import Plan
 from moco_tui.app import MocoApp
 from moco_tui.present.device_load import Card, Load, Sampler
+from moco_tui.session import Session
 from moco_tui.training.runner import Runner
-from moco_tui.widgets.redraw_pace import Pace
+from moco_tui.widgets.redraw_pace import RedrawPace
 
 NOW = 1_760_000_000.0
 PER_EPOCH = 10
@@ -194,8 +195,8 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(Sampler, "__init__", lambda self: None)
     monkeypatch.setattr(Sampler, "read", lambda self: load)
-    monkeypatch.setattr(Pace, "share", property(lambda self: 0.004))
-    monkeypatch.setattr(Pace, "interval", property(lambda self: 0.05))
+    monkeypatch.setattr(RedrawPace, "share", property(lambda self: 0.004))
+    monkeypatch.setattr(RedrawPace, "interval", property(lambda self: 0.05))
     monkeypatch.setattr("moco_tui.screens.runs_screen.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr("moco_tui.lazy.preload", threading.Thread)
 
@@ -212,9 +213,10 @@ def make_app(root: Path, tmp_path: Path) -> Callable[..., MocoApp]:
     def make(**options: Any) -> MocoApp:
         data_dir = tmp_path / "data"
         options.setdefault("runner", StillRunner(data_dir))
-        app = MocoApp(options.pop("root", root), data_dir=data_dir, **options)
-        app.clock = lambda: NOW
-        return app
+        demo = options.pop("demo", False)
+        folder = options.pop("root", root)
+        session = Session(folder, data_dir=data_dir, clock=lambda: NOW, **options)
+        return MocoApp(session, demo=demo)
 
     return make
 

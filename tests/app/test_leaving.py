@@ -58,8 +58,8 @@ async def test_the_three_ways_to_leave(
     app = make_app(runner=runner)
     folder, waiting = new_run(root), new_run(root)
     async with app.run_test(size=(80, 24)) as pilot:
-        app.start_run(folder)
-        app.start_run(waiting)
+        app.start_runs(folder)
+        app.start_runs(waiting)
         await until(pilot, lambda: folder.record().status == "running")
         assert runner.waiting == (waiting,)
         await pilot.press("q")
@@ -85,7 +85,7 @@ async def test_ctrl_q_asks_too(root: Path, make_app: MakeApp, tmp_path: Path) ->
     app = make_app(runner=runner)
     folder = new_run(root)
     async with app.run_test(size=(80, 24)) as pilot:
-        app.start_run(folder)
+        app.start_runs(folder)
         await until(pilot, lambda: folder.record().status == "running")
         await pilot.press("ctrl+q")
         await until(pilot, lambda: isinstance(app.screen, Leave))

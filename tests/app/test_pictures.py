@@ -16,13 +16,13 @@ from textual.pilot import Pilot
 
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, Wish
-from moco_tui.screens.cell_runs_screen import CellRuns
+from moco_tui.screens.cell_runs_dialog import CellRuns
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.form_rows import Chooser
 from moco_tui.widgets.label_chart import LabelChart
-from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 
@@ -53,7 +53,7 @@ async def marked(pilot: Pilot[Any]) -> None:
 
 async def monitor(pilot: Pilot[Any]) -> None:
     await runs(pilot)
-    app_of(pilot).open_monitor("k7m2qx")
+    app_of(pilot).open_run("k7m2qx")
     await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
     await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
     chart = pilot.app.screen.query_one("#loss", Chart)
@@ -63,7 +63,7 @@ async def monitor(pilot: Pilot[Any]) -> None:
 
 async def probe(pilot: Pilot[Any]) -> None:
     await runs(pilot)
-    app_of(pilot).open_monitor("p2b9dz")
+    app_of(pilot).open_run("p2b9dz")
     await until(pilot, lambda: len(pilot.app.screen.query_one("#rows").lines) > 3)
     await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
 
@@ -91,7 +91,7 @@ async def preview(pilot: Pilot[Any]) -> None:
     await pilot.pause()
     if pilot.app.size.width < 120:
         await pilot.press("f2")
-    await until(pilot, lambda: pilot.app.screen.query_one(Preview).rows)
+    await until(pilot, lambda: pilot.app.screen.query_one(PreviewPanel).rows)
 
 
 def views(self: Previewer, wish: Wish) -> list[tuple[bytes, ...]]:
@@ -123,7 +123,7 @@ async def probe_form(pilot: Pilot[Any]) -> None:
 
 
 async def study(pilot: Pilot[Any]) -> None:
-    app_of(pilot).open_monitor("s5t6dy")
+    app_of(pilot).open_run("s5t6dy")
     await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
     await pilot.press("down", "right")
     await until(pilot, lambda: pilot.app.screen.query_one(LabelChart).curves)
@@ -136,7 +136,7 @@ async def study_curve(pilot: Pilot[Any]) -> None:
 
 
 async def study_begun(pilot: Pilot[Any]) -> None:
-    app_of(pilot).open_monitor("s5t6dy")
+    app_of(pilot).open_run("s5t6dy")
     await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
     await pilot.press("x")
 
@@ -149,7 +149,7 @@ async def study_cell(pilot: Pilot[Any]) -> None:
 
 async def compare(pilot: Pilot[Any]) -> None:
     await runs(pilot)
-    app_of(pilot).open_compare(["k7m2qx", "q4r8st", "f6g3hj"])
+    app_of(pilot).open_comparison(["k7m2qx", "q4r8st", "f6g3hj"])
     await until(pilot, lambda: len(pilot.app.screen.query_one(Chart).curves) == 3)
 
 
@@ -213,7 +213,7 @@ def test_screen(
     if name == "preview":
         monkeypatch.setattr(Previewer, "views", views)
     else:
-        monkeypatch.setattr(Preview, "_request", lambda self: None)
+        monkeypatch.setattr(PreviewPanel, "_request", lambda self: None)
     app = make_app(root=place)
     assert snap_compare(app, terminal_size=size, run_before=SCREENS[name])
 
@@ -226,7 +226,7 @@ def test_light(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    monkeypatch.setattr(Preview, "_request", lambda self: None)
+    monkeypatch.setattr(PreviewPanel, "_request", lambda self: None)
     app = make_app(root=place)
     app.theme = "textual-light"
     assert snap_compare(app, terminal_size=(80, 24), run_before=SCREENS[name])

@@ -38,6 +38,7 @@ from engine.runtime.malloc import hand_back_freed_memory
 from engine.sink import Plan
 from moco_tui.app import MocoApp
 from moco_tui.screens.monitor_screen import MonitorScreen
+from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 
 STEPS_PER_EPOCH = 97
@@ -123,7 +124,7 @@ async def watch(
         warm_up: looks that fill caches.
         say: told the state of every hour.
     """
-    app = MocoApp(run.path.parent, data_dir=run.path.parent)
+    app = MocoApp(Session(run.path.parent, data_dir=run.path.parent))
     with own(run) as owner:
         owner.transition("running")
         owner.plan(
@@ -135,7 +136,7 @@ async def watch(
             )
         )
         async with app.run_test(size=(120, 40)) as pilot:
-            screen = MonitorScreen(run)
+            screen = MonitorScreen(app.session, run)
             app.push_screen(screen)
             while not screen.loaded:
                 await pilot.pause(0.01)

@@ -16,7 +16,7 @@ from moco_tui.charts import ticks
 from moco_tui.charts.curve_points import BLOCK, CurveColumn, CurvePoints, Extremes, columns
 from moco_tui.charts.draw import draw
 from moco_tui.charts.drawing import Curve, Ink, Level, View
-from moco_tui.charts.raster import line_cells
+from moco_tui.charts.raster import line_dots
 
 finite = st.floats(-1e6, 1e6)
 
@@ -100,7 +100,7 @@ def test_a_gap_breaks_the_line() -> None:
 def test_dots_of_a_line_are_where_they_belong() -> None:
     """One value a column on a canvas of two cells by one: four columns of four dots."""
     cols = [CurveColumn((v, v), v, v, (v, v), False) for v in (0, 1, 2, 3)]
-    cells = line_cells(cols, int, 4)
+    cells = line_dots(cols, int, 4)
     # From the Unicode chart: left dots from below are 7 3 2 1, right ones 8 6 5 4.
     assert {key: chr(0x2800 + bits) for key, bits in cells.items()} == {
         (0, 0): "⡠",

@@ -13,7 +13,7 @@ from moco_tui.app import MocoApp
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import screen_text, some_runs, until, write_run
 
@@ -21,7 +21,7 @@ MakeApp = Callable[..., MocoApp]
 
 
 def lines(app: MocoApp, panel: str) -> list[str]:
-    found = app.screen.query_one(f"#{panel}", Panel).lines
+    found = app.screen.query_one(f"#{panel}", TextPanel).lines
     return ["".join(text for text, _ in line) for line in found]
 
 
@@ -31,7 +31,7 @@ async def test_only_settings_that_differ_and_differences_with_direction(
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_compare(["k7m2qx", "q4r8st"])
+        app.open_comparison(["k7m2qx", "q4r8st"])
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 2)
         settings = lines(app, "settings")
         assert len(settings) == 2, "one head and the one setting that differs"
@@ -54,7 +54,7 @@ async def test_the_comparison_is_written_to_a_new_file_only(
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_compare(["k7m2qx", "q4r8st", "p2b9dz"])
+        app.open_comparison(["k7m2qx", "q4r8st", "p2b9dz"])
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 3)
         taken = tmp_path / "taken.csv"
         taken.write_text("mine")
@@ -82,10 +82,20 @@ async def test_eight_runs_and_a_damaged_one(root: Path, make_app: MakeApp) -> No
     (root / "r3bcdf" / "run.json").write_text("{")
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_compare([f"r{i}bcdf" for i in range(8)])
+        app.open_comparison([f"r{i}bcdf" for i in range(8)])
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 8)
         marks = [curve.mark for curve in app.screen.query_one(Chart).curves]
         assert len(set(marks)) == 8
         await pilot.resize_terminal(20, 5)
         await pilot.resize_terminal(160, 45)
         await until(pilot, lambda: "(unreadable)" in screen_text(app))
+
+
+async def test_runs_without_a_metric_say_so(root: Path, make_app: MakeApp) -> None:
+    for run_id in ("k7m2qx", "q4r8st"):
+        write_run(root, run_id)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_comparison(["k7m2qx", "q4r8st"])
+        await until(pilot, lambda: "these runs share no metric" in screen_text(app))
+        assert "reading" not in screen_text(app)

@@ -19,7 +19,7 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import NOW, RESULT, FakeTrainer, screen_text, some_runs, until, write_run
 
@@ -40,7 +40,7 @@ async def test_a_finished_run_is_shown_whole(root: Path, make_app: MakeApp) -> N
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 120)
         text = screen_text(app)
         assert "✓ finished  notebook" in text
@@ -61,8 +61,8 @@ async def test_states_change_only_when_the_trainer_has_acknowledged(
     app = make_app(runner=runner)
     folder = create(root, "pretrain", resolve(PretrainConfig, preset_name="quick"), name="live")
     async with app.run_test(size=(80, 24)) as pilot:
-        app.start_run(folder)
-        app.open_monitor(folder.id)
+        app.start_runs(folder)
+        app.open_run(folder.id)
         await until(pilot, lambda: monitor(app).status == "running")
         await until(pilot, lambda: curve_points(app) > 5)
         seen = curve_points(app)
@@ -102,7 +102,7 @@ async def test_a_run_of_another_process_is_watched_the_same_way(
     folder = create(root, "pretrain", resolve(PretrainConfig, preset_name="quick"))
     async with app.run_test(size=(80, 24)) as pilot:
         other.start(folder)
-        app.open_monitor(folder.id)
+        app.open_run(folder.id)
         await until(pilot, lambda: curve_points(app) > 5)
         await pilot.press("s")
         await until(pilot, lambda: "■ stopped" in screen_text(app))
@@ -118,16 +118,16 @@ async def test_an_exception_in_the_trainer_is_a_failed_run_and_a_message(
     app = make_app(runner=Runner(tmp_path, execute=explode))
     folder = create(root, "pretrain", resolve(PretrainConfig, preset_name="quick"))
     async with app.run_test(size=(80, 24)) as pilot:
-        app.start_run(folder)
+        app.start_runs(folder)
         await until(pilot, lambda: any("[bold]boom" in n.message for n in app._notifications))
-        assert app.runner.active is None
+        assert app.session.runner.active is None
 
 
 async def test_the_folder_deleted_under_the_screen(root: Path, make_app: MakeApp) -> None:
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 120)
         shutil.rmtree(root / "k7m2qx")
         await until(pilot, lambda: "The run folder is gone" in screen_text(app))
@@ -145,7 +145,7 @@ async def test_corrupt_metrics_are_survived(root: Path, make_app: MakeApp, damag
     (root / "k7m2qx" / "metrics.jsonl").write_bytes(damage)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: monitor(app).loaded and "finished" in screen_text(app))
         await pilot.press("l", "m", "plus", "left", "0", "2", "3", "5")
         assert isinstance(app.screen, MonitorScreen)
@@ -160,7 +160,7 @@ async def test_values_that_are_not_finite_are_gaps(root: Path, make_app: MakeApp
             )
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 21)
         assert "3 not finite" in screen_text(app)
         await pilot.press("l")
@@ -171,11 +171,11 @@ async def test_the_probe_shows_its_table_and_every_class(root: Path, make_app: M
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("p2b9dz")
+        app.open_run("p2b9dz")
         await until(pilot, lambda: "random-init" in screen_text(app))
         text = "\n".join(
             "".join(part for part, _ in line)
-            for line in monitor(app).query_one("#rows", Panel).lines
+            for line in monitor(app).query_one("#rows", TextPanel).lines
         )
         for row in RESULT["rows"]:
             assert f"{row['top1']:.1f} %" in text
@@ -189,7 +189,7 @@ async def test_the_cursor_reads_a_value_and_zoom_survives_new_points(
     folder = write_run(root, "k7m2qx", steps=100)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 100)
         chart = monitor(app).query_one("#loss", Chart)
         await pilot.press("left")
@@ -215,7 +215,7 @@ async def test_the_keys_of_the_panels_and_the_way_to_a_probe(root: Path, make_ap
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 120)
         for key, words in (("3", "epoch     loss"), ("4", "NVIDIA H200"), ("5", "reading images")):
             await pilot.press(key)
@@ -233,14 +233,14 @@ async def test_any_name_is_shown_as_text(root: Path, make_app: MakeApp, name: st
     write_run(root, "k7m2qx", name=name, steps=5, error=name, status="failed", log=name)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 5)
         text = screen_text(app)
         assert "\x1b" not in text
         assert all(ord(c) >= 32 or c == "\n" for c in text)
         if name.startswith("[bold]"):
             assert name in text
-        app.open_compare(["k7m2qx", "k7m2qx"])
+        app.open_comparison(["k7m2qx", "k7m2qx"])
         await until(pilot, lambda: "settings" in screen_text(app))
         await pilot.press("escape", "escape")
         await until(pilot, lambda: "✗ failed" in screen_text(app))
@@ -300,7 +300,7 @@ async def test_the_monitor_warns_of_an_encoder_that_does_not_learn(
     folder = losses_of(root, [1.0] * 4)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: monitor(app).loaded)
         assert "has not learned" not in screen_text(app)
         with folder.metrics_path.open("ab") as file:
@@ -316,7 +316,7 @@ async def test_the_monitor_survives_any_size(
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 120)
         await pilot.resize_terminal(*size)
         await pilot.press("plus", "left", "5", "tab", "2")
@@ -328,10 +328,10 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 120)
         below = monitor(app)
-        app.open_monitor("q4r8st")
+        app.open_run("q4r8st")
         await until(pilot, lambda: curve_points(app) == 80)
         assert below._timer is None
         await pilot.press("escape")

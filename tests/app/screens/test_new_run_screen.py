@@ -17,8 +17,8 @@ from moco_tui.present.augment_preview import Previewer, Wish
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.study_screen import StudyScreen
-from moco_tui.widgets.form_rows import Chooser, FieldRow, SectionHead, Tick
-from moco_tui.widgets.preview_panel import Preview
+from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, SectionHead
+from moco_tui.widgets.preview_panel import PreviewPanel
 
 from ..conftest import screen_text, some_runs, until
 
@@ -62,7 +62,7 @@ async def test_typing_checks_marks_and_starts(root: Path, make_app: MakeApp) -> 
         await pilot.press("up", "up", *"mine")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        (folder,) = app.runner.started
+        (folder,) = app.session.runner.started
         record = folder.record()
         assert record.config["moco"]["queue_size"] == 777
         assert (record.name, record.preset, record.status) == ("mine", "notebook", "queued")
@@ -89,7 +89,7 @@ async def test_an_augmentation_switched_off_hides_its_settings(
     async with app.run_test(size=(80, 40)) as pilot:
         await opened(pilot, app)
         tick = row(app, "augment.rotation.enabled").editor
-        assert isinstance(tick, Tick)
+        assert isinstance(tick, Checkbox)
         tick.focus()
         assert form(app).query_one("#a-rotation").display
         await pilot.press("space")
@@ -140,14 +140,14 @@ async def test_a_folder_that_is_not_there_or_vanishes(
         await until(
             pilot, lambda: any("there is no folder" in n.message for n in app._notifications)
         )
-        assert app.runner.started == []
+        assert app.session.runner.started == []
 
 
 async def test_a_probe_of_a_pretraining(root: Path, make_app: MakeApp) -> None:
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: len(app.catalog.rows) == 4)
+        await until(pilot, lambda: len(app.session.runs.rows) == 4)
         await opened(pilot, app, parent="k7m2qx")
         field(app, "label_fraction").value = "1.5"
         await until(pilot, lambda: row(app, "label_fraction").has_class("-wrong"))
@@ -157,7 +157,7 @@ async def test_a_probe_of_a_pretraining(root: Path, make_app: MakeApp) -> None:
         await pilot.press("right")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        (folder,) = app.runner.started
+        (folder,) = app.session.runner.started
         record = folder.record()
         assert (record.kind, record.parent) == ("probe", "k7m2qx")
         assert record.config["label_fraction"] == 0.3
@@ -168,7 +168,7 @@ async def test_the_kind_changes_the_form(root: Path, make_app: MakeApp) -> None:
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: len(app.catalog.rows) == 4)
+        await until(pilot, lambda: len(app.session.runs.rows) == 4)
         await opened(pilot, app)
         form(app).query_one("#kind", Chooser).focus()
         await pilot.press("right")
@@ -194,17 +194,17 @@ async def test_detached_runs_get_a_process_of_their_own(root: Path, make_app: Ma
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
-        form(app).query_one("#detached", Tick).focus()
+        form(app).query_one("#detached", Checkbox).focus()
         await pilot.press("space", "ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        assert (len(app.runner.detached), app.runner.started) == (1, [])
+        assert (len(app.session.runner.detached), app.session.runner.started) == (1, [])
 
 
 async def test_a_run_like_another_has_its_settings(root: Path, make_app: MakeApp) -> None:
     some_runs(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: len(app.catalog.rows) == 4)
+        await until(pilot, lambda: len(app.session.runs.rows) == 4)
         await opened(pilot, app, like="f6g3hj")
         state = form(app).state
         assert (state.preset, state.changed()) == ("quick", {"optim.lr": 5.0})
@@ -261,7 +261,7 @@ async def test_a_study_is_configured_in_80_columns_and_started(
         await until(pilot, lambda: "moco-tui study --preset quick-study" in screen_text(app))
         await pilot.press("f4", "ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
-        (folder,) = app.runner.started
+        (folder,) = app.session.runner.started
         record = folder.record()
         assert (record.kind, record.preset, record.name) == ("study", "quick-study", "whole")
         assert record.config["tasks"] == ["ten"]
@@ -285,7 +285,7 @@ async def test_the_kind_goes_round_and_keeps_the_device(root: Path, make_app: Ma
 async def test_views_are_drawn_when_a_number_is_typed_whole(
     root: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moco_tui.widgets.preview_panel.SETTLE_SECONDS", 3600)
+    monkeypatch.setattr("moco_tui.widgets.preview_panel.DEBOUNCE_SECONDS", 3600)
     wishes: list[Wish] = []
 
     def views(self: Previewer, wish: Wish) -> list[tuple[bytes, bytes, bytes]]:
@@ -296,7 +296,7 @@ async def test_views_are_drawn_when_a_number_is_typed_whole(
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(pilot, app)
-        preview = form(app).query_one(Preview)
+        preview = form(app).query_one(PreviewPanel)
         await until(pilot, lambda: preview.rows)
         angle = field(app, "augment.rotation.degrees")
         angle.focus()

@@ -56,7 +56,7 @@ async def test_without_runs_it_offers_the_demo(make_app: MakeApp) -> None:
         await until(pilot, lambda: "No runs yet" in screen_text(app))
         await pilot.press("D")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        started = app.runner.started
+        started = app.session.runner.started
         assert [folder.record().kind for folder in started] == ["pretrain", "probe"]
         assert started[1].record().parent == started[0].id
 
@@ -197,7 +197,7 @@ async def test_a_run_of_another_app_appears_and_changes_here(root: Path, make_ap
         new = folder.path / "new"
         new.write_bytes(data)
         new.replace(folder.record_path)
-        await until(pilot, lambda: app.catalog.rows["n5w7xy"].status == "stopped")
+        await until(pilot, lambda: app.session.runs.rows["n5w7xy"].status == "stopped")
 
 
 @pytest.mark.parametrize("size", [(20, 5), (1, 1), (300, 80)])
@@ -226,8 +226,8 @@ async def test_a_damaged_record_is_shown_as_such(
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(table(app).rows) == 4)
-        assert app.catalog.rows["q4r8st"].status == "damaged"
-        assert app.catalog.rows["k7m2qx"].status == "finished"
+        assert app.session.runs.rows["q4r8st"].status == "damaged"
+        assert app.session.runs.rows["k7m2qx"].status == "finished"
         table(app).select("q4r8st")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))

@@ -25,7 +25,7 @@ from engine.study.table import Pivot, values
 from moco_tui.app import MocoApp
 from moco_tui.present import study_text as studytext
 from moco_tui.present import study_view as studyview
-from moco_tui.screens.cell_runs_screen import CellRuns
+from moco_tui.screens.cell_runs_dialog import CellRuns
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.screens.monitor_screen import MonitorScreen
@@ -36,7 +36,7 @@ from moco_tui.training.runner import Runner
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import FakeTrainer, screen_text, until, write_run
 from ..studies import SETS, put, put_probe, some_value, write_study
@@ -77,7 +77,7 @@ async def test_means_and_intervals_are_those_of_the_seeds(root: Path, make_app: 
     config = write_study(root)
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         of_seeds = []
         for seed in config.seeds:
@@ -104,11 +104,11 @@ async def test_two_seeds_give_a_range_and_no_verdict(root: Path, make_app: MakeA
     write_study(root, sets=(*SETS, "seeds=[0, 1]"), pretrainings=4)
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         assert "[" in line_of(app, "K 4096")
         assert "(" not in line_of(app, "K 4096")
-        answer = study(app).query_one("#answer", Panel)
+        answer = study(app).query_one("#answer", TextPanel)
         await until(pilot, lambda: answer.lines)
         words = " ".join("".join(text for text, _ in line) for line in answer.lines)
         assert "no verdict" in words
@@ -121,7 +121,7 @@ async def test_the_table_fills_in_cell_by_cell(root: Path, make_app: MakeApp) ->
     folder = create(root, "study", config, name="live")
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor(folder.id)
+        app.open_run(folder.id)
         await until(pilot, lambda: "Nothing is measured yet" in screen_text(app))
         assert "r starts it" in screen_text(app)
         assert "· missing" in line_of(app, "K 4096")
@@ -157,7 +157,7 @@ async def test_a_failed_cell_says_so_and_leads_to_its_run(root: Path, make_app: 
     )
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         assert "✗ failed" in line_of(app, "K 4096")
         assert "1 failed" in screen_text(app)
@@ -172,7 +172,7 @@ async def test_the_curves_follow_the_cursor_and_are_named(root: Path, make_app: 
     config = write_study(root)
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         chart = study(app).query_one(LabelChart)
         await until(pilot, lambda: len(chart.curves) == 5)
@@ -234,7 +234,7 @@ async def test_rows_and_columns_are_swapped_and_filtered(root: Path, make_app: M
     write_study(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         assert "source by fraction" in screen_text(app)
         await pilot.press("down", "right")
@@ -317,7 +317,7 @@ async def test_enter_offers_every_run_of_a_cell(root: Path, make_app: MakeApp) -
     write_study(root)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, CellRuns))
@@ -344,7 +344,7 @@ async def test_enter_on_a_cell_without_a_run_says_so(root: Path, make_app: MakeA
     write_study(root, pretrainings=0)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         await pilot.press("enter")
         await until(pilot, lambda: any("no run" in n.message for n in app._notifications))
@@ -382,7 +382,7 @@ async def test_a_study_is_not_compared_or_probed(root: Path, make_app: MakeApp) 
         app.query_one(RunTable).select("s5t6dy")
         await pilot.press("p")
         await until(pilot, lambda: any("is a study" in n.message for n in app._notifications))
-        app.open_compare(["s5t6dy", "pt0bcd"])
+        app.open_comparison(["s5t6dy", "pt0bcd"])
         await until(pilot, lambda: any("s5t6dy: a study" in n.message for n in app._notifications))
         assert not isinstance(app.screen, CompareScreen)
 
@@ -398,7 +398,7 @@ async def test_states_change_only_when_the_trainer_has_acknowledged(
     app = make_app(runner=runner)
     folder = create(root, "study", resolve(StudyConfig, sets=SETS), name="live")
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor(folder.id)
+        app.open_run(folder.id)
         await until(pilot, lambda: shown(app))
         await pilot.press("r")
         await until(pilot, lambda: study(app).status == "running")
@@ -426,7 +426,7 @@ async def test_export_writes_new_files_only_and_tells_where(
     taken = tmp_path / "taken.csv"
     taken.write_text("mine")
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         for name, answer in (
             ("out.csv", f"Written to {tmp_path / 'out.csv'}"),
@@ -464,7 +464,7 @@ async def test_the_folder_deleted_under_the_screen(root: Path, make_app: MakeApp
     write_study(root, status="running", pretrainings=2)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         shutil.rmtree(root / "pb0x00")
         shutil.rmtree(root / "s5t6dy")
@@ -483,7 +483,7 @@ async def test_a_probe_deleted_under_the_screen_is_missing_again(
     write_study(root, pretrainings=1, probes=1)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: "1/6" in line_of(app, "K 4096"))
         shutil.rmtree(root / "pb0x00")
         await until(pilot, lambda: "· missing" in line_of(app, "K 4096"))
@@ -497,7 +497,7 @@ async def test_a_damaged_record_is_a_message(root: Path, make_app: MakeApp, dama
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 1)
         (root / "s5t6dy" / "run.json").write_bytes(damage)
-        app.push_screen(StudyScreen(RunFolder(root / "s5t6dy")))
+        app.push_screen(StudyScreen(app.session, RunFolder(root / "s5t6dy")))
         await until(pilot, lambda: app._notifications)
         await pilot.press("x", "t", "enter", "e", "3", "p", "r", "escape")
         await until(pilot, lambda: not isinstance(app.screen, StudyScreen))
@@ -511,7 +511,7 @@ async def test_a_probe_whose_settings_make_no_sense_is_a_message(
     record["config"]["baselines"] = 5
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         (root / "pb0x00" / "run.json").write_text(json.dumps(record))
         await until(pilot, lambda: any("made out" in n.message for n in app._notifications))
@@ -526,7 +526,7 @@ async def test_the_study_survives_any_size(
     write_study(root, pretrainings=3, probes=2, status="stopped")
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         await pilot.resize_terminal(*size)
         await pilot.press("right", "end", "x", "pagedown", "2", "left", "3", "1", "home")
@@ -541,7 +541,7 @@ async def test_many_columns_scroll_with_the_cursor(root: Path, make_app: MakeApp
     config = write_study(root, sets=(*SETS[1:], f"label_fractions=[{shares}]"), pretrainings=0)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         assert "75 %" not in line_of(app, "binary")
         for _ in config.label_fractions:
@@ -558,7 +558,7 @@ async def test_any_name_is_shown_as_text(root: Path, make_app: MakeApp) -> None:
     write_study(root, sets=sets, pretrainings=0, name=name, error=name, status="failed")
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         text = screen_text(app)
         assert "[bold]x[/bold]" in text
@@ -576,7 +576,7 @@ async def test_plain_terminals_see_letters_for_marks(
     write_study(root)
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         chart = study(app).query_one(LabelChart)
         await until(pilot, lambda: len(chart.curves) == 5)
@@ -587,10 +587,10 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
     write_study(root, pretrainings=1)
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_monitor("s5t6dy")
+        app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app) and study(app)._timer is not None)
         below = study(app)
-        app.open_monitor("pt0bcd")
+        app.open_run("pt0bcd")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         await until(pilot, lambda: below._timer is None and not below._looking)
         await pilot.press("escape")
@@ -624,13 +624,13 @@ async def test_a_study_is_computed_here_stopped_and_gone_on_with(
     folder = create(root, "study", config, name="small")
     app = make_app(runner=Runner(tmp_path / "data"))
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_monitor(folder.id)
+        app.open_run(folder.id)
         await until(pilot, lambda: "0/2 cells" in screen_text(app))
         await pilot.press("r")
         await until(pilot, lambda: "▸ running" in screen_text(app), seconds=400)
         await pilot.press("s")
         await until(pilot, lambda: "■ stopped" in screen_text(app), seconds=400)
-        await until(pilot, lambda: app.runner.active is None)
+        await until(pilot, lambda: app.session.runner.active is None)
         await pilot.press("r")
         await until(pilot, lambda: "✓ finished" in screen_text(app), seconds=400)
         await until(pilot, lambda: "2/2 cells" in screen_text(app))
@@ -643,4 +643,4 @@ async def test_a_study_is_computed_here_stopped_and_gone_on_with(
         assert f"{written:.1f}" in line_of(app, "K 128")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, CellRuns))
-        assert app.runner.join(10)
+        assert app.session.runner.join(10)

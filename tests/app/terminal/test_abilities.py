@@ -61,10 +61,10 @@ async def test_every_screen_can_be_shown_in_ascii(
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 4)
         if open_ == "monitor":
-            app.open_monitor("k7m2qx")
+            app.open_run("k7m2qx")
             await until(pilot, lambda: "chance" in screen_text(app))
         elif open_ == "compare":
-            app.open_compare(["k7m2qx", "q4r8st"])
+            app.open_comparison(["k7m2qx", "q4r8st"])
             await until(pilot, lambda: "queue_size" in screen_text(app))
         elif open_ == "form":
             app.open_form()
@@ -95,7 +95,7 @@ async def test_light_and_dark(root: Path, make_app: MakeApp) -> None:
         assert app.current_theme.dark
         await pilot.press("T")
         assert not app.current_theme.dark
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await until(pilot, lambda: "chance" in screen_text(app))
         await pilot.press("T")
         assert app.current_theme.dark
@@ -120,9 +120,9 @@ async def test_help_names_every_key_of_the_screen(root: Path, make_app: MakeApp)
             await until(pilot, lambda: isinstance(app.screen, kind))
 
         await check(RunsScreen)
-        app.open_monitor("k7m2qx")
+        app.open_run("k7m2qx")
         await check(MonitorScreen)
-        app.open_compare(["k7m2qx", "q4r8st"])
+        app.open_comparison(["k7m2qx", "q4r8st"])
         await check(CompareScreen)
         app.open_form()
         await check(NewRunScreen)

@@ -15,7 +15,7 @@ from engine.runs import RunFolder, create, own
 from engine.runs.record import encode_record
 from engine.study.grid import pretrain_config
 from moco_tui.app import MocoApp
-from moco_tui.screens.lost_screen import LostRuns
+from moco_tui.screens.lost_runs_dialog import LostRuns
 from moco_tui.training.detached import lock
 from moco_tui.training.lost_runs import FRESH_SECONDS, lost_runs
 

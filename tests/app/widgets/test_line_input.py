@@ -6,12 +6,12 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
-from moco_tui.widgets.line_input import Line
+from moco_tui.widgets.line_input import LineInput
 
 
 class OneLine(App[None]):
     def compose(self) -> ComposeResult:
-        yield Line("cifar10", select_on_focus=False)
+        yield LineInput("cifar10", select_on_focus=False)
 
 
 def typed(key: str) -> events.Key:
@@ -30,7 +30,7 @@ def typed(key: str) -> events.Key:
 async def test_a_burst_of_keys_is_taken_in_order(keys: list[str], value: str) -> None:
     app = OneLine()
     async with app.run_test() as pilot:
-        line = app.query_one(Line)
+        line = app.query_one(LineInput)
         line.focus()
         line.cursor_position = len(line.value)
         await pilot.pause()

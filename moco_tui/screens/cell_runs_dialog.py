@@ -34,7 +34,7 @@ class CellRun:
 
 
 def choices(seen: studyview.Seen, row: ResultRow) -> list[CellRun]:
-    """The probes of a row with their seeds and values, then the pretrainings they stand on."""
+    """The probes of a row with their seeds and values, then the pretrainings they use."""
     found: list[CellRun] = []
     waiting: set[str] = set()
     for cell, at in seen.cells(row):
@@ -108,7 +108,7 @@ class CellRuns(ModalScreen[str | None]):
             yield Static("Enter opens the run, Escape goes back.", classes="muted", markup=False)
 
     def on_mount(self) -> None:
-        """The keys choose."""
+        """Focus the list."""
         self.query_one(OptionList).focus()
 
     @on(OptionList.OptionSelected)
@@ -116,5 +116,5 @@ class CellRuns(ModalScreen[str | None]):
         self.dismiss(self._runs[event.option_index].run)
 
     def action_cancel(self) -> None:
-        """Back to the table."""
+        """Close without a choice."""
         self.dismiss(None)

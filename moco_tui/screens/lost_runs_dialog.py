@@ -1,4 +1,4 @@
-"""The offer to go on with runs that were lost, when the app starts."""
+"""Asks at the start whether to resume runs whose process is gone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 5
 
 
 class LostRuns(ModalScreen[Answer]):
-    """What was lost, from which step it would go on, and three answers."""
+    """Lists the lost runs with the step each resumes from, and asks where to resume them."""
 
     DEFAULT_CSS = """
     LostRuns {

@@ -1,0 +1,112 @@
+"""What the axes of a chart span, and their ticks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from moco_tui.charts import ticks
+from moco_tui.charts.drawing import Axis, Curve, Drawing, View
+
+
+def extent(curves: Sequence[Curve]) -> tuple[float, float] | None:
+    """First and last step of all curves; None when there is no point."""
+    filled = [curve.series.steps for curve in curves if len(curve.series)]
+    if not filled:
+        return None
+    return min(steps[0] for steps in filled), max(steps[-1] for steps in filled)
+
+
+def step_limits(view: View, curves: Sequence[Curve]) -> tuple[float, float]:
+    """The steps at the edges of the view."""
+    ends = extent(curves) or (0.0, 1.0)
+    low = ends[0] if view.low is None else view.low
+    high = ends[1] if view.high is None else view.high
+    if not high > low:
+        low, high = min(low, 0.0), low + 1.0
+    return low, high
+
+
+def value_limits(
+    curves: Sequence[Curve], view: View, low_step: float, high_step: float
+) -> tuple[float, float]:
+    """Values at the lower and upper edge, log10 of them on a log scale.
+
+    Args:
+        curves: what is drawn.
+        view: how it is drawn.
+        low_step: the first step of the view.
+        high_step: its last step.
+    """
+    lows, highs = _ends(curves, view, low_step, high_step)
+    if view.low is None and view.high is None and highs:
+        highs += [level.value for level in view.levels]
+        lows += [level.value for level in view.levels]
+    if view.log:
+        lows = [math.log10(value) for value in lows if value > 0]
+        highs = [math.log10(value) for value in highs if value > 0]
+    return _with_margin(min(lows), max(highs)) if lows and highs else (0.0, 1.0)
+
+
+def _ends(
+    curves: Sequence[Curve], view: View, low_step: float, high_step: float
+) -> tuple[list[float], list[float]]:
+    """Smallest and largest values of every curve between two steps, and ends of intervals."""
+    lows: list[float] = []
+    highs: list[float] = []
+    for curve in curves:
+        start, stop = curve.series.index_range(low_step, high_step)
+        if start < stop:
+            drawn = curve.series.raw if view.band else curve.series.line
+            low, high = drawn.range(start, stop)
+            if view.log and low <= 0:
+                low = min((v for v in drawn.values[start:stop] if v > 0), default=0.0)
+            lows.append(low)
+            highs.append(high)
+        if view.points:
+            lows.extend(low for _, low, _ in curve.bars if low > 0 or not view.log)
+            highs.extend(high for _, _, high in curve.bars)
+    return lows, highs
+
+
+def _with_margin(low: float, high: float) -> tuple[float, float]:
+    """The limits with 3 % of their span on either side; of one value alone 5 % of its size."""
+    margin = 0.03 * (high - low)
+    if not margin > 1e-12 * max(abs(low), abs(high), 1e-300):
+        margin = 0.05 * max(abs(low), abs(high)) or 0.5
+    if not math.isfinite(margin):  # the span overflows: far beyond any curve worth a tick
+        return max(low, -1e300), min(high, 1e300)
+    return low - margin, high + margin
+
+
+def y_ticks(bottom: float, top: float, rows: int, view: View) -> tuple[list[float], list[str]]:
+    """Where the ticks of the values stand, on the scale that is drawn, and their labels.
+
+    Args:
+        bottom: the value at the lower edge of the canvas, log10 of it on a log scale.
+        top: the same at the upper edge.
+        rows: height of the canvas in cells.
+        view: whether the scale is logarithmic.
+    """
+    find = ticks.log10 if view.log else ticks.linear
+    values = find(bottom, top, max(3, rows // 3))
+    span = values[1] - values[0] if len(values) > 1 and not view.log else 0.0
+    places = [math.log10(value) if view.log else value for value in values]
+    return places, [ticks.label(value, span) for value in values]
+
+
+def x_ticks(drawing: Drawing, view: View, curves: Sequence[Curve]) -> Axis:
+    """The ticks of the steps, or of the epochs; where points matter, of the points' own steps."""
+    unit = view.per_epoch or 1
+    values = ticks.linear(drawing.low / unit, drawing.high / unit, max(2, drawing.width // 14))
+    if view.points:
+        found = sorted({step for curve in curves for step in curve.series.steps})
+        if 0 < len(found) <= max(drawing.width // 6, 1):
+            places = [drawing.cell_of(value) for value in found]
+            pairs = zip(places, found, strict=True)
+            kept = [(x, f"{value:g}") for x, value in pairs if x >= 0]
+            return [x for x, _ in kept], [text for _, text in kept]
+    span = values[1] - values[0] if len(values) > 1 else 0.0
+    places = [drawing.cell_of(value * unit) for value in values]
+    kept = [(x, ticks.label(v, span)) for x, v in zip(places, values, strict=True) if x >= 0]
+    return [x for x, _ in kept], [text for _, text in kept]

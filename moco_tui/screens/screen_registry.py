@@ -1,0 +1,85 @@
+"""The screens of the app. A new one is a module beside this and a line in ``SCREENS``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual.binding import Binding
+from textual.screen import Screen
+
+from moco_tui.session import Session
+
+
+@dataclass(frozen=True)
+class ScreenEntry:
+    """Where a screen is, how it is styled, and what opens it. Dialogs are not listed.
+
+    Attributes:
+        place: ``module:class``. It is imported when it is first opened, since the first screen
+            must not wait for what the others import. The class takes the session, then the
+            arguments of ``create``.
+        style: its style sheet, relative to this folder; empty for none.
+        key: keys that open it from every screen, separated by commas; empty for a screen that
+            needs arguments.
+        key_display: what the key line shows for the keys; empty for the name of the first.
+        title: what the key line and the help call it.
+        command: its name in the command palette; empty for the title.
+        summary: what the command palette says of it; empty keeps it out of the palette.
+    """
+
+    place: str
+    style: str = ""
+    key: str = ""
+    key_display: str = ""
+    title: str = ""
+    command: str = ""
+    summary: str = ""
+
+    def load(self) -> type[Screen[Any]]:
+        """The class of the screen, imported now."""
+        module, _, name = self.place.partition(":")
+        found: type[Screen[Any]] = getattr(importlib.import_module(module), name)
+        return found
+
+
+# fmt: off
+SCREENS: dict[str, ScreenEntry] = {
+    "runs": ScreenEntry("moco_tui.screens.runs_screen:RunsScreen", "runs_screen.tcss"),
+    "monitor": ScreenEntry("moco_tui.screens.monitor_screen:MonitorScreen", "monitor_screen.tcss"),
+    "form": ScreenEntry("moco_tui.screens.new_run_screen:NewRunScreen", "new_run_screen.tcss"),
+    "compare": ScreenEntry("moco_tui.screens.compare_screen:CompareScreen", "compare_screen.tcss"),
+    "study": ScreenEntry("moco_tui.screens.study_screen:StudyScreen", "study_screen.tcss"),
+    "help": ScreenEntry("moco_tui.screens.help_screen:HelpScreen", "help_screen.tcss",
+        "question_mark,f1", "?", "Help", "Keys", "Help for this screen"),
+}
+# fmt: on
+
+
+def create(name: str, session: Session, **arguments: Any) -> Screen[Any]:
+    """A new screen.
+
+    Args:
+        name: its name in ``SCREENS``.
+        session: what all screens share.
+        arguments: what else its class takes.
+    """
+    screen: Callable[..., Screen[Any]] = SCREENS[name].load()
+    return screen(session, **arguments)
+
+
+def style_sheets() -> list[str | Path]:
+    """The style sheets of all screens, in the order of ``SCREENS``."""
+    return [Path(__file__).parent / entry.style for entry in SCREENS.values() if entry.style]
+
+
+def bindings() -> list[Binding]:
+    """The keys that open a screen from everywhere, as bindings of the app."""
+    return [
+        Binding(entry.key, f"open({name!r})", entry.title, key_display=entry.key_display or None)
+        for name, entry in SCREENS.items()
+        if entry.key
+    ]

@@ -1,0 +1,71 @@
+"""What all screens of one app share: the runs folder, its runs, the runner and how to draw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, cast
+
+from textual.dom import DOMNode
+
+from engine.runs import RunFolder
+from moco_tui.present.run_list import RunList
+from moco_tui.terminal import abilities
+from moco_tui.training.runner import Runner
+
+READ_ONLY = "This app only looks (--read-only)."
+"""What a person is told who asks a read-only app for a change."""
+
+
+class Session:
+    """The state that the app hands to every screen.
+
+    Args:
+        root: the runs folder.
+        data_dir: where data sets and their caches live.
+        device: device for new runs when the form does not say another; None: the config's own.
+        read_only: look only.
+        runner: trains runs; tests bring their own.
+        clock: the time now, in unix seconds.
+
+    Attributes:
+        runs: the runs of the folder, as last read.
+        ascii: whether everything is drawn in ASCII alone.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        data_dir: Path,
+        device: str | None = None,
+        read_only: bool = False,
+        runner: Runner | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.root = root
+        self.data_dir = data_dir
+        self.device = device
+        self.read_only = read_only
+        self.runs = RunList(root, read_only=read_only)
+        self.runner = runner or Runner(data_dir)
+        self.clock = clock
+        self.ascii = abilities.ascii_only()
+
+    def folder(self, run_id: str) -> RunFolder:
+        """The folder of a run by its id."""
+        return RunFolder(self.root / run_id)
+
+
+class HasSession(Protocol):
+    """An app with a session."""
+
+    session: Session
+
+
+def draws_ascii(node: DOMNode) -> bool:
+    """Whether the app of a widget draws in ASCII alone; False in an app without a session."""
+    if not hasattr(node.app, "session"):
+        return False
+    return cast(HasSession, node.app).session.ascii
