@@ -27,7 +27,6 @@ from engine.models.moco import MoCo
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain import loop, pretraining
 from engine.pretrain.loop import pretrain
-from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.resume_check import config_key
@@ -331,22 +330,6 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_resume_point(
     with pytest.raises(loop.TrainingError, match="step 8"):
         run(config_with(), dataset, tmp_path / "c.pt", sink)
     assert 4 <= checkpoints.load(tmp_path / "c.pt")["step"] < 8
-
-
-@pytest.mark.parametrize("block", [1, 2, 3, 50])
-def test_losses_come_in_order_and_none_is_lost(block: int) -> None:
-    losses = LossBuffer(torch.device("cpu"), block)
-    told: list[Loss] = []
-    for step in range(1, 12):
-        losses.add(step, 0.5 / step, torch.tensor(step * 1.5))
-        if losses.full:
-            told += losses.read_block()
-            held = step - len(told)
-            assert held == (0 if block == 1 else block)
-    told += losses.read_all()
-    assert told == [Loss(step, 0.5 / step, step * 1.5) for step in range(1, 12)]
-    assert losses.read_all() == []
-    assert losses.read_block() == []
 
 
 # ------------------------------------------------------- nothing that waits, nothing that moves
