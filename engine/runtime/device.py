@@ -67,7 +67,7 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
     recorded = recorded or {}
     threads = int(recorded.get("threads") or config.threads or available_cpus())
     precision = str(recorded.get("precision") or config.precision)
-    bfloat16 = _fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
+    bfloat16 = _device_has_fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
     return Runtime(device, _name(device), bfloat16, threads, notice)
 
 
@@ -152,7 +152,7 @@ def fast_bfloat16() -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def _fast_bfloat16(device: torch.device) -> bool:
+def _device_has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
