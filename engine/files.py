@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all, and the sentences for a disk that refuses."""
+"""Files replaced whole or not at all, and sentences for what the system says when it refuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import secrets
-import unicodedata
 from pathlib import Path
 
 from engine.errors import RunError
@@ -25,9 +24,6 @@ _REASONS = {
     errno.ENFILE: "too many files are open",
 }
 
-# Marks that change the direction of the text around them; they can make a name look like another.
-_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c")
-
 
 def reason(error: OSError) -> str:
     """Why the system refused, in words that follow a colon."""
@@ -43,34 +39,45 @@ def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable; file systems that cannot are left alone."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # Some network file systems do not know fsync of a folder; their rename is what it is.
+        # Some network file systems refuse fsync of a folder; all they offer is the rename.
         with contextlib.suppress(OSError):
             os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write every byte; ``os.write`` may stop short on a disk that runs full."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` in the place of ``path``: after a crash either the old or the new file is there.
+def replace_file(
+    path: Path, *parts: bytes | memoryview, durable: bool = True, mode: int = 0o666
+) -> None:
+    """Replace a file whole: after a crash either the old or the new one is there.
 
-    Temp file in the same folder, fsync, rename, fsync of the folder.
+    Written under another name in the same folder, forced to the disk, renamed.
+
+    Args:
+        path: the file; it need not exist, its folder must.
+        parts: what the file shall hold, one after the other; a part of gigabytes is not copied.
+        durable: wait until the disk has the file and its name. Without it a power cut, but no
+            killed process, may leave an incomplete file: for what can be checked and made again.
+        mode: permissions of the new file, less the umask.
 
     Raises:
-        OSError: the old file is untouched then, and no temp file is left behind.
+        OSError: the old file is untouched then, and no other file is left behind.
     """
     temp = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
-            write_all(fd, data)
-            os.fsync(fd)
+            for part in parts:
+                write_all(fd, part)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.replace(temp, path)  # noqa: PTH105 - the same call, told apart from str.replace
@@ -78,15 +85,5 @@ def replace_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temp.unlink()
         raise
-    sync_folder(path.parent)
-
-
-def clean_text(text: str, limit: int = 200) -> str:
-    """Text of a person in one line: no control characters, at most ``limit`` characters.
-
-    Line ends and tabs become spaces; control characters, lone surrogates and marks that turn the
-    direction of writing are dropped; everything else (brackets, emoji) stays as it was given.
-    """
-    spaced = "".join(" " if c in "\n\r\t\v\f\x85\u2028\u2029" else c for c in text)
-    kept = (c for c in spaced if unicodedata.category(c) not in ("Cc", "Cs") and c not in _BIDI)
-    return "".join(kept).strip()[:limit].rstrip()
+    if durable:
+        sync_folder(path.parent)

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-_LOOK = 0.05  # seconds between two looks for a request during a pause
+_PAUSE_POLL_SECONDS = 0.05
 
 Request = Literal["pause", "continue", "stop", "checkpoint", "hand-over"]
 
@@ -73,7 +73,7 @@ class Sink(Protocol):
 
 
 class NullSink:
-    """Hears nothing, asks nothing."""
+    """Ignores every report and asks for nothing."""
 
     def plan(self, plan: Plan) -> None: ...
 
@@ -176,7 +176,7 @@ class PausableSink:
         self._sink.result(values)
 
     def request(self) -> Request | None:
-        """``stop``, ``hand-over`` (both unacknowledged) or None; returns when no pause lasts."""
+        """``stop``, ``hand-over`` (both unacknowledged) or None; blocks while the run is paused."""
         paused = False
         while True:
             request = self._sink.request()
@@ -186,7 +186,7 @@ class PausableSink:
                 self._sink.acknowledge(request, self._step)
                 paused = request == "pause" or (paused and request == "checkpoint")
             elif paused:
-                time.sleep(_LOOK)
+                time.sleep(_PAUSE_POLL_SECONDS)
             else:
                 return None
 

@@ -336,7 +336,7 @@ def run(
 
     display = Display()
     runner = Runner(data_dir)
-    runner.stray_into = display.stray_into
+    runner.redirect_stderr = display.redirect_stderr
 
     def hand_over() -> str:
         runner.hand_over(leaving=True)
@@ -350,11 +350,11 @@ def run(
     try:
         code = app.run()
     finally:
-        guard.hold()
+        guard.wait_if_leaving()
         if runner.busy:  # an error of the screen never ends the training
             runner.hand_over()
-        display.give_back()
-        if runner.kept:
+        display.restore()
+        if runner.handed_over:
             print(_farewell(runner), file=sys.stderr, flush=True)
     return code if code is not None else (app.return_code or os.EX_OK)
 
@@ -369,8 +369,8 @@ def _kind(folder: RunFolder) -> str:
 
 def _farewell(runner: Runner) -> str:
     """Where the runs are that were trained here; empty when there are none."""
-    if not runner.kept:
+    if not runner.handed_over:
         return ""
-    names = ", ".join(folder.id for folder in runner.kept)
-    verb = "goes" if len(runner.kept) == 1 else "go"
+    names = ", ".join(folder.id for folder in runner.handed_over)
+    verb = "goes" if len(runner.handed_over) == 1 else "go"
     return f"{names} {verb} on in the background; moco-tui shows it."

@@ -45,7 +45,7 @@ class Field(Struct, frozen=True, kw_only=True):
     lt: float | None = None
     pattern: str | None = None
     item: str = ""
-    registry: Registry | None = None
+    registry: Registry[Any] | None = None
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ def _plain(number: float) -> str:
 
 def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
     help_, unit = "", ""
-    registry: Registry | None = None
+    registry: Registry[Any] | None = None
     while isinstance(type_, inspect.Metadata):
         schema = type_.extra_json_schema or {}
         help_ = str(schema.get("description", help_))
@@ -117,6 +117,10 @@ def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
             )
         case inspect.LiteralType():
             return Field(kind="choice", choices=tuple(str(v) for v in type_.values), **common)
+        case inspect.StrType() if registry is not None and any(
+            part.argument for part in registry.values()
+        ):
+            return Field(kind="text", **common)  # to be typed: an argument belongs to it
         case inspect.StrType() if registry is not None:
             return Field(kind="choice", choices=names, **common)
         case inspect.StrType():

@@ -3,7 +3,8 @@
 A path is imported, and so its code runs, only when a person of this process has named it: in an
 option of the call, in a form, or in a TOML file of theirs. A path that merely stands in a record
 counts as named when the record belongs to whoever runs the program; from a record that somebody
-else wrote it is refused until it is named.
+else wrote it is refused until it is named. What is named in a process is named in the trainers
+that it starts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from engine.errors import ConfigError
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
-_named: set[str] = set()
+_VARIABLE = "MOCO_TUI_ALLOW_CODE"
+
+_named: set[str] = set(os.environ.get(_VARIABLE, "").split())
 
 
 def is_path(text: object) -> bool:
@@ -33,16 +37,42 @@ def name_paths(paths: Iterable[str]) -> None:
 
 
 def name_if_own(paths: Iterable[str], file: Path) -> None:
-    """Note the paths in a file as named where the file belongs to the user of this process.
+    """Note the paths in a file as named where file and folder belong to the user of this process.
 
-    A file that is a link, or that cannot be looked at, names nothing.
+    The folder counts too, because who goes on with a run replaces its record and so owns that
+    file. A file that is a link, or that cannot be looked at, names nothing.
     """
     try:
-        owner = os.lstat(file).st_uid
+        found, folder = os.lstat(file), file.parent.stat()
     except OSError:
         return
-    if not hasattr(os, "getuid") or owner == os.getuid():
+    if stat.S_ISLNK(found.st_mode):
+        return
+    if not hasattr(os, "getuid") or {found.st_uid, folder.st_uid} == {os.getuid()}:
         name_paths(paths)
+
+
+def environment() -> dict[str, str]:
+    """The variables by which a process that is started here knows the paths that are named."""
+    return {_VARIABLE: " ".join(sorted(_named))} if _named else {}
+
+
+def check_named(path: str, key: str) -> None:
+    """Refuses a path that nobody has named.
+
+    Args:
+        path: ``package.module:Name``.
+        key: the setting that holds it, for the message.
+
+    Raises:
+        ConfigError: one sentence with the option that names it.
+    """
+    if path not in _named:
+        raise ConfigError(
+            f"{key} is {path}, code that a record of somebody else asks for; it is run only when "
+            f"you name it: --allow-code {path}.",
+            key,
+        )
 
 
 def load(path: str, key: str) -> Any:
@@ -55,12 +85,7 @@ def load(path: str, key: str) -> Any:
     Raises:
         ConfigError: when nobody has named the path, or it leads to nothing.
     """
-    if path not in _named:
-        raise ConfigError(
-            f"{key} is {path}, code that a record of somebody else asks for; it is run only when "
-            f"you name it: --allow-code {path}.",
-            key,
-        )
+    check_named(path, key)
     module_name, _, name = path.partition(":")
     try:
         module = importlib.import_module(module_name)

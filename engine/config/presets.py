@@ -15,6 +15,7 @@ import tomli_w
 from msgspec import Struct
 
 from engine.config import own_code
+from engine.config.augment import augment_problems
 from engine.config.fields import Field, fields, flatten, nest
 from engine.config.renamed import new_key, new_value, say_renamed
 from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig, TaskConfig
@@ -343,35 +344,8 @@ def problems(config: Struct) -> dict[str, str]:
 
 
 def _pretrain_problems(config: PretrainConfig, found: dict[str, str]) -> None:
-    augment, optim, model = config.augment, config.optim, config.model
-    for section, low, high in (
-        ("crop", "scale_min", "scale_max"),
-        ("crop", "ratio_min", "ratio_max"),
-        ("blur", "sigma_min", "sigma_max"),
-    ):
-        part = getattr(augment, section)
-        below, above = getattr(part, low), getattr(part, high)
-        if below > above:
-            found[f"augment.{section}.{low}"] = (
-                f"augment.{section}.{low} is {below:g}, above augment.{section}.{high} "
-                f"({above:g}); it must not be larger."
-            )
-    if augment.blur.kernel_size % 2 == 0:
-        found["augment.blur.kernel_size"] = (
-            f"augment.blur.kernel_size is {augment.blur.kernel_size}; it must be odd."
-        )
-    if sorted(augment.order) != sorted(AUGMENT_NAMES):
-        found["augment.order"] = (
-            f"augment.order is {', '.join(augment.order) or 'empty'}; it must name each of "
-            f"{', '.join(AUGMENT_NAMES)} once."
-        )
-    else:
-        geometry = [name for name in augment.order if name in ("crop", "rotation", "flip")]
-        if list(augment.order[:3]) != geometry:
-            found["augment.order"] = (
-                "augment.order must begin with crop, rotation and flip (in any order of these "
-                "three): they are one sampling."
-            )
+    optim, model = config.optim, config.model
+    found |= augment_problems(config.augment)
     if optim.batch_size % model.bn_splits:
         found["model.bn_splits"] = (
             f"model.bn_splits is {model.bn_splits}, which does not divide optim.batch_size "
@@ -464,7 +438,6 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
         )
 
 
-AUGMENT_NAMES = ("crop", "rotation", "flip", "blur", "color_jitter", "grayscale")
 BUILTIN_TASKS = ("binary", "five", "ten", "all")
 
 
@@ -503,25 +476,26 @@ def resolve(
         values |= read_toml(type_, toml)
     values |= parse_sets(type_, sets)
     values |= extra or {}
-    own_code.name_paths(_paths(values))  # a person typed them or wrote the file
-    return build(type_, values)
+    config = build(type_, values)
+    own_code.name_paths(paths_of(config))  # a person typed them or wrote the file
+    return config
 
 
-def _paths(values: Mapping[str, Any]) -> list[str]:
-    """The values that have the form of a path of the user's own."""
-    items = [
-        v for value in values.values() for v in (value if isinstance(value, list) else [value])
-    ]
-    return [item for item in items if own_code.is_path(item)]
+def paths_by_key(config: Struct) -> list[tuple[str, str]]:
+    """The paths of the user's own that a configuration names, each after its dotted key."""
+    known = fields(type(config))
+    found: list[tuple[str, str]] = []
+    for key, value in flatten(config).items():
+        registry = known[key].registry
+        if registry is not None:
+            items = value if isinstance(value, list | tuple) else [value]
+            found += [(key, item) for item in items if registry.is_own(item)]
+    return found
 
 
 def paths_of(config: Struct) -> list[str]:
     """The paths of the user's own that a configuration names."""
-    known = fields(type(config))
-    named = {
-        key: value for key, value in flatten(config).items() if known[key].registry is not None
-    }
-    return _paths(named)
+    return [path for _, path in paths_by_key(config)]
 
 
 def difference(config: Struct, base: Struct) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -28,15 +28,25 @@ class Part:
         summary: one line on what it is, for people.
         work: ``package.module:name`` of what does the work, above this floor.
         settings: the type of its own settings; None where it has none.
+        argument: what follows the name and a colon in the setting, as ``PATH``; empty for nothing.
     """
 
     name: str
     summary: str
     work: str
     settings: type[Struct] | None = None
+    argument: str = ""
+
+    @property
+    def spelling(self) -> str:
+        """How a setting names it: ``folder:PATH``."""
+        return f"{self.name}:{self.argument}" if self.argument else self.name
 
 
-class Registry(Mapping[str, Part]):
+P = TypeVar("P", bound=Part)
+
+
+class Registry(Mapping[str, P]):
     """The parts of one kind, by name, in the order in which they are shown.
 
     Args:
@@ -44,11 +54,11 @@ class Registry(Mapping[str, Part]):
         parts: the parts that come with the program.
     """
 
-    def __init__(self, key: str, parts: tuple[Part, ...]) -> None:
+    def __init__(self, key: str, parts: tuple[P, ...]) -> None:
         self.key = key
         self._parts = {part.name: part for part in parts}
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> P:
         return self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -57,23 +67,42 @@ class Registry(Mapping[str, Part]):
     def __len__(self) -> int:
         return len(self._parts)
 
+    def find(self, value: object) -> tuple[P | None, str]:
+        """The part that a value of the setting names, and the argument after its colon.
+
+        None for a path of the user's own and for what is no value at all.
+        """
+        if not isinstance(value, str):
+            return None, ""
+        name, _, argument = value.partition(":")
+        part = self._parts.get(name)
+        if part is None or bool(part.argument) != bool(argument) or value == f"{name}:":
+            return None, ""
+        return part, argument
+
+    def is_own(self, value: object) -> bool:
+        """Whether a value is the path of something of the user's own."""
+        return self.find(value)[0] is None and own_code.is_path(value)
+
     def accepts(self, value: object) -> bool:
         """Whether the setting may hold this value; nothing is imported to find out."""
-        return value in self._parts or own_code.is_path(value)
+        return self.find(value)[0] is not None or own_code.is_path(value)
 
     def expectation(self) -> str:
         """What a right value is, in words that finish "it must be ..."."""
-        return f"one of {', '.join(self)}, or your own as package.module:Name"
+        names = ", ".join(part.spelling for part in self.values())
+        return f"one of {names}, or your own as package.module:Name"
 
-    def load(self, name: str) -> Any:
+    def load(self, value: str) -> Any:
         """What does the work of a part, imported now if it was not before.
 
         Raises:
             ConfigError: when there is no such part, or a path of the user's own leads nowhere.
         """
-        if name in self._parts:
-            module, _, attribute = self._parts[name].work.partition(":")
+        part, _ = self.find(value)
+        if part is not None:
+            module, _, attribute = part.work.partition(":")
             return getattr(importlib.import_module(module), attribute)
-        if own_code.is_path(name):
-            return own_code.load(name, self.key)
-        raise ConfigError(f"{self.key} is {name}; it must be {self.expectation()}.", self.key)
+        if own_code.is_path(value):
+            return own_code.load(value, self.key)
+        raise ConfigError(f"{self.key} is {value}; it must be {self.expectation()}.", self.key)

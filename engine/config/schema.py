@@ -8,17 +8,20 @@ needs this module before torch is imported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
+from engine.config.augment import AUGMENTATIONS, GEOMETRY, listed
+from engine.config.data import DATA_SETS, sources_in_words
 from engine.config.models import ENCODERS
 
-AugmentName = Literal["crop", "rotation", "flip", "blur", "color_jitter", "grayscale"]
-Probability = Annotated[
-    float, Meta(ge=0.0, le=1.0, description="share of the images it is drawn for")
-]
-
+_ORDER = (
+    f"{listed(GEOMETRY)} (one sampling) come first; "
+    f"{listed(name for name in AUGMENTATIONS if name not in GEOMETRY)} are applied in the order "
+    "given"
+)
 
 # --------------------------------------------------------------------------------------------
 # Pretraining
@@ -29,10 +32,7 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     source: Annotated[
         str,
-        Meta(
-            pattern=r"^(cifar10|shapes|folder:.+)$",
-            description="cifar10, shapes (embedded, no download) or folder:PATH",
-        ),
+        Meta(description=sources_in_words(), extra={"registry": DATA_SETS}),
     ] = "cifar10"
     limit: Annotated[
         int,
@@ -48,112 +48,37 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 0.1
 
 
-class CropConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Random resized crop, resized back to 32x32."""
+if TYPE_CHECKING:
 
-    enabled: Annotated[bool, Meta(description="crop a random part and resize it")] = True
-    p: Probability = 1.0
-    scale_min: Annotated[
-        float, Meta(gt=0.0, le=1.0, description="smallest crop, as a share of the area")
-    ] = 0.2
-    scale_max: Annotated[
-        float, Meta(gt=0.0, le=1.0, description="largest crop, as a share of the area")
-    ] = 1.0
-    ratio_min: Annotated[
-        float, Meta(gt=0.0, le=10.0, description="smallest width / height of the crop")
-    ] = 0.75
-    ratio_max: Annotated[
-        float, Meta(gt=0.0, le=10.0, description="largest width / height of the crop")
-    ] = 4.0 / 3.0
+    class AugmentConfig(Struct, frozen=True, kw_only=True):
+        """The augmentations, drawn anew for every image and view."""
 
+        order: tuple[str, ...]
 
-class RotationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Rotation by an angle that is uniform in +-degrees; bilinear, what comes in is black."""
+        def __init__(self, *, order: tuple[str, ...] = ..., **settings: Struct) -> None: ...
+        def __getattr__(self, name: str) -> Any:
+            """The settings of an augmentation, by its name in the registry."""
 
-    enabled: Annotated[bool, Meta(description="rotate the crop by a random angle")] = True
-    p: Probability = 1.0
-    degrees: Annotated[
-        float,
-        Meta(
-            ge=0.0,
-            le=180.0,
-            description="largest angle either way",
-            extra={"unit": "degrees"},
-        ),
-    ] = 180.0
-
-
-class FlipConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Horizontal flip."""
-
-    enabled: Annotated[bool, Meta(description="mirror left and right")] = False
-    p: Probability = 0.5
-
-
-class BlurConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Gaussian blur with a sigma drawn for each image."""
-
-    enabled: Annotated[bool, Meta(description="blur with a Gaussian")] = True
-    p: Probability = 0.5
-    sigma_min: Annotated[
-        float, Meta(gt=0.0, le=16.0, description="smallest sigma", extra={"unit": "pixels"})
-    ] = 0.1
-    sigma_max: Annotated[
-        float, Meta(gt=0.0, le=16.0, description="largest sigma", extra={"unit": "pixels"})
-    ] = 2.0
-    kernel_size: Annotated[
-        int, Meta(ge=3, le=31, description="width of the kernel, odd", extra={"unit": "pixels"})
-    ] = 3
-
-
-class ColorJitterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Brightness, contrast, saturation and hue, in an order drawn for each image."""
-
-    enabled: Annotated[bool, Meta(description="distort the colours")] = True
-    p: Probability = 0.8
-    brightness: Annotated[
-        float, Meta(ge=0.0, le=1.0, description="factor uniform in 1 +- this")
-    ] = 0.4
-    contrast: Annotated[float, Meta(ge=0.0, le=1.0, description="factor uniform in 1 +- this")] = (
-        0.4
+else:
+    AugmentConfig = msgspec.defstruct(
+        "AugmentConfig",
+        [
+            (
+                "order",
+                Annotated[
+                    tuple[str, ...],
+                    Meta(description=_ORDER, extra={"registry": AUGMENTATIONS}),
+                ],
+                tuple(AUGMENTATIONS),
+            ),
+            *((name, part.settings, part.settings()) for name, part in AUGMENTATIONS.items()),
+        ],
+        module=__name__,
+        namespace={"__doc__": "The augmentations, drawn anew for every image and view."},
+        frozen=True,
+        forbid_unknown_fields=True,
+        kw_only=True,
     )
-    saturation: Annotated[
-        float, Meta(ge=0.0, le=1.0, description="factor uniform in 1 +- this")
-    ] = 0.4
-    hue: Annotated[
-        float,
-        Meta(
-            ge=0.0,
-            le=0.5,
-            description="shift uniform in +- this",
-            extra={"unit": "turns of the colour circle"},
-        ),
-    ] = 0.1
-
-
-class GrayscaleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Conversion to gray (three equal channels)."""
-
-    enabled: Annotated[bool, Meta(description="drop the colour")] = False
-    p: Probability = 0.2
-
-
-class AugmentConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The augmentations, drawn anew for every image and view."""
-
-    order: Annotated[
-        tuple[AugmentName, ...],
-        Meta(
-            description="crop, rotation and flip (one sampling) come first; blur, color_jitter and "
-            "grayscale are applied in the order given"
-        ),
-    ] = ("crop", "rotation", "flip", "blur", "color_jitter", "grayscale")
-    crop: CropConfig = CropConfig()
-    rotation: RotationConfig = RotationConfig()
-    flip: FlipConfig = FlipConfig()
-    blur: BlurConfig = BlurConfig()
-    color_jitter: ColorJitterConfig = ColorJitterConfig()
-    grayscale: GrayscaleConfig = GrayscaleConfig()
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10
 
+from engine.config.data.cifar10 import CLASSES
+from engine.data.dataset import Dataset, Split
 from engine.errors import DataError
 from engine.files import reason
 from engine.sink import Sink, check_interrupt
@@ -25,6 +27,25 @@ _BLOCK = 1 << 16
 _TIMEOUT = 20.0  # seconds without a byte
 
 _Splits = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def load(_argument: str, data_dir: Path, sink: Sink) -> Dataset:
+    """The data set; see ``load_cifar10``."""
+    train, test = load_cifar10(data_dir, sink)
+    return Dataset("cifar10", Split(*train), Split(*test), CLASSES)
+
+
+def sample(_argument: str, data_dir: Path, count: int) -> Tensor:
+    """The first training images, uint8 (count, 3, 32, 32), of files that are there already.
+
+    Raises:
+        DataError: when they are not, or cannot be read.
+    """
+    splits = read_cifar10(data_dir)
+    if splits is None:
+        raise DataError("CIFAR-10 is not downloaded yet; the first run on it does that.")
+    (images, _), _ = splits
+    return images[:count].clone()
 
 
 def load_cifar10(data_dir: Path, sink: Sink) -> _Splits:

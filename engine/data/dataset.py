@@ -8,14 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.config.class_names import CIFAR10_CLASSES, SHAPES_CLASSES
+from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
-from engine.errors import DataError
-from engine.files import clean_text
+from engine.data.own_data_set import load_own
 from engine.seeds import stream
 from engine.sink import NullSink, Sink
 
-_SHAPES_SEEDS = {"train": 20_191_113, "test": 20_200_309}
 _ROWS = 512  # images converted to float64 at a time (12 MB)
 
 
@@ -72,49 +70,23 @@ def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None
         sink: hears the progress, and is asked whether to stop.
 
     Raises:
+        ConfigError: when ``config.source`` names nothing that there is.
         DataError: one sentence on what is missing, broken or of the wrong form.
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    source = config.source
-    if source == "shapes":
-        dataset = _draw_shapes(sink)
-    elif source == "cifar10":
-        from engine.data.cifar10 import load_cifar10
-
-        train, test = load_cifar10(data_dir, sink)
-        dataset = Dataset("cifar10", Split(*train), Split(*test), CIFAR10_CLASSES)
+    load = DATA_SETS.load(config.source)
+    if DATA_SETS.is_own(config.source):
+        own = load_own(config.source, load, data_dir)
+        test = None if own.test is None else Split(*own.test)
+        dataset = Dataset(config.source, Split(*own.train), test, own.class_names)
     else:
-        from engine.data.image_folder import load_folder
-
-        found = load_folder(_folder(source.removeprefix("folder:")), data_dir, sink)
-        dataset = Dataset(
-            source,
-            Split(*found.train),
-            None if found.test is None else Split(*found.test),
-            found.class_names,
-            found.skipped,
-        )
+        _, argument = DATA_SETS.find(config.source)
+        dataset = load(argument, data_dir, sink)
     if 0 < config.limit < len(dataset.train):
         rows = limited(dataset.train.labels, config.limit)
         dataset = replace(dataset, train=dataset.train.take(rows))
     return dataset
-
-
-def _folder(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"The folder {clean_text(path)} cannot be found: {error}") from error
-
-
-def _draw_shapes(sink: Sink) -> Dataset:
-    # No cache: drawing them takes a second.
-    from engine.data.shapes import TEST_IMAGES, TRAIN_IMAGES, generate
-
-    train = generate(TRAIN_IMAGES, seed=_SHAPES_SEEDS["train"], sink=sink)
-    test = generate(TEST_IMAGES, seed=_SHAPES_SEEDS["test"], sink=sink)
-    return Dataset("shapes", Split(*train), Split(*test), SHAPES_CLASSES)
 
 
 def _ranks(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

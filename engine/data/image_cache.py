@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.files import reason
+from engine.files import reason, replace_file
 from engine.sink import Sink
 
 SIZE = 32
@@ -134,16 +132,9 @@ def _save(path: Path, key: str, found: ImageArrays, sink: Sink) -> None:
     crc = 0
     for part in parts:
         crc = zlib.crc32(part, crc)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(b"%08x\n" % crc)
-            for part in parts:
-                file.write(part)
-        temporary.replace(path)  # no fsync: the checksum finds what a power cut left undone
+        # Not durable: the checksum finds what a power cut left undone.
+        replace_file(path, b"%08x\n" % crc, *parts, durable=False)
     except OSError as error:
         sink.log(f"the images are not cached in {path.parent}: {reason(error)}")
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

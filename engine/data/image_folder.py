@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from engine.data.dataset import Dataset, Split
 from engine.data.image_cache import SIZE, ImageArrays, cached
 from engine.errors import DataError
-from engine.files import clean_text, reason
+from engine.files import reason
 from engine.sink import Sink, check_interrupt
+from engine.text import clean_text
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 # By content: endings lie, but no image needs a format that starts another program or a library
@@ -47,6 +51,62 @@ class _Broken:
 
     why: str
     lasting: bool
+
+
+def load(argument: str, data_dir: Path, sink: Sink) -> Dataset:
+    """The images below the folder ``argument``; see ``load_folder``."""
+    found = load_folder(_root(argument), data_dir, sink)
+    return Dataset(
+        f"folder:{argument}",
+        Split(*found.train),
+        None if found.test is None else Split(*found.test),
+        found.class_names,
+        found.skipped,
+    )
+
+
+def sample(argument: str, _data_dir: Path, count: int) -> Tensor:
+    """A few images, uint8 (n, 3, 32, 32), n <= count, of each class in turn.
+
+    Looks at a few files only, however many there are.
+
+    Raises:
+        DataError: when there is no such folder, or no image in those files.
+    """
+    root = _root(argument)
+    top = root / "train" if (root / "train").is_dir() else root
+    if not top.is_dir():
+        raise DataError(f"There is no folder {_shown(root)}.")
+    found = (picture(path) for path in itertools.islice(_in_turn(top), 4 * count))
+    pictures = list(itertools.islice((p for p in found if p is not None), count))
+    if not pictures:
+        raise DataError(f"There are no images in {_shown(top)}.")
+    return torch.stack([torch.from_numpy(p.copy()) for p in pictures])
+
+
+def _root(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"The folder {clean_text(path)} cannot be found: {error}") from error
+
+
+def _in_turn(top: Path) -> Iterator[Path]:
+    """Image files, one of each class in turn."""
+    try:
+        entries = sorted(os.scandir(top), key=lambda entry: entry.name)
+        classes = [Path(entry.path) for entry in entries if entry.is_dir()]
+        lists = [_first_files(folder) for folder in classes] if classes else [_first_files(top)]
+    except OSError as error:
+        raise DataError(f"The folder {_shown(top)} cannot be read: {reason(error)}.") from error
+    for group in itertools.zip_longest(*lists):
+        yield from (path for path in group if path is not None)
+
+
+def _first_files(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        names = (entry.name for entry in itertools.islice(entries, 200))
+        return sorted(folder / n for n in names if n.lower().endswith(tuple(ENDINGS)))[:8]
 
 
 def load_folder(root: Path, data_dir: Path, sink: Sink) -> ImageArrays:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,19 +30,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.config.class_names import SHAPES_BINARY_GROUPS, SHAPES_CLASSES
+from engine.config.data.shapes import CLASSES
+from engine.data.dataset import Dataset, Split
 from engine.sink import NullSink, Sink, check_interrupt
-
-CLASSES = SHAPES_CLASSES
-BINARY_GROUPS = SHAPES_BINARY_GROUPS
 
 SIZE = 32
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
+_SEEDS = {"train": 20_191_113, "test": 20_200_309}
 _CHUNK = 50  # images drawn at a time; their arrays (0.6 MB) stay in the cache
 _REPORT = 500  # images between two reports
 
 _Array = NDArray[Any]  # float32 throughout
+
+
+def load(_argument: str, _data_dir: Path, sink: Sink) -> Dataset:
+    """The training and the test images, drawn anew: that takes a second.
+
+    Raises:
+        Interrupted: when the sink asked to stop.
+    """
+    train = generate(TRAIN_IMAGES, seed=_SEEDS["train"], sink=sink)
+    test = generate(TEST_IMAGES, seed=_SEEDS["test"], sink=sink)
+    return Dataset("shapes", Split(*train), Split(*test), CLASSES)
+
+
+def sample(_argument: str, _data_dir: Path, count: int) -> Tensor:
+    """A few images of all classes, uint8 (count, 3, 32, 32); ``count`` is at most 20."""
+    return generate(20, seed=7)[0][:count]
 
 
 def generate(n: int, *, seed: int, sink: Sink | None = None) -> tuple[Tensor, Tensor]:

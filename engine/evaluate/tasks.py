@@ -14,12 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.config.class_names import (
-    CIFAR10_BINARY_GROUPS,
-    CIFAR10_CLASSES,
-    SHAPES_BINARY_GROUPS,
-    SHAPES_CLASSES,
-)
+from engine.config.data import task_groups, with_tasks
 from engine.config.schema import ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset
 from engine.errors import DataError
@@ -102,16 +97,14 @@ def _own_groups(config: TaskConfig, class_names: Sequence[str]) -> Mapping[str, 
                 "fits any number."
             )
         return each
-    for known, binary in (
-        (CIFAR10_CLASSES, CIFAR10_BINARY_GROUPS),
-        (SHAPES_CLASSES, SHAPES_BINARY_GROUPS),
-    ):
-        if set(class_names) == set(known):
-            return binary if name == "binary" else {c: (c,) for c in known[:5]}
+    groups = task_groups(name, tuple(class_names))
+    if groups is not None:
+        return groups
     if count == {"binary": 2, "five": 5}.get(name):
         return each
+    known = " and of ".join(part.title for part in with_tasks())
     raise DataError(
-        f"The task {name} is defined for the classes of CIFAR-10 and of shapes; for "
+        f"The task {name} is defined for the classes of {known}; for "
         f"{_listed(class_names)} take the task all, or say in task.groups which classes it "
         "tells apart."
     )

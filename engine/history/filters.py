@@ -16,46 +16,22 @@ brackets or operators stand in quotes.
 
 from __future__ import annotations
 
-import fnmatch
-import math
-import operator
 import re
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from engine.config.renamed import new_value, say_renamed
 from engine.errors import ConfigError
-from engine.history.entry import Entry
-from engine.history.keys import (
-    COLUMNS,
-    METRICS,
-    SPANS,
-    TIMES,
-    metric_names,
-    resolve,
-    shown,
-    sort_entries,
-)
+from engine.history.keys import COLUMNS, metric_names, sort_entries
+from engine.history.matchers import Matcher, comparison, text_search
 
 __all__ = [
     "COLUMNS",
-    "METRICS",
     "Matcher",
     "metric_names",
     "parse_filter",
     "sort_entries",
 ]
 
-Matcher = Callable[[Entry], bool]
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<bracket>[()])
@@ -72,114 +48,12 @@ _MAX_DEPTH = 100
 
 
 class _Token(NamedTuple):
+    """A piece of a filter, and where it begins and ends in it (in characters, from 0)."""
+
     kind: str  # "bracket", "operator", "word" or "quoted"
     text: str
     end: int
     begin: int
-
-
-# --------------------------------------------------------------------------------------------
-# Values
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text.removesuffix("%").replace("_", ""))
-    except ValueError:
-        return None
-    return value
-
-
-def _moment(text: str) -> float | None:
-    """Unix seconds of a local date or time (``2026-03-01``, ``2026-03-01T12:00``)."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _span(text: str) -> float | None:
-    """Seconds of a span of time: ``90``, ``30m``, ``12h``, ``3d``, ``2w``."""
-    number = _number(text[:-1]) if text[-1:] in _UNITS else None
-    return _number(text) if number is None else number * _UNITS[text[-1]]
-
-
-def _same(value: Any, text: str, number: float | None) -> bool:
-    if isinstance(value, bool):
-        return text.lower() in (("true", "on", "yes") if value else ("false", "off", "no"))
-    if isinstance(value, int | float):
-        return number is not None and _close(value, number)
-    if isinstance(value, list | tuple):
-        return any(_same(item, text, number) for item in value)
-    if isinstance(value, dict):
-        return any(_same(item, text, number) for item in value)
-    return str(value).casefold() == text.casefold()
-
-
-def _close(value: float, number: float) -> bool:
-    # Both were typed or printed in decimal; 0.1 + 0.2 = 0.3 is meant to hold.
-    return (
-        value == number
-        or (math.isnan(value) and math.isnan(number))
-        or math.isclose(value, number, rel_tol=1e-9)
-    )
-
-
-def _contains(value: Any, text: str) -> bool:
-    if isinstance(value, list | tuple | dict):
-        return any(_contains(item, text) for item in value)
-    return text.casefold() in str(value).casefold()
-
-
-def _compare(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matcher:
-    name, values = resolve(key, metrics)
-    now = new_value(name, text)
-    if now != text:
-        say_renamed(f"{key}{sign}{shown(text)}", shown(now))
-        text = now
-    number = _moment(text) if name in TIMES else _span(text) if name in SPANS else _number(text)
-    if sign in _ORDER:
-        if number is None:
-            what = (
-                "a date such as 2026-03-01"
-                if name in TIMES
-                else "a time such as 30m, 12h or 3d"
-                if name in SPANS
-                else "a number"
-            )
-            raise ConfigError(f"The filter {shown(key + sign + text)} needs {what} after {sign}.")
-        limit, ordered = number, _ORDER[sign]
-
-        def in_order(entry: Entry) -> bool:
-            return any(
-                isinstance(v, int | float) and not isinstance(v, bool) and ordered(v, limit)
-                for v in values(entry)
-            )
-
-        return in_order
-    if sign == "~":
-        return lambda entry: any(_contains(value, text) for value in values(entry))
-    if sign == ":" and "*" in text:
-        pattern = re.compile(fnmatch.translate(text.replace("[", "[[]").casefold()))
-
-        def like(entry: Entry) -> bool:
-            return any(pattern.match(str(value).casefold()) for value in values(entry))
-
-        return like
-
-    def equal(entry: Entry) -> bool:
-        return any(_same(value, text, number) for value in values(entry))
-
-    return equal if sign != "!=" else lambda entry: not equal(entry)
-
-
-def _word(text: str) -> Matcher:
-    wanted = text.casefold()
-    return lambda e: any(wanted in t.casefold() for t in (e.name, e.id, *e.tags, e.note))
-
-
-# --------------------------------------------------------------------------------------------
-# Grammar
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -200,6 +74,13 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Parser:
+    """Recursive descent through the grammar above, one method a rule.
+
+    Args:
+        text: the filter.
+        metrics: names of metrics that runs have, beside the usual ones.
+    """
+
     def __init__(self, text: str, metrics: Iterable[str]) -> None:
         self._tokens = _tokens(text)
         self._metrics = frozenset(metrics)
@@ -254,6 +135,7 @@ class _Parser:
             self._depth -= 1
 
     def _compares(self) -> bool:
+        """True when an operator follows the next token, which is a key then."""
         following = self._peek(1)
         return following is not None and following.kind == "operator"
 
@@ -278,7 +160,7 @@ class _Parser:
         if token.kind == "word" and token.text.lower() in ("and", "or"):
             raise ConfigError(f"The filter has nothing before {token.text}.")
         self._at += 1
-        return _word(token.text)
+        return text_search(token.text)
 
     def _comparison(self, key: _Token) -> Matcher:
         sign = self._peek(1)
@@ -298,8 +180,7 @@ class _Parser:
         if first.kind == "operator" and taken == 3:
             raise ConfigError(f"The filter has two operators after {key.text}.")
         self._at += taken
-        name = "==" if sign.text == "==" else sign.text
-        return _compare(key.text, "=" if name == "==" else name, text, self._metrics)
+        return comparison(key.text, "=" if sign.text == "==" else sign.text, text, self._metrics)
 
 
 def parse_filter(text: str, *, metrics: Iterable[str] = ()) -> Matcher:

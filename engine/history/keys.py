@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.config.fields import fields
+from engine.config.metrics import METRICS, named
 from engine.config.renamed import new_key, say_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
-from engine.files import clean_text
 from engine.history.entry import Entry
+from engine.text import shorten
 
 Getter = Callable[[Entry], Sequence[Any]]
 """The values that a key stands for in a run: none when it lacks it, several for tags."""
@@ -49,17 +50,6 @@ SPANS = frozenset({"age", "duration"})
 COLUMNS: tuple[str, ...] = tuple(_COLUMNS)
 """Keys that every run has; settings and metrics come beside them."""
 
-METRICS: tuple[str, ...] = (
-    "train/loss",
-    "train/lr",
-    "train/epoch_loss",
-    "knn/top1",
-    "knn/test_top1",
-    "probe/top1",
-    "probe/test_top1",
-)
-"""Metrics that may be asked for although no run has them yet."""
-
 
 def _given(value: float | None) -> Sequence[float]:
     return () if value is None else (value,)
@@ -85,18 +75,6 @@ def _setting_names() -> dict[str, list[str]]:
     return names
 
 
-def _metric_matches(key: str, known: Iterable[str]) -> list[str]:
-    """The metrics that a short name means: ``knn`` is ``knn/top1``, ``loss`` is ``train/loss``."""
-    names = sorted(known)
-    if key in names and "/" in key:
-        return [key]
-    for test in (f"{key}/top1", f"train/{key}"):
-        if test in names:
-            return [test]
-    tails = [name for name in names if name.rpartition("/")[2] == key]
-    return tails or [name for name in names if name.partition("/")[0] == key]
-
-
 def metric_names(entries: Iterable[Entry]) -> set[str]:
     """Names of all metrics that any of the runs has."""
     names: set[str] = set()
@@ -105,10 +83,17 @@ def metric_names(entries: Iterable[Entry]) -> set[str]:
     return names
 
 
-def _metric_getter(names: list[str], *, best: bool) -> Getter:
+def _metric_getter(names: Sequence[str], *, best: bool) -> Getter:
+    """What a run has of these metrics; a pattern stands for every metric whose name fits it."""
+
+    def found(table: Mapping[str, float], name: str) -> Sequence[Any]:
+        if name in METRICS and METRICS[name].is_pattern:
+            return [table[n] for n in sorted(table) if METRICS[name].stands_for(n)]
+        return (table[name],) if name in table else ()
+
     def values(entry: Entry) -> Sequence[Any]:
         tables = (entry.best,) if best else (entry.last, entry.result)
-        return [table[name] for name in names for table in tables if name in table]
+        return [value for name in names for table in tables for value in found(table, name)]
 
     return values
 
@@ -138,32 +123,26 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
         name = now
     if name in settings:
         return name, _setting_getter(settings[name])
-    known = {*METRICS, *metrics}
+    metrics = list(metrics)
     prefix, dot, rest = key.partition(".")
-    best = bool(dot) and prefix in ("best", "last")
-    found = _metric_matches(rest if best else key, known)
+    prefixed = bool(dot) and prefix in ("best", "last")
+    found = named(rest if prefixed else key, metrics)
     if found:
-        return key, _metric_getter(found, best=best and prefix == "best")
-    near = difflib.get_close_matches(
-        name, [*_COLUMNS, *_ALIASES, *settings, *known, *(m.partition("/")[0] for m in known)], n=1
-    )
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else "a key is a column such as kind, a setting such as queue_size, or a metric such as knn"
-    )
-    sentence = f"{shown(key)} is no key to filter or sort by: {hint}"
-    raise ConfigError(sentence.rstrip("?") + _mark(near))
+        return key, _metric_getter(found, best=prefixed and prefix == "best")
+    known = (name for name in METRICS if not METRICS[name].is_pattern)
+    raise _unknown_key(key, [*_COLUMNS, *_ALIASES, *settings, *known, *metrics])
 
 
-def _mark(near: list[str]) -> str:
-    return "?" if near else "."
-
-
-def shown(text: str) -> str:
-    """A text of a person as it stands in a message: one line, not long."""
-    text = clean_text(text, 200)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _unknown_key(key: str, known: list[str]) -> ConfigError:
+    groups = (name.partition("/")[0] for name in known if "/" in name)
+    near = difflib.get_close_matches(key.lower(), [*known, *groups], n=1)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    else:
+        hint = (
+            "a key is a column such as kind, a setting such as queue_size, or a metric such as knn."
+        )
+    return ConfigError(f"{shorten(key)} is no key to filter or sort by: {hint}")
 
 
 def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:

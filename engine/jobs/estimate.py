@@ -8,13 +8,14 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engine.config.schema import PretrainConfig
-from engine.jobs.execute import prepare
+from engine.jobs.prepare import prepare
 from engine.pretrain.loop import Pretraining
 from engine.sink import NullSink
 
@@ -41,27 +42,33 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
     prepared = prepare(config, root=Path(), parent="", data_dir=data_dir, sink=NullSink())
     runtime = prepared.runtime
     training = Pretraining(config, prepared.dataset.train.images, runtime)
-    cuda = runtime.device.type == "cuda"
-    seconds = []
-    for _ in range(steps + 1):
-        start = time.perf_counter()
-        training.advance()
-        if cuda:
-            torch.cuda.synchronize(runtime.device)
-        seconds.append(time.perf_counter() - start)
+    seconds = [seconds_of(training.advance, runtime.device) for _ in range(steps + 1)]
     step = statistics.median(seconds[1:])
-    epochs = config.optim.stop_epoch or config.optim.epochs
     return {
         "seconds_per_step": step,
         "steps_per_epoch": training.steps_per_epoch,
         "seconds_per_epoch": step * training.steps_per_epoch,
-        "seconds_total": step * training.steps_per_epoch * epochs,
+        "seconds_total": step * training.steps_per_epoch * trained_epochs(config),
         "memory_bytes": torch.cuda.max_memory_allocated(runtime.device)
-        if cuda
+        if runtime.device.type == "cuda"
         else peak_memory(os.getpid()),
         "device": runtime.name,
         "precision": "bfloat16" if runtime.bfloat16 else "float32",
     }
+
+
+def trained_epochs(config: PretrainConfig) -> int:
+    """The epochs that a pretraining takes: those of its schedule, or up to ``stop_epoch``."""
+    return config.optim.stop_epoch or config.optim.epochs
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Wall seconds of some work, until the device has done it."""
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
 
 
 def peak_memory(pid: int) -> int:

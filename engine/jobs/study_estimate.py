@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from msgspec import Struct
-from msgspec.structs import replace
 
-from engine.config.schema import Head, LinearConfig, ProbeConfig, StudyConfig
-from engine.data.dataset import Dataset, channel_statistics, limited
-from engine.evaluate.features import extract
+from engine.config.schema import LinearConfig, StudyConfig
+from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
-from engine.jobs.estimate import estimate
-from engine.jobs.execute import build_encoder_quietly, prepare
+from engine.jobs.estimate import estimate, trained_epochs
+from engine.jobs.prepare import prepare
+from engine.jobs.study_rates import ProbeRates, measure_rates
+from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.probe.linear import affordable_views
-from engine.probe.probe_run import run_probe
 from engine.probe.supervised import plan_budget
-from engine.runtime.device import resolve_runtime
-from engine.sink import NullSink, Request, Sink
-from engine.study.grid import Cell, StudyState, pretrain_config, probe_config
+from engine.sink import NullSink, Sink
+from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config
+from engine.study.study_state import StudyState, Trained
 
-_IMAGES = 600
-_TESTS = 300
-_EPOCHS = 20
 _METRIC_BYTES = 130  # a step in the metric log
-_ENCODERS = ("moco", "random-init")
 _PROBE_BYTES = 24 * 1024  # record, metrics and log of a probe
+_PIXELS = 3 * 32 * 32  # values of an image
+
+Materials = Mapping[tuple[str, float], Material]
+"""The labelled and test images of a study's probes, by task and label fraction."""
 
 
 class Cost(Struct, frozen=True):
@@ -62,38 +58,6 @@ class StudyPlan(Struct, frozen=True):
     device: str
 
 
-class _Asked(NullSink):
-    """Hears nothing of a small probe, but asks what another sink asks.
-
-    Args:
-        sink: the other.
-    """
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def request(self) -> Request | None:
-        """See ``Sink.request``."""
-        return self._sink.request()
-
-
-class _Rates(Struct, frozen=True):
-    """Measured seconds, each for one image (or label).
-
-    Attributes:
-        feature: a pass of an encoder.
-        view: an augmented view and its pass.
-        heads: by head and whether the features are pixels: of a cell (logistic), or of an epoch
-            (linear).
-        supervised: an image seen by the training from scratch.
-    """
-
-    feature: float
-    view: dict[bool, float]
-    heads: dict[tuple[str, bool], float]
-    supervised: float
-
-
 def plan(
     config: StudyConfig, study_state: StudyState, *, data_dir: Path, sink: Sink | None = None
 ) -> StudyPlan:
@@ -116,80 +80,72 @@ def plan(
     sink = NullSink() if sink is None else sink
     prepared = prepare(config.pretrain, root=Path(), parent="", data_dir=data_dir, sink=sink)
     dataset = prepared.dataset
-    materials = {
-        (task, fraction): prepare_material(_probe(config, task, fraction), dataset)
-        for task in config.tasks
-        for fraction in config.label_fractions
-    }
-    left = [cell for cell, found in study_state.cells.items() if found.state != "done"]
-    costs = []
-    disk = 0
+    materials = _materials(config, dataset)
+    cells = [cell for cell, found in study_state.cells.items() if found.state != "done"]
     unfinished = {
         at: trained
         for at, trained in study_state.pretrainings.items()
         if trained.state != "finished"
     }
+    costs: list[Cost] = []
+    disk_bytes = 0
     if unfinished:
         sink.log("timing a few steps of pretraining")
-        seconds, disk = _pretraining(config, study_state, data_dir)
+        seconds, disk_bytes = _pretraining(config, unfinished, data_dir)
         costs.append(Cost("pretrainings, without kNN", len(unfinished), seconds))
-    if left:
-        rates = _measure(config, dataset, materials, sink)
-        if unfinished:
-            costs.append(_knn(config, study_state, len(dataset.train), rates))
-        costs += _probing(config, left, dataset, materials, rates)
-        disk += _PROBE_BYTES * sum(cell.source == "moco" for cell in left)
+    if cells:
+        task = max(materials.values(), key=lambda material: len(material.task.groups)).task.name
+        rates = measure_rates(config, dataset, task, sink)
+        costs += [
+            _knn(config, len(unfinished), len(dataset.train), rates),
+            *_features(config, cells, dataset, rates),
+            *_heads(config, cells, materials, rates),
+            _from_scratch(config, cells, materials, rates),
+        ]
+        disk_bytes += _PROBE_BYTES * sum(cell.source == "moco" for cell in cells)
     costs = [cost for cost in costs if cost.count]
-    return StudyPlan(tuple(costs), sum(c.seconds for c in costs), disk, prepared.runtime.name)
+    seconds = sum(cost.seconds for cost in costs)
+    return StudyPlan(tuple(costs), seconds, disk_bytes, prepared.runtime.name)
 
 
-def _probe(
-    config: StudyConfig, task: str, fraction: float, head: Head | None = None
-) -> ProbeConfig:
-    return probe_config(
-        config,
-        config.queue_sizes[0],
-        config.seeds[0],
-        task,
-        fraction,
-        head or config.heads[0],
-        config.subset_seeds[0],
-    )
+def _materials(config: StudyConfig, dataset: Dataset) -> Materials:
+    found = {}
+    for task in config.tasks:
+        for fraction in config.label_fractions:
+            point = ProbePoint(task, fraction, config.heads[0], config.subset_seeds[0])
+            probe = probe_config(config, config.queue_sizes[0], config.seeds[0], point)
+            found[task, fraction] = prepare_material(probe, dataset)
+    return found
 
 
 # --------------------------------------------------------------------------------------------
 # Pretraining
 
 
-def _epochs(config: StudyConfig) -> int:
-    return config.pretrain.optim.stop_epoch or config.pretrain.optim.epochs
-
-
-def _pretraining(config: StudyConfig, study_state: StudyState, data_dir: Path) -> tuple[float, int]:
-    """Seconds and bytes of the pretrainings that are not finished."""
+def _pretraining(
+    config: StudyConfig, unfinished: Mapping[tuple[int, int], Trained], data_dir: Path
+) -> tuple[float, int]:
+    """Seconds and bytes of the pretrainings that are not finished, by queue size and seed."""
     encoder = build_encoder_quietly(config.pretrain.model)
-    numbers = sum(p.numel() for p in encoder.parameters())
-    seconds, disk = 0.0, 0
+    parameters = sum(p.numel() for p in encoder.parameters())
+    seconds, disk_bytes = 0.0, 0
     for size in config.queue_sizes:
-        at = [(k, seed) for k, seed in study_state.pretrainings if k == size]
-        open_ = [a for a in at if study_state.pretrainings[a].state != "finished"]
-        if not open_:
+        left = [trained for (k, _), trained in unfinished.items() if k == size]
+        if not left:
             continue
         measured = estimate(pretrain_config(config, size, config.seeds[0]), data_dir=data_dir)
-        steps = measured["steps_per_epoch"] * _epochs(config)
-        for key in open_:
-            trained = study_state.pretrainings[key]
+        steps = measured["steps_per_epoch"] * trained_epochs(config.pretrain)
+        for trained in left:
             seconds += measured["seconds_per_step"] * max(steps - trained.step, 0)
-            if not trained.run:  # both encoders, the momentum of SGD, and the queue
-                disk += 4 * (3 * numbers + size * config.pretrain.model.dim)
-                disk += _METRIC_BYTES * steps
-    return seconds, disk
+            if not trained.run:  # float32: both encoders, the momentum of SGD, and the queue
+                disk_bytes += 4 * (3 * parameters + size * config.pretrain.model.dim)
+                disk_bytes += _METRIC_BYTES * steps
+    return seconds, disk_bytes
 
 
-def _knn(config: StudyConfig, study_state: StudyState, images: int, rates: _Rates) -> Cost:
+def _knn(config: StudyConfig, pretrainings: int, images: int, rates: ProbeRates) -> Cost:
     every = config.pretrain.monitor.knn_every
-    open_ = sum(trained.state != "finished" for trained in study_state.pretrainings.values())
-    passes = open_ * (_epochs(config) // every + 1) if every else 0
+    passes = pretrainings * (trained_epochs(config.pretrain) // every + 1) if every else 0
     return Cost("kNN evaluations", passes, passes * images * rates.feature)
 
 
@@ -197,135 +153,64 @@ def _knn(config: StudyConfig, study_state: StudyState, images: int, rates: _Rate
 # Probes
 
 
-def _measure(
-    config: StudyConfig,
-    dataset: Dataset,
-    materials: Mapping[tuple[str, float], Material],
-    sink: Sink,
-) -> _Rates:
-    """Times small probes of an untrained encoder, with all baselines that the study has."""
-    sink.log(f"timing small probes of {_IMAGES} images")
-    sink = _Asked(sink)
-    assert dataset.test is not None
-    task = max(materials.values(), key=lambda material: len(material.task.groups)).task.name
-    small = Dataset(
-        dataset.name,
-        dataset.train.take(limited(dataset.train.labels, min(_IMAGES, len(dataset.train)))),
-        dataset.test.take(limited(dataset.test.labels, min(_TESTS, len(dataset.test)))),
-        dataset.class_names,
-    )
-    runtime = resolve_runtime(config.probe.runtime, recorded={})
-    device, model = runtime.device, config.pretrain.model
-    encoder = build_encoder_quietly(model).eval().to(device)
-    mean, std = channel_statistics(small.train.images)
-    images = small.train.images
-
-    def one_pass() -> float:
-        began = time.perf_counter()
-        extract(encoder, images, mean=mean, std=std, device=device, what="backbone", sink=sink)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - began
-
-    one_pass()  # warms up
-    feature = min(one_pass(), one_pass()) / len(images)
-
-    def rows(head: Head, epochs: int = 1, *, supervised: bool = False) -> dict[str, Any]:
-        base = _probe(config, task, 1.0, head)
-        with_pixels = ("pixels",) if "pixels" in config.baselines else ()
-        probe = replace(
-            base,
-            baselines=(*with_pixels, "supervised") if supervised else with_pixels,
-            linear=replace(base.linear, views=1, epochs=epochs),
-            supervised=replace(base.supervised, epochs=1, lr=base.supervised.lr[:1]),
-        )
-        result = run_probe(
-            probe,
-            dataset=small,
-            pretrained=encoder,
-            model=model,
-            mean=mean,
-            std=std,
-            device=device,
-            sink=sink,
-        )
-        return {row["source"]: row for row in result["rows"]}
-
-    n, passed = len(images), feature * (len(images) + len(small.test or ()))
-    heads: dict[tuple[str, bool], float] = {}
-    view: dict[bool, float] = {}
-    scratch = 0.0
-    for head in config.heads:
-        want = head == config.heads[0] and "supervised" in config.baselines
-        found = rows(head, supervised=want)
-        if want:
-            row = found.pop("supervised")
-            test = feature * len(small.test or ())
-            scratch = max(row["seconds"] - test, 0.0) / max(row["budget"]["images"], 1)
-        more = rows(head, 1 + _EPOCHS) if head == "linear" else {}
-        for source, row in found.items():
-            of_pixels = source == "pixels"
-            rest = max(row["seconds"] - (0.0 if of_pixels else passed), 0.0)
-            if head == "logistic":
-                heads[head, of_pixels] = rest / n
-            else:
-                epoch = max(more[source]["seconds"] - row["seconds"], 0.0) / _EPOCHS
-                heads[head, of_pixels] = epoch / n
-                view[of_pixels] = max(rest - epoch, 0.0) / n
-    return _Rates(feature, view, heads, scratch)
-
-
-def _probing(
-    config: StudyConfig,
-    left: list[Cell],
-    dataset: Dataset,
-    materials: Mapping[tuple[str, float], Material],
-    rates: _Rates,
+def _features(
+    config: StudyConfig, cells: Iterable[Cell], dataset: Dataset, rates: ProbeRates
 ) -> list[Cost]:
-    """The feature passes, the heads and the training from scratch that are left."""
+    """The passes of each encoder over the images, and over their augmented views."""
     train, test = len(dataset.train), len(dataset.test or ())
     # images that belong to at least one of the independent subsets
     largest = max(config.label_fractions)
     union = train * (1.0 - (1.0 - largest) ** len(config.subset_seeds))
-    linear = config.probe.linear
-    encoders = {(c.source, c.queue_size, c.seed) for c in left if c.source in _ENCODERS}
-    viewed = {
-        (c.source, c.queue_size, c.seed)
-        for c in left
-        if c.source in _ENCODERS and c.head == "linear"
-    }
-    costs = [
+    of_encoders = [cell for cell in cells if cell.source in ("moco", "random-init")]
+    encoders = {(c.source, c.queue_size, c.seed) for c in of_encoders}
+    viewed = {(c.source, c.queue_size, c.seed) for c in of_encoders if c.head == "linear"}
+    passes = len(viewed) * config.probe.linear.views
+    return [
         Cost("feature passes", len(encoders), len(encoders) * (union + test) * rates.feature),
-        Cost(
-            "passes over augmented views",
-            len(viewed) * linear.views,
-            len(viewed) * linear.views * union * rates.view.get(False, 0.0),
-        ),
+        Cost("passes over augmented views", passes, passes * union * rates.view.get(False, 0.0)),
     ]
-    counts = dict.fromkeys(config.heads, 0)
-    seconds = dict.fromkeys(config.heads, 0.0)
-    supervised, scratch = 0, 0.0
-    for cell in left:
-        material = materials[cell.task, cell.fraction]
-        labels = len(material.rows)
+
+
+def _heads(
+    config: StudyConfig, cells: Sequence[Cell], materials: Materials, rates: ProbeRates
+) -> list[Cost]:
+    """The heads that are left, one cost for each kind."""
+    linear = config.probe.linear
+    costs = []
+    for head in config.heads:
+        count, seconds = 0, 0.0
+        for cell in cells:
+            if cell.head != head:
+                continue
+            of_pixels = cell.source == "pixels"
+            labels = len(materials[cell.task, cell.fraction].rows)
+            epochs = linear.epochs if head == "linear" else 1
+            count += 1
+            seconds += labels * rates.heads.get((head, of_pixels), 0.0) * epochs
+            if of_pixels and head == "linear":
+                seconds += labels * _affordable(linear, labels) * rates.view.get(True, 0.0)
+        costs.append(Cost(f"{head} heads", count, seconds))
+    return costs
+
+
+def _from_scratch(
+    config: StudyConfig, cells: Iterable[Cell], materials: Materials, rates: ProbeRates
+) -> Cost:
+    count, seconds = 0, 0.0
+    for cell in cells:
         if cell.source == "supervised":
+            material = materials[cell.task, cell.fraction]
             budget = plan_budget(
-                config.probe.supervised, labels, len(material.fit), len(material.validate)
+                config.probe.supervised,
+                len(material.rows),
+                len(material.fit),
+                len(material.validate),
             )
-            supervised += 1
-            scratch += (budget.images + budget.selection_images) * rates.supervised
-            continue
-        head: Any = cell.head
-        of_pixels = cell.source == "pixels"
-        per_label = rates.heads.get((head, of_pixels), 0.0)
-        counts[head] += 1
-        seconds[head] += labels * per_label * (linear.epochs if head == "linear" else 1)
-        if of_pixels and head == "linear":
-            seconds[head] += labels * _affordable(linear, labels) * rates.view.get(True, 0.0)
-    costs += [Cost(f"{head} heads", counts[head], seconds[head]) for head in config.heads]
-    return [*costs, Cost("trainings from scratch", supervised, scratch)]
+            count += 1
+            seconds += (budget.images + budget.selection_images) * rates.supervised
+    return Cost("trainings from scratch", count, seconds)
 
 
 def _affordable(linear: LinearConfig, labels: int) -> int:
     """Views of pixels that a probe keeps."""
-    return affordable_views(linear.views, labels, 3 * 32 * 32)
+    return affordable_views(linear.views, labels, _PIXELS)

@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import pickle
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import torch
 
 from engine.errors import RunError
+from engine.files import replace_file
 from engine.pretrain.old_checkpoints import MIGRATIONS
 from engine.runs.migrations import upgrade
 
@@ -39,22 +37,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **state}, buffer)
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".checkpoint-", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        # Private, as checkpoints always were; torch.save to the file would raise no OSError.
+        replace_file(path, buffer.getbuffer(), mode=0o600)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise RunError(
             f"The checkpoint {path} cannot be written ({reason.lower()}); "

@@ -52,12 +52,15 @@ class GroupwiseStep:
         """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
         state, augmenter = self.state, self.state.augmenter
         both = torch.cat([images, images])
-        draw = augmenter.parameters(augmenter.numbers(len(both), state.augment_generator))
+        numbers = augmenter.uniform_numbers(
+            len(both), state.augment_generator, state.own_generators
+        )
+        params = augmenter.params(numbers)
         views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)
 
         def augment(worker: int, start: int) -> None:  # noqa: ARG001 - any worker can do it
             rows = slice(start, start + _AUGMENT_ROWS)
-            augmented = augmenter.apply(both[rows], draw.index(rows))
+            augmented = augmenter.apply(both[rows], params.take(rows))
             views[rows] = normalise(augmented, state.mean, state.std)
 
         self._backward.workers.map(augment, range(0, len(both), _AUGMENT_ROWS))

@@ -105,14 +105,16 @@ class PlainStep:
     def views(self, images: Tensor) -> tuple[Tensor, ...]:
         """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
         state = self.state
-        numbers = state.augmenter.numbers(2 * len(images), state.augment_generator)
+        numbers = state.augmenter.uniform_numbers(
+            2 * len(images), state.augment_generator, state.own_generators
+        )
         return self.augment(images, numbers.to(images.device)).chunk(2)
 
     def _augment_as_written(self, images: Tensor, numbers: Tensor) -> Tensor:
         state = self.state
         both = torch.cat([images, images])
-        draw = state.augmenter.parameters(numbers)
-        augmented = state.augmenter.apply(both, draw, dense=True if state.static else None)
+        params = state.augmenter.params(numbers)
+        augmented = state.augmenter.apply(both, params, dense=True if state.static else None)
         views = normalise(augmented, state.mean, state.std)
         return views.contiguous(memory_format=torch.channels_last)
 

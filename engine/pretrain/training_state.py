@@ -53,6 +53,7 @@ class TrainingState:
         std: float32 (3,), likewise.
         augmenter: of the configuration.
         augment_generator: draws the augmentations.
+        own_generators: draw those of the user's own, by name.
         shuffle_generator: draws the order in which keys are encoded.
         static: the shapes of a step do not depend on data, the host never waits for it, and what
             it reads and changes stays at its address.
@@ -97,6 +98,10 @@ class TrainingState:
         # A stream of its own for each use: a setting of one leaves the numbers of the others alone.
         self.augment_generator = torch.Generator(device)
         self.augment_generator.manual_seed(stream_seed(seed, "augment"))
+        self.own_generators = {
+            name: torch.Generator(device).manual_seed(stream_seed(seed, "augment", name))
+            for name in self.augmenter.own_streams
+        }
         self.shuffle_generator = torch.Generator(device)
         self.shuffle_generator.manual_seed(stream_seed(seed, "shuffle"))
 
@@ -140,6 +145,7 @@ class TrainingState:
     def generators(self) -> list[torch.Generator]:
         """Every generator that a step draws from."""
         generators = [self.augment_generator, self.shuffle_generator, torch.default_generator]
+        generators += self.own_generators.values()
         device = self.runtime.device
         if device.type == "cuda":
             index = torch.cuda.current_device() if device.index is None else device.index
@@ -169,6 +175,7 @@ class TrainingState:
                     else None
                 ),
                 "augment": self.augment_generator.get_state(),
+                "augment_own": {n: g.get_state() for n, g in self.own_generators.items()},
                 "shuffle": self.shuffle_generator.get_state(),
             },
             "device_type": self.runtime.device.type,
@@ -194,6 +201,8 @@ class TrainingState:
         if generators["cuda"] is not None:
             torch.cuda.set_rng_state(generators["cuda"], self.runtime.device)
         self.augment_generator.set_state(generators["augment"])
+        for name, own_state in generators.get("augment_own", {}).items():
+            self.own_generators[name].set_state(own_state)
         self.shuffle_generator.set_state(generators["shuffle"])
         self._order_epoch = -1
         self._order = None

@@ -100,6 +100,11 @@ def judge_logistic(
             f"the logistic head has not converged: largest gradient entry {solution.gradient:.1e} "
             f"after {solution.iterations} iterations"
         )
+    elif solution.gradient > config.tolerance:
+        sink.log(
+            f"the logistic head is at the floor of float64: largest gradient entry "
+            f"{solution.gradient:.1e} where {config.tolerance:.1e} was asked"
+        )
     report({"loss": solution.objective})
     predicted = fitted.predict(labelled.standardise(test_features()))
     return {

@@ -20,15 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.augment.augmenter import Augmenter
-from engine.config.schema import (
-    AugmentConfig,
-    BlurConfig,
-    ColorJitterConfig,
-    CropConfig,
-    FlipConfig,
-    LinearConfig,
-    RotationConfig,
-)
+from engine.config.augment.blur import BlurConfig
+from engine.config.augment.color_jitter import ColorJitterConfig
+from engine.config.augment.crop import CropConfig
+from engine.config.augment.flip import FlipConfig
+from engine.config.augment.rotation import RotationConfig
+from engine.config.schema import AugmentConfig, LinearConfig
 from engine.evaluate.features import Standardiser
 from engine.seeds import stream
 from engine.sink import NullSink, Sink, check_interrupt
@@ -97,12 +94,12 @@ def augmented_features(
         done = 0
         for begin in range(0, len(images), _DRAWN):
             count = min(_DRAWN, len(images) - begin)
-            draw = augmenter.draw(count, generator, device)
+            params = augmenter.random_params(count, generator, device)
             here = rows[(rows >= begin) & (rows < begin + count)]
             for part in torch.split(here, _PASS):
                 check_interrupt(sink)
                 batch = images[part].to(device)
-                features = embed(augmenter.apply(batch, draw.index((part - begin).to(device))))
+                features = embed(augmenter.apply(batch, params.take((part - begin).to(device))))
                 if out is None:
                     out = features.new_empty(views, len(rows), features.shape[1])
                 out[view, done : done + len(part)] = features

@@ -52,7 +52,8 @@ class Solution:
         objective: value of the objective.
         gradient: its largest gradient entry.
         iterations: of L-BFGS.
-        converged: whether ``gradient`` reached the tolerance.
+        converged: whether ``gradient`` reached the tolerance or ``objective`` the floor of
+            float64: no step lowers it by more than its rounding error.
     """
 
     weight: Tensor
@@ -173,7 +174,15 @@ class _Softmax:
             return minimise(
                 self, start, max_iter=max_iter, tolerance=tolerance, noise=1e-13, step=step
             )
-        end = minimise(self, start, max_iter=max_iter, tolerance=tolerance, noise=1e-7, step=step)
+        end = minimise(
+            self,
+            start,
+            max_iter=max_iter,
+            tolerance=tolerance,
+            noise=1e-7,
+            floor=False,  # that of float32 is no optimum
+            step=step,
+        )
         coarse = (~end.converged & (end.iterations < max_iter)).nonzero().squeeze(1)
         if not len(coarse):
             return end
@@ -215,7 +224,9 @@ def solve_many(
             (gradients of about 1e-6), the last iterations are done in float64.
         problems: any number.
         max_iter: iterations of a problem.
-        tolerance: largest gradient entry, of weights and biases, at which it has converged.
+        tolerance: largest gradient entry, of weights and biases, at which it has converged. One
+            below the floor of float64, about 1e-10 for weak penalties of correlated features,
+            costs iterations: see ``Solution.converged``.
         starts: where to begin, for each problem; None: at zero.
         spectrum: of these features or of features like them; None: computed here.
         sink: hears how many problems have ended, and is looked at once an iteration.

@@ -6,20 +6,22 @@ writing. The parts are in modules of their own.
 
 from __future__ import annotations
 
-from engine.runs.folder import RunFolder, clean_tags, create, find, folder_names, folders, runs_root
+from engine.runs.folder import RunFolder, clean_tags
+from engine.runs.heartbeat import ALIVE_SECONDS, Heartbeat
 from engine.runs.metric_log import MetricLog
 from engine.runs.owner import RunOwner
 from engine.runs.record import ACTIVE, Ack, Record, ShownStatus, Stage, Status, UserNotes, direction
-from engine.runs.requests import ALIVE_SECONDS, Asked, Heartbeat
+from engine.runs.requests import PendingRequest
+from engine.runs.root import create, find, folder_names, folders, runs_root
 from engine.runs.takeover import own
 
 __all__ = [
     "ACTIVE",
     "ALIVE_SECONDS",
     "Ack",
-    "Asked",
     "Heartbeat",
     "MetricLog",
+    "PendingRequest",
     "Record",
     "RunFolder",
     "RunOwner",

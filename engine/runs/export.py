@@ -18,9 +18,9 @@ import msgspec
 from engine.errors import RunError
 from engine.files import replace_file, unwritable
 from engine.runs.folder import RunFolder
+from engine.runs.heartbeat import host_name
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import UserNotes, encode_record, encode_user, spell
-from engine.runs.requests import host_name
 from engine.sink import NullSink, Plan, Sink, Tee
 
 Format = Literal["csv", "json", "tensorboard"]

@@ -1,20 +1,17 @@
-"""The run folder: making, finding and reading one."""
+"""The run folder: what anybody may read of a run, ask of it and say about it."""
 
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
 from filelock import FileLock, Timeout
-from msgspec import Struct
 
 from engine.errors import RunError
-from engine.files import clean_text, reason, replace_file, unwritable
+from engine.files import replace_file, unwritable
+from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import (
     ACTIVE,
@@ -23,27 +20,15 @@ from engine.runs.record import (
     UserNotes,
     decode_record,
     decode_user,
-    encode_record,
     encode_user,
     read_bytes,
 )
-from engine.runs.requests import (
-    ALIVE_SECONDS,
-    Asked,
-    as_request,
-    drop_request,
-    host_name,
-    lock_is_held,
-    read_heartbeat,
-    read_requests,
-)
+from engine.runs.requests import PendingRequest, as_request, read_requests, write_request
+from engine.runs.run_lock import lock_is_held
 from engine.sink import Request
+from engine.text import clean_text, visible_line
 
-# No vowels (no words), no l, 1, 0, o (no doubts).
-_ALPHABET = "bcdfghjkmnpqrstvwxyz23456789"
-_ID_LENGTH = 6
-_TAIL_BYTES = 1 << 16
-_ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
+_TAIL_BYTES = 1 << 16  # of log.txt, read from its end
 NAME_LIMIT = 200
 TAG_LIMIT = 50
 NOTE_LIMIT = 1000
@@ -158,7 +143,7 @@ class RunFolder:
         record = record or self.record()
         if record.status not in ACTIVE or self.alive():
             return record.status
-        # The owner may have finished and left between the two looks.
+        # The owner may have finished and left after the record was read: read it once more.
         record = self.record()
         if record.status not in ACTIVE or self.alive():
             return record.status
@@ -182,6 +167,7 @@ class RunFolder:
         return abs(time.time() - written) < ALIVE_SECONDS and self._remote_active(life.host)
 
     def _remote_active(self, host: str) -> bool:
+        """True unless the record says that the run has ended or is owned by another host."""
         try:
             record = self.record()
         except RunError:
@@ -189,6 +175,7 @@ class RunFolder:
         return record.status in ACTIVE and record.host == host
 
     def _just_written(self) -> bool:
+        """True while the process that a run was handed over to may still be starting."""
         try:
             written = self.record_path.stat().st_mtime
         except OSError:
@@ -209,9 +196,9 @@ class RunFolder:
         status = self.status()
         if status not in ("queued", "running", "paused", "handed-over"):
             raise RunError(f"The run {self.id} is {status}; there is nobody to {kind} it.")
-        return drop_request(self.control_path, kind)
+        return write_request(self.control_path, kind)
 
-    def pending_requests(self) -> list[Asked]:
+    def pending_requests(self) -> list[PendingRequest]:
         """Requests that nobody has acknowledged yet, oldest first."""
         return read_requests(self.control_path)
 
@@ -233,14 +220,7 @@ class RunFolder:
             raise RunError(f"There is no run folder {self.path}.")
         try:
             with FileLock(self.path / "user.lock", timeout=5):
-                try:
-                    notes = self.user()
-                except RunError as error:
-                    if "damaged" not in str(error):
-                        raise
-                    aside = f"user.json.damaged-{int(time.time())}"
-                    self.user_path.rename(self.path / aside)
-                    notes = UserNotes()
+                notes = self._notes_to_change()
                 if name is not None:
                     notes.name = clean_text(name, NAME_LIMIT)
                 if tags is not None:
@@ -253,6 +233,16 @@ class RunFolder:
         except OSError as error:
             raise unwritable(self.user_path, error) from error
         return notes
+
+    def _notes_to_change(self) -> UserNotes:
+        """The notes; a damaged file is renamed, so that new ones can be written and it is kept."""
+        try:
+            return self.user()
+        except RunError as error:
+            if "damaged" not in str(error):  # of a newer schema: not ours to replace
+                raise
+            self.user_path.rename(self.path / f"user.json.damaged-{int(time.time())}")
+            return UserNotes()
 
     def metrics(self) -> MetricLog:
         """A new reader of the metric log; call its ``poll``."""
@@ -270,11 +260,7 @@ class RunFolder:
         if size > _TAIL_BYTES:
             data = data.partition(b"\n")[2]
         text = data.decode("utf-8", errors="replace").rstrip("\n")
-        found = []
-        for line in text.split("\n") if text else []:
-            # A progress bar overwrites its line: the last state of it is what stood there.
-            shown = _ANSI.sub("", line).rstrip("\r").rpartition("\r")[2]
-            found.append("".join(c if c.isprintable() else " " for c in shown).rstrip())
+        found = [visible_line(line) for line in text.split("\n")] if text else []
         return found[-lines:] if lines > 0 else []
 
 
@@ -282,139 +268,3 @@ def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Tags as they are stored: no spaces, each once, sorted."""
     cleaned = ("-".join(clean_text(tag, 4 * TAG_LIMIT).split())[:TAG_LIMIT] for tag in tags)
     return tuple(sorted({tag for tag in cleaned if tag}))
-
-
-def runs_root(option: str | None) -> Path:
-    """Where the runs are: the option, else ``$MOCO_TUI_RUNS``, else ``./runs``; absolute."""
-    text = option or os.environ.get("MOCO_TUI_RUNS") or "runs"
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - keeps symlinks
-
-
-def create(
-    root: Path,
-    kind: str,
-    config: Struct,
-    *,
-    name: str = "",
-    preset: str = "",
-    parent: str = "",
-) -> RunFolder:
-    """Make the folder of a new run, in state ``queued``.
-
-    Args:
-        root: folder of all runs; made when it is missing.
-        kind: ``pretrain``, ``probe`` or ``study``.
-        config: the resolved configuration.
-        name: for people; cut to one line of 200 characters.
-        preset: preset that the config was made from.
-        parent: id of the run whose encoder is used.
-
-    Raises:
-        RunError: when the folder cannot be made.
-    """
-    tree = msgspec.to_builtins(config)
-    runtime = tree.get("runtime")
-    seed = runtime.get("seed", 0) if isinstance(runtime, dict) else 0
-    record = Record(
-        id="",
-        kind=kind,
-        name=clean_text(name, NAME_LIMIT),
-        preset=preset,
-        config=tree,
-        parent=parent,
-        seed=seed,
-        created=time.time(),
-    )
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        while True:
-            record.id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
-            folder = RunFolder(root / record.id)
-            if record.id.isdigit() or folder.path.exists():
-                continue
-            # Filled under another name: nobody ever sees a run folder without its record.
-            making = root / f".{record.id}.new"
-            making.mkdir()
-            replace_file(making / "run.json", encode_record(record))
-            making.rename(folder.path)
-            return folder
-    except OSError as error:
-        raise RunError(
-            f"The runs folder {root} cannot be written: {reason(error)}; "
-            "--runs-dir names another place."
-        ) from error
-
-
-def folders(root: Path) -> list[RunFolder]:
-    """Every run folder, by name. Empty when the root does not exist.
-
-    Raises:
-        RunError: when the root cannot be read.
-    """
-    return [RunFolder(root / name) for name in folder_names(root)]
-
-
-def folder_names(root: Path) -> list[str]:
-    """Names of everything in the root that is a run folder (it holds a ``run.json``)."""
-    base = str(root)
-    return sorted(n for n in candidates(root) if os.path.lexists(f"{base}/{n}/run.json"))
-
-
-def candidates(root: Path) -> list[str]:
-    """Names of the folders in the root that may be run folders, without a look into each.
-
-    Raises:
-        RunError: when the root cannot be read.
-    """
-    try:
-        with os.scandir(root) as entries:
-            return [
-                e.name
-                for e in entries
-                if not e.name.startswith(".") and e.name.isprintable() and e.is_dir()
-            ]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(f"The runs folder {root} cannot be read: {reason(error)}.") from error
-
-
-def find(root: Path, ref: str) -> RunFolder:
-    """The run that is meant by an id, a unique prefix of one, a name, or ``latest``.
-
-    Raises:
-        RunError: one sentence, when there is none or more than one.
-    """
-    ref = ref.strip()
-    names = folder_names(root)
-    if not names:
-        raise RunError(f"There are no runs in {root}.")
-    if not ref:
-        raise RunError("Which run? Give its id, the beginning of it, its name, or latest.")
-    if ref.lower() in names:
-        return RunFolder(root / ref.lower())
-    if ref in names:
-        return RunFolder(root / ref)
-    if ref == "latest":
-        dated = []
-        for folder in (RunFolder(root / name) for name in names):
-            try:
-                dated.append((folder.record().created, folder.id))
-            except RunError:
-                continue
-        if not dated:
-            raise RunError(f"No run in {root} has a record that can be read.")
-        return RunFolder(root / max(dated)[1])
-    begin = [name for name in names if name.startswith(ref.lower())]
-    if len(begin) == 1:
-        return RunFolder(root / begin[0])
-    named = [name for name in names if RunFolder(root / name).title() == ref]
-    if len(named) == 1:
-        return RunFolder(root / named[0])
-    if named or begin:
-        several = named or begin
-        shown = ", ".join(several[:5]) + (", ..." if len(several) > 5 else "")
-        raise RunError(f"{clean_text(ref, 60)} could be any of {shown}; give the whole id.")
-    raise RunError(
-        f"There is no run {clean_text(ref, 60)} in {root}; moco-tui runs lists those there are."
-    )

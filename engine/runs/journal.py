@@ -1,4 +1,4 @@
-"""What a run writes as it goes on: metric and log lines, gathered in memory, written whole."""
+"""Lines of a run's metrics and log: gathered in memory, appended to their files whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from engine.errors import RunError
 from engine.files import unwritable, write_all
 from engine.runs.folder import RunFolder
-from engine.runs.metric_log import LogError, MetricWriter
+from engine.runs.metric_writer import LogError, MetricWriter
 
 
 class Journal:
@@ -26,7 +26,7 @@ class Journal:
         self._adding = threading.Lock()  # held for microseconds
         self._lines: list[bytes] = []
         self._texts: list[str] = []
-        self._refused = b""  # lines that a full disk did not take; they go first the next time
+        self._refused = b""  # lines that a full disk did not take: first in line the next time
 
     def add(self, line: bytes) -> None:
         """Add a line of the metric log, with its line end. No file is touched."""
@@ -55,19 +55,8 @@ class Journal:
                 the rest is kept for the next time.
         """
         with self._writing:
-            with self._adding:
-                data = self._refused + b"".join(self._lines)
-                text = "".join(self._texts)
-                self._lines.clear()
-                self._texts.clear()
-                self._refused = b""
-            failure: RunError | None = None
-            try:
-                if data or sync:
-                    self._metrics.append(data, sync=sync)
-            except LogError as error:
-                self._refused = data[error.written :]
-                failure = error
+            data, text = self._take()
+            failure = self._append_lines(data, sync=sync)
             if self._metrics.repaired:
                 text += f"cut a half line of {self._metrics.repaired} bytes off the metric log\n"
                 self._metrics.repaired = 0
@@ -76,6 +65,25 @@ class Journal:
                 failure = failure or refused
             if failure is not None:
                 raise failure
+
+    def _take(self) -> tuple[bytes, str]:
+        """Everything that waits, which waits no more; metric lines and log lines."""
+        with self._adding:
+            data = self._refused + b"".join(self._lines)
+            text = "".join(self._texts)
+            self._lines.clear()
+            self._texts.clear()
+            self._refused = b""
+            return data, text
+
+    def _append_lines(self, data: bytes, *, sync: bool) -> RunError | None:
+        try:
+            if data or sync:
+                self._metrics.append(data, sync=sync)
+        except LogError as error:
+            self._refused = data[error.written :]
+            return error
+        return None
 
     def _append_text(self, text: str) -> RunError | None:
         path = self._folder.log_path

@@ -1,4 +1,4 @@
-"""The metric log of a run: append-only JSON lines, written whole, read from where one left off."""
+"""Reading the metric log of a run: JSON lines that are added while one reads."""
 
 from __future__ import annotations
 
@@ -7,130 +7,24 @@ import math
 import operator
 import os
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine.errors import RunError
-from engine.files import reason, unwritable
+from engine.files import reason
 from engine.runs.metric_series import MetricSeries
-from engine.runs.record import spell, unspell
+from engine.runs.metric_writer import RESERVED, VOID
+from engine.runs.record import unspell
 
-RESERVED = ("step", "epoch", "time", "void_after")
-_VOID = "void_after"
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
 _NUMBERS = {int, float}
-_GUARD = 64  # bytes before the offset that must still be there when reading goes on
+_GUARD = 64  # the bytes read last, compared before reading on: a rewritten file differs there
 
-_encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(dict[str, Any])
-
-
-def encode_line(step: int, epoch: float, time: float, values: Mapping[str, float]) -> bytes:
-    """One line of the log with its line end; NaN and infinities become strings.
-
-    Raises:
-        ValueError: when a metric has one of the reserved names.
-    """
-    try:
-        line = _encode({"step": step, "epoch": epoch, "time": time, **values})
-    except TypeError:  # a number of another library
-        values = {name: float(value) for name, value in values.items()}
-        line = _encode({"step": step, "epoch": epoch, "time": time, **values})
-    if b"null" in line:  # what msgspec makes of NaN and infinities
-        spelled = {name: spell(float(value)) for name, value in values.items()}
-        line = _encode({"step": step, "epoch": epoch, "time": time, **spelled})
-    if not values.keys().isdisjoint(RESERVED):
-        raise ValueError(f"a metric cannot be called any of {', '.join(RESERVED)}")
-    return line + b"\n"
-
-
-class MetricWriter:
-    """Appends whole lines. One process at a time may have one: the owner of the run."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = -1
-        self.repaired = 0
-        """Bytes of a half line that a killed process left, cut off on opening."""
-
-    def append(self, data: bytes, *, sync: bool = False) -> None:
-        """Write lines; either all are there or the file ends with the last one that fitted.
-
-        Args:
-            data: whole lines.
-            sync: also force them to the disk.
-
-        Raises:
-            RunError: one sentence; ``lost_from`` says from which byte of ``data`` on nothing was
-                written.
-        """
-        written = 0
-        try:
-            if self._fd < 0:
-                self._open()
-            start = os.fstat(self._fd).st_size
-            try:
-                while written < len(data):
-                    written += os.write(self._fd, data[written:] if written else data)
-                if sync:
-                    os.fsync(self._fd)
-            except OSError:
-                written = data.rfind(b"\n", 0, written) + 1
-                os.ftruncate(self._fd, start + written)
-                raise
-        except OSError as error:
-            raise LogError(unwritable(self._path, error), written) from error
-
-    def _open(self) -> None:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        try:
-            size = os.fstat(fd).st_size
-            whole = _end_of_last_line(fd, size)
-            if whole < size:
-                self.repaired = size - whole
-                os.ftruncate(fd, whole)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
-
-    def close(self) -> None:
-        """Close the file; lines are already in it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
-class LogError(RunError):
-    """Lines that could not be written.
-
-    Args:
-        error: the sentence.
-        written: bytes of the lines that are in the file all the same.
-    """
-
-    def __init__(self, error: RunError, written: int) -> None:
-        super().__init__(str(error))
-        self.written = written
-
-
-def _end_of_last_line(fd: int, size: int) -> int:
-    end = size
-    while end > 0:
-        begin = max(0, end - 4096)
-        found = os.pread(fd, end - begin, begin).rfind(b"\n")
-        if found >= 0:
-            return begin + found + 1
-        end = begin
-    return 0
-
-
-def void_line(step: int, time: float) -> bytes:
-    """The line that makes every value of a later step, written before it, void."""
-    return _encode({_VOID: step, "time": time}) + b"\n"
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class MetricLog:
@@ -191,17 +85,12 @@ class MetricLog:
         info = os.fstat(fd)
         identity = (info.st_dev, info.st_ino)
         changed = False
-        if (
-            (self._identity is not None and identity != self._identity)
-            or info.st_size < self._offset
-            or os.pread(fd, len(self._guard), self._offset - len(self._guard)) != self._guard
-        ):
+        if not self._is_continued(fd, identity, info.st_size):
             changed = bool(self._series)
             self._reset()
         self._identity = identity
-        begin = self._offset
-        carry = b""
-        position = self._offset
+        begin = position = self._offset
+        carry = b""  # of a line that is longer than a chunk, or half written
         while max_bytes is None or position - begin < max_bytes:
             block = os.pread(fd, _CHUNK, position)
             if not block:
@@ -219,22 +108,21 @@ class MetricLog:
             changed = True
         return changed
 
+    def _is_continued(self, fd: int, identity: tuple[int, int], size: int) -> bool:
+        """True when the file is the one that was read before, with nothing but more at its end."""
+        return (
+            self._identity in (None, identity)
+            and size >= self._offset
+            and os.pread(fd, len(self._guard), self._offset - len(self._guard)) == self._guard
+        )
+
     def _take(self, data: bytes) -> None:
-        try:
-            rows = _decoder.decode_lines(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            rows = []
-            for line in data.split(b"\n"):
-                if line:
-                    try:
-                        rows.append(_decoder.decode(line))
-                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                        self.skipped += 1
+        rows = self._decode(data)
         layouts = dict.fromkeys(map(tuple, rows))
-        if not any(_VOID in names for names in layouts):
+        if not any(VOID in names for names in layouts):
             self._take_rows(rows, layouts)
             return
-        for voids, group in itertools.groupby(rows, lambda row: _VOID in row):
+        for voids, group in itertools.groupby(rows, lambda row: VOID in row):
             block = list(group)
             if voids:
                 for row in block:
@@ -242,8 +130,21 @@ class MetricLog:
             else:
                 self._take_rows(block, dict.fromkeys(map(tuple, block)))
 
+    def _decode(self, data: bytes) -> list[dict[str, Any]]:
+        try:
+            return _decoder.decode_lines(data)
+        except _UNDECODABLE:
+            pass  # some line is no row: look at them one by one
+        rows = []
+        for line in filter(None, data.split(b"\n")):
+            try:
+                rows.append(_decoder.decode(line))
+            except _UNDECODABLE:
+                self.skipped += 1
+        return rows
+
     def _void(self, row: dict[str, Any]) -> None:
-        step = row[_VOID]
+        step = row[VOID]
         if type(step) is not int:
             self.skipped += 1
             return
@@ -267,7 +168,7 @@ class MetricLog:
             some, columns = rows, heads
             if not all(name in keys for keys in layouts):
                 some = [row for row in rows if name in row]
-                columns = _heads(some) or heads  # it was valid for all: it is for some
+                columns = _heads(some) or heads  # never None: it was valid for all rows
             values = _values(some, name)
             series = self._series.get(name)
             if values is not None and _follows(series, columns[0]):
@@ -277,8 +178,8 @@ class MetricLog:
                     self._put(name, row)
 
     def _take_row(self, row: dict[str, Any]) -> None:
-        step, epoch, time = row.get("step"), _number(row.get("epoch", 0.0)), row.get("time", 0.0)
-        time = _number(time)
+        step = row.get("step")
+        epoch, time = _as_float(row.get("epoch", 0.0)), _as_float(row.get("time", 0.0))
         if type(step) is not int or abs(step) >= 2**63 or epoch is None or time is None:
             self.skipped += 1
             return
@@ -287,7 +188,7 @@ class MetricLog:
                 self._put(name, {**row, "epoch": epoch, "time": time})
 
     def _put(self, name: str, row: dict[str, Any]) -> None:
-        number = _number(unspell(row[name]))
+        number = _as_float(unspell(row[name]))
         if number is not None:
             point = (row["step"], row["epoch"], row["time"], number)
             self._series.setdefault(name, MetricSeries(self.most)).put(point)
@@ -315,7 +216,8 @@ class MetricLog:
         return series.newest[1] if series is not None and series.newest is not None else None
 
 
-def _number(value: Any) -> float | None:
+def _as_float(value: Any) -> float | None:
+    """A number of any size as a float; None for what is none, a bool included."""
     if type(value) is float:
         return value
     if type(value) is not int:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 import msgspec
 from msgspec import Struct
 
+from engine.config import metrics
 from engine.config.renamed import renamed_tree
 from engine.errors import RunError
 from engine.files import reason
@@ -37,17 +38,6 @@ USER_MIGRATIONS: Mapping[int, Migration] = {}
 
 ACTIVE: frozenset[str] = frozenset({"running", "paused", "handed-over"})
 """States that need a living owner; without one the run is shown as lost."""
-
-TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    "queued": frozenset({"running", "stopped", "failed"}),
-    # running -> running: another process takes over a run that was lost.
-    "running": frozenset({"running", "paused", "finished", "stopped", "failed", "handed-over"}),
-    "paused": frozenset({"running", "stopped", "failed", "handed-over"}),
-    "handed-over": frozenset({"running", "stopped", "failed"}),
-    "stopped": frozenset({"running", "queued"}),
-    "failed": frozenset({"running", "queued"}),
-    "finished": frozenset(),
-}
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -87,8 +77,7 @@ class Record(Struct, kw_only=True):
         device, facts, total_steps, steps_per_epoch, pairs_per_step, chance: see ``sink.Plan``.
         step, epoch: progress; ``epoch`` is fractional, from 0.
         checkpoint_step, checkpoint_time: what the resume point holds and when it was written.
-        best: best value a metric has had: the largest for names with ``top1`` or ``accuracy``,
-            the smallest for names with ``loss``; other names have no direction and are not here.
+        best: best value a metric has had, by its ``direction``; a metric without one is not here.
         last: newest value of every metric.
         stage: side work now, or None.
         ack: last acknowledged request, or None.
@@ -147,10 +136,7 @@ class UserNotes(Struct, kw_only=True):
 
 def direction(metric: str) -> int:
     """1 when larger is better, -1 when smaller is, 0 when neither can be said."""
-    name = metric.lower()
-    if "top1" in name or "accuracy" in name:
-        return 1
-    return -1 if "loss" in name else 0
+    return metrics.metric(metric).direction
 
 
 def spell(value: float) -> float | str:

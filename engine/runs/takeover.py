@@ -1,33 +1,41 @@
-"""Taking a run over: who may own it, and what was asked of it before."""
+"""Taking a run over: who may own it, what was asked of it before, and who goes on with it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from engine.errors import RunBusyError
 from engine.runs.folder import RunFolder
-from engine.runs.owner import OnChange, RunOwner, nobody
-from engine.runs.record import ACTIVE, Record
-from engine.runs.requests import (
+from engine.runs.heartbeat import (
     ALIVE_SECONDS,
     HEARTBEAT_SECONDS,
-    RunLock,
-    drop_all,
     host_name,
     read_heartbeat,
 )
+from engine.runs.owner import RunOwner, ignore_change
+from engine.runs.owner_thread import OnChange
+from engine.runs.record import ACTIVE, Record
+from engine.runs.requests import remove_requests
+from engine.runs.run_lock import RunLock
 
+Successor = Callable[[int, int | None], bool]
+"""Starts the process that goes on with a run after a hand-over: takes the descriptors of the run's
+lock and of the device's (None when there is none), says whether the process has taken over."""
+
+_STALE_SECONDS = 3600.0  # no clock is that wrong: an older heartbeat is of a dead owner
 _monotonic = time.monotonic
 _now = time.time
 
 
-def own(folder: RunFolder, *, lock_fd: int | None = None, on_change: OnChange = nobody) -> RunOwner:
+def own(
+    folder: RunFolder, *, lock_fd: int | None = None, on_change: OnChange = ignore_change
+) -> RunOwner:
     """Take a run over, to start, resume or end it. Use the result as a context manager.
 
-    The state stays what it was until ``transition``. Requests that were left before a stopped,
-    failed or lost run is taken over are dropped, with a line in its log; those to a queued or
-    handed-over run, and those made since the lock was taken (here, or by the process that passed
-    it on), are kept.
+    The state stays what it was until ``transition``. Requests made before the lock was taken (here,
+    or by the process that passed it on) were meant for an earlier owner: they are dropped, with a
+    line in the log, unless the run was queued or handed over.
 
     Args:
         folder: the run.
@@ -54,12 +62,16 @@ def own(folder: RunFolder, *, lock_fd: int | None = None, on_change: OnChange = 
         lock.release()
         raise
     if record.status not in ("queued", "handed-over"):
-        pending = folder.pending_requests()
-        stale = [asked for asked in pending if int(asked.id[:20]) < lock.taken_at]
-        drop_all(folder.control_path, stale)
-        for asked in stale:
-            owner.log(f"dropped the request to {asked.request}, made before this start")
+        _drop_requests(folder, owner, lock.taken_at)
     return owner
+
+
+def _drop_requests(folder: RunFolder, owner: RunOwner, before_ns: int) -> None:
+    """Drop what was asked before a time in unix nanoseconds."""
+    stale = [asked for asked in folder.pending_requests() if int(asked.id[:20]) < before_ns]
+    remove_requests(folder.control_path, stale)
+    for asked in stale:
+        owner.log(f"dropped the request to {asked.request}, made before this start")
 
 
 def _busy(folder: RunFolder) -> RunBusyError:
@@ -78,9 +90,9 @@ def _works_elsewhere(folder: RunFolder, record: Record) -> bool:
     age = abs(_now() - written)
     if age < ALIVE_SECONDS:
         return True
-    if age > 3600:
+    if age > _STALE_SECONDS:
         return False
-    # Clocks may differ from host to host: a heartbeat that moves is alive at any age.
+    # Clocks of hosts may differ by minutes: whatever its age, a heartbeat that changes is alive.
     deadline = _monotonic() + 2.5 * HEARTBEAT_SECONDS
     while _monotonic() < deadline:
         time.sleep(0.1)

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from engine.study.intervals import Comparison, Estimate, rows
+from engine.study.comparisons import Comparison
+from engine.study.intervals import Estimate, rows
 from engine.study.report import Report, signed
 from engine.study.table import LEGEND, Pivot, Table, cell_text, key_text, tables
 
@@ -165,7 +166,7 @@ def table_lines(
     Args:
         table: to draw.
         majority: percent by task; the line is left out where tasks are rows of the table.
-        narrow: see ``studytable.cell_text``.
+        narrow: see ``table.cell_text``.
     """
     head = [table.row, *(key_text(table.column, key) for key in table.column_keys)]
     lines = [

@@ -10,29 +10,32 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
-from engine.study.grid import Source, StudyState
-from engine.study.intervals import (
+from engine.study.comparisons import (
     ABOVE_RANDOM,
     BELOW_RANDOM,
     BETTER,
-    LEAST_SEEDS,
     NO_SPREAD,
     RANDOM,
     TOO_FEW,
     UNDECIDED,
     WORSE,
     Comparison,
+    comparisons,
+)
+from engine.study.grid import Source
+from engine.study.intervals import (
+    LEAST_SEEDS,
     Estimate,
     LabelCurve,
     ResultRow,
-    comparisons,
     curves,
     majority,
     rows,
     source_label,
 )
+from engine.study.study_state import StudyState
 
-_BESIDE: Mapping[Source, str] = {
+_BASELINE_WORDS: Mapping[Source, str] = {
     "random-init": "random weights give",
     "pixels": "raw pixels",
     "supervised": "training from scratch on the same labels",
@@ -45,10 +48,10 @@ class Report(Struct, frozen=True):
 
     Attributes:
         config, study_state: what it is made from.
-        rows: see ``verdict.rows``.
-        majority: see ``verdict.majority``.
-        comparisons: see ``verdict.comparisons``.
-        curves: see ``verdict.curves``.
+        rows: see ``intervals.rows``.
+        majority: see ``intervals.majority``.
+        comparisons: see ``comparisons.comparisons``.
+        curves: see ``intervals.curves``.
         answer: the sentences that answer the study's question, one each.
         protocol: how the numbers came about and what the intervals are over, one sentence each.
     """
@@ -65,16 +68,16 @@ class Report(Struct, frozen=True):
 
 def report(config: StudyConfig, study_state: StudyState) -> Report:
     """The whole report of a study as it stands now."""
-    made = rows(config, study_state)
+    result_rows = rows(config, study_state)
     compared = comparisons(config, study_state)
     return Report(
         config=config,
         study_state=study_state,
-        rows=made,
+        rows=result_rows,
         majority=majority(study_state),
         comparisons=compared,
-        curves=curves(made),
-        answer=answer(config, study_state, made, compared),
+        curves=curves(result_rows),
+        answer=answer(config, study_state, result_rows, compared),
         protocol=protocol(config),
     )
 
@@ -86,7 +89,7 @@ def report(config: StudyConfig, study_state: StudyState) -> Report:
 def answer(
     config: StudyConfig,
     study_state: StudyState,
-    made: Sequence[ResultRow],
+    result_rows: Sequence[ResultRow],
     compared: Sequence[Comparison],
 ) -> tuple[str, ...]:
     """Does a larger dictionary help, and how good are few labels: one sentence each.
@@ -94,8 +97,8 @@ def answer(
     Args:
         config: the study.
         study_state: how far it is.
-        made: its ``verdict.rows``.
-        compared: its ``verdict.comparisons``.
+        result_rows: its ``intervals.rows``.
+        compared: its ``comparisons.comparisons``.
     """
     sentences: list[str] = []
     done = sum(found.state == "done" for found in study_state.cells.values())
@@ -112,16 +115,18 @@ def answer(
     if not overall:
         sentences.append("One queue size alone says nothing about larger dictionaries.")
     for comparison in overall:
-        sentences.append(_of_dictionaries(comparison))
+        sentences.append(_dictionary_sentence(comparison))
         singles = [
             c
             for c in compared
             if c.scope == "setting" and c.queue_size == comparison.queue_size and c.p is not None
         ]
         if len(singles) > 1:
-            sentences.append(_one_by_one(comparison, singles))
-    sentences += _few_labels(config, made)
-    sentences += [_against_random(c) for c in compared if c.against is None and c.difference]
+            sentences.append(_settings_sentence(comparison, singles))
+    sentences += _label_sentences(config, result_rows)
+    sentences += [
+        _random_weights_sentence(c) for c in compared if c.against is None and c.difference
+    ]
     return tuple(sentences)
 
 
@@ -154,7 +159,7 @@ def _settings(comparison: Comparison) -> str:
     return f"on average over the {comparison.settings} settings of task, label fraction and head"
 
 
-def _of_dictionaries(comparison: Comparison) -> str:
+def _dictionary_sentence(comparison: Comparison) -> str:
     larger, smaller = f"{comparison.queue_size:,}", f"{comparison.against or 0:,}"
     difference = comparison.difference
     if difference is None:
@@ -181,7 +186,7 @@ def _of_dictionaries(comparison: Comparison) -> str:
     return f"{fact}: fewer than {_count(LEAST_SEEDS)} pretraining seeds give no verdict."
 
 
-def _one_by_one(comparison: Comparison, singles: Sequence[Comparison]) -> str:
+def _settings_sentence(comparison: Comparison, singles: Sequence[Comparison]) -> str:
     better = sum(c.verdict == BETTER for c in singles)
     worse = sum(c.verdict == WORSE for c in singles)
     return (
@@ -202,14 +207,14 @@ def reference_setting(config: StudyConfig) -> tuple[str, str]:
     return task, "logistic" if "logistic" in config.heads else config.heads[-1]
 
 
-def _few_labels(config: StudyConfig, made: Sequence[ResultRow]) -> list[str]:
+def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> list[str]:
     """How good the smallest and the largest share of the labels are, beside the baselines."""
     task, head = reference_setting(config)
     sentences = []
     for fraction in sorted({min(config.label_fractions), max(config.label_fractions)}):
         here = [
             row
-            for row in made
+            for row in result_rows
             if row.task == task and row.fraction == fraction and row.head in (head, "")
         ]
         known = {(row.source, row.queue_size): row.estimate for row in here if row.estimate}
@@ -222,7 +227,7 @@ def _few_labels(config: StudyConfig, made: Sequence[ResultRow]) -> list[str]:
             continue
         beside = [
             f"{name} {_figure(known[source, None])}"
-            for source, name in _BESIDE.items()
+            for source, name in _BASELINE_WORDS.items()
             if (source, None) in known
         ]
         sentences.append(
@@ -240,7 +245,7 @@ def _figure(estimate: Estimate) -> str:
     return f"{estimate.mean:.1f} % ({text})"
 
 
-def _against_random(comparison: Comparison) -> str:
+def _random_weights_sentence(comparison: Comparison) -> str:
     difference = comparison.difference
     assert difference is not None
     fact = (

@@ -1,6 +1,6 @@
 """Student's t distribution and Holm's correction, in plain Python.
 
-The commands and screens judge a study once a second, before numpy or scipy could be imported.
+The screen of a study and its commands compute these before torch, numpy or scipy are imported.
 """
 
 from __future__ import annotations

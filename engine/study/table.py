@@ -65,7 +65,7 @@ class Pivot(Struct, frozen=True):
 def values(config: StudyConfig) -> dict[Dimension, tuple[Any, ...]]:
     """Every value that a dimension has in a study, in the order of the tables.
 
-    Sources are named as ``verdict.source_label`` does.
+    Sources are named as ``intervals.source_label`` does.
     """
     encoders = [source_label("moco", size) for size in sorted(config.queue_sizes)]
     order = ("random-init", "pixels", "supervised")
@@ -103,7 +103,7 @@ def tables(
 
     Args:
         config: the study.
-        rows: its ``verdict.rows``.
+        rows: its ``intervals.rows``.
         pivot: how to arrange them; sources by fractions when None, a table a task and head.
 
     Raises:

@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "resume": "train",
     "demo": "demo",
     "presets": "presets",
-    "runs": "browse",
+    "runs": "runs",
     "show": "show",
     "compare": "compare",
     "watch": "watch",

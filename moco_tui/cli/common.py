@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,24 +144,6 @@ def cut(text: str, width: int) -> str:
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout is; None for a file or a pipe, where nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def figure(value: float | None) -> str:
-    """A measured value with four digits; a dash when there is none."""
-    from moco_tui.present import fmt
-
-    return "-" if value is None else fmt.number(value)
-
-
-def age(then: float | None, now: float | None = None) -> str:
-    """How long ago, in the largest unit that fits: ``12s``, ``5m``, ``3h``, ``2d``."""
-    if then is None:
-        return "-"
-    seconds = max(0.0, (time.time() if now is None else now) - then)
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(seconds)}s"
 
 
 def clean(text: str) -> str:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from engine.sink import Plan, Request
 from moco_tui.cli.common import clean, say
+from moco_tui.present.metric_text import short_texts
 from moco_tui.terminal import descriptors as tty
 
 # A log file does not want ten lines a second.
@@ -123,13 +124,7 @@ class Terminal:
         if self._plan.steps_per_epoch:
             last = self._plan.total_steps // self._plan.steps_per_epoch
             words.append(f"epoch {min(int(epoch) + 1, last)}/{last}")
-        for key, short, form in (
-            ("train/loss", "loss", ".3f"),
-            ("train/lr", "lr", ".3g"),
-            ("knn/top1", "kNN %", ".1f"),
-        ):
-            if key in self._shown:
-                words.append(f"{short} {self._shown[key]:{form}}")
+        words += short_texts(self._shown)
         self._bar.set_postfix_str(", ".join(words), refresh=False)
         if done > self._bar.n:
             self._bar.update(done - self._bar.n)
@@ -213,7 +208,7 @@ class Terminal:
     def interrupt(self, number: int) -> None:
         """Asks the trainer to stop or hand over; a second Ctrl-C stops at once."""
         if number == signal.SIGHUP and self._hands_over:
-            tty.let_go()
+            tty.silence()
             if not self.interrupted:
                 self.interrupted = True
                 self._wanted = "hand-over"

@@ -11,18 +11,15 @@ import msgspec
 
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
-from engine.history.entry import config_base, flat_config
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
-from engine.study import formats as studyexport
-from engine.study.grid import look
+from engine.study import formats
 from engine.study.report import Report, report
+from engine.study.study_state import state_from_history
 from moco_tui.cli.common import (
     Settings,
-    age,
     clean,
     complete_run,
-    figure,
     print_json,
     say,
     shared_options,
@@ -31,6 +28,9 @@ from moco_tui.cli.common import (
 )
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
+from moco_tui.present.metric_text import value_text
+from moco_tui.present.run_progress import seconds_taken
+from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
 @click.command()
@@ -63,7 +63,7 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
         if record.kind == "study":
-            facts["study"] = studyexport.facts(_study(settings, record), run=record.id)
+            facts["study"] = formats.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
     print(_text(folder, record, notes, status))
@@ -77,7 +77,7 @@ def _study(settings: Settings, record: Record) -> Report:
     """What a study says now: from the runs, not from its own record."""
     history = History(settings.root, read_only=settings.read_only)
     config = config_of_study(record)
-    return report(config, look(config, history))
+    return report(config, state_from_history(config, history))
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
@@ -86,37 +86,6 @@ def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
         return folder.user(), ""
     except RunError as error:
         return UserNotes(), str(error)
-
-
-def settings_of(record: Record) -> dict[str, Any]:
-    """The settings of a run by dotted key, lists where a configuration has tuples.
-
-    Works for the configuration of any version, which a record may hold.
-    """
-    flat = flat_config(record.kind, record.config)
-    return {key: _listed(value) for key, value in flat.items()}
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_listed(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(name): _listed(item) for name, item in value.items()}
-    return value
-
-
-def differences(record: Record) -> dict[str, dict[str, Any]]:
-    """Settings in which a run differs from its preset (from the defaults where it has none).
-
-    Returns:
-        Dotted key to ``{"value": the run's, "preset": the preset's or None}``.
-    """
-    base = {k: _listed(v) for k, v in config_base(record.kind, record.preset).items()}
-    return {
-        key: {"value": value, "preset": base.get(key)}
-        for key, value in settings_of(record).items()
-        if key not in base or value != base[key]
-    }
 
 
 def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> str:
@@ -129,13 +98,16 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
     if record.last or record.best:
         names = [*record.last, *(name for name in record.best if name not in record.last)]
         cells = [
-            [clean(name), figure(record.last.get(name)), figure(record.best.get(name))]
-            for name in names
+            [clean(name), _value(name, record.last), _value(name, record.best)] for name in names
         ]
         parts.append(table(["metric", "last", "best"], cells, (1, 2)))
     if record.result and record.kind != "study":
         parts.append(result_text(record.result))
     return "\n\n".join(parts)
+
+
+def _value(name: str, values: Mapping[str, float]) -> str:
+    return value_text(name, values[name]) if name in values else "-"
 
 
 def result_text(result: Mapping[str, Any]) -> str:
@@ -151,7 +123,6 @@ def result_text(result: Mapping[str, Any]) -> str:
 def _facts(
     folder: RunFolder, record: Record, notes: UserNotes, status: str
 ) -> list[tuple[str, str]]:
-    config = record.config
     done = f"step {record.step}"
     if record.total_steps:
         share = 100 * record.step / record.total_steps
@@ -162,12 +133,11 @@ def _facts(
             done += f" of {record.total_steps / record.steps_per_epoch:.4g}"
     checkpoint = ""
     if record.checkpoint_step is not None:
-        checkpoint = f"step {record.checkpoint_step}, {age(record.checkpoint_time)} ago"
+        checkpoint = f"step {record.checkpoint_step}, {_ago(record.checkpoint_time)}"
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
     stage = record.stage if status == "running" else None
-    ended = record.ended or (time.time() if status in ("running", "paused") else None)
-    took = fmt.duration(ended - record.started) if ended and record.started else ""
-    data = config.get("data", {}).get("source", "") if isinstance(config.get("data"), dict) else ""
+    took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
+    data = data_source(settings_of(record).get) or ""
     return [
         ("state", status + (f": {clean(record.error)}" if record.error else "")),
         ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),
@@ -179,7 +149,7 @@ def _facts(
         ("created", _when(record.created)),
         ("started", _when(record.started)),
         ("ended", _when(record.ended)),
-        ("took", took),
+        ("took", "" if took is None else fmt.duration(took)),
         ("device", clean(record.device)),
         ("where", where),
         ("chance", f"{record.chance:.3f}" if record.chance else ""),
@@ -201,7 +171,11 @@ def _when(moment: float | None) -> str:
     if moment is None:
         return ""
     shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-    return f"{shown} ({age(moment)} ago)"
+    return f"{shown} ({_ago(moment)})"
+
+
+def _ago(moment: float | None) -> str:
+    return fmt.ago(None if moment is None else time.time() - moment)
 
 
 def _settings(record: Record) -> str:

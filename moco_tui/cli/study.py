@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from engine.config.data import source_path, sources_in_words
 from engine.config.fields import fields
 from engine.config.presets import resolve as resolve_config
 from engine.config.schema import GRID_KEYS, StudyConfig
@@ -19,8 +20,9 @@ from engine.runs import RunFolder, create
 from engine.runs.record import ACTIVE
 from engine.sink import Interrupted
 from engine.study.formats import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
-from engine.study.grid import plain, pretraining_key, survey
 from engine.study.report import Report, report
+from engine.study.result_keys import plain, pretraining_key
+from engine.study.study_state import state_from_entries
 from engine.study.table import Dimension, Pivot, dimension, key_text, values
 from moco_tui.cli.annotate import say_notices
 from moco_tui.cli.common import Settings, complete_run, say, shared_options, terminal_width
@@ -44,7 +46,7 @@ _FREE_OF_PROBES = ("runtime.device", "runtime.threads")
 @click.option("--preset", metavar="P", help="Where the settings start from.")
 @CONFIG
 @SETS
-@click.option("--data", metavar="D", help="cifar10, shapes or folder:PATH.")
+@click.option("--data", metavar="D", help=f"{sources_in_words(notes=False)}.")
 @NAME
 @DETACH
 @click.option("--dry-run", is_flag=True, help="Print what is left to do, its time and disk.")
@@ -107,7 +109,7 @@ def study(
     history = History(settings.root, read_only=settings.read_only)
     entries = history.list()
     say_notices(history)
-    now = report(config, survey(config, entries))
+    now = report(config, state_from_entries(config, entries))
     if dry_run:
         from moco_tui.cli.study_plan import print_plan
 
@@ -153,7 +155,7 @@ def configure(
 
     config = resolved()
     source = config.pretrain.data.source
-    if source.startswith("folder:"):
+    if source_path(source) is not None:
         extra["pretrain.data.source"] = data_source(source)
         config = resolved()
     return config
@@ -258,7 +260,7 @@ def _run(
     with terminal("study", hands_over=True) as sink:
         prepared = None
         if folder is None:
-            from engine.jobs.execute import prepare
+            from engine.jobs.prepare import prepare
 
             try:
                 prepared = prepare(
@@ -298,7 +300,7 @@ def print_outcome(
 def now_of(settings: Settings, config: StudyConfig) -> Report:
     """What the study says now."""
     history = History(settings.root, read_only=settings.read_only)
-    return report(config, survey(config, history.list()))
+    return report(config, state_from_entries(config, history.list()))
 
 
 class Form:

@@ -10,8 +10,8 @@ import msgspec
 from engine.config.schema import StudyConfig
 from engine.errors import RunError
 from engine.runs.record import Record
+from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines, table_lines
-from engine.study.intervals import Comparison
 from engine.study.report import Report
 from engine.study.table import LEGEND, NARROW_LEGEND, Pivot, Table, tables
 from moco_tui.cli.common import clean, table, width_of

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.config.data import absolute_source, source_path, sources_in_words
 from engine.config.presets import resolve as resolve_config
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import ConfigError, RunBusyError, RunError, TrainingError, UserError
@@ -20,7 +21,7 @@ from moco_tui.cli.progress import Terminal, say_outcome, terminal
 from moco_tui.training import detached
 
 if TYPE_CHECKING:
-    from engine.jobs.execute import Prepared
+    from engine.jobs.job import Job
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 SETS = click.option(
@@ -33,9 +34,8 @@ DETACH = click.option("--detach", is_flag=True, help="Train in a process of its 
 
 def data_source(text: str) -> str:
     """``folder:PATH`` with an absolute path: a run outlives the working directory."""
-    if text.startswith("folder:"):
-        with contextlib.suppress(RuntimeError):  # no such home; the data set says so
-            return "folder:" + str(Path(text[len("folder:") :]).expanduser().absolute())
+    with contextlib.suppress(RuntimeError):  # no such home; the data set says so
+        return absolute_source(text)
     return text
 
 
@@ -43,7 +43,7 @@ def data_source(text: str) -> str:
 @click.option("--preset", metavar="P", help="Where the settings start from; see moco-tui presets.")
 @CONFIG
 @SETS
-@click.option("--data", metavar="D", help="cifar10, shapes or folder:PATH.")
+@click.option("--data", metavar="D", help=f"{sources_in_words(notes=False)}.")
 @NAME
 @DETACH
 @JSON
@@ -67,7 +67,7 @@ def pretrain(
     if settings.device:
         extra["runtime.device"] = settings.device
     config = resolve_config(PretrainConfig, preset_name=preset, toml=toml, sets=sets, extra=extra)
-    if config.data.source.startswith("folder:"):
+    if source_path(config.data.source) is not None:
         extra["data.source"] = data_source(config.data.source)
         config = resolve_config(
             PretrainConfig, preset_name=preset, toml=toml, sets=sets, extra=extra
@@ -145,7 +145,7 @@ def start(
         The exit code: 0, or 130 after a signal.
     """
     with terminal(kind, hands_over=True) as sink:
-        from engine.jobs.execute import prepare
+        from engine.jobs.prepare import prepare
 
         try:
             prepared = prepare(
@@ -163,7 +163,7 @@ def start(
 
 
 def train_here(
-    folder: RunFolder, data_dir: Path, sink: Terminal, prepared: Prepared | None = None
+    folder: RunFolder, data_dir: Path, sink: Terminal, prepared: Job | None = None
 ) -> str:
     """Trains in this process until the end, a signal, or the loss of the terminal.
 
@@ -180,7 +180,7 @@ def train_here(
         data_dir=data_dir,
         sink=sink,
         prepared=prepared,
-        heir=detached.heir(folder, data_dir, begun=begun),
+        successor=detached.successor(folder, data_dir, begun=begun),
     )
 
 
@@ -304,7 +304,7 @@ def train(
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
     if lock_fds:
-        detached.show_life(runs[0][0])
+        detached.write_first_heartbeat(runs[0][0])
     code = 0
     with terminal("", quiet=True) as sink:
         from engine.jobs.execute import execute
@@ -312,7 +312,7 @@ def train(
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
             handed: list[int] = []
-            heir = detached.heir(folder, settings.data, begun=handed.append, waiting=runs)
+            successor = detached.successor(folder, settings.data, begun=handed.append, waiting=runs)
             try:
                 execute(
                     folder,
@@ -320,7 +320,7 @@ def train(
                     sink=sink,
                     lock_fd=lock_fd,
                     device_fd=device_fd,
-                    heir=heir,
+                    successor=successor,
                 )
             except UserError as error:  # the record says it too; those that wait have their turn
                 say(str(error))
@@ -329,7 +329,7 @@ def train(
                 break
             device_fd = None
             if runs:
-                detached.write_into(runs[0][0].log_path)
+                detached.redirect_output(runs[0][0].log_path)
     return 130 if sink.interrupted else code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from engine.errors import RunError
-from engine.runs import MetricLog, Record, RunFolder
+from engine.runs import Record, RunFolder
 from moco_tui.cli.common import (
     Settings,
     clean,
@@ -21,16 +20,14 @@ from moco_tui.cli.common import (
     shared_options,
     terminal_width,
 )
-from moco_tui.present import fmt
-from moco_tui.present.health import not_learning
+from moco_tui.present.learning_warnings import not_learning
+from moco_tui.present.run_progress import progress_facts, progress_text
 
 LOOK_SECONDS = 1.0
-RATE_SECONDS = 60.0
 _sleep = time.sleep
 _monotonic = time.monotonic
 
 EXIT_CODES = {"finished": 0, "failed": 1, "lost": 1, "stopped": 130}
-_SHORT = {"train/loss": "loss", "train/lr": "lr", "knn/top1": "kNN %"}
 
 
 @click.command()
@@ -92,7 +89,7 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
         moved = record.step != seen or record.stage is not None
         if changed or (moved and now >= next_line):
             log.poll()
-            facts = progress(record, status, log)
+            facts = progress_facts(record, status, log)
             if changed and shown:
                 printer.end()
             printer.line(facts)
@@ -119,83 +116,6 @@ def _look(folder: RunFolder) -> tuple[str, Record]:
             raise RunError(f"The folder of run {folder.id} is gone.") from None
         raise
     return (status if status == "lost" else record.status), record
-
-
-def progress(record: Record, status: str, log: MetricLog) -> dict[str, Any]:
-    """What is known of a run now, as builtin values."""
-    # A study's steps are its cells: one takes a second, another waits for a pretraining.
-    rate = None if record.kind == "study" else steps_per_second(log)
-    live = status == "running"
-    left = record.total_steps - record.step
-    facts: dict[str, Any] = {
-        "id": record.id,
-        "kind": record.kind,
-        "state": status,
-        "step": record.step,
-        "total_steps": record.total_steps,
-        "epoch": record.epoch,
-        "epochs": record.total_steps // record.steps_per_epoch if record.steps_per_epoch else None,
-        "stage": dict(record.stage) if record.stage and live else None,
-        "metrics": dict(record.last),
-        "steps_per_second": rate if live else None,
-        "pairs_per_second": rate * record.pairs_per_step if live and rate else None,
-        "eta_seconds": left / rate if live and rate and record.total_steps else None,
-    }
-    return facts
-
-
-def steps_per_second(log: MetricLog, window: float = RATE_SECONDS) -> float | None:
-    """Rate over the last ``window`` seconds of the metric that is written most often.
-
-    None while fewer than two steps are known.
-    """
-    names = log.names()
-    if not names:
-        return None
-    name = max(names, key=lambda n: len(log.series(n)[0]))
-    steps, times = log.series(name)[0], log.times(name)
-    if len(times) < 2:
-        return None
-    first = len(times) - 2
-    while first > 0 and times[-1] - times[first - 1] <= window and times[first - 1] <= times[first]:
-        first -= 1
-    elapsed = times[-1] - times[first]
-    return (steps[-1] - steps[first]) / elapsed if elapsed > 0 else None
-
-
-def words(facts: dict[str, Any]) -> str:
-    """The facts as one line."""
-    parts = [facts["state"]]
-    if facts["epochs"]:
-        epoch = min(int(facts["epoch"]) + 1, facts["epochs"])
-        parts.append(f"epoch {epoch}/{facts['epochs']}")
-    step = "cells" if facts["kind"] == "study" else "step"
-    if facts["total_steps"]:
-        parts.append(f"{step} {facts['step']}/{facts['total_steps']}")
-    elif facts["step"]:
-        parts.append(f"{step} {facts['step']}")
-    metrics = facts["metrics"]
-    for name, short in _SHORT.items():
-        if name in metrics:
-            digits = ".1f" if "top1" in name else ".4g"
-            parts.append(f"{short} {_number(metrics[name], digits)}")
-    for name, value in metrics.items():
-        if name not in _SHORT and ("top1" in name or "accuracy" in name):
-            parts.append(f"{clean(name)} {_number(value, '.1f')}")
-    if facts["stage"]:
-        stage = facts["stage"]
-        parts.append(f"{clean(stage['name'])} {stage['done']}/{stage['total']}")
-    if facts["pairs_per_second"]:
-        parts.append(f"{facts['pairs_per_second']:,.0f} pairs/s")
-    elif facts["steps_per_second"]:
-        parts.append(f"{facts['steps_per_second']:,.3g} steps/s")
-    if facts["eta_seconds"] is not None and facts["eta_seconds"] > 0:
-        parts.append(f"ETA {fmt.duration(facts['eta_seconds'])}")
-    return "  ".join(parts)
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else fmt.number(value)
 
 
 def _say_end(record: Record, status: str) -> None:
@@ -231,11 +151,11 @@ class _Printer:
         if self._json:
             print_json({"time": time.time(), **facts}, indent=None)
         elif self._width is None:
-            print(f"{time.strftime('%H:%M:%S')}  {words(facts)}")
+            print(f"{time.strftime('%H:%M:%S')}  {clean(progress_text(facts))}")
         else:
             # The width may have changed since the last line.
             width = terminal_width() or self._width
-            sys.stdout.write(f"\r{cut(words(facts), width - 1)}\x1b[K")
+            sys.stdout.write(f"\r{cut(clean(progress_text(facts)), width - 1)}\x1b[K")
             self._open = True
         sys.stdout.flush()
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config.schema import AugmentConfig
-from engine.errors import DataError
+from engine.config.data import DATA_SETS
+from engine.config.schema import AugmentConfig, DataConfig
 from moco_tui import lazy
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 COUNT = 6
 
 
@@ -72,52 +69,15 @@ class Previewer:
         return [(a, b, c) for a, b, c in zip(*shown, strict=True)]
 
     def _load(self, source: str) -> Any:
-        if source == "shapes":
-            return lazy.engine("data.shapes").generate(20, seed=7)[0][:COUNT]
-        if source == "cifar10":
-            return self._cifar10()
-        try:
-            root = Path(source.removeprefix("folder:")).expanduser()
-        except RuntimeError as error:  # ~name of nobody
-            raise DataError(f"There is no such home directory: {source}.") from error
-        return self._folder(root)
-
-    def _cifar10(self) -> Any:
-        splits = lazy.engine("data.cifar10").read_cifar10(self.data_dir)
-        if splits is None:
-            raise DataError("CIFAR-10 is not downloaded yet; the first run on it does that.")
-        (images, _), _ = splits
-        return images[:COUNT].clone()
-
-    def _folder(self, root: Path) -> Any:
-        torch = lazy.torch()
-        picture = lazy.engine("data.image_folder").picture
-        top = root / "train" if (root / "train").is_dir() else root
-        if not top.is_dir():
-            raise DataError(f"There is no folder {root}.")
-        found = (picture(path) for path in itertools.islice(_spread(top), 4 * COUNT))
-        pictures = list(itertools.islice((p for p in found if p is not None), COUNT))
-        if not pictures:
-            raise DataError(f"There are no images in {top}.")
-        return torch.stack([torch.from_numpy(p.copy()) for p in pictures])
-
-
-def _spread(top: Path) -> Any:
-    """Image files, one from each class in turn; looks at a few files only."""
-    try:
-        entries = sorted(os.scandir(top), key=lambda entry: entry.name)
-        classes = [Path(entry.path) for entry in entries if entry.is_dir()]
-        lists = [_files(folder) for folder in classes] if classes else [_files(top)]
-    except OSError as error:
-        raise DataError(f"The folder {top} cannot be read: {error.strerror}.") from error
-    for group in itertools.zip_longest(*lists):
-        yield from (path for path in group if path is not None)
-
-
-def _files(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = (entry.name for entry in itertools.islice(entries, 200))
-        return sorted(folder / name for name in names if name.lower().endswith(SUFFIXES))[:8]
+        part, argument = DATA_SETS.find(source)
+        if part is not None and part.sample:
+            module, _, name = part.sample.partition(":")
+            sample = getattr(lazy.engine(module.removeprefix("engine.")), name)
+            return sample(argument, self.data_dir, COUNT)
+        whole = lazy.engine("data.dataset").load_dataset(
+            DataConfig(source=source), data_dir=self.data_dir
+        )
+        return whole.train.images[:COUNT].clone()
 
 
 def _shrink(torch: Any, images: Any, pixels: int) -> list[Picture]:

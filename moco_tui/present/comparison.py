@@ -1,4 +1,4 @@
-"""Runs side by side: the settings that differ, the metrics with their differences, for export."""
+"""Runs side by side: the settings that differ, every metric with its differences, for export."""
 
 from __future__ import annotations
 
@@ -7,130 +7,225 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from engine.history.entry import flat_config
-from engine.runs import Record, direction
+from engine.config.metrics import metric, rank
+from engine.runs import Record, RunFolder
+from engine.runs.record import spell
 from moco_tui.present import fmt
+from moco_tui.present.metric_text import difference_text
+from moco_tui.present.run_settings import settings_of
+
+Which = Literal["last", "best", "result"]
+Verdict = Literal["better", "worse", "same"]
 
 
-class Compared(Struct):
+class ComparedRun(Struct):
     """One of the runs that are compared.
 
     Attributes:
         id, kind: of the run.
         name: what people call it, or its id.
-        config: dotted keys and values.
-        metrics: name and value: the last of each metric, its best where that has a meaning, and
-            the numbers of a probe's result.
+        state: as shown.
+        settings: dotted keys and values; its kind is among them.
+        metrics: every number that came out of it, by name and what it is: the newest of a metric,
+            its best, or part of a probe's result.
     """
 
     id: str
     kind: str
     name: str
-    config: dict[str, Any]
-    metrics: dict[str, float]
+    state: str
+    settings: dict[str, Any]
+    metrics: dict[tuple[str, Which], float]
 
 
-def compared(record: Record, name: str) -> Compared:
-    """A run as it is compared."""
-    metrics: dict[str, float] = {}
-    for key, value in record.last.items():
-        metrics[key] = value
-        if direction(key) and key in record.best and record.best[key] != value:
-            metrics[f"best {key}"] = record.best[key]
-    for key, item in record.result.items():
-        if isinstance(item, int | float) and not isinstance(item, bool):
-            metrics[f"result/{key}"] = float(item)
-    for row in record.result.get("rows") or ():
-        if isinstance(row, dict) and isinstance(row.get("top1"), int | float):
-            metrics[f"{row.get('source', 'probe')}/top1"] = float(row["top1"])
-    return Compared(record.id, record.kind, name, flat_config(record.kind, record.config), metrics)
+class MetricRow(Struct):
+    """A number of all runs; the differences are to the first of them.
+
+    Attributes:
+        metric: its name.
+        which: what it is of the metric.
+        values: of each run; None where a run lacks it.
+        differences: of each run; None where a value is missing or not finite.
+        verdicts: of each run but the first; None where neither way is better.
+    """
+
+    metric: str
+    which: Which
+    values: list[float | None]
+    differences: list[float | None]
+    verdicts: list[Verdict | None]
+
+    @property
+    def label(self) -> str:
+        """What to call it."""
+        return f"best {self.metric}" if self.which == "best" else self.metric
 
 
-def differing(runs: Sequence[Compared]) -> list[tuple[str, list[Any]]]:
-    """The settings that are not the same in all runs, in the order of the configuration."""
-    keys = dict.fromkeys(key for run in runs for key in run.config)
-    rows = []
-    for key in keys:
-        values = [run.config.get(key) for run in runs]
-        if any(value != values[0] for value in values[1:]):
-            rows.append((key, values))
-    return rows
+class SideBySide(Struct):
+    """A comparison.
+
+    Attributes:
+        runs: the runs, of which the first is what the others are compared with.
+        settings: those that are not the same in all runs, in the order of the configuration; None
+            where a run has no such setting.
+        metrics: every number that any of them has.
+    """
+
+    runs: list[ComparedRun]
+    settings: dict[str, list[Any]]
+    metrics: list[MetricRow]
 
 
-def metric_rows(runs: Sequence[Compared]) -> list[tuple[str, list[float | None]]]:
-    """Every metric that any run has."""
-    keys = dict.fromkeys(key for run in runs for key in run.metrics)
-    return [(key, [run.metrics.get(key) for run in runs]) for key in keys]
+def compared_run(folder: RunFolder) -> ComparedRun:
+    """A run as it is compared.
+
+    Raises:
+        RunError: when its record cannot be read.
+    """
+    record = folder.record()
+    settings = {"kind": record.kind, **settings_of(record)}
+    state = folder.status(record)
+    return ComparedRun(record.id, record.kind, folder.title(), state, settings, _numbers(record))
 
 
-def verdict(metric: str, value: float | None, base: float | None) -> tuple[str, str]:
-    """The difference to the first run and whether that is better: text and look."""
-    if value is None or base is None or not (math.isfinite(value) and math.isfinite(base)):
-        return "", ""
-    change = value - base
-    if change == 0:
-        return "=", ""
-    size = shown(metric, abs(change)).replace(" %", " pts")
-    text = f"{'+' if change > 0 else '-'}{size}"
-    sign = direction(metric)
-    if not sign:
-        return text, ""
-    good = change * sign > 0
-    return f"{text} {'better' if good else 'worse'}", "good" if good else "bad"
+def _numbers(record: Record) -> dict[tuple[str, Which], float]:
+    out: dict[tuple[str, Which], float] = {}
+    tables: tuple[tuple[Which, Mapping[str, float]], ...] = (
+        ("last", record.last),
+        ("best", record.best),
+    )
+    for name in dict.fromkeys([*record.last, *record.best]):
+        for which, values in tables:
+            if name in values:
+                out[name, which] = values[name]
+    for name, item in record.result.items():
+        value = fmt.measured(item)
+        if value is not None:
+            out[name, "result"] = value
+    rows = record.result.get("rows")
+    for row in rows if isinstance(rows, list) else []:
+        top1 = fmt.measured(row.get("top1")) if isinstance(row, Mapping) else None
+        if top1 is not None:
+            out[f"{row.get('source', '?')} top1", "result"] = top1
+    return out
 
 
-def shown(metric: str, value: float | None) -> str:
-    """A metric's value: accuracies are in per cent."""
-    if value is None:
-        return "–"
-    if direction(metric) > 0:
-        return fmt.accuracy(value)
-    return fmt.number(value)
-
-
-def to_json(runs: Sequence[Compared]) -> str:
-    """The comparison as JSON; what is not finite as text."""
-
-    def plain(value: Any) -> Any:
-        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(
-        {
-            "runs": [{"id": run.id, "kind": run.kind, "name": run.name} for run in runs],
-            "config": dict(differing(runs)),
-            "metrics": {key: [plain(v) for v in values] for key, values in metric_rows(runs)},
-        },
-        indent=2,
-        ensure_ascii=False,
+def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
+    """The comparison of these runs."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    settings = {key: [run.settings.get(key) for run in runs] for key in keys}
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    return SideBySide(
+        list(runs),
+        {key: row for key, row in settings.items() if any(item != row[0] for item in row)},
+        [metric_row(*name, [run.metrics.get(name) for run in runs]) for name in names],
     )
 
 
-def to_csv(runs: Sequence[Compared]) -> str:
-    """The comparison as CSV: one row a setting or metric, one column a run."""
+def metric_row(name: str, which: Which, values: Sequence[float | None]) -> MetricRow:
+    """The values of a metric with their differences to the first and what these mean."""
+    differences = [_difference(value, values[0]) for value in values]
+    verdicts = [None, *(_verdict(name, difference) for difference in differences[1:])]
+    return MetricRow(name, which, list(values), differences, verdicts)
+
+
+def _difference(value: float | None, first: float | None) -> float | None:
+    if value is None or first is None or not (math.isfinite(value) and math.isfinite(first)):
+        return None
+    return value - first
+
+
+def _verdict(name: str, difference: float | None) -> Verdict | None:
+    direction = metric(name).direction
+    if not direction or difference is None:
+        return None
+    return "same" if difference == 0 else "better" if difference * direction > 0 else "worse"
+
+
+def change_text(row: MetricRow, run: int) -> tuple[str, str]:
+    """How a run differs from the first, and whether that is better: text and look."""
+    text, verdict = difference_text(row.metric, row.differences[run]), row.verdicts[run]
+    if verdict is None or verdict == "same":
+        return text, ""
+    return f"{text} {verdict}", "good" if verdict == "better" else "bad"
+
+
+# --------------------------------------------------------------------------------------------
+# Export
+
+
+def facts(found: SideBySide) -> dict[str, Any]:
+    """The comparison as builtin values.
+
+    Returns:
+        ``runs``: id, name, kind and state of each; ``config``: dotted key to the values of the
+        runs, only keys that differ; ``metrics``: see ``MetricRow``, whose ``which`` is ``value``.
+    """
+    return {
+        "runs": [
+            {"id": run.id, "name": run.name, "kind": run.kind, "state": run.state}
+            for run in found.runs
+        ],
+        "config": found.settings,
+        "metrics": [
+            {
+                "metric": row.metric,
+                "value": row.which,
+                "values": row.values,
+                "differences": row.differences,
+                "verdicts": row.verdicts,
+            }
+            for row in found.metrics
+        ],
+    }
+
+
+def to_json(found: SideBySide) -> str:
+    """The comparison as JSON; NaN and infinities as the strings that stand for them."""
+    known = facts(found)
+    for row in known["metrics"]:
+        row["values"] = [None if value is None else spell(value) for value in row["values"]]
+    return json.dumps(known, indent=2, ensure_ascii=False)
+
+
+def to_csv(found: SideBySide) -> str:
+    """The comparison as CSV: a row for each setting or number, a column for each run.
+
+    Behind them stand the differences to the first run. Every number has all its digits.
+    """
     out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["what", "key", *(run.id for run in runs)])
-    writer.writerow(["name", "", *(run.name for run in runs)])
-    for key, values in differing(runs):
-        writer.writerow(["config", key, *("" if v is None else fmt.value(v) for v in values)])
-    for key, numbers in metric_rows(runs):
-        writer.writerow(["metric", key, *("" if v is None else repr(v) for v in numbers)])
+    writer = csv.writer(out, lineterminator="\n")
+    first, *others = [run.id for run in found.runs]
+    changes = [f"{run_id} - {first}" for run_id in others]
+    writer.writerow(["part", "name", first, *others, *changes])
+    for key, values in found.settings.items():
+        cells = ["" if value is None else fmt.clean(fmt.value(value)) for value in values]
+        writer.writerow(["setting", fmt.clean(key), *cells, *[""] * len(changes)])
+    for row in found.metrics:
+        numbers = [*row.values, *row.differences[1:]]
+        cells = ["" if value is None else repr(value) for value in numbers]
+        writer.writerow([row.which, fmt.clean(row.metric), *cells])
     return out.getvalue()
 
 
-def common(series: Mapping[str, Sequence[str]]) -> list[str]:
-    """Metrics that more than one run has, the most common first; else all."""
+# --------------------------------------------------------------------------------------------
+# Curves
+
+
+def offered(names: Sequence[Sequence[str]]) -> list[str]:
+    """The metrics of several runs in the order in which their curves are offered.
+
+    Those that most runs have come first; of these, what stands for a run.
+
+    Args:
+        names: the metrics of each run.
+    """
     counts: dict[str, int] = {}
-    for names in series.values():
-        for name in names:
+    for run in names:
+        for name in run:
             counts[name] = counts.get(name, 0) + 1
-    order = sorted(counts, key=lambda name: (-counts[name], _rank(name), name))
-    return order
-
-
-def _rank(name: str) -> int:
-    return 0 if name == "train/loss" else 1 if name == "knn/top1" else 2
+    return sorted(counts, key=lambda name: (-counts[name], rank(name), name))

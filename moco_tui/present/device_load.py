@@ -1,10 +1,13 @@
-"""Load of this machine: CPU, memory and, where there is one, the NVIDIA card."""
+"""Load of this machine, read and in words: CPU, memory and, where there is one, the NVIDIA card."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
 from typing import Any
+
+from moco_tui.present import fmt
+from moco_tui.present.lines import Line
 
 
 @dataclass(slots=True)
@@ -97,3 +100,44 @@ class Sampler:
         with contextlib.suppress(Exception):
             card.celsius = float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
         return card
+
+
+def _gauge(share: float | None, cells: int, ascii_only: bool) -> str:
+    if share is None:
+        return " " * cells
+    return fmt.bar(round(min(max(share, 0.0), 1.0) * cells), cells, ascii_only=ascii_only)
+
+
+def device_lines(load: Load, *, ascii_only: bool) -> list[Line]:
+    """The load of this machine."""
+
+    def line(name: str, share: float | None, text: str) -> Line:
+        return [
+            (f"{name:<7}", "muted"),
+            (_gauge(share, 12, ascii_only), "good" if (share or 0) < 0.9 else "bad"),
+            (f"  {text}", ""),
+        ]
+
+    lines: list[Line] = []
+    if load.cpu is not None:
+        lines.append(line("CPU", load.cpu, f"{fmt.percent(load.cpu, 0)} of {load.cores} cores"))
+    if load.used is not None and load.total:
+        lines.append(
+            line(
+                "memory", load.used / load.total, f"{fmt.size(load.used)} of {fmt.size(load.total)}"
+            )
+        )
+    if load.process is not None:
+        lines.append([(f"{'app':<7}", "muted"), (f"{fmt.size(load.process)} resident", "")])
+    for card in load.cards:
+        lines.append([(fmt.clean(card.name), "strong")])
+        lines.append(line("GPU", card.load, fmt.percent(card.load, 0)))
+        if card.used is not None and card.total:
+            text = f"{fmt.size(card.used)} of {fmt.size(card.total)}"
+            lines.append(line("memory", card.used / card.total, text))
+        watts = "–" if card.watts is None else f"{card.watts:.0f} W"
+        heat = "–" if card.celsius is None else f"{card.celsius:.0f} °C"
+        lines.append([(f"{'power':<7}", "muted"), (f"{watts}  {heat}", "")])
+    if not load.cards:
+        lines.append([("no NVIDIA card", "muted")])
+    return lines or [[("nothing can be read here", "muted")]]

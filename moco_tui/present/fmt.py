@@ -1,4 +1,4 @@
-"""Numbers, times and foreign texts as the screens show them."""
+"""Numbers, times and texts of others as screens and commands show them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u20
 
 
 def clean(text: str) -> str:
-    """A foreign text as one harmless line: no control or direction characters."""
+    """A text of others as one harmless line: without control or direction characters."""
     text = _CONTROL.sub(" ", text)
     return "".join("?" if unicodedata.category(c) in ("Cs", "Co", "Cn") else c for c in text)
 
@@ -48,6 +48,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     if share is None or not math.isfinite(share):
         return "–"
     return f"{100 * share:.{digits}f} %"
+
+
+def label_fraction(share: float | None) -> str:
+    """A share of the labels, with as many digits as tell small ones apart: ``10 %``, ``12.5 %``."""
+    return "–" if share is None else f"{100 * share:.3g} %"
 
 
 def accuracy(value: float | None, digits: int = 1) -> str:
@@ -91,6 +96,18 @@ def age(seconds: float | None) -> str:
     return f"{int(seconds / 86_400)} d"
 
 
+def ago(seconds: float | None) -> str:
+    """How long ago, as it stands in a sentence: ``now``, ``42 s ago``."""
+    text = age(seconds)
+    return text if text in ("now", "–") else f"{text} ago"
+
+
+def bar(full: int, cells: int, *, ascii_only: bool) -> str:
+    """A bar of so many cells, of which the first are full."""
+    on, off = ("#", ".") if ascii_only else ("━", "─")
+    return on * full + off * (cells - full)
+
+
 def size(amount: float | None) -> str:
     """Bytes in binary units."""
     if amount is None:
@@ -100,6 +117,11 @@ def size(amount: float | None) -> str:
             return f"{amount:.0f} {unit}"
         amount /= 1024
     return f"{amount:.1f} GiB"
+
+
+def measured(item: object) -> float | None:
+    """A number out of a record; None for anything else that may stand there."""
+    return float(item) if isinstance(item, int | float) and not isinstance(item, bool) else None
 
 
 def _quoted(text: object) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.config import own_code
+from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
 from engine.config.presets import build, check_leaf, parse_value, presets_of, problems, to_toml
 from engine.config.schema import (
@@ -33,7 +35,6 @@ LABELS = {
     "task.name": "task",
     "seeds": "pretraining seeds",
 }
-AUGMENTATIONS = ("crop", "rotation", "flip", "blur", "color_jitter", "grayscale")
 
 
 def _small(title: str) -> str:
@@ -134,7 +135,7 @@ def _plain(number: float) -> str:
 
 
 class FormState:
-    """What was typed, and what it amounts to.
+    """The values of the form's fields as typed, and what is wrong with them.
 
     Args:
         kind: ``pretrain``, ``probe`` or ``study``.
@@ -161,7 +162,7 @@ class FormState:
         self.use_preset(preset)
         for key, value in (values or {}).items():
             if key in self.known:
-                self.set(key, value)
+                self._put(key, value)
 
     def use_preset(self, preset: str) -> None:
         """Begin anew with the values of a preset; empty for the defaults."""
@@ -187,9 +188,18 @@ class FormState:
     def set(self, key: str, value: Any) -> None:
         """Take what was typed (a text) or chosen (a value); wrong ones are remembered as such."""
         field = self.known[key]
+        if isinstance(value, str) and key not in self.wrong and value == self.text(key):
+            return  # the field was filled with it; it may show fewer digits than there are
+        self._put(key, value)
+        if field.registry is not None and key not in self.wrong:
+            # Typed here, so its code may be run; what an earlier run brought along was not.
+            now = self.values[key]
+            items = now if isinstance(now, list | tuple) else [now]
+            own_code.name_paths(filter(field.registry.is_own, items))
+
+    def _put(self, key: str, value: Any) -> None:
+        field = self.known[key]
         if isinstance(value, str):
-            if key not in self.wrong and value == self.text(key):
-                return  # the field was filled with it; it may show fewer digits than there are
             value = parse_value(field, value)
         try:
             checked = check_leaf(field, self.type, value)
@@ -220,10 +230,10 @@ class FormState:
         found = self.errors()
         key = self.within + "data.source"
         source = self.values.get(key, "")
-        if isinstance(source, str) and source.startswith("folder:") and key not in found:
-            missing = _missing_folder(source.removeprefix("folder:"))
-            if missing:
-                found[key] = missing
+        path = source_path(source) if isinstance(source, str) and key not in found else None
+        missing = "" if path is None else _missing_folder(path)
+        if missing:
+            found[key] = missing
         if self.kind == "probe" and not parent:
             found["parent"] = "there is no pretraining to probe; start one first"
         return found
@@ -337,8 +347,6 @@ def _equal(a: Any, b: Any) -> bool:
 def _set_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return fmt.value(value)
     return fmt.value(value)
 
 

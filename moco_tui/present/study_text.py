@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import statistics
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from engine.history.entry import Entry
 from engine.runs.record import Record
+from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines
-from engine.study.grid import StudyState
-from engine.study.intervals import Comparison
 from engine.study.report import Report
+from engine.study.study_state import StudyState
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
-from moco_tui.present.run_list import GLYPHS
+from moco_tui.present.run_progress import seconds_taken
+from moco_tui.present.run_rows import GLYPHS
 from moco_tui.present.study_view import Seen
 
 LEAST_WIDTH = 24
@@ -88,14 +89,13 @@ def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
     )
     share = done / total if total else 0.0
     cells = max(min(width - len(text) - 9, 60), 0)
-    full = int(share * cells)
-    on, off = ("#", ".") if ascii_only else ("━", "─")
+    bar = fmt.bar(int(share * cells), cells, ascii_only=ascii_only)
     shown = 100 if share == 1 else min(int(100 * share), 99)
-    return f"{on * full}{off * (cells - full)} {shown:3d} %  {text}"
+    return f"{bar} {shown:3d} %  {text}"
 
 
 def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
-    """What goes on now; when nothing does, what would.
+    """What the study does now; of one that does nothing, how it goes on.
 
     Args:
         seen: the study.
@@ -118,8 +118,9 @@ def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
             parts.append(left)
     elif done == len(study_state.cells):
         parts.append("every cell is done")
-        if record.ended and record.started:
-            parts.append(f"took {fmt.duration(record.ended - record.started)}")
+        took = seconds_taken(record)
+        if took is not None:
+            parts.append(f"took {fmt.duration(took)}")
     elif status == "queued":
         parts.append("it waits for its turn; r starts it here")
     elif status in ("stopped", "failed", "lost"):
@@ -159,14 +160,14 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
         share = trained.step / trained.total_steps if trained.total_steps else 0.0
         entry = entries.get(trained.run)
         if trained.state == "finished":
-            took += _seconds(entry)
+            took += _known([entry])
             continue
         missing += 1.0 - min(share, 1.0)
         if trained.state == "running" and entry is not None and entry.started and share > 0.02:
             took.append((now - entry.started) / share)
     encoders = {cell: found for cell, found in study_state.cells.items() if cell.source == "moco"}
     runs = {found.run for found in encoders.values() if found.state == "done"}
-    probed = [seconds for run in runs for seconds in _seconds(entries.get(run))]
+    probed = _known(entries.get(run) for run in runs)
     probes = sum(found.state != "done" for found in encoders.values())
     if missing and not took:
         return ""
@@ -177,11 +178,10 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
     return f"about {fmt.duration(left)} left" if left else ""
 
 
-def _seconds(entry: Entry | None) -> list[float]:
-    """How long a run took, where that is known."""
-    if entry is None or not entry.started or not entry.ended or entry.ended < entry.started:
-        return []
-    return [entry.ended - entry.started]
+def _known(entries: Iterable[Entry | None]) -> list[float]:
+    """How long these runs took, as far as that is known."""
+    seconds = (seconds_taken(entry) for entry in entries if entry is not None)
+    return [known for known in seconds if known is not None]
 
 
 def first_words(status: str) -> str:

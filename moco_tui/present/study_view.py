@@ -1,4 +1,4 @@
-"""Which slice of a study is shown, and what its cells say, for the screen; no widgets here."""
+"""Which slice of a study is shown, and what its cells and curves say."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.config.schema import StudyConfig
-from engine.study.grid import Cell, CellResult, StudyState
+from engine.study.grid import Cell
 from engine.study.intervals import LabelCurve, ResultRow
 from engine.study.report import Report, span
+from engine.study.study_state import CellResult, StudyState
 from engine.study.table import (
     DIMENSIONS,
     Dimension,

@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from engine.study.intervals import ResultRow
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
-from moco_tui.present.run_list import GLYPHS
+from moco_tui.present.run_rows import GLYPHS
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,16 @@ from textual.binding import Binding
 from textual.containers import Container
 from textual.timer import Timer
 
+from engine.config.metrics import metric
 from engine.errors import UserError
-from engine.runs import MetricLog, RunFolder, direction
+from engine.runs import MetricLog, RunFolder
 from moco_tui.charts.curve_points import MOST_POINTS, CurvePoints
 from moco_tui.charts.drawing import Curve
 from moco_tui.present import comparison as compare
 from moco_tui.present import fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.lines import Line
+from moco_tui.present.metric_text import value_text
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.export_dialog import ask_and_write
 from moco_tui.widgets.chart import Chart
@@ -49,7 +51,7 @@ Below are the settings that differ and every metric with its difference to the f
         self.logs = [MetricLog(folder.metrics_path, most=MOST_POINTS) for folder in folders]
         self.series: list[CurvePoints] = []
         self.metric = ""
-        self.runs: list[compare.Compared] = []
+        self.runs: list[compare.ComparedRun] = []
         self.pace = Pace()
         self._timer: Timer | None = None
         self._loaded = False
@@ -129,10 +131,10 @@ Below are the settings that differ and every metric with its difference to the f
         runs = []
         for folder in self.folders:
             try:
-                runs.append(compare.compared(folder.record(), fmt.clean(folder.title())))
+                runs.append(compare.compared_run(folder))
             except UserError as error:
                 name = f"{folder.id} (unreadable)"
-                runs.append(compare.Compared(folder.id, "", name, {}, {}))
+                runs.append(compare.ComparedRun(folder.id, "", name, "", {}, {}))
                 if not self.runs:
                     self.say(str(error), severity="error")
         if runs == self.runs:
@@ -143,7 +145,7 @@ Below are the settings that differ and every metric with its difference to the f
         self._show_curves()
 
     def _metrics(self) -> list[str]:
-        return compare.common({str(i): log.names() for i, log in enumerate(self.logs)})
+        return compare.offered([log.names() for log in self.logs])
 
     # ---------------------------------------------------------------------------- curves
 
@@ -164,11 +166,11 @@ Below are the settings that differ and every metric with its difference to the f
             return
         chart = self.query_one(Chart)
         chart.title = fmt.clean(self.metric)
-        chart.unit = " %" if direction(self.metric) > 0 else ""
+        chart.unit = f" {metric(self.metric).unit}".rstrip()
         marks = ASCII_MARKS if self.moco.ascii else MARKS
         chart.show_curves(
             [
-                Curve(f"{run.name}  ({run.id})", series, marks[i % len(marks)])
+                Curve(f"{fmt.clean(run.name)}  ({run.id})", series, marks[i % len(marks)])
                 for i, (run, series) in enumerate(zip(self.runs, self.series, strict=True))
             ]
         )
@@ -185,7 +187,7 @@ Below are the settings that differ and every metric with its difference to the f
     def _head(self, key: int, width: int) -> Line:
         marks = ASCII_MARKS if self.moco.ascii else MARKS
         cells = "".join(
-            " " + fmt.fit(f"{marks[i % len(marks)]} {run.name}", width, right=True)
+            " " + fmt.fit(f"{marks[i % len(marks)]} {fmt.clean(run.name)}", width, right=True)
             for i, run in enumerate(self.runs)
         )
         return [(" " * key + cells, "muted")]
@@ -199,14 +201,19 @@ Below are the settings that differ and every metric with its difference to the f
         panel, key = self.query_one("#metrics", Panel), 18
         width = self._cell_width(panel, key, 16)
         lines: list[Line] = [self._head(key, width)]
-        for metric, values in compare.metric_rows(self.runs):
+        found = compare.side_by_side(self.runs)
+        newest = {row.metric: row.values for row in found.metrics if row.which == "last"}
+        for row in found.metrics:
+            if row.which == "best" and row.values == newest.get(row.metric):
+                continue  # says nothing that the newest values do not
             cells = "".join(
-                " " + fmt.fit(compare.shown(metric, value), width, right=True) for value in values
+                " " + fmt.fit(value_text(row.metric, value), width, right=True)
+                for value in row.values
             )
-            lines.append([(fmt.fit(fmt.clean(metric), key), "strong"), (cells, "")])
+            lines.append([(fmt.fit(fmt.clean(row.label), key), "strong"), (cells, "")])
             changes: list[tuple[str, str]] = [(" " * (key + width + 1), "")]
-            for value in values[1:]:
-                text, look = compare.verdict(metric, value, values[0])
+            for run in range(1, len(row.values)):
+                text, look = compare.change_text(row, run)
                 changes.append((" " + fmt.fit(text, width, right=True), look or "muted"))
             if any(text.strip() for text, _ in changes):
                 lines.append(changes)
@@ -216,7 +223,7 @@ Below are the settings that differ and every metric with its difference to the f
         panel, key = self.query_one("#settings", Panel), 22
         width = self._cell_width(panel, key, 22)
         settings: list[Line] = [self._head(key, width)]
-        for name, items in compare.differing(self.runs):
+        for name, items in found.settings.items():
             cells = "".join(
                 " " + fmt.fit("–" if v is None else fmt.clean(fmt.value(v)), width, right=True)
                 for v in items
@@ -237,7 +244,7 @@ Below are the settings that differ and every metric with its difference to the f
         """Write the comparison to a file."""
         name = "compare-" + "-".join(run.id for run in self.runs[:3]) + ".csv"
         makers = {
-            ".csv": lambda: compare.to_csv(self.runs),
-            ".json": lambda: compare.to_json(self.runs),
+            ".csv": lambda: compare.to_csv(compare.side_by_side(self.runs)),
+            ".json": lambda: compare.to_json(compare.side_by_side(self.runs)),
         }
         ask_and_write(self, "Write the comparison to (.csv or .json)", name, makers)

@@ -16,9 +16,12 @@ from engine.runs import MetricLog, RunFolder
 from moco_tui.charts.curve_points import MOST_POINTS
 from moco_tui.charts.drawing import Level
 from moco_tui.present import curves
-from moco_tui.present import run_facts as facts
-from moco_tui.present.device_load import Sampler
-from moco_tui.present.health import not_learning
+from moco_tui.present.device_load import Sampler, device_lines
+from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
+from moco_tui.present.learning_warnings import not_learning
+from moco_tui.present.pace import run_pace
+from moco_tui.present.probe_table import probe_lines
+from moco_tui.present.run_progress import progress_line, rates_line
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_chart import RunChart
@@ -108,7 +111,7 @@ pans and reads values."""
         self.show_log()
         if self._sampler is not None and self.query_one("#device").display:
             ascii_only = self.moco.ascii
-            lines = facts.device_lines(self._sampler.read(), ascii_only=ascii_only)
+            lines = device_lines(self._sampler.read(), ascii_only=ascii_only)
             self.query_one("#device", Panel).show(lines)
         self._show_progress()
         self.pace.spend(perf_counter() - start)
@@ -126,22 +129,20 @@ pans and reads values."""
         chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
         self.set_class(record.kind == "probe", "-probe")
         if record.kind == "probe":
-            self.query_one("#rows", Panel).show(facts.probe_lines(record, record.config))
+            self.query_one("#rows", Panel).show(probe_lines(record, record.config))
 
     def _show_progress(self) -> None:
         record = self.record
         if record is None:
             return
         bar = self.query_one("#progress", Static)
-        per_second = facts.rate(self.log_reader) if self.status in ("running", "paused") else None
+        pace = run_pace(record, self.status, self.log_reader)
         width = max(bar.content_size.width, 20)
         ascii_only = self.moco.ascii
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(facts.progress_line(record, self.status, width, ascii_only=ascii_only))
+        text.append(progress_line(record, self.status, width, ascii_only=ascii_only))
         text.append("\n")
-        text.append(
-            facts.rates_line(record, self.status, per_second, self.moco.clock()), style="dim"
-        )
+        text.append(rates_line(record, pace, self.moco.clock()), style="dim")
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
 
@@ -163,10 +164,10 @@ pans and reads values."""
         if self.record is not None:
             self._warn(not_learning(log, self.record))
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
-        stamp = (per_epoch, *((len(log.series(n)[0]), log.last(n)) for n in facts.EPOCH_METRICS))
+        stamp = epoch_stamp(log, per_epoch)
         if stamp != self._epochs_stamp:  # the table grows with the run, and changes by epochs
             self._epochs_stamp = stamp
-            self.query_one("#epochs", Panel).show(facts.epoch_lines(log, per_epoch))
+            self.query_one("#epochs", Panel).show(epoch_lines(log, per_epoch))
 
     def _warn(self, text: str) -> None:
         warning = self.query_one("#warning", Static)

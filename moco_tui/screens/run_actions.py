@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import UserError
 from engine.runs import RunFolder
-from moco_tui.present.run_list import LIVE, RunRow
+from moco_tui.present.run_rows import LIVE, RunRow
 
 if TYPE_CHECKING:
     from moco_tui.app import MocoApp

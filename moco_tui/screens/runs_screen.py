@@ -17,9 +17,9 @@ from textual.widgets import Input, Static
 
 from engine.errors import ConfigError
 from engine.history.filters import Matcher, parse_filter
-from moco_tui.present import fmt
-from moco_tui.present import row_text as rowtext
-from moco_tui.present.run_list import SORTS, Fold, RunRow, arrange
+from moco_tui.present import fmt, run_summary
+from moco_tui.present.run_order import SORTS, Fold, arrange
+from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.run_actions import RunActions
 from moco_tui.widgets.line_input import Line
@@ -192,7 +192,7 @@ kind:probe, queue_size=4096 or knn>60."""
             text.append("No run matches the filter.\n\n", style="bold")
             text.append("Escape clears it, / changes it.")
         else:
-            text = rowtext.first_words(str(self.moco.root))
+            text = run_summary.first_words(str(self.moco.root))
         empty.update(text)
 
     @on(RunTable.Moved)
@@ -203,10 +203,10 @@ kind:probe, queue_size=4096 or knn>60."""
     def _show_details(self) -> None:
         row = self.query_one(RunTable).line
         line = self.query_one("#line", Static)
-        line.update(rowtext.line(row) if row is not None else "")
+        line.update(run_summary.line(row) if row is not None else "")
         if self.query_one("#details").display:
             parent = self.moco.catalog.rows.get(row.parent) if row is not None else None
-            self.query_one("#facts", Static).update(rowtext.facts(row, parent) if row else "")
+            self.query_one("#facts", Static).update(run_summary.facts(row, parent) if row else "")
 
     # ---------------------------------------------------------------------------- keys
 

@@ -20,8 +20,8 @@ from engine.config.schema import StudyConfig
 from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.study import formats as studyexport
-from engine.study import grid
 from engine.study import report as findings
+from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot, dimension, tables, values
 from moco_tui.present import fmt
 from moco_tui.present import study_text as studytext
@@ -165,7 +165,7 @@ acknowledged it."""
             self._version = catalog.version
             entries = [row.entry for row in catalog.rows.values()]
             try:
-                study_state = grid.survey(self.config, entries)
+                study_state = state_from_entries(self.config, entries)
                 if self.seen is None or study_state != self.seen.study_state:
                     seen = studyview.Seen(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:

@@ -13,7 +13,7 @@ from engine.errors import UserError
 from engine.runs import Record, RunFolder
 from engine.sink import Request
 from moco_tui.present import fmt
-from moco_tui.present.run_list import GLYPHS, LIVE
+from moco_tui.present.run_rows import GLYPHS, LIVE
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.redraw_pace import Pace

@@ -78,7 +78,9 @@ def _one(character: str) -> str:
     code = ord(character)
     if code < 0x80:
         return character
-    if 0x2800 <= code < 0x2900:
+    if (
+        0x2800 <= code < 0x2900
+    ):  # Braille, in which curves are drawn: one bit for each of 2 x 4 dots
         bits = code - 0x2800
         upper, lower = bits & 0b00011011, bits & 0b11100100
         return ":" if upper and lower else "'" if upper else "." if lower else " "

@@ -1,4 +1,4 @@
-"""The terminal as descriptors: one that hangs or is gone must neither block nor spin anybody."""
+"""The terminal's descriptors: kept from blocking or spinning this process when it is gone."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import termios
 from pathlib import Path
 from typing import Any
 
-# What the screen library has switched on, off again: mouse, paste, focus, resize reports, keyboard
-# protocol, alternate screen; line wrap and cursor on.
+# Switches off what Textual has switched on: mouse, paste, focus and resize reports, keyboard
+# protocol, alternate screen. Switches line wrap and cursor on.
 _RESET = (
     b"\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?2004l\x1b[?2048l\x1b[?1004l"
     b"\x1b[<u\x1b[?7h\x1b[?1049l\x1b[?25h"
 )
 
 
-def let_go(*others: int) -> None:
-    """Turns this process's terminal, descriptors 0 to 2, into nothing.
+def silence(*others: int) -> None:
+    """Replaces this process's terminal, on descriptors 0 to 2, by one that nobody is at.
 
-    Reads wait for ever (an end of file would make a loop that reads spin), writes go nowhere.
-    Files and pipes are left as they are. Does not touch the terminal, so it cannot block.
+    Reads wait for ever (an end of file would make a loop that reads spin), writes are dropped.
+    Descriptors of files and pipes are kept. Does not touch the terminal, so it cannot block.
 
     Args:
         others: further descriptors of the terminal that are written to.
     """
     with contextlib.suppress(OSError):
-        silence, keep_open = os.pipe()
-        os.set_inheritable(keep_open, False)
+        reading, writing = os.pipe()
+        os.set_inheritable(writing, False)  # stays open, so that a read never ends
         nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for fd in (0, 1, 2, *others):
             if _is_terminal(fd):
-                os.dup2(nowhere if fd else silence, fd, inheritable=fd < 3)
+                os.dup2(nowhere if fd else reading, fd, inheritable=fd < 3)
 
 
 def _is_terminal(fd: int) -> bool:
-    """Also true of a terminal that was hung up, which isatty denies."""
+    """True of any character device but /dev/null: isatty is False once a terminal has hung up."""
     with contextlib.suppress(OSError):
         status = os.fstat(fd)
         nowhere = Path(os.devnull).stat().st_rdev
@@ -58,10 +58,10 @@ def hung_up(fd: int) -> bool:
 
 
 class Display:
-    """The terminal of the app, apart from descriptor 2.
+    """The terminal of the app, on a descriptor of its own.
 
-    The screen library draws on ``sys.__stderr__``. That becomes a descriptor of its own, so that
-    what some library writes to descriptor 2 neither spoils the screen nor waits for it.
+    Textual draws on ``sys.__stderr__``, which is given this descriptor, so that what some library
+    writes to descriptor 2 neither spoils the screen nor waits for it.
     """
 
     def __init__(self) -> None:
@@ -75,13 +75,13 @@ class Display:
         encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"
         stream = open(self.fd, "w", encoding=encoding, errors="replace", closefd=False)  # noqa: SIM115
         sys.__stderr__ = sys.stderr = stream  # type: ignore[misc]
-        self._moved = _is_terminal(2)
-        self.stray_into(None)
+        self._redirects = _is_terminal(2)
+        self.redirect_stderr(None)
 
-    def stray_into(self, log: Path | None) -> None:
-        """What is written to descriptor 2 goes into this file from now on; None: nowhere."""
-        if not self._moved:
-            return  # the person has sent it somewhere
+    def redirect_stderr(self, log: Path | None) -> None:
+        """Sends what is written to descriptor 2 into this file from now on; None: drops it."""
+        if not self._redirects:
+            return  # it was no terminal: the person has redirected it
         with contextlib.suppress(OSError):
             fd = os.open(
                 log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
@@ -89,29 +89,29 @@ class Display:
             os.dup2(fd, 2)
             os.close(fd)
 
-    def give_back(self) -> None:
-        """Puts everything where it was; for the end of an app that was left by a key."""
+    def restore(self) -> None:
+        """Puts every stream back; for the end of an app that was left by a key."""
         sys.__stderr__, sys.stderr = self._stderr  # type: ignore[misc]
-        self._moved = False
+        self._redirects = False
         os.dup2(self._stderr_fd, 2)
 
-    def abandon(self, *, alive: bool) -> None:
+    def release(self, *, alive: bool) -> None:
         """Draws and reads no more.
 
         Args:
-            alive: the terminal may still be there: put it in order.
+            alive: the terminal may still be there: switch its modes back.
         """
-        self._moved = False
-        let_go(self.fd)
+        self._redirects = False
+        silence(self.fd)
         if alive:
             self._put(_RESET, modes=self._before)
 
-    def last_words(self, text: str) -> None:
-        """A line on a terminal that was abandoned alive."""
+    def write_line(self, text: str) -> None:
+        """Writes a line on the terminal after ``release(alive=True)``."""
         self._put(text.encode(errors="replace") + b"\r\n")
 
     def _put(self, data: bytes, *, modes: list[Any] | None = None) -> None:
-        """Writes what the terminal takes at once; one that takes nothing is not waited for."""
+        """Writes to the terminal, opened again by its name, without waiting for it."""
         with contextlib.suppress(OSError, termios.error):
             fd = os.open(self._name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:

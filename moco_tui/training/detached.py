@@ -1,4 +1,4 @@
-"""Starts detached trainers: processes of a session of their own that outlive whoever asks."""
+"""Starts detached trainers: processes in sessions of their own, which outlive who starts them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.config import own_code
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder
-from engine.runs.requests import RunLock, beat, read_heartbeat
-
-Heir = Callable[[int, int | None], bool]
-"""See ``engine.jobs.execute``: gets the descriptors of both locks, says whether it took over."""
+from engine.runs.heartbeat import read_heartbeat, write_heartbeat
+from engine.runs.run_lock import RunLock
+from engine.runs.takeover import Successor
 
 LIFE_SECONDS = 10.0
-"""How long anybody waits for a detached trainer's first sign of life."""
+"""How long a starter waits for the first heartbeat of a detached trainer: torch takes seconds."""
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 def spawn(
@@ -76,22 +76,26 @@ def child_environment() -> dict[str, str]:
     here = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [here, *(str(Path(entry).absolute()) for entry in known if entry)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {
+        **os.environ,
+        **own_code.environment(),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+    }
 
 
 def accept_signals() -> None:
-    """Undoes the mask of a parent that takes its signals in a thread: exec keeps a mask."""
+    """Unblocks all signals: a child inherits the mask of the app, see ``signals.Guard``."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
 
-def show_life(folder: RunFolder) -> None:
-    """The first sign of life of a detached trainer, seconds before it is ready to train."""
-    with contextlib.suppress(OSError):  # whoever takes the run over says it in a sentence
-        beat(folder.heartbeat_path)
+def write_first_heartbeat(folder: RunFolder) -> None:
+    """Says that a detached trainer has started, seconds before torch is imported."""
+    with contextlib.suppress(OSError):  # the owner of the run says it in a sentence, see ``own``
+        write_heartbeat(folder.heartbeat_path)
 
 
 def took_over(process: subprocess.Popen[bytes], folder: RunFolder) -> bool:
-    """Waits for the first sign of life of a process that was started for a run.
+    """Waits until a process that was started for a run has begun, or has ended.
 
     Returns:
         True once the process has written the run's heartbeat or record, or when it still lives
@@ -110,16 +114,16 @@ def took_over(process: subprocess.Popen[bytes], folder: RunFolder) -> bool:
             return False
         if time.monotonic() >= deadline:
             return True
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
-def forget(process: subprocess.Popen[bytes]) -> None:
-    """Lets a thread take the exit status of a child: nothing of it is left behind as a zombie."""
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    """Takes the exit status of a child in a thread, so that it does not stay as a zombie."""
     threading.Thread(target=process.wait, name=f"reaper-{process.pid}", daemon=True).start()
 
 
 def lock(folder: RunFolder) -> RunLock:
-    """The lock of a run that is about to be passed on, or that waits for its turn.
+    """Takes the lock of a run that waits for its turn, or whose lock a child will inherit.
 
     Raises:
         RunBusyError: when another process has it.
@@ -148,19 +152,19 @@ def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
         return spawn(folders, data_dir, lock_fds=fds)
 
 
-def heir(
+def successor(
     folder: RunFolder,
     data_dir: Path,
     *,
     begun: Callable[[int], None] | None = None,
     waiting: Sequence[tuple[RunFolder, int]] = (),
-) -> Heir:
-    """What ``engine.jobs.execute`` calls to hand a run of this process over to a detached one.
+) -> Successor:
+    """What ``engine.jobs.execute`` calls to start a detached process that goes on with a run.
 
     Args:
         folder: the run.
         data_dir: where data sets and their caches live.
-        begun: told the pid of the process that goes on.
+        begun: called with the pid of that process once it has taken the run over.
         waiting: runs that follow it, with the descriptors of their locks.
     """
 
@@ -173,7 +177,7 @@ def heir(
         )
         if not took_over(process, folder):
             return False
-        forget(process)
+        _reap(process)
         if begun is not None:
             begun(process.pid)
         return True
@@ -181,8 +185,8 @@ def heir(
     return take_over
 
 
-def write_into(log: Path) -> None:
-    """Lets everything that this process prints from now on go into another log."""
+def redirect_output(log: Path) -> None:
+    """Sends all that this process prints from now on into a log."""
     with contextlib.suppress(OSError), log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

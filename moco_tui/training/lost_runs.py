@@ -1,4 +1,4 @@
-"""Runs that nobody works on any more although they have not ended: what a new app offers first."""
+"""Runs that no process works on although they have not ended: the app offers them when it opens."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from engine.errors import RunError
 from engine.history.entry import Entry
 from engine.history.history import History
 from engine.runs import RunFolder
-from engine.runs.requests import ALIVE_SECONDS, host_name
+from engine.runs.heartbeat import ALIVE_SECONDS, host_name
 
 FRESH_SECONDS = 7 * 86_400.0
-"""What was lost longer ago is known to be lost; the table still says so."""
+"""A run that was lost longer ago is no longer offered; the table of runs still shows it as lost."""
+
+# A document of the index may be older than the loss of its run.
+_MAY_BE_LOST = frozenset({"lost", "queued", "running", "paused", "handed-over"})
 
 
 @dataclass(frozen=True)
 class LostRun:
-    """A run to go on with.
+    """A run that can be resumed.
 
     Attributes:
         folder: the run.
@@ -67,44 +70,47 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     Another machine that shares the folder may still work on what looks lost from here.
     """
     now = time.time()
-    found = []
     entries = list(entries)
+    found = []
     for entry in sorted(entries, key=lambda entry: entry.created):
-        if entry.status not in ("lost", "queued", "running", "paused", "handed-over"):
-            continue
-        folder = RunFolder(root / entry.id)
-        with contextlib.suppress(RunError, OSError):
-            record = folder.record()
-            status = folder.status(record)
-            heard = max(record.created, folder.record_path.stat().st_mtime)
-            # Between its making and its start a run is nobody's for a moment.
-            orphan = status == "queued" and not folder.alive() and now - heard > ALIVE_SECONDS
-            if not (status == "lost" or orphan) or now - heard > FRESH_SECONDS:
-                continue
-            if record.host not in ("", host_name()):
-                continue
-            found.append(
-                LostRun(
-                    folder=folder,
-                    title=folder.title(),
-                    kind=record.kind,
-                    reached=record.step,
-                    step=record.checkpoint_step or 0,
-                    queued=orphan,
-                )
-            )
+        if entry.status in _MAY_BE_LOST:
+            with contextlib.suppress(RunError, OSError):
+                lost = _lost(RunFolder(root / entry.id), now)
+                if lost is not None:
+                    found.append(lost)
     taken = {id_ for run in found if run.kind == "study" for id_ in _parts(run.folder, entries)}
     return [run for run in found if run.folder.id not in taken]
 
 
+def _lost(folder: RunFolder, now: float) -> LostRun | None:
+    """The run, if it was lost on this machine less than ``FRESH_SECONDS`` ago."""
+    record = folder.record()
+    status = folder.status(record)
+    heard = max(record.created, folder.record_path.stat().st_mtime)
+    # A run that was made a moment ago is queued and not locked yet: it is about to be started.
+    orphan = status == "queued" and not folder.alive() and now - heard > ALIVE_SECONDS
+    if not (status == "lost" or orphan) or now - heard > FRESH_SECONDS:
+        return None
+    if record.host not in ("", host_name()):
+        return None
+    return LostRun(
+        folder=folder,
+        title=folder.title(),
+        kind=record.kind,
+        reached=record.step,
+        step=record.checkpoint_step or 0,
+        queued=orphan,
+    )
+
+
 def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
-    """The runs that a study goes on with by itself."""
-    from engine.study import grid
+    """Ids of the runs of a study, which resumes them itself."""
+    from engine.study.study_state import state_from_entries
 
     try:
         config = msgspec.convert(study.record().config, StudyConfig, strict=False)
     except (RunError, msgspec.ValidationError):
         return set()
-    study_state = grid.survey(config, entries)
+    study_state = state_from_entries(config, entries)
     trained = {pretraining.run for pretraining in study_state.pretrainings.values()}
     return trained | {cell.run for cell in study_state.cells.values()}

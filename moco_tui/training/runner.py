@@ -19,19 +19,25 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.runs import RunFolder
-from engine.runs.requests import RunLock
+from engine.runs.run_lock import RunLock
+from engine.runs.takeover import Successor
 from engine.sink import NullSink, Plan, Request
 from moco_tui import lazy
 from moco_tui.training import detached as detach
 
 Execute = Callable[..., Any]
 
-PATIENCE_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 10.0
 """How long a hand-over waits for a run that has not begun (its images are read or downloaded)."""
 
 
-class _Wish(NullSink):
-    """Asks the trainer for something from another thread of this process."""
+class _Asker(NullSink):
+    """Asks the trainer for something from another thread of this process.
+
+    Attributes:
+        wanted: the request that waits for its answer.
+        began: the trainer has its data and its model, and looks for requests.
+    """
 
     def __init__(self) -> None:
         self.wanted: Request | None = None
@@ -50,12 +56,16 @@ class _Wish(NullSink):
 
 @dataclass(frozen=True)
 class _Job:
-    """A run of this process, locked: others see that somebody is about to train it."""
+    """A run of this process, locked: others see that somebody is about to train it.
+
+    Attributes:
+        handed_over: set once another process has taken the run over.
+    """
 
     folder: RunFolder
     lock: RunLock
-    wish: _Wish = field(default_factory=_Wish)
-    passed_on: threading.Event = field(default_factory=threading.Event)
+    asker: _Asker = field(default_factory=_Asker)
+    handed_over: threading.Event = field(default_factory=threading.Event)
 
 
 class Runner:
@@ -65,26 +75,33 @@ class Runner:
         data_dir: where data sets and their caches live.
         execute: trains a run folder in the calling thread (``engine.jobs.execute.execute``,
             imported when the first run starts).
+
+    Attributes:
+        messages: (severity, sentence) of what went wrong in the thread, for the app to show.
+        handed_over: runs that were handed over to a process of their own.
+        redirect_stderr: called with the log of the run that is trained from now on, and with None
+            after it: whoever owns the terminal sends stray output there.
     """
+
+    # ``_lock`` guards the queue, the active run, and which runs are being handed over;
+    # ``_handing_over`` keeps a second hand-over waiting, and is taken first.
 
     def __init__(self, data_dir: Path, execute: Execute | None = None) -> None:
         self.data_dir = data_dir
         self._execute = execute
         self._lock = threading.Lock()
-        self._handing = threading.Lock()
+        self._handing_over = threading.Lock()
         self._waiting: deque[_Job] = deque()
-        self._passing: set[RunFolder] = set()
         self._active: _Job | None = None
-        self._training = False  # the active run is in the trainer, no longer on its way there
+        self._training = False  # the trainer has the active run, and would hear a request
+        self._claimed: set[RunFolder] = set()  # a successor is being started for them
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._trouble = self._leaving = False
+        self._leaving = False
+        self._failed = False  # the hand-over that goes on now
         self.messages: deque[tuple[str, str]] = deque(maxlen=20)
-        """(severity, sentence) of what went wrong in the thread, for the app to show."""
-        self.kept: list[RunFolder] = []
-        """Runs that were handed over to a process of their own."""
-        self.stray_into: Callable[[Path | None], None] = _nowhere
-        """Called with the log of the run that is trained from now on, and None after it."""
+        self.handed_over: list[RunFolder] = []
+        self.redirect_stderr: Callable[[Path | None], None] = _leave_stderr
 
     @property
     def active(self) -> RunFolder | None:
@@ -132,7 +149,7 @@ class Runner:
             if not detach.took_over(process, folder):
                 text = f"The process for run {folder.id} ended before it began; see its log."
                 self.messages.append(("error", text))
-            process.wait()  # or a zombie is left
+            process.wait()  # else it would stay as a zombie
 
         threading.Thread(target=see_it_begin, name=f"detached-{folder.id}", daemon=True).start()
         return process
@@ -152,7 +169,7 @@ class Runner:
         with self._lock:
             self._closing = True
             waiting = self.waiting
-            self._let_wait_elsewhere()
+            self._release_waiting()
             return waiting
 
     def join(self, timeout: float | None = None) -> bool:
@@ -166,97 +183,116 @@ class Runner:
         """Let a detached process go on with the active run and those that wait behind it.
 
         The trainer stops at the next step boundary and saves; the process goes on from that very
-        step. Waits as long as that takes. ``kept`` names the runs that go on, ``messages`` says
-        what did not work. A second call waits for the first.
+        step. Waits as long as that takes. ``handed_over`` names the runs that go on, ``messages``
+        says what did not work. A second call waits for the first.
 
         Args:
             leaving: the caller ends this process right afterwards, whatever its threads do; then a
-                run that has not begun after ``PATIENCE_SECONDS`` is not waited for.
+                run that has not begun after ``START_TIMEOUT_SECONDS`` is not waited for.
 
         Returns:
             False when no process could be started; then the runs are stopped or still wait here.
         """
         self._leaving = self._leaving or leaving  # a call that waits already hears it too
-        with self._handing:
-            self._trouble = False
-            self._hand_over()
-            return not self._trouble
+        with self._handing_over:
+            self._failed = False
+            job, thread = self._stop_starting()
+            if job is not None and thread is not None:
+                self._hand_over_active(job, thread)
+            self._hand_over_waiting()
+            return not self._failed
 
-    def _hand_over(self) -> None:
+    def _stop_starting(self) -> tuple[_Job | None, threading.Thread | None]:
+        """Start no further run; returns the one that the trainer has, and its thread."""
         with self._lock:
             self._closing = True
-            job, thread = self._active, self._thread
+            job = self._active
             if job is not None and not self._training:
-                # Still importing the trainer, which nothing can interrupt: it will find the
-                # door closed.
+                # Its thread still imports the trainer, which nothing can interrupt; when that is
+                # done, it finds that the run is no longer the active one (see _train).
                 self._waiting.appendleft(job)
                 self._active = job = None
-        if job is not None and thread is not None:
-            job.wish.wanted = "hand-over"
-            patient_until = time.monotonic() + PATIENCE_SECONDS
-            while thread.is_alive():
-                thread.join(0.05)
-                if self._leaving and job.passed_on.is_set():
-                    break  # what its thread still tidies up, the other process does too
-                if self._leaving and not job.wish.began and time.monotonic() > patient_until:
-                    with self._lock:
-                        self._waiting.appendleft(job)
-                    break
+            return job, self._thread
+
+    def _hand_over_active(self, job: _Job, thread: threading.Thread) -> None:
+        """Ask the trainer, which calls ``_successor`` in its thread, and wait for that."""
+        job.asker.wanted = "hand-over"
+        give_up = time.monotonic() + START_TIMEOUT_SECONDS
+        while thread.is_alive():
+            thread.join(0.05)
+            if not self._leaving:
+                continue
+            if job.handed_over.is_set():
+                return  # the thread has only memory to free, and this process is about to end
+            if not job.asker.began and time.monotonic() > give_up:
+                with self._lock:
+                    self._waiting.appendleft(job)
+                return
+
+    def _hand_over_waiting(self) -> None:
         with self._lock:
             jobs = tuple(self._waiting)
         if jobs:
-            self._pass_on(jobs, jobs[0].lock.fd, None)
+            self._hand_over(jobs, jobs[0].lock.fd, None)
 
-    def _heir(self, job: _Job) -> detach.Heir:
+    def _successor(self, job: _Job) -> Successor:
         """Hands the active run over, from the training thread, and all that wait with it."""
 
         def take_over(lock_fd: int, device_fd: int | None) -> bool:
             with self._lock:
                 jobs = (job, *self._waiting)
-            return self._pass_on(jobs, lock_fd, device_fd)
+            return self._hand_over(jobs, lock_fd, device_fd)
 
         return take_over
 
-    def _pass_on(self, jobs: tuple[_Job, ...], lock_fd: int, device_fd: int | None) -> bool:
-        folder = jobs[0].folder
+    def _hand_over(self, jobs: tuple[_Job, ...], lock_fd: int, device_fd: int | None) -> bool:
+        """Start one process for all these runs; True when it has taken them over."""
+        first = jobs[0]
         with self._lock:
-            if folder in self._passing or jobs[0].passed_on.is_set():
-                return True  # one that was not waited for has begun after all: too late
-            self._passing.add(folder)
-        waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
-        heir = detach.heir(folder, self.data_dir, waiting=waiting)
-        trouble = f"The process for run {folder.id} ended before it began; see its log."
-        try:
-            done = heir(lock_fd, device_fd)
-        except UserError as error:
-            done, trouble = False, str(error)
-        if not done:
-            self._passing.discard(folder)
-            self._trouble = True
-            self.messages.append(("error", trouble))
-            return False
+            if first.folder in self._claimed or first.handed_over.is_set():
+                # Given up as one that does not begin, it began all the same: its thread is late.
+                return True
+            self._claimed.add(first.folder)
+        problem = self._start_successor(jobs, lock_fd, device_fd)
         with self._lock:
-            self._passing.discard(folder)
-            for job in jobs:
-                self.kept.append(job.folder)
-                job.passed_on.set()
-                if job in self._waiting:
-                    self._waiting.remove(job)
-                    job.lock.release()
-        return True
+            self._claimed.discard(first.folder)
+            if not problem:
+                self._note_handed_over(jobs)
+        if problem:
+            self._failed = True
+            self.messages.append(("error", problem))
+        return not problem
 
-    def _let_wait_elsewhere(self) -> None:
+    def _start_successor(self, jobs: tuple[_Job, ...], lock_fd: int, device_fd: int | None) -> str:
+        """Start the process and wait for its sign of life; returns what went wrong, or nothing."""
+        folder = jobs[0].folder
+        waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
+        start = detach.successor(folder, self.data_dir, waiting=waiting)
+        try:
+            if start(lock_fd, device_fd):
+                return ""
+        except UserError as error:
+            return str(error)
+        return f"The process for run {folder.id} ended before it began; see its log."
+
+    def _note_handed_over(self, jobs: tuple[_Job, ...]) -> None:
+        """Let go of runs that another process has; ``_lock`` is held."""
+        for job in jobs:
+            self.handed_over.append(job.folder)
+            job.handed_over.set()
+            if job in self._waiting:
+                self._waiting.remove(job)
+                job.lock.release()
+
+    def _release_waiting(self) -> None:
+        """Leave the runs that wait to other processes; ``_lock`` is held."""
         while self._waiting:
             self._waiting.popleft().lock.release()
 
+    # The training thread
+
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting or self._closing:
-                    self._active = self._thread = None
-                    return
-                self._active = job = self._waiting.popleft()
-                self._training = False
+        while (job := self._take_next()) is not None:
             try:
                 self._train(job)
             except UserError as error:  # the record says it too
@@ -266,32 +302,43 @@ class Runner:
                 self.messages.append(("error", text))
             with self._lock:
                 self._training = False
-                if self._active is job:  # else it was taken from here on its way
+                if self._active is job:  # else it was handed over before the trainer had it
                     job.lock.release()
                     self._active = None
 
+    def _take_next(self) -> _Job | None:
+        """Make the next run that waits the active one; None ends the thread."""
+        with self._lock:
+            self._training = False
+            if not self._waiting or self._closing:
+                self._active = self._thread = None
+                return None
+            self._active = self._waiting.popleft()
+            return self._active
+
     def _train(self, job: _Job) -> None:
-        execute = self._execute or lazy.engine("jobs.execute").execute
+        execute = self._execute or lazy.engine("jobs.execute").execute  # imports torch: seconds
         with self._lock:
             if self._active is not job:
                 return
             self._training = True
         fd = os.dup(job.lock.fd)
-        self.stray_into(job.folder.log_path)
+        self.redirect_stderr(job.folder.log_path)
         try:
             execute(
                 job.folder,
                 data_dir=self.data_dir,
-                sink=job.wish,
+                sink=job.asker,
                 lock_fd=fd,
-                heir=self._heir(job),
+                successor=self._successor(job),
             )
         finally:
-            self.stray_into(None)
+            self.redirect_stderr(None)
+            # The owner of the run closes the descriptor; there was none if it is still open.
             with contextlib.suppress(OSError):
-                if os.path.sameopenfile(fd, job.lock.fd):  # the run could not be taken over
+                if os.path.sameopenfile(fd, job.lock.fd):
                     os.close(fd)
 
 
-def _nowhere(log: Path | None) -> None:
+def _leave_stderr(log: Path | None) -> None:
     """Stray output stays where it is."""

@@ -19,20 +19,21 @@ from moco_tui.terminal import descriptors as tty
 
 LEAVE = frozenset({signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
 TAKEN = LEAVE | {signal.SIGTSTP}
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 class Guard:
     """Takes the signals that would end the app, in a thread of its own.
 
-    A handler would have to wait for the main thread, and that waits for the terminal when the
-    terminal takes no more. The signals are blocked in the thread that makes the guard and so in
-    every thread and process that is started after it (``detach.accept_signals`` undoes it there).
+    Python runs signal handlers in the main thread, which may be blocked in a write to a terminal
+    that takes no more. So a thread waits for the signals, and they are blocked in the thread that
+    makes the guard, and thereby in every thread and process that is started after it
+    (``detached.accept_signals`` unblocks them in a trainer).
 
     Args:
         display: the terminal.
         hand_over: ends the training of this process and lets another one go on, which may take as
-            long as a step and a checkpoint; says a sentence on it, or nothing.
+            long as a step and a checkpoint; returns a sentence for the person, or nothing.
     """
 
     def __init__(self, display: tty.Display, hand_over: Callable[[], str]) -> None:
@@ -42,8 +43,8 @@ class Guard:
         self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
         self._thread.start()
 
-    def hold(self) -> None:
-        """Returns only when no signal has come: else this process ends in the guard's thread."""
+    def wait_if_leaving(self) -> None:
+        """Returns if no signal has come; else never: the guard's thread ends this process."""
         if self._leaving.is_set():
             self._thread.join()
 
@@ -53,9 +54,9 @@ class Guard:
         self._leave(number)
 
     def _next(self) -> int:
-        """The signal to leave by; SIGHUP as well for a terminal that is gone."""
+        """Waits for a signal to leave by; SIGHUP stands for a terminal that is gone as well."""
         while True:
-            number = _wait(LOOK_SECONDS)
+            number = _wait(POLL_SECONDS)
             if number in LEAVE:
                 return number
             if tty.hung_up(self._display.fd):
@@ -64,12 +65,12 @@ class Guard:
     def _leave(self, number: int) -> NoReturn:
         alive = number != signal.SIGHUP
         try:
-            self._display.abandon(alive=alive)
+            self._display.release(alive=alive)
             sentence = self._hand_over()
             if alive and sentence:
-                self._display.last_words(sentence)
+                self._display.write_line(sentence)
         finally:
-            # Nothing is left to tidy, and what would be tidied may wait for the terminal.
+            # No sys.exit: handlers at exit (flushing, joining threads) could wait for the terminal.
             os._exit(128 + number)
 
 
@@ -78,7 +79,7 @@ def _wait(seconds: float) -> int:
     if hasattr(signal, "sigtimedwait"):
         info = signal.sigtimedwait(TAKEN, seconds)
         return 0 if info is None else info.si_signo
-    deadline = time.monotonic() + seconds  # macOS
+    deadline = time.monotonic() + seconds  # macOS has no sigtimedwait
     while time.monotonic() < deadline:
         waiting = signal.sigpending() & TAKEN
         if waiting:

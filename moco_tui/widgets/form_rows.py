@@ -16,6 +16,7 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from engine.config.data import source_suggestions
 from engine.config.fields import Field
 from moco_tui.present import fmt, form
 from moco_tui.widgets.line_input import Line
@@ -215,7 +216,7 @@ class FieldRow(FormRow):
         if field.kind == "choice":
             return Chooser([(c, c) for c in field.choices], str(state.values[field.key]))
         known = {
-            "data.source": ["cifar10", "shapes", "folder:/"],
+            "data.source": source_suggestions(),
             "runtime.device": ["auto", "cpu", "cuda", "cuda:0", "mps"],
             "task.name": ["ten", "five", "binary", "all"],
             "tasks": ["binary, five, ten"],

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from engine.runs import MetricLog
 from moco_tui.charts.curve_points import CurvePoints
 from moco_tui.charts.drawing import Curve, Level
-from moco_tui.present import curves
 from moco_tui.present.curves import MARKS
+from moco_tui.present.metric_text import title as curve_title
 from moco_tui.widgets.chart import Chart
 
 
@@ -58,7 +58,7 @@ class RunChart(Chart):
             self.title = title
             self.show_curves(
                 [
-                    Curve(curves.title(name), known[name], MARKS[i] if several else "")
+                    Curve(curve_title(name), known[name], MARKS[i] if several else "")
                     for i, name in enumerate(names)
                 ],
                 levels,

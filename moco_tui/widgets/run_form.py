@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
+from engine.config.augment import AUGMENTATIONS
 from engine.config.presets import presets_of
 from moco_tui.present import fmt, form
 from moco_tui.widgets.form_rows import Chooser, FieldRow, FormRow, SectionHead, Tick
@@ -107,7 +108,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     def _augmentations(self) -> list[Widget]:
         rows: list[Widget] = []
         known, start = self.state.known, self.state.within + "augment."
-        for name in form.AUGMENTATIONS:
+        for name in AUGMENTATIONS:
             head, *keys = [key for key in known if key.startswith(f"{start}{name}.")]
             rows.append(FieldRow(known[head], self.state, called=name))
             inner = Vertical(
@@ -167,7 +168,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         """Show the settings of the augmentations that are on."""
         for box in self.query("Vertical.rows"):
             name = (box.id or "").removeprefix("a-")
-            if name in form.AUGMENTATIONS:
+            if name in AUGMENTATIONS:
                 key = f"{self.state.within}augment.{name}.enabled"
                 box.display = bool(self.state.values[key])
 

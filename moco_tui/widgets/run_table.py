@@ -16,7 +16,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from moco_tui.present import fmt
-from moco_tui.present.run_list import Fold, RunRow
+from moco_tui.present.run_order import Fold
+from moco_tui.present.run_rows import CELLS, RunRow
 
 
 @dataclass(frozen=True)
@@ -40,37 +41,25 @@ class RunColumn:
     below: int = 10_000
 
 
-def _share(row: RunRow, _: float) -> str:
-    return "" if row.share is None else f"{100 * row.share:.0f} %"
-
-
-def _knob(row: RunRow, _: float) -> str:
-    if row.labels is not None:
-        return fmt.percent(row.labels, 0)
-    return "" if row.queue is None else str(row.queue)
+def _knob(row: RunRow, now: float) -> str:
+    return CELLS["labels"](row, now) or CELLS["K"](row, now)
 
 
 COLUMNS = (
     RunColumn("state", 11, lambda row, _: f"{row.glyph} {row.status}"),
-    RunColumn("name", 0, lambda row, _: row.title),
-    RunColumn("kind", 8, lambda row, _: row.kind),
-    RunColumn("data", 8, lambda row, _: row.data, above=96),
+    RunColumn("name", 0, CELLS["title"]),
+    RunColumn("kind", 8, CELLS["kind"]),
+    RunColumn("data", 8, CELLS["data"], above=96),
     RunColumn("K|labels", 8, _knob, right=True, below=96),
-    RunColumn("K", 6, lambda row, _: "" if row.queue is None else str(row.queue), True, 96),
-    RunColumn(
-        "labels",
-        6,
-        lambda row, _: "" if row.labels is None else fmt.percent(row.labels, 0),
-        True,
-        above=96,
-    ),
-    RunColumn("task", 8, lambda row, _: row.task, above=120),
-    RunColumn("augment", 24, lambda row, _: row.augment, above=136),
-    RunColumn("loss", 7, lambda row, _: "" if row.last is None else fmt.number(row.last), True),
-    RunColumn("best", 7, lambda row, _: "" if row.best is None else fmt.accuracy(row.best), True),
-    RunColumn("done", 5, _share, True),
-    RunColumn("age", 6, lambda row, now: fmt.age(now - row.created), True),
-    RunColumn("tags", 14, lambda row, _: " ".join(row.tags), above=108),
+    RunColumn("K", 6, CELLS["K"], True, above=96),
+    RunColumn("labels", 6, CELLS["labels"], True, above=96),
+    RunColumn("task", 8, CELLS["task"], above=120),
+    RunColumn("augment", 24, CELLS["augment"], above=136),
+    RunColumn("loss", 7, CELLS["loss"], True),
+    RunColumn("best", 7, CELLS["best"], True),
+    RunColumn("done", 5, CELLS["done"], True),
+    RunColumn("age", 6, CELLS["age"], True),
+    RunColumn("tags", 14, CELLS["tags"], above=108),
 )
 
 

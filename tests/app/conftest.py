@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, own
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from engine.runs.record import Record, UserNotes, encode_record, encode_user
 from engine.sink import Plan
 from moco_tui.app import MocoApp

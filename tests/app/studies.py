@@ -14,6 +14,7 @@ from engine.config.schema import StudyConfig
 from engine.runs import RunFolder
 from engine.runs.record import Record, encode_record
 from engine.study import grid
+from engine.study.study_state import ROWS
 
 from .conftest import NOW
 
@@ -104,11 +105,11 @@ def put_probe(
     """A probe of a study with its values."""
     values: dict[str, float] = {}
     for cell in grid.cells_of(config, size, seed, place):
-        row = f"probe/{grid.ROWS[cell.source]}"
+        row = f"probe/{ROWS[cell.source]}"
         values[f"{row}/test_top1"] = value(cell)
         values[f"{row}/test_balanced"] = value(cell)
         values[f"{row}/test_majority"] = MAJORITY[cell.task]
     record.setdefault("last", values)
     record = {"started": NOW - 540, "ended": NOW - 480} | record  # after its pretraining
-    probe = grid.probe_config(config, size, seed, *msgspec.structs.astuple(place))
+    probe = grid.probe_config(config, size, seed, place)
     return put(root, run_id, "probe", probe, parent=parent, **record)

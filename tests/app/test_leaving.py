@@ -32,9 +32,9 @@ class Recording(Runner):
         waiting = self.leave()
         if active is not None:
             active.request("hand-over")
-            self.kept.append(active)
+            self.handed_over.append(active)
         self.join()
-        self.kept += waiting
+        self.handed_over += waiting
         return True
 
 
@@ -76,7 +76,7 @@ async def test_the_three_ways_to_leave(
         await pilot.pause()
     assert folder.record().status == ("handed-over" if way == "keep" else "stopped")
     assert folder.record().checkpoint_step == folder.record().step
-    assert runner.kept == ([folder, waiting] if way == "keep" else [])
+    assert runner.handed_over == ([folder, waiting] if way == "keep" else [])
     assert waiting.record().status == "queued"
 
 

@@ -155,7 +155,7 @@ def long_run(root: Path, steps: int) -> None:
     from engine.config.presets import resolve
     from engine.config.schema import PretrainConfig
     from engine.runs import create, own
-    from engine.runs.metric_log import encode_line
+    from engine.runs.metric_writer import encode_line
     from engine.sink import Plan
 
     config = resolve(PretrainConfig, preset_name="notebook")

@@ -35,7 +35,8 @@ from engine.config.schema import PretrainConfig
 from engine.history.history import History
 from engine.history.storage import KeyedTinyDB
 from engine.runs import RunFolder, own
-from engine.runs.metric_log import MetricLog, encode_line
+from engine.runs.metric_log import MetricLog
+from engine.runs.metric_writer import encode_line
 from engine.runs.record import Record, encode_record
 
 Timing = list[float]

@@ -37,7 +37,7 @@ from typing import Any
 import sklearn
 import torch
 import torch.nn.functional as F
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -45,7 +45,9 @@ from engine.config.schema import ProbeConfig, StudyConfig
 from engine.data.dataset import load_dataset
 from engine.evaluate.features import Standardiser
 from engine.evaluate.tasks import Material, prepare_material
-from engine.jobs.execute import Shared, execute, load_encoder
+from engine.jobs.execute import execute
+from engine.jobs.job import StudyContext
+from engine.jobs.trained_encoder import load_encoder
 from engine.probe.feature_sources import SharedSources, Sources
 from engine.runs import RunFolder, create
 from engine.sink import NullSink
@@ -105,7 +107,7 @@ def ours(
     config: StudyConfig,
     wanted: list[ProbePoint],
     parent: Path,
-    shared: Shared,
+    context: StudyContext,
     times: dict[ProbePoint, Times],
 ) -> dict[ProbePoint, dict[str, Any]]:
     """Every probe as a run of its own in a temporary folder; their rows."""
@@ -117,7 +119,7 @@ def ours(
             def one(place: ProbePoint = place) -> dict[str, Any]:
                 probe = _probe(config, place)
                 folder = create(root, "probe", probe, parent=parent.name)
-                execute(folder, data_dir=root, sink=NullSink(), shared=shared)
+                execute(folder, data_dir=root, sink=NullSink(), study=context)
                 row: dict[str, Any] = folder.record().result["rows"][0]
                 return row
 
@@ -133,7 +135,7 @@ def pass_of(sources: SharedSources, union: Tensor) -> None:
 
 
 def _probe(config: StudyConfig, place: ProbePoint) -> ProbeConfig:
-    return probe_config(config, config.queue_sizes[0], config.seeds[0], *astuple(place))
+    return probe_config(config, config.queue_sizes[0], config.seeds[0], place)
 
 
 def main() -> None:
@@ -190,8 +192,8 @@ def main() -> None:
     for _ in range(arguments.repeats):
         sources = SharedSources(made, union, 1)
         passes.add(functools.partial(pass_of, sources, union))
-        shared = Shared(dataset, loaded, sources)
-        rows = probes.add(functools.partial(ours, config, wanted, arguments.run, shared, times))
+        context = StudyContext(dataset, loaded, sources)
+        rows = probes.add(functools.partial(ours, config, wanted, arguments.run, context, times))
         print(f"  repeat: pass {passes.wall[-1]:.1f} s, probes {probes.wall[-1]:.1f} s", flush=True)
     assert dataset.test is not None
     print(f"feature pass of {len(union):,} + {len(dataset.test):,} images: {passes.text()}")

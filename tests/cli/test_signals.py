@@ -64,14 +64,14 @@ def test_a_second_interrupt_from_the_keyboard_stops_at_once() -> None:
 
 
 def test_the_loss_of_the_terminal_asks_for_a_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    let_go: list[bool] = []
-    monkeypatch.setattr(tty, "let_go", lambda: let_go.append(True))
+    silenced: list[bool] = []
+    monkeypatch.setattr(tty, "silence", lambda: silenced.append(True))
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     try:
         with terminal("run", quiet=True, hands_over=True) as sink:
             send(signal.SIGHUP)
             assert sink.request() == "hand-over"
-            assert let_go == [True]
+            assert silenced == [True]
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -135,7 +135,7 @@ def test_a_terminal_that_is_gone_does_not_fail_the_run(
     sink.close()
 
 
-def test_letting_go_leaves_files_alone_and_never_reads_an_end(tmp_path: Path) -> None:
+def test_silencing_leaves_files_alone_and_never_reads_an_end(tmp_path: Path) -> None:
     """In a child: descriptors 0 to 2 are those of this process."""
     master, slave = pty.openpty()
     report = tmp_path / "report"
@@ -148,9 +148,10 @@ def test_letting_go_leaves_files_alone_and_never_reads_an_end(tmp_path: Path) ->
             os.dup2(out, 1)
             os.dup2(slave, 2)
             os.close(master)
-            os.close(slave)  # hung up
-            assert tty.hung_up(0)
-            tty.let_go()
+            os.close(slave)
+            while not tty.hung_up(0):  # until the parent has closed its end too
+                time.sleep(0.001)
+            tty.silence()
             os.write(1, b"kept")
             os.write(2, b"nowhere")
             import select
@@ -241,7 +242,7 @@ def test_the_runs_of_a_queue_are_trained_in_turn_until_a_signal(
         return "finished"
 
     monkeypatch.setattr("engine.jobs.execute.execute", execute)
-    monkeypatch.setattr(detach, "write_into", logs.append)
+    monkeypatch.setattr(detach, "redirect_output", logs.append)
     called = call("_train", *(str(run.path) for run in runs))
     assert begun == [run.id for run in runs[:3]]
     assert called.code == 130

@@ -24,7 +24,8 @@ from engine.jobs.execute import execute
 from engine.runs import RunFolder, create, folder_names
 from engine.sink import NullSink, Plan, Request
 from engine.study.formats import SCHEMA
-from engine.study.grid import look, pretrain_config, pretrainings, probe_config, probe_points
+from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
+from engine.study.study_state import state_from_history
 from moco_tui.cli import progress as progress_module
 from moco_tui.cli.common import Settings
 from moco_tui.cli.study import configure, study_key
@@ -102,9 +103,7 @@ def fabricate(root: Path, config: StudyConfig, *, seeds: tuple[int, ...] = (0, 1
         with begin(folder) as owner:
             owner.transition("finished")
         for place in probe_points(config):
-            one = probe_config(
-                config, size, seed, place.task, place.fraction, place.head, place.subset_seed
-            )
+            one = probe_config(config, size, seed, place)
             probe = create(root, "probe", one, parent=folder.id)
             with begin(probe, Plan(total_steps=3)) as owner:
                 for source in ("pretrained", *one.baselines):
@@ -245,7 +244,7 @@ def test_json_has_everything_and_stdout_nothing_else(call: Call, root: Path, ima
     assert len(document["cells"]) == 18
     overall = [c for c in document["comparisons"] if c["scope"] == "all" and c["against"] == 16]
     assert [c["verdict"] for c in overall] == ["larger is better"]
-    study_state = look(config, History(root))
+    study_state = state_from_history(config, History(root))
     tops = [found.top1 for found in study_state.cells.values()]
     assert [cell["top1"] for cell in document["cells"]] == tops
 
@@ -495,17 +494,17 @@ def test_a_study_that_is_being_computed_is_not_begun_twice(
 def test_a_failure_of_one_run_prints_what_there_is_and_leaves_with_1(
     call: Call, root: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import engine.jobs.execute as execution
+    import engine.jobs.pretrain_job as pretrain_job
     from engine.errors import TrainingError
 
-    real = execution.pretrain
+    real = pretrain_job.pretrain
 
     def failing(config: Any, **rest: Any) -> Any:
         if config.moco.queue_size == 48:
             raise TrainingError("The loss is not a number after step 3.")
         return real(config, **rest)
 
-    monkeypatch.setattr(execution, "pretrain", failing)
+    monkeypatch.setattr(pretrain_job, "pretrain", failing)
     small = {"seeds": "0", "label_fractions": "1.0"}
     called = call(*args(images, **small), "--json")
     assert called.code == 1

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from engine.config.schema import PretrainConfig
-from engine.runs import MetricLog, RunOwner, create
-from engine.runs.metric_log import encode_line
-from engine.runs.requests import RunLock
+from engine.runs import RunOwner, create
+from engine.runs.run_lock import RunLock
 from moco_tui.cli import watch
 from moco_tui.cli.common import width_of
 
@@ -86,9 +85,9 @@ def test_lines_until_the_run_ends_and_its_exit_code(
     assert called.code == code
     lines = [line.split("  ", 1)[1] for line in called.out.splitlines()]
     assert lines[0].startswith("running  epoch 1/4  step 0/40")
-    assert lines[1].startswith("running  epoch 1/4  step 1/40  loss 11  lr 0.06")
-    assert "kNN % 41.2" in lines[2]
-    assert lines[3].startswith("running  epoch 2/4  step 11/40  loss 1  ")
+    assert lines[1].startswith("running  epoch 1/4  step 1/40  loss 11.00  lr 0.0600")
+    assert "kNN 41.2 %" in lines[2]
+    assert lines[3].startswith("running  epoch 2/4  step 11/40  loss 1.000  ")
     assert lines[4].startswith(f"{status}  epoch 2/4  step 11/40")
     assert len(lines) == 5
     assert "\x1b" not in called.out
@@ -268,35 +267,3 @@ def test_side_work_is_shown_while_no_step_passes(call: Call, root: Path, clock: 
     assert "kNN? 3/9" in out
     assert "kNN? 6/9" in out
     assert "kNN" not in out.splitlines()[-1]
-
-
-def test_the_rate_is_that_of_the_last_minute(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    # A slow hour, a pause of a day, then two steps a second for two minutes.
-    moments = [(s, 60.0 * s) for s in range(1, 61)]
-    moments += [(60 + s, 90_000.0 + s / 2) for s in range(1, 241)]
-    path.write_bytes(b"".join(encode_line(s, 0.0, t, {"train/loss": 1.0}) for s, t in moments))
-    log = MetricLog(path)
-    assert watch.steps_per_second(log) is None
-    log.poll()
-    assert watch.steps_per_second(log) == pytest.approx(2.0)
-    assert watch.steps_per_second(log, window=1e9) == pytest.approx(299 / (90_120.0 - 60.0))
-
-
-def test_words_tell_rate_and_eta_only_while_the_run_goes_on(root: Path) -> None:
-    folder = create(root, "pretrain", PretrainConfig())
-    lines = [encode_line(s, s / 10, 100.0 + s / 4, {"train/loss": 9.0}) for s in range(1, 21)]
-    with begin(folder) as owner:
-        owner.metrics(20, 2.0, {"train/loss": 9.0})
-        owner.flush()
-        folder.metrics_path.write_bytes(b"".join(lines))
-        log = folder.metrics()
-        log.poll()
-        record = owner.record
-        # 4 steps a second of 256 pairs; 20 steps are left.
-        text = watch.words(watch.progress(record, "running", log))
-        assert "1,024 pairs/s" in text
-        assert "ETA 5 s" in text
-        text = watch.words(watch.progress(record, "paused", log))
-        assert "pairs/s" not in text
-        assert "ETA" not in text

@@ -1,6 +1,5 @@
 """Every operation beside torchvision.transforms.v2.functional, image by image."""
 
-import dataclasses
 import functools
 import math
 
@@ -9,16 +8,15 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TV
 
-from engine.augment.augmenter import BRIGHTNESS, CONTRAST, HUE, SATURATION, Augmenter
-from engine.config.schema import (
-    AugmentConfig,
-    BlurConfig,
-    ColorJitterConfig,
-    CropConfig,
-    FlipConfig,
-    GrayscaleConfig,
-    RotationConfig,
-)
+from engine.augment.augmenter import Augmenter
+from engine.augment.color_jitter import BRIGHTNESS, CONTRAST, HUE, SATURATION
+from engine.config.augment.blur import BlurConfig
+from engine.config.augment.color_jitter import ColorJitterConfig
+from engine.config.augment.crop import CropConfig
+from engine.config.augment.flip import FlipConfig
+from engine.config.augment.grayscale import GrayscaleConfig
+from engine.config.augment.rotation import RotationConfig
+from engine.config.schema import AugmentConfig
 
 OFF = AugmentConfig(
     crop=CropConfig(enabled=False),
@@ -56,10 +54,16 @@ def pictures(height=32, width=32):
 
 
 def views(config, images, *, dense, seed=1, **changes):
+    """Views, and the parameters; ``changes``: of an augmentation, other values for some of them."""
     augmenter = Augmenter(config)
-    draw = augmenter.draw(len(images), generator(seed))
-    draw = dataclasses.replace(draw, **changes)
-    return augmenter.apply(images, draw, dense=dense), draw
+    params = augmenter.random_params(len(images), generator(seed))
+    for name, values in changes.items():
+        params = params.replace(name, **values)
+    return augmenter.apply(images, params, dense=dense), params
+
+
+def boxes_of(config, params, height, width):
+    return torch.stack(Augmenter(config)["crop"].boxes(params["crop"], height, width), 1).int()
 
 
 def largest_gap(ours, theirs):
@@ -75,8 +79,8 @@ def dense(request):
 def test_crop(dense, height, width):
     images = pictures(height, width)
     config = only(crop=CropConfig(scale_min=0.05))
-    ours, draw = views(config, images, dense=dense)
-    boxes = torch.stack(Augmenter(config).crop_boxes(draw, height, width), 1).int().tolist()
+    ours, params = views(config, images, dense=dense)
+    boxes = boxes_of(config, params, height, width).tolist()
     assert len({tuple(box) for box in boxes}) > 20
     theirs = [
         TV.resized_crop(image, *box, [32, 32], BILINEAR, antialias=False)
@@ -99,10 +103,12 @@ def test_rotation(dense):
     angle = torch.empty(len(images)).uniform_(-180, 180, generator=generator(3))
     angle[: len(special)] = special
     angle[12 : 12 + len(special)] = special
-    ours, draw = views(only(rotation=RotationConfig()), images, dense=dense, angle=angle)
+    ours, params = views(
+        only(rotation=RotationConfig()), images, dense=dense, rotation={"angle": angle}
+    )
     theirs = [
         TV.rotate(image, a, BILINEAR, fill=0.0)
-        for image, a in zip(images, draw.angle.tolist(), strict=True)
+        for image, a in zip(images, params["rotation"].angle.tolist(), strict=True)
     ]
     assert largest_gap(ours, theirs) < 1e-5
 
@@ -111,22 +117,22 @@ def test_rotation(dense):
 def test_rotation_of_other_sizes(dense, size):
     images = pictures(size, size)
     augmenter = Augmenter(only(rotation=RotationConfig()), size=size)
-    draw = augmenter.draw(len(images), generator())
-    ours = augmenter.apply(images, draw, dense=dense)
+    params = augmenter.random_params(len(images), generator())
+    ours = augmenter.apply(images, params, dense=dense)
     theirs = [
         TV.rotate(image, a, BILINEAR, fill=0.0)
-        for image, a in zip(images, draw.angle.tolist(), strict=True)
+        for image, a in zip(images, params["rotation"].angle.tolist(), strict=True)
     ]
     assert largest_gap(ours, theirs) < 1e-5
 
 
 def test_flip(dense):
     images = pictures()
-    ours, draw = views(only(flip=FlipConfig(enabled=True)), images, dense=dense)
-    assert 0 < draw.flip.sum() < len(images)
+    ours, params = views(only(flip=FlipConfig(enabled=True)), images, dense=dense)
+    assert 0 < params["flip"].applied.sum() < len(images)
     theirs = [
         TV.horizontal_flip(image) if flip else image
-        for image, flip in zip(images, draw.flip.tolist(), strict=True)
+        for image, flip in zip(images, params["flip"].applied.tolist(), strict=True)
     ]
     assert largest_gap(ours, theirs) < 5e-6
 
@@ -135,11 +141,13 @@ def test_flip(dense):
 def test_blur(dense, kernel_size):
     images = pictures()
     config = only(blur=BlurConfig(p=0.7, sigma_min=0.05, sigma_max=8.0, kernel_size=kernel_size))
-    ours, draw = views(config, images, dense=dense)
-    assert 0 < draw.blur.sum() < len(images)
+    ours, params = views(config, images, dense=dense)
+    assert 0 < params["blur"].applied.sum() < len(images)
     theirs = [
         TV.gaussian_blur(image, [kernel_size] * 2, [sigma] * 2) if blur else image
-        for image, blur, sigma in zip(images, draw.blur.tolist(), draw.sigma.tolist(), strict=True)
+        for image, blur, sigma in zip(
+            images, params["blur"].applied.tolist(), params["blur"].sigma.tolist(), strict=True
+        )
     ]
     assert largest_gap(ours, theirs) < 2e-6
 
@@ -166,13 +174,15 @@ def test_one_colour_operation(dense, kind, name):
     off = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
     strength = 0.5 if kind == HUE else 1.0
     config = only(color_jitter=ColorJitterConfig(p=1.0, **(off | {name: strength})))
-    _, draw = views(config, images, dense=dense)
-    factors = draw.factors.clone()
+    _, params = views(config, images, dense=dense)
+    factors = params["color_jitter"].factors.clone()
     factors[:4, kind] = torch.tensor([-0.5, 0.5, 0.25, 0.0] if kind == HUE else [0.0, 2.0, 1, 0.5])
-    ours, draw = views(config, images, dense=dense, factors=factors)
+    ours, params = views(config, images, dense=dense, color_jitter={"factors": factors})
     theirs = [
         ADJUST[kind](image, factor)
-        for image, factor in zip(images, draw.factors[:, kind].tolist(), strict=True)
+        for image, factor in zip(
+            images, params["color_jitter"].factors[:, kind].tolist(), strict=True
+        )
     ]
     assert largest_gap(ours, theirs) < 5e-6
 
@@ -182,13 +192,15 @@ def test_colour_operations_in_the_order_of_each_image(dense):
     config = only(
         color_jitter=ColorJitterConfig(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
     )
-    ours, draw = views(config, images, dense=dense)
-    assert len({tuple(order) for order in draw.order.tolist()}) == math.factorial(4)
+    ours, params = views(config, images, dense=dense)
+    assert len({tuple(order) for order in params["color_jitter"].order.tolist()}) == math.factorial(
+        4
+    )
     theirs = []
     for n, image in enumerate(images):
-        if draw.color_jitter[n]:
-            for kind in draw.order[n].tolist():
-                image = ADJUST[kind](image, draw.factors[n, kind].item())
+        if params["color_jitter"].applied[n]:
+            for kind in params["color_jitter"].order[n].tolist():
+                image = ADJUST[kind](image, params["color_jitter"].factors[n, kind].item())
         theirs.append(image)
     # A rounding before a hue of little chroma is turned with it: the worst pixel, not the typical.
     assert largest_gap(ours, theirs) < 1e-5
@@ -196,11 +208,11 @@ def test_colour_operations_in_the_order_of_each_image(dense):
 
 def test_gray(dense):
     images = pictures()
-    ours, draw = views(only(grayscale=GrayscaleConfig(enabled=True, p=0.5)), images, dense=dense)
-    assert 0 < draw.grayscale.sum() < len(images)
+    ours, params = views(only(grayscale=GrayscaleConfig(enabled=True, p=0.5)), images, dense=dense)
+    assert 0 < params["grayscale"].applied.sum() < len(images)
     theirs = [
         TV.rgb_to_grayscale(image, num_output_channels=3) if gray else image
-        for image, gray in zip(images, draw.grayscale.tolist(), strict=True)
+        for image, gray in zip(images, params["grayscale"].applied.tolist(), strict=True)
     ]
     assert largest_gap(ours, theirs) < 1e-6
 
@@ -214,15 +226,15 @@ def test_crop_then_colour_chain(dense):
         color_jitter=ColorJitterConfig(),
         grayscale=GrayscaleConfig(enabled=True),
     )
-    ours, draw = views(config, images, dense=dense)
-    boxes = torch.stack(Augmenter(config).crop_boxes(draw, 32, 32), 1).int().tolist()
+    ours, params = views(config, images, dense=dense)
+    boxes = boxes_of(config, params, 32, 32).tolist()
     theirs = []
     for n, image in enumerate(images):
         image = TV.resized_crop(image, *boxes[n], [32, 32], BILINEAR, antialias=False)
-        if draw.blur[n]:
-            image = TV.gaussian_blur(image, [3, 3], [draw.sigma[n].item()] * 2)
-        if draw.color_jitter[n]:
-            for kind in draw.order[n].tolist():
-                image = ADJUST[kind](image, draw.factors[n, kind].item())
-        theirs.append(TV.rgb_to_grayscale(image, 3) if draw.grayscale[n] else image)
+        if params["blur"].applied[n]:
+            image = TV.gaussian_blur(image, [3, 3], [params["blur"].sigma[n].item()] * 2)
+        if params["color_jitter"].applied[n]:
+            for kind in params["color_jitter"].order[n].tolist():
+                image = ADJUST[kind](image, params["color_jitter"].factors[n, kind].item())
+        theirs.append(TV.rgb_to_grayscale(image, 3) if params["grayscale"].applied[n] else image)
     assert largest_gap(ours, theirs) < 1e-5

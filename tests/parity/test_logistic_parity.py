@@ -39,17 +39,44 @@ def scikit_learn(x, targets, l2, factor=1.0):
     return torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
 
 
-@pytest.mark.parametrize("l2", [10.0, 0.1, 1e-3, 1e-5])
-@pytest.mark.parametrize("skew", [0.5, 3.0])
-def test_the_optimum_is_that_of_scikit_learn(l2, skew):
-    x, targets, classes = case(skew=skew)
-    got = solve_logistic(x, targets, classes, l2, tolerance=1e-10)
+def above_the_minimum(x, targets, weight, bias, l2):
+    """How far the objective can fall, by a Newton step with the whole Hessian."""
+    ones = torch.ones(len(x), 1, dtype=torch.float64)
+    x = torch.cat([x, ones], 1)
+    point = torch.cat([weight, bias.unsqueeze(1)], 1)
+    penalty = torch.full_like(point, l2)
+    penalty[:, -1] = 0.0
+    share = (x @ point.T).softmax(1)
+    slope = (share - F.one_hot(targets, len(weight))).T @ x / len(x) + penalty * point
+    between = torch.diag_embed(share) - share.unsqueeze(2) * share.unsqueeze(1)
+    hessian = torch.einsum("nij,na,nb->iajb", between, x, x).reshape(point.numel(), -1) / len(x)
+    values, vectors = torch.linalg.eigh(hessian + penalty.flatten().diag())
+    along = (slope.flatten() @ vectors)[1:]  # the first: the same added to every bias
+    return float((along.square() / values[1:]).sum() / 2)
+
+
+@pytest.mark.parametrize(
+    ("skew", "l2", "seed"),
+    [(skew, l2, 0) for skew in (0.5, 3.0) for l2 in (10.0, 0.1, 1e-3, 1e-5)]
+    + [(3.0, 1e-5, seed) for seed in (1, 6, 119)],
+)
+def test_the_optimum_is_that_of_scikit_learn(skew, l2, seed):
+    # The weak penalties of correlated features ask for more than float64 holds on some processors
+    # and not on others: there the objective is at its floor, and the gradient larger than asked.
+    x, targets, classes = case(skew=skew, seed=seed)
+    got = solve_logistic(x, targets, classes, l2, tolerance=1e-10, max_iter=5000)
     weight, bias = scikit_learn(x, targets, l2)
     expected = objective(x, targets, weight, bias, l2)
     assert got.converged
+    above = above_the_minimum(x, targets, got.weight, got.bias, l2)
+    assert got.gradient <= 1e-10 or above <= 1.1e-13 * got.objective
     assert got.objective == pytest.approx(expected, rel=1e-9)
+    assert got.objective <= expected * (1 + 1e-12)
     assert got.objective == pytest.approx(
         objective(x, targets, got.weight, got.bias, l2), rel=1e-12
+    )
+    torch.testing.assert_close(
+        got.logits(x).softmax(1), (x @ weight.T + bias).softmax(1), rtol=0, atol=1e-5
     )
     torch.testing.assert_close(got.weight, weight, rtol=1e-4, atol=1e-4 * float(weight.abs().max()))
     torch.testing.assert_close(got.bias, bias, rtol=1e-4, atol=1e-4 * float(weight.abs().max()))
@@ -168,12 +195,15 @@ def test_too_few_iterations_are_said():
     assert got.gradient > 1e-5
 
 
-def test_a_tolerance_below_rounding_ends_without_a_claim():
+def test_a_tolerance_below_rounding_ends_at_the_floor_of_float64():
     x, targets, classes = case()
-    got = solve_logistic(x.float(), targets, classes, 1e-2, tolerance=1e-30, max_iter=5000)
-    assert not got.converged
-    assert got.iterations < 500
-    assert got.gradient < 1e-10
+    for features in (x, x.float()):  # the floor of float32 is not enough
+        got = solve_logistic(features, targets, classes, 1e-2, tolerance=1e-30, max_iter=5000)
+        assert got.converged
+        assert got.iterations < 500
+        assert got.gradient < 1e-10
+        above = above_the_minimum(features.double(), targets, got.weight, got.bias, 1e-2)
+        assert above <= 1.1e-13 * got.objective
 
 
 def test_float32_features_meet_a_tolerance_below_float32():

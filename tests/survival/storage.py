@@ -40,7 +40,9 @@ from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import RunBusyError, RunError, UserError
 from engine.files import replace_file
 from engine.history.history import History
-from engine.runs import RunFolder, create, find, own
+from engine.history.index import note_change
+from engine.runs import RunFolder, RunOwner, create, find
+from engine.runs import own as own_run
 from engine.runs.export import to_csv, to_json
 
 TOTAL_STEPS = 20_000
@@ -55,6 +57,11 @@ class Skipped(Exception):  # noqa: N818 - no error: this machine does not allow 
 
 class Broken(AssertionError):  # noqa: N818 - reads as a sentence
     """A promise that did not hold."""
+
+
+def own(run: RunFolder) -> RunOwner:
+    """As the engine's jobs own a run: changes of its state go into the index."""
+    return own_run(run, on_change=note_change)
 
 
 def hold(condition: object, promise: str) -> None:

@@ -12,13 +12,11 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from engine.config.schema import (
-    AugmentConfig,
-    BlurConfig,
-    ColorJitterConfig,
-    CropConfig,
-    RotationConfig,
-)
+from engine.config.augment.blur import BlurConfig
+from engine.config.augment.color_jitter import ColorJitterConfig
+from engine.config.augment.crop import CropConfig
+from engine.config.augment.rotation import RotationConfig
+from engine.config.schema import AugmentConfig
 from engine.errors import DataError
 from moco_tui.present.augment_preview import COUNT, Previewer, Wish
 

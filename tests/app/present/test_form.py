@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.config import own_code
+from engine.config.augment import AUGMENTATIONS
 from engine.config.fields import fields
 from engine.config.presets import PRESETS, STUDY_PRESETS, build, read_toml, resolve
 from engine.config.schema import (
@@ -254,3 +256,23 @@ def test_ranges_are_said_for_every_number(kind: str) -> None:
         bounds = (field.ge, field.gt, field.le, field.lt)
         if field.kind in ("int", "float") and any(bound is not None for bound in bounds):
             assert any(c.isdigit() for c in expectation(field)), key
+
+
+def test_code_of_ones_own_may_be_run_once_it_is_typed_and_not_because_a_run_brought_it_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named: set[str] = set()
+    monkeypatch.setattr(own_code, "_named", named)
+    order = [*AUGMENTATIONS, "mine.views:Clip"]
+    brought = {"data.source": "mine.sets:birds", "augment.order": order}
+    state = FormState("pretrain", values=brought)
+    state.set("data.source", "mine.sets:birds")  # as a field does that is filled with it
+    assert state.errors() == {}
+    assert state.config().augment.order == tuple(order)
+    assert not named
+    state.set("data.source", "mine.sets:fish")
+    state.set("augment.order", ", ".join([*AUGMENTATIONS, "mine.views:Blot"]))
+    assert named == {"mine.sets:fish", "mine.views:Blot"}
+    words = shlex.split(state.command())
+    assert words[words.index("--data") + 1] == "mine.sets:fish"
+    assert resolve(PretrainConfig, sets=_overrides(words)) == state.config()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from textual.widgets import Input
 
 from moco_tui.app import MocoApp
-from moco_tui.present import comparison as compare
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.widgets.chart import Chart
@@ -71,8 +68,9 @@ async def test_the_comparison_is_written_to_a_new_file_only(
         assert not (tmp_path / "out.txt").exists()
         with (tmp_path / "out.csv").open(newline="") as file:
             table = list(csv.reader(file))
-        assert table[0] == ["what", "key", "k7m2qx", "q4r8st", "p2b9dz"]
-        assert ["config", "moco.queue_size", "4096", "16384", ""] in table
+        changes = ["q4r8st - k7m2qx", "p2b9dz - k7m2qx"]
+        assert table[0] == ["part", "name", "k7m2qx", "q4r8st", "p2b9dz", *changes]
+        assert ["setting", "moco.queue_size", "4096", "16384", "", "", ""] in table
         data = json.loads((tmp_path / "out.json").read_text())
         assert [run["id"] for run in data["runs"]] == ["k7m2qx", "q4r8st", "p2b9dz"]
         assert data["config"]["moco.queue_size"] == [4096, 16384, None]
@@ -91,22 +89,3 @@ async def test_eight_runs_and_a_damaged_one(root: Path, make_app: MakeApp) -> No
         await pilot.resize_terminal(20, 5)
         await pilot.resize_terminal(160, 45)
         await until(pilot, lambda: "(unreadable)" in screen_text(app))
-
-
-@pytest.mark.parametrize(
-    ("metric", "value", "base", "text", "look"),
-    [
-        ("knn/top1", 50.0, 40.0, "+10.0 pts better", "good"),
-        ("knn/top1", 40.0, 50.0, "-10.0 pts worse", "bad"),
-        ("train/loss", 9.0, 10.0, "-1.000 better", "good"),
-        ("train/loss", 10.0, 9.0, "+1.000 worse", "bad"),
-        ("train/lr", 0.1, 0.2, "-0.1000", ""),
-        ("train/loss", 9.0, 9.0, "=", ""),
-        ("train/loss", math.nan, 9.0, "", ""),
-        ("train/loss", None, 9.0, "", ""),
-    ],
-)
-def test_direction_of_a_difference(
-    metric: str, value: float | None, base: float, text: str, look: str
-) -> None:
-    assert compare.verdict(metric, value, base) == (text, look)

@@ -12,9 +12,9 @@ import pytest
 from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, create
-from engine.runs.metric_log import encode_line
+from engine.runs.metric_writer import encode_line
 from moco_tui.app import MocoApp
-from moco_tui.present.health import not_learning
+from moco_tui.present.learning_warnings import not_learning
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.training.runner import Runner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from textual.widgets import Input
 
 from engine.runs import RunFolder
 from moco_tui.app import MocoApp
-from moco_tui.present.run_list import FOLD_ABOVE, Fold, RunList, arrange
+from moco_tui.present.run_list import RunList
+from moco_tui.present.run_order import FOLD_ABOVE, Fold, arrange
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask, Confirm
 from moco_tui.screens.monitor_screen import MonitorScreen
@@ -339,43 +339,3 @@ def test_few_probes_are_not_folded_and_folded_ones_leave_their_parent_as_it_is(r
     below = [row for row in catalog.rows.values() if row.parent == "k7m2qx"]
     assert (fold.parent, fold.count) == ("k7m2qx", len(below))
     assert fold.best == max(row.best for row in below if row.best is not None)
-
-
-def test_ten_thousand_rows_are_arranged_and_drawn_at_once(root: Path) -> None:
-    """The table's own part of opening 10,000 runs; the rest is the history's."""
-    from engine.history.entry import make_entry
-    from moco_tui.present.run_list import row_of
-
-    record = write_run(root, "k7m2qx").record()
-    from engine.runs.record import UserNotes
-
-    entry = make_entry(record, UserNotes())
-    import msgspec
-
-    entries = [
-        msgspec.structs.replace(entry, id=f"r{i:05}", parent=f"r{i - 1:05}" if i % 3 else "")
-        for i in range(10_000)
-    ]
-    start = time.process_time()
-    rows = arrange([row_of(entry) for entry in entries])
-    seconds = time.process_time() - start
-    assert sorted(row.id for row, _ in rows) == [entry.id for entry in entries]
-    assert seconds < 5, f"{seconds:.2f} s"
-
-
-def test_parents_in_a_ring_lose_no_run() -> None:
-    from engine.history.entry import Entry
-    from moco_tui.present.run_list import row_of
-
-    rows = [
-        row_of(Entry(id=a, parent=b)) for a, b in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "d"))
-    ]
-    assert sorted(row.id for row, _ in arrange(rows)) == ["a", "b", "c", "d"]
-
-
-def test_a_root_that_is_a_file_says_so(tmp_path: Path) -> None:
-    (tmp_path / "runs").write_text("not a folder")
-    catalog = RunList(tmp_path / "runs")
-    catalog.refresh()
-    assert catalog.rows == {}
-    assert "runs" in catalog.error

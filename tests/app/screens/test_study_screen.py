@@ -20,6 +20,7 @@ from engine.runs import RunFolder, create, own
 from engine.sink import Plan
 from engine.study import grid
 from engine.study.intervals import Estimate, ResultRow
+from engine.study.study_state import CellResult, StudyState, Trained, state_from_history
 from engine.study.table import Pivot, values
 from moco_tui.app import MocoApp
 from moco_tui.present import study_text as studytext
@@ -135,7 +136,7 @@ async def test_the_table_fills_in_cell_by_cell(root: Path, make_app: MakeApp) ->
             owner.transition("finished")
         await until(pilot, lambda: "· missing" in line_of(app, "K 4096"))
         place = grid.probe_points(config)[0]
-        probe = grid.probe_config(config, 4096, 0, place.task, 0.1, "logistic", 0)
+        probe = grid.probe_config(config, 4096, 0, grid.ProbePoint(place.task, 0.1, "logistic", 0))
         run = create(root, "probe", probe, parent=encoder.id)
         with own(run) as owner:
             owner.transition("running")
@@ -208,22 +209,22 @@ def test_the_time_left_is_that_of_what_is_done() -> None:
     sets = ("seeds=[0]", "tasks=['ten']", "heads=['logistic']", "label_fractions=[0.1]")
     config = resolve(StudyConfig, sets=(*sets, "queue_sizes=[1, 2, 3]", "subset_seeds=[0, 1]"))
     trained = {
-        (1, 0): grid.Trained("a", "finished", 10, 10),
-        (2, 0): grid.Trained("b", "running", 5, 10),
-        (3, 0): grid.Trained("", "missing", 0, 0),
+        (1, 0): Trained("a", "finished", 10, 10),
+        (2, 0): Trained("b", "running", 5, 10),
+        (3, 0): Trained("", "missing", 0, 0),
     }
-    done, missing = grid.CellResult("done", "p", 50.0), grid.CellResult("missing", "")
+    done, missing = CellResult("done", "p", 50.0), CellResult("missing", "")
     cells = {cell: done if cell.queue_size == 1 else missing for cell in grid.cells(config)}
     entries = {
         "a": Entry(id="a", started=1000.0, ended=1100.0),
         "b": Entry(id="b", started=1150.0),
         "p": Entry(id="p", started=1100.0, ended=1110.0),
     }
-    left = studytext.time_left(grid.StudyState(cells, trained), entries, 1200.0)
+    left = studytext.time_left(StudyState(cells, trained), entries, 1200.0)
     assert left == "about 3 min 10 s left"
     fresh = dict.fromkeys(cells, missing)
-    assert "then probes" in studytext.time_left(grid.StudyState(fresh, trained), entries, 1200.0)
-    assert studytext.time_left(grid.StudyState(fresh, trained), {}, 1200.0) == ""
+    assert "then probes" in studytext.time_left(StudyState(fresh, trained), entries, 1200.0)
+    assert studytext.time_left(StudyState(fresh, trained), {}, 1200.0) == ""
 
 
 # ---------------------------------------------------------------------------- the slice
@@ -636,7 +637,7 @@ async def test_a_study_is_computed_here_stopped_and_gone_on_with(
         assert "2/2 pretrainings" in screen_text(app)
         written = next(
             found.top1
-            for cell, found in grid.look(config, History(root)).cells.items()
+            for cell, found in state_from_history(config, History(root)).cells.items()
             if (cell.source, cell.queue_size, cell.fraction) == ("moco", 128, 1.0)
         )
         assert f"{written:.1f}" in line_of(app, "K 128")

@@ -15,7 +15,9 @@ from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, own
-from engine.runs.requests import beat, lock_is_held, read_heartbeat
+from engine.runs.heartbeat import read_heartbeat, write_heartbeat
+from engine.runs.run_lock import lock_is_held
+from engine.runs.takeover import Successor
 from engine.sink import NullSink, Plan
 from moco_tui.training import detached as detach
 from moco_tui.training import runner as module
@@ -52,7 +54,7 @@ class Spawned:
         self.children.append(child)
         if not self.dies:
             record = folders[0].heartbeat_path
-            beat(record)
+            write_heartbeat(record)
             life, _ = read_heartbeat(record)
             assert life is not None
             record.write_text(record.read_text().replace(str(life.pid), str(child.pid)))
@@ -92,7 +94,7 @@ class Trainer:
         data_dir: Path,
         sink: NullSink,
         lock_fd: int,
-        heir: detach.Heir,
+        successor: Successor,
     ) -> None:
         with own(folder, lock_fd=lock_fd) as owner:
             owner.transition("running")
@@ -103,7 +105,7 @@ class Trainer:
             while not self.release.wait(0.002):
                 if (self.begins or self.loose.is_set()) and sink.request() == "hand-over":
                     owner.transition("handed-over")
-                    if not heir(owner.lock_fd, 77):
+                    if not successor(owner.lock_fd, 77):
                         owner.transition("stopped")
                     return
             owner.transition("finished")
@@ -130,7 +132,7 @@ def test_the_active_run_and_those_that_wait_go_on_in_one_process(
     assert all(lock_is_held(run.lock_path) for run in runs), "those that wait are locked too"
     assert runner.hand_over()
     assert spawned.calls == [([run.id for run in runs], 77)]
-    assert runner.kept == runs
+    assert runner.handed_over == runs
     assert not runner.busy
     assert trainer.trained == [runs[0].id], "nothing further was begun here"
     assert all(lock_is_held(run.lock_path) for run in runs), "the child has the locks"
@@ -148,7 +150,7 @@ def test_a_hand_over_twice_is_one(root: Path, tmp_path: Path, spawned: Spawned) 
     for thread in threads:
         thread.join(20)
     assert spawned.calls == [([run.id], 77)]
-    assert runner.kept == [run]
+    assert runner.handed_over == [run]
 
 
 def test_a_run_that_ends_meanwhile_leaves_the_rest_to_go_on(
@@ -164,7 +166,7 @@ def test_a_run_that_ends_meanwhile_leaves_the_rest_to_go_on(
     thread.join(20)
     assert first.record().status == "finished"
     assert spawned.calls == [([second.id, third.id], None)]
-    assert runner.kept == [second, third]
+    assert runner.handed_over == [second, third]
     assert trainer.trained == [first.id]
 
 
@@ -194,7 +196,7 @@ def test_a_trainer_that_is_still_imported_never_begins(
 def test_a_run_stuck_before_its_first_step_is_not_waited_for_by_who_leaves(
     root: Path, tmp_path: Path, spawned: Spawned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "START_TIMEOUT_SECONDS", 0.05)
     trainer = Trainer(begins=False)
     runner = Runner(tmp_path, execute=trainer)
     begin(runner, trainer, stuck := new_run(root), waiting := new_run(root))
@@ -219,7 +221,7 @@ def test_when_no_process_takes_over_nothing_is_forgotten(
     assert not runner.hand_over()
     assert active.record().status == "stopped"
     assert runner.waiting == (waiting,)
-    assert runner.kept == []
+    assert runner.handed_over == []
     sentence = runner.messages[0][1]
     assert ("no memory" if how == "cannot start" else "ended before it began") in sentence
     runner.leave()
@@ -252,7 +254,7 @@ def test_stray_output_goes_into_the_log_of_the_run_that_is_trained(
     trainer.release.set()
     runner = Runner(tmp_path, execute=trainer)
     logs: list[Path | None] = []
-    runner.stray_into = logs.append
+    runner.redirect_stderr = logs.append
     first, second = new_run(root), new_run(root)
     runner.start(first)
     runner.start(second)

@@ -149,8 +149,8 @@ def bytes_one_by_one(
     mean, std = torch.full((3,), 0.5, device=device), torch.full((3,), 0.25, device=device)
     with ByteCounter() as data:
         both = torch.cat([images, images])
-        draw = augmenter.draw(len(both), generator, device)
-        views = normalise(augmenter.apply(both, draw, dense=True), mean, std)
+        params = augmenter.random_params(len(both), generator, device)
+        views = normalise(augmenter.apply(both, params, dense=True), mean, std)
         view_1, view_2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
     with torch.random.fork_rng():
         moco = MoCo(config.model, config.moco).to(device, memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.config.class_names import CIFAR10_CLASSES, SHAPES_CLASSES
+from engine.config.data import cifar10
 from engine.config.schema import DataConfig
 from engine.data import shapes
 from engine.data.dataset import (
@@ -44,7 +44,7 @@ def folder(tmp_path):
 def test_shapes(few_shapes, tmp_path):
     dataset = load_dataset(DataConfig(source="shapes"), data_dir=tmp_path / "data")
     assert dataset.name == "shapes"
-    assert dataset.class_names == SHAPES_CLASSES == tuple(sorted(SHAPES_CLASSES))
+    assert dataset.class_names == shapes.CLASSES == tuple(sorted(shapes.CLASSES))
     assert (len(dataset.train), len(dataset.test)) == (230, 50)
     for split in (dataset.train, dataset.test):
         assert split.images.dtype == torch.uint8
@@ -81,7 +81,7 @@ def test_a_folder_of_the_home_directory(folder, tmp_path, monkeypatch):
 def test_names_of_cifar10():
     # in the order of the labels in its files (https://www.cs.toronto.edu/~kriz/cifar.html)
     names = "airplane automobile bird cat deer dog frog horse ship truck"
-    assert " ".join(CIFAR10_CLASSES) == names
+    assert " ".join(cifar10.CLASSES) == names
 
 
 def test_a_folder_without_classes_has_no_labels(folder, tmp_path):

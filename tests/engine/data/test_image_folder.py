@@ -692,7 +692,7 @@ def test_a_full_disk_leaves_no_half_file(load, forest, data_dir, monkeypatch):
     def full(self, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     sink = Listener()
     assert len(load(sink=sink).train[0]) == 8
     assert any("the disk is full" in line for line in sink.lines)

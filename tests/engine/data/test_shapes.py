@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from engine.config.class_names import SHAPES_BINARY_GROUPS, SHAPES_CLASSES
+from engine.config.data.shapes import CLASSES, PART
 from engine.data.shapes import TEST_IMAGES, TRAIN_IMAGES, generate
 from engine.sink import Interrupted, NullSink
 
@@ -80,10 +80,10 @@ def test_classes_share_the_images_equally(n):
 
 
 def test_classes_and_sizes():
-    assert len(SHAPES_CLASSES) == 10
+    assert len(CLASSES) == 10
     assert TRAIN_IMAGES % 10 == TEST_IMAGES % 10 == 0
-    members = sorted(name for group in SHAPES_BINARY_GROUPS.values() for name in group)
-    assert members == sorted(SHAPES_CLASSES)
+    members = sorted(name for group in PART.tasks["binary"].values() for name in group)
+    assert members == sorted(CLASSES)
 
 
 def test_progress_and_stop():

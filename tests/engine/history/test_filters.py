@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -15,59 +14,15 @@ from hypothesis import strategies as st
 from engine.errors import ConfigError
 from engine.history import keys
 from engine.history.entry import Entry
-from engine.history.filters import COLUMNS, parse_filter, sort_entries
+from engine.history.filters import parse_filter
 
-NOW = time.time()
+from .runs_to_filter import NOW, RUNS
 
 
 @pytest.fixture(autouse=True)
 def _the_clock_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs below are made when the tests are collected, minutes before the last one runs."""
     monkeypatch.setattr(keys, "time", SimpleNamespace(time=lambda: NOW))
-
-
-def entry(id_: str, **values: Any) -> Entry:
-    return Entry(id=id_, **{"kind": "pretrain", "created": NOW, **values})
-
-
-RUNS = [
-    entry(
-        "k7m2qx",
-        name="Large queue",
-        preset="notebook",
-        status="finished",
-        config={"moco.queue_size": 16384},
-        last={"knn/top1": 61.5, "train/loss": 9.2},
-        best={"knn/top1": 63.0, "train/loss": 9.1},
-        tags=("keep", "paper"),
-        note="for the table",
-        created=NOW - 3 * 86400,
-        started=NOW - 3 * 86400,
-        ended=NOW - 2 * 86400,
-        total_steps=200,
-        step=200,
-    ),
-    entry(
-        "b4b4b4",
-        name="small",
-        preset="quick",
-        status="running",
-        last={"knn/top1": 40.0, "train/loss": math.nan},
-        total_steps=100,
-        step=25,
-        started=NOW - 60,
-    ),
-    entry(
-        "p9p9p9",
-        kind="probe",
-        parent="k7m2qx",
-        status="failed",
-        error="out of memory",
-        config={"label_fraction": 0.3, "head": "linear", "task.name": "binary"},
-        result={"top1": 91.0},
-    ),
-    entry("zzzzz2", name="(odd) name: a=b", status="damaged", kind=""),
-]
 
 
 def found(text: str) -> list[str]:
@@ -195,9 +150,8 @@ def test_what_cannot_be_understood_is_a_sentence(text: str, sentence: str) -> No
     assert message.endswith((".", "?"))
 
 
-# ------------------------------------------------------------------ against an oracle of our own
-
 VALUES = {"step": [0, 10, 20], "kind": ["pretrain", "probe"], "tag": ["a", "b"]}
+
 
 leaf = st.one_of(
     st.tuples(
@@ -216,6 +170,8 @@ leaf = st.one_of(
         st.just("knn"), st.sampled_from(["<", ">", "=", "!="]), st.sampled_from([10.0, 20.5])
     ),
 )
+
+
 tree = st.recursive(
     leaf,
     lambda inner: st.one_of(
@@ -224,6 +180,8 @@ tree = st.recursive(
     ),
     max_leaves=8,
 )
+
+
 run = st.builds(
     lambda step, kind, tags, queue, knn: Entry(
         id="x",
@@ -311,21 +269,3 @@ def test_any_name_can_be_searched_for_in_quotes(name: str) -> None:
     e = Entry(id="x", name=name)
     assert parse_filter(f"name={quoted}")(e)
     assert parse_filter(quoted)(e)
-
-
-@pytest.mark.parametrize("key", COLUMNS)
-def test_every_column_can_be_compared_and_sorted_by(key: str) -> None:
-    parse_filter(f"{key}:1")(RUNS[0])
-    for sort in (key, f"-{key}"):
-        assert sorted(e.id for e in sort_entries(RUNS, sort)) == sorted(e.id for e in RUNS)
-
-
-def test_sorting_is_stable_and_puts_the_missing_last() -> None:
-    assert [e.id[0] for e in sort_entries(RUNS, "loss")] == ["k", "b", "p", "z"]
-    assert [e.id[0] for e in sort_entries(RUNS, "-knn")] == ["k", "b", "p", "z"]
-    assert [e.id[0] for e in sort_entries(RUNS, "knn")] == ["b", "k", "p", "z"]
-    assert sort_entries(RUNS, "-tag")[0].id[0] == "k"
-    mixed = [entry("1", created=1.0), entry("3", created=3.0), entry("2", created=2.0)]
-    assert [e.id for e in sort_entries(mixed, "kind")] == ["3", "2", "1"]
-    with pytest.raises(ConfigError, match="is no key"):
-        sort_entries(RUNS, "--step")

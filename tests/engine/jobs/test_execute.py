@@ -16,7 +16,7 @@ from engine.errors import RunError
 from engine.jobs.execute import execute
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
-from engine.runs.requests import lock_is_held
+from engine.runs.run_lock import lock_is_held
 from engine.sink import Interrupted, NullSink, Request
 
 TINY = {
@@ -38,7 +38,7 @@ def noise(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=generator)
     split = Split(images, torch.arange(24) % 4)
     dataset = Dataset("noise", split, None, ("a", "b", "c", "d"))
-    monkeypatch.setattr("engine.jobs.execute.load_dataset", lambda *args, **options: dataset)
+    monkeypatch.setattr("engine.jobs.job.load_dataset", lambda *args, **options: dataset)
 
 
 @pytest.fixture
@@ -66,17 +66,19 @@ class Asks(NullSink):
             self.wanted.pop(0)
 
 
-def test_the_heir_finds_a_locked_run_with_its_resume_point(run: RunFolder, tmp_path: Path) -> None:
+def test_the_successor_finds_a_locked_run_with_its_resume_point(
+    run: RunFolder, tmp_path: Path
+) -> None:
     seen: dict[str, Any] = {}
 
-    def heir(lock_fd: int, device_fd: int | None) -> bool:
+    def successor(lock_fd: int, device_fd: int | None) -> bool:
         seen["locked"] = lock_is_held(run.lock_path)
         seen["status"] = run.record().status
         seen["step"] = checkpoints.load(run.checkpoint_path)["step"]
         seen["device"] = device_fd
         return True
 
-    outcome = execute(run, data_dir=tmp_path, sink=Asks((4, "hand-over")), heir=heir)
+    outcome = execute(run, data_dir=tmp_path, sink=Asks((4, "hand-over")), successor=successor)
     assert outcome == "handed-over"
     assert seen == {"locked": True, "status": "handed-over", "step": 4, "device": None}
     assert not lock_is_held(run.lock_path)
@@ -93,11 +95,11 @@ def _raises(lock_fd: int, device_fd: int | None) -> bool:
     raise RunError("No process could be started.")
 
 
-@pytest.mark.parametrize("heir", [_returns_false, _raises])
+@pytest.mark.parametrize("successor", [_returns_false, _raises])
 def test_a_run_that_nobody_takes_over_is_stopped_and_says_why(
-    run: RunFolder, tmp_path: Path, heir: Callable[[int, int | None], bool]
+    run: RunFolder, tmp_path: Path, successor: Callable[[int, int | None], bool]
 ) -> None:
-    outcome = execute(run, data_dir=tmp_path, sink=Asks((4, "hand-over")), heir=heir)
+    outcome = execute(run, data_dir=tmp_path, sink=Asks((4, "hand-over")), successor=successor)
     assert (outcome, run.status()) == ("stopped", "stopped")
     assert "can be resumed" in run.log_tail(1)[0]
     assert execute(run, data_dir=tmp_path) == "finished"
@@ -146,7 +148,7 @@ def test_a_run_whose_images_are_still_read_is_handed_over_too(
         raise Interrupted("hand-over")
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.jobs.execute.load_dataset", interrupted)
-        assert execute(run, data_dir=tmp_path, heir=lambda *fds: True) == "handed-over"
+        patch.setattr("engine.jobs.job.load_dataset", interrupted)
+        assert execute(run, data_dir=tmp_path, successor=lambda *fds: True) == "handed-over"
     assert not run.checkpoint_path.exists()
     assert execute(run, data_dir=tmp_path) == "finished"

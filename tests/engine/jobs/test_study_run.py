@@ -10,76 +10,38 @@ from typing import Any
 import pytest
 import torch
 
-import engine.jobs.study_run
-from engine.config.class_names import CIFAR10_CLASSES
 from engine.config.presets import build
 from engine.config.schema import ProbeConfig, StudyConfig
-from engine.data.dataset import Dataset, Split
-from engine.errors import ConfigError, DataError, TrainingError
+from engine.data.dataset import Dataset
+from engine.errors import ConfigError, DataError
 from engine.history.history import History
-from engine.jobs.execute import execute, prepare
+from engine.jobs.execute import execute
+from engine.jobs.prepare import prepare
 from engine.pretrain import checkpoint as checkpoints
-from engine.runs import RunFolder, create, own
-from engine.runs.requests import lock_is_held
+from engine.runs import RunFolder, create
+from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Request
 from engine.study.grid import (
     Cell,
+    ProbePoint,
     cells,
-    look,
     pretrain_config,
     pretrainings,
     probe_config,
     probe_points,
 )
+from engine.study.study_state import state_from_history
 
-TINY = {
-    "queue_sizes": [12, 40],
-    "seeds": [0],
-    "label_fractions": [0.5, 1.0],
-    "tasks": ["binary", "ten"],
-    "heads": ["logistic"],
-    "subset_seeds": [0],
-    "baselines": ["random-init"],
-    "pretrain.model.dim": 8,
-    "pretrain.model.bn_splits": 2,
-    "pretrain.optim.batch_size": 12,
-    "pretrain.optim.epochs": 2,
-    "pretrain.monitor.knn_every": 0,
-    "pretrain.runtime.device": "cpu",
-    "pretrain.runtime.threads": 1,
-    "probe.validation": 0.34,
-    "probe.runtime.device": "cpu",
-    "probe.runtime.threads": 1,
-    "probe.linear.epochs": 2,
-    "probe.linear.views": 2,
-    "probe.linear.lr": [0.01, 0.1],
-    "probe.logistic.l2": [0.01, 0.1, 1.0],
-    "probe.supervised.epochs": 1,
-    "probe.supervised.batch_size": 8,
-}
-
-
-def some_study(**changes: Any) -> StudyConfig:
-    return build(StudyConfig, {**TINY, **changes})
-
-
-def some_split(n: int, seed: int) -> Split:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return Split(images, torch.arange(n) % 10)
-
-
-def some_images(monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    dataset = Dataset("noise", some_split(60, 0), some_split(30, 1), CIFAR10_CLASSES)
-    monkeypatch.setattr("engine.jobs.execute.load_dataset", lambda *args, **options: dataset)
-    return dataset
-
-
-@pytest.fixture
-def noise(monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """Five steps an epoch, of noise with the classes of CIFAR-10."""
-    return some_images(monkeypatch)
-
+from .small_studies import (
+    Heard,
+    entries_of,
+    kinds,
+    noise_images,
+    numbers,
+    small_study,
+    states,
+    study_of,
+)
 
 SHORT = {"label_fractions": [0.5]}
 
@@ -88,75 +50,19 @@ SHORT = {"label_fractions": [0.5]}
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[Cell, float | None], int]:
     """The numbers of the study SHORT, and how often it looked for a request."""
     with pytest.MonkeyPatch.context() as patch:
-        some_images(patch)
+        noise_images(patch)
         root, sink = tmp_path_factory.mktemp("undisturbed"), Heard()
-        config = some_study(**SHORT)
+        config = small_study(**SHORT)
         folder = study_of(root, config)
         assert execute(folder, data_dir=root, sink=sink) == "finished"
         return numbers(folder, config), sink.looks
-
-
-def study_of(root: Path, config: StudyConfig) -> RunFolder:
-    return create(root / "runs", "study", config)
-
-
-def numbers(folder: RunFolder, config: StudyConfig) -> dict[Cell, float | None]:
-    study_state = look(config, History(folder.path.parent))
-    assert {found.state for found in study_state.cells.values()} == {"done"}
-    return {cell: found.top1 for cell, found in study_state.cells.items()}
-
-
-def kinds(folder: RunFolder) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for entry in History(folder.path.parent).list():
-        found[entry.kind] = found.get(entry.kind, 0) + 1
-    return found
-
-
-def states(folder: RunFolder) -> set[str]:
-    return {entry.status for entry in History(folder.path.parent).list()}
-
-
-class Heard(NullSink):
-    """Writes down what it hears; asks for something at its n-th look."""
-
-    def __init__(self, at: int = -1, ask: Request = "stop") -> None:
-        self.looks, self.at, self.ask = 0, at, ask
-        self.plans: list[Any] = []
-        self.steps: list[int] = []
-        self.stages: list[tuple[str, int, int]] = []
-        self.lines: list[str] = []
-        self.acknowledged: list[tuple[Request, int]] = []
-
-    def plan(self, plan: Any) -> None:
-        self.plans.append(plan)
-
-    def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
-        self.steps.append(step)
-        assert values == {"study/cells": step}
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        self.stages.append((stage, done, total))
-
-    def log(self, text: str) -> None:
-        self.lines.append(text)
-
-    def request(self) -> Request | None:
-        self.looks += 1
-        return self.ask if self.looks == self.at or (self.ask != "pause" and self._due()) else None
-
-    def _due(self) -> bool:
-        return 0 <= self.at <= self.looks and not self.acknowledged
-
-    def acknowledge(self, request: Request, step: int) -> None:
-        self.acknowledged.append((request, step))
 
 
 # --------------------------------------------------------------------------------- the whole
 
 
 def test_a_study_of_shapes_from_the_first_image_to_the_last_cell(tmp_path: Path) -> None:
-    config = some_study(
+    config = small_study(
         **{
             "seeds": [0, 1],
             "label_fractions": [0.2, 0.5],
@@ -208,7 +114,7 @@ def same(a: Any, b: Any, key: str = "") -> bool:
 
 
 def test_a_cell_is_what_a_probe_by_hand_gives(tmp_path: Path, noise: Dataset) -> None:
-    config = some_study(
+    config = small_study(
         heads=["linear", "logistic"],
         baselines=["random-init", "pixels", "supervised"],
         label_fractions=[0.5],
@@ -250,14 +156,16 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset) -> None:
-    config = some_study(baselines=["random-init", "supervised"])
+    config = small_study(baselines=["random-init", "supervised"])
     root = tmp_path / "runs"
     parent = create(root, "pretrain", pretrain_config(config, 12, 0))
     execute(parent, data_dir=tmp_path)
-    plain = probe_config(config, 12, 0, "ten", 1.0, "logistic", 0)
+    plain = probe_config(config, 12, 0, ProbePoint("ten", 1.0, "logistic", 0))
     whole = create(root, "probe", plain, parent=parent.id)
     execute(whole, data_dir=tmp_path)
-    few = probe_config(config, 40, 0, "binary", 0.5, "logistic", 0)  # without the baselines
+    few = probe_config(  # without the baselines
+        config, 40, 0, ProbePoint("binary", 0.5, "logistic", 0)
+    )
     part = create(root, "probe", few, parent=parent.id)
     execute(part, data_dir=tmp_path)
     before = {path: path.read_bytes() for path in root.glob("*/run.json")}
@@ -267,7 +175,7 @@ def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset)
     for path, record in before.items():
         assert path.read_bytes() == record, "no run by hand was touched"
     assert kinds(folder) == {"study": 1, "pretrain": 2, "probe": 2 + 7}
-    found = look(config, History(root)).cells
+    found = state_from_history(config, History(root)).cells
     assert found[Cell("moco", 12, 0, "ten", 1.0, "logistic", 0)].run == whole.id
     assert found[Cell("supervised", None, None, "ten", 1.0, "", 0)].run == whole.id
     assert found[Cell("moco", 12, 0, "binary", 0.5, "logistic", 0)].run == part.id
@@ -288,7 +196,7 @@ def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset)
 def test_a_study_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
     tmp_path: Path, noise: Dataset
 ) -> None:
-    config = some_study(heads=["linear"], label_fractions=[0.5], baselines=["random-init"])
+    config = small_study(heads=["linear"], label_fractions=[0.5], baselines=["random-init"])
     whole, sink = study_of(tmp_path / "a", config), Heard()
     execute(whole, data_dir=tmp_path, sink=sink)
     expected = numbers(whole, config)
@@ -303,7 +211,7 @@ def test_a_study_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
             break
         assert outcome == folder.status() == "stopped"
         assert [request for request, _ in part.acknowledged] == ["stop"]
-        stopped_in |= {e.kind for e in _entries(folder) if e.status == "stopped"}
+        stopped_in |= {e.kind for e in entries_of(folder) if e.status == "stopped"}
         assert not {"running", "lost", "failed"} & states(folder)
     assert stopped_in == {"study", "pretrain", "probe"}
     assert numbers(folder, config) == expected
@@ -312,7 +220,8 @@ def test_a_study_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
         ends = [
             checkpoints.load(
                 RunFolder(
-                    run.path.parent / look(config, History(run.path.parent)).pretrainings[at].run
+                    run.path.parent
+                    / state_from_history(config, History(run.path.parent)).pretrainings[at].run
                 ).checkpoint_path
             )["model"]
             for run in (whole, folder)
@@ -325,12 +234,8 @@ def test_a_study_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
     assert steps == sorted(set(steps)), "no cell was counted twice"
 
 
-def _entries(folder: RunFolder) -> list[Any]:
-    return History(folder.path.parent).list()
-
-
 def _done(folder: RunFolder, config: StudyConfig) -> int:
-    study_state = look(config, History(folder.path.parent))
+    study_state = state_from_history(config, History(folder.path.parent))
     return sum(found.state == "done" for found in study_state.cells.values())
 
 
@@ -341,18 +246,18 @@ def test_a_study_is_handed_over_with_its_run_stopped(
     undisturbed: tuple[dict[Cell, float | None], int],
     share: float,
 ) -> None:
-    config = some_study(**SHORT)
+    config = small_study(**SHORT)
     expected, looks = undisturbed
     folder, seen = study_of(tmp_path, config), {}
 
-    def heir(lock_fd: int, device_fd: int | None) -> bool:
+    def successor(lock_fd: int, device_fd: int | None) -> bool:
         seen["locked"] = lock_is_held(folder.lock_path)
         seen["status"] = folder.record().status
-        seen["runs"] = {e.status for e in _entries(folder) if e.kind != "study"}
+        seen["runs"] = {e.status for e in entries_of(folder) if e.kind != "study"}
         return True
 
     asking = Heard(at=int(share * looks), ask="hand-over")
-    assert execute(folder, data_dir=tmp_path, sink=asking, heir=heir) == "handed-over"
+    assert execute(folder, data_dir=tmp_path, sink=asking, successor=successor) == "handed-over"
     assert (seen["locked"], seen["status"]) == (True, "handed-over")
     assert "stopped" in seen["runs"]
     assert not {"running", "handed-over"} & seen["runs"]
@@ -382,9 +287,9 @@ def test_a_pause_holds_the_study_and_its_run(
     undisturbed: tuple[dict[Cell, float | None], int],
     share: float,
 ) -> None:
-    folder = study_of(tmp_path, some_study(**SHORT))
+    folder = study_of(tmp_path, small_study(**SHORT))
     at = int(share * undisturbed[1])
-    pausing = Pausing(at, lambda: sorted(e.status for e in _entries(folder)))
+    pausing = Pausing(at, lambda: sorted(e.status for e in entries_of(folder)))
     assert execute(folder, data_dir=tmp_path, sink=pausing) == "finished"
     assert [request for request, _ in pausing.acknowledged] == ["pause", "continue"]
     assert all(0 <= step <= 6 for _, step in pausing.acknowledged), "cells, not steps of a run"
@@ -392,96 +297,6 @@ def test_a_pause_holds_the_study_and_its_run(
     assert paused in (1, 2), "the study, and the run that was at work if there was one"
     assert "running" not in pausing.seen[0]
     assert states(folder) == {"finished"}
-
-
-def test_a_run_of_the_study_that_is_stopped_stops_the_study(tmp_path: Path, noise: Dataset) -> None:
-    # Two hundred steps: a request from outside is looked for every 0.2 s.
-    config = some_study(**{"label_fractions": [0.5], "baselines": [], "pretrain.optim.epochs": 40})
-    folder = study_of(tmp_path, config)
-
-    class Meddling(Heard):
-        def progress(self, stage: str, done: int, total: int) -> None:
-            super().progress(stage, done, total)
-            if stage == "K 12, seed 0" and done == 3:
-                (child,) = [e for e in _entries(folder) if e.kind == "pretrain"]
-                RunFolder(folder.path.parent / child.id).request("stop")
-
-    sink = Meddling()
-    assert execute(folder, data_dir=tmp_path, sink=sink) == "stopped"
-    assert any("was stopped: the study stops with it" in line for line in sink.lines)
-    assert sink.acknowledged == [("stop", 0)]
-    assert execute(folder, data_dir=tmp_path) == "finished"
-    assert kinds(folder)["pretrain"] == 2
-
-
-def test_a_run_that_fails_does_not_keep_the_others_from_being_done(
-    tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = some_study(label_fractions=[0.5], baselines=[])
-    folder = study_of(tmp_path, config)
-    with monkeypatch.context() as patch:
-
-        def sometimes(run: RunFolder, **options: Any) -> str:
-            if run.record().config.get("moco", {}).get("queue_size") == 12:
-                with own(run) as owner:
-                    owner.transition("running")
-                    owner.transition("failed", error="The loss is not finite.")
-                raise TrainingError("The loss is not finite.")
-            return execute(run, **options)
-
-        patch.setattr(engine.jobs.study_run, "execute", sometimes)
-        with pytest.raises(TrainingError, match=r"1 run of the study failed, .*not finite"):
-            execute(folder, data_dir=tmp_path)
-    record = folder.record()
-    assert record.status == "failed"
-    assert "tries again" in record.error
-    assert list(record.result["failed"].values()) == ["The loss is not finite."]
-    assert record.result["cells"] == 2
-    assert execute(folder, data_dir=tmp_path) == "finished"
-    assert kinds(folder) == {"study": 1, "pretrain": 2, "probe": 4}
-    assert folder.record().result["failed"] == {}
-
-
-def test_a_run_of_another_process_is_waited_for(
-    tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine.jobs.study_run, "_LOOK", 0.0)
-    config = some_study(label_fractions=[0.5], baselines=[])
-    folder = study_of(tmp_path, config)
-    other = create(folder.path.parent, "pretrain", pretrain_config(config, 12, 0))
-    owner = own(other)
-    owner.transition("running")
-
-    class Patient(Heard):
-        def log(self, text: str) -> None:
-            super().log(text)
-            if text.startswith("waiting for"):
-                assert other.id in text
-                # everything that does not need it is done
-                study_state = look(config, History(folder.path.parent))
-                states = {(c.queue_size, f.state) for c, f in study_state.cells.items()}
-                assert states == {(12, "waiting"), (40, "done")}
-                owner.transition("stopped")
-                owner.close()
-
-    assert execute(folder, data_dir=tmp_path, sink=Patient()) == "finished"
-    assert other.record().status == "finished", "the study went on with it"
-    assert kinds(folder) == {"study": 1, "pretrain": 2, "probe": 4}
-
-
-def test_a_run_that_waits_for_its_turn_elsewhere_is_no_reason_to_wait(
-    tmp_path: Path, noise: Dataset
-) -> None:
-    config = some_study()
-    folder = study_of(tmp_path, config)
-    other = create(folder.path.parent, "pretrain", pretrain_config(config, 12, 0))
-    with (
-        own(other),
-        pytest.raises(TrainingError, match="waits for its turn in another process"),
-    ):
-        execute(folder, data_dir=tmp_path)
-    assert folder.record().status == "failed"
-    assert execute(folder, data_dir=tmp_path) == "finished"
 
 
 @pytest.mark.parametrize(
@@ -499,7 +314,7 @@ def test_a_study_that_cannot_be_is_refused_before_anything_is_computed(
     error: type[Exception],
     words: str,
 ) -> None:
-    config = some_study(**changes)
+    config = small_study(**changes)
     with pytest.raises(error, match=words):
         prepare(config, root=tmp_path, parent="", data_dir=tmp_path, sink=NullSink())
     folder = study_of(tmp_path, config)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config.class_names import CIFAR10_CLASSES
+from engine.config.data import cifar10
 from engine.config.schema import ModelConfig
 from engine.data.dataset import Dataset, Split
 from engine.models.encoder import build_encoder
@@ -29,7 +29,7 @@ def sources() -> Sources:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = build_encoder(MODEL).eval()
-    dataset = Dataset("noise", some_split(40, 0), some_split(20, 1), CIFAR10_CLASSES)
+    dataset = Dataset("noise", some_split(40, 0), some_split(20, 1), cifar10.CLASSES)
     mean, std = torch.full((3,), 0.5), torch.full((3,), 0.25)
     return Sources(encoder, MODEL, dataset, mean, std, torch.device("cpu"))
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import RunError
-from engine.runs.metric_log import LogError, MetricLog, MetricWriter, encode_line, void_line
+from engine.runs.metric_log import MetricLog
+from engine.runs.metric_writer import MetricWriter, encode_line, void_line
 
 
 def points(log: MetricLog, name: str) -> list[tuple[int, float]]:
@@ -170,12 +170,6 @@ def test_non_finite_values_are_json_and_come_back(tmp_path: Path) -> None:
     assert len(log.series("nothing")[0]) == 0
 
 
-def test_reserved_names_are_refused() -> None:
-    for name in ("step", "epoch", "time", "void_after"):
-        with pytest.raises(ValueError, match="cannot be called"):
-            encode_line(1, 0.0, 0.0, {name: 1.0})
-
-
 def test_numbers_of_other_libraries_are_written(tmp_path: Path) -> None:
     class Scalar:
         def __float__(self) -> float:
@@ -261,66 +255,6 @@ def test_a_resume_voids_later_steps_and_keeps_the_others(tmp_path: Path) -> None
     log.poll()
     assert points(log, "a") == [(s, 1.0) for s in range(1, 7)] + [(7, 2.0), (8, 2.0)]
     assert points(log, "b") == [(s, 9.0) for s in range(1, 7)]
-
-
-# ------------------------------------------------------------------------------- the writer
-
-
-@pytest.mark.parametrize("tail", [b'{"step": 3, "epo', b"\0" * 10_000, b"x"])
-def test_a_half_line_of_a_killed_writer_is_cut_off(tmp_path: Path, tail: bytes) -> None:
-    path = tmp_path / "metrics.jsonl"
-    whole = encode_line(1, 0.0, 0.0, {"a": 1.0}) + encode_line(2, 0.0, 0.0, {"a": 2.0})
-    path.write_bytes(whole + tail)
-    writer = MetricWriter(path)
-    writer.append(encode_line(3, 0.0, 0.0, {"a": 3.0}), sync=True)
-    writer.close()
-    assert writer.repaired == len(tail)
-    assert path.read_bytes() == whole + encode_line(3, 0.0, 0.0, {"a": 3.0})
-
-
-def test_a_file_that_is_one_half_line_becomes_empty(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step"')
-    writer = MetricWriter(path)
-    writer.append(b"", sync=True)
-    writer.close()
-    assert path.read_bytes() == b""
-
-
-def test_a_disk_that_takes_half_a_block_leaves_whole_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "metrics.jsonl"
-    writer = MetricWriter(path)
-    rows = [encode_line(s, 0.0, 0.0, {"a": float(s)}) for s in range(1, 6)]
-    writer.append(rows[0])
-    room = [len(rows[1]) + len(rows[2]) + 5]
-    real = os.write
-
-    def write(fd: int, data: bytes) -> int:
-        if not room[0]:
-            raise OSError(28, "No space left on device")
-        count = real(fd, bytes(data)[: room[0]])
-        room[0] -= count
-        return count
-
-    monkeypatch.setattr(os, "write", write)
-    with pytest.raises(LogError, match="the disk is full") as caught:
-        writer.append(b"".join(rows[1:]))
-    assert path.read_bytes() == b"".join(rows[:3])
-    assert caught.value.written == len(rows[1]) + len(rows[2])
-    monkeypatch.undo()
-    writer.append(b"".join(rows[1:])[caught.value.written :])
-    writer.close()
-    assert path.read_bytes() == b"".join(rows)
-
-
-def test_a_folder_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot be written: it is gone\."):
-        MetricWriter(tmp_path / "no" / "metrics.jsonl").append(b"x\n")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(RunError, match="cannot be read"):
-        MetricLog(tmp_path / "folder").poll()
 
 
 def test_long_logs_are_read_as_columns_whatever_their_names(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.runs.metric_log import MetricLog, MetricWriter, encode_line, void_line
+from engine.runs.metric_log import MetricLog
+from engine.runs.metric_writer import MetricWriter, encode_line, void_line
 
 MOST = 16
 

@@ -283,7 +283,7 @@ def test_interrupted_paused_and_plain_runs_end_in_the_same_bits(
         path = tmp_path / f"{stop}.pt"
         first, second = Script({stop: ["hand-over"]}), Script({stop + 1: ["pause", "continue"]})
         assert run(config_with(), dataset, path, first) == "handed-over"
-        assert standins[-1].closed == 1  # its memory is free before the next process starts
+        assert standins[-1].closed == 1  # its memory is free before the successor starts
         torch.manual_seed(99)  # another process has another default generator
         assert run(config_with(), dataset, path, second, checkpoints.load(path)) == "finished"
         assert [request for request, _ in second.acknowledged] == ["pause", "continue"]
@@ -385,11 +385,11 @@ def test_a_step_never_waits_for_the_device(
 def test_the_watch_sees_what_waits(dataset: Dataset) -> None:
     """The augmentation by subsets, as a CPU has it, would not do."""
     augmenter = Augmenter(config_with().augment)
-    draw = augmenter.draw(8, torch.Generator().manual_seed(0))
+    params = augmenter.random_params(8, torch.Generator().manual_seed(0))
     with NoWaiting():
-        augmenter.apply(dataset.train.images[:8], draw, dense=True)
+        augmenter.apply(dataset.train.images[:8], params, dense=True)
         with pytest.raises(AssertionError, match="waits"):
-            augmenter.apply(dataset.train.images[:8], draw, dense=False)
+            augmenter.apply(dataset.train.images[:8], params, dense=False)
         with pytest.raises(AssertionError, match="mask"):
             dataset.train.images[dataset.train.labels > 1]
 
@@ -419,7 +419,7 @@ def test_the_forward_half_stays_on_the_device(
                 module.weight = torch.nn.Parameter(weight, module.weight.requires_grad)
         images = torch.empty(16, 3, 32, 32, dtype=torch.uint8, device=cuda)
         augmenter = Augmenter(config.augment)
-        views = augmenter.apply(images, augmenter.draw(16, generator, cuda))
+        views = augmenter.apply(images, augmenter.random_params(16, generator, cuda))
         views = normalise(views, torch.empty(3, device=cuda), torch.empty(3, device=cuda))
         views = views.contiguous(memory_format=torch.channels_last)
         formats: list[bool] = []

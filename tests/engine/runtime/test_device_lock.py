@@ -111,7 +111,7 @@ def test_sharing_is_possible_on_purpose(held: DeviceLock, monkeypatch: pytest.Mo
     assert lock.fd is None
 
 
-def test_the_heir_inherits_the_lock_without_a_gap(held: DeviceLock) -> None:
+def test_the_successor_inherits_the_lock_without_a_gap(held: DeviceLock) -> None:
     """Another process that got the descriptor has the card, also when the first lets go."""
     assert held.fd is not None
     code = (
@@ -119,7 +119,7 @@ def test_the_heir_inherits_the_lock_without_a_gap(held: DeviceLock) -> None:
         "from engine.runtime.device_lock import DeviceLock\n"
         "from engine.sink import NullSink\n"
         "lock = DeviceLock(int(sys.argv[1]))\n"
-        f"lock.acquire({KEY!r}, name={NAME!r}, holder='the heir', sink=NullSink())\n"
+        f"lock.acquire({KEY!r}, name={NAME!r}, holder='the successor', sink=NullSink())\n"
         "assert lock.fd == int(sys.argv[1])\n"
         "print('has it', flush=True); sys.stdin.readline()"
     )
@@ -138,7 +138,7 @@ def test_the_heir_inherits_the_lock_without_a_gap(held: DeviceLock) -> None:
         held.close()
         with pytest.raises(Interrupted):
             acquire(DeviceLock(), waiter := Listener(asks="stop"))
-        assert "the heir" in waiter.lines[0]
+        assert "the successor" in waiter.lines[0]
     finally:
         child.communicate("\n", timeout=20)
     acquire(after := DeviceLock(), Listener())

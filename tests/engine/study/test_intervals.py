@@ -1,75 +1,27 @@
-"""Estimates and comparisons of a study against plain loops, scipy and simulation."""
+"""Estimates of a study against plain loops and scipy."""
 
 from __future__ import annotations
 
 import math
-import random
 import subprocess
 import sys
-from collections.abc import Callable
 from statistics import fmean
 
 import pytest
 from scipy import stats
 
-from engine.study.grid import Cell, StudyState, cells
-from engine.study.intervals import (
-    ABOVE_RANDOM,
-    BELOW_RANDOM,
-    BETTER,
-    NO_SPREAD,
+from engine.study.comparisons import (
     TOO_FEW,
-    UNDECIDED,
-    WORSE,
-    Comparison,
-    ResultRow,
     comparisons,
+)
+from engine.study.intervals import (
     curves,
     estimate,
     majority,
     rows,
 )
 
-from ..study_states import MAJORITY, study, study_state
-
-
-def noisy(seed: int = 0, gain: float = 0.0, spread: float = 0.5) -> Callable[[Cell], float]:
-    """Values with an effect of each pretraining, noise of each cell, and a gain of K 64."""
-    rng = random.Random(seed)
-    base = {"moco": 60.0, "random-init": 45.0, "pixels": 35.0, "supervised": 70.0}
-    effects: dict[object, float] = {}
-
-    def value(cell: Cell) -> float:
-        key = (cell.source, cell.queue_size, cell.seed)
-        if key not in effects:
-            effects[key] = rng.gauss(0.0, spread)
-        more = gain if cell.queue_size == 64 else 0.0
-        return base[cell.source] + 10 * cell.fraction + effects[key] + more + rng.gauss(0, 0.2)
-
-    return value
-
-
-def find(made: tuple[ResultRow, ...], **wanted: object) -> ResultRow:
-    found = [r for r in made if all(getattr(r, k) == v for k, v in wanted.items())]
-    assert len(found) == 1
-    return found[0]
-
-
-def chosen(made: tuple[Comparison, ...], **wanted: object) -> list[Comparison]:
-    return [c for c in made if all(getattr(c, k) == v for k, v in wanted.items())]
-
-
-def values_of(now: StudyState, **wanted: object) -> dict[tuple[int | None, int], float]:
-    """Top-1 by seed and subset seed, straight from the cells."""
-    return {
-        (cell.seed, cell.subset_seed): found.top1
-        for cell, found in now.cells.items()
-        if found.top1 is not None and all(getattr(cell, k) == v for k, v in wanted.items())
-    }
-
-
-# --------------------------------------------------------------------------------------------
-# Estimates
+from ..study_states import MAJORITY, find, noisy, study, study_state, values_of
 
 
 def test_every_row_is_the_mean_over_seeds_of_the_means_over_subsets() -> None:
@@ -220,180 +172,9 @@ def test_the_metric_can_be_the_balanced_accuracy() -> None:
         assert balanced.estimate.mean == pytest.approx(top1.estimate.mean - 1.0)
 
 
-# --------------------------------------------------------------------------------------------
-# Comparisons
-
-
-def test_comparisons_are_paired_t_tests_of_the_seed_means() -> None:
-    config = study(seeds=(0, 1, 2, 3, 4))
-    now = study_state(config, noisy(3, gain=0.8))
-    made = comparisons(config, now)
-
-    def seed_means(queue_size: int, settings: list[tuple[str, float, str]]) -> list[float]:
-        return [
-            fmean(
-                fmean(
-                    [
-                        found.top1 or 0.0
-                        for cell, found in now.cells.items()
-                        if (cell.source, cell.queue_size, cell.seed) == ("moco", queue_size, seed)
-                        and (cell.task, cell.fraction, cell.head) == setting
-                    ]
-                )
-                for setting in settings
-            )
-            for seed in config.seeds
-        ]
-
-    everything = [(t, f, h) for t in config.tasks for f in (0.1, 0.5) for h in config.heads]
-    checked = 0
-    for c in chosen(made, against=16):
-        settings = [
-            s
-            for s in everything
-            if c.scope == "all"
-            or (c.scope == "head" and s[2] == c.head)
-            or s == (c.task, c.fraction, c.head)
-        ]
-        small, large = seed_means(16, settings), seed_means(64, settings)
-        test = stats.ttest_rel(large, small)
-        low, high = test.confidence_interval(0.95)
-        assert c.difference is not None
-        assert (c.difference.mean, c.difference.low, c.difference.high) == pytest.approx(
-            (fmean(large) - fmean(small), low, high)
-        )
-        assert c.p == pytest.approx(test.pvalue)
-        assert (c.settings, c.complete, c.seeds) == (len(settings), 5, 5)
-        checked += 1
-    assert checked == 1 + 2 + 8
-
-
-def test_pairing_takes_out_what_both_sizes_share() -> None:
-    """Seeds far apart, and a gain of one point that every seed has: found, and only in pairs."""
-    config = study()
-    rng = random.Random(1)
-    now = study_state(
-        config,
-        lambda c: 30.0 + 10 * (c.seed or 0) + (c.queue_size == 64) * 1.0 + rng.gauss(0, 0.01),
-    )
-    overall = chosen(comparisons(config, now), scope="all", against=16)[0]
-    assert overall.verdict == BETTER
-    first, second = (
-        find(
-            rows(config, now), source="moco", queue_size=k, task="ten", fraction=0.1, head="linear"
-        )
-        for k in (16, 64)
-    )
-    assert first.estimate is not None
-    assert second.estimate is not None
-    assert first.estimate.high is not None
-    assert second.estimate.mean < first.estimate.high  # the unpaired intervals overlap widely
-
-
-def test_only_seeds_that_are_complete_on_both_sides_are_compared() -> None:
-    config = study(seeds=(0, 1, 2, 3, 4))
-
-    def state(cell: Cell) -> str:
-        hole = (cell.queue_size, cell.seed, cell.subset_seed, cell.task, cell.fraction)
-        return "missing" if hole == (64, 1, 0, "ten", 0.5) else "done"
-
-    now = study_state(config, noisy(), state)  # type: ignore[arg-type]
-    made = comparisons(config, now)
-    for c in chosen(made, against=16):
-        holed = c.scope != "setting" or (c.task, c.fraction) == ("ten", 0.5)
-        assert (c.complete, c.seeds) == (4 if holed else 5, 5)
-
-
-@pytest.mark.parametrize(("gain", "verdict"), [(3.0, BETTER), (-3.0, WORSE), (0.0, UNDECIDED)])
-def test_the_overall_verdict_finds_a_large_gain_either_way(gain: float, verdict: str) -> None:
-    config = study(seeds=(0, 1, 2, 3, 4))
-    now = study_state(config, noisy(7, gain=gain, spread=0.3))
-    overall = chosen(comparisons(config, now), scope="all", against=16)
-    assert [c.verdict for c in overall] == [verdict]
-    assert {c.verdict for c in chosen(comparisons(config, now), against=None)} == {ABOVE_RANDOM}
-
-
-def test_random_weights_may_be_better() -> None:
-    config = study()
-    rng = random.Random(4)
-    now = study_state(config, lambda c: (50.0 if c.source == "moco" else 55.0) + rng.gauss(0, 0.3))
-    assert {c.verdict for c in chosen(comparisons(config, now), against=None)} == {BELOW_RANDOM}
-    without = study(baselines=("pixels",))
-    assert chosen(comparisons(without, study_state(without, noisy())), against=None) == []
-
-
-def test_every_larger_size_is_compared_with_the_smallest_and_the_families_grow() -> None:
-    config = study(queue_sizes=(64, 16, 256))
-    made = comparisons(config, study_state(config, noisy()))
-    pairs = {(c.queue_size, c.against) for c in made if c.against is not None}
-    assert pairs == {(64, 16), (256, 16)}
-    families = {(c.scope, c.against is None): c.family for c in made}
-    assert families == {
-        ("all", False): 2,
-        ("head", False): 4,
-        ("setting", False): 16,
-        ("all", True): 3,
-    }
-
-
-def test_an_unfinished_study_is_corrected_for_all_that_it_plans() -> None:
-    config = study()
-    now = study_state(config, noisy(), lambda c: "done" if c.head == "linear" else "missing")
-    made = chosen(comparisons(config, now), scope="setting", against=16)
-    tested = sorted((c for c in made if c.p is not None), key=lambda c: c.p or 0.0)
-    assert len(tested) == 4
-    assert {c.family for c in made} == {8}
-    assert tested[0].p is not None
-    assert tested[0].p_adjusted == pytest.approx(min(1.0, 8 * tested[0].p))
-
-
-def test_one_queue_size_has_nothing_to_be_compared_with() -> None:
-    config = study(queue_sizes=(16,), baselines=())
-    assert comparisons(config, study_state(config, noisy())) == ()
-
-
-def test_equal_differences_are_no_proof() -> None:
-    config = study()
-    same = comparisons(config, study_state(config, lambda c: 50.0))
-    assert {(c.verdict, c.p) for c in chosen(same, against=16)} == {(UNDECIDED, 1.0)}
-    shifted = study_state(config, lambda c: 50.1 if c.queue_size == 64 else 50.0)
-    made = chosen(comparisons(config, shifted), against=16)
-    assert {(c.verdict, c.p) for c in made} == {(NO_SPREAD, None)}
-
-
-def test_false_verdicts_stay_as_rare_as_promised() -> None:
-    """With no difference at all, any false verdict in a family of settings: at most 5 %."""
-    config = study(seeds=(0, 1, 2), subset_seeds=(0,), baselines=(), supervised_subsets=1)
-    grid = cells(config)
-    rng = random.Random(8)
-    trials = 600
-    wrong, one_alone = 0, 0
-    for _ in range(trials):
-        drawn = {cell: rng.gauss(50, 2) for cell in grid}
-        made = comparisons(config, study_state(config, drawn.__getitem__))
-        singles = chosen(made, scope="setting")
-        assert len(singles) == 8
-        wrong += any(c.verdict in (BETTER, WORSE) for c in singles)
-        one_alone += any((c.p or 0.0) < 0.05 for c in singles)
-    limit = 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
-    assert wrong / trials < limit
-    assert one_alone / trials > 0.2  # without the correction it would be one family in three
-
-
 def test_nothing_here_needs_numpy_or_torch() -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'numpy', 'scipy'])); "
-        "from engine.study import formats, intervals, report, table"
+        "from engine.study import comparisons, formats, intervals, report, table"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_scope_that_only_repeats_another_is_left_out() -> None:
-    def scopes(**values: object) -> list[str]:
-        config = study(baselines=(), **values)
-        return [c.scope for c in comparisons(config, study_state(config, noisy()))]
-
-    one = {"label_fractions": (0.1,), "tasks": ("ten",)}
-    assert scopes(heads=("linear",)) == ["all", *["setting"] * 4]
-    assert scopes(heads=("linear",), **one) == ["all"]
-    assert scopes(**one) == ["all", "head", "head", "setting", "setting"]

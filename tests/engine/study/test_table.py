@@ -13,10 +13,12 @@ import pytest
 
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
+from engine.study.comparisons import BETTER
 from engine.study.formats import SCHEMA, to_csv, to_json, to_markdown
-from engine.study.grid import Cell, State
-from engine.study.intervals import BETTER, Estimate, estimate, rows
+from engine.study.grid import Cell
+from engine.study.intervals import Estimate, estimate, rows
 from engine.study.report import Report, report
+from engine.study.study_state import State
 from engine.study.table import (
     DIMENSIONS,
     Pivot,

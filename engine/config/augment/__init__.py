@@ -1,0 +1,90 @@
+"""The augmentations: one line each, for the module of its settings here and of its work above.
+
+``NAME.py`` in this package holds the settings, ranges and rules of an augmentation as its ``PART``;
+``engine/augment/NAME.py`` draws its parameters and applies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from engine.config.augment.augmentation import AugmentationPart
+from engine.config.registry import Registry
+
+_MODULES = (
+    "crop",
+    "rotation",
+    "flip",
+    "blur",
+    "color_jitter",
+    "grayscale",
+)
+
+AUGMENTATIONS: Registry[AugmentationPart] = Registry(
+    "augment.order", tuple(import_module(f"{__name__}.{module}").PART for module in _MODULES)
+)
+"""What ``augment.order`` may name, in the order that it has by default."""
+
+GEOMETRY = tuple(name for name, part in AUGMENTATIONS.items() if part.geometry)
+"""Those that are composed into one bilinear sampling, before all others."""
+
+
+def augment_problems(config: Any) -> dict[str, str]:
+    """Every broken rule over several settings of the augmentations.
+
+    Args:
+        config: an ``AugmentConfig``.
+
+    Returns:
+        The dotted key at fault and the sentence.
+    """
+    found: dict[str, str] = {}
+    for name, part in AUGMENTATIONS.items():
+        if part.problems is not None:
+            for setting, wrong in part.problems(getattr(config, name)):
+                found[f"augment.{name}.{setting}"] = f"augment.{name}.{setting}{wrong}"
+    wrong = _order_problem(config)
+    if wrong:
+        found["augment.order"] = wrong
+    return found
+
+
+def _order_problem(config: Any) -> str:
+    """What is wrong with the order; empty when nothing is."""
+    order: tuple[str, ...] = config.order
+    # One that is off may be missing: a configuration that was written before there was such an
+    # augmentation goes on being right.
+    on = {name for name in AUGMENTATIONS if getattr(config, name).enabled}
+    if len(set(order)) != len(order) or not on <= set(order):
+        return (
+            f"augment.order is {', '.join(order) or 'empty'}; it must name each of "
+            f"{', '.join(AUGMENTATIONS)} once."
+        )
+    first = [name for name in order if name in GEOMETRY]
+    if list(order[: len(first)]) != first:
+        return (
+            f"augment.order must begin with {listed(GEOMETRY)} (in any order among themselves): "
+            "they are one sampling."
+        )
+    return ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: "a, b and c"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def short_label(name: str, settings: Mapping[str, Any]) -> str:
+    """What tables call an augmentation.
+
+    Args:
+        name: an item of ``augment.order``; of a path of the user's own, what follows the colon.
+        settings: its settings, as far as they are known.
+    """
+    part = AUGMENTATIONS.get(name)
+    if part is not None and part.short_label is not None:
+        return part.short_label(settings)
+    return name.rpartition(":")[2]

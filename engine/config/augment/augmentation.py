@@ -1,0 +1,53 @@
+"""What the registry says of an augmentation, and the settings that all of them have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from engine.config.registry import Part
+
+Probability = Annotated[
+    float, Meta(ge=0.0, le=1.0, description="share of the images it is drawn for")
+]
+"""Type of the setting ``p``."""
+
+Problem = tuple[str, str]
+"""A setting (``kernel_size``) and what is wrong, to follow the setting's dotted name: " is 4; it
+must be odd"."""
+
+
+@dataclass(frozen=True)
+class AugmentationPart(Part):
+    """An augmentation: its settings, its rules, what tables call it.
+
+    The type of its settings has a field ``enabled`` first, false by default for whatever is added
+    later: views drawn under present configurations stay as they are.
+
+    Attributes:
+        geometry: whether it moves pixels and so takes part in the one bilinear sampling; such ones
+            come first in ``augment.order``.
+        short_label: what a table calls it, from its settings; None: its name.
+        problems: rules over several of its settings, as ``Problem``s; None: none.
+    """
+
+    geometry: bool = False
+    short_label: Callable[[Mapping[str, Any]], str] | None = None
+    problems: Callable[[Any], Iterable[Problem]] | None = None
+
+
+def above(config: object, low: str, high: str, section: str) -> Iterable[Problem]:
+    """The rule that one setting is not larger than another.
+
+    Args:
+        config: the settings of an augmentation.
+        low: name of the setting that must not be larger.
+        high: name of the other one.
+        section: where both stand, as in ``augment.crop``.
+    """
+    below, limit = getattr(config, low), getattr(config, high)
+    if below > limit:
+        yield low, f" is {below:g}, above {section}.{high} ({limit:g}); it must not be larger."

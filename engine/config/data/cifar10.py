@@ -1,0 +1,34 @@
+"""CIFAR-10: its classes and tasks."""
+
+from __future__ import annotations
+
+from engine.config.data.data_set import DataSetPart, each_class
+
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+PART = DataSetPart(
+    name="cifar10",
+    summary="60,000 photographs of ten classes, downloaded once",
+    work="engine.data.cifar10:load",
+    title="CIFAR-10",
+    class_names=CLASSES,
+    tasks={
+        "binary": {
+            "vehicles": ("airplane", "automobile", "ship", "truck"),
+            "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
+        },
+        "five": each_class(CLASSES[:5]),
+    },
+    sample="engine.data.cifar10:sample",
+)

@@ -1,0 +1,35 @@
+"""What the registry says of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.config.registry import Part
+
+Groups = Mapping[str, tuple[str, ...]]
+"""Label of each group of a task and the classes in it."""
+
+
+@dataclass(frozen=True)
+class DataSetPart(Part):
+    """A data set: what is known of it before any image is read.
+
+    Attributes:
+        title: what a sentence calls it; empty where it has no classes that a sentence could name.
+        note: a word or two for the help of ``data.source``, in brackets; may be empty.
+        class_names: names of its classes, sorted; empty where the images say.
+        tasks: groups of the classes that a task of this name tells apart, beside ``all``.
+        sample: ``package.module:name`` of what gives a few images at once, without a download.
+    """
+
+    title: str = ""
+    note: str = ""
+    class_names: tuple[str, ...] = ()
+    tasks: Mapping[str, Groups] = field(default_factory=dict)
+    sample: str = ""
+
+
+def each_class(class_names: tuple[str, ...]) -> Groups:
+    """A group for every class."""
+    return {name: (name,) for name in class_names}

@@ -1,0 +1,158 @@
+"""The metrics that runs measure: what each is called, its unit, which way is better, its chart.
+
+A metric is one entry of ``METRICS``. Whoever draws, shows, compares, filters or sorts metrics asks
+``metric`` for what is known of a name, and decides by that and never by the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Literal
+
+ChartName = Literal["", "loss", "accuracy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What is known of a metric.
+
+    Attributes:
+        name: as in the metric log; ``*`` stands for any part, as in ``probe/*/loss``.
+        title: what its curve is called; empty: its name.
+        unit: stands behind its values, such as ``%``; may be empty.
+        direction: 1 when larger is better, -1 when smaller is, 0 when neither can be said.
+        chart: the chart that draws it; empty: none does.
+        decimals: digits after the point; None: ``digits`` significant ones.
+        digits: significant digits where ``decimals`` is None.
+        headline: stands for a whole run where there is room for one loss and one accuracy; of
+            several the first in the order of ``METRICS``.
+        short: its name in a line of progress; empty: it is not part of that line.
+        column: its head in the table of epochs; empty: it is not in the table.
+        key: a word that means it in filters and sort keys, beside its name and the last part of
+            that.
+    """
+
+    name: str
+    title: str = ""
+    unit: str = ""
+    direction: Literal[-1, 0, 1] = 0
+    chart: ChartName = ""
+    decimals: int | None = None
+    digits: int = 4
+    headline: bool = False
+    short: str = ""
+    column: str = ""
+    key: str = ""
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the entry stands for many names."""
+        return "*" in self.name
+
+    def stands_for(self, name: str) -> bool:
+        """Whether this is the entry of a name, or a pattern that the name fits."""
+        return fnmatchcase(name, self.name) if self.is_pattern else name == self.name
+
+
+_LOSS = Metric(name="", direction=-1)
+_ACCURACY = Metric(name="", unit="%", direction=1, chart="accuracy", decimals=1)
+
+_ENTRIES = (
+    replace(_LOSS, name="train/loss", chart="loss", headline=True, short="loss", key="loss"),
+    Metric(name="train/lr", digits=3, short="lr", column="lr", key="lr"),
+    replace(_LOSS, name="train/epoch_loss", column="loss"),
+    # Of a probe: the encoder that it is about, and no baseline.
+    replace(_ACCURACY, name="probe/pretrained/test_top1", headline=True, key="probe"),
+    replace(
+        _ACCURACY,
+        name="knn/top1",
+        title="kNN top-1, withheld labels",
+        headline=True,
+        short="kNN",
+        column="kNN",
+        key="knn",
+    ),
+    replace(
+        _ACCURACY,
+        name="knn/test_top1",
+        title="kNN top-1, test set (reference only)",
+        headline=True,
+    ),
+    replace(_ACCURACY, name="probe/*/test_top1", headline=True),
+    replace(_ACCURACY, name="probe/*/validation_top1", headline=True),
+    Metric(name="probe/*/test_balanced"),
+    Metric(name="probe/*/test_majority"),
+    replace(_LOSS, name="probe/*/loss", chart="loss"),
+    replace(_LOSS, name="probe/*/validation_loss"),
+    replace(_LOSS, name="probe/*/selection_loss"),
+    Metric(name="study/cells"),
+)
+
+METRICS: dict[str, Metric] = {entry.name: entry for entry in _ENTRIES}
+"""Every metric by its name or pattern; of the patterns that fit a name the first counts."""
+
+
+def registered(name: str) -> Metric | None:
+    """The entry of a name; None for a metric of which nothing is registered."""
+    if name in METRICS:
+        return METRICS[name]
+    patterns = (entry for entry in METRICS.values() if entry.is_pattern)
+    return next((entry for entry in patterns if entry.stands_for(name)), None)
+
+
+def metric(name: str) -> Metric:
+    """What is known of a metric; of one that is not registered, what its name says of it."""
+    return registered(name) or _guessed(name)
+
+
+def _guessed(name: str) -> Metric:
+    lower = name.lower()
+    if "top1" in lower or "accuracy" in lower:
+        return replace(_ACCURACY, name=name, headline=lower.endswith("top1"))
+    if "loss" in lower:
+        return replace(_LOSS, name=name, chart="loss" if _tail(lower) == "loss" else "")
+    return Metric(name=name)
+
+
+def headline(values: Mapping[str, float], chart: ChartName) -> str:
+    """The metric that stands for a run among those of a chart; empty when there is none.
+
+    Entries for a single name come first, in the order of ``METRICS``; then whatever else may stand
+    for a run, in the order of the names.
+    """
+    for name, entry in METRICS.items():
+        if entry.headline and entry.chart == chart and name in values:
+            return name
+    others = (name for name in values if metric(name).headline and metric(name).chart == chart)
+    return min(others, default="")
+
+
+def rank(name: str) -> int:
+    """Where a metric stands among those offered to look at: what stands for a run comes first."""
+    first = [entry.name for entry in METRICS.values() if entry.headline and not entry.is_pattern]
+    return first.index(name) if name in first else len(first)
+
+
+def named(key: str, names: Iterable[str]) -> list[str]:
+    """The metrics that a word of a person means; a pattern where an entry is one.
+
+    Args:
+        key: a name, the last or the first part of one, or the ``key`` of an entry.
+        names: metrics that runs have, registered or not.
+    """
+    # A pattern stands for the names that fit it: they are not looked up once more.
+    known = sorted({*METRICS, *(name for name in names if registered(name) is None)})
+    if "/" in key and (key in known or registered(key) is not None):
+        return [key]
+    short = [entry.name for entry in METRICS.values() if entry.key == key]
+    short += [name for name in (f"{key}/top1", f"train/{key}") if name in known][:1]
+    if short:
+        return list(dict.fromkeys(short))
+    tails = [name for name in known if _tail(name) == key]
+    return tails or [name for name in known if name.partition("/")[0] == key]
+
+
+def _tail(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,155 @@
+"""What the filter language compares: values of a run with the text of a person."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from engine.config.renamed import new_value, say_renamed
+from engine.errors import ConfigError
+from engine.history.entry import Entry
+from engine.history.keys import SPANS, TIMES, Getter, resolve
+from engine.text import shorten
+
+Matcher = Callable[[Entry], bool]
+"""Whether a filter lets a run through."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def comparison(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matcher:
+    """The matcher of ``key sign text``.
+
+    Args:
+        key: a column, a setting or a metric.
+        sign: one of ``: = != < <= > >= ~``.
+        text: what to compare with.
+        metrics: names of metrics that runs have, beside the usual ones.
+
+    Raises:
+        ConfigError: when no run can have the key, or the text is no number where one is needed.
+    """
+    name, values = resolve(key, metrics)
+    now = new_value(name, text)
+    if now != text:
+        say_renamed(f"{key}{sign}{shorten(text)}", shorten(now))
+        text = now
+    number = _parse(name, text)
+    if sign in _ORDER:
+        if number is None:
+            wanted = _wanted(name)
+            raise ConfigError(
+                f"The filter {shorten(key + sign + text)} needs {wanted} after {sign}."
+            )
+        return _in_order(values, _ORDER[sign], number)
+    if sign == "~":
+        return lambda entry: any(_contains(value, text) for value in values(entry))
+    if sign == ":" and "*" in text:
+        return _like(values, text)
+    equal = _equal(values, text, number)
+    return equal if sign != "!=" else lambda entry: not equal(entry)
+
+
+def text_search(text: str) -> Matcher:
+    """The matcher of a bare word: in name, id, tags or note, without regard to case."""
+    wanted = text.casefold()
+    return lambda e: any(wanted in t.casefold() for t in (e.name, e.id, *e.tags, e.note))
+
+
+# Matchers of one sign each: a run matches when any of the values does.
+
+
+def _in_order(values: Getter, ordered: Callable[[Any, Any], bool], limit: float) -> Matcher:
+    def matches(entry: Entry) -> bool:
+        return any(
+            isinstance(v, int | float) and not isinstance(v, bool) and ordered(v, limit)
+            for v in values(entry)
+        )
+
+    return matches
+
+
+def _like(values: Getter, text: str) -> Matcher:
+    # Only * is special; fnmatch would take [ as the beginning of a set of characters.
+    pattern = re.compile(fnmatch.translate(text.replace("[", "[[]").casefold()))
+    return lambda e: any(pattern.match(str(value).casefold()) for value in values(e))
+
+
+def _equal(values: Getter, text: str, number: float | None) -> Matcher:
+    return lambda e: any(_same(value, text, number) for value in values(e))
+
+
+# What the text means
+
+
+def _parse(name: str, text: str) -> float | None:
+    """The text as a number of the key's kind: unix seconds, seconds, or a plain number."""
+    if name in TIMES:
+        return _unix_seconds(text)
+    return _seconds(text) if name in SPANS else _number(text)
+
+
+def _wanted(name: str) -> str:
+    if name in TIMES:
+        return "a date such as 2026-03-01"
+    return "a time such as 30m, 12h or 3d" if name in SPANS else "a number"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.removesuffix("%").replace("_", ""))
+    except ValueError:
+        return None
+
+
+def _unix_seconds(text: str) -> float | None:
+    """Unix seconds of a local date or time (``2026-03-01``, ``2026-03-01T12:00``)."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _seconds(text: str) -> float | None:
+    """Seconds of a span of time: ``90``, ``30m``, ``12h``, ``3d``, ``2w``."""
+    number = _number(text[:-1]) if text[-1:] in _UNITS else None
+    return _number(text) if number is None else number * _UNITS[text[-1]]
+
+
+# How a value is compared
+
+
+def _same(value: Any, text: str, number: float | None) -> bool:
+    if isinstance(value, bool):
+        return text.lower() in (("true", "on", "yes") if value else ("false", "off", "no"))
+    if isinstance(value, int | float):
+        return number is not None and _close(value, number)
+    if isinstance(value, list | tuple | dict):  # of a dict the keys
+        return any(_same(item, text, number) for item in value)
+    return str(value).casefold() == text.casefold()
+
+
+def _close(value: float, number: float) -> bool:
+    # Both were typed or printed in decimal; 0.1 + 0.2 = 0.3 is meant to hold.
+    return (
+        value == number
+        or (math.isnan(value) and math.isnan(number))
+        or math.isclose(value, number, rel_tol=1e-9)
+    )
+
+
+def _contains(value: Any, text: str) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(_contains(item, text) for item in value)
+    return text.casefold() in str(value).casefold()

@@ -1,0 +1,182 @@
+"""What every kind of run does for ``engine.jobs.execute``, and what it is given to do it with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+from engine.config.schema import DataConfig, RuntimeConfig
+from engine.data.dataset import Dataset, load_dataset
+from engine.jobs.trained_encoder import TrainedEncoder, load_encoder
+from engine.pretrain.loop import Outcome
+from engine.probe.feature_sources import SharedSources
+from engine.runs import Record, RunFolder, find
+from engine.runtime.device import Runtime
+from engine.sink import Sink
+
+
+@dataclass(frozen=True)
+class StudyContext:
+    """What a study has ready for the runs that it executes.
+
+    Attributes:
+        dataset: the images.
+        encoder: what its probes are about; None for a pretraining.
+        sources: makes the features of all probes of that encoder; None for a pretraining.
+    """
+
+    dataset: Dataset
+    encoder: TrainedEncoder | None = None
+    sources: SharedSources | None = None
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """Where a run finds its images and its encoder.
+
+    Attributes:
+        root: folder of the run folders.
+        parent: id of the pretraining, for a probe.
+        data_dir: where data sets and their caches live.
+        sink: hears the progress of reading.
+        study: what is ready already, for a run of a study.
+    """
+
+    root: Path
+    parent: str
+    data_dir: Path
+    sink: Sink
+    study: StudyContext | None = None
+
+    def dataset(self, config: DataConfig) -> Dataset:
+        """The images.
+
+        Raises:
+            DataError: when they cannot be read.
+            Interrupted: when the sink asked to stop meanwhile.
+        """
+        if self.study is not None:
+            return self.study.dataset
+        return load_dataset(config, data_dir=self.data_dir, sink=self.sink)
+
+    def encoder(self) -> TrainedEncoder:
+        """The encoder of the parent.
+
+        Raises:
+            RunError: when there is none, or it cannot be read.
+        """
+        if self.study is not None and self.study.encoder is not None:
+            return self.study.encoder
+        return load_encoder(find(self.root, self.parent))
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where an earlier part of the same run ended.
+
+    Attributes:
+        state: what the run goes on from: the checkpoint of a pretraining, the result so far of a
+            probe. May be empty.
+        facts: see ``Plan.facts``; the next part computes with the same threads and precision,
+            which change the last bits of the numbers.
+    """
+
+    state: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Execute(Protocol):
+    """``engine.jobs.execute.execute``, as a study calls it for each of its runs."""
+
+    def __call__(
+        self, folder: RunFolder, *, data_dir: Path, sink: Sink | None, study: StudyContext | None
+    ) -> Outcome:
+        """See ``engine.jobs.execute.execute``."""
+        ...
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """Where a run is trained.
+
+    Attributes:
+        folder: of the run.
+        data_dir: where data sets and their caches live.
+        sink: hears everything; its requests are those to the run.
+        execute: trains a run, for the runs of a study.
+    """
+
+    folder: RunFolder
+    data_dir: Path
+    sink: Sink
+    execute: Execute
+
+
+class Job(Protocol):
+    """A run whose device, images and encoder are found and checked; a class for each kind of run.
+
+    ``engine.jobs.job_table`` names the classes. In the class methods ``config`` is of the type
+    that belongs to the kind.
+
+    Attributes:
+        locks_device: whether nobody else may compute on the device while the run is trained.
+    """
+
+    locks_device: ClassVar[bool]
+
+    @property
+    def runtime(self) -> Runtime:
+        """The resolved device, precision and threads; already applied to the process."""
+        ...
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images."""
+        ...
+
+    @staticmethod
+    def runtime_config(config: Any) -> RuntimeConfig:
+        """What a configuration asks of device, precision and threads."""
+        ...
+
+    @classmethod
+    def prepare(cls, config: Any, runtime: Runtime, inputs: JobInputs) -> Self:
+        """The run, with everything that it needs before its first step.
+
+        Raises:
+            UserError: one sentence on what is missing or does not fit.
+        """
+        ...
+
+    @staticmethod
+    def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:
+        """What an earlier part of the run has left; None when there is nothing to keep.
+
+        Raises:
+            RunError: when it cannot be read.
+        """
+        ...
+
+    def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:
+        """The step that the run goes on after: metrics of later steps are void.
+
+        Args:
+            record: as it was before this start.
+            point: see ``resume_point``.
+            root: folder of the run folders.
+
+        Returns:
+            None for a run that begins.
+        """
+        ...
+
+    def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
+        """Trains until the end or until the sink asks to stop.
+
+        Raises:
+            Interrupted: asked to stop outside of the loop over steps.
+            UserError: it failed.
+        """
+        ...

@@ -1,0 +1,73 @@
+"""A pretraining as a run: it goes on from its checkpoint, on a device of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from engine.config.schema import PretrainConfig, RuntimeConfig
+from engine.data.dataset import Dataset
+from engine.jobs.job import JobContext, JobInputs, ResumePoint
+from engine.pretrain import checkpoint as checkpoints
+from engine.pretrain.loop import Outcome, check_batch, pretrain
+from engine.runs import Record, RunFolder
+from engine.runs.export import with_events
+from engine.runtime.device import Runtime
+
+
+@dataclass(frozen=True)
+class PretrainJob:
+    """See ``engine.jobs.job.Job``.
+
+    Attributes:
+        config: the configuration.
+        runtime: see ``Job.runtime``.
+        dataset: the images.
+    """
+
+    config: PretrainConfig
+    runtime: Runtime
+    dataset: Dataset
+    locks_device: ClassVar[bool] = True
+
+    @staticmethod
+    def runtime_config(config: PretrainConfig) -> RuntimeConfig:
+        """See ``Job.runtime_config``."""
+        return config.runtime
+
+    @classmethod
+    def prepare(cls, config: PretrainConfig, runtime: Runtime, inputs: JobInputs) -> Self:
+        """See ``Job.prepare``."""
+        dataset = inputs.dataset(config.data)
+        check_batch(config, len(dataset.train))
+        return cls(config, runtime, dataset)
+
+    @staticmethod
+    def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:
+        """The checkpoint, if there is one yet."""
+        if not folder.checkpoint_path.exists():
+            return None
+        return ResumePoint(checkpoints.load(folder.checkpoint_path), record.facts)
+
+    def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:
+        """The step of the checkpoint; 0 for a run that ended before its first one."""
+        if point is not None:
+            return int(point.state["step"])
+        # Steps that were made before the first checkpoint are lost: their metrics are void.
+        return None if record.started is None else 0
+
+    def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
+        """See ``Job.run``."""
+        if point is not None:
+            context.sink.log(f"resuming after step {point.state['step']}")
+        events = context.folder.path / "tensorboard" if self.config.log.tensorboard else None
+        with with_events(context.sink, events) as sink:
+            return pretrain(
+                self.config,
+                dataset=self.dataset,
+                runtime=self.runtime,
+                sink=sink,
+                checkpoint=context.folder.checkpoint_path,
+                state=None if point is None else dict(point.state),
+            )

@@ -1,0 +1,44 @@
+"""The configuration in the record of a run, and whether the code that it names may be run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.config import own_code
+from engine.config.presets import paths_by_key, paths_of
+from engine.config.schema import KINDS, AnyConfig
+from engine.errors import RunError
+from engine.runs import Record, RunFolder
+
+
+def config_of(record: Record) -> AnyConfig:
+    """The configuration in a record, to look at.
+
+    Raises:
+        RunError: when it does not fit this version.
+    """
+    try:
+        return msgspec.convert(record.config, KINDS[record.kind], strict=False)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise RunError(
+            f"The record of run {record.id} holds a configuration that this version does not "
+            f"know ({error})."
+        ) from error
+
+
+def runnable_config(folder: RunFolder) -> AnyConfig:
+    """The configuration of a run that is about to be computed with.
+
+    Code of the user's own that it names counts as named where the run belongs to the user of this
+    process (see ``engine.config.own_code``). Call it before the run is taken over: the owner of a
+    run replaces the record, and with that becomes the owner of the file.
+
+    Raises:
+        ConfigError: when it names code, the run is somebody else's and nobody has named that code.
+        RunError: when the record cannot be read or does not fit this version.
+    """
+    config = config_of(folder.record())
+    own_code.name_if_own(paths_of(config), folder.record_path)
+    for key, path in paths_by_key(config):
+        own_code.check_named(path, key)
+    return config

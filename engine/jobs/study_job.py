@@ -1,0 +1,67 @@
+"""A study as a run: its steps are the cells of its grid, and each of its runs takes the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from engine.config.schema import RuntimeConfig, StudyConfig
+from engine.data.dataset import Dataset
+from engine.jobs.job import JobContext, JobInputs, ResumePoint
+from engine.jobs.study_run import cells_done, check_study, run_study
+from engine.pretrain.loop import Outcome, check_batch
+from engine.runs import Record, RunFolder
+from engine.runtime.device import Runtime, resolve_runtime
+
+
+@dataclass(frozen=True)
+class StudyJob:
+    """See ``engine.jobs.job.Job``.
+
+    Attributes:
+        config: the configuration.
+        runtime: of its pretrainings; see ``Job.runtime``.
+        dataset: the images.
+    """
+
+    config: StudyConfig
+    runtime: Runtime
+    dataset: Dataset
+    locks_device: ClassVar[bool] = False
+
+    @staticmethod
+    def runtime_config(config: StudyConfig) -> RuntimeConfig:
+        """That of its pretrainings."""
+        return config.pretrain.runtime
+
+    @classmethod
+    def prepare(cls, config: StudyConfig, runtime: Runtime, inputs: JobInputs) -> Self:
+        """See ``Job.prepare``."""
+        resolve_runtime(config.probe.runtime)  # refuses a device that is not there
+        dataset = inputs.dataset(config.pretrain.data)
+        check_batch(config.pretrain, len(dataset.train))
+        check_study(config, dataset)
+        return cls(config, runtime, dataset)
+
+    @staticmethod
+    def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:  # noqa: ARG004
+        """None: what is done is asked of the history."""
+        return None
+
+    def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:
+        """How many cells the history has."""
+        return cells_done(self.config, root) if record.step else None
+
+    def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
+        """See ``Job.run``."""
+        run_study(
+            self.config,
+            root=context.folder.path.parent,
+            data_dir=context.data_dir,
+            dataset=self.dataset,
+            sink=context.sink,
+            device=self.runtime.name,
+            execute=context.execute,
+        )
+        return "finished"

@@ -1,0 +1,70 @@
+"""The encoder that a pretraining has trained, as probes use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import torch
+from torch import Tensor
+
+from engine.config.schema import ModelConfig, PretrainConfig
+from engine.errors import RunError
+from engine.jobs.recorded_config import runnable_config
+from engine.models.encoder import Encoder, build_encoder
+from engine.pretrain import checkpoint as checkpoints
+from engine.runs import RunFolder
+
+_PREFIX = "encoder_q."  # the query encoder's parameters in the state of MoCo
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """A pretrained query encoder with what it needs to see images as it was trained to.
+
+    Attributes:
+        encoder: in eval mode, on the CPU.
+        config: the configuration of its pretraining.
+        mean, std: float32 ``(3,)``, of the channels in [0, 1].
+        step: steps of pretraining behind it.
+    """
+
+    encoder: Encoder
+    config: PretrainConfig
+    mean: Tensor
+    std: Tensor
+    step: int
+
+
+def load_encoder(folder: RunFolder) -> TrainedEncoder:
+    """The query encoder of a pretraining, from its last checkpoint.
+
+    Raises:
+        ConfigError: when the record of somebody else names code of their own.
+        RunError: when the run is no pretraining, has no checkpoint, or it cannot be read.
+    """
+    record, config = folder.record(), runnable_config(folder)
+    if not isinstance(config, PretrainConfig):
+        raise RunError(f"Run {record.id} is a {record.kind}; a probe needs a pretraining.")
+    state = checkpoints.load(folder.checkpoint_path)
+    try:
+        encoder = build_encoder_quietly(msgspec.convert(state["model_config"], ModelConfig))
+        encoder.load_state_dict(
+            {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
+        )
+        return TrainedEncoder(
+            encoder.eval(), config, state["mean"], state["std"], int(state["step"])
+        )
+    except (KeyError, TypeError, RuntimeError, msgspec.ValidationError) as error:
+        raise RunError(
+            f"The checkpoint of run {record.id} does not hold the encoder that its record "
+            "describes."
+        ) from error
+
+
+def build_encoder_quietly(model: ModelConfig) -> Encoder:
+    """An encoder whose initialisation leaves torch's default generator as it was."""
+    # Whoever trains in this process draws from that generator: another encoder that is built on the
+    # way must not change its numbers. Modules are initialised on the CPU, so no device is forked.
+    with torch.random.fork_rng(devices=[]):
+        return build_encoder(model)

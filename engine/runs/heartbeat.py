@@ -1,0 +1,79 @@
+"""The heartbeat of a run: which process of which machine works on it, and when it last said so."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+HEARTBEAT_SECONDS = 3.0
+ALIVE_SECONDS = 15.0
+"""A heartbeat (or a hand-over) younger than this counts as a sign of life."""
+_BYTES = 400  # every heartbeat is padded to this, see write_heartbeat
+
+
+@functools.cache
+def host_name() -> str:
+    """Name of this machine."""
+    return socket.gethostname()
+
+
+@functools.cache
+def boot_id() -> str:
+    """Random id of this boot of the machine; empty where the system has none (not Linux)."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+class Heartbeat(Struct, kw_only=True):
+    """A sign of life: which process of which machine wrote it, and when (unix seconds)."""
+
+    host: str
+    pid: int
+    boot_id: str
+    time: float
+
+
+def write_heartbeat(path: Path) -> None:
+    """Write a sign of life, in place: it need not survive a crash.
+
+    Raises:
+        OSError: when the folder is gone or read-only. On a full disk the file is only touched: a
+            run that has nothing to write goes on.
+    """
+    life = Heartbeat(host=host_name(), pid=os.getpid(), boot_id=boot_id(), time=time.time())
+    # One length: a reader between the two calls sees no rest of an older, longer heartbeat.
+    data = msgspec.json.encode(life).ljust(_BYTES)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            os.utime(fd)
+    finally:
+        os.close(fd)
+
+
+def read_heartbeat(path: Path) -> tuple[Heartbeat | None, float]:
+    """The last sign of life (None when it is unreadable) and when the file was written.
+
+    The second value is in unix seconds by the clock of the file system; 0 when there is no file.
+    """
+    try:
+        written = path.stat().st_mtime
+        return msgspec.json.decode(path.read_bytes(), type=Heartbeat), written
+    except OSError:
+        return None, 0.0
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None, written

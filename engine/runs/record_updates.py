@@ -1,0 +1,70 @@
+"""What a trainer reports, put into the record of its run. Every function changes it in place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from engine.runs.record import Ack, Record, Stage, direction
+from engine.sink import Plan, Request
+
+_direction = functools.cache(direction)  # asked at every step, of the same few names
+
+
+def set_plan(record: Record, plan: Plan) -> None:
+    """The work ahead."""
+    record.total_steps = plan.total_steps
+    record.steps_per_epoch = plan.steps_per_epoch
+    record.pairs_per_step = plan.pairs_per_step
+    record.device = plan.device
+    record.facts = dict(plan.facts)
+    record.chance = plan.chance
+    set_step(record, plan.start_step)
+
+
+def set_step(record: Record, step: int) -> None:
+    """The step that training goes on from, and the epoch where that is known."""
+    record.step = step
+    if record.steps_per_epoch:
+        record.epoch = step / record.steps_per_epoch
+
+
+def add_metrics(record: Record, step: int, epoch: float, values: Mapping[str, float]) -> None:
+    """The newest values, and the best where larger or smaller is better; NaN is never best."""
+    if step >= record.step:  # a value may be told late: that of the untrained encoder
+        record.step, record.epoch = step, epoch
+    last, best = record.last, record.best
+    for name, value in values.items():
+        last[name] = value = float(value)
+        sign = _direction(name)
+        if not sign or value != value:
+            continue
+        old = best.get(name)
+        if old is None or (value - old) * sign > 0:
+            best[name] = value
+
+
+def set_stage(record: Record, name: str, done: int, total: int) -> bool:
+    """Side work; it is over when all of it is done. Returns True when it has just begun."""
+    old = record.stage
+    if done >= total:
+        record.stage = None
+        return False
+    record.stage = Stage(name=name, done=done, total=total)
+    return done == 0 or old is None or old["name"] != name
+
+
+def set_checkpoint(record: Record, step: int, now: float) -> None:
+    """The step that the resume point holds, and when (unix seconds) it was written."""
+    record.checkpoint_step, record.checkpoint_time = step, now
+
+
+def set_result(record: Record, values: Mapping[str, Any]) -> None:
+    """The outcome so far, in place of an earlier one."""
+    record.result = dict(values)
+
+
+def set_ack(record: Record, id_: str, request: Request, step: int, now: float) -> None:
+    """The request that was answered last, at which step and when (unix seconds)."""
+    record.ack = Ack(id=id_, request=request, step=step, time=now)

@@ -1,0 +1,163 @@
+"""The folder of all runs: where it is, which runs it holds, making one and finding one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from engine.errors import RunError
+from engine.files import reason, replace_file
+from engine.runs.folder import NAME_LIMIT, RunFolder
+from engine.runs.record import Record, encode_record
+from engine.text import clean_text
+
+# No vowels, so that no id is a word; none of l, 1, 0 and o, which look alike.
+_ALPHABET = "bcdfghjkmnpqrstvwxyz23456789"
+_ID_LENGTH = 6
+
+
+def runs_root(option: str | None) -> Path:
+    """Where the runs are: the option, else ``$MOCO_TUI_RUNS``, else ``./runs``; absolute."""
+    text = option or os.environ.get("MOCO_TUI_RUNS") or "runs"
+    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - keeps symlinks
+
+
+def create(
+    root: Path,
+    kind: str,
+    config: Struct,
+    *,
+    name: str = "",
+    preset: str = "",
+    parent: str = "",
+) -> RunFolder:
+    """Make the folder of a new run, in state ``queued``.
+
+    Args:
+        root: folder of all runs; made when it is missing.
+        kind: ``pretrain``, ``probe`` or ``study``.
+        config: the resolved configuration.
+        name: for people; cut to one line of 200 characters.
+        preset: preset that the config was made from.
+        parent: id of the run whose encoder is used.
+
+    Raises:
+        RunError: when the folder cannot be made.
+    """
+    tree = msgspec.to_builtins(config)
+    runtime = tree.get("runtime")
+    record = Record(
+        id="",
+        kind=kind,
+        name=clean_text(name, NAME_LIMIT),
+        preset=preset,
+        config=tree,
+        parent=parent,
+        seed=runtime.get("seed", 0) if isinstance(runtime, dict) else 0,
+        created=time.time(),
+    )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        record.id = _free_id(root)
+        folder = RunFolder(root / record.id)
+        # Filled under another name: nobody ever sees a run folder without its record.
+        making = root / f".{record.id}.new"
+        making.mkdir()
+        replace_file(making / "run.json", encode_record(record))
+        making.rename(folder.path)
+        return folder
+    except OSError as error:
+        raise RunError(
+            f"The runs folder {root} cannot be written: {reason(error)}; "
+            "--runs-dir names another place."
+        ) from error
+
+
+def _free_id(root: Path) -> str:
+    while True:
+        id_ = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+        if not id_.isdigit() and not (root / id_).exists():
+            return id_
+
+
+def folders(root: Path) -> list[RunFolder]:
+    """Every run folder, by name. Empty when the root does not exist.
+
+    Raises:
+        RunError: when the root cannot be read.
+    """
+    return [RunFolder(root / name) for name in folder_names(root)]
+
+
+def folder_names(root: Path) -> list[str]:
+    """Names of everything in the root that is a run folder (it holds a ``run.json``)."""
+    base = str(root)
+    return sorted(n for n in candidates(root) if os.path.lexists(f"{base}/{n}/run.json"))
+
+
+def candidates(root: Path) -> list[str]:
+    """Names of the folders in the root that may be run folders, without a look into each.
+
+    Raises:
+        RunError: when the root cannot be read.
+    """
+    try:
+        with os.scandir(root) as entries:
+            return [
+                e.name
+                for e in entries
+                if not e.name.startswith(".") and e.name.isprintable() and e.is_dir()
+            ]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"The runs folder {root} cannot be read: {reason(error)}.") from error
+
+
+def find(root: Path, ref: str) -> RunFolder:
+    """The run that is meant by an id, a unique prefix of one, a name, or ``latest``.
+
+    Raises:
+        RunError: one sentence, when there is none or more than one.
+    """
+    ref = ref.strip()
+    names = folder_names(root)
+    if not names:
+        raise RunError(f"There are no runs in {root}.")
+    if not ref:
+        raise RunError("Which run? Give its id, the beginning of it, its name, or latest.")
+    if ref.lower() in names:
+        return RunFolder(root / ref.lower())
+    if ref in names:
+        return RunFolder(root / ref)
+    if ref == "latest":
+        return _latest(root, names)
+    begin = [name for name in names if name.startswith(ref.lower())]
+    if len(begin) == 1:
+        return RunFolder(root / begin[0])
+    named = [name for name in names if RunFolder(root / name).title() == ref]
+    if len(named) == 1:
+        return RunFolder(root / named[0])
+    if named or begin:
+        several = named or begin
+        shown = ", ".join(several[:5]) + (", ..." if len(several) > 5 else "")
+        raise RunError(f"{clean_text(ref, 60)} could be any of {shown}; give the whole id.")
+    raise RunError(
+        f"There is no run {clean_text(ref, 60)} in {root}; moco-tui runs lists those there are."
+    )
+
+
+def _latest(root: Path, names: list[str]) -> RunFolder:
+    dated = []
+    for folder in (RunFolder(root / name) for name in names):
+        with contextlib.suppress(RunError):
+            dated.append((folder.record().created, folder.id))
+    if not dated:
+        raise RunError(f"No run in {root} has a record that can be read.")
+    return RunFolder(root / max(dated)[1])

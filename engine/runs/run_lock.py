@@ -1,0 +1,158 @@
+"""The lock that tells who owns a run."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from engine.errors import RunError
+from engine.files import unwritable
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+_RETRY_SECONDS = 0.01
+
+
+class RunLock:
+    """The lock of a run: an ``flock`` on ``<run>/lock`` that a child process can inherit.
+
+    The system releases it when the last descriptor is closed, whatever killed the process; so a
+    reused pid or a reboot can never look like an owner. ``fd`` may be passed on with
+    ``subprocess.Popen(pass_fds=[fd])``; the child adopts it.
+
+    Args:
+        path: the file; made when it is missing.
+
+    Attributes:
+        fd: descriptor of the locked file, -1 while the lock is not held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = -1
+
+    def acquire(self, timeout: float = 0.5) -> bool:
+        """Take the lock; False when another process has it.
+
+        Tries again for ``timeout`` seconds: ``lock_is_held`` in another process has it for
+        microseconds.
+
+        Raises:
+            RunError: when the file cannot be opened or the file system knows no locks.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._try():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_RETRY_SECONDS)
+        return True
+
+    def _try(self) -> bool:
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                # The file may have been removed after it was opened: its lock keeps nobody out.
+                if not (_try_flock(fd, self.path) and _is_file(fd, self.path)):
+                    return False
+                now = time.time_ns()
+                os.utime(fd, ns=(now, now))
+                self.fd, fd = fd, -1
+                return True
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def adopt(self, fd: int) -> bool:
+        """Use a descriptor that was inherited; False when another process has the lock.
+
+        Raises:
+            RunError: when the descriptor is not that of this run's lock.
+        """
+        try:
+            right = _is_file(fd, self.path)
+        except OSError:  # there is no such descriptor
+            right = False
+        if not right:
+            raise RunError(f"Descriptor {fd} is not the lock {self.path}.")
+        if not _try_flock(fd, self.path):
+            return False
+        os.set_inheritable(fd, False)
+        self.fd = fd
+        return True
+
+    @property
+    def taken_at(self) -> int:
+        """When the lock was taken, by whoever took it first and passed it on; unix nanoseconds."""
+        return os.fstat(self.fd).st_mtime_ns
+
+    def still_there(self) -> bool:
+        """False when the file was removed and another process has made and locked a new one.
+
+        When nobody else has, the file is made again and locked under the same descriptor.
+
+        Raises:
+            OSError: when the folder is gone or cannot be written.
+        """
+        if _is_file(self.fd, self.path):
+            return True
+        other = RunLock(self.path)
+        if not other.acquire(0.0):
+            return False
+        os.dup2(other.fd, self.fd, inheritable=False)
+        other.release()
+        return True
+
+    def release(self) -> None:
+        """Close this process's descriptor; a child that inherited the lock keeps it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _try_flock(fd: int, path: Path) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise RunError(
+                f"The file system of {path.parent} has no file locks (flock); keep the runs in "
+                "another folder with --runs-dir."
+            ) from error
+        raise unwritable(path, error) from error
+    return True
+
+
+def _is_file(fd: int, path: Path) -> bool:
+    """True when the descriptor is that of the file which has this name now."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    own = os.fstat(fd)
+    return (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
+
+
+def lock_is_held(path: Path) -> bool:
+    """True when some process holds the lock; False also where that cannot be found out.
+
+    Takes it for a moment, shared with other processes that look, and writes nothing.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return False

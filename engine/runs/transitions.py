@@ -1,0 +1,70 @@
+"""The states of a run: which may follow which, and what a change of state does to the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.errors import RunError
+from engine.runs.record import Record, Status
+from engine.sink import Request
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    "queued": frozenset({"running", "stopped", "failed"}),
+    # running -> running: another process takes over a run that was lost.
+    "running": frozenset({"running", "paused", "finished", "stopped", "failed", "handed-over"}),
+    "paused": frozenset({"running", "stopped", "failed", "handed-over"}),
+    "handed-over": frozenset({"running", "stopped", "failed"}),
+    "stopped": frozenset({"running", "queued"}),
+    "failed": frozenset({"running", "queued"}),
+    "finished": frozenset(),
+}
+
+_FIXED = frozenset({"schema", "id", "kind", "created", "status"})
+
+
+def check_transition(record: Record, status: Status, changes: Mapping[str, Any]) -> None:
+    """Refuse a change of state that cannot be.
+
+    Args:
+        record: the record as it is.
+        status: the new state.
+        changes: further fields of the record that are to change with it.
+
+    Raises:
+        TypeError: when a field is none of the record, or may not change.
+        RunError: when the state cannot follow the present one.
+    """
+    for name in changes:
+        if name in _FIXED or name not in Record.__struct_fields__:
+            raise TypeError(f"{name} is no field of a record that may change")
+    if status not in TRANSITIONS[record.status]:
+        raise RunError(f"The run {record.id} is {record.status}; it cannot become {status}.")
+
+
+def change_status(
+    record: Record, status: Status, changes: Mapping[str, Any], *, now: float
+) -> None:
+    """Change the state, the times that follow from it, and further fields.
+
+    Args:
+        record: changed in place.
+        status: the new state; see ``check_transition``.
+        changes: further fields.
+        now: unix seconds.
+    """
+    record.status = status
+    if status == "running":
+        record.started = record.started or now
+        record.ended, record.error = None, ""
+    elif status in ("finished", "stopped", "failed"):
+        record.ended = now
+    if status != "running":
+        record.stage = None
+    for name, value in changes.items():
+        setattr(record, name, value)
+
+
+def fulfilled_request(status: Status) -> Request:
+    """The request that asks for nothing in this state: to pause a paused run, else to continue."""
+    return "pause" if status == "paused" else "continue"

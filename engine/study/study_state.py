@@ -1,0 +1,243 @@
+"""How far a study is: which of its cells the history has.
+
+A study keeps no list of its runs: a cell is done when the history has a probe that would give its
+number, whoever started it. No torch here: the screen of a study needs this at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from engine.config.schema import StudyConfig
+from engine.history.entry import Entry, config_base
+from engine.history.history import History
+from engine.runs.record import ACTIVE
+from engine.study.grid import (
+    Cell,
+    Source,
+    cells_of,
+    pretrain_config,
+    pretrainings,
+    probe_config,
+    probe_points,
+)
+from engine.study.result_keys import plain, pretraining_key, row_key
+
+State = Literal["missing", "waiting", "running", "done", "failed"]
+
+ROWS: Mapping[str, str] = {
+    "moco": "pretrained",
+    "random-init": "random-init",
+    "pixels": "pixels",
+    "supervised": "supervised",
+}
+"""What a source is called in the rows and metrics of a probe."""
+
+
+_STATES: Mapping[str, State] = {
+    "running": "running",
+    "paused": "running",
+    "handed-over": "running",
+    "queued": "waiting",
+    "failed": "failed",
+}
+"""The state of a cell by the status of its probe; any other probe would be gone on with."""
+
+
+class CellResult(Struct, frozen=True):
+    """What the history has of a cell.
+
+    Attributes:
+        state: ``waiting``: the pretraining has begun and is not finished, or the probe is queued;
+            ``missing`` also when the run was stopped or lost and would be gone on with.
+        run: id of the probe, or of the pretraining that is waited for, or empty.
+        top1, balanced, majority: percent, on the test images; None until they are known (the
+            last two also for probes of earlier versions).
+    """
+
+    state: State
+    run: str
+    top1: float | None = None
+    balanced: float | None = None
+    majority: float | None = None
+
+
+class Trained(Struct, frozen=True):
+    """What the history has of a pretraining of the grid.
+
+    Attributes:
+        run: its id, or empty.
+        state: as the history shows it; ``missing`` when there is none.
+        step, total_steps: its progress; 0 and 0 before it has begun.
+    """
+
+    run: str
+    state: str
+    step: int
+    total_steps: int
+
+
+class StudyState(Struct, frozen=True):
+    """How far a study is.
+
+    Attributes:
+        cells: every cell of the configuration, encoder by encoder in the order in which these are
+            trained.
+        pretrainings: by queue size and seed, in that order.
+    """
+
+    cells: dict[Cell, CellResult]
+    pretrainings: dict[tuple[int, int], Trained]
+
+    @property
+    def done(self) -> int:
+        """How many cells are done."""
+        return sum(found.state == "done" for found in self.cells.values())
+
+
+def state_from_history(config: StudyConfig, history: History) -> StudyState:
+    """How far the study is, from what the history has now.
+
+    Args:
+        config: the study.
+        history: of the folder that its runs are in.
+
+    Raises:
+        RunError: when the folder cannot be read.
+    """
+    return state_from_entries(config, history.list())
+
+
+def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudyState:
+    """``state_from_history`` from runs that were listed already."""
+    # Of equal runs the first counts, so that a number does not change when others are added.
+    entries = sorted(entries, key=lambda entry: (entry.created, entry.id))
+    trained = _pretrainings(config, entries)
+    probes = _probes(trained, entries)
+    of_seed: dict[int, list[str]] = {}
+    for (_, seed), entry in trained.items():
+        if entry is not None:
+            of_seed.setdefault(seed, []).append(entry.id)
+    cells: dict[Cell, CellResult] = {}
+    for (size, seed), keyed in _row_keys(msgspec.json.encode(config)).items():
+        parent = trained[size, seed]
+        for cell, key in keyed:
+            if cell.source == "moco":
+                runs = _probes_of_the_end(parent, probes, key)
+            else:  # a baseline is the same beside every encoder of its seed
+                beside = of_seed.get(seed, [])
+                runs = [e for id_ in beside for e in probes.get((id_, cell.source, key), ())]
+            cells[cell] = _cell_result(ROWS[cell.source], runs, parent)
+    return StudyState(cells, {at: _trained(entry) for at, entry in trained.items()})
+
+
+@functools.lru_cache(maxsize=4)
+def _row_keys(encoded: bytes) -> Mapping[tuple[int, int], tuple[tuple[Cell, str], ...]]:
+    """Every cell with its ``row_key``, by queue size and seed: the same at every look.
+
+    Args:
+        encoded: the study's configuration as JSON.
+    """
+    config = msgspec.json.decode(encoded, type=StudyConfig)
+    found = {}
+    for size, seed in pretrainings(config):
+        keyed: list[tuple[Cell, str]] = []
+        for point in probe_points(config):
+            flat = plain(probe_config(config, size, seed, point))
+            keyed += [(c, row_key(flat, c.source)) for c in cells_of(config, size, seed, point)]
+        found[size, seed] = tuple(keyed)
+    return found
+
+
+def _pretrainings(
+    config: StudyConfig, entries: Iterable[Entry]
+) -> dict[tuple[int, int], Entry | None]:
+    """The run that stands for each pretraining: the one that is furthest, of equal ones the first.
+
+    A finished one stays the one it is, whatever is trained beside it later.
+    """
+    wanted: dict[str, tuple[int, int]] = {}
+    for size, seed in pretrainings(config):
+        wanted[pretraining_key(plain(pretrain_config(config, size, seed)))] = (size, seed)
+    found: dict[tuple[int, int], Entry | None] = dict.fromkeys(wanted.values())
+    for entry in entries:
+        if entry.kind != "pretrain":
+            continue
+        at = wanted.get(pretraining_key(_settings_of(entry)))
+        if at is not None:
+            best = found[at]
+            if best is None or _rank(entry) > _rank(best):
+                found[at] = entry
+    return found
+
+
+def _rank(entry: Entry) -> tuple[bool, bool, int]:
+    return entry.status == "finished", entry.status in ACTIVE, entry.step
+
+
+def _probes(
+    trained: Mapping[tuple[int, int], Entry | None], entries: Iterable[Entry]
+) -> dict[tuple[str, Source, str], list[Entry]]:
+    """The probes of the study's encoders, by encoder, source and what their row depends on."""
+    parents = {entry.id for entry in trained.values() if entry is not None}
+    found: dict[tuple[str, Source, str], list[Entry]] = {}
+    sources: tuple[Source, ...] = ("moco", "random-init", "pixels", "supervised")
+    for entry in entries:
+        if entry.kind != "probe" or entry.parent not in parents:
+            continue
+        flat = _settings_of(entry)
+        for source in sources:
+            if source == "moco" or source in flat.get("baselines", ()):
+                key = (entry.parent, source, row_key(flat, source))
+                found.setdefault(key, []).append(entry)
+    return found
+
+
+def _probes_of_the_end(
+    parent: Entry | None, probes: Mapping[tuple[str, Source, str], list[Entry]], key: str
+) -> list[Entry]:
+    """The probes with a key that saw the last checkpoint of a pretraining, not one on the way."""
+    # A probe of an unfinished pretraining saw weights that the finished one no longer has.
+    if parent is None or parent.status != "finished":
+        return []
+    end = parent.ended or 0.0
+    found = probes.get((parent.id, "moco", key), [])
+    return [entry for entry in found if (entry.started or entry.created) >= end]
+
+
+def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellResult:
+    """The state of a cell: of the first probe that has its number, else of the furthest one."""
+    best: Entry | None = None
+    for entry in runs:
+        top1 = entry.last.get(f"probe/{row}/test_top1")
+        if top1 is not None:
+            return CellResult(
+                "done",
+                entry.id,
+                top1,
+                entry.last.get(f"probe/{row}/test_balanced"),
+                entry.last.get(f"probe/{row}/test_majority"),
+            )
+        if best is None or entry.status in ("running", "paused"):
+            best = entry
+    if best is not None:
+        return CellResult(_STATES.get(best.status, "missing"), best.id)
+    if parent is not None and parent.status != "finished":
+        return CellResult("waiting", parent.id)
+    return CellResult("missing", "")
+
+
+def _trained(entry: Entry | None) -> Trained:
+    if entry is None:
+        return Trained("", "missing", 0, 0)
+    return Trained(entry.id, entry.status, entry.step, entry.total_steps)
+
+
+def _settings_of(entry: Entry) -> dict[str, Any]:
+    """All settings of a run: the index holds what differs from its preset."""
+    return {**config_base(entry.kind, entry.preset), **entry.config}

@@ -1,0 +1,40 @@
+"""Text from people, files and other programs, made safe to show: one line, nothing that acts."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Marks that change the direction of the text around them; they can make a name look like another.
+_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c")
+_LINE_ENDS = frozenset("\n\r\t\v\f\x85\u2028\u2029")
+# CSI sequences, OSC sequences and two-character escapes (ECMA-48, sections 5.4 and 5.6).
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
+_SHOWN = 40  # characters of a person's text that a message repeats
+
+
+def clean_text(text: str, limit: int = 200) -> str:
+    """Text of a person in one line: no control characters, at most ``limit`` characters.
+
+    Line ends and tabs become spaces; control characters, lone surrogates and marks that turn the
+    direction of writing are dropped; everything else (brackets, emoji) stays as it was given.
+    """
+    spaced = "".join(" " if c in _LINE_ENDS else c for c in text)
+    kept = (c for c in spaced if unicodedata.category(c) not in ("Cc", "Cs") and c not in _BIDI)
+    return "".join(kept).strip()[:limit].rstrip()
+
+
+def shorten(text: str) -> str:
+    """Text of a person as a message repeats it: one line of at most 40 characters."""
+    text = clean_text(text)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def visible_line(line: str) -> str:
+    """What a terminal would show in the end of a line that a program printed.
+
+    Escape sequences are dropped, other unprintable characters become spaces. Of a line that was
+    overwritten after carriage returns, as progress bars do, only the last state is left.
+    """
+    shown = _ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2]
+    return "".join(c if c.isprintable() else " " for c in shown).rstrip()

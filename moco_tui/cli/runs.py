@@ -1,0 +1,228 @@
+"""The command that lists the runs: filtered, sorted, as a table that fits the terminal."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from engine.history.entry import DAMAGED
+from engine.history.history import History
+from moco_tui.cli.annotate import say_notices
+from moco_tui.cli.common import (
+    Settings,
+    clean,
+    cut,
+    print_json,
+    say,
+    shared_options,
+    table,
+    terminal_width,
+    width_of,
+)
+from moco_tui.present.run_order import nested
+from moco_tui.present.run_rows import CELLS, RunRow, augmentations, row_of
+from moco_tui.present.run_settings import data_source
+
+
+@click.command()
+@click.option(
+    "--filter", "query", default="", metavar="EXPR", help="For example: 'kind:probe knn>60'."
+)
+@click.option(
+    "--sort",
+    default="-created",
+    metavar="KEY",
+    help="A column, a setting or a metric; -KEY: largest first. [default: -created]",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@shared_options
+@click.pass_obj
+def runs(
+    settings: Settings, query: str, sort: str, limit: int | None, as_json: bool, as_csv: bool
+) -> None:
+    """List the runs, the newest first.
+
+    A filter compares columns, settings and metrics (status:running, queue_size=4096, knn>60,
+    tag:keep, age<2d), joined by and, or, not and brackets; a bare word is looked for in names,
+    ids, tags and notes. Probes stand under the run that they probe.
+    """
+    history = History(settings.root, read_only=settings.read_only)
+    rows = _sorted(history, query, sort)[:limit]
+    say_notices(history)
+    if as_json:
+        print_json([facts(row) for row in rows])
+    elif as_csv:
+        _print_csv(rows)
+    elif not rows:
+        say("no run matches" if query.strip() else f"there are no runs in {settings.root}")
+    else:
+        print(listing(rows, terminal_width()))
+        for row in [row for row in rows if row.status == DAMAGED][:5]:
+            say(row.error)
+
+
+# --------------------------------------------------------------------------------------------
+# What a run shows
+
+
+def facts(row: RunRow) -> dict[str, Any]:
+    """A run as builtin values."""
+    entry = row.entry
+    known = msgspec.structs.asdict(entry)
+    state, hidden = known.pop("status"), ("stamp", "warning", "config")
+    ahead = {"id": known.pop("id"), "name": known.pop("name"), "state": state}
+    settings = {
+        "data": data_source(entry.setting),
+        "queue_size": entry.setting("moco.queue_size"),
+        "augmentations": augmentations(entry),
+        "label_fraction": entry.setting("label_fraction"),
+        "task": entry.setting("task.name"),
+        "head": entry.setting("head"),
+    }
+    rest = {key: value for key, value in known.items() if key not in hidden}
+    return {**ahead, **rest, **settings, "differs": entry.config}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table.
+
+    Attributes:
+        title: its head, which is also a key to sort by, and names the cell of a row.
+        right: aligned to the right.
+        least: width that it may be cut to; None: never cut.
+        rank: columns of a higher rank are left out earlier where the terminal is narrow.
+    """
+
+    title: str
+    right: bool = False
+    least: int | None = None
+    rank: int = 0
+
+
+_COLUMNS = (
+    _Column("id"),
+    _Column("name", least=12),
+    _Column("state"),
+    _Column("kind", rank=2),
+    _Column("data", least=7, rank=5),
+    _Column("K", right=True),
+    _Column("augment", least=10, rank=8),
+    _Column("labels", right=True, rank=1),
+    _Column("step", right=True, rank=6),
+    _Column("loss", right=True, rank=3),
+    _Column("top-1", right=True),
+    _Column("best", right=True, rank=4),
+    _Column("age", right=True),
+    _Column("tags", least=6, rank=7),
+)
+
+# Heads of columns that are no keys of the filter language.
+_KEYS = {"K": "queue_size", "labels": "label_fraction"}
+_VALUES: dict[str, Callable[[RunRow], Any]] = {
+    "augment": lambda row: row.augment or None,
+    "top-1": lambda row: row.top1,
+    "best": lambda row: row.best,
+}
+
+
+def _sorted(history: History, query: str, sort: str) -> list[RunRow]:
+    down, key = sort.startswith("-"), sort.removeprefix("-")
+    if key not in _VALUES:
+        entries = history.list(query, sort="-" * down + _KEYS.get(key, key))
+        return [row_of(entry) for entry in entries]
+    value = _VALUES[key]
+    rows = [row_of(entry) for entry in history.list(query)]
+    # A run without the value, or with NaN, comes last either way.
+    have = [row for row in rows if value(row) is not None and value(row) == value(row)]
+    kept = {row.id for row in have}
+    have.sort(key=value, reverse=down)
+    return have + [row for row in rows if row.id not in kept]
+
+
+# --------------------------------------------------------------------------------------------
+# The table
+
+
+def listing(rows: Sequence[RunRow], width: int | None = None) -> str:
+    """The runs as a table, probes indented under their parent where that is listed too.
+
+    Args:
+        rows: in the order wanted.
+        width: columns of the terminal; None: as wide as it takes.
+    """
+    now = time.time()
+    cells = [
+        [
+            ("  " * depth if column.title == "id" else "") + clean(CELLS[column.title](row, now))
+            for column in _COLUMNS
+        ]
+        for row, depth in nested(rows)
+    ]
+    shown = [i for i in range(len(_COLUMNS)) if i < 3 or any(row[i] for row in cells)]
+    natural = [
+        max(width_of(_COLUMNS[i].title), *(width_of(row[i]) for row in cells))
+        for i in range(len(_COLUMNS))
+    ]
+    widths = _fit(shown, natural, width)
+    return table(
+        [cut(_COLUMNS[i].title, w) for i, w in widths.items()],
+        [[cut(row[i], w) for i, w in widths.items()] for row in cells],
+        [at for at, i in enumerate(widths) if _COLUMNS[i].right],
+    )
+
+
+def _fit(shown: list[int], natural: list[int], width: int | None) -> dict[int, int]:
+    """Widths of the columns that fit: texts are cut first, then columns left out by rank."""
+    shown = list(shown)
+    while True:
+        widths = {i: natural[i] for i in shown}
+        if width is None:
+            return widths
+        over = sum(widths.values()) + 2 * (len(widths) - 1) - width
+        while over > 0:
+            room = [i for i in shown if widths[i] > (_COLUMNS[i].least or widths[i])]
+            if not room:
+                break
+            widths[max(room, key=lambda i: widths[i])] -= 1
+            over -= 1
+        extra = [i for i in shown if _COLUMNS[i].rank]
+        if over <= 0 or not extra:
+            return widths
+        shown.remove(max(extra, key=lambda i: _COLUMNS[i].rank))
+
+
+# --------------------------------------------------------------------------------------------
+# CSV
+
+
+def _print_csv(rows: Sequence[RunRow]) -> None:
+    header = [
+        *("id", "name", "state", "kind", "preset", "parent", "data", "queue_size"),
+        *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
+        *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
+        *("tags", "note", "error"),
+    ]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        known = facts(row) | {"loss": row.last, "top1": row.top1, "best_top1": row.best}
+        known |= {key: _moment(known[key]) for key in ("created", "started", "ended")}
+        known |= {key: " ".join(known[key]) for key in ("augmentations", "tags")}
+        writer.writerow(["" if known[key] is None else clean(str(known[key])) for key in header])
+
+
+def _moment(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

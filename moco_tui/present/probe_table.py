@@ -1,0 +1,65 @@
+"""The result of a probe as tables: the accuracy of each encoder, and of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.runs import Record
+from moco_tui.present import fmt
+from moco_tui.present.lines import Line
+
+
+def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
+    """The accuracy table of a probe and its accuracy for each class.
+
+    Args:
+        record: of the probe; its result may be of another version, or not there yet.
+        config: its configuration, nested.
+    """
+    labels = fmt.label_fraction(fmt.measured(config.get("label_fraction")))
+    task = config.get("task", {}).get("name", "")
+    head = f"{task} classes, {labels} of the labels, {config.get('head', '')} head"
+    lines: list[Line] = [[(fmt.clean(head), "muted")]]
+    found = record.result.get("rows")
+    if not isinstance(found, list) or not found:
+        waiting = "the table fills in as each row is measured"
+        return [*lines, [(waiting if not record.ended else "no result", "muted")]]
+    rows = [row for row in found if isinstance(row, dict)]
+    titles = f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}"
+    lines += [[("", "")], [(titles, "muted")]]
+    best = max((fmt.measured(row.get("top1")) or 0.0 for row in rows), default=0.0)
+    return [*lines, *(_row_line(row, best) for row in rows), *_class_lines(rows)]
+
+
+def _row_line(row: Mapping[str, Any], best: float) -> Line:
+    """The accuracies of one encoder."""
+    names = ("top1", "low", "high", "balanced", "majority")
+    top1, low, high, balanced, majority = (fmt.measured(row.get(name)) for name in names)
+    source = fmt.fit(fmt.clean(str(row.get("source", "?"))), 16)
+    known = low is not None and high is not None
+    interval = f"{fmt.accuracy(low)} – {fmt.accuracy(high)}" if known else ""
+    return [
+        (f"{source}{fmt.accuracy(top1):>8}", "strong" if top1 is not None and top1 >= best else ""),
+        (f"  {interval:<17}", "muted"),
+        (f"{fmt.accuracy(balanced):>9}", ""),
+        (f"{'' if majority is None else fmt.accuracy(majority):>9}", "muted"),
+    ]
+
+
+def _class_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Accuracy for each class, one column a source."""
+    tables = [
+        (str(row.get("source", "?")), row["per_class"])
+        for row in rows
+        if isinstance(row.get("per_class"), dict) and row["per_class"]
+    ]
+    if not tables:
+        return []
+    names = list(tables[0][1])
+    head = f"{'class':<16}" + "".join(f"{fmt.fit(source, 12, right=True)}" for source, _ in tables)
+    lines: list[Line] = [[("", "")], [(head, "muted")]]
+    for name in names:
+        cells = "".join(f"{fmt.accuracy(fmt.measured(table.get(name))):>12}" for _, table in tables)
+        lines.append([(fmt.fit(fmt.clean(name), 16) + cells, "")])
+    return lines

@@ -1,0 +1,85 @@
+"""The run under the cursor in words: one line on narrow screens, a list of facts on wide ones."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from engine.config.data import source_path
+from moco_tui.present import fmt
+from moco_tui.present.run_order import Fold
+from moco_tui.present.run_rows import CELLS, RunRow
+
+
+def line(row: RunRow) -> Text:
+    """One line on the run under the cursor, for narrow screens."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    if isinstance(row, Fold):
+        text.append(f" {_fold_words(row)}")
+        return text
+    text.append(f" {row.id} ", style="bold")
+    if row.error:
+        text.append(fmt.clean(row.error))
+        return text
+    parts = [row.data, row.augment, row.preset and f"preset {row.preset}", row.head, row.task]
+    parts += [" ".join(row.tags), row.note]
+    text.append("  ".join(part for part in parts if part))
+    return text
+
+
+def facts(row: RunRow, parent: RunRow | None) -> Text:
+    """What is known of a run, for the panel of wide screens."""
+    text = Text(overflow="fold")
+    if isinstance(row, Fold):
+        done = f"{round((row.share or 0) * row.count)} of {row.count} finished"
+        best = "" if row.best is None else f"the best {fmt.accuracy(row.best)}\n"
+        of = f"of {parent.title}\n" if parent is not None else ""
+        text.append(f"{row.count} probes\n", style="bold")
+        text.append(f"{of}{done}\n{best}\n{_fold_words(row)}")
+        return text
+    text.append(row.title + "\n", style="bold")
+    text.append(f"{row.glyph} {row.status}\n\n")
+    cells = {name: text(row, 0.0) for name, text in CELLS.items()}
+    known = [
+        ("id", row.id),
+        ("kind", row.kind),
+        ("preset", row.preset),
+        ("of", parent.title if parent is not None else row.parent),
+        ("data", row.data),
+        ("queue", cells["K"] and f"{cells['K']} keys"),
+        *((name, cells[name]) for name in ("labels", "task", "head", "augment", "done", "loss")),
+        ("best", cells["best"]),
+        ("tags", cells["tags"]),
+        ("note", row.note),
+        ("error", row.error),
+    ]
+    for name, value in known:
+        if value:
+            text.append(f"{name:<9}", style="dim")
+            text.append(value + "\n")
+    path = source_path(row.source)
+    if path is not None:
+        text.append(f"{'folder':<9}", style="dim")
+        text.append(path + "\n")
+    return text
+
+
+def _fold_words(fold: Fold) -> str:
+    """What the keys do to the probes of a run."""
+    verb = "hides" if fold.open else "shows"
+    return f"Enter {verb} its {fold.count} probes; a filter such as kind:probe finds among them."
+
+
+def first_words(root: str) -> Text:
+    """What to do where there are no runs yet."""
+    text = Text()
+    text.append("No runs yet.\n\n", style="bold")
+    for key, what in (
+        ("D", "see it work: a small pretraining and a probe on embedded images"),
+        ("n", "configure and start a pretraining"),
+        ("?", "all keys"),
+        ("q", "quit"),
+    ):
+        text.append(f"  {key}  ", style="bold")
+        text.append(what + "\n")
+    text.append(f"\nRuns are kept in {root}.")
+    return text

@@ -1,0 +1,67 @@
+"""Runs side by side: what differs, which is better."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from moco_tui.present import comparison
+
+from ..conftest import RESULT, some_runs, write_run
+
+
+def compared(root: Path, *ids: str) -> comparison.SideBySide:
+    from engine.runs import RunFolder
+
+    return comparison.side_by_side([comparison.compared_run(RunFolder(root / i)) for i in ids])
+
+
+def test_kind_settings_and_every_number_of_a_result(root: Path) -> None:
+    some_runs(root)
+    found = compared(root, "k7m2qx", "p2b9dz")
+    assert found.settings["kind"] == ["pretrain", "probe"]
+    assert found.settings["moco.queue_size"] == [4096, None]
+    rows = {(row.metric, row.which): row for row in found.metrics}
+    for row in RESULT["rows"]:
+        assert rows[f"{row['source']} top1", "result"].values == [None, row["top1"]]
+    assert rows["top1", "result"].values == [None, 57.3]
+    assert [row.label for row in found.metrics if row.which == "best"] == ["best knn/top1"]
+
+
+def test_values_that_are_not_finite_are_spelled_in_json(root: Path) -> None:
+    for i, value in (("a1bcdf", math.nan), ("b2bcdf", 3.0)):
+        write_run(root, i, last={"train/loss": value})
+    found = compared(root, "a1bcdf", "b2bcdf")
+    known = json.loads(comparison.to_json(found))
+    assert known["metrics"][0]["values"] == ["NaN", 3.0]
+    assert known["metrics"][0]["differences"] == [None, None]
+
+
+def test_curves_that_most_runs_have_are_offered_first() -> None:
+    names = [["mine", "knn/top1", "a"], ["knn/top1", "train/loss"], ["train/loss", "mine"]]
+    assert comparison.offered(names) == ["train/loss", "knn/top1", "mine", "a"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "base", "text", "look"),
+    [
+        ("knn/top1", 50.0, 40.0, "+10.0 pts better", "good"),
+        ("knn/top1", 40.0, 50.0, "-10.0 pts worse", "bad"),
+        ("train/loss", 9.0, 10.0, "-1.000 better", "good"),
+        ("train/loss", 10.0, 9.0, "+1.000 worse", "bad"),
+        ("train/lr", 0.1, 0.2, "-0.100", ""),
+        ("train/loss", 9.0, 9.0, "=", ""),
+        ("train/loss", math.nan, 9.0, "", ""),
+        ("train/loss", None, 9.0, "", ""),
+    ],
+)
+def test_direction_of_a_difference(
+    metric: str, value: float | None, base: float, text: str, look: str
+) -> None:
+    assert comparison.change_text(comparison.metric_row(metric, "last", [base, value]), 1) == (
+        text,
+        look,
+    )

@@ -1,0 +1,25 @@
+"""Numbers and times in words."""
+
+from __future__ import annotations
+
+from moco_tui.present import fmt
+
+
+def test_a_share_of_the_labels_keeps_its_digits() -> None:
+    shares = (0.1, 0.125, 0.001, 1 / 3, 1.0, None)
+    assert [fmt.label_fraction(share) for share in shares] == [
+        *("10 %", "12.5 %", "0.1 %", "33.3 %", "100 %", "–")
+    ]
+
+
+def test_how_long_ago() -> None:
+    assert [fmt.ago(s) for s in (0.5, 42, 7300, None)] == ["now", "42 s ago", "2 h ago", "–"]
+
+
+def test_a_bar() -> None:
+    assert fmt.bar(2, 5, ascii_only=True) == "##..."
+    assert fmt.bar(2, 5, ascii_only=False) == "━━───"
+
+
+def test_what_counts_as_a_number() -> None:
+    assert [fmt.measured(item) for item in (1, 2.5, True, "3", None)] == [1.0, 2.5, *[None] * 3]

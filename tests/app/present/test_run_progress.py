@@ -1,0 +1,43 @@
+"""A run's progress as facts and as one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.runs.metric_writer import encode_line
+from moco_tui.present.pace import run_pace
+from moco_tui.present.run_progress import progress_facts, progress_text, rates_line, seconds_taken
+
+from ..conftest import NOW, write_run
+
+
+def test_the_line_tells_rate_and_eta_only_while_the_run_goes_on(root: Path) -> None:
+    folder = write_run(
+        root, "k7m2qx", status="running", step=20, total_steps=40, pairs_per_step=256, ended=None
+    )
+    lines = [encode_line(s, s / 10, 100.0 + s / 4, {"train/loss": 9.0}) for s in range(1, 21)]
+    folder.metrics_path.write_bytes(b"".join(lines))
+    log = folder.metrics()
+    log.poll()
+    record = folder.record()
+    record.last = {"train/loss": 9.0, "probe/pretrained/test_top1": 57.25, "train/lr": 0.06}
+    # 4 steps a second of 256 pairs; 20 steps are left.
+    text = progress_text(progress_facts(record, "running", log))
+    assert text == (
+        "running  epoch 1/4  step 20/40  loss 9.000  lr 0.0600"
+        "  probe/pretrained/test_top1 57.2 %  1,024 pairs/s  ETA 5 s"
+    )
+    assert "1,024 pairs/s  ETA 5 s" in rates_line(record, run_pace(record, "running", log), NOW)
+    text = progress_text(progress_facts(record, "paused", log))
+    assert "pairs/s" not in text
+    assert "ETA" not in text
+
+
+def test_how_long_a_run_took(root: Path) -> None:
+    record = write_run(root, "k7m2qx", checkpoint_time=NOW).record()
+    assert seconds_taken(record) == 540
+    line = rates_line(record, run_pace(record, "finished", write_run(root, "b").metrics()), NOW)
+    assert line.startswith("took 9 min 00 s  checkpoint now")
+    record.ended = None
+    assert seconds_taken(record) is None
+    assert seconds_taken(record, NOW) == 600

@@ -1,0 +1,111 @@
+"""Everything known of one run."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.config.presets import resolve
+from engine.config.schema import PretrainConfig
+from engine.runs import create
+from moco_tui.cli.train import result_table
+
+from .conftest import RESULT, Call, begin, probed, trained
+
+
+def test_show_tells_the_facts_and_what_differs_from_the_preset(call: Call, root: Path) -> None:
+    folder = trained(
+        root, name="first", values={"moco.queue_size": 777, "optim.milestones": [3, 5]}
+    )
+    call("note", folder.id, "a", "note")
+    out = call("show", folder.id, "--log", "5").out
+    for text in (
+        "first",
+        "finished",
+        "preset quick",
+        "step 3 of 40 (7.5 %)",
+        "a note",
+        str(folder.path),
+        "15.250",
+        "a line of the log",
+    ):
+        assert text in out
+    after = out.partition("differs from preset quick")[2].partition("\n\n")[0].splitlines()[1:]
+    assert [line.split() for line in after] == [
+        ["moco.queue_size", "777", "2048"],
+        ["optim.milestones", "3,", "5", "120,", "160"],
+    ]
+    assert "a line of the log" not in call("show", folder.id).out
+
+
+@pytest.mark.parametrize("preset", ["quick", "notebook", "resnet18-moco"])
+def test_a_run_with_the_values_of_its_preset_differs_in_nothing(
+    call: Call, root: Path, preset: str
+) -> None:
+    config = resolve(PretrainConfig, preset_name=preset)
+    folder = create(root, "pretrain", config, preset=preset)
+    assert f"settings: those of preset {preset}" in call("show", folder.id).out
+    facts = json.loads(call("show", folder.id, "--json").out)
+    assert facts["differs"] == {}
+    assert facts["config"] == json.loads(msgspec.json.encode(config))
+
+
+def test_show_of_a_probe_prints_its_table(call: Call, root: Path) -> None:
+    parent = trained(root)
+    probe = probed(root, parent.id)
+    out = call("show", probe.id).out
+    assert result_table(RESULT) in out
+    assert f"encoder of  {parent.id}" in out
+    facts = json.loads(call("show", probe.id, "--json").out)
+    assert facts["result"]["rows"] == RESULT["rows"]
+
+
+def test_show_of_an_unfinished_result_and_of_another_version(call: Call, root: Path) -> None:
+    folder = create(root, "probe", PretrainConfig(), parent="gone")
+    with begin(folder) as owner:
+        owner.result({"part\x1b": [1, 2]})
+        owner.transition("failed", error="the\x1b reason")
+    called = call("show", folder.id)
+    assert called.code == 0
+    assert "1, 2" in called.out
+    assert "the? reason" in called.out
+    assert "\x1b" not in called.out
+    assert "moco.queue_size" in called.out  # no setting of a probe: it differs from the defaults
+
+
+def test_show_works_although_what_people_said_is_damaged(call: Call, root: Path) -> None:
+    folder = trained(root, name="first")
+    folder.user_path.write_text("{")
+    called = call("show", folder.id)
+    assert called.code == 0
+    assert "first" in called.out
+    assert "damaged" in called.err
+    assert called.err.count("\n") == 1
+    assert json.loads(call("show", folder.id, "--json").out)["user"]["tags"] == []
+
+
+def test_show_json_has_no_bare_nan(call: Call, root: Path) -> None:
+    folder = trained(root, losses=(1.0, math.nan))
+    out = call("show", folder.id, "--json", "--log", "1").out
+    facts = json.loads(out, parse_constant=lambda name: pytest.fail(f"bare {name}"))
+    assert facts["last"]["train/loss"] == "NaN"
+    assert facts["best"]["train/loss"] == 1.0
+    assert facts["status"] == "finished"
+    assert len(facts["log"]) == 1
+
+
+def test_show_model_lists_layers_shapes_and_parameters(call: Call, root: Path) -> None:
+    folder = create(root, "pretrain", PretrainConfig())  # the notebook's encoder
+    rows = json.loads(call("show", folder.id, "--model", "--json").out)
+    assert rows[-1]["parameters"] == 356_128
+    assert sum(row["parameters"] for row in rows[:-1]) == 356_128
+    assert "356,128" in call("show", folder.id, "--model").out
+    probe = probed(root, folder.id)
+    assert call("show", probe.id, "--model").out == call("show", folder.id, "--model").out
+    orphan = probed(root, "gone")
+    called = call("show", orphan.id, "--model")
+    assert (called.code, called.err.count("\n")) == (2, 1)

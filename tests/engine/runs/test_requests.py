@@ -1,0 +1,135 @@
+"""Requests to the owner of a run: seen soon, in order of urgency, each answered."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from engine.errors import RunError
+from engine.runs import RunFolder, own
+from engine.runs.record import encode_record
+from engine.sink import Request
+
+from .conftest import Clock
+
+
+def test_a_request_is_seen_within_a_fifth_of_a_second_and_acknowledged(
+    run: RunFolder, clock: Clock
+) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        assert owner.request() is None
+        id_ = run.request("checkpoint")
+        assert [asked.id for asked in run.pending_requests()] == [id_]
+        clock.now += 0.1
+        assert owner.request() is None, "the folder is not looked at every step"
+        clock.now += 0.11
+        assert owner.request() == "checkpoint"
+        assert owner.request() == "checkpoint", "until it is acknowledged"
+        owner.acknowledge("checkpoint", 812)
+        assert owner.request() is None
+        ack = run.record().ack
+        assert ack is not None
+        assert (ack["id"], ack["request"], ack["step"]) == (id_, "checkpoint", 812)
+        assert run.pending_requests() == []
+
+
+def test_requests_of_many_at_once_are_all_kept(run: RunFolder, clock: Clock) -> None:
+    kinds: list[Request] = ["pause", "checkpoint", "checkpoint"]
+    with own(run) as owner:
+        owner.transition("running")
+        ids: list[str] = []
+
+        def ask(kind: Request) -> None:
+            ids.extend(run.request(kind) for _ in range(20))
+
+        threads = [threading.Thread(target=ask, args=(k,)) for k in kinds]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(ids) == [asked.id for asked in run.pending_requests()]
+        clock.now += 1
+        answered = []
+        while (request := owner.request()) is not None:
+            answered.append(request)
+            owner.acknowledge(request, 1)
+        assert sorted(answered) == ["checkpoint", "pause"]
+        assert run.pending_requests() == []
+
+
+def test_stop_goes_before_what_was_asked_earlier(run: RunFolder, clock: Clock) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        for kind in ("pause", "checkpoint", "hand-over", "stop"):
+            run.request(kind)
+        clock.now += 1
+        seen = []
+        while (request := owner.request()) is not None:
+            seen.append(request)
+            owner.acknowledge(request, 1)
+        assert seen == ["stop", "hand-over", "pause", "checkpoint"]
+
+
+def test_pause_and_continue_that_change_nothing_are_done_at_once(
+    run: RunFolder, clock: Clock
+) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        run.request("continue")
+        clock.now += 1
+        assert owner.request() is None
+        assert run.pending_requests() == []
+        owner.transition("paused")
+        run.request("pause")
+        clock.now += 1
+        assert owner.request() is None
+        run.request("continue")
+        clock.now += 1
+        assert owner.request() == "continue"
+
+
+@pytest.mark.parametrize("status", ["finished", "stopped", "failed", "running"])
+def test_nobody_is_asked_where_nobody_is(run: RunFolder, status: str) -> None:
+    record = run.record()
+    record.status = status  # type: ignore[assignment]
+    run.record_path.write_bytes(encode_record(record))
+    shown = "lost" if status == "running" else status
+    with pytest.raises(RunError, match=f"is {shown}; there is nobody to pause it"):
+        run.request("pause")
+    with pytest.raises(RunError, match="is no request"):
+        run.request("explode")  # type: ignore[arg-type]
+
+
+def test_a_signal_can_ask_without_a_file(run: RunFolder, clock: Clock) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        assert owner.request() is None
+        owner.ask("hand-over")
+        assert owner.request() == "hand-over"
+        owner.acknowledge("hand-over", 3)
+        assert owner.request() is None
+        ack = run.record().ack
+        assert ack is not None
+        assert ack["request"] == "hand-over"
+
+
+def test_strange_files_among_the_requests_are_left_alone(run: RunFolder, clock: Clock) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        run.control_path.mkdir()
+        for name in ("stop", "x.stop", ".stop", "²" * 20 + ".stop", "1.explode"):
+            (run.control_path / name).write_text("stop")
+        clock.now += 1
+        assert owner.request() is None
+        assert len(list(run.control_path.iterdir())) == 5
+
+
+def test_a_file_in_place_of_the_control_folder_is_a_sentence(run: RunFolder) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        run.control_path.write_text("garbage")
+        with pytest.raises(RunError, match="The request could not be left"):
+            run.request("stop")
+        assert owner.request() is None

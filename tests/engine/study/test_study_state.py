@@ -1,0 +1,205 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from engine.config.presets import build, resolve
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.history.entry import Entry
+from engine.history.history import History
+from engine.runs import RunFolder, create, own
+from engine.sink import Plan
+from engine.study.grid import Cell, ProbePoint, cells, pretrain_config, pretrainings, probe_config
+from engine.study.study_state import state_from_entries, state_from_history
+
+from ..study_states import SMALL_GRID, small_grid
+
+
+def finish(folder: RunFolder, metrics: dict[str, float]) -> None:
+    with own(folder) as owner:
+        owner.transition("running")
+        owner.plan(Plan(total_steps=1))
+        owner.metrics(1, 1.0, metrics)
+        owner.transition("finished")
+
+
+def a_pretraining(root: Path, config: PretrainConfig) -> RunFolder:
+    folder = create(root, "pretrain", config)
+    finish(folder, {"train/loss": 1.0})
+    return folder
+
+
+def a_probe(root: Path, parent: RunFolder, config: ProbeConfig, **tops: float) -> RunFolder:
+    folder = create(root, "probe", config, parent=parent.id)
+    rows = {name.replace("_", "-"): top for name, top in tops.items()}
+    metrics = {f"probe/{row}/test_top1": top for row, top in rows.items()}
+    metrics |= {f"probe/{row}/test_balanced": top - 1 for row, top in rows.items()}
+    metrics |= {f"probe/{row}/test_majority": 10.0 for row in rows}
+    finish(folder, metrics)
+    return folder
+
+
+def test_an_empty_folder_has_nothing(tmp_path: Path) -> None:
+    config = small_grid()
+    study_state = state_from_history(config, History(tmp_path))
+    assert tuple(study_state.cells) == cells(config)
+    assert {found.state for found in study_state.cells.values()} == {"missing"}
+    assert {trained.state for trained in study_state.pretrainings.values()} == {"missing"}
+    assert tuple(study_state.pretrainings) == pretrainings(config)
+
+
+def test_what_was_done_by_hand_counts_with_its_numbers(tmp_path: Path) -> None:
+    config = small_grid()
+    parent = a_pretraining(tmp_path, pretrain_config(config, 8, 1))
+    # as ``moco-tui probe RUN --head logistic --label-fraction 0.5`` makes it
+    probe = a_probe(
+        tmp_path, parent, build(ProbeConfig, {"label_fraction": 0.5}), pretrained=60.0, pixels=30.0
+    )
+    study_state = state_from_history(config, History(tmp_path))
+    assert study_state.pretrainings[8, 1].run == parent.id
+    assert study_state.pretrainings[8, 1].state == "finished"
+    done = {cell: found for cell, found in study_state.cells.items() if found.state == "done"}
+    # pixels stand beside the first seed's encoders alone
+    cell = Cell("moco", 8, 1, "ten", 0.5, "logistic", 0)
+    assert list(done) == [cell]
+    found = done[cell]
+    assert (found.run, found.top1, found.balanced, found.majority) == (probe.id, 60.0, 59.0, 10.0)
+
+
+def test_a_seed_that_changes_the_numbers_tells_probes_apart(tmp_path: Path) -> None:
+    config = small_grid()
+    parent = a_pretraining(tmp_path, pretrain_config(config, 8, 1))
+    for head in ("linear", "logistic"):
+        a_probe(
+            tmp_path,
+            parent,
+            build(ProbeConfig, {"label_fraction": 0.5, "head": head}),  # seed 0, not 1
+            pretrained=60.0,
+            random_init=40.0,
+        )
+    cells_ = state_from_history(config, History(tmp_path)).cells
+    assert cells_[Cell("moco", 8, 1, "ten", 0.5, "logistic", 0)].state == "done"
+    assert cells_[Cell("moco", 8, 1, "ten", 0.5, "linear", 0)].state == "missing"
+    assert cells_[Cell("random-init", None, 1, "ten", 0.5, "logistic", 0)].state == "missing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"runtime.threads": 3}, True),
+        ({"log.checkpoint_seconds": 7}, True),
+        ({"monitor.knn_every": 0}, True),
+        ({"optim.stop_epoch": 2500}, True),
+        ({"runtime.device": "cpu"}, True),
+        ({"optim.stop_epoch": 20}, False),
+        ({"optim.lr": 0.07}, False),
+        ({"runtime.seed": 5}, False),
+        ({"moco.queue_size": 9}, False),
+        ({"augment.rotation.degrees": 15.0}, False),
+        ({"runtime.precision": "float32"}, False),
+    ],
+)
+def test_a_pretraining_counts_when_its_numbers_are_the_same(
+    tmp_path: Path, changes: dict[str, object], same: bool
+) -> None:
+    config = small_grid()
+    values = {"moco.queue_size": 8, "runtime.seed": 1, **changes}
+    folder = a_pretraining(tmp_path, build(PretrainConfig, values))
+    trained = state_from_history(config, History(tmp_path)).pretrainings[8, 1]
+    assert trained.run == (folder.id if same else "")
+
+
+def test_a_preset_is_no_difference(tmp_path: Path) -> None:
+    config = resolve(StudyConfig, preset_name="notebook-small-angle")
+    own_config = resolve(PretrainConfig, preset_name="notebook-small-angle")
+    folder = create(tmp_path, "pretrain", own_config, preset="notebook-small-angle")
+    assert state_from_history(config, History(tmp_path)).pretrainings[4096, 0].run == folder.id
+
+
+def entry(id_: str, config: PretrainConfig, **changes: object) -> Entry:
+    from engine.history.entry import make_entry
+    from engine.runs.record import Record, UserNotes
+
+    record = Record(id=id_, kind="pretrain", created=0.0, config=msgspec.to_builtins(config))
+    return replace(make_entry(record, UserNotes()), **changes)
+
+
+def test_of_several_pretrainings_the_furthest_counts_and_a_finished_one_stays() -> None:
+    config = small_grid()
+    own_config = pretrain_config(config, 8, 0)
+    runs = [
+        entry("aaa", own_config, status="stopped", step=5, created=1.0),
+        entry("bbb", own_config, status="finished", step=9, created=2.0),
+        entry("ccc", own_config, status="finished", step=9, created=3.0),
+        entry("ddd", own_config, status="running", step=8, created=4.0),
+    ]
+
+    def chosen(*numbers: int) -> str:
+        return state_from_entries(config, [runs[i] for i in numbers]).pretrainings[8, 0].run
+
+    assert chosen(0, 1, 2, 3) == "bbb"
+    assert chosen(3, 2, 1, 0) == "bbb"
+    assert chosen(0, 3) == "ddd"
+
+
+def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
+    config = small_grid()
+    history = History(tmp_path)
+    folder = create(tmp_path, "pretrain", pretrain_config(config, 8, 0))
+    cell = Cell("moco", 8, 0, "ten", 0.1, "logistic", 0)
+    baseline = Cell("pixels", None, None, "ten", 0.1, "logistic", 0)
+    assert state_from_history(config, history).cells[cell].state == "waiting"
+    assert state_from_history(config, history).cells[baseline].state == "waiting"
+    assert state_from_history(config, history).cells[cell].run == folder.id
+    finish(folder, {"train/loss": 1.0})
+    assert state_from_history(config, history).cells[cell].state == "missing"
+    probe = create(
+        tmp_path,
+        "probe",
+        probe_config(config, 8, 0, ProbePoint("ten", 0.1, "logistic", 0)),
+        parent=folder.id,
+    )
+    assert state_from_history(config, history).cells[cell].state == "waiting"
+    assert state_from_history(config, history).cells[cell].run == probe.id
+    with own(probe) as owner:
+        owner.transition("running")
+        assert state_from_history(config, history).cells[cell].state == "running"
+        owner.metrics(3, 3.0, {"probe/pretrained/test_top1": 50.0})
+        owner.transition("stopped")  # before the baselines
+    study_state = state_from_history(config, history)
+    assert study_state.cells[cell].state == "done"
+    assert study_state.cells[cell].top1 == 50.0
+    assert study_state.cells[cell].balanced is None
+    assert study_state.cells[baseline].state == "missing"
+    with own(probe) as owner:
+        owner.transition("running")
+        owner.transition("failed", error="no")
+    assert state_from_history(config, history).cells[baseline].state == "failed"
+
+
+def test_a_study_is_no_run_of_one_queue_size_or_seed(tmp_path: Path) -> None:
+    study = create(tmp_path, "study", small_grid(**{"pretrain.data.source": "shapes"}))
+    create(tmp_path, "pretrain", pretrain_config(small_grid(), 8, 0))
+    history = History(tmp_path)
+    for query in ("queue_size>=1", "seed=0", "label_fraction<=1", "head:logistic"):
+        assert study.id not in [entry.id for entry in history.list(query)], query
+    assert [entry.id for entry in history.list("kind:study source:shapes")] == [study.id]
+    assert [entry.id for entry in history.list("queue_sizes=32")] == [study.id]
+    found = history.get(study.id)
+    assert found.config == {
+        **{key: value for key, value in SMALL_GRID.items() if key not in ("heads", "subset_seeds")},
+        "pretrain.data.source": "shapes",
+    }, "an entry holds what differs from the defaults"
+    assert found.setting("pretrain.optim.epochs") == 2500
+
+
+def test_looking_needs_no_torch() -> None:
+    code = (
+        "import sys, engine.study.study_state; "
+        "print('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
