@@ -1,4 +1,8 @@
-"""Exact resume points: one file, replaced atomically, read with ``weights_only=True``."""
+"""Checkpoints: one file, replaced atomically, from which a run goes on to the same bits.
+
+``load`` is the way to read one: it also brings checkpoints of earlier versions up to date (see
+``old_checkpoints``). The file is read with ``weights_only=True``, so it cannot run code.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Replaces the file by one that holds ``state``.
 
     The bytes reach the disk before the old file goes, so that a kill or a power cut at any
-    moment leaves either the old resume point or the new one.
+    moment leaves either the old checkpoint or the new one.
 
     Args:
         path: the file.
@@ -45,7 +49,13 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What ``save`` wrote, with every tensor on the CPU.
+    """Reads what ``save`` wrote, in this version or an earlier one.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The state under today's names, and its ``schema``; every tensor on the CPU.
 
     Raises:
         RunError: when there is no file, or it is truncated, damaged, or of a newer version.

@@ -1,208 +1,74 @@
-"""The gradient of a MoCo step on a CPU, one BatchNorm group at a time.
-
-A query meets others only inside its BatchNorm group, and all keys come first. So a group can go
-forward, meet the queue and go backward before the next one starts, and what it needs meanwhile (64
-images in place of 1,024) stays in the processor's cache. Each thread takes whole groups.
-"""
+"""The step of a CPU: images and BatchNorm groups are shared out among threads."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from typing import NamedTuple, Self
-
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from engine.models.dropout import Dropout
-from engine.models.encoder import Encoder
-from engine.models.info_nce import info_nce
-from engine.models.moco import MoCo, shuffle
-from engine.models.split_batchnorm import SplitBatchNorm2d, check_groups
-from engine.runtime.malloc import keep_freed_memory
-from engine.runtime.worker_threads import WorkerThreads
+from engine.augment.augmenter import normalise
+from engine.pretrain.groupwise_backward import GroupwiseBackward
+from engine.pretrain.plain_step import StepKind
+from engine.pretrain.training_state import TrainingState
+from engine.runtime.worker_threads import single_threaded
+
+# Images that a worker augments at a time: 0.8 MB a tensor, which stays in the processor's cache.
+_AUGMENT_ROWS = 64
 
 
 class GroupwiseStep:
-    """Computes what ``MoCo.loss`` and ``backward`` compute, on a CPU, in a fraction of the time.
-
-    Loss, keys, gradients and running statistics agree with those up to rounding. Dropout draws
-    other bits of the same distribution. With the same number of threads, results repeat bit by bit.
-    Sets the C library to keep freed memory, for the whole process (``engine.runtime.malloc``).
+    """What ``PlainStep`` computes up to rounding, faster on a CPU; see ``GroupwiseBackward``.
 
     Args:
-        moco: the model, on the CPU; its parameters are read anew at each step.
-        threads: groups that are worked on at the same time.
-        dtype: of the convolutions; everything from the features on is float32.
+        state: of the pretraining, on the CPU.
     """
 
-    def __init__(self, moco: MoCo, *, threads: int, dtype: torch.dtype = torch.float32) -> None:
-        keep_freed_memory()
-        self.moco = moco
-        self.splits = max((norm.num_splits for norm in _norms(moco.encoder_q)), default=1)
-        self.lanes = WorkerThreads(threads)
-        self._queries = [_Twin(moco.encoder_q, dtype) for _ in range(threads)]
-        self._keys = [_Twin(moco.encoder_k, dtype) for _ in range(threads)]
+    kind: StepKind = "groupwise"
 
-    def backward(
-        self, view_1: Tensor, view_2: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Set the gradients of encoder_q to those of the loss, in place of any that were there.
-
-        Args:
-            view_1: ``(B, 3, 32, 32)`` normalised images; the queries when not symmetric.
-            view_2: the other view of the same images.
-            generator: draws the shuffling of the keys; None: torch's default generator. Dropout
-                always draws its seeds from the default generator.
-
-        Returns:
-            The loss, a float32 scalar without a gradient, and the keys as ``MoCo.loss`` returns
-            them.
-
-        Raises:
-            ValueError: when the BatchNorm groups do not divide the batch.
-        """
-        check_groups(len(view_1), 1, self.splits)
-        views = (view_1, view_2)
-        for twin in (*self._queries, *self._keys):
-            twin.refresh()
-        keys = self._encode_keys(views, generator)
-        loss = self._learn(views, keys)
-        return loss, (keys.flatten(0, 1) if self.moco.symmetric else keys[1])
-
-    def _pieces(self, views: Sequence[int]) -> list[tuple[int, int]]:
-        return [(view, group) for view in views for group in range(self.splits)]
-
-    @torch.no_grad()
-    def _encode_keys(
-        self, views: tuple[Tensor, Tensor], generator: torch.Generator | None
-    ) -> Tensor:
-        """Keys of both views ``(2, B, dim)``; of the second alone when not symmetric."""
-        moco, splits = self.moco, self.splits
-        batch, device = len(views[0]), views[0].device
-        wanted = (0, 1) if moco.symmetric else (1,)
-        order = {
-            view: shuffle(batch, generator, device) if moco.shuffle_keys else torch.arange(batch)
-            for view in wanted
-        }
-        keys = moco.queue.new_empty(2, batch, moco.queue.shape[1])
-
-        @torch.no_grad()  # grad mode belongs to a thread
-        def encode(lane: int, piece: tuple[int, int]) -> Statistics:
-            view, group = piece
-            rows = order[view][group::splits]
-            twin = self._keys[lane]
-            keys[view, rows] = twin.embed(views[view][rows])
-            return twin.statistics()
-
-        statistics = self.lanes.map(encode, self._pieces(wanted))
-        _track(moco.encoder_k, statistics, splits)
-        return keys
-
-    def _learn(self, views: tuple[Tensor, Tensor], keys: Tensor) -> Tensor:
-        """The loss over all groups; gradients and running statistics of encoder_q are set."""
-        moco, splits = self.moco, self.splits
-        pieces = self._pieces((0, 1) if moco.symmetric else (0,))
-        seeds = torch.randint(0, 2**32, (len(pieces),)).tolist()  # all that torch's CPU takes
-        # Transposed once for all groups, unless the queue is so long that a copy would hurt.
-        columns = moco.queue.T.contiguous() if moco.queue.numel() <= 2**26 else None
-
-        def learn(lane: int, piece: tuple[tuple[int, int], int]) -> tuple[Tensor, Statistics]:
-            (view, group), seed = piece
-            twin = self._queries[lane]
-            twin.generator.manual_seed(seed)
-            q = twin.embed(views[view][group::splits])
-            k = keys[1 - view, group::splits]
-            # The mean over a view is the mean of its groups' means, which are of one size.
-            loss = info_nce(q, k, moco.queue, moco.temperature, columns) / splits
-            twin.collect(torch.autograd.grad(loss, twin.parameters))
-            return loss.detach(), twin.statistics()
-
-        results = self.lanes.map(learn, list(zip(pieces, seeds, strict=True)))
-        _track(moco.encoder_q, [statistics for _, statistics in results], splits)
-        # With more lanes than groups, some had nothing to do.
-        first, *others = [twin for twin in self._queries if twin.gradients]
-        for twin in others:
-            torch._foreach_add_(first.gradients, twin.gradients)
-        for parameter, gradient in zip(moco.encoder_q.parameters(), first.gradients, strict=True):
-            parameter.grad = gradient
-        return torch.stack([loss for loss, _ in results]).sum()
-
-    def close(self) -> None:
-        """End the threads."""
-        self.lanes.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-
-class Statistics(NamedTuple):
-    """Of one group: mean and unbiased variance, ``(C,)`` each, of every BatchNorm layer in turn."""
-
-    means: list[Tensor]
-    variances: list[Tensor]
-
-
-class _Twin:
-    """A lane's own copy of an encoder, which takes one BatchNorm group at a time.
-
-    Its BatchNorm layers do not split, and their running statistics are those of the last group.
-    """
-
-    def __init__(self, source: Encoder, dtype: torch.dtype) -> None:
-        self.generator = torch.Generator()  # of dropout
-        self.source = source
-        self.encoder = copy.deepcopy(source)
-        self.dtype = dtype
-        self.norms = _norms(self.encoder)
-        for norm in self.norms:
-            norm.num_splits, norm.momentum = 1, 1.0
-        for module in self.encoder.modules():
-            if isinstance(module, Dropout):
-                module.generator = self.generator
-            elif isinstance(module, nn.Conv2d):
-                module.to(dtype=dtype).to(memory_format=torch.channels_last)
-        self.parameters: list[Tensor] = list(self.encoder.parameters())
-        self.gradients: list[Tensor] = []
-
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Take over the parameters of the source, and forget the gradients."""
-        torch._foreach_copy_(self.parameters, list(self.source.parameters()))
-        self.gradients = []
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Embeddings of unit length, ``(N, dim)``, of the images of one group."""
-        images = images.to(dtype=self.dtype, memory_format=torch.channels_last)
-        return F.normalize(self.encoder(images), dim=1)
-
-    def statistics(self) -> Statistics:
-        """Those of the last group."""
-        return Statistics(
-            [norm.running_mean.clone() for norm in self.norms],
-            [norm.running_var.clone() for norm in self.norms],
+    def __init__(self, state: TrainingState) -> None:
+        self.state = state
+        self._backward = GroupwiseBackward(
+            state.model,
+            threads=state.runtime.threads,
+            dtype=torch.bfloat16 if state.runtime.bfloat16 else torch.float32,
         )
 
-    def collect(self, gradients: Sequence[Tensor]) -> None:
-        """Add to the gradients of this step, which have the dtype and layout of the parameters."""
-        if not self.gradients:
-            self.gradients = [torch.zeros_like(p) for p in self.source.parameters()]
-        for total, gradient in zip(self.gradients, gradients, strict=True):
-            total.add_(gradient)
+    def prepare(self) -> list[str]:
+        """Nothing to do."""
+        return []
 
+    def __call__(self, indices: Tensor) -> Tensor:
+        """As in ``Step``."""
+        state, model = self.state, self.state.model
+        # The workers take all cores; torch's own threads would compete with them for these.
+        with single_threaded():
+            view_1, view_2 = self.views(state.images.index_select(0, indices))
+            model.momentum_update()
+            loss, keys = self._backward(view_1, view_2, state.shuffle_generator)
+            state.optimizer.step()
+            model.enqueue(keys)  # last: see PlainStep
+        return loss.detach()
 
-def _norms(encoder: Encoder) -> list[SplitBatchNorm2d]:
-    return [module for module in encoder.modules() if isinstance(module, SplitBatchNorm2d)]
+    def views(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
+        state, augmenter = self.state, self.state.augmenter
+        both = torch.cat([images, images])
+        numbers = augmenter.uniform_numbers(
+            len(both), state.augment_generator, state.own_generators
+        )
+        params = augmenter.params(numbers)
+        views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)
 
+        def augment(worker: int, start: int) -> None:  # noqa: ARG001 - any worker can do it
+            rows = slice(start, start + _AUGMENT_ROWS)
+            augmented = augmenter.apply(both[rows], params.take(rows))
+            views[rows] = normalise(augmented, state.mean, state.std)
 
-def _track(encoder: Encoder, groups: Sequence[Statistics], splits: int) -> None:
-    """Move the running statistics by those of all groups, which come view by view."""
-    for i, norm in enumerate(_norms(encoder)):
-        shape = (-1, splits, norm.num_features)
-        means = torch.stack([group.means[i] for group in groups])
-        variances = torch.stack([group.variances[i] for group in groups])
-        norm.track(means.view(shape), variances.view(shape))
+        self._backward.workers.map(augment, range(0, len(both), _AUGMENT_ROWS))
+        return views.chunk(2)
+
+    def release(self) -> None:
+        """Nothing to drop: parameters are read anew at each step."""
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._backward.close()

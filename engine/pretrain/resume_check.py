@@ -1,4 +1,4 @@
-"""What a resume point of a pretraining belongs to."""
+"""Which configuration, images and device a checkpoint of a pretraining belongs to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.runtime.device import Runtime
 
 
 def config_key(config: PretrainConfig) -> str:
-    """The part of the configuration that a resume point belongs to, as a text.
+    """The part of the configuration that a checkpoint belongs to, as JSON.
 
     What does not change the numbers (how often things are logged, the device by its name, how
     its kernels are launched, an earlier end) is left out.
@@ -27,7 +27,7 @@ def config_key(config: PretrainConfig) -> str:
     )
     flat = flatten(config)
     kept = {key: value for key, value in flat.items() if not key.startswith(free)}
-    if config.runtime.capture == "fused":  # rounds otherwise and draws another dropout
+    if config.runtime.capture == "fused":  # other rounding and other dropout
         kept["runtime.capture"] = "fused"
     return json.dumps(kept, sort_keys=True)
 
@@ -35,10 +35,10 @@ def config_key(config: PretrainConfig) -> str:
 def check_same(
     state: dict[str, Any], config: PretrainConfig, steps_per_epoch: int, runtime: Runtime
 ) -> None:
-    """Refuses a resume point that belongs to something else.
+    """Refuses a checkpoint that belongs to something else.
 
     Args:
-        state: what ``Pretraining.state_dict`` gave.
+        state: what ``TrainingState.state_dict`` gave.
         config: of the pretraining that is to go on from it.
         steps_per_epoch: of that pretraining.
         runtime: where it goes on.

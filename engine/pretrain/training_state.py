@@ -1,48 +1,25 @@
-"""The state of a pretraining, and its step."""
+"""All that a pretraining consists of between two steps, and how it is saved and loaded.
+
+How a step is computed from it is in ``plain_step``, ``groupwise_step`` and ``step_wrappers``.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import warnings
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor
 
-from engine.augment.augmenter import Augmenter, normalise
-from engine.config.schema import OptimConfig, PretrainConfig
+from engine.augment.augmenter import Augmenter
+from engine.config.schema import PretrainConfig
 from engine.data.dataset import channel_statistics
 from engine.errors import DataError
 from engine.models.moco import MoCo
-from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.resume_check import check_same, config_key
-from engine.runtime.compiled import forget, fused
-from engine.runtime.cuda_graph import CapturedStep, CaptureError, preserved, reason, recorder_for
+from engine.pretrain.schedule import learning_rate
 from engine.runtime.device import Runtime
-from engine.runtime.worker_threads import single_threaded
 from engine.seeds import stream_seed
-
-Way = Literal["plain", "groupwise", "captured", "fused", "fused and captured"]
-"""How a step is computed: the whole batch, a BatchNorm group at a time, a replayed graph, and
-
-whether its operations were fused.
-"""
-
-# Images that a lane augments at a time on a CPU.
-_LANE_ROWS = 64
-
-
-def learning_rate(optim: OptimConfig, epoch: int) -> float:
-    """The learning rate of an epoch, counted from 0.
-
-    ``cosine`` is ``lr / 2 * (1 + cos(pi * epoch / epochs))``; ``step`` multiplies by
-    ``drop_factor`` from each milestone on.
-    """
-    if optim.schedule == "cosine":
-        return 0.5 * optim.lr * (1.0 + math.cos(math.pi * epoch / optim.epochs))
-    return optim.lr * optim.drop_factor ** sum(epoch >= m for m in optim.milestones)
 
 
 def check_batch(config: PretrainConfig, images: int) -> None:
@@ -59,18 +36,27 @@ def check_batch(config: PretrainConfig, images: int) -> None:
         )
 
 
-class Pretraining:
-    """The state of one pretraining and its step.
+class TrainingState:
+    """Model, optimizer, generators, images and their order.
 
     Args:
         config: the whole configuration.
         images: ``(N, 3, 32, 32)`` uint8, on any device; moved to the runtime's.
         runtime: where to compute.
+        static: whether steps have to be such that a CUDA graph can hold them.
 
     Attributes:
-        model: the MoCo model on the device.
+        model: the MoCo model on the device, in training mode, channels_last.
         optimizer: SGD over exactly the parameters of ``model.encoder_q``.
-        static: the shapes of a step do not depend on data, and the host never waits for it.
+        images: the training images, uint8, on the device.
+        mean: float32 (3,), of each channel over the training images, in [0, 1].
+        std: float32 (3,), likewise.
+        augmenter: of the configuration.
+        augment_generator: draws the augmentations.
+        own_generators: draw those of the user's own, by name.
+        shuffle_generator: draws the order in which keys are encoded.
+        static: the shapes of a step do not depend on data, the host never waits for it, and what
+            it reads and changes stays at its address.
         step: steps done.
         steps_per_epoch: whole batches in an epoch; the rest of the images sits out, a different
             rest each epoch.
@@ -79,25 +65,19 @@ class Pretraining:
         DataError: when the images do not fill one batch.
     """
 
-    def __init__(self, config: PretrainConfig, images: Tensor, runtime: Runtime) -> None:
+    def __init__(
+        self, config: PretrainConfig, images: Tensor, runtime: Runtime, *, static: bool
+    ) -> None:
         check_batch(config, len(images))
-        self.config = config
-        self.runtime = runtime
-        device = runtime.device
-        seed = config.runtime.seed
-        # the default generator belongs to the process: initialisation and dropout draw from it
+        self.config, self.runtime, self.static = config, runtime, static
+        device, optim, seed = runtime.device, config.optim, config.runtime.seed
+
+        # Initialisation and dropout draw from the default generator, which is the whole process's.
         torch.manual_seed(stream_seed(seed, "default"))
         self.model = MoCo(config.model, config.moco).to(device)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.model.train()
-        self._recorder = recorder_for(device, config.runtime.capture)
-        self.static = device.type == "cuda" or self._recorder is not None
-        self._captured: CapturedStep | None = None
-        # the two halves of a step of the whole batch, as written or fused
-        self._augment, self._loss = self._augment_pairs, self.model.loss_in_order
-        self._fusing = self.static and config.runtime.capture == "fused"
-        self._is_fused = False
-        optim = config.optim
+
         self.optimizer = torch.optim.SGD(
             list(self.model.encoder_q.parameters()),
             lr=optim.lr,
@@ -105,14 +85,17 @@ class Pretraining:
             weight_decay=optim.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
-        self._rate = optim.lr
-        self._rate_on_device = torch.tensor(optim.lr, device=device) if self.static else None
-        if self.static:
-            self._settle_optimizer()
+        self._lr = optim.lr
+        # A CUDA graph repeats the numbers of its recording; only tensors can change between steps.
+        self._lr_tensor = torch.tensor(optim.lr, device=device) if static else None
+        if static:
+            self._make_optimizer_static()
+
         self.images = images.to(device)
         mean, std = channel_statistics(images)
         self.mean, self.std = mean.to(device), std.to(device)
         self.augmenter = Augmenter(config.augment)
+        # A stream of its own for each use: a setting of one leaves the numbers of the others alone.
         self.augment_generator = torch.Generator(device)
         self.augment_generator.manual_seed(stream_seed(seed, "augment"))
         self.own_generators = {
@@ -121,13 +104,10 @@ class Pretraining:
         }
         self.shuffle_generator = torch.Generator(device)
         self.shuffle_generator.manual_seed(stream_seed(seed, "shuffle"))
-        self._groupwise: GroupwiseStep | None = None
-        if not self.static and device.type == "cpu" and config.model.bn_splits >= runtime.threads:
-            dtype = torch.bfloat16 if runtime.bfloat16 else torch.float32
-            self._groupwise = GroupwiseStep(self.model, threads=runtime.threads, dtype=dtype)
+
         self.step = 0
         self.steps_per_epoch = len(images) // optim.batch_size
-        self._order: Tensor | None = None
+        self._order: Tensor | None = None  # (N,) int64, of the epoch of _order_epoch
         self._order_epoch = -1
 
     @property
@@ -135,197 +115,25 @@ class Pretraining:
         """The epoch that the next step belongs to, from 0."""
         return self.step // self.steps_per_epoch
 
-    @property
-    def way(self) -> Way:
-        """How steps are computed; of a step that can be recorded, known once ``prepare`` ran."""
-        if self._captured is not None:
-            return "fused and captured" if self._is_fused else "captured"
-        if self._is_fused:
-            return "fused"
-        return "plain" if self._groupwise is None else "groupwise"
+    def next_indices(self) -> Tensor:
+        """The images of the next step as indices, int64 ``(B,)`` on the device.
 
-    def prepare(self) -> list[str]:
-        """Fuse and record the step, where that is wanted and has not been done yet.
-
-        Nothing of the state changes. What is not possible is left out from now on.
-
-        Returns:
-            Why something was not possible, as sentences for the log.
-
-        Raises:
-            torch.OutOfMemoryError: when a plain step does not fit the device.
+        The first of an epoch draws the epoch's order and sets its learning rate.
         """
-        return [notice for notice in (self._fuse(), self._record()) if notice]
-
-    def _fuse(self) -> str:
-        """Fuse the operations of a step; why that was not possible, or nothing."""
-        if not self._fusing:
-            return ""
-        self._fusing = False
-        plain = self._augment, self._loss
-        try:
-            self._augment, self._loss = fused(self._augment), fused(self._loss)
-            with warnings.catch_warnings(), preserved(self._changing(), self._generators()):
-                warnings.simplefilter("ignore")  # advice on settings that are ours
-                self.compute(self._indices())
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # a compiler stumbles in many ways, none of which ends a run
-            self._augment, self._loss = plain
-            forget()
-            return (
-                f"The operations of a step could not be fused ({reason(error)}); they are computed "
-                "one by one, which is slower."
-            )
-        finally:
-            self.optimizer.zero_grad(set_to_none=True)
-        self._is_fused = True
-        return ""
-
-    def _record(self) -> str:
-        """Record the step; why that was not possible, or nothing."""
-        if self._recorder is None or self._captured is not None:
-            return ""
-        try:
-            self._captured = CapturedStep(
-                self.compute,
-                self._indices(),
-                tensors=self._changing(),
-                generators=self._generators(),
-                recorder=self._recorder,
-            )
-        except CaptureError as error:
-            self._recorder.close()
-            self._recorder = None
-            return (
-                f"The step could not be recorded as a CUDA graph ({error}); its kernels are "
-                "launched one by one, which is slower and computes the same."
-            )
-        finally:
-            self.optimizer.zero_grad(set_to_none=True)
-        return ""
-
-    def advance(self) -> Tensor:
-        """One step of SGD on one batch of pairs, recorded or plain; see ``compute``.
-
-        Returns:
-            The loss, a float32 scalar on the device, without a graph.
-        """
-        self.prepare()
-        step = self.compute if self._captured is None else self._captured
-        # lanes take the cores; torch's own threads would only be in their way
-        with contextlib.nullcontext() if self._groupwise is None else single_threaded():
-            loss = step(self._indices())
-        self.step += 1
-        return loss
-
-    def compute(self, indices: Tensor) -> Tensor:
-        """What a step computes and changes, but for the count of steps.
-
-        Momentum update, both losses, backward, SGD, and only then the keys enter the queue: no
-        query meets its own other view (arXiv:1911.05722, algorithm 1). On CUDA its shapes never
-        depend on data, it never waits for the device, and tensors keep their places: it can be
-        recorded.
-
-        Args:
-            indices: ``(B,)`` int64, the images of the batch.
-
-        Returns:
-            The loss, a float32 scalar on the device, without a graph.
-        """
-        view_1, view_2 = self._views(self.images.index_select(0, indices))
-        self.model.momentum_update()
-        if self._groupwise is not None:
-            loss, keys = self._groupwise.backward(view_1, view_2, self.shuffle_generator)
-        else:
-            order = self.model.key_order(view_1, self.shuffle_generator)
-            with torch.autocast(
-                self.runtime.device.type, dtype=torch.bfloat16, enabled=self.runtime.bfloat16
-            ):
-                loss, keys = self._loss(view_1, view_2, order)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.model.enqueue(keys)
-        return loss.detach()
-
-    def _views(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
-        numbers = self.augmenter.uniform_numbers(
-            2 * len(images), self.augment_generator, self.own_generators
-        )
-        if self._groupwise is None:
-            return self._augment(images, numbers.to(images.device)).chunk(2)
-        both = torch.cat([images, images])
-        params = self.augmenter.params(numbers)
-        views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)
-
-        def augment(lane: int, start: int) -> None:  # noqa: ARG001 - any lane serves
-            rows = slice(start, start + _LANE_ROWS)
-            part = self.augmenter.apply(both[rows], params.take(rows))
-            views[rows] = normalise(part, self.mean, self.std)
-
-        self._groupwise.lanes.map(augment, range(0, len(both), _LANE_ROWS))
-        return views.chunk(2)
-
-    def _augment_pairs(self, images: Tensor, numbers: Tensor) -> Tensor:
-        """The two views after one another, ``(2B, 3, 32, 32)``, from uniform random numbers."""
-        both = torch.cat([images, images])
-        params = self.augmenter.params(numbers)
-        augmented = self.augmenter.apply(both, params, dense=True if self.static else None)
-        views = normalise(augmented, self.mean, self.std)
-        return views.contiguous(memory_format=torch.channels_last)
-
-    def close(self) -> None:
-        """Ends the threads of its own, and gives the memory of a recorded step back."""
-        if self._captured is not None:
-            self._captured.close()
-            self._captured = None
-        if self._is_fused:
-            forget()
-        if self._groupwise is not None:
-            self._groupwise.close()
-
-    def _batch(self) -> Tensor:
-        """The images of the next step, uint8."""
-        return self.images.index_select(0, self._indices())
-
-    def _indices(self) -> Tensor:
-        """The next step's images, as indices on the device; an epoch begins with its first."""
         epoch, place = divmod(self.step, self.steps_per_epoch)
         if self._order is None or self._order_epoch != epoch:
+            # Seeded by the epoch, so that a checkpoint within one need not hold the order.
             generator = torch.Generator(self.runtime.device)
             generator.manual_seed(stream_seed(self.config.runtime.seed, "order", epoch))
             self._order = torch.randperm(
                 len(self.images), generator=generator, device=self.runtime.device
             )
             self._order_epoch = epoch
-            self._set_rate(learning_rate(self.config.optim, epoch))
+            self._set_lr(learning_rate(self.config.optim, epoch))
         batch = self.config.optim.batch_size
         return self._order[place * batch : (place + 1) * batch]
 
-    def _set_rate(self, rate: float) -> None:
-        self._rate = rate
-        if self._rate_on_device is not None:
-            self._rate_on_device.fill_(rate)
-            return
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-
-    def _settle_optimizer(self) -> None:
-        """Put everything that a recorded step of SGD reads where it stays.
-
-        The learning rate lies on the device. The first step finds momentum buffers of zeros, which
-        gives what SGD's own first step gives.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate_on_device
-            for parameter in group["params"]:
-                state = self.optimizer.state[parameter]
-                if group["momentum"] != 0 and state.get("momentum_buffer") is None:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-
-    def _changing(self) -> list[Tensor]:
+    def changing_tensors(self) -> list[Tensor]:
         """Every tensor that a step changes."""
         momenta = [state.get("momentum_buffer") for state in self.optimizer.state.values()]
         return [
@@ -334,7 +142,7 @@ class Pretraining:
             *(momentum for momentum in momenta if momentum is not None),
         ]
 
-    def _generators(self) -> list[torch.Generator]:
+    def generators(self) -> list[torch.Generator]:
         """Every generator that a step draws from."""
         generators = [self.augment_generator, self.shuffle_generator, torch.default_generator]
         generators += self.own_generators.values()
@@ -348,7 +156,7 @@ class Pretraining:
         """Everything that the rest of the run depends on, as tensors and builtin values."""
         optimizer = self.optimizer.state_dict()
         for group in optimizer["param_groups"]:
-            group["lr"] = self._rate
+            group["lr"] = self._lr  # a number also where the optimizer has a tensor
         return {
             "kind": "pretrain",
             "config": config_key(self.config),
@@ -379,20 +187,17 @@ class Pretraining:
         return {"augment_own": states} if states else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Puts back what ``state_dict`` gave. A recorded step is forgotten: tensors move.
+        """Puts back what ``state_dict`` gave. Tensors of the optimizer are replaced by others.
 
         Raises:
             RunError: when it belongs to another configuration or kind of device.
         """
         check_same(state, self.config, self.steps_per_epoch, self.runtime)
-        if self._captured is not None:
-            self._captured.close()
-            self._captured = None
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._rate = float(state["optimizer"]["param_groups"][0]["lr"])
+        self._lr = float(state["optimizer"]["param_groups"][0]["lr"])
         if self.static:
-            self._settle_optimizer()
+            self._make_optimizer_static()
         self.step = int(state["step"])
         self.mean = state["mean"].to(self.runtime.device)
         self.std = state["std"].to(self.runtime.device)
@@ -406,3 +211,24 @@ class Pretraining:
         self.shuffle_generator.set_state(generators["shuffle"])
         self._order_epoch = -1
         self._order = None
+
+    def _set_lr(self, lr: float) -> None:
+        self._lr = lr
+        if self._lr_tensor is not None:
+            self._lr_tensor.fill_(lr)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def _make_optimizer_static(self) -> None:
+        """Has SGD read its learning rate from the device, and its momenta from fixed addresses.
+
+        SGD makes the momentum buffers in its first step, by another path than in later ones; with
+        buffers of zeros the later path gives what the first step gives: momentum * 0 + gradient.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr_tensor
+            for parameter in group["params"]:
+                state = self.optimizer.state[parameter]
+                if group["momentum"] != 0 and state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)

@@ -14,14 +14,14 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-#: What makes the kernels: torch's own compiler (Triton on CUDA, C++ on a CPU).
 BACKEND = "inductor"
+"""What makes the kernels: torch's own compiler (Triton on CUDA, C++ on a CPU)."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def fused(function: Callable[_P, _R]) -> Callable[_P, _R]:
+def compile_on_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """``function`` with its operations fused, compiled when it is first called.
 
     The shapes of its tensors should stay what they are in that call: others are compiled anew.
@@ -31,14 +31,17 @@ def fused(function: Callable[_P, _R]) -> Callable[_P, _R]:
         Exception: of many kinds, here or in the first call, where the compiler, or what it needs
             (a C compiler, Triton), is not there or fails.
     """
-    # Compiled in this process: helpers of the compiler's own would die with the terminal.
+    # Compiled in this process: worker processes of the compiler would be killed by the SIGHUP of a
+    # terminal that closes, which this process survives.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     return torch.compile(function, dynamic=False, backend=BACKEND)
 
 
-def forget() -> None:
-    """Give back what was compiled; few functions may be compiled at once in a process.
+def drop_compiled() -> None:
+    """Gives back everything that was compiled in this process.
 
-    The kernels stay on disk, so the next run of the same shapes starts sooner.
+    torch compiles a function for at most 8 objects or shapes (``torch._dynamo.config.
+    recompile_limit``); runs that follow one another in a process would reach that. The kernels stay
+    on disk, so the next run of the same shapes starts sooner.
     """
     torch.compiler.reset()

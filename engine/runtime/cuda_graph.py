@@ -17,12 +17,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-#: Steps before the recording: libraries make their handles and choose their algorithms in them.
 WARM_UPS = 3
+"""Steps before the recording: libraries make their handles and choose their algorithms in them."""
 
-# Graphs whose recording failed. torch's allocators may still ask them whether an allocation is
-# theirs, so they have to outlive the run.
-_abandoned: list[torch.cuda.CUDAGraph] = []
+# Graphs whose recording failed. torch's allocator may still ask them whether an allocation is
+# theirs, so they have to live as long as the process.
+_failed_graphs: list[torch.cuda.CUDAGraph] = []
 
 
 class CaptureError(Exception):
@@ -79,21 +79,21 @@ class CudaRecorder:
                 with torch.cuda.stream(self._stream):
                     for _ in range(WARM_UPS):
                         step()
-            finally:  # after an error, too: what was begun must not write over what is put back
+            finally:  # also after an error: kernels still running would write over what is restored
                 torch.cuda.synchronize()
 
     def record(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
         """As in ``Recorder``."""
         self.close()
-        gc.collect()  # what dies in a cycle during the recording would be freed in it
+        gc.collect()  # else tensors in reference cycles may be freed during the recording
         states = [generator.get_state() for generator in generators]
         with torch.cuda.device(self._device):
             graph = torch.cuda.CUDAGraph()
             pool = torch.cuda.graph_pool_handle()
             try:
                 _register(graph, generators)
-                # Around it once more: before torch 2.12 or so, a recording that fails leaves its
-                # stream the current one. Other threads may use CUDA meanwhile (thread_local).
+                # The outer torch.cuda.stream: up to torch 2.11 a recording that fails leaves its
+                # stream the current one. thread_local: other threads may use CUDA meanwhile.
                 with (
                     torch.cuda.stream(self._stream),
                     torch.cuda.graph(
@@ -105,10 +105,10 @@ class CudaRecorder:
                 ):
                     step()
             except Exception as error:
-                _abandon(graph, pool, self._device)
+                _end_failed(graph, pool, self._device)
                 for generator, state in zip(generators, states, strict=True):
-                    _renew(generator, state)
-                raise CaptureError(reason(error)) from error
+                    _replace_state_object(generator, state)
+                raise CaptureError(first_cause(error)) from error
         self._graph = graph
 
     def replay(self) -> None:
@@ -125,15 +125,15 @@ class CudaRecorder:
         torch.cuda.empty_cache()
 
 
-class CapturedStep:
-    """A step from a batch's indices to its loss, recorded and replayed.
+class CapturedFunction:
+    """A function from a batch's indices to its loss, recorded and replayed.
 
-    Making one leaves every tensor and generator that it is told of as it was.
+    Making one leaves ``tensors`` and ``generators`` as they were.
 
     Args:
-        compute: the step: ``(B,)`` int64 indices to the loss, a scalar. Its shapes never depend on
-            data, it never waits for the device, and what it changes it changes in place.
-        indices: of a real batch, on the device; only their shape lasts.
+        compute: ``(B,)`` int64 indices to the loss, a scalar. Its shapes never depend on data, it
+            never waits for the device, and what it changes it changes in place.
+        indices: of a real batch, on the device; only their shape is kept.
         tensors: all that ``compute`` changes.
         generators: all that ``compute`` draws from.
         recorder: records and replays.
@@ -166,13 +166,13 @@ class CapturedStep:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                raise CaptureError(reason(error)) from error
+                raise CaptureError(first_cause(error)) from error
 
     def __call__(self, indices: Tensor) -> Tensor:
-        """One step on the batch of these indices; its loss, a scalar of its own on the device."""
+        """Replays for the batch of these indices; the loss, a new scalar on the device."""
         self._indices.copy_(indices)
         self._recorder.replay()
-        return self._loss.clone()  # the next replay writes over it
+        return self._loss.clone()  # the next replay overwrites this one
 
     def close(self) -> None:
         """Give the memory of the recording back."""
@@ -181,9 +181,9 @@ class CapturedStep:
 
 @contextlib.contextmanager
 def preserved(tensors: Sequence[Tensor], generators: Sequence[torch.Generator]) -> Iterator[None]:
-    """Whatever happens inside, afterwards these hold what they held, at the same addresses.
+    """Restores these when the block ends, also after an error, at the same addresses.
 
-    The copies wait in host memory: a queue may take a large part of the device's.
+    The copies lie in host memory: a queue may take a large part of the device's.
     """
     kept = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
     states = [generator.get_state() for generator in generators]
@@ -198,7 +198,7 @@ def preserved(tensors: Sequence[Tensor], generators: Sequence[torch.Generator]) 
 
 
 def _register(graph: torch.cuda.CUDAGraph, generators: Sequence[torch.Generator]) -> None:
-    """Have replays advance the generators. Later torch finds them itself and says so."""
+    """Has replays advance the generators. Later torch finds them itself, and warns of this call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for generator in generators:
@@ -206,13 +206,13 @@ def _register(graph: torch.cuda.CUDAGraph, generators: Sequence[torch.Generator]
                 graph.register_generator_state(generator)
 
 
-def _abandon(graph: torch.cuda.CUDAGraph, pool: tuple[int, int], device: torch.device) -> None:
-    """End what a recording that failed has left open, so that plain steps can follow."""
+def _end_failed(graph: torch.cuda.CUDAGraph, pool: tuple[int, int], device: torch.device) -> None:
+    """Ends what a failed recording has left open, so that plain steps can follow."""
     try:
-        graph.pool()  # the recording itself was ended in order: only the step failed
+        graph.pool()  # raises unless capture_end succeeded, and only the step failed
     except RuntimeError:
-        _abandoned.append(graph)
-        # Without this the allocator believes that the recording goes on and keeps its memory.
+        _failed_graphs.append(graph)
+        # Otherwise the allocator goes on with the pool of the recording, and keeps its memory.
         index = torch.cuda.current_device() if device.index is None else device.index
         for end in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
             with contextlib.suppress(RuntimeError, AttributeError, TypeError):
@@ -221,18 +221,18 @@ def _abandon(graph: torch.cuda.CUDAGraph, pool: tuple[int, int], device: torch.d
         graph.reset()
 
 
-def _renew(generator: torch.Generator, state: Tensor) -> None:
-    """Give a generator another core: that of a recording that failed may think it still runs."""
+def _replace_state_object(generator: torch.Generator, state: Tensor) -> None:
+    """Gives a generator a new state object: that of a failed recording stays in capture mode."""
     if generator.device.type == "cuda":
         fresh = torch.Generator(generator.device)
         fresh.set_state(state)
         generator.graphsafe_set_state(fresh)
 
 
-def reason(error: BaseException) -> str:
+def first_cause(error: BaseException) -> str:
     """The first line of an error, to stand in a sentence, without a full stop.
 
-    The end of a recording that failed is an error too: what came first is the reason.
+    Ending a recording that failed raises another error; the first of the chain is the cause.
     """
     while error.__context__ is not None:
         error = error.__context__

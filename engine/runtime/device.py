@@ -37,7 +37,7 @@ class Runtime:
         import torchvision
 
         return {
-            "torch": str(torch.__version__),  # a subclass, which the record cannot hold
+            "torch": str(torch.__version__),  # a subclass of str, which msgspec does not encode
             "torchvision": torchvision.__version__,
             "python": platform.python_version(),
             "threads": self.threads,
@@ -67,7 +67,7 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
     recorded = recorded or {}
     threads = int(recorded.get("threads") or config.threads or available_cpus())
     precision = str(recorded.get("precision") or config.precision)
-    bfloat16 = _fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
+    bfloat16 = _device_has_fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
     return Runtime(device, _name(device), bfloat16, threads, notice)
 
 
@@ -78,11 +78,12 @@ def apply_runtime(runtime: Runtime, *, deterministic: bool) -> None:
     """
     torch.set_num_threads(runtime.threads)
     if runtime.device.type == "cuda":
-        # cuBLAS and torch read this once in a process, where a run may follow another: what a
-        # deterministic one needs has to be there from the first (it is Hopper's default anyway)
+        # Set for every run: cuBLAS and torch read it once in a process, and a deterministic run may
+        # follow another there. The value is the default on Hopper cards.
+        # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # the logits are products that stay in float32; convolutions may use TF32 unless exact
-        # repeats are wanted
+        # Logits stay in float32: TF32 rounds to 10 bits, and dividing by the temperature multiplies
+        # that error. Convolutions may use it unless exact repeats are wanted.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = not deterministic
         torch.backends.cudnn.benchmark = not deterministic
@@ -119,7 +120,7 @@ def _device(name: str) -> tuple[torch.device, str]:
 
 def _unused_card() -> str:
     """A sentence when the driver lists a card that torch cannot use, else empty."""
-    with contextlib.suppress(Exception):  # no driver, no library: nothing to warn of
+    with contextlib.suppress(Exception):  # without a driver or its library there is no card
         import pynvml
 
         pynvml.nvmlInit()
@@ -146,12 +147,12 @@ def fast_bfloat16() -> bool:
 
     Measured: 1.4 times with AVX512-BF16. Processors without such instructions only imitate it.
     """
-    look = getattr(torch.cpu, "get_capabilities", None)  # since torch 2.11 or so
-    found = look() if look else {}
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)  # since torch 2.11 or so
+    found = get_capabilities() if get_capabilities else {}
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def _fast_bfloat16(device: torch.device) -> bool:
+def _device_has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

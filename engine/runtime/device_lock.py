@@ -21,8 +21,8 @@ import torch
 
 from engine.sink import Sink, check_interrupt
 
-LOOK_SECONDS = 0.2
-_WAITING = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
+POLL_SECONDS = 0.2
+_LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # flock(2), fcntl(2)
 
 
 def device_key(device: torch.device) -> str:
@@ -81,7 +81,7 @@ class DeviceLock:
             return
         path = locks_folder() / f"moco-tui-{re.sub('[^A-Za-z0-9-]', '_', key)}.lock"
         try:
-            if inherited is not None and _is_file(inherited, path) and _try(inherited):
+            if inherited is not None and _is_same_file(inherited, path) and _try_lock(inherited):
                 os.set_inheritable(inherited, False)
                 self.fd, inherited = inherited, None
             else:
@@ -101,7 +101,7 @@ class DeviceLock:
         while True:
             fd = _open(path)
             try:
-                if _try(fd) and _is_file(fd, path):
+                if _try_lock(fd) and _is_same_file(fd, path):
                     self.fd, fd = fd, -1
                     break
                 who = os.pread(fd, 200, 0).decode(errors="replace") if not waited else ""
@@ -113,7 +113,7 @@ class DeviceLock:
                 sink.log(f"{name} is used by {clean}; waiting until it is free")
                 sink.progress(stage, 0, 1)
             check_interrupt(sink)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         if waited:
             sink.progress(stage, 1, 1)
 
@@ -156,21 +156,22 @@ def _open(path: Path) -> int:
         except FileExistsError:
             continue
         with contextlib.suppress(OSError):
-            os.fchmod(fd, 0o666)  # whatever the umask
+            os.fchmod(fd, 0o666)  # the umask has taken rights away from other users
         return fd
 
 
-def _try(fd: int) -> bool:
+def _try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _WAITING:
+        if error.errno in _LOCKED:
             return False
         raise
     return True
 
 
-def _is_file(fd: int, path: Path) -> bool:
+def _is_same_file(fd: int, path: Path) -> bool:
+    """Whether the open file still is the one of this name: a cleaner may have removed it."""
     try:
         own, named = os.fstat(fd), path.stat()
     except OSError:

@@ -1,13 +1,16 @@
-"""What the C library does with freed memory: kept for a trainer, handed back for a watcher."""
+"""What the C library does with freed memory: kept while training, returned while only watching.
+
+https://man7.org/linux/man-pages/man3/mallopt.3.html
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of parameters in glibc's malloc.h
-_SMALLEST_BLOCK = 128 << 10  # what glibc begins with, before it adapts itself
-_LARGEST_BLOCK = 32 << 20  # the most that glibc takes for the second
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_DEFAULT_THRESHOLD = 128 << 10  # of both, before glibc adapts them
+_LARGEST_MMAP_THRESHOLD = 32 << 20  # the most that glibc accepts
 _KEPT = 256 << 20
 
 
@@ -21,26 +24,26 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library took it; on others than glibc, nothing is done.
     """
-    return _set(_LARGEST_BLOCK, _KEPT)
+    return _set_thresholds(mmap=_LARGEST_MMAP_THRESHOLD, trim=_KEPT)
 
 
 def hand_back_freed_memory() -> bool:
     """Ask glibc to give every larger block a mapping of its own, which is gone when it is freed.
 
-    Arrays that grow for hours beside each other leave holes in the heap otherwise. A trainer that
-    starts later asks for the opposite.
+    Otherwise arrays that grow for hours beside each other (the curves of a watched run) leave holes
+    in the heap. Training that starts later in the process asks for the opposite.
 
     Returns:
         Whether the C library took it; on others than glibc, nothing is done.
     """
-    return _set(_SMALLEST_BLOCK, _SMALLEST_BLOCK)
+    return _set_thresholds(mmap=_DEFAULT_THRESHOLD, trim=_DEFAULT_THRESHOLD)
 
 
-def _set(mapped_from: int, kept: int) -> bool:
+def _set_thresholds(*, mmap: int, trim: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        set_option = ctypes.CDLL(None).mallopt
+        mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(set_option(_MMAP_THRESHOLD, mapped_from) and set_option(_TRIM_THRESHOLD, kept))
+    return bool(mallopt(_M_MMAP_THRESHOLD, mmap) and mallopt(_M_TRIM_THRESHOLD, trim))

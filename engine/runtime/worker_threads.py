@@ -2,7 +2,8 @@
 
 torch's own threads meet at the end of every operation. On an idle machine that costs
 microseconds; where another process or the screen wants a core, each meeting can cost a time slice
-of the scheduler (8 ms here, for operations of 0.1 ms). WorkerThreads meet once for many operations.
+of the scheduler (8 ms measured, for operations of 0.1 ms). WorkerThreads meet once for many
+operations.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ R = TypeVar("R")
 class WorkerThreads:
     """A fixed number of threads, each with torch set to compute on one core.
 
-    Only the lanes themselves are set so: the caller's thread count stays.
+    Only these threads are set so: the caller's thread count stays.
 
     Args:
         count: threads, at least 1.
@@ -29,36 +30,37 @@ class WorkerThreads:
 
     def __init__(self, count: int) -> None:
         if count < 1:
-            raise ValueError(f"The number of lanes is {count}; it must be at least 1.")
+            raise ValueError(f"The number of worker threads is {count}; it must be at least 1.")
         self.count = count
         before = torch.get_num_threads()
-        # One pool a lane, so that an item meets the same thread whatever the others do.
+        # One pool a worker, so that an item meets the same thread whatever the others do.
         self._pools = [
-            ThreadPoolExecutor(1, f"lane-{lane}", initializer=_compute_alone)
-            for lane in range(count)
+            ThreadPoolExecutor(1, f"worker-{worker}", initializer=_use_one_core)
+            for worker in range(count)
         ]
-        # The setting of one thread is also the default of threads to come: start, then restore.
-        self.map(lambda _lane, _item: None, range(count))
+        # torch.set_num_threads in a worker also sets the default of threads that start later: have
+        # all workers set it, then restore it.
+        self.map(lambda _worker, _item: None, range(count))
         torch.set_num_threads(before)
 
     def map(self, work: Callable[[int, T], R], items: Iterable[T]) -> list[R]:
-        """``work(lane, item)`` for every item, item ``i`` on lane ``i mod count``.
+        """``work(worker, item)`` for every item, item ``i`` on worker ``i mod count``.
 
-        A lane takes its items in order, so sums that each lane keeps for itself are the same in
+        A worker takes its items in order, so sums that each worker keeps are the same to the bit in
         every run. The caller waits.
 
         Returns:
             The results, in the order of the items.
 
         Raises:
-            Exception: the first that ``work`` raised, once all lanes have come to rest.
+            Exception: the first that ``work`` raised, once all workers are done.
         """
         items = list(items)
 
-        def run(lane: int) -> list[R]:
-            return [work(lane, item) for item in items[lane :: self.count]]
+        def run(worker: int) -> list[R]:
+            return [work(worker, item) for item in items[worker :: self.count]]
 
-        futures = [pool.submit(run, lane) for lane, pool in enumerate(self._pools)]
+        futures = [pool.submit(run, worker) for worker, pool in enumerate(self._pools)]
         wait(futures)
         parts = [future.result() for future in futures]
         return [parts[i % self.count][i // self.count] for i in range(len(items))]
@@ -79,10 +81,10 @@ class WorkerThreads:
 def single_threaded() -> Iterator[None]:
     """The calling thread computes on one core inside the block; afterwards as before.
 
-    For what a caller of lanes does between them. Its operations are short, and a second thread of
-    torch's would be woken for each and then spin for a while, on the core that a lane needs: on a
-    busy machine with two cores a step took a third more processor time that way. Operations
-    that treat each value by itself give the same bits with any number of threads.
+    For what the caller of ``WorkerThreads`` does between two calls of ``map``. Its operations are
+    short, and OpenMP would wake a second thread for each, which then spins for a while on the core
+    that a worker needs: on a busy machine with two cores a step took a third more processor time
+    that way. Operations on each value by itself give the same bits with any number of threads.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -92,6 +94,7 @@ def single_threaded() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _compute_alone() -> None:
-    torch.get_num_threads()  # the first look takes over the default, and would undo the setting
+def _use_one_core() -> None:
+    # The first call in a thread applies the process's default: later it would undo the setting.
+    torch.get_num_threads()
     torch.set_num_threads(1)

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from engine.config.schema import MocoConfig, ModelConfig
 from engine.models.moco import MoCo
-from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.groupwise_backward import GroupwiseBackward
 from engine.runtime.device import fast_bfloat16
 
 
@@ -58,8 +58,8 @@ class Way:
         kind, *words = name.split()
         dtype = torch.bfloat16 if "bfloat16" in words else torch.float32
         if kind == "groupwise":
-            self.step = GroupwiseStep(self.moco, threads=options.threads, dtype=dtype)
-            self.gradient = self.step.backward
+            self.step = GroupwiseBackward(self.moco, threads=options.threads, dtype=dtype)
+            self.gradient = self.step
         else:
             layout = torch.channels_last if "channels_last" in words else torch.contiguous_format
             self.gradient = plain(self.moco, layout, dtype)

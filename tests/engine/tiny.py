@@ -13,7 +13,10 @@ from torch import Tensor
 from engine.config.presets import build
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, Split
-from engine.pretrain.loop import Pretraining, pretrain
+from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.loop import pretrain
+from engine.pretrain.plain_step import PlainStep
+from engine.pretrain.pretraining import Pretraining
 from engine.runtime.cuda_graph import CaptureError
 from engine.runtime.device import Runtime
 from engine.sink import NullSink, Plan, Request
@@ -123,9 +126,17 @@ def run(
     )
 
 
+def plain_step(training: Pretraining) -> PlainStep | GroupwiseStep:
+    """The step that a recording and the compiler wrap."""
+    step: Any = training.compute_step
+    while not isinstance(step, PlainStep | GroupwiseStep):
+        step = step.inner
+    return step
+
+
 def moved(training: Pretraining) -> tuple[float, Tensor]:
     """The loss of a step, and by how much it moved the query encoder's parameters."""
-    parameters = list(training.model.encoder_q.parameters())
+    parameters = list(training.state.model.encoder_q.parameters())
     before = [p.detach().clone() for p in parameters]
     loss = float(training.advance())
     steps = [(p - old).flatten() for p, old in zip(parameters, before, strict=True)]
@@ -145,22 +156,22 @@ def compare(
         update: largest difference of what moved the query encoder, relative to its length.
         buffers: largest difference of statistics and queue, absolute; whole numbers are equal.
     """
-    changing = list(zip(one._changing(), other._changing(), strict=True))
+    changing = list(zip(one.state.changing_tensors(), other.state.changing_tensors(), strict=True))
     for _ in range(steps):
         with torch.no_grad():
             for ours, theirs in changing:
                 theirs.copy_(ours)
-        states = [generator.get_state() for generator in one._generators()]
-        other.step = one.step
+        states = [generator.get_state() for generator in one.state.generators()]
+        other.state.step = one.state.step
         our_loss, our_update = moved(one)
         # afterwards: the default generators are the process's, so of both
-        for generator, state in zip(other._generators(), states, strict=True):
+        for generator, state in zip(other.state.generators(), states, strict=True):
             generator.set_state(state)
         their_loss, their_update = moved(other)
         assert our_loss == pytest.approx(their_loss, rel=loss)
         assert float((our_update - their_update).norm()) < update * float(their_update.norm())
         for (name, ours), (_, theirs) in zip(
-            one.model.named_buffers(), other.model.named_buffers(), strict=True
+            one.state.model.named_buffers(), other.state.model.named_buffers(), strict=True
         ):
             if ours.is_floating_point():
                 assert torch.allclose(ours, theirs, atol=buffers), name

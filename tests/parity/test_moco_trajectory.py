@@ -20,7 +20,7 @@ from engine.config.schema import MocoConfig, ModelConfig
 from engine.models.encoder import Encoder
 from engine.models.moco import MoCo
 from engine.models.split_batchnorm import SplitBatchNorm2d
-from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.groupwise_backward import GroupwiseBackward
 
 Array = np.ndarray
 CHANNELS, DIM, BATCH, SPLITS, SIDE = 3, 5, 6, 3, 7  # 7x7 -> 5x5 -> 2x2: pooling drops a row
@@ -248,7 +248,7 @@ def test_trajectory_until_the_queue_has_wrapped_twice(
     per_step = BATCH * (2 if symmetric else 1)
     steps = max(6, math.ceil(2 * queue_size / per_step) + 1)
     losses = []
-    with GroupwiseStep(moco, threads=2, dtype=torch.float64) as groupwise:
+    with GroupwiseBackward(moco, threads=2, dtype=torch.float64) as groupwise:
         for _ in range(steps):
             x, y = torch.randn(2, BATCH, 3, SIDE, SIDE, generator=data, dtype=torch.float64)
             orders = [
@@ -265,7 +265,7 @@ def test_trajectory_until_the_queue_has_wrapped_twice(
                 optimizer.zero_grad()
                 loss.backward()
             else:
-                loss, keys = groupwise.backward(x, y, generator)
+                loss, keys = groupwise(x, y, generator)
             optimizer.step()
             moco.enqueue(keys)
 

@@ -1,9 +1,9 @@
 """The fast path and the plain path over each other: the same data, the same seeds.
 
-Fast is what a run does here (on a CPU: groups in lanes, bfloat16 where the processor has it; on
-CUDA: bfloat16, captured). Plain is the eager float32 step of the whole batch. Both start from the
-same weights and see the same views; dropout draws other bits, and rounding differs, so the
-trajectories part and only where they lead can be compared: to the spread over seeds.
+Fast is what a run does here (on a CPU: groups on worker threads, bfloat16 where the processor has
+it; on CUDA: bfloat16, captured). Plain is the eager float32 step of the whole batch. Both start
+from the same weights and see the same views; dropout draws other bits, and rounding differs, so
+the trajectories part and only where they lead can be compared: to the spread over seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, load_dataset
 from engine.evaluate.knn_monitor import measure_knn
-from engine.pretrain.training_state import Pretraining
+from engine.pretrain.plain_step import PlainStep
+from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import apply_runtime, resolve_runtime
 from engine.sink import NullSink
 from speed import timing
@@ -41,13 +42,13 @@ def train(
 
     def knn() -> float:
         found = measure_knn(
-            training.model.encoder_q,
+            training.state.model.encoder_q,
             dataset,
             config,
-            mean=training.mean,
-            std=training.std,
+            mean=training.state.mean,
+            std=training.state.std,
             device=runtime.device,
-            untrained=training.step == 0,
+            untrained=training.state.step == 0,
             sink=NullSink(),
         )
         return found["knn/top1"]
@@ -67,9 +68,8 @@ def train(
 
 def make_plain(training: Pretraining) -> None:
     """Take the fast path out of a pretraining whose precision is float32."""
-    if training._groupwise is not None:
-        training._groupwise.close()
-        training._groupwise = None
+    training.close()
+    training.compute_step = PlainStep(training.state)
 
 
 def measure(

@@ -36,7 +36,7 @@ def as_on_cuda(device: torch.device) -> Iterator[None]:
         if device.type == "cpu":
             for name, value in (
                 # that there is one makes the step a static one; nothing is recorded here
-                ("engine.pretrain.training_state.recorder_for", lambda *_: object()),
+                ("engine.pretrain.pretraining.recorder_for", lambda *_: object()),
                 ("engine.models.info_nce.in_chunks", lambda *_: False),
                 ("engine.augment.augmenter._CPU_CHUNK", 1 << 30),
                 ("engine.models.dropout.Dropout.forward", dropout),
@@ -73,19 +73,20 @@ def measure(values: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, 
     with as_on_cuda(device):
         settings = {**values, "runtime.capture": "fused"}
         training, _ = ours.start(settings, ours.pictures(8192))
-        indices = training._indices()
+        fused = training.compute_step.inner
+        indices = training.state.next_indices()
         say("counting the operations")
         with ByteCounter() as one_by_one:
-            training.compute(indices)
+            fused(indices)
         say("compiling")
         found: list[tuple[int, int]] = []
         with kernels_counted(found):
-            notice = training._fuse()
+            notices = fused.prepare()
         training.close()
     result: dict[str, Any] = {
         "operations": one_by_one.calls,
         "megabytes": one_by_one.bytes / 1e6,
-        "error": notice,
+        "error": " ".join(notices),
         "fused": {
             part: {"kernels": kernels, "megabytes": count / 1e6}
             for part, (kernels, count) in zip(PARTS, found, strict=False)

@@ -11,7 +11,9 @@ from torch import Tensor
 from engine.config.presets import resolve
 from engine.config.schema import PretrainConfig
 from engine.data.shapes import TRAIN_IMAGES, generate
-from engine.pretrain.training_state import Pretraining
+from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.plain_step import PlainStep
+from engine.pretrain.pretraining import Pretraining
 from engine.runtime.cuda_graph import recorder_for
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
@@ -46,22 +48,24 @@ class Ours:
 
     def __init__(self, training: Pretraining, part: Part = "whole", *, warm: int = 2) -> None:
         self.training, self.warm = training, warm
-        self.device = training.runtime.device
+        self.device = training.state.runtime.device
         self.work: Callable[[], object] = self._advance
         if part == "model":
-            views = training._views(training._batch())
-            training._views = lambda _images: views  # type: ignore[method-assign]
+            step = plain_step(training)
+            views = step.views(self._next_images())
+            step.views = lambda _images: views  # type: ignore[method-assign]
         elif part == "data":
             self.work = self._augment
-            recorder = recorder_for(self.device, training.config.runtime.capture)
+            recorder = recorder_for(self.device, training.state.config.runtime.capture)
             if recorder is not None:
-                indices = training._indices()
+                state, step = training.state, plain_step(training)
+                indices = state.next_indices()
 
                 def augment() -> None:
-                    training._views(training.images.index_select(0, indices))
+                    step.views(state.images.index_select(0, indices))
 
                 recorder.warm_up(augment)
-                recorder.record(augment, training._generators())
+                recorder.record(augment, state.generators())
                 self.work = recorder.replay
 
     def open(self) -> None:
@@ -77,11 +81,23 @@ class Ours:
             float(loss)
 
     def _augment(self) -> None:
-        self.training._views(self.training._batch())
-        self.training.step += 1  # the next batch of the epoch
+        plain_step(self.training).views(self._next_images())
+        self.training.state.step += 1  # the next batch of the epoch
+
+    def _next_images(self) -> Tensor:
+        state = self.training.state
+        return state.images.index_select(0, state.next_indices())
 
     def close(self) -> None:
         pass
+
+
+def plain_step(training: Pretraining) -> PlainStep | GroupwiseStep:
+    """The step that a recording and the compiler wrap."""
+    step: Any = training.compute_step
+    while not isinstance(step, PlainStep | GroupwiseStep):
+        step = step.inner
+    return step
 
 
 def settings(device: str, threads: int) -> dict[str, Any]:
@@ -91,4 +107,4 @@ def settings(device: str, threads: int) -> dict[str, Any]:
 
 def finite(training: Pretraining) -> bool:
     """Whether the parameters are numbers."""
-    return all(bool(torch.isfinite(p).all()) for p in training.model.encoder_q.parameters())
+    return all(bool(torch.isfinite(p).all()) for p in training.state.model.encoder_q.parameters())

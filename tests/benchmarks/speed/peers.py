@@ -80,7 +80,7 @@ def measure(
         notes.append(f"lightly not measured: it is not installed; {lightly_peer.INSTALL}")
     try:
         laps = timing.take_turns(ways, device, repeats=repeats, seconds=seconds, least=2, say=say)
-        notes.append(f"ours: {mine['ours'].training.way}")
+        notes.append(f"ours: {mine['ours'].training.compute_step.kind}")
     finally:
         for way in mine.values():
             way.training.close()

@@ -228,12 +228,12 @@ def measure(
     """Counts, rates and the measured step of the notebook preset with these settings over it."""
     images = ours.pictures(8192)
     training, runtime = ours.start(values, images)
-    config, device = training.config, runtime.device
+    config, device = training.state.config, runtime.device
     say("counting")
     counted = operations(config)
-    parameters = sum(p.numel() for p in training.model.encoder_q.parameters())
+    parameters = sum(p.numel() for p in training.state.model.encoder_q.parameters())
     least = least_bytes(config, parameters, 2 if runtime.bfloat16 else 4)
-    batch = training.images[: config.optim.batch_size]
+    batch = training.state.images[: config.optim.batch_size]
     data_bytes, model_bytes = bytes_one_by_one(config, batch, device, runtime.bfloat16)
     training.close()
     say("measuring the rates")

@@ -81,7 +81,7 @@ def one(values: Values, count: int, *, repeats: int, seconds: float) -> dict[str
         end = time.perf_counter() + 60
         while len(laps) < 2 or (len(laps) < repeats and time.perf_counter() < end):
             laps.append(timing.lap(way.step, runtime.device, seconds=seconds, least=1))
-    way_of = training.way
+    way_of = training.compute_step.kind
     training.close()
     cuda = runtime.device.type == "cuda"
     return {

@@ -12,10 +12,10 @@ from engine.config.augment import AUGMENTATIONS
 from engine.config.presets import build, resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
-from engine.pretrain.loop import Pretraining
+from engine.pretrain.pretraining import Pretraining
 from engine.seeds import stream_seed
 
-from ..tiny import RUNTIME, config_with, noise
+from ..tiny import RUNTIME, config_with, noise, plain_step
 from .augment_cases import generator, pictures
 
 OWN = """
@@ -153,7 +153,7 @@ def test_a_pretraining_applies_it_group_by_group_and_goes_on_after_a_checkpoint(
     module: str,
 ) -> None:
     one = training(module)
-    assert one.way == "groupwise"
+    assert one.compute_step.kind == "groupwise"
     losses = [float(one.advance()) for _ in range(2)]
     state = copy.deepcopy(one.state_dict())
     assert state["generators"]["augment_own"].keys() == {f"{module}:invert"}
@@ -171,8 +171,8 @@ def test_views_in_slices_are_those_of_the_whole_batch(module: str) -> None:
     """The groupwise step augments a few rows at a time, in several threads."""
     with_it = training(module)
     images = noise().train.images
-    views = torch.cat(with_it._views(images))
-    augmenter = with_it.augmenter
+    views = torch.cat(plain_step(with_it).views(images))
+    augmenter = with_it.state.augmenter
     path = f"{module}:invert"
     numbers = augmenter.uniform_numbers(
         56,
@@ -181,6 +181,6 @@ def test_views_in_slices_are_those_of_the_whole_batch(module: str) -> None:
     )
     params = augmenter.params(numbers)
     whole = augmenter.apply(torch.cat([images, images]), params)
-    mean, std = with_it.mean.view(1, 3, 1, 1), with_it.std.view(1, 3, 1, 1)
+    mean, std = with_it.state.mean.view(1, 3, 1, 1), with_it.state.std.view(1, 3, 1, 1)
     assert torch.allclose(views, (whole - mean) / std, atol=1e-5)
     with_it.close()

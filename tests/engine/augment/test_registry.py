@@ -81,7 +81,7 @@ LOSSES = """
 import json, sys, torch
 from engine.config.presets import build
 from engine.config.schema import PretrainConfig
-from engine.pretrain.training_state import Pretraining
+from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import Runtime
 
 images = torch.randint(0, 256, (28, 3, 32, 32), dtype=torch.uint8,

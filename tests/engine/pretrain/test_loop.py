@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.schema import OptimConfig, PretrainConfig
+from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, Split, channel_statistics
 from engine.errors import DataError, RunError, TrainingError
 from engine.evaluate.knn_monitor import measure_knn
 from engine.models.moco import MoCo
 from engine.pretrain import checkpoint as checkpoints
-from engine.pretrain.loop import Pretraining, learning_rate, pretrain
+from engine.pretrain.loop import pretrain
+from engine.pretrain.pretraining import Pretraining
 from engine.seeds import stream_seed
 from engine.sink import NullSink, Request
 
@@ -207,16 +208,16 @@ def test_a_paused_run_can_be_stopped(dataset: Dataset, tmp_path: Path) -> None:
 
 def test_the_optimizer_holds_exactly_the_query_encoder(dataset: Dataset) -> None:
     training = Pretraining(config_with(), dataset.train.images, RUNTIME)
-    held = [id(p) for group in training.optimizer.param_groups for p in group["params"]]
-    assert sorted(held) == sorted(id(p) for p in training.model.encoder_q.parameters())
-    before = copy.deepcopy(training.model.encoder_q.state_dict())
+    held = [id(p) for group in training.state.optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in training.state.model.encoder_q.parameters())
+    before = copy.deepcopy(training.state.model.encoder_q.state_dict())
     training.advance()
     moved = [
         name
-        for name, p in training.model.encoder_q.named_parameters()
+        for name, p in training.state.model.encoder_q.named_parameters()
         if not torch.equal(p, before[name])
     ]
-    assert moved == [name for name, _ in training.model.encoder_q.named_parameters()]
+    assert moved == [name for name, _ in training.state.model.encoder_q.named_parameters()]
 
 
 def test_an_epoch_shows_each_image_at_most_once_and_epochs_differ(dataset: Dataset) -> None:
@@ -226,21 +227,14 @@ def test_an_epoch_shows_each_image_at_most_once_and_epochs_differ(dataset: Datas
     for _ in range(2):
         seen = []
         for _ in range(training.steps_per_epoch):
-            seen += [index[image.numpy().tobytes()] for image in training._batch()]
-            training.step += 1
+            seen += [
+                index[image.numpy().tobytes()]
+                for image in training.state.images[training.state.next_indices()]
+            ]
+            training.state.step += 1
         assert len(set(seen)) == len(seen) == 24
         epochs.append(seen)
     assert epochs[0] != epochs[1]
-
-
-def test_cosine_and_step_schedules_count_epochs_from_zero() -> None:
-    cosine = OptimConfig(lr=0.06, epochs=200)
-    assert learning_rate(cosine, 0) == 0.06
-    assert learning_rate(cosine, 100) == pytest.approx(0.03)
-    assert learning_rate(cosine, 199) == pytest.approx(0.03 * (1 + math.cos(math.pi * 0.995)))
-    step = OptimConfig(lr=0.06, schedule="step", epochs=200)
-    got = [learning_rate(step, e) for e in (0, 119, 120, 159, 160, 199)]
-    assert got == pytest.approx([0.06, 0.06, 0.006, 0.006, 0.0006, 0.0006])
 
 
 def test_an_earlier_end_keeps_the_schedule(dataset: Dataset, tmp_path: Path) -> None:
@@ -268,7 +262,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_checkpoint(
 
     def broken(self: Pretraining) -> Tensor:
         loss = advance(self)
-        return torch.full_like(loss, bad) if self.step == 5 else loss
+        return torch.full_like(loss, bad) if self.state.step == 5 else loss
 
     monkeypatch.setattr(Pretraining, "advance", broken)
     path = tmp_path / "checkpoint.pt"
@@ -418,8 +412,8 @@ def test_knn_is_the_share_of_right_votes_for_withheld_images(
     bright = Dataset("b", Split(images, labels), None, ("dark", "bright"))
     config = config_with(monitor__knn_k=1)
     training = Pretraining(config, images, RUNTIME)
-    place = {"mean": training.mean, "std": training.std, "device": RUNTIME.device}
-    encoder = training.model.encoder_q
+    place = {"mean": training.state.mean, "std": training.state.std, "device": RUNTIME.device}
+    encoder = training.state.model.encoder_q
     got = measure_knn(encoder, bright, config, untrained=False, sink=NullSink(), **place)
     bank, held = holdout_split(labels, config.data.holdout, 0)
     features = torch.nn.functional.normalize(extract(encoder, images, **place), dim=1).numpy()

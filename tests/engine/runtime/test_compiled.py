@@ -25,13 +25,14 @@ from speed import fusion
 
 from engine.data.dataset import Dataset
 from engine.pretrain import checkpoint as checkpoints
-from engine.pretrain import training_state as trainer
+from engine.pretrain import pretraining
+from engine.pretrain.plain_step import PlainStep
+from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.resume_check import config_key
-from engine.pretrain.training_state import Pretraining
-from engine.runtime import compiled as fused
+from engine.runtime import compiled
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
-from ..tiny import RUNTIME, Script, Standin, compare, config_with, moved, noise, run
+from ..tiny import RUNTIME, Script, Standin, compare, config_with, moved, noise, plain_step, run
 from ..trees import differences
 
 NO_DROPOUT = {"model__dropout": 0.0}
@@ -58,8 +59,8 @@ def clean() -> Iterator[None]:
 def as_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Steps on the CPU take the ways that they take on CUDA."""
     with fusion.as_on_cuda(RUNTIME.device):
-        monkeypatch.setattr(trainer, "recorder_for", lambda *_: Standin())
-        monkeypatch.setattr(fused, "BACKEND", "aot_eager")
+        monkeypatch.setattr(pretraining, "recorder_for", lambda *_: Standin())
+        monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
         yield
         monkeypatch.undo()  # first: what it would put back later is what as_on_cuda has set
 
@@ -72,7 +73,7 @@ def pair(
     one = Pretraining(config_with(**values, runtime__capture="fused"), images, runtime)
     other = Pretraining(config_with(**values), images, runtime)
     assert one.prepare() == other.prepare() == []
-    assert (one.way, other.way) == ("fused and captured", "captured")
+    assert (one.compute_step.kind, other.compute_step.kind) == ("fused and captured", "captured")
     return one, other
 
 
@@ -91,7 +92,7 @@ def test_a_fused_step_agrees_with_the_plain_one_from_each_of_many_states(
 ) -> None:
     """Without dropout, whose bits the two need not share. Within roundings of float32."""
     one, other = pair(dataset, **(NO_DROPOUT | values))
-    epochs = one.config.optim.stop_epoch or one.config.optim.epochs
+    epochs = one.state.config.optim.stop_epoch or one.state.config.optim.epochs
     compare(one, other, epochs * one.steps_per_epoch, loss=1e-4, update=1e-4, buffers=1e-4)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # with other rates, too
 
@@ -120,22 +121,23 @@ def test_the_whole_of_both_halves_is_one_graph_each(dataset: Dataset, as_cuda: N
 def test_fusing_leaves_everything_as_it_was(dataset: Dataset, as_cuda: None) -> None:
     training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
     before = copy.deepcopy(training.state_dict())
-    places = [tensor.data_ptr() for tensor in training._changing()]
+    places = [tensor.data_ptr() for tensor in training.state.changing_tensors()]
     assert training.prepare() == []
     assert differences(training.state_dict(), before) == []
-    assert [tensor.data_ptr() for tensor in training._changing()] == places
-    assert all(p.grad is None for p in training.model.parameters())
+    assert [tensor.data_ptr() for tensor in training.state.changing_tensors()] == places
+    assert all(p.grad is None for p in training.state.model.parameters())
 
 
 def test_what_a_fused_encoder_drops_is_the_generators(dataset: Dataset, as_cuda: None) -> None:
     """The same state gives another loss with each state of the generator, and the same with one."""
     training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
     training.prepare()
-    views = training._views(training._batch())
+    step = plain_step(training)
+    views = step.views(training.state.images[training.state.next_indices()])
     losses = []
     for seed in (1, 2, 1):
         torch.manual_seed(seed)
-        losses.append(float(training._loss(*views, None)[0].detach()))
+        losses.append(float(step.loss(*views, None)[0].detach()))
     assert losses[0] == losses[2] != losses[1]
 
 
@@ -146,7 +148,7 @@ def no_compiler(*_: Any) -> Callable[..., Any]:
 def test_without_a_compiler_the_run_says_so_and_computes_the_same_bits(
     dataset: Dataset, as_cuda: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused, "BACKEND", no_compiler)
+    monkeypatch.setattr(compiled, "BACKEND", no_compiler)
     sink, plain = Script(), Script()
     fusing = config_with(runtime__capture="fused")
     assert run(fusing, dataset, tmp_path / "a.pt", sink) == "finished"
@@ -166,10 +168,10 @@ def test_memory_that_runs_out_is_no_matter_of_fusing(
 ) -> None:
     training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
 
-    def full(_indices: Tensor) -> Tensor:
+    def full(_step: PlainStep, _indices: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(training, "compute", full)
+    monkeypatch.setattr(PlainStep, "__call__", full)
     with pytest.raises(torch.OutOfMemoryError):
         training.prepare()
 
@@ -196,19 +198,19 @@ def test_fusing_parts_a_run_from_a_resume_point_of_other_numbers() -> None:
 def test_a_cpu_fuses_nothing(dataset: Dataset) -> None:
     training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
     assert training.prepare() == []
-    assert training.way in ("plain", "groupwise")
+    assert training.compute_step.kind in ("plain", "groupwise")
     training.close()
 
 
 def test_nothing_is_left_over_of_a_recording_that_fails_after_fusing(
     dataset: Dataset, as_cuda: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "recorder_for", lambda *_: Standin("recording"))
+    monkeypatch.setattr(pretraining, "recorder_for", lambda *_: Standin("recording"))
     training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
     before = copy.deepcopy(training.state_dict())
     [notice] = training.prepare()
     assert "could not be recorded" in notice
-    assert training.way == "fused"
+    assert training.compute_step.kind == "fused"
     assert differences(training.state_dict(), before) == []
 
 
@@ -216,7 +218,7 @@ def test_nothing_is_left_over_of_a_recording_that_fails_after_fusing(
 def test_kernels_that_the_compiler_makes_agree_with_the_plain_step(
     dataset: Dataset, as_cuda: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fused, "BACKEND", "inductor")
+    monkeypatch.setattr(compiled, "BACKEND", "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     fewer = {"augment__blur__enabled": False, "augment__color__enabled": False}  # to compile
     one, other = pair(dataset, **(NO_DROPOUT | fewer))
@@ -250,6 +252,6 @@ def test_cuda_a_fused_step_agrees_with_the_plain_one_from_each_of_200_states(
         apply_runtime(runtime, deterministic=False)
         both.append(Pretraining(config, dataset.train.images, runtime))
         assert both[-1].prepare() == []
-    assert both[0].way == "fused and captured"
+    assert both[0].compute_step.kind == "fused and captured"
     compare(both[0], both[1], 200, loss=near, update=near, buffers=near)
     both[0].close()

@@ -25,14 +25,16 @@ from engine.data.dataset import Dataset
 from engine.models.encoder import build_encoder
 from engine.models.moco import MoCo
 from engine.pretrain import checkpoint as checkpoints
-from engine.pretrain import loop
-from engine.pretrain import training_state as trainer
-from engine.pretrain.loop import Pretraining, config_key, learning_rate, pretrain
-from engine.pretrain.loss_buffer import Loss, LossBuffer
-from engine.runtime.cuda_graph import CapturedStep, preserved, recorder_for
+from engine.pretrain import loop, pretraining
+from engine.pretrain.loop import pretrain
+from engine.pretrain.plain_step import PlainStep
+from engine.pretrain.pretraining import Pretraining
+from engine.pretrain.resume_check import config_key
+from engine.pretrain.schedule import learning_rate
+from engine.runtime.cuda_graph import CapturedFunction, preserved, recorder_for
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
-from ..tiny import RUNTIME, Script, Standin, compare, config_with, noise, run
+from ..tiny import RUNTIME, Script, Standin, compare, config_with, noise, plain_step, run
 from ..trees import differences
 
 
@@ -56,15 +58,15 @@ def standins(monkeypatch: pytest.MonkeyPatch) -> list[Standin]:
     made: list[Standin] = []
 
     def make(_device: torch.device, capture: str) -> Standin:
-        # static, and not recorded: the eager twin
+        # "off": static, but recording fails, so the step is computed as it is
         made.append(Standin("warm-up" if capture == "off" else ""))
         return made[-1]
 
-    monkeypatch.setattr(trainer, "recorder_for", make)
+    monkeypatch.setattr(pretraining, "recorder_for", make)
     return made
 
 
-def twins(dataset: Dataset, **values: Any) -> tuple[Pretraining, Pretraining]:
+def recorded_and_plain(dataset: Dataset, **values: Any) -> tuple[Pretraining, Pretraining]:
     """A pretraining that is recorded, and one whose very same step is called."""
     images = dataset.train.images
     recorded = Pretraining(config_with(**values), images, RUNTIME)
@@ -80,16 +82,20 @@ def test_warm_up_and_recording_leave_everything_as_it_was(
 ) -> None:
     training = Pretraining(config_with(), dataset.train.images, RUNTIME)
     for _ in range(2):
-        training.compute(training._indices())  # somewhere on the way, not at the start
+        plain_step(training)(
+            training.state.next_indices()
+        )  # somewhere on the way, not at the start
     before = copy.deepcopy(training.state_dict())
-    places = [tensor.data_ptr() for tensor in training._changing()]
+    places = [tensor.data_ptr() for tensor in training.state.changing_tensors()]
     assert training.prepare() == []
-    assert training.way == "captured"
+    assert training.compute_step.kind == "captured"
     assert standins[-1].recordings == 1
     assert differences(training.state_dict(), before) == []
-    assert [tensor.data_ptr() for tensor in training._changing()] == places
-    assert all(p.grad is None for p in training.model.parameters())
-    assert all(group["lr"] is training._rate_on_device for group in training.optimizer.param_groups)
+    assert [tensor.data_ptr() for tensor in training.state.changing_tensors()] == places
+    assert all(p.grad is None for p in training.state.model.parameters())
+    assert all(
+        group["lr"] is training.state._lr_tensor for group in training.state.optimizer.param_groups
+    )
 
 
 def test_a_step_changes_nothing_that_warm_up_would_not_put_back(
@@ -98,19 +104,21 @@ def test_a_step_changes_nothing_that_warm_up_would_not_put_back(
     """What a step does change, found by looking at all there is, is what is put back."""
     training = Pretraining(config_with(), dataset.train.images, RUNTIME)
     everything: dict[str, Tensor] = {
-        **{name: value for name, value in vars(training).items() if isinstance(value, Tensor)},
-        **dict(training.model.named_parameters()),
-        **dict(training.model.named_buffers()),
+        **{
+            name: value for name, value in vars(training.state).items() if isinstance(value, Tensor)
+        },
+        **dict(training.state.model.named_parameters()),
+        **dict(training.state.model.named_buffers()),
         **{
             f"sgd {i}": s["momentum_buffer"]
-            for i, s in enumerate(training.optimizer.state.values())
+            for i, s in enumerate(training.state.optimizer.state.values())
         },
     }
-    indices = training._indices()
+    indices = training.state.next_indices()
     before = {name: value.clone() for name, value in everything.items()}
-    training.compute(indices)
+    plain_step(training)(indices)
     changed = {name for name, value in everything.items() if not torch.equal(value, before[name])}
-    told = {tensor.data_ptr() for tensor in training._changing()}
+    told = {tensor.data_ptr() for tensor in training.state.changing_tensors()}
     assert "queue" in changed
     assert {name for name in changed if everything[name].data_ptr() not in told} == set()
 
@@ -120,14 +128,14 @@ def test_where_recording_fails_the_run_goes_on_from_the_untouched_state(
     broken: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Standin(broken)
-    monkeypatch.setattr(trainer, "recorder_for", lambda *_: recorder)
+    monkeypatch.setattr(pretraining, "recorder_for", lambda *_: recorder)
     training = Pretraining(config_with(), dataset.train.images, RUNTIME)
     before = copy.deepcopy(training.state_dict())
     [notice] = training.prepare()
     reason = "an operation that cannot" if broken == "warm-up" else "not permitted when stream"
     assert reason in notice
     assert "\n" not in notice
-    assert training.way == "plain"
+    assert training.compute_step.kind == "plain"
     assert differences(training.state_dict(), before) == []
     assert training.prepare() == []  # said once, not tried again
     first = training.advance()
@@ -139,7 +147,7 @@ def test_where_recording_fails_the_run_goes_on_from_the_untouched_state(
 def test_a_step_that_does_not_fit_the_device_is_no_matter_of_recording(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "recorder_for", lambda *_: Standin("memory"))
+    monkeypatch.setattr(pretraining, "recorder_for", lambda *_: Standin("memory"))
     training = Pretraining(config_with(), dataset.train.images, RUNTIME)
     with pytest.raises(torch.OutOfMemoryError):
         training.prepare()
@@ -171,7 +179,7 @@ def test_a_captured_step_reads_its_input_and_gives_losses_of_their_own() -> None
         return indices.sum().float()
 
     given = torch.tensor([1, 2])
-    step = CapturedStep(compute, given, tensors=[seen], generators=[], recorder=Standin())
+    step = CapturedFunction(compute, given, tensors=[seen], generators=[], recorder=Standin())
     assert seen.tolist() == [0, 0]
     losses = [step(torch.tensor([i, i + 1])) for i in range(3)]
     assert [float(loss) for loss in losses] == [1.0, 3.0, 5.0]
@@ -189,7 +197,7 @@ def test_how_steps_are_launched_does_not_part_a_run_from_its_resume_point() -> N
     assert config_key(config_with()) == config_key(config_with(runtime__capture="off"))
 
 
-# ----------------------------------------------------------------------------- its eager twin
+# ----------------------------------------------------------------------------- beside plain steps
 
 
 @pytest.mark.parametrize(
@@ -202,19 +210,19 @@ def test_how_steps_are_launched_does_not_part_a_run_from_its_resume_point() -> N
     ],
     ids=["default", "asymmetric", "resnet18", "steps"],
 )
-def test_replays_and_the_twin_compute_the_same_over_epochs(
+def test_replays_and_plain_steps_compute_the_same_over_epochs(
     values: dict[str, Any], dataset: Dataset, standins: list[Standin]
 ) -> None:
-    recorded, plain = twins(dataset, **values)
+    recorded, plain = recorded_and_plain(dataset, **values)
     start = copy.deepcopy(recorded.state_dict()["generators"])
-    steps = recorded.config.optim.epochs * recorded.steps_per_epoch
+    steps = recorded.state.config.optim.epochs * recorded.steps_per_epoch
     losses = [recorded.advance().clone() for _ in range(steps)]
     torch.set_rng_state(start["default"])  # of dropout: it is the process's
     for step in range(steps):
-        rate = learning_rate(plain.config.optim, plain.epoch)
+        rate = learning_rate(plain.state.config.optim, plain.state.epoch)
         assert torch.equal(plain.advance(), losses[step])
-        assert float(plain._rate_on_device) == pytest.approx(rate, rel=1e-6)
-    assert (recorded.way, plain.way) == ("captured", "plain")
+        assert float(plain.state._lr_tensor) == pytest.approx(rate, rel=1e-6)
+    assert (recorded.compute_step.kind, plain.compute_step.kind) == ("captured", "plain")
     assert standins[0].replays == steps
     assert differences(recorded.state_dict(), plain.state_dict()) == []
 
@@ -223,8 +231,8 @@ def test_one_step_of_both_agrees_from_each_of_many_states(
     dataset: Dataset, standins: list[Standin]
 ) -> None:
     """To the bit, since both are the same operations in the same order on a CPU."""
-    source, plain = twins(dataset, optim__epochs=17)
-    recorded = Pretraining(source.config, dataset.train.images, RUNTIME)
+    source, plain = recorded_and_plain(dataset, optim__epochs=17)
+    recorded = Pretraining(source.state.config, dataset.train.images, RUNTIME)
     for _ in range(50):
         source.advance()
         state = copy.deepcopy(source.state_dict())
@@ -234,22 +242,24 @@ def test_one_step_of_both_agrees_from_each_of_many_states(
             results.append((training.advance(), training.state_dict()))
         assert differences(*results) == []
         torch.set_rng_state(state["generators"]["default"])  # it is the process's
-    assert recorded.way == "captured"
+    assert recorded.compute_step.kind == "captured"
     assert standins[-1].recordings == 50  # anew for each state: its tensors have moved
 
 
 def test_momentum_that_begins_with_zeros_is_what_sgd_begins_with(
     dataset: Dataset, standins: list[Standin]
 ) -> None:
-    one, other = twins(dataset)
-    other.optimizer.state.clear()
+    one, other = recorded_and_plain(dataset)
+    other.state.optimizer.state.clear()
     state = torch.get_rng_state()
-    one.compute(one._indices())
+    plain_step(one)(one.state.next_indices())
     torch.set_rng_state(state)
-    other.compute(other._indices())
+    plain_step(other)(other.state.next_indices())
     assert differences(one.state_dict()["model"], other.state_dict()["model"]) == []
     assert (
-        differences(one.optimizer.state_dict()["state"], other.optimizer.state_dict()["state"])
+        differences(
+            one.state.optimizer.state_dict()["state"], other.state.optimizer.state_dict()["state"]
+        )
         == []
     )
 
@@ -298,7 +308,7 @@ def test_a_resume_point_holds_the_learning_rate_as_a_number(
     checkpoints.save(tmp_path / "c.pt", training.state_dict())
     state = checkpoints.load(tmp_path / "c.pt")
     [group] = state["optimizer"]["param_groups"]
-    assert group["lr"] == learning_rate(training.config.optim, 1)
+    assert group["lr"] == learning_rate(training.state.config.optim, 1)
     assert isinstance(group["lr"], float)
     other = Pretraining(config_with(), dataset.train.images, RUNTIME)
     other.load_state_dict(state)
@@ -313,29 +323,13 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_resume_point(
 
     def broken(self: Pretraining) -> Tensor:
         loss = advance(self)
-        return torch.full_like(loss, torch.nan) if self.step == 8 else loss
+        return torch.full_like(loss, torch.nan) if self.state.step == 8 else loss
 
     monkeypatch.setattr(Pretraining, "advance", broken)
     sink = Script({4: ["checkpoint"]})
     with pytest.raises(loop.TrainingError, match="step 8"):
         run(config_with(), dataset, tmp_path / "c.pt", sink)
     assert 4 <= checkpoints.load(tmp_path / "c.pt")["step"] < 8
-
-
-@pytest.mark.parametrize("block", [1, 2, 3, 50])
-def test_losses_come_in_order_and_none_is_lost(block: int) -> None:
-    losses = LossBuffer(torch.device("cpu"), block)
-    told: list[Loss] = []
-    for step in range(1, 12):
-        losses.add(step, 0.5 / step, torch.tensor(step * 1.5))
-        if losses.full:
-            told += losses.turn()
-            held = step - len(told)
-            assert held == (0 if block == 1 else block)
-    told += losses.drain()
-    assert told == [Loss(step, 0.5 / step, step * 1.5) for step in range(1, 12)]
-    assert losses.drain() == []
-    assert losses.turn() == []
 
 
 # ------------------------------------------------------- nothing that waits, nothing that moves
@@ -382,9 +376,9 @@ def test_a_step_never_waits_for_the_device(
     values: dict[str, Any], dataset: Dataset, standins: list[Standin]
 ) -> None:
     training = Pretraining(config_with(**values), dataset.train.images, RUNTIME)
-    indices = training._indices()
+    indices = training.state.next_indices()
     with NoWaiting() as watch:
-        training.compute(indices)
+        plain_step(training)(indices)
     assert watch.calls > 100
 
 
@@ -468,7 +462,7 @@ def on_cuda(deterministic: bool, **values: Any) -> tuple[PretrainConfig, Runtime
     return config, runtime
 
 
-def cuda_twins(
+def cuda_recorded_and_plain(
     deterministic: bool, dataset: Dataset, **values: Any
 ) -> tuple[Pretraining, Pretraining]:
     both = []
@@ -486,13 +480,13 @@ def test_cuda_warm_up_and_recording_leave_everything_as_it_was(
     config, runtime = on_cuda(determinism)
     training = Pretraining(config, dataset.train.images, runtime)
     for _ in range(2):
-        training.compute(training._indices())
+        plain_step(training)(training.state.next_indices())
     before = copy.deepcopy(training.state_dict())
-    places = [tensor.data_ptr() for tensor in training._changing()]
+    places = [tensor.data_ptr() for tensor in training.state.changing_tensors()]
     assert training.prepare() == []
-    assert training.way == "captured"
+    assert training.compute_step.kind == "captured"
     assert differences(training.state_dict(), before) == []
-    assert [tensor.data_ptr() for tensor in training._changing()] == places
+    assert [tensor.data_ptr() for tensor in training.state.changing_tensors()] == places
     training.close()
 
 
@@ -503,7 +497,9 @@ def test_cuda_replays_equal_their_own_kernels_run_one_by_one(
     encoder: str, dataset: Dataset
 ) -> None:
     """In deterministic mode, to the bit, over epochs with other learning rates."""
-    recorded, plain = cuda_twins(True, dataset, model__encoder=encoder, optim__epochs=5)
+    recorded, plain = cuda_recorded_and_plain(
+        True, dataset, model__encoder=encoder, optim__epochs=5
+    )
     try:
         start = copy.deepcopy(recorded.state_dict())
         plain.load_state_dict(copy.deepcopy(start))
@@ -513,7 +509,7 @@ def test_cuda_replays_equal_their_own_kernels_run_one_by_one(
         theirs = [plain.advance() for _ in range(15)]
         assert torch.equal(torch.stack(ours), torch.stack(theirs))
         assert differences(ended, plain.state_dict()) == []
-        assert (recorded.way, plain.way) == ("captured", "plain")
+        assert (recorded.compute_step.kind, plain.compute_step.kind) == ("captured", "plain")
     finally:
         recorded.close()
         torch.use_deterministic_algorithms(False)
@@ -530,10 +526,10 @@ def test_cuda_one_step_of_both_agrees_from_each_of_200_states(
     their length, and the losses by 1e-4 (bfloat16: 1e-3) of their size.
     """
     near, far = (1e-4, 1e-3) if precision == "float32" else (1e-3, 2e-2)
-    recorded, plain = cuda_twins(False, dataset, runtime__precision=precision)
+    recorded, plain = cuda_recorded_and_plain(False, dataset, runtime__precision=precision)
     recorded.prepare()
     compare(recorded, plain, 200, loss=near, update=far, buffers=far)
-    assert recorded.way == "captured"
+    assert recorded.compute_step.kind == "captured"
     recorded.close()
 
 
@@ -571,9 +567,9 @@ def test_cuda_a_step_that_waits_is_not_recorded_and_the_run_goes_on(
     config, runtime = on_cuda(True)
     reference, _ = on_cuda(True, runtime__capture="off")
     kwargs: dict[str, Any] = {"dataset": dataset, "runtime": runtime}
-    compute = Pretraining.compute
+    compute = PlainStep.__call__
 
-    def waits(self: Pretraining, indices: Tensor) -> Tensor:
+    def waits(self: PlainStep, indices: Tensor) -> Tensor:
         loss = compute(self, indices)
         if torch.cuda.is_current_stream_capturing():
             float(loss)  # CUDA refuses, and the recording is void
@@ -581,7 +577,7 @@ def test_cuda_a_step_that_waits_is_not_recorded_and_the_run_goes_on(
 
     try:
         pretrain(reference, sink=Script(), checkpoint=tmp_path / "a.pt", **kwargs)
-        monkeypatch.setattr(Pretraining, "compute", waits)
+        monkeypatch.setattr(PlainStep, "__call__", waits)
         sink = Script()
         assert pretrain(config, sink=sink, checkpoint=tmp_path / "b.pt", **kwargs) == "finished"
         assert len(sink.logged) == 1
@@ -590,7 +586,7 @@ def test_cuda_a_step_that_waits_is_not_recorded_and_the_run_goes_on(
         one, other = (checkpoints.load(tmp_path / f"{name}.pt") for name in "ab")
         assert differences(one, other) == []
         # and the next run of the process can record again
-        monkeypatch.setattr(Pretraining, "compute", compute)
+        monkeypatch.setattr(PlainStep, "__call__", compute)
         again = Script()
         pretrain(config, sink=again, checkpoint=tmp_path / "c.pt", **kwargs)
         assert again.facts["step"] == "captured"
@@ -606,7 +602,7 @@ def test_cuda_a_plain_step_never_waits_for_the_device(dataset: Dataset) -> None:
     training = Pretraining(config, dataset.train.images, runtime)
     for _ in range(training.steps_per_epoch):
         training.advance()
-    training._indices()  # a new epoch may wait once for its order
+    training.state.next_indices()  # a new epoch may wait once for its order
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:

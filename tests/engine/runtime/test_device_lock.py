@@ -43,7 +43,7 @@ class Listener(NullSink):
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MOCO_TUI_LOCKS", str(tmp_path))
     monkeypatch.delenv("MOCO_TUI_SHARE_DEVICE", raising=False)
-    monkeypatch.setattr("engine.runtime.device_lock.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("engine.runtime.device_lock.POLL_SECONDS", 0.001)
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""The groupwise step against MoCo.loss and backward, on everything that a step leaves behind."""
+"""Groupwise gradients against MoCo.loss and backward, on everything that a step leaves behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine.config.schema import MocoConfig, ModelConfig
 from engine.models.moco import MoCo
-from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.groupwise_backward import GroupwiseBackward
 
 
 def made(dtype: torch.dtype = torch.float64, **model: object) -> MoCo:
@@ -41,9 +41,9 @@ def test_a_step_is_that_of_loss_and_backward(
     for moco in (ours, plain):
         moco.symmetric, moco.shuffle_keys = symmetric, shuffled
     x, y = pair(8)
-    with GroupwiseStep(ours, threads=threads, dtype=torch.float64) as step:
-        for seed in range(2):  # the second with gradients, statistics and twins in place
-            loss, keys = step.backward(x, y, torch.Generator().manual_seed(seed))
+    with GroupwiseBackward(ours, threads=threads, dtype=torch.float64) as step:
+        for seed in range(2):  # the second with gradients, statistics and replicas in place
+            loss, keys = step(x, y, torch.Generator().manual_seed(seed))
             plain.zero_grad()
             expected, wanted = plain.loss(x, y, torch.Generator().manual_seed(seed))
             expected.backward()
@@ -66,8 +66,8 @@ def test_a_step_is_that_of_loss_and_backward(
 def test_a_step_in_lower_precision_comes_close(dtype: torch.dtype, encoder: str) -> None:
     ours, plain = made(torch.float32, encoder=encoder), made(torch.float32, encoder=encoder)
     x, y = pair(16, torch.float32)
-    with GroupwiseStep(ours, threads=2, dtype=dtype) as step:
-        loss, keys = step.backward(x, y, torch.Generator().manual_seed(0))
+    with GroupwiseBackward(ours, threads=2, dtype=dtype) as step:
+        loss, keys = step(x, y, torch.Generator().manual_seed(0))
     expected, wanted = plain.loss(x, y, torch.Generator().manual_seed(0))
     expected.backward()
     loose = dtype == torch.bfloat16
@@ -90,10 +90,10 @@ def test_gradients_have_the_layout_that_fused_optimizers_need(dtype: torch.dtype
         optimizer = torch.optim.SGD(
             model.trainable_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, fused=fused
         )
-        with GroupwiseStep(model, threads=2, dtype=dtype) as step:
+        with GroupwiseBackward(model, threads=2, dtype=dtype) as step:
             for seed in range(2):
                 model.momentum_update()
-                _, keys = step.backward(x, y, torch.Generator().manual_seed(seed))
+                _, keys = step(x, y, torch.Generator().manual_seed(seed))
                 optimizer.step()
                 model.enqueue(keys)
     for p, q in zip(moco.parameters(), plain.parameters(), strict=True):
@@ -106,10 +106,10 @@ def test_gradients_have_the_layout_that_fused_optimizers_need(dtype: torch.dtype
 def test_dropout_repeats_with_the_default_generator_and_differs_between_steps() -> None:
     moco = made(torch.float32, dropout=0.3)
     x, y = pair(8, torch.float32)
-    with GroupwiseStep(moco, threads=2) as step:
+    with GroupwiseBackward(moco, threads=2) as step:
 
         def gradient() -> Tensor:
-            step.backward(x, y, torch.Generator().manual_seed(0))
+            step(x, y, torch.Generator().manual_seed(0))
             return torch.cat([p.grad.flatten() for p in moco.encoder_q.parameters()])
 
         torch.manual_seed(3)
@@ -126,10 +126,10 @@ def test_every_group_drops_other_units() -> None:
     moco = made(torch.float32, dropout=0.3, bn_splits=6)
     x = torch.randn(2, 3, 32, 32).repeat_interleave(6, 0)  # image a in every group, then b
     seen: list[Tensor] = []
-    with GroupwiseStep(moco, threads=2) as step:
-        for twin in step._queries:
-            twin.encoder.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
-        step.backward(x, x)
+    with GroupwiseBackward(moco, threads=2) as step:
+        for replica in step._replicas_q:
+            replica.encoder.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
+        step(x, x)
     assert len(seen) == 12
     distances = torch.pdist(torch.stack([out.flatten() for out in seen]))
     assert float(distances.min()) > 0.1 * float(distances.mean()) > 0
@@ -137,16 +137,16 @@ def test_every_group_drops_other_units() -> None:
 
 def test_groups_that_do_not_divide_the_batch_are_refused() -> None:
     with (
-        GroupwiseStep(made(), threads=1) as step,
+        GroupwiseBackward(made(), threads=1) as step,
         pytest.raises(ValueError, match=r"batch of 10 images.*multiple of 4"),
     ):
-        step.backward(*pair(10))
+        step(*pair(10))
 
 
 def test_the_thread_count_of_the_caller_stays() -> None:
     before = torch.get_num_threads()
-    with GroupwiseStep(made(torch.float32), threads=2) as step:
-        step.backward(*pair(8, torch.float32))
+    with GroupwiseBackward(made(torch.float32), threads=2) as step:
+        step(*pair(8, torch.float32))
     assert torch.get_num_threads() == before
 
 
@@ -155,8 +155,8 @@ def test_uninitialised_memory_never_shows() -> None:
     moco = made(torch.float32, dropout=0.3)
     torch.use_deterministic_algorithms(True)
     try:
-        with GroupwiseStep(moco, threads=2) as step:
-            loss, keys = step.backward(*pair(8, torch.float32))
+        with GroupwiseBackward(moco, threads=2) as step:
+            loss, keys = step(*pair(8, torch.float32))
     finally:
         torch.use_deterministic_algorithms(False)
     assert bool(loss.isfinite())

@@ -1,0 +1,97 @@
+"""A pretraining to be driven step by step: its state, and the way its steps are computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from engine.config.schema import PretrainConfig
+from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.plain_step import PlainStep, Step
+from engine.pretrain.step_wrappers import CapturedStep, FusedStep
+from engine.pretrain.training_state import TrainingState
+from engine.runtime.cuda_graph import Recorder, recorder_for
+from engine.runtime.device import Runtime
+
+
+class Pretraining:
+    """One pretraining, without what surrounds its steps (see ``engine.pretrain.loop``).
+
+    For those who want steps and nothing else: ``Pretraining(config, images, runtime)`` after
+    ``apply_runtime``, then ``prepare`` once, ``advance`` as often as wanted, and ``close``.
+
+    Args:
+        config: the whole configuration.
+        images: ``(N, 3, 32, 32)`` uint8, on any device; moved to the runtime's.
+        runtime: where to compute.
+
+    Attributes:
+        state: model, optimizer, generators, order of the images, count of steps.
+        compute_step: how a step is computed; ``compute_step.kind`` names it.
+
+    Raises:
+        DataError: when the images do not fill one batch.
+    """
+
+    def __init__(self, config: PretrainConfig, images: Tensor, runtime: Runtime) -> None:
+        recorder = recorder_for(runtime.device, config.runtime.capture)
+        # On CUDA also where nothing is recorded: a step that waits for the device leaves it idle.
+        static = runtime.device.type == "cuda" or recorder is not None
+        self.state = TrainingState(config, images, runtime, static=static)
+        self.compute_step = choose_step(self.state, recorder)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return self.state.steps_per_epoch
+
+    def prepare(self) -> list[str]:
+        """Fuses and records the step, where that is wanted and has not been done; see ``Step``."""
+        return self.compute_step.prepare()
+
+    def advance(self) -> Tensor:
+        """One step of SGD on one batch of pairs.
+
+        Returns:
+            The loss, a float32 scalar on the device, without a graph.
+        """
+        self.prepare()  # again after load_state_dict
+        loss = self.compute_step(self.state.next_indices())
+        self.state.step += 1
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of ``TrainingState``."""
+        return self.state.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As of ``TrainingState``. A recorded step is recorded anew, since tensors move.
+
+        Raises:
+            RunError: when it belongs to another configuration or kind of device.
+        """
+        self.compute_step.release()
+        self.state.load_state_dict(state)
+
+    def close(self) -> None:
+        """Ends the threads of its own, and gives the memory of a recorded step back."""
+        self.compute_step.close()
+
+
+def choose_step(state: TrainingState, recorder: Recorder | None) -> Step:
+    """The way of computing steps that suits the device and ``runtime.capture``.
+
+    Args:
+        state: of the pretraining.
+        recorder: what records steps on this device; None where they are not recorded.
+    """
+    if state.static:
+        plain = PlainStep(state)
+        step = FusedStep(plain) if state.config.runtime.capture == "fused" else plain
+        return step if recorder is None else CapturedStep(step, recorder)
+    # With fewer groups than threads, some threads would have nothing to do.
+    cpu = state.runtime.device.type == "cpu"
+    if cpu and state.config.model.bn_splits >= state.runtime.threads:
+        return GroupwiseStep(state)
+    return PlainStep(state)

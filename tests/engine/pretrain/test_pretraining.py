@@ -1,0 +1,89 @@
+"""Which way of a step is chosen, and that the two ways of a CPU agree."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from engine.data.dataset import Dataset
+from engine.pretrain import pretraining
+from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.plain_step import PlainStep
+from engine.pretrain.pretraining import Pretraining, choose_step
+from engine.pretrain.step_wrappers import CapturedStep, FusedStep
+
+from ..tiny import RUNTIME, Standin, config_with, moved, noise
+from ..trees import differences
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return noise()
+
+
+@pytest.mark.parametrize(
+    ("splits", "threads", "expected"),
+    [(2, 1, GroupwiseStep), (2, 2, GroupwiseStep), (2, 3, PlainStep), (1, 2, PlainStep)],
+)
+def test_a_cpu_goes_group_by_group_unless_threads_would_have_nothing_to_do(
+    splits: int, threads: int, expected: type, dataset: Dataset
+) -> None:
+    runtime = dataclasses.replace(RUNTIME, threads=threads)
+    config = config_with(model__bn_splits=splits, runtime__capture="fused")
+    training = Pretraining(config, dataset.train.images, runtime)
+    assert type(training.compute_step) is expected
+    training.close()
+
+
+@pytest.mark.parametrize(
+    ("capture", "records", "expected"),
+    [
+        ("auto", True, [CapturedStep, PlainStep]),
+        ("off", False, [PlainStep]),
+        ("fused", True, [CapturedStep, FusedStep, PlainStep]),
+        ("fused", False, [FusedStep, PlainStep]),
+    ],
+)
+def test_where_steps_are_static_the_graph_goes_around_the_compiler_around_the_plain_step(
+    capture: str,
+    records: bool,
+    expected: list[type],
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pretraining, "recorder_for", lambda *_: Standin())
+    config = config_with(runtime__capture=capture)
+    state = Pretraining(config, dataset.train.images, RUNTIME).state
+    assert state.static
+    step: Any = choose_step(state, Standin() if records else None)
+    found = [step]
+    while hasattr(found[-1], "inner"):
+        found.append(found[-1].inner)
+    assert [type(each) for each in found] == expected
+    assert step.kind == "plain"  # nothing is compiled or recorded before prepare
+
+
+def test_a_groupwise_step_is_the_plain_step_up_to_rounding(dataset: Dataset) -> None:
+    """Views, loss, update, momentum encoder, queue and generators, without dropout."""
+    config = config_with(model__dropout=0.0)
+    ours = Pretraining(config, dataset.train.images, RUNTIME)
+    plain = Pretraining(config, dataset.train.images, RUNTIME)
+    assert isinstance(ours.compute_step, GroupwiseStep)
+    plain.close()
+    plain.compute_step = PlainStep(plain.state)
+    for _ in range(3):
+        plain.load_state_dict(copy.deepcopy(ours.state_dict()))
+        loss, update = moved(ours)
+        expected, wanted = moved(plain)
+        assert loss == pytest.approx(expected, rel=1e-5)
+        assert float((update - wanted).norm()) < 1e-4 * float(wanted.norm())
+        one, other = ours.state_dict(), plain.state_dict()
+        for name in ("augment", "shuffle"):
+            assert differences(one["generators"][name], other["generators"][name]) == []
+        for name, value in one["model"].items():
+            assert torch.allclose(value, other["model"][name], atol=1e-4), name
+    ours.close()
