@@ -22,7 +22,7 @@ from moco_tui.cli import watch as watch_command
 from moco_tui.present import comparison
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_table import COLUMNS, RunTable
-from moco_tui.widgets.text_panel import Panel
+from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import RESULT, until, write_run
 from ..studies import write_study
@@ -113,7 +113,7 @@ async def test_the_table_of_runs(runs: Path, make_app: MakeApp, call: Call) -> N
     rows = {row["id"]: row for row in csv.DictReader(call("runs", "--csv").splitlines())}
     assert {"data", "K", "augment", "labels", "loss", "best", "age"} <= set(tokens(head))
     app = make_app()
-    app.clock = time.time
+    app.session.clock = time.time
     async with app.run_test(size=(200, 45)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == len(listed))
         shown = app.query_one(RunTable).rows
@@ -166,9 +166,9 @@ async def test_pace_and_time_left(
     assert facts["pairs_per_second"] == pytest.approx(4.0 * 512)
     assert facts["eta_seconds"] == pytest.approx(50.0)
     app = make_app()
-    app.clock = time.time
+    app.session.clock = time.time
     async with app.run_test(size=(160, 45)) as pilot:
-        app.open_monitor("n4bcdf")
+        app.open_run("n4bcdf")
         await until(pilot, lambda: "ETA" in str(app.screen.query_one("#progress", Static).content))
         text = str(app.screen.query_one("#progress", Static).content)
         assert f"{found[1]}  {found[2]}" in text
@@ -184,12 +184,12 @@ async def test_settings_that_differ_and_what_is_better(
     text = call("compare", *ids)
     app = make_app()
     async with app.run_test(size=(200, 60)) as pilot:
-        app.open_compare(ids)
+        app.open_comparison(ids)
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 3)
         panels = {
             name: [
                 "".join(part for part, _ in line)
-                for line in app.screen.query_one(place, Panel).lines
+                for line in app.screen.query_one(place, TextPanel).lines
             ]
             for name, place in (("settings", "#settings"), ("metrics", "#metrics"))
         }
@@ -218,7 +218,7 @@ async def test_both_export_the_same_comparison(runs: Path, make_app: MakeApp, ca
     ids = ["a1bcdf", "p1bcdf"]
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.open_compare(ids)
+        app.open_comparison(ids)
         await until(pilot, lambda: len(app.screen.runs) == 2)
         found = comparison.side_by_side(app.screen.runs)
     assert comparison.to_csv(found) == call("compare", *ids, "--csv")
@@ -253,7 +253,7 @@ async def test_one_more_metric_is_known_everywhere(
     async def drawn() -> list[str]:
         app = make_app()
         async with app.run_test(size=(120, 40)) as pilot:
-            app.open_monitor("a1bcdf")
+            app.open_run("a1bcdf")
             await until(pilot, lambda: app.screen.query_one("#loss", Chart).curves)
             return [curve.name for curve in app.screen.query_one("#loss", Chart).curves]
 
@@ -276,7 +276,7 @@ async def test_one_more_metric_is_known_everywhere(
         await until(
             pilot, lambda: [row.id for row, _ in app.query_one(RunTable).rows] == ["b2bcdf"]
         )
-        app.open_compare(["b2bcdf", "a1bcdf"])
-        await until(pilot, lambda: app.screen.query_one("#metrics", Panel).lines)
-        lines = app.screen.query_one("#metrics", Panel).lines
+        app.open_comparison(["b2bcdf", "a1bcdf"])
+        await until(pilot, lambda: app.screen.query_one("#metrics", TextPanel).lines)
+        lines = app.screen.query_one("#metrics", TextPanel).lines
         assert any("+1.50 mm worse" in part for line in lines for part, _ in line)
