@@ -198,3 +198,9 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             table = table.setdefault(section, {})
         table[name] = value
     return tree
+
+
+def difference(config: Struct, base: Struct) -> dict[str, Any]:
+    """The dotted keys whose value differs from ``base``, with the value in ``config``."""
+    other = flatten(base)
+    return {key: value for key, value in flatten(config).items() if value != other.get(key)}

@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
-from engine.config.schema import MonitorConfig, PretrainConfig
+from engine.config.run_schema import MonitorConfig
+from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, holdout_split
 from engine.evaluate.features import extract
 from engine.evaluate.knn import knn_predict

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
-from engine.config.schema import DataConfig, RuntimeConfig
+from engine.config.run_schema import RuntimeConfig
+from engine.config.schema import DataConfig
 from engine.data.dataset import Dataset, load_dataset
 from engine.evaluate.tasks import Material
 from engine.jobs.trained_encoder import TrainedEncoder, load_encoder

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from engine.config.schema import PretrainConfig, RuntimeConfig
+from engine.config.run_schema import RuntimeConfig
+from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
 from engine.jobs.job import JobContext, JobInputs, ResumePoint
 from engine.pretrain import checkpoint as checkpoints

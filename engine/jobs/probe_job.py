@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 
 import torch
 
-from engine.config.schema import ProbeConfig, RuntimeConfig
+from engine.config.run_schema import RuntimeConfig
+from engine.config.schema import ProbeConfig
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
 from engine.evaluate.tasks import Material, prepare_material

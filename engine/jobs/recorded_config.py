@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.config import own_code
-from engine.config.presets import paths_by_key, paths_of
+from engine.config.resolve import paths_by_key, paths_of
 from engine.config.schema import KINDS, AnyConfig
 from engine.errors import RunError
 from engine.runs import Record, RunFolder

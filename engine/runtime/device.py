@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from engine.config.schema import RuntimeConfig
+from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
 
 

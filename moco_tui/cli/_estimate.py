@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from engine.config.presets import resolve as resolve_config
+from engine.config.resolve import resolve as resolve_config
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
 from moco_tui.cli.options import Settings, shared_options

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from engine.config.data import absolute_source, sources_in_words
 from engine.config.fields import flatten
-from engine.config.presets import build
-from engine.config.presets import resolve as resolve_config
+from engine.config.resolve import build
+from engine.config.resolve import resolve as resolve_config
 from moco_tui.cli.options import CONFIG, SETS, option_group
 
 C = TypeVar("C", bound=Struct)

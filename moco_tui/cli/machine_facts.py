@@ -80,8 +80,8 @@ def compute_device(asked: str | None, problems: list[str]) -> dict[str, Any]:
     try:
         import torch
 
-        from engine.config.presets import build
-        from engine.config.schema import RuntimeConfig
+        from engine.config.resolve import build
+        from engine.config.run_schema import RuntimeConfig
         from engine.runtime.device import resolve_runtime
     except Exception as error:  # a broken installation is what this command is for
         problems.append(f"torch cannot be imported: {type(error).__name__}: {error}")

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from engine.config.fields import fields
-from engine.config.presets import PRESETS, STUDY_PRESETS, Preset, build, preset, to_toml
+from engine.config.presets import PRESETS, STUDY_PRESETS, Preset, preset
+from engine.config.resolve import build, to_toml
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from moco_tui.cli.options import JSON, shared_options
 from moco_tui.cli.output import print_json, table

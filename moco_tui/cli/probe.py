@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engine.config.presets import resolve as resolve_config
+from engine.config.resolve import resolve as resolve_config
 from engine.config.schema import ProbeConfig
 from moco_tui.cli.options import (
     ALLOW_CODE,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import own_code
-from engine.config.presets import paths_by_key
+from engine.config.resolve import paths_by_key
 from engine.config.schema import AnyConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.config import own_code
 from engine.config.fields import fields
-from engine.config.presets import paths_of
+from engine.config.resolve import paths_of
 from engine.config.schema import GRID_KEYS, StudyConfig
 from engine.errors import ConfigError, RunBusyError, RunError
 from engine.history.entry import Entry

@@ -14,7 +14,9 @@ from engine.config import own_code
 from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
 from engine.config.heads import HEADS
-from engine.config.presets import build, check_leaf, parse_value, presets_of, problems, to_toml
+from engine.config.presets import presets_of
+from engine.config.resolve import build, to_toml
+from engine.config.rules import problems
 from engine.config.schema import (
     GRID_KEYS,
     KINDS,
@@ -24,6 +26,7 @@ from engine.config.schema import (
     ProbeConfig,
     StudyConfig,
 )
+from engine.config.values import check_leaf, parse_value
 from engine.errors import ConfigError
 from moco_tui.present import fmt
 

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from engine.config.presets import to_toml
+from engine.config.resolve import to_toml
 from engine.errors import UserError
 from engine.history.entry import flat_config
 from engine.runs import create

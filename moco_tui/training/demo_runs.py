@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.config.presets import build, preset
+from engine.config.presets import preset
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, create
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, own
 from engine.runs.metric_writer import encode_line

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import StudyConfig
 from engine.runs import RunFolder
 from engine.runs.record import Record, encode_record

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import TrainingError
 from engine.runs import RunFolder, create

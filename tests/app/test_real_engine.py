@@ -18,7 +18,8 @@ from pathlib import Path
 import pyte
 import pytest
 
-from engine.config.presets import build, preset
+from engine.config.presets import preset
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, create
 from moco_tui.app import MocoApp

@@ -152,7 +152,7 @@ def loss(step: int) -> float:
 
 def long_run(root: Path, steps: int) -> None:
     """A finished run of so many steps."""
-    from engine.config.presets import resolve
+    from engine.config.resolve import resolve
     from engine.config.schema import PretrainConfig
     from engine.runs import create, own
     from engine.runs.metric_writer import encode_line
@@ -282,7 +282,8 @@ class Training(NamedTuple):
 
 def training(root: Path, steps: int, device: str, *, screen: bool) -> Training:
     """A small training without or with the monitor, by its own log, after its first quarter."""
-    from engine.config.presets import build, preset
+    from engine.config.presets import preset
+    from engine.config.resolve import build
     from engine.config.schema import PretrainConfig
     from engine.runs import create
 

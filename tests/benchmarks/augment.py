@@ -26,7 +26,7 @@ from torch import Tensor
 from torchvision import transforms as T
 
 from engine.augment.augmenter import Augmenter
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import AugmentConfig, PretrainConfig
 from engine.data.shapes import generate
 

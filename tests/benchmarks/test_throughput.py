@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from speed import curves, notebook, roofline, timing
 from speed.timing import Figure, Lap
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import ModelConfig, PretrainConfig
 
 

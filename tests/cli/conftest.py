@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine.config.presets import build, preset
+from engine.config.presets import preset
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.history.index import note_change
 from engine.runs import RunFolder, RunOwner, create, own

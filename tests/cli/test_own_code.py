@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import own_code
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.runs import RunFolder, create, folder_names
 from moco_tui.training import detached

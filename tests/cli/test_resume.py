@@ -37,7 +37,7 @@ def test_a_detached_process_that_cannot_be_started_is_a_sentence(
 
 
 def test_a_run_that_waits_elsewhere_is_not_resumed(root: Path, call: Call) -> None:
-    from engine.config.presets import build
+    from engine.config.resolve import build
     from engine.config.schema import PretrainConfig
     from engine.runs import create
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import StudyConfig
 from engine.history.history import History
 from engine.jobs.execute import execute

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import StudyConfig
 from engine.study.comparisons import Comparison
 from engine.study.grid import Cell, cells, pretrainings

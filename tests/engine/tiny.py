@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, Split
 from engine.pretrain.groupwise_step import GroupwiseStep

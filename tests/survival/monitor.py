@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import psutil
 from rich.style import Style
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, RunOwner, create, own
 from engine.runtime.malloc import hand_back_freed_memory

@@ -27,7 +27,8 @@ import pyte
 import torch
 from PIL import Image
 
-from engine.config.presets import build, preset
+from engine.config.presets import preset
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from engine.data.shapes import CLASSES, generate
 from engine.errors import RunError

@@ -59,7 +59,8 @@ from ptys import (
     words,
 )
 
-from engine.config.presets import build, preset
+from engine.config.presets import preset
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import RunError
 from engine.pretrain import checkpoint as checkpoints

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import monitor
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.runs import create
 

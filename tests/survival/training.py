@@ -27,7 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from PIL import Image
 
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.history.history import History
 from engine.jobs.execute import execute

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from engine.config import own_code
 from engine.config.augment import AUGMENTATIONS
 from engine.config.fields import fields
-from engine.config.presets import PRESETS, STUDY_PRESETS, build, read_toml, resolve
+from engine.config.presets import PRESETS, STUDY_PRESETS
+from engine.config.resolve import build, resolve
 from engine.config.schema import (
     GRID_KEYS,
     KINDS,
@@ -21,6 +22,7 @@ from engine.config.schema import (
     ProbeConfig,
     StudyConfig,
 )
+from engine.config.values import read_toml
 from engine.errors import ConfigError
 from engine.study import grid
 from moco_tui.present.form import ESSENTIAL, SECTIONS, FormState, expectation

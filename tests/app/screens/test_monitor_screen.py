@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, create
 from engine.runs.metric_writer import encode_line

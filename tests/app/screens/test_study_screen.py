@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, OptionList
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import StudyConfig
 from engine.history.entry import Entry
 from engine.history.history import History

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, own

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.runs import RunFolder, create, own
 from engine.runs.record import encode_record

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import apply_runtime, resolve_runtime

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, load_dataset
 from engine.evaluate.knn_monitor import measure_knn

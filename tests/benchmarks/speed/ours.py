@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.data.shapes import TRAIN_IMAGES, generate
 from engine.pretrain.groupwise_step import GroupwiseStep

@@ -9,7 +9,7 @@ import torch
 from engine.augment.augmenter import Augmenter
 from engine.config import own_code
 from engine.config.augment import AUGMENTATIONS
-from engine.config.presets import build, resolve
+from engine.config.resolve import build, resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
 from engine.pretrain.pretraining import Pretraining

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.config.augment import AUGMENTATIONS, GEOMETRY, augment_problems, short_label
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import AugmentConfig, PretrainConfig
 
 from ..copied_packages import CopiedPackages
@@ -79,7 +79,7 @@ TINY = {
 }  # fmt: skip
 LOSSES = """
 import json, sys, torch
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import Runtime
@@ -98,7 +98,7 @@ FACES = """
 import asyncio, json
 from textual.app import App
 from engine.config.augment import short_label
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
 from moco_tui.present.form import FormState

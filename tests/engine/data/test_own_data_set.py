@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.config import own_code
-from engine.config.presets import build, resolve
+from engine.config.resolve import build, resolve
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import load_dataset
 from engine.errors import ConfigError, DataError

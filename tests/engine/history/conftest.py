@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.history import index as indexes
 from engine.history.history import History

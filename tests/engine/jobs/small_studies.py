@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from engine.config.data import cifar10
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import StudyConfig
 from engine.data.dataset import Dataset, Split
 from engine.history.history import History

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, Split
 from engine.errors import RunError

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from engine.config import own_code, presets
 from engine.config.fields import fields
-from engine.config.presets import build
 from engine.config.registry import Registry
+from engine.config.resolve import build
 from engine.config.schema import DataConfig, PretrainConfig, ProbeConfig
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError, RunError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.config.data import cifar10
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.data.dataset import Dataset, Split
 from engine.jobs import study_estimate

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import engine.evaluate.tasks
-from engine.config.presets import build
+from engine.config.resolve import build
 from engine.config.schema import ProbeConfig, StudyConfig
 from engine.data.dataset import Dataset
 from engine.errors import ConfigError, DataError

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.config import own_code
 from engine.config.models import ENCODERS
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.errors import ConfigError
 from engine.models.encoder import build_encoder

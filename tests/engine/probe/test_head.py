@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from engine.config.data import cifar10
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import ModelConfig, ProbeConfig, StudyConfig
 from engine.data.dataset import Dataset, Split
 from engine.errors import ConfigError, TrainingError
@@ -86,7 +86,7 @@ from nearest_settings import NEAREST
 engine.config.heads.HEADS = Registry("head", (*engine.config.heads.HEADS.values(), NEAREST))
 
 from engine.config.fields import fields
-from engine.config.presets import resolve
+from engine.config.resolve import resolve
 from engine.config.schema import ProbeConfig, StudyConfig
 from engine.study.report import protocol
 from engine.study.result_keys import row_key

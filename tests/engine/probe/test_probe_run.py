@@ -9,11 +9,7 @@ from torch import nn
 from engine.config.baselines import SupervisedConfig
 from engine.config.heads.linear import LinearConfig
 from engine.config.heads.logistic import LogisticConfig
-from engine.config.schema import (
-    ModelConfig,
-    ProbeConfig,
-    TaskConfig,
-)
+from engine.config.schema import ModelConfig, ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset, Split
 from engine.errors import DataError, TrainingError
 from engine.evaluate.features import NotFrozenError

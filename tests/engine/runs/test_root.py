@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.schema import PretrainConfig, ProbeConfig, RuntimeConfig
+from engine.config.run_schema import RuntimeConfig
+from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, find, folders, own, runs_root
 

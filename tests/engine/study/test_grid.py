@@ -3,7 +3,8 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from engine.config.presets import STUDY_PRESETS, build, resolve
+from engine.config.presets import STUDY_PRESETS
+from engine.config.resolve import build, resolve
 from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig
 from engine.errors import ConfigError
 from engine.study.grid import Cell, ProbePoint, cells, pretrain_config, pretrainings, probe_config

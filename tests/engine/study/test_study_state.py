@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from engine.config.presets import build, resolve
+from engine.config.resolve import build, resolve
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from engine.history.entry import Entry
 from engine.history.history import History

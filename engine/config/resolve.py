@@ -1,0 +1,91 @@
+"""How a configuration is put together from a preset, a file and single values, and told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import tomli_w
+from msgspec import Struct
+
+from engine.config import own_code
+from engine.config.fields import fields, flatten, nest
+from engine.config.presets import preset
+from engine.config.rules import check
+from engine.config.values import check_leaf, expand_key, parse_sets, read_toml, renamed_value
+from engine.errors import ConfigError
+
+C = TypeVar("C", bound=Struct)
+
+
+def build(type_: type[C], values: Mapping[str, Any]) -> C:
+    """The configuration with these values over the defaults, checked.
+
+    Args:
+        type_: the configuration type.
+        values: dotted keys and values (builtin types; numbers may be texts).
+
+    Raises:
+        ConfigError: one sentence with the key, the value and what would be right.
+    """
+    known = fields(type_)
+    values = {expand_key(type_, key): value for key, value in values.items()}
+    values = {key: renamed_value(key, value) for key, value in values.items()}
+    for key, value in values.items():
+        check_leaf(known[key], type_, value)
+    full = nest({key: field.default for key, field in known.items()} | values)
+    try:
+        config = msgspec.convert(full, type_, strict=False)
+    except msgspec.ValidationError as error:  # every leaf was checked: this is a backstop
+        raise ConfigError(f"The configuration is not valid: {error}.") from None
+    check(config)
+    return config
+
+
+def resolve(
+    type_: type[C],
+    *,
+    preset_name: str | None = None,
+    toml: Path | None = None,
+    sets: Iterable[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> C:
+    """Preset, then TOML file, then ``key=value`` texts, then ``extra``: the later wins.
+
+    Raises:
+        ConfigError: one sentence on the first thing that is wrong.
+    """
+    values: dict[str, Any] = {}
+    if preset_name is not None:
+        values |= preset(preset_name, type_).values
+    if toml is not None:
+        values |= read_toml(type_, toml)
+    values |= parse_sets(type_, sets)
+    values |= extra or {}
+    config = build(type_, values)
+    own_code.name_paths(paths_of(config))  # a person typed them or wrote the file
+    return config
+
+
+def paths_by_key(config: Struct) -> list[tuple[str, str]]:
+    """The paths of the user's own that a configuration names, each after its dotted key."""
+    known = fields(type(config))
+    found: list[tuple[str, str]] = []
+    for key, value in flatten(config).items():
+        registry = known[key].registry
+        if registry is not None:
+            items = value if isinstance(value, list | tuple) else [value]
+            found += [(key, item) for item in items if registry.is_own(item)]
+    return found
+
+
+def paths_of(config: Struct) -> list[str]:
+    """The paths of the user's own that a configuration names."""
+    return [path for _, path in paths_by_key(config)]
+
+
+def to_toml(config: Struct) -> str:
+    """The configuration as a TOML text that ``read_toml`` takes."""
+    return tomli_w.dumps(msgspec.to_builtins(config))

@@ -1,0 +1,133 @@
+"""Rules that span several settings of a configuration."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from engine.config.augment import augment_problems
+from engine.config.fields import difference
+from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig, TaskConfig
+from engine.config.values import shown_value
+from engine.errors import ConfigError
+
+
+def check(config: Struct) -> None:
+    """Rules that span several fields.
+
+    Raises:
+        ConfigError: for the first rule that is broken.
+    """
+    for key, message in problems(config).items():
+        raise ConfigError(message, key)
+
+
+def problems(config: Struct) -> dict[str, str]:
+    """Every broken rule that spans several fields: the key at fault and the sentence."""
+    found: dict[str, str] = {}
+    if isinstance(config, PretrainConfig):
+        _pretrain_problems(config, found)
+    elif isinstance(config, ProbeConfig):
+        _probe_problems(config, found)
+    elif isinstance(config, StudyConfig):
+        _study_problems(config, found)
+    return found
+
+
+def _pretrain_problems(config: PretrainConfig, found: dict[str, str]) -> None:
+    optim, model = config.optim, config.model
+    found |= augment_problems(config.augment)
+    if optim.batch_size % model.bn_splits:
+        found["model.bn_splits"] = (
+            f"model.bn_splits is {model.bn_splits}, which does not divide optim.batch_size "
+            f"({optim.batch_size}); it must divide it."
+        )
+    elif optim.batch_size // model.bn_splits < 2:
+        found["model.bn_splits"] = (
+            f"model.bn_splits is {model.bn_splits}, which leaves one image to normalise over; "
+            f"it must be at most {optim.batch_size // 2} for optim.batch_size {optim.batch_size}."
+        )
+    if optim.stop_epoch > optim.epochs:
+        found["optim.stop_epoch"] = (
+            f"optim.stop_epoch is {optim.stop_epoch}, beyond optim.epochs ({optim.epochs}); "
+            "it must not be larger."
+        )
+    if list(optim.milestones) != sorted(set(optim.milestones)):
+        found["optim.milestones"] = (
+            f"optim.milestones is {list(optim.milestones)}; each must be larger "
+            "than the one before."
+        )
+
+
+def _probe_problems(config: ProbeConfig, found: dict[str, str]) -> None:
+    task = config.task
+    if task.groups and len(task.groups) < 2:
+        found["task.groups"] = "task.groups holds one group; a task needs at least two."
+    seen: dict[str, str] = {}
+    for label, members in task.groups.items():
+        if not members:
+            found["task.groups"] = f"task.groups: the group {label} names no class."
+        for member in members:
+            if member in seen:
+                found["task.groups"] = (
+                    f"task.groups: the class {member} is in {seen[member]} and in {label}; "
+                    "a class may be in one group only."
+                )
+            seen[member] = label
+    if not task.groups and task.name not in BUILTIN_TASKS:
+        found["task.name"] = (
+            f"task.name is {task.name}; it must be one of {', '.join(BUILTIN_TASKS)}, or "
+            "task.groups must say which classes it tells apart."
+        )
+    if len(set(config.baselines)) != len(config.baselines):
+        found["baselines"] = (
+            f"baselines names {', '.join(config.baselines)}; each may stand there once."
+        )
+
+
+def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
+    grids = (
+        ("queue_sizes", config.queue_sizes),
+        ("seeds", config.seeds),
+        ("label_fractions", config.label_fractions),
+        ("tasks", config.tasks),
+        ("heads", config.heads),
+        ("subset_seeds", config.subset_seeds),
+        ("baselines", config.baselines),
+    )
+    for key, values in grids:
+        if len(set(values)) != len(values):
+            found[key] = f"{key} is {', '.join(map(str, values))}; each value may stand there once."
+    # What a pretraining and a probe of the grid would say to the rest.
+    inner: dict[str, str] = {}
+    _pretrain_problems(config.pretrain, inner)
+    found |= {f"pretrain.{key}": f"pretrain: {text}" for key, text in inner.items()}
+    groups = config.probe.task.groups
+    for name in config.tasks:
+        inner = {}
+        task = msgspec.structs.replace(config.probe.task, name=name)
+        _probe_problems(msgspec.structs.replace(config.probe, task=task), inner)
+        unknown = inner.pop("task.name", None)
+        if unknown is not None:
+            found["tasks"] = (
+                f"tasks names {shown_value(name)}; a task must be one of "
+                f"{', '.join(BUILTIN_TASKS)}, or probe.task.groups must say which classes it "
+                "tells apart."
+            )
+        found |= {f"probe.{key}": f"probe: {text}" for key, text in inner.items()}
+    if groups and len(config.tasks) > 1:
+        found["tasks"] = (
+            f"tasks names {len(config.tasks)} tasks, but probe.task.groups makes one; it must "
+            "name that one alone."
+        )
+    free = {"probe.task.name"} if groups else set()
+    for key in difference(config, StudyConfig()).keys() & GRID_KEYS.keys() - free:
+        found[key] = f"{key} cannot be set for a study: its grid does, by {GRID_KEYS[key]}."
+    if groups and config.probe.task.name not in (config.tasks[0], TaskConfig().name):
+        found["probe.task.name"] = (
+            f"probe.task.name is {shown_value(config.probe.task.name)} and tasks names "
+            f"{shown_value(config.tasks[0])}; with probe.task.groups both must be the same."
+        )
+
+
+BUILTIN_TASKS = ("binary", "five", "ten", "all")

@@ -1,0 +1,77 @@
+"""Settings of any run: what is measured and written beside it, where and how it is computed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+
+class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is measured during pretraining: kNN on the images whose labels are withheld."""
+
+    knn_every: Annotated[
+        int,
+        Meta(
+            ge=0, description="epochs between kNN evaluations; 0: never", extra={"unit": "epochs"}
+        ),
+    ] = 10
+    knn_k: Annotated[int, Meta(ge=1, le=100_000, description="neighbours that vote")] = 200
+    knn_temperature: Annotated[
+        float, Meta(gt=0.0, le=100.0, description="temperature of the votes")
+    ] = 0.1
+    knn_features: Annotated[
+        Literal["output", "backbone"],
+        Meta(description="the normalised embedding, or the features before the projection"),
+    ] = "output"
+    knn_test: Annotated[
+        bool,
+        Meta(description="also log kNN on the test set, for reference only (never to choose by)"),
+    ] = False
+
+
+class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often things are written."""
+
+    checkpoint_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, description="seconds between checkpoints", extra={"unit": "s"})
+    ] = 300
+    checkpoint_epochs: Annotated[
+        int,
+        Meta(
+            ge=0, description="also every so many epochs; 0: by time only", extra={"unit": "epochs"}
+        ),
+    ] = 0
+    tensorboard: Annotated[
+        bool, Meta(description="also write TensorBoard event files during training")
+    ] = False
+
+
+class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where and how it is computed; all of it is in the record."""
+
+    seed: Annotated[int, Meta(ge=0, lt=2**31, description="seed of every generator")] = 0
+    device: Annotated[
+        str,
+        Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps"),
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Meta(
+            description="of the backbone; auto: bfloat16 where the device is fast at it; loss, "
+            "queue and momentum update stay in float32"
+        ),
+    ] = "auto"
+    deterministic: Annotated[
+        bool, Meta(description="deterministic algorithms on CUDA (the CPU always is)")
+    ] = False
+    capture: Annotated[
+        Literal["auto", "fused", "off"],
+        Meta(
+            description="on CUDA, auto replays a pretraining's step as one graph; fused joins its "
+            "kernels first, by torch.compile; off does neither"
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int, Meta(ge=0, le=1024, description="CPU threads; 0: one for each core")
+    ] = 0

@@ -1,0 +1,185 @@
+"""Values as people give them: names of settings, typed texts, TOML files, each checked alone."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.config.fields import Field, fields, nest
+from engine.config.renamed import new_key, new_value, say_renamed
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.errors import ConfigError
+
+
+def expand_key(type_: type[Struct], key: str) -> str:
+    """The full dotted name of a field given by it or by any unambiguous tail of it.
+
+    ``queue_size`` means ``moco.queue_size``; a name that stands alone at the top level wins.
+
+    Raises:
+        ConfigError: for a name that is unknown or stands for several fields.
+    """
+    known = fields(type_)
+    if key in known:
+        return key
+    if new_key(key) != key:
+        now = expand_key(type_, new_key(key))
+        say_renamed(key, now)
+        return now
+    matches = [name for name in known if name.endswith("." + key)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigError(f"{key} could be {_either(matches)}; write the whole name.", key)
+    tails = {name.rpartition(".")[2]: name for name in known}
+    near = difflib.get_close_matches(key, [*known, *tails], n=1, cutoff=0.6)
+    hint = f"; did you mean {tails.get(near[0], near[0])}?" if near else "."
+    raise ConfigError(f"{key} is not a setting of {title(type_)}{hint}", key)
+
+
+def _either(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + " or " + names[-1]
+
+
+def title(type_: type[Struct]) -> str:
+    """What a type of configuration describes, in words."""
+    titles: dict[type[Struct], str] = {
+        PretrainConfig: "a pretraining",
+        ProbeConfig: "a probe",
+        StudyConfig: "a study",
+    }
+    return titles.get(type_, type_.__name__)
+
+
+def parse_value(field: Field, text: str) -> Any:
+    """A value typed by a person, as TOML where it reads as TOML and as plain text elsewhere."""
+    return renamed_value(field.key, _parse(field, text.strip()))
+
+
+def renamed_value(key: str, value: Any) -> Any:
+    """The value under the name that it has now, with a line where that is another one."""
+    now = new_value(key, value)
+    if now is not value and now != value:
+        say_renamed(f"{key}={shown_value(value)}", shown_value(now))
+    return now
+
+
+def _parse(field: Field, text: str) -> Any:
+    if field.kind in ("text", "choice"):
+        return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    plain_words = field.item in ("names", "texts") and not text.startswith(("[", '"', "'"))
+    if not plain_words:  # among words 5 is a name
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+            # one item alone is a list of one: seeds=0
+            return [value] if field.kind == "list" and not isinstance(value, list) else value
+        except tomllib.TOMLDecodeError:
+            pass
+    if field.kind == "list":
+        items = [part.strip().strip("\"'") for part in text.strip("[]").split(",")]
+        return [item if plain_words else _number(item) for item in items if item]
+    if field.kind in ("int", "float"):
+        return _number(text)
+    return {"on": True, "yes": True, "off": False, "no": False}.get(text.lower(), text)
+
+
+def _number(text: str) -> int | float | str:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def parse_sets(type_: type[Struct], sets: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` texts as dotted keys and values.
+
+    Raises:
+        ConfigError: when there is no ``=`` or the key is not a setting.
+    """
+    values: dict[str, Any] = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: it must be key=value, as in queue_size=16384.")
+        key = expand_key(type_, key.strip())
+        values[key] = parse_value(fields(type_)[key], value)
+    return values
+
+
+def read_toml(type_: type[Struct], path: Path) -> dict[str, Any]:
+    """The values of a TOML file as dotted keys.
+
+    Raises:
+        ConfigError: when the file cannot be read or is not TOML, or a key is not a setting.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no config file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The config file {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from None
+    known = fields(type_)
+    flat: dict[str, Any] = {}
+
+    def walk(table: Mapping[str, Any], prefix: str) -> None:
+        for name, value in table.items():
+            key = prefix + name
+            if key not in known and isinstance(value, dict):
+                if new_key(key) != key:
+                    say_renamed(key, new_key(key))
+                    key = new_key(key)
+                if not any(other.startswith(key + ".") for other in known):
+                    expand_key(type_, key)
+                walk(value, key + ".")
+            else:
+                flat[expand_key(type_, key)] = value
+
+    walk(tree, "")
+    return flat
+
+
+def check_leaf(field: Field, type_: type[Struct], value: Any) -> Any:
+    """The value of one field as its type wants it, checked against its own range alone.
+
+    Args:
+        field: the field.
+        type_: the configuration that it belongs to.
+        value: a builtin value; numbers may be texts.
+
+    Raises:
+        ConfigError: one sentence with the key, the value and what would be right.
+    """
+    sentence = f"{field.key} is {shown_value(value)}; it must be {field.expectation()}."
+    try:
+        checked = msgspec.to_builtins(
+            msgspec.convert(nest({field.key: value}), type_, strict=False)
+        )
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        raise ConfigError(sentence, field.key) from None
+    for part in field.key.split("."):
+        checked = checked[part]
+    items = checked if isinstance(checked, list | tuple) else [checked]
+    if field.registry is not None and not all(map(field.registry.accepts, items)):
+        raise ConfigError(sentence, field.key)
+    if any(isinstance(item, float) and not math.isfinite(item) for item in items):
+        raise ConfigError(sentence, field.key)
+    return checked
+
+
+def shown_value(value: Any) -> str:
+    """A value as it stands in a message: one line, not long."""
+    text = value if isinstance(value, str) else repr(value)
+    text = re.sub(r"[\x00-\x1f\x7f]", "?", text)
+    return "empty" if not text else text if len(text) <= 80 else text[:77] + "..."
