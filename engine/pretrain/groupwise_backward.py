@@ -203,6 +203,21 @@ class _Replica:
             total.add_(gradient)
 
 
+def can_group(backbone: nn.Module) -> bool:
+    """Whether the gradient of a backbone can be computed group by group.
+
+    A replica casts convolutions alone, and hands back the running statistics of split BatchNorm
+    alone: an encoder of the user's own may hold other layers, and takes the plain step.
+    """
+    layers = [module for module in backbone.modules() if not any(True for _ in module.children())]
+    known = (nn.Conv2d, SplitBatchNorm2d)
+    return all(
+        isinstance(layer, known)
+        for layer in layers
+        if any(True for _ in layer.parameters()) or any(True for _ in layer.buffers())
+    )
+
+
 def _norms(encoder: Encoder) -> list[SplitBatchNorm2d]:
     return [module for module in encoder.modules() if isinstance(module, SplitBatchNorm2d)]
 

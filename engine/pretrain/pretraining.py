@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.config.schema import PretrainConfig
+from engine.pretrain.groupwise_backward import can_group
 from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.plain_step import PlainStep, Step
 from engine.pretrain.step_wrappers import CapturedStep, FusedStep
@@ -92,6 +93,7 @@ def choose_step(state: TrainingState, recorder: Recorder | None) -> Step:
         return step if recorder is None else CapturedStep(step, recorder)
     # With fewer groups than threads, some threads would have nothing to do.
     cpu = state.runtime.device.type == "cpu"
-    if cpu and state.config.model.bn_splits >= state.runtime.threads:
+    enough_groups = state.config.model.bn_splits >= state.runtime.threads
+    if cpu and enough_groups and can_group(state.model.encoder_q.backbone):
         return GroupwiseStep(state)
     return PlainStep(state)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from engine.config import own_code
 from engine.data.dataset import Dataset
 from engine.pretrain import pretraining
 from engine.pretrain.groupwise_step import GroupwiseStep
@@ -87,3 +89,44 @@ def test_a_groupwise_step_is_the_plain_step_up_to_rounding(dataset: Dataset) -> 
         for name, value in one["model"].items():
             assert torch.allclose(value, other["model"][name], atol=1e-4), name
     ours.close()
+
+
+OWN = """
+from torch import nn
+
+
+class Flat(nn.Sequential):
+    def __init__(self, config):
+        super().__init__(nn.Flatten(), nn.Linear(3 * 32 * 32, 12), nn.ReLU())
+
+
+class Normed(nn.Sequential):
+    def __init__(self, config):
+        super().__init__(nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+"""
+
+
+@pytest.mark.parametrize("name", ["Flat", "Normed"])
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_an_encoder_of_ones_own_is_trained_by_the_plain_step(
+    name: str,
+    bfloat16: bool,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Other layers than convolutions are not cast group by group, and their buffers would stay."""
+    (tmp_path / "own_nets.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(own_code, "_named", {f"own_nets:{name}"})
+    runtime = dataclasses.replace(RUNTIME, bfloat16=bfloat16)
+    config = config_with(model__encoder=f"own_nets:{name}")
+    training = Pretraining(config, dataset.train.images, runtime)
+    encoder = training.state.model.encoder_q
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    losses = [float(training.advance()) for _ in range(2)]
+    assert type(training.compute_step) is PlainStep
+    assert all(0 < loss < 100 for loss in losses)
+    after = encoder.state_dict()
+    assert all(not torch.equal(after[key], value) for key, value in before.items())
+    training.close()
