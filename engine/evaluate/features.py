@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,11 +132,16 @@ def _parts(features: Tensor) -> tuple[Tensor, ...]:
     return torch.split(features, max(1, _FLOAT64_ENTRIES // max(1, features.shape[1])))
 
 
-def checksum(module: nn.Module) -> str:
-    """SHA-256 over the names, shapes, types and bytes of all parameters and buffers."""
+def checksum(module: nn.Module, rename: Callable[[str], str] = str) -> str:
+    """SHA-256 over the names, shapes, types and bytes of all parameters and buffers.
+
+    Args:
+        module: any module.
+        rename: what a parameter or buffer is called, from its name in the module.
+    """
     digest = hashlib.sha256()
     for name, value in (*module.named_parameters(), *module.named_buffers()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        digest.update(f"{rename(name)} {tuple(value.shape)} {value.dtype}\n".encode())
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(data.numpy().tobytes())
     return digest.hexdigest()

@@ -53,5 +53,23 @@ def new_name(name: str, *, resnet: bool) -> str:
     return f"{encoder}.backbone.layer{stage + 1}.{block}.{rest}"
 
 
+def name_in_0_1(name: str) -> str:
+    """What version 0.1 called a parameter or buffer of an encoder: the opposite of ``new_name``.
+
+    Args:
+        name: its name in an ``Encoder`` of today, as in ``backbone.layer1.0.conv1.weight``.
+    """
+    part, *rest = name.split(".")
+    if part == "projection_head":
+        return ".".join(("head", *rest))
+    numbers = {layer: str(number) for number, layer in _RESNET_STEM.items()}
+    if rest[0] in numbers:
+        rest[0] = numbers[rest[0]]
+    elif rest[0].startswith("layer"):
+        stage, block = int(rest[0].removeprefix("layer")), int(rest[1])
+        rest[:2] = [str(3 + 2 * (stage - 1) + block)]
+    return ".".join(("trunk", *("shortcut" if layer == "downsample" else layer for layer in rest)))
+
+
 MIGRATIONS: Mapping[int, Migration] = {1: _from_1}
 """For every older schema of a checkpoint the step to the next one."""

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from engine.data.dataset import Dataset
 from engine.evaluate.features import checksum
 from engine.evaluate.tasks import Material, prepare_material
 from engine.models.encoder import Encoder
+from engine.pretrain.old_checkpoints import name_in_0_1
 from engine.probe.feature_sources import PRETRAINED, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.probe.head import load_head
 from engine.probe.source_rows import ProbeInputs, load_source_row
@@ -96,17 +97,40 @@ def probe_sources(
     return _Probe(probe).run(done or {})
 
 
-def fingerprint(config: ProbeConfig, dataset: Dataset, pretrained: Encoder, mean: Tensor) -> str:
+def fingerprint(
+    config: ProbeConfig,
+    dataset: Dataset,
+    pretrained: Encoder,
+    mean: Tensor,
+    rename: Callable[[str], str] = str,
+) -> str:
     """What a result belongs to: configuration, encoder and data, as a short text.
 
-    What does not change the numbers on a device is left out of the configuration.
+    What does not change the numbers on a device is left out of the configuration. ``rename`` gives
+    the name that a layer of the encoder has in the text.
     """
     free = ("runtime.device", "runtime.threads", "runtime.deterministic", "runtime.capture")
     kept = {key: value for key, value in flatten(config).items() if key not in free}
     test = len(dataset.test) if dataset.test is not None else 0
     data = [len(dataset.train), test, dataset.class_names, mean.tolist()]
-    text = json.dumps([kept, data, checksum(pretrained)], sort_keys=True)
+    text = json.dumps([kept, data, checksum(pretrained, rename)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def belongs(
+    done: Mapping[str, Any],
+    config: ProbeConfig,
+    *,
+    dataset: Dataset,
+    pretrained: Encoder,
+    mean: Tensor,
+) -> bool:
+    """Whether an earlier result, of this version or of 0.1, is one of this very probe."""
+    if not done:
+        return False
+    names: tuple[Callable[[str], str], ...] = (str, name_in_0_1)
+    known = {fingerprint(config, dataset, pretrained, mean, rename) for rename in names}
+    return done.get("fingerprint") in known
 
 
 def steps_kept(
@@ -118,9 +142,8 @@ def steps_kept(
     mean: Tensor,
 ) -> int:
     """Steps of an earlier result that ``run_probe`` would keep: metrics after it are void."""
-    if done.get("fingerprint") != fingerprint(config, dataset, pretrained, mean):
-        return 0
-    return int(done["step"])
+    ours = belongs(done, config, dataset=dataset, pretrained=pretrained, mean=mean)
+    return int(done["step"]) if ours else 0
 
 
 class _Probe:
@@ -139,7 +162,14 @@ class _Probe:
         """The whole probe, but for the rows that ``done`` holds."""
         result = heading(self.inputs)
         kept: dict[str, Any] = {}
-        if done.get("fingerprint") == result["fingerprint"]:
+        sources = self.inputs.sources
+        if belongs(
+            done,
+            self.inputs.config,
+            dataset=sources.dataset,
+            pretrained=sources.pretrained,
+            mean=sources.mean,
+        ):
             kept = {row["source"]: row for row in done["rows"] if row["source"] in self.rows}
         elif done:
             self.sink.log("the earlier result belongs to another probe: starting anew")
