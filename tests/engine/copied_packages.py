@@ -37,6 +37,18 @@ class CopiedPackages:
         place.write_text(text.replace(f"{after}\n", f"{after}\n{line}\n"))
         self.touched.append(path)
 
+    def change_line(self, path: str, line: str, into: str) -> None:
+        place = self.folder / path
+        text = place.read_text()
+        assert text.count(f"{line}\n") == 1
+        place.write_text(text.replace(f"{line}\n", f"{into}\n"))
+        self.touched.append(path)
+
+    def moco(self, *words: str) -> str:
+        """What a command prints, on runs and data in this folder and on the CPU."""
+        folders = ("--runs-dir", "runs", "--data-dir", "data", "--device", "cpu")
+        return self.run("-m", "moco_tui", *folders, *words)
+
     def run(self, *words: str) -> str:
         """What ``python WORDS`` prints with the copied packages."""
         environment = os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
