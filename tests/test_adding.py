@@ -1,9 +1,9 @@
 """One of each thing is added by new files and a line each, then run, shown and compared.
 
-Places that one more touches, counting each new file and each line or block in another. In version
-0.1, after what named rotation, ResNet-18, the shapes, the logistic head, kNN and the study's screen:
-an augmentation 12, an encoder 5, a data set 11, a probe head 11, a metric 7, a command 2, a screen
-4. Now two files and a line for the first four, a line for a metric, a file and a line for the rest.
+Places that one more touches, counting each new file and each line or block in another. In 0.1, by
+what named rotation, ResNet-18, the shapes, the logistic head, kNN and the screen of a study: an
+augmentation 12, an encoder 5, a data set 11, a probe head 11, a metric 7, a command 2, a screen 4.
+Now two files and a line for the first four, a line for a metric, a file and a line for the rest.
 """
 
 from __future__ import annotations
