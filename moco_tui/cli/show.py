@@ -47,11 +47,11 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         _print_model(settings, folder, as_json)
         return
     record = folder.record()
-    notes, complaint = _notes(folder)
+    notes, problem = _notes(folder)
     status = folder.status(record)
     log = folder.log_tail(log_lines) if log_lines else []
-    if complaint:
-        say(clean(complaint))
+    if problem:  # on stderr, and what else is known is printed all the same
+        say(clean(problem))
     if as_json:
         facts = msgspec.to_builtins(record)
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
@@ -75,7 +75,7 @@ def _study(settings: Settings, record: Record) -> Report:
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
-    """What people say of the run, and why that cannot be read if so."""
+    """The name, tags and note of the run, and why they cannot be read (empty when they can)."""
     try:
         return folder.user(), ""
     except RunError as error:
@@ -110,7 +110,7 @@ def result_text(result: Mapping[str, Any]) -> str:
 
     try:
         return result_table(dict(result))
-    except (KeyError, TypeError, ValueError):  # of a probe that is not done, or another version
+    except (KeyError, TypeError, ValueError):  # a probe that has not ended, or another version
         return "\n".join(f"{clean(k)}  {clean(fmt.value(v))}" for k, v in result.items())
 
 
@@ -202,8 +202,9 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
             f"The record of run {record.id} describes an encoder that this version does not "
             f"know ({error})."
         ) from error
+    # An encoder of the user's own may be imported when the record is theirs as well.
     own_code.name_if_own([model.encoder], folder.record_path)
-    from engine.models.encoder import build_encoder
+    from engine.models.encoder import build_encoder  # imports torch
     from engine.models.summary import format_summary, summary
 
     rows = summary(build_encoder(model))
