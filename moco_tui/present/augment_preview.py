@@ -11,7 +11,6 @@ from engine.config.schema import AugmentConfig, DataConfig
 from moco_tui import lazy
 
 COUNT = 6
-"""Images of a preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Wish:
 
 
 Picture = bytes
-"""RGB, 8 bits a channel, row by row from the top left."""
+"""RGB, row by row."""
 
 
 class Previewer:
@@ -48,13 +47,9 @@ class Previewer:
         self._images: Any = None
 
     def views(self, wish: Wish) -> list[tuple[Picture, Picture, Picture]]:
-        """For each of up to ``COUNT`` images: itself and two random views of it.
+        """For each image: itself and two random views.
 
-        Draws from a generator of its own: torch's default one belongs to the training, which may go
-        on in this process and has to stay repeatable.
-
-        Returns:
-            For each image three pictures of ``pixels`` x ``pixels``.
+        Draws from a generator of its own: torch's default one belongs to the training.
 
         Raises:
             DataError: when there are no images to show.
@@ -69,30 +64,26 @@ class Previewer:
             augmenter = augment.Augmenter(wish.augment)
             first = augmenter(self._images, generator)
             second = augmenter(self._images, generator)
-            # Three of (COUNT, 3, side, side), float32 in [0, 1].
             stacks = [augment.to_float(self._images), first, second]
-            shown = [_pictures(torch, stack, wish.pixels) for stack in stacks]
+            shown = [_shrink(torch, stack, wish.pixels) for stack in stacks]
         return [(a, b, c) for a, b, c in zip(*shown, strict=True)]
 
     def _load(self, source: str) -> Any:
-        """The first images of a data set: ``(COUNT, 3, side, side)`` uint8."""
         part, argument = DATA_SETS.find(source)
-        if part is not None and part.sample:  # one that can give a few images without the rest
+        if part is not None and part.sample:
             module, _, name = part.sample.partition(":")
             sample = getattr(lazy.engine(module.removeprefix("engine.")), name)
             return sample(argument, self.data_dir, COUNT)
         whole = lazy.engine("data.dataset").load_dataset(
             DataConfig(source=source), data_dir=self.data_dir
         )
-        return whole.train.images[:COUNT].clone()  # a slice would keep the whole set in memory
+        return whole.train.images[:COUNT].clone()
 
 
-def _pictures(torch: Any, images: Any, pixels: int) -> list[Picture]:
-    """Images ``(N, 3, side, side)``, float32 in [0, 1], as bytes of another size."""
+def _shrink(torch: Any, images: Any, pixels: int) -> list[Picture]:
     if pixels != images.shape[-1]:
         images = torch.nn.functional.interpolate(
             images, size=(pixels, pixels), mode="bilinear", antialias=True, align_corners=False
-        )  # (N, 3, pixels, pixels)
-    # The conversion to uint8 cuts fractions off, so + 0.5 rounds.
-    rgb = (images.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return [bytes(picture.flatten().tolist()) for picture in rgb]  # rgb: (N, pixels, pixels, 3)
+        )
+    bytes_ = (images.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return [bytes(picture.flatten().tolist()) for picture in bytes_]
