@@ -450,12 +450,13 @@ import sys
 from pathlib import Path
 from moco_tui import app
 
-def hear(self):
-    active = self.runner.active
+def fail(self):
+    active = self.session.runner.active
     if active is not None and active.record().step > 5:
         raise ZeroDivisionError("an error in the screens")
 
-app.MocoApp._hear = hear
+assert hasattr(app.MocoApp, "_poll_runner")  # else nothing would fail, and the trial time out
+app.MocoApp._poll_runner = fail
 sys.exit(app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
 """
 
