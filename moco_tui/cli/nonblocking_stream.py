@@ -30,7 +30,7 @@ class NonBlockingStream:
         """Writes what the terminal takes at once and drops the rest.
 
         Returns:
-            The length of the text in any case: nobody is to write the rest again.
+            The length of the text in any case, so that no caller writes the rest again.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._fd < 0:

@@ -44,7 +44,7 @@ def say_outcome(outcome: str, run_id: str) -> int:
     """
     if outcome == "stopped":
         say(f"stopped; moco-tui resume {run_id} goes on from there")
-    elif outcome != "handed-over":  # train_here has said which process goes on with the run
+    elif outcome != "handed-over":  # train_here has printed which process continues the run
         say(f"{outcome}: run {run_id}")
     return 130 if outcome == "stopped" else 0
 

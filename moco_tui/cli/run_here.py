@@ -84,7 +84,7 @@ def check_own_code(config: AnyConfig) -> None:
     A study would find it missing only in the first of its runs.
 
     Raises:
-        ConfigError: when nobody has named the path, or it leads to nothing.
+        ConfigError: when no person has named the path, or it leads to nothing.
     """
     for key, path in paths_by_key(config):
         own_code.load(path, key)

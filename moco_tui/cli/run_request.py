@@ -77,7 +77,7 @@ def ask(folder: RunFolder, kind: Request, timeout: float | None) -> Ack | None:
         The answer; None when it was not waited for.
 
     Raises:
-        RunError: nobody can answer, or nobody did in time.
+        RunError: no process works on the run, or it gave no answer in time.
     """
     request = folder.request(kind)
     # A queued run has no trainer yet; the one that starts it finds the request.

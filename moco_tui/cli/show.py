@@ -85,7 +85,7 @@ def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
 def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> str:
     name = notes.name or record.name
     parts = ["  ".join([record.id, clean(name)] if name else [record.id])]
-    rows = [row for row in _facts(folder, record, notes, status) if row[1]]
+    rows = [row for row in _facts(folder, record, notes, status) if row[1]]  # those with a text
     widest = max(len(row[0]) for row in rows)
     parts.append("\n".join(f"{label:<{widest}}  {text}" for label, text in rows))
     parts.append(_settings(record))
@@ -117,6 +117,10 @@ def result_text(result: Mapping[str, Any]) -> str:
 def _facts(
     folder: RunFolder, record: Record, notes: UserNotes, status: str
 ) -> list[tuple[str, str]]:
+    """What is known of a run, as labels and texts; a text is empty where there is nothing to say.
+
+    Texts out of the record are cleaned: the folder may have come from another person.
+    """
     done = f"step {record.step}"
     if record.total_steps:
         share = 100 * record.step / record.total_steps
@@ -129,7 +133,7 @@ def _facts(
     if record.checkpoint_step is not None:
         checkpoint = f"step {record.checkpoint_step}, {_ago(record.checkpoint_time)}"
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
-    stage = record.stage if status == "running" else None
+    stage = record.stage if status == "running" else None  # of a lost run it stays in the record
     took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
     data = data_source(settings_of(record).get) or ""
     return [
@@ -190,7 +194,7 @@ def _before(value: Any) -> str:
 
 def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
     record = folder.record()
-    if record.kind == "probe":
+    if record.kind == "probe":  # its encoder is that of the pretraining
         folder = settings.find(record.parent)
         record = folder.record()
     if record.kind != "pretrain":

@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u20
 def clean(text: str) -> str:
     """A text of others as one harmless line: without control or direction characters."""
     text = _CONTROL.sub(" ", text)
-    # Surrogates cannot be encoded; nobody knows the width of private and unassigned characters.
+    # Surrogates cannot be encoded, and private and unassigned characters have no known width.
     return "".join("?" if unicodedata.category(c) in ("Cs", "Co", "Cn") else c for c in text)
 
 

@@ -117,7 +117,7 @@ def took_over(process: subprocess.Popen[bytes], folder: RunFolder) -> bool:
         life, _ = read_heartbeat(folder.heartbeat_path)
         if life is not None and life.pid == process.pid:
             return True
-        # On a full disk the heartbeat names nobody (see write_heartbeat); the record may.
+        # On a full disk the heartbeat names no process (see write_heartbeat); the record may.
         with contextlib.suppress(RunError):
             if folder.record().pid == process.pid:
                 return True

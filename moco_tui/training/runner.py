@@ -82,7 +82,7 @@ class Runner:
         messages: (severity, sentence) of what went wrong in the thread, for the app to show.
         handed_over: runs that were handed over to a process of their own.
         redirect_stderr: called with the log of the run that is trained from now on, and with None
-            after it: whoever owns the terminal sends stray output there.
+            after it, so that stray output goes there and not on the screen.
     """
 
     # ``_lock`` guards the queue, the active run, and which runs are being handed over; it is never
@@ -131,7 +131,7 @@ class Runner:
         with self._lock:
             if folder == self.active or folder in self.waiting:
                 return folder == self.active
-            # Locked while it waits: nobody else starts it, and none takes it for a lost run.
+            # Locked while it waits: no other process starts it or takes it for a lost run.
             self._waiting.append(_Job(folder, detach.lock(folder)))
             self._closing = False
             at_once = self._active is None and len(self._waiting) == 1
