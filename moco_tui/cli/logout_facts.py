@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def _configured_settings() -> dict[str, str]:
     return found
 
 
-def _pairs(lines: Iterable[str]) -> dict[str, str]:
+def _pairs(lines: Sequence[str]) -> dict[str, str]:
     """``key=value`` lines. A commented line of the main file names the compiled default."""
     found: dict[str, str] = {}
     for commented in (True, False):  # a setting that is made wins over a default

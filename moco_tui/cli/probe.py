@@ -56,7 +56,7 @@ def probe(
         "head": head,
         "runtime.device": settings.device or None,
     }
-    # Texts, which are checked as those of --set are, and win over these.
+    # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
     config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
     new = NewRun("probe", config, name=name, parent=parent.id)

@@ -110,7 +110,7 @@ def wait_for_answer(folder: RunFolder, kind: Request, request: str, timeout: flo
         ended = status in ("finished", "stopped", "failed", "lost")
         # An id begins with the time of asking (engine.runs.requests), so a larger one is of a
         # later request. Of a run that has ended an earlier answer of the same kind counts as well:
-        # what was asked for has been done.
+        # somebody else asked for the stop a moment before.
         if ack is not None and ack["request"] == kind and (ack["id"] >= request or ended):
             return ack
         if ack is not None and ack["id"] >= request and not waiting:

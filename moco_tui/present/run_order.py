@@ -56,7 +56,7 @@ SORTS = ("created", "name", "state", "kind", "data", "K", "loss", "accuracy", "l
 def sort_key(row: RunRow, key: str) -> Any:
     """What a row is sorted by: first whether it lacks the value (or has NaN), then the value.
 
-    So rows without the value come last in ascending order.
+    So rows without the value come last, and first where the order is reversed.
 
     Args:
         row: of the table.
