@@ -40,6 +40,7 @@ def cli(
     read_only: bool,
 ) -> None:
     """MoCo pretraining and label-efficient probes. Without a command: the app."""
+    # Here and not above: --version, the help and the completion of commands need none of it.
     from moco_tui.cli.options import Settings
 
     ctx.obj = Settings(runs_dir=runs_dir, data_dir=data_dir, device=device, read_only=read_only)
@@ -48,7 +49,9 @@ def cli(
             raise UserError(
                 "The app needs a terminal; use a command instead (moco-tui --help lists them)."
             )
-        gc.disable()  # nothing that a start makes is garbage; the app switches it on again
+        # What is made until the first screen stays, so a collection would find nothing;
+        # MocoApp switches the collector on again.
+        gc.disable()
         from moco_tui.app import run
 
         ctx.exit(run(ctx.obj.root, data_dir=ctx.obj.data, device=device, read_only=read_only))
@@ -58,19 +61,25 @@ def main(args: list[str] | None = None) -> Any:
     """Entry point: every failure becomes one sentence on stderr and an exit code."""
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a name that the locale cannot spell is no crash
+        # A name with characters that the locale's encoding lacks is printed with "?" for each.
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     sys.exit(_exit_code(args))
 
 
 def _exit_code(args: list[str] | None) -> int:
-    """Calls a command, and says in one sentence why it failed if it did."""
+    """Calls a command, and says in one sentence why it failed if it did.
+
+    Returns:
+        0; 1 for a run that failed; 2 for what the caller can set right; 130 after an interruption.
+    """
     try:
         with _renamed_settings_in_lines():
+            # Not standalone: click would print its own messages and leave with its own codes.
             code = cli.main(args, prog_name="moco-tui", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+    except click.exceptions.Exit as early_exit:  # of --help and --version
+        return early_exit.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         _say("interrupted")
         return 130  # 128 + SIGINT, as a shell reports it
@@ -94,15 +103,15 @@ def _output_failed(error: OutputError) -> int:
 
 @contextlib.contextmanager
 def _renamed_settings_in_lines() -> Iterator[None]:
-    """Each old name of a setting that was typed is told once, as one plain line on stderr."""
+    """Prints a warning of an old name of a setting once, as one plain line on stderr."""
     with warnings.catch_warnings():
-        default, said = warnings.showwarning, set[str]()
+        show_other, shown = warnings.showwarning, set[str]()
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if not issubclass(category, RenamedSetting):
-                default(message, category, *where, **more)
-            elif str(message) not in said:
-                said.add(str(message))
+                show_other(message, category, *where, **more)
+            elif str(message) not in shown:
+                shown.add(str(message))
                 _say(str(message))
 
         warnings.filterwarnings("always", category=RenamedSetting)
@@ -124,7 +133,10 @@ def _say(text: str) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Gives a process that was started with closed streams ones that take everything."""
+    """Opens /dev/null for streams that were closed when this process was started.
+
+    Python has None for such a stream (``sys.__stdout__`` in the documentation of ``sys``).
+    """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stderr is None:

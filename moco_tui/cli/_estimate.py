@@ -25,10 +25,10 @@ def _estimate(settings: Settings, steps: int) -> None:
 
     Reads its configuration as TOML and prints what was measured as JSON.
     """
-    detached.accept_signals()
-    from engine.jobs.estimate import estimate
+    detached.accept_signals()  # the app, which starts this, blocks them
+    from engine.jobs.estimate import estimate  # imports torch
 
-    # The reader of configurations takes a file.
+    # ``resolve`` takes the path of a TOML file, not its text.
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
         file.write(sys.stdin.read())
         file.flush()

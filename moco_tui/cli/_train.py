@@ -32,7 +32,7 @@ def _train(
     """
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
-    # Whoever started this process waits for a sign of life; importing torch takes seconds.
+    # The process that started this one waits for it (detached.took_over); torch takes seconds.
     if lock_fds:
         detached.write_first_heartbeat(runs[0][0])
     code = 0
@@ -52,10 +52,10 @@ def _train(
                     device_fd=device_fd,
                     successor=successor,
                 )
-            except UserError as error:  # the record says it too; those that wait have their turn
+            except UserError as error:  # one run that fails does not keep the others waiting
                 say(clean(str(error)))
                 code = 1 if isinstance(error, TrainingError) else 2
-            if handed:  # the process that took this run over has those that wait, too
+            if handed:  # the process that took this run over has the waiting ones as well
                 break
             device_fd = None  # the inherited lock was for the first run
             if runs:

@@ -13,11 +13,12 @@ from click.shell_completion import CompletionItem
 from engine.errors import UserError
 from moco_tui.cli.command_table import COMMANDS, listed_commands, load_command
 
+# What a write to stdout fails with: closed pipe, full disk or quota, gone terminal, closed stream.
 _OUTPUT_ERRNOS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF})
 
 
 class OutputError(Exception):
-    """What a command prints cannot be written; the cause is its ``__cause__``."""
+    """What a command prints cannot be written; ``__cause__`` is the OSError."""
 
 
 class CommandGroup(click.Group):
@@ -39,7 +40,8 @@ class CommandGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list of commands, each line as click would write it."""
         names = listed_commands()
-        limit = formatter.width - 6 - max(map(len, names))  # as in click.Group
+        # As click.Group does it, which would import every command for its help.
+        limit = formatter.width - 6 - max(map(len, names))
         with formatter.section("Commands"):
             formatter.write_dl([(name, _short_help(name, limit)) for name in names])
 
@@ -55,9 +57,10 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: D102
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            sys.stdout.flush()  # here, not when the interpreter ends: an error is caught below
             return result
         except OSError as error:  # click would leave with 1, which says that a run failed
+            # An error with a filename is of that file; a write to a stream names none.
             if error.filename is None and error.errno in _OUTPUT_ERRNOS:
                 raise OutputError from error
             raise

@@ -75,6 +75,7 @@ def listed_commands() -> list[str]:
 def load_command(name: str) -> click.Command:
     """A command of the table; its module is imported now if it was not before."""
     module = importlib.import_module(f"moco_tui.cli.{COMMANDS[name].module}")
+    # ``continue`` cannot be the name of a variable: it is ``continue_`` in its module.
     attribute = name.replace("-", "_") + "_" * keyword.iskeyword(name)
     command: click.Command = getattr(module, attribute)
     return command

@@ -24,7 +24,7 @@ from moco_tui.present.metric_text import difference_text, value_text
 def compare(settings: Settings, runs: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
     """Compare runs: settings that differ, metrics side by side."""
     folders = [settings.find(ref) for ref in runs]
-    if len({folder.id for folder in folders}) < max(2, len(folders)):
+    if len({folder.id for folder in folders}) < max(2, len(folders)):  # one alone, or one twice
         raise RunError("Give two or more different runs to compare.")
     found = comparison.side_by_side([comparison.compared_run(folder) for folder in folders])
     if as_json:
@@ -53,7 +53,7 @@ def _text(found: SideBySide) -> str:
     if found.metrics:
         header = ["metric", ids[0]]
         for id_ in ids[1:]:
-            header += [id_, "change", ""]
+            header += [id_, "change", ""]  # the column without a head says better or worse
         right = [i for i, label in enumerate(header) if i and label]
         parts.append(table(header, [_metric(row) for row in found.metrics], right))
     else:

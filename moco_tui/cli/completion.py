@@ -18,5 +18,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     For bash: eval "$(moco-tui completion bash)" in ~/.bashrc.
     """
     kind = get_completion_class(shell)
-    assert kind is not None
+    assert kind is not None  # click has a class for each of the choices
+    # The variable that the script sets when it calls moco-tui for words; click derives it so.
     print(kind(ctx.find_root().command, {}, "moco-tui", "_MOCO_TUI_COMPLETE").source())

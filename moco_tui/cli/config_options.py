@@ -57,11 +57,11 @@ class ConfigSource:
             type_, preset_name=self.preset, toml=self.toml, sets=self.sets, extra=extra
         )
         values = flatten(config)
-        # Built from the values, not resolved once more: an old name would be told twice.
-        try:  # a run outlives the working directory
+        try:  # the record must not depend on the folder in which the command was typed
             source = absolute_source(values[data_key])
-        except RuntimeError:  # no such home; the data set says so
+        except RuntimeError:  # ~ of an unknown user; loading the data reports it in a sentence
             return config
+        # Built from the values, not resolved again, which would warn twice of a renamed setting.
         return config if source == values[data_key] else build(type_, {**values, data_key: source})
 
 

@@ -18,7 +18,7 @@ from moco_tui.cli.output import print_json, say, say_notices
 def delete(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
     """Move runs to the trash; restore brings them back."""
     settings.writable()
-    folders = list(dict.fromkeys(settings.find(ref) for ref in runs))
+    folders = list(dict.fromkeys(settings.find(ref) for ref in runs))  # a run named twice is one
     for folder in folders:  # all or none: nothing is deleted when one of them cannot be
         if folder.alive():
             raise RunBusyError(f"Run {folder.id} is being worked on; stop it before deleting it.")

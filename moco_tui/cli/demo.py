@@ -37,8 +37,12 @@ def demo(settings: Settings, no_app: bool, as_json: bool) -> int:
 
 
 def plain(settings: Settings, *, as_json: bool) -> int:
-    """Pretrain, probe, table: on stderr the progress, on stdout the table."""
-    from engine.jobs.execute import execute
+    """Pretrain, probe, table: on stderr the progress, on stdout the table.
+
+    Returns:
+        The exit code: 0, or 130 when one of the runs was stopped.
+    """
+    from engine.jobs.execute import execute  # imports torch, which the demo in the app puts off
     from moco_tui.cli.outcome import result_table, say_outcome
     from moco_tui.cli.progress import terminal_sink
     from moco_tui.training.demo_runs import create_demo

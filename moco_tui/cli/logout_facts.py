@@ -6,10 +6,11 @@ import contextlib
 import getpass
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# In ascending order of precedence; all of them below /etc (logind.conf(5)).
 LOGIND_FOLDERS = tuple(
     Path(folder) for folder in ("/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd")
 )
@@ -20,8 +21,9 @@ LINGER = Path("/var/lib/systemd/linger")
 def logout(problems: list[str]) -> dict[str, Any]:
     """Whether systemd-logind kills what a user leaves running, and for whom."""
     user = user_name()
-    live = _asked_logind()
-    known = live or _configured_logind()
+    live = _live_settings()
+    known = live or _configured_settings()
+    # The spellings of true that systemd reads (systemd.syntax(7)).
     kills = known.get("KillUserProcesses", "").lower() in ("yes", "true", "1", "on")
     only = known.get("KillOnlyUsers", "").split()
     spared = known.get("KillExcludeUsers", "root").split()  # root by default: logind.conf(5)
@@ -40,7 +42,7 @@ def logout(problems: list[str]) -> dict[str, Any]:
     }
 
 
-def _asked_logind() -> dict[str, str]:
+def _live_settings() -> dict[str, str]:
     """The properties of the running systemd-logind; empty where there is none."""
     names = ("KillUserProcesses", "KillOnlyUsers", "KillExcludeUsers")
     command = ["loginctl", "show-session", *(f"--property={name}" for name in names)]
@@ -53,8 +55,8 @@ def _asked_logind() -> dict[str, str]:
     return _pairs(answer.splitlines())
 
 
-def _configured_logind() -> dict[str, str]:
-    """The settings in the files of systemd-logind, the later file before the earlier one."""
+def _configured_settings() -> dict[str, str]:
+    """The settings in the files of systemd-logind; of two files the one read later wins."""
     # Drop-ins are read in the order of their names, whatever folder they are in, after the main
     # file; one in /etc hides one of the same name in /run, and that one in /usr (logind.conf(5)).
     main = [base / "logind.conf" for base in LOGIND_FOLDERS]
@@ -70,10 +72,10 @@ def _configured_logind() -> dict[str, str]:
     return found
 
 
-def _pairs(lines: Iterable[str]) -> dict[str, str]:
+def _pairs(lines: Sequence[str]) -> dict[str, str]:
     """``key=value`` lines. A commented line of the main file names the compiled default."""
     found: dict[str, str] = {}
-    for commented in (True, False):
+    for commented in (True, False):  # a setting that is made wins over a default
         for line in lines:
             text = line.strip()
             if text.startswith("#") is commented and "=" in text:

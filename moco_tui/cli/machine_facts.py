@@ -29,6 +29,7 @@ PACKAGES = (
     "nvidia-ml-py",
     "tensorboard",
 )
+"""Distributions whose versions decide what works, the optional ones included."""
 # What decides how fast float32 and bfloat16 are computed, on x86 and on ARM.
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "asimd", "bf16", "sve")
 
@@ -57,6 +58,8 @@ def system() -> dict[str, Any]:
 
 def cpu() -> dict[str, Any]:
     """Cores this process may use and the instructions that matter here."""
+    # On Linux ``platform.processor`` knows the architecture at best; /proc names the model, and
+    # the instructions as "flags" on x86, as "Features" on ARM.
     model, flags = platform.processor() or platform.machine(), set[str]()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -113,7 +116,7 @@ def compute_device(asked: str | None, problems: list[str]) -> dict[str, Any]:
 
 
 def nvidia() -> dict[str, Any]:
-    """The driver and its cards, as NVML tells them."""
+    """The driver and its cards, as NVML tells them, whether or not torch can use them."""
     try:
         import pynvml
 

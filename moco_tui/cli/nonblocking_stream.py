@@ -21,12 +21,17 @@ class NonBlockingStream:
         self._stream, self._fd = stream, -1
         with contextlib.suppress(OSError, ValueError):
             if stream.isatty():
-                # Not our stderr: the flag would hold for everybody who has the terminal open.
+                # Opened anew: O_NONBLOCK on stderr itself would hold for every process that shares
+                # the descriptor, the shell among them (fcntl(2), F_SETFL).
                 name = os.ttyname(stream.fileno())
                 self._fd = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def write(self, text: str) -> int:
-        """Writes what the terminal takes; says that all was written."""
+        """Writes what the terminal takes at once and drops the rest.
+
+        Returns:
+            The length of the text in any case, so that no caller writes the rest again.
+        """
         with contextlib.suppress(OSError, ValueError):
             if self._fd < 0:
                 self._stream.write(text)
@@ -46,4 +51,4 @@ class NonBlockingStream:
             self._fd = -1
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self._stream, name)  # tqdm asks for encoding, fileno and isatty

@@ -57,8 +57,8 @@ class Settings:
 def shared_options(command: F) -> F:
     """Lets ``--runs-dir``, ``--data-dir``, ``--device`` and ``--read-only`` follow the command."""
 
-    def keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        # Not given here: what stood before the command's name holds.
+    def store(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        # None or False: not given here, so that what stood before the command's name holds.
         if value not in (None, False) and parameter.name:
             setattr(ctx.ensure_object(Settings), parameter.name, value)
         return value
@@ -70,7 +70,7 @@ def shared_options(command: F) -> F:
         ("--runs-dir", "Run folders. [default: $MOCO_TUI_RUNS or ./runs]", False),
     ):
         command = click.option(
-            flag, is_flag=is_flag, help=help_, expose_value=False, callback=keep, default=None
+            flag, is_flag=is_flag, help=help_, expose_value=False, callback=store, default=None
         )(command)
     return command
 
@@ -94,7 +94,7 @@ def option_group(
             own = {name: values.pop(name) for name in names}
             return command(*args, **values, **{parameter: group(**own)})
 
-        for option in reversed(options):
+        for option in reversed(options):  # the outermost decorator comes first in the help
             gathered = option(gathered)
         return gathered
 
@@ -111,6 +111,8 @@ def complete_run(
     incomplete: str,
 ) -> list[str]:
     """The ids that begin like a word that a shell wants completed."""
+    # While it completes, click parses the options of the group but does not call it: there is no
+    # Settings yet.
     root = runs_root(ctx.find_root().params.get("runs_dir"))
     return [name for name in folder_names(root) if name.startswith(incomplete.lower())]
 

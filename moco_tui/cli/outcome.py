@@ -33,10 +33,18 @@ def print_outcome(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
 
 
 def say_outcome(outcome: str, run_id: str) -> int:
-    """One closing line of narration, and the exit code."""
+    """Says on stderr how a run ended.
+
+    Args:
+        outcome: ``finished``, ``stopped`` or ``handed-over``.
+        run_id: of the run.
+
+    Returns:
+        The exit code: 0, or 130 (128 + SIGINT) for a run that was stopped.
+    """
     if outcome == "stopped":
         say(f"stopped; moco-tui resume {run_id} goes on from there")
-    elif outcome != "handed-over":  # then it was said where the run goes on
+    elif outcome != "handed-over":  # train_here has printed which process continues the run
         say(f"{outcome}: run {run_id}")
     return 130 if outcome == "stopped" else 0
 

@@ -8,17 +8,19 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.runs.record import spell
+
 if TYPE_CHECKING:
     from engine.history.history import History
 
 
 def say(text: str) -> None:
-    """Narration: stderr, so that stdout stays data."""
+    """Prints a line on stderr, so that stdout holds nothing but the data asked for."""
     print(text, file=sys.stderr, flush=True)
 
 
 def say_notices(history: History) -> None:
-    """What the index has to say of its own state, on stderr; each notice once."""
+    """Prints the notices on the state of the index on stderr, each of them once."""
     for line in history.notices:
         say(clean(line))
     history.notices.clear()
@@ -30,9 +32,9 @@ def print_json(facts: Any, *, indent: int | None = 2) -> None:
 
 
 def _finite(value: Any) -> Any:
-    # json writes NaN and Infinity as words that are no JSON (RFC 8259, section 6).
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    # json writes NaN and Infinity as literals that are no JSON (RFC 8259, section 6).
+    if isinstance(value, float):
+        return spell(value)
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -58,7 +60,8 @@ def width_of(text: str) -> int:
     """Columns of the terminal that a text takes; an ideogram or an emoji takes two."""
     if text.isascii():
         return len(text)
-    from rich.cells import cell_len  # only for these: it costs a command's start
+    # Imported for such texts alone: it would add to the start of every command.
+    from rich.cells import cell_len
 
     return cell_len(text)
 
@@ -84,5 +87,7 @@ def terminal_width() -> int | None:
 
 
 def clean(text: str) -> str:
-    """User text with control characters made visible, for a terminal."""
+    """A text of others for a terminal: ``?`` for what could act on it, line ends included."""
+    # Not printable are control and format characters (escape sequences, changes of direction),
+    # surrogates, and separators other than the space (str.isprintable).
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -64,7 +64,8 @@ def _settings(as_json: bool) -> None:
         ("study", StudyConfig),
     ):
         for field in fields(type_).values():
-            if type_ is StudyConfig and "." in field.key:  # those of its runs, listed above
+            # A study's dotted keys are the settings of its runs, which are listed above.
+            if type_ is StudyConfig and "." in field.key:
                 continue
             rows.append(
                 {

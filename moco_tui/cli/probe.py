@@ -56,6 +56,7 @@ def probe(
         "head": head,
         "runtime.device": settings.device or None,
     }
+    # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
     config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
     new = NewRun("probe", config, name=name, parent=parent.id)

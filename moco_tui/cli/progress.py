@@ -30,9 +30,9 @@ class TerminalSink:
         self._stream: Any = NonBlockingStream(sys.stderr)
         display: ProgressDisplay = NoDisplay() if quiet else display_for(label, self._stream)
         self._display, self._hands_over = display, hands_over
-        self._wanted: Request | None = None
-        self._answered = False
-        self._notice = ""
+        self._requested: Request | None = None
+        self._acknowledged = False
+        self._notice = ""  # waits to be printed by the thread that draws
         self.interrupted = False
         """Whether a signal has come."""
 
@@ -60,15 +60,15 @@ class TerminalSink:
 
     def request(self) -> Request | None:
         """What a signal asks for, until it is acknowledged."""
-        if self._notice:  # not in the handler: it may have interrupted a drawing
+        if self._notice:  # not in the handler, which may interrupt tqdm while it draws
             tqdm.write(self._notice, file=self._stream)
             self._notice = ""
-        return None if self._answered else self._wanted
+        return None if self._acknowledged else self._requested
 
     def acknowledge(self, request: Request, step: int) -> None:
         """Forgets the request of a signal once the trainer has answered it."""
-        if request == self._wanted:
-            self._answered = True
+        if request == self._requested:
+            self._acknowledged = True
 
     def close(self) -> None:
         """Ends the display."""
@@ -82,21 +82,21 @@ class TerminalSink:
             KeyboardInterrupt: at the second SIGINT.
         """
         if number == signal.SIGHUP and self._hands_over:
-            tty.silence()
-            self._want("hand-over")
+            tty.silence()  # before the next drawing, which would fail on a terminal that is gone
+            self._ask_for("hand-over")
         elif self.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        elif self._want("stop"):
+        elif self._ask_for("stop"):
             name = signal.Signals(number).name
             self._notice = f"{name}: stopping after this step, with a checkpoint"
             if number == signal.SIGINT:
                 self._notice += " (Ctrl-C again: at once, without one)"
 
-    def _want(self, request: Request) -> bool:
+    def _ask_for(self, request: Request) -> bool:
         """Notes the request of the first signal; False for a later one."""
         if self.interrupted:
             return False
-        self.interrupted, self._wanted = True, request
+        self.interrupted, self._requested = True, request
         return True
 
 
@@ -104,20 +104,23 @@ class TerminalSink:
 def terminal_sink(
     label: str, *, quiet: bool = False, hands_over: bool = False
 ) -> Iterator[TerminalSink]:
-    """A sink that hears SIGINT, SIGTERM, SIGUSR1 (a batch system's warning) and SIGHUP."""
+    """A sink that takes SIGINT, SIGTERM, SIGUSR1 (a batch system's warning) and SIGHUP.
+
+    For the arguments see ``TerminalSink``. The handlers from before are put back at the end.
+    """
     sink = TerminalSink(label, quiet=quiet, hands_over=hands_over)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         sink.interrupt(number)
 
-    before = {}
+    previous_handlers = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-            continue  # nohup: whoever started it does not want it to end with the terminal
-        before[number] = signal.signal(number, handle)
+            continue  # started under nohup: it is to go on when the terminal closes
+        previous_handlers[number] = signal.signal(number, handle)
     try:
         yield sink
     finally:
         sink.close()
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

@@ -153,6 +153,7 @@ class BarDisplay:
         if self._bar is None:
             return
         self._shown.update(values)
+        # No refresh: the bar is drawn every ``mininterval`` seconds, not at every step.
         self._bar.set_postfix_str(self._postfix(epoch), refresh=False)
         _advance(self._bar, step * (self._plan.pairs_per_step or 1))
 
@@ -163,7 +164,7 @@ class BarDisplay:
             self._close_side()
             self._side_name, self._side_start = stage, now
         if self._side is None and total and now - self._side_start >= _SIDE_WORK_PATIENCE:
-            is_bytes = "download" in stage
+            is_bytes = "download" in stage  # downloads count bytes, all else counts items
             self._side = self._new_bar(
                 stage, total=total, unit="B" if is_bytes else "", unit_scale=is_bytes, leave=False
             )
@@ -196,6 +197,7 @@ class BarDisplay:
         words = []
         if self._plan.steps_per_epoch:
             last = self._plan.total_steps // self._plan.steps_per_epoch
+            # ``epoch`` counts those that are done; shown is the one that goes on.
             words.append(f"epoch {min(int(epoch) + 1, last)}/{last}")
         return ", ".join([*words, *short_texts(self._shown)])
 

@@ -21,7 +21,7 @@ def rename(settings: Settings, run: str, name: str, as_json: bool) -> None:
 
     An empty one gives back the name it was started with.
     """
-    if name.strip() == "latest":
+    if name.strip() == "latest":  # engine.runs.find takes the word for the newest run
         raise RunError("latest always means the newest run; choose another name.")
     folder = settings.find(run)
     entry = annotate(settings, folder, name=name)

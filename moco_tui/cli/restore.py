@@ -23,7 +23,7 @@ def restore(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
         _list_trash(history, as_json)
         return
     settings.writable()
-    ids = [_in_trash(history, ref) for ref in runs]
+    ids = [_in_trash(history, ref) for ref in runs]  # all of them, before the first is restored
     try:
         for id_ in ids:
             history.restore(id_)

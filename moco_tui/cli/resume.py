@@ -28,7 +28,7 @@ def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
     check_resumable(folder)
     kind = folder.record().kind
     config = begun_study(folder) if kind == "study" else None
-    if config is not None:  # its runs would each fail at code that cannot be imported
+    if config is not None:  # else code that cannot be imported would fail each of its runs
         check_own_code(config)
     if detach:
         return start_detached(folder, settings.data, as_json=as_json)

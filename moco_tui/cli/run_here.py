@@ -47,6 +47,7 @@ def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> in
     Returns:
         The exit code: 0, or 130 after a signal.
     """
+    # Around the preparation too: reading a large folder takes minutes, and may be interrupted.
     with terminal_sink(run.kind, hands_over=True) as sink:
         try:
             prepared = prepare(settings, run, sink)
@@ -68,7 +69,7 @@ def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Job:
         UserError: one sentence on what is missing or does not fit.
         Interrupted: a signal came meanwhile.
     """
-    # Imports torch, which takes seconds: what the options get wrong is said before.
+    # Imports torch, which takes seconds: mistakes in the options have been reported before.
     from engine.jobs.prepare import prepare as prepare_run
 
     check_own_code(run.config)
@@ -83,7 +84,7 @@ def check_own_code(config: AnyConfig) -> None:
     A study would find it missing only in the first of its runs.
 
     Raises:
-        ConfigError: when nobody has named the path, or it leads to nothing.
+        ConfigError: when no person has named the path, or it leads to nothing.
     """
     for key, path in paths_by_key(config):
         own_code.load(path, key)

@@ -15,7 +15,8 @@ from moco_tui.cli.options import JSON, RUN, Settings, shared_options
 from moco_tui.cli.output import print_json, say
 
 LOOK_SECONDS = 0.1
-_sleep = time.sleep
+"""How often the record is looked at while a command waits for an answer."""
+_sleep = time.sleep  # tests put a step of a simulated trainer in its place
 
 
 def request_command(kind: Request, help_: str, answered: str) -> click.Command:
@@ -76,10 +77,10 @@ def ask(folder: RunFolder, kind: Request, timeout: float | None) -> Ack | None:
         The answer; None when it was not waited for.
 
     Raises:
-        RunError: nobody can answer, or nobody did in time.
+        RunError: no process works on the run, or it gave no answer in time.
     """
     request = folder.request(kind)
-    # A queued run has no trainer yet: its first look, once it starts, finds the request.
+    # A queued run has no trainer yet; the one that starts it finds the request.
     if timeout is None or folder.status() == "queued":
         return None
     return wait_for_answer(folder, kind, request, timeout)
@@ -107,10 +108,13 @@ def wait_for_answer(folder: RunFolder, kind: Request, request: str, timeout: flo
         waiting = any(asked.id == request for asked in folder.pending_requests())
         ack = folder.record().ack
         ended = status in ("finished", "stopped", "failed", "lost")
+        # An id begins with the time of asking (engine.runs.requests), so a larger one is of a
+        # later request. Of a run that has ended an earlier answer of the same kind counts as well:
+        # somebody else asked for the stop a moment before.
         if ack is not None and ack["request"] == kind and (ack["id"] >= request or ended):
             return ack
         if ack is not None and ack["id"] >= request and not waiting:
-            return ack  # of a later request: this one was answered before it
+            return ack  # of a later request, before which this one was answered and removed
         if ended:
             raise RunError(f"Run {folder.id} is {status}; it did not answer the request to {kind}.")
         if not waiting:

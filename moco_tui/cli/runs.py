@@ -126,8 +126,9 @@ _COLUMNS = (
     _Column("tags", least=6, rank=7),
 )
 
-# Heads of columns that are no keys of the filter language.
+# Heads of columns that the filter language calls by another name.
 _KEYS = {"K": "queue_size", "labels": "label_fraction"}
+# Columns that a row works out, so that the history has no key for them.
 _VALUES: dict[str, Callable[[RunRow], Any]] = {
     "augment": lambda row: row.augment or None,
     "top-1": lambda row: row.top1,
@@ -142,11 +143,11 @@ def _sorted(history: History, query: str, sort: str) -> list[RunRow]:
         return [row_of(entry) for entry in entries]
     value = _VALUES[key]
     rows = [row_of(entry) for entry in history.list(query)]
-    # A run without the value, or with NaN, comes last either way.
-    have = [row for row in rows if value(row) is not None and value(row) == value(row)]
-    kept = {row.id for row in have}
-    have.sort(key=value, reverse=down)
-    return have + [row for row in rows if row.id not in kept]
+    # A run without the value, or with NaN (which equals nothing), comes last either way.
+    known = [row for row in rows if value(row) is not None and value(row) == value(row)]
+    known_ids = {row.id for row in known}
+    known.sort(key=value, reverse=down)
+    return known + [row for row in rows if row.id not in known_ids]
 
 
 # --------------------------------------------------------------------------------------------
@@ -168,6 +169,7 @@ def listing(rows: Sequence[RunRow], width: int | None = None) -> str:
         ]
         for row, depth in nested(rows)
     ]
+    # Id, name and state always, other columns where a run has something to show in them.
     shown = [i for i in range(len(_COLUMNS)) if i < 3 or any(row[i] for row in cells)]
     natural = [
         max(width_of(_COLUMNS[i].title), *(width_of(row[i]) for row in cells))
@@ -188,17 +190,19 @@ def _fit(shown: list[int], natural: list[int], width: int | None) -> dict[int, i
         widths = {i: natural[i] for i in shown}
         if width is None:
             return widths
+        # ``table`` puts two spaces between columns.
         over = sum(widths.values()) + 2 * (len(widths) - 1) - width
         while over > 0:
-            room = [i for i in shown if widths[i] > (_COLUMNS[i].least or widths[i])]
-            if not room:
+            can_shrink = [i for i in shown if widths[i] > (_COLUMNS[i].least or widths[i])]
+            if not can_shrink:
                 break
-            widths[max(room, key=lambda i: widths[i])] -= 1
+            widths[max(can_shrink, key=lambda i: widths[i])] -= 1  # a character of the widest
             over -= 1
-        extra = [i for i in shown if _COLUMNS[i].rank]
-        if over <= 0 or not extra:
+        optional = [i for i in shown if _COLUMNS[i].rank]
+        if over <= 0 or not optional:
             return widths
-        shown.remove(max(extra, key=lambda i: _COLUMNS[i].rank))
+        # One column less, and every text is tried at its whole width again.
+        shown.remove(max(optional, key=lambda i: _COLUMNS[i].rank))
 
 
 # --------------------------------------------------------------------------------------------

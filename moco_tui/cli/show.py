@@ -47,11 +47,11 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         _print_model(settings, folder, as_json)
         return
     record = folder.record()
-    notes, complaint = _notes(folder)
+    notes, problem = _notes(folder)
     status = folder.status(record)
     log = folder.log_tail(log_lines) if log_lines else []
-    if complaint:
-        say(clean(complaint))
+    if problem:  # on stderr, and what else is known is printed all the same
+        say(clean(problem))
     if as_json:
         facts = msgspec.to_builtins(record)
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
@@ -75,7 +75,7 @@ def _study(settings: Settings, record: Record) -> Report:
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
-    """What people say of the run, and why that cannot be read if so."""
+    """The name, tags and note of the run, and why they cannot be read (empty when they can)."""
     try:
         return folder.user(), ""
     except RunError as error:
@@ -85,7 +85,7 @@ def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
 def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> str:
     name = notes.name or record.name
     parts = ["  ".join([record.id, clean(name)] if name else [record.id])]
-    rows = [row for row in _facts(folder, record, notes, status) if row[1]]
+    rows = [row for row in _facts(folder, record, notes, status) if row[1]]  # those with a text
     widest = max(len(row[0]) for row in rows)
     parts.append("\n".join(f"{label:<{widest}}  {text}" for label, text in rows))
     parts.append(_settings(record))
@@ -110,13 +110,17 @@ def result_text(result: Mapping[str, Any]) -> str:
 
     try:
         return result_table(dict(result))
-    except (KeyError, TypeError, ValueError):  # of a probe that is not done, or another version
+    except (KeyError, TypeError, ValueError):  # a probe that has not ended, or another version
         return "\n".join(f"{clean(k)}  {clean(fmt.value(v))}" for k, v in result.items())
 
 
 def _facts(
     folder: RunFolder, record: Record, notes: UserNotes, status: str
 ) -> list[tuple[str, str]]:
+    """What is known of a run, as labels and texts; a text is empty where there is nothing to say.
+
+    Texts out of the record are cleaned: the folder may have come from another person.
+    """
     done = f"step {record.step}"
     if record.total_steps:
         share = 100 * record.step / record.total_steps
@@ -129,7 +133,7 @@ def _facts(
     if record.checkpoint_step is not None:
         checkpoint = f"step {record.checkpoint_step}, {_ago(record.checkpoint_time)}"
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
-    stage = record.stage if status == "running" else None
+    stage = record.stage if status == "running" else None  # of a lost run it stays in the record
     took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
     data = data_source(settings_of(record).get) or ""
     return [
@@ -190,7 +194,7 @@ def _before(value: Any) -> str:
 
 def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
     record = folder.record()
-    if record.kind == "probe":
+    if record.kind == "probe":  # its encoder is that of the pretraining
         folder = settings.find(record.parent)
         record = folder.record()
     if record.kind != "pretrain":
@@ -202,8 +206,9 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
             f"The record of run {record.id} describes an encoder that this version does not "
             f"know ({error})."
         ) from error
+    # An encoder of the user's own may be imported when the record is theirs as well.
     own_code.name_if_own([model.encoder], folder.record_path)
-    from engine.models.encoder import build_encoder
+    from engine.models.encoder import build_encoder  # imports torch
     from engine.models.summary import format_summary, summary
 
     rows = summary(build_encoder(model))

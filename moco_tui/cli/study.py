@@ -78,7 +78,8 @@ def study(
     if not (show or dry_run):
         settings.writable()
     history = History(settings.root, read_only=settings.read_only)
-    entries = history.list()  # once: what is done and which study goes on must fit together
+    # Read once: which cells are done and which study goes on are facts of the same moment.
+    entries = history.list()
     say_notices(history)
     now = report(config, state_from_entries(config, entries))
     if dry_run:
@@ -135,8 +136,8 @@ def _compute(
             return start_detached(folder, settings.data, as_json=format_.as_json)
         try:
             outcome = train_here(folder, settings.data, sink, prepared)
-        except TrainingError:  # of some of its runs: the others have their numbers
-            sink.close()  # or a bar is drawn over the table
+        except TrainingError:  # some of its runs failed; the results of the others are printed
+            sink.close()  # else tqdm draws its bar over the table
             format_.print(report_now(settings, config), pivot, run=folder.id)
             raise
     return print_study_outcome(settings, config, folder, outcome, format_, pivot)

@@ -18,7 +18,8 @@ class TableLayout:
     """The arrangement of a study's table, as it was typed.
 
     Attributes:
-        rows, columns: names of dimensions; None: what the other one leaves.
+        rows, columns: names of dimensions; None: ``source`` for the rows and ``fraction`` for the
+            columns, or the other of these two where the first is taken.
         only: ``DIM=VALUE,...`` texts.
     """
 
@@ -56,6 +57,7 @@ def _kept_values(config: StudyConfig, text: str) -> tuple[Dimension, tuple[Any, 
 def _value_named(config: StudyConfig, which: Dimension, text: str) -> Any:
     known = values(config)[which]
     for value in known:
+        # As the table prints it, the same without spaces, and as the configuration has it.
         names = {key_text(which, value), key_text(which, value).replace(" ", ""), str(value)}
         if text in names:
             return value

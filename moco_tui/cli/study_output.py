@@ -73,6 +73,7 @@ REPORT_FORMAT = option_group(
         "--csv",
         "csv_part",
         type=click.Choice(CSV_PARTS),
+        # An option whose value may be left out, as click spells it: --csv alone means the cells.
         is_flag=False,
         flag_value="cells",
         help="Print CSV: a line for each cell; or --csv=estimates, --csv=comparisons.",
@@ -100,6 +101,6 @@ def print_study_outcome(
     Returns:
         The exit code: 0, or 130 for a study that was stopped.
     """
-    if outcome != "handed-over":
+    if outcome != "handed-over":  # the study goes on, and its table would be incomplete
         format_.print(report_now(settings, config), pivot, run=folder.id)
     return say_outcome(outcome, folder.id)

@@ -26,6 +26,7 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
     states: list[str] = [found.state for found in study_state.cells.values()]
     counts = {state: states.count(state) for state in STATES}
     trained = [one.state for one in study_state.pretrainings.values()]
+    # Times real steps and probes, which takes a while and may be interrupted.
     with terminal_sink("dry run") as sink:
         from engine.jobs.study_estimate import plan
 

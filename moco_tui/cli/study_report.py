@@ -50,6 +50,7 @@ def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None
     """
     shown = tables(report.config, report.rows, pivot)
     drawn, narrow = _drawn(shown, report, narrow=False), False
+    # All tables in one form: the legend says what stands in a cell.
     if width is not None and any(_width(text) > width for text in drawn):
         drawn, narrow = _drawn(shown, report, narrow=True), True
     legend = NARROW_LEGEND if narrow else LEGEND

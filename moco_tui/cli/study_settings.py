@@ -37,13 +37,20 @@ def configure(settings: Settings, source: ConfigSource) -> StudyConfig:
 
 
 def _refuse_grid_key(key: str) -> None:
-    """Names the key of the grid where one of a single run was meant, also when it is short."""
+    """Refuses a setting of a single run that the study's grid varies, and names the grid's key.
+
+    Args:
+        key: as it was typed: a dotted key or the end of one.
+
+    Raises:
+        ConfigError: when the key stands for such settings alone.
+    """
     known = fields(StudyConfig)
     meant = [name for name in known if name == key or name.endswith("." + key)]
-    its_own = key in known and key not in GRID_KEYS
-    if its_own or not meant or not GRID_KEYS.keys() >= set(meant):
+    settable = key in known and key not in GRID_KEYS
+    if settable or not meant or not GRID_KEYS.keys() >= set(meant):
         return
-    if meant == ["probe.task.name"]:  # goes with groups of one's own
+    if meant == ["probe.task.name"]:  # names a task whose groups of classes the user defines
         return
     grid_key = GRID_KEYS[meant[0]]
     default = ",".join(str(item) for item in known[grid_key].default)
@@ -85,7 +92,7 @@ def unfinished_study(
         folder = settings.find(entry.id)
         try:
             same = study_key(config_of_study(folder.record())) == key
-        except RunError:  # of another version, or damaged: it stays as it is
+        except RunError:  # of another version, or damaged: it cannot be continued
             continue
         if not same:
             continue

@@ -14,7 +14,8 @@ from moco_tui.cli.output import clean, print_json, say
 
 
 @click.command(
-    # A word such as -slow is a tag to take away, not an option; nor is -hard a call for help.
+    # A word such as -slow is a tag to take away, not an option. click takes a word apart into
+    # single letters, so -hard would ask for help if -h did.
     context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]}
 )
 @RUN

@@ -16,10 +16,12 @@ from moco_tui.present.learning_warnings import not_learning
 from moco_tui.present.run_progress import progress_facts, progress_text
 
 LOOK_SECONDS = 1.0
-_sleep = time.sleep
+"""Seconds between two looks at the run, where its lines are further apart."""
+_sleep = time.sleep  # tests put a clock of their own in place of both
 _monotonic = time.monotonic
 
 EXIT_CODES = {"finished": 0, "failed": 1, "lost": 1, "stopped": 130}
+"""The code of the command by the state in which the run ended."""
 
 
 @click.command()
@@ -75,7 +77,8 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
     while True:
         status, record = _look(folder)
         now = _monotonic()
-        # A process may hold a stopped run already, to resume it: it says so once torch is loaded.
+        # A process that resumes a stopped run holds it for seconds, while it imports torch, before
+        # the record says that it runs.
         ended = status in EXIT_CODES and (status == "finished" or not folder.alive())
         changed = status != shown
         moved = record.step != seen or record.stage is not None
@@ -99,7 +102,11 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
 
 
 def _look(folder: RunFolder) -> tuple[str, Record]:
-    """State and record of one moment."""
+    """State and record of one moment.
+
+    Raises:
+        RunError: the run folder is gone or damaged.
+    """
     try:
         status = folder.status()
         record = folder.record()
@@ -107,6 +114,7 @@ def _look(folder: RunFolder) -> tuple[str, Record]:
         if not folder.path.exists():
             raise RunError(f"The folder of run {folder.id} is gone.") from None
         raise
+    # The record was read after the status and may be newer; only "lost" does not stand in it.
     return (status if status == "lost" else record.status), record
 
 
@@ -145,8 +153,9 @@ class _Printer:
         elif self._width is None:
             print(f"{time.strftime('%H:%M:%S')}  {clean(progress_text(facts))}")
         else:
-            # The width may have changed since the last line.
-            width = terminal_width() or self._width
+            width = terminal_width() or self._width  # it may have changed since the last line
+            # Back to the first column, and erase what a longer line has left (EL, ECMA-48). The
+            # last column stays free: a character there makes some terminals go to the next line.
             sys.stdout.write(f"\r{cut(clean(progress_text(facts)), width - 1)}\x1b[K")
             self._open = True
         sys.stdout.flush()

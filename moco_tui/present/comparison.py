@@ -93,6 +93,7 @@ def compared_run(folder: RunFolder) -> ComparedRun:
 
 
 def _numbers(record: Record) -> dict[tuple[str, Which], float]:
+    """Every number of a record, the best of a metric right behind its newest value."""
     out: dict[tuple[str, Which], float] = {}
     tables: tuple[tuple[Which, Mapping[str, float]], ...] = (
         ("last", record.last),
@@ -106,6 +107,8 @@ def _numbers(record: Record) -> dict[tuple[str, Which], float]:
         value = fmt.measured(item)
         if value is not None:
             out[name, "result"] = value
+    # The rows of a probe. The record may be another version's, or have been edited: what is of
+    # another form is left out.
     rows = record.result.get("rows")
     for row in rows if isinstance(rows, list) else []:
         top1 = fmt.measured(row.get("top1")) if isinstance(row, Mapping) else None
@@ -140,7 +143,7 @@ def _difference(value: float | None, first: float | None) -> float | None:
 
 
 def _verdict(name: str, difference: float | None) -> Verdict | None:
-    direction = metric(name).direction
+    direction = metric(name).direction  # 1: more is better, -1: less is; 0: neither
     if not direction or difference is None:
         return None
     return "same" if difference == 0 else "better" if difference * direction > 0 else "worse"
@@ -195,7 +198,8 @@ def to_json(found: SideBySide) -> str:
 def to_csv(found: SideBySide) -> str:
     """The comparison as CSV: a row for each setting or number, a column for each run.
 
-    Behind them stand the differences to the first run. Every number has all its digits.
+    Behind them stand the differences to the first run. Every number has all its digits (``repr``
+    gives the fewest that lead back to the same float64).
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -20,6 +20,7 @@ def losses(log: MetricLog) -> list[str]:
     user's own may be of any size.
     """
     names = [name for name in log.names() if metric(name).chart == "loss"]
+    # ``headline`` looks at the names alone; the values are of no account.
     if headline(dict.fromkeys(names, 0.0), "loss") in METRICS:
         names = [name for name in names if registered(name)]
     return names[: len(MARKS)]

@@ -51,7 +51,11 @@ class Load:
 
 
 class Sampler:
-    """Reads the load; whatever cannot be read is left out, never an error."""
+    """Reads the load; whatever cannot be read is left out, never an error.
+
+    Any exception is suppressed, not only those of the libraries: psutil and NVML are optional, and
+    a load that is not shown is no reason to end an app that trains.
+    """
 
     def __init__(self) -> None:
         self._psutil: Any = None
@@ -60,7 +64,7 @@ class Sampler:
         with contextlib.suppress(Exception):
             import psutil
 
-            psutil.cpu_percent(None)
+            psutil.cpu_percent(None)  # the first call gives 0.0: each measures since the last
             self._psutil = psutil
         with contextlib.suppress(Exception):
             import pynvml
@@ -85,18 +89,20 @@ class Sampler:
         return load
 
     def _card(self, handle: Any) -> Card:
+        # Each value by itself: NVML raises NVMLError_NotSupported for what a card does not tell,
+        # such as power and utilisation on some.
         nvml = self._nvml
         card = Card("GPU")
         with contextlib.suppress(Exception):
             name = nvml.nvmlDeviceGetName(handle)
-            card.name = name.decode() if isinstance(name, bytes) else str(name)
+            card.name = name.decode() if isinstance(name, bytes) else str(name)  # older: bytes
         with contextlib.suppress(Exception):
             card.load = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
         with contextlib.suppress(Exception):
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
             card.used, card.total = int(memory.used), int(memory.total)
         with contextlib.suppress(Exception):
-            card.watts = nvml.nvmlDeviceGetPowerUsage(handle) / 1000
+            card.watts = nvml.nvmlDeviceGetPowerUsage(handle) / 1000  # it gives milliwatts
         with contextlib.suppress(Exception):
             card.celsius = float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
         return card

@@ -55,11 +55,15 @@ def _within(log: MetricLog, name: str, before: int, end: int) -> str:
 
 
 def epoch_stamp(log: MetricLog, per_epoch: int) -> tuple[object, ...]:
-    """Changes whenever the table does, and not with every step."""
+    """Changes whenever the table does, and not with every step.
+
+    So the monitor makes the lines anew once an epoch, and not whenever it looks at the log.
+    """
     ends = log.series(EPOCH_END)[0]
     if not ends:
         return (per_epoch,)
     parts: list[object] = [per_epoch, len(ends)]
+    # A value of the last epoch may come after its end has been logged, as that of kNN does.
     for column in _columns():
         steps, values = log.series(column.name)
         count = bisect_right(steps, ends[-1])

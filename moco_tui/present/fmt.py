@@ -9,12 +9,15 @@ import unicodedata
 
 from rich.cells import cell_len, set_cell_size
 
+# The control characters (C0, DEL, C1), which a terminal obeys; line and paragraph separators; and
+# marks of zero width and of direction, which would hide a text or turn the rest of the line round.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
 def clean(text: str) -> str:
     """A text of others as one harmless line: without control or direction characters."""
     text = _CONTROL.sub(" ", text)
+    # Surrogates cannot be encoded, and private and unassigned characters have no known width.
     return "".join("?" if unicodedata.category(c) in ("Cs", "Co", "Cn") else c for c in text)
 
 
@@ -24,12 +27,16 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return ""
     length = cell_len(text)
     if length > width:
+        # A wide character that would be cut in two becomes a space: the width stays exact.
         return set_cell_size(text, width - 1) + "…"
     return " " * (width - length) + text if right else text + " " * (width - length)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A measured value with so many significant digits; a dash when there is none."""
+    """A measured value with so many significant digits; a dash when there is none.
+
+    Of 10^6 and above, and below 10^-4, in scientific notation with two digits less.
+    """
     if value is None:
         return "–"
     if math.isnan(value):
@@ -39,7 +46,7 @@ def number(value: float | None, digits: int = 4) -> str:
     size = abs(value)
     if size and (size >= 10**6 or size < 1e-4):
         return f"{value:.{max(digits - 2, 1)}e}".replace("e-0", "e-").replace("e+0", "e")
-    whole = math.floor(math.log10(size)) + 1 if size else 1
+    whole = math.floor(math.log10(size)) + 1 if size else 1  # digits before the point; 0.05: -1
     return f"{value:.{max(digits - max(whole, -2), 0)}f}"
 
 
@@ -75,6 +82,7 @@ def duration(seconds: float | None) -> str:
         return "–"
     whole = round(seconds)
     if whole < 10:
+        # With one decimal 9.95 would become 10.0.
         return f"{seconds:.1f} s" if seconds < 9.95 and seconds != whole else f"{whole} s"
     if whole < 60:
         return f"{whole} s"
@@ -89,7 +97,7 @@ def age(seconds: float | None) -> str:
     """How long ago, short: ``now``, ``42 s``, ``5 min``, ``3 h``, ``12 d``."""
     if seconds is None:
         return "–"
-    seconds = max(seconds, 0)
+    seconds = max(seconds, 0)  # the clock of the machine that wrote the time may be ahead
     for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
         if seconds < limit:
             return "now" if seconds < 2 else f"{int(seconds / unit)} {name}"
@@ -106,6 +114,14 @@ def bar(full: int, cells: int, *, ascii_only: bool) -> str:
     """A bar of so many cells, of which the first are full."""
     on, off = ("#", ".") if ascii_only else ("━", "─")
     return on * full + off * (cells - full)
+
+
+def bar_cells(width: int, text: str) -> int:
+    """Cells for a bar in a line of ``width`` cells that also holds `` 100 %  `` and a text.
+
+    From 0 to 60, and one cell of the line stays free.
+    """
+    return max(min(width - len(text) - 9, 60), 0)
 
 
 def size(amount: float | None) -> str:
@@ -134,6 +150,7 @@ def value(item: object) -> str:
     if isinstance(item, bool):
         return "true" if item else "false"
     if isinstance(item, float):
+        # 0.1, not 0.100000; all digits where six are not enough to read the same value back.
         return f"{item:.6g}" if float(f"{item:.6g}") == item else repr(item)
     if isinstance(item, (list, tuple)):
         return ", ".join(value(part) for part in item)

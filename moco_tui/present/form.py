@@ -42,7 +42,7 @@ LABELS = {
 }
 
 
-def _small(title: str) -> str:
+def _lower_first(title: str) -> str:
     return title[:1].lower() + title[1:]
 
 
@@ -70,7 +70,7 @@ ESSENTIAL = {
         "pretrain.runtime.device",
     ),
 }
-_OF_A_PRETRAINING = (
+_PRETRAIN_SECTIONS = (
     ("Encoder", "model"),
     ("Queue and loss", "moco"),
     ("Optimizer", "optim"),
@@ -79,9 +79,9 @@ _OF_A_PRETRAINING = (
     ("Checkpoints and logs", "log"),
     ("Device and seed", "runtime"),
 )
-_OF_A_PROBE = (
+_PROBE_SECTIONS = (
     ("Task", "task"),
-    # that of the default first
+    # Every head of the registry, that of the default first.
     *(
         (f"{name.capitalize()} head", name)
         for name in sorted(HEADS, key=lambda name: name != ProbeConfig().head)
@@ -91,12 +91,18 @@ _OF_A_PROBE = (
     ("Device and seed", "runtime"),
 )
 SECTIONS = {
-    "pretrain": _OF_A_PRETRAINING,
-    "probe": _OF_A_PROBE,
+    "pretrain": _PRETRAIN_SECTIONS,
+    "probe": _PROBE_SECTIONS,
     "study": (
         ("Pretraining: augmentations", "pretrain.augment"),
-        *((f"Pretraining: {_small(head)}", f"pretrain.{name}") for head, name in _OF_A_PRETRAINING),
-        *((f"Probe: {_small(head)}", f"probe.{name}".rstrip(".")) for head, name in _OF_A_PROBE),
+        *(
+            (f"Pretraining: {_lower_first(title)}", f"pretrain.{name}")
+            for title, name in _PRETRAIN_SECTIONS
+        ),
+        *(
+            (f"Probe: {_lower_first(title)}", f"probe.{name}".rstrip("."))
+            for title, name in _PROBE_SECTIONS
+        ),
     ),
 }
 """Title and section of everything that is not essential, by kind of run."""
@@ -137,7 +143,7 @@ def expectation(field: Field) -> str:
 
 
 def _plain(number: float) -> str:
-    if number >= 2**31 - 1:
+    if number >= 2**31 - 1:  # the bound of seeds
         return "2³¹"
     return f"{number:g}" if abs(number) < 10_000 or number != int(number) else f"{int(number):,}"
 
@@ -156,6 +162,7 @@ class FormState:
     ) -> None:
         self.kind = kind
         self.type: type[AnyConfig] = KINDS[kind]
+        # What the grid of a study sets for each of its runs is not asked for one by one.
         self.known: Mapping[str, Field] = {
             key: field
             for key, field in fields(self.type).items()
@@ -197,12 +204,14 @@ class FormState:
         """Take what was typed (a text) or chosen (a value); wrong ones are remembered as such."""
         field = self.known[key]
         if isinstance(value, str) and key not in self.wrong and value == self.text(key):
-            return  # the field was filled with it; it may show fewer digits than there are
+            # The field was filled with this text, which may have fewer digits than the value.
+            return
         self._put(key, value)
         if field.registry is not None and key not in self.wrong:
-            # Typed here, so its code may be run; what an earlier run brought along was not.
-            now = self.values[key]
-            items = now if isinstance(now, list | tuple) else [now]
+            # Typed by the person, so its code may be imported (own_code); a path that an earlier
+            # run brought along was not typed, and comes in by ``_put`` alone.
+            chosen = self.values[key]
+            items = chosen if isinstance(chosen, list | tuple) else [chosen]
             own_code.name_paths(filter(field.registry.is_own, items))
 
     def _put(self, key: str, value: Any) -> None:
@@ -220,7 +229,7 @@ class FormState:
 
     def errors(self) -> dict[str, str]:
         """Every field that is wrong, with the sentence; rules over several fields included."""
-        if self.wrong:
+        if self.wrong:  # the rules need a whole configuration
             return dict(self.wrong)
         try:
             config = self._convert()
@@ -336,7 +345,8 @@ def _missing_folder(path: str) -> str:
     try:
         folder = Path(path).expanduser()
         return "" if folder.is_dir() else f"there is no folder {folder}"
-    except (OSError, RuntimeError, ValueError):  # a name too long, ~ of nobody, a null character
+    # A name that is too long; ~ of an unknown user; a null character.
+    except (OSError, RuntimeError, ValueError):
         return f"there is no folder {path}"
 
 
@@ -353,6 +363,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _set_text(value: Any) -> str:
+    """A value as ``--set`` takes it."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return fmt.value(value)

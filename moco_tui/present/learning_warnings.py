@@ -31,6 +31,7 @@ def not_learning(log: MetricLog, record: Record) -> str:
     if epochs < FIRST_EPOCHS:
         return ""
     last = losses[-LAST_EPOCHS:]
+    # NaN or infinity is no chance level: the trainer ends such a run by itself.
     if not all(math.isfinite(loss) and loss > AT_CHANCE * record.chance for loss in last):
         return ""
     return (

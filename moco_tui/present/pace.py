@@ -61,7 +61,7 @@ def steps_per_second(log: MetricLog, window: float = WINDOW_SECONDS) -> float | 
         log: read as far as it goes.
         window: seconds.
     """
-    name = max(log.names(), key=lambda n: len(log.series(n)[0]), default="")
+    name = max(log.names(), key=lambda n: len(log.series(n)[0]), default="")  # "": no points
     steps, times = log.series(name)[0], log.times(name)
     if len(times) < 2:
         return None

@@ -56,7 +56,7 @@ def _class_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     ]
     if not tables:
         return []
-    names = list(tables[0][1])
+    names = list(tables[0][1])  # every source is measured on the same task
     head = f"{'class':<16}" + "".join(f"{fmt.fit(source, 12, right=True)}" for source, _ in tables)
     lines: list[Line] = [[("", "")], [(head, "muted")]]
     for name in names:

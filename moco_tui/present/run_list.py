@@ -36,14 +36,14 @@ class RunList:
         self.history = History(root, read_only=read_only)
         self.lock = threading.Lock()
         """Held while the history is used: it may be used by one thread at a time."""
-        self._stamp: tuple[int, int] = (-1, -1)
-        self._last_full = 0.0
+        self._stamp: tuple[int, int] = (-1, -1)  # of the folder and its index at the last reading
+        self._last_full = 0.0  # seconds of a monotonic clock
 
     def refresh(self, *, full_every: float = 10.0) -> bool:
         """Look for changes; True when any row changed.
 
         Live runs are looked at every time, all others when the folder or its index changed, or
-        after so many seconds.
+        after ``full_every`` seconds, since what changes within a run need not touch either of them.
         """
         with self.lock:
             stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
@@ -64,6 +64,7 @@ class RunList:
             return True
 
     def _all(self) -> dict[str, RunRow]:
+        """Every run; the rows of those that have not changed are kept as they are."""
         try:
             entries = self.history.list()
             self.error = ""
@@ -77,16 +78,17 @@ class RunList:
         return rows
 
     def _live(self) -> dict[str, RunRow]:
+        """The rows from before, with those of live runs read from their folders."""
         rows = dict(self.rows)
         for row in self.rows.values():
             if row.status not in LIVE:
                 continue
             folder = RunFolder(self.root / row.id)
             entry = read_entry(folder)
-            if entry is None:
+            if entry is None:  # deleted
                 del rows[row.id]
                 continue
-            if entry.status in LIVE:
+            if entry.status in LIVE:  # the record says so; its process may be gone all the same
                 with contextlib.suppress(UserError):
                     entry.status = folder.status()
             if entry != row.entry:
@@ -96,6 +98,6 @@ class RunList:
 
 def _mtime(path: Path) -> int:
     try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116 - every second
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - called every second: no Path in between
     except OSError:
         return 0

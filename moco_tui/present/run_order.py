@@ -33,6 +33,7 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
         probes: at least one.
         open_: whether they are shown below it.
     """
+    # Without NaN, which max would give back when it comes first.
     best = [row.best for row in probes if row.best is not None and row.best == row.best]
     return Fold(
         id=f"{parent}/probes",
@@ -53,7 +54,14 @@ SORTS = ("created", "name", "state", "kind", "data", "K", "loss", "accuracy", "l
 
 
 def sort_key(row: RunRow, key: str) -> Any:
-    """What a row is sorted by; rows without the value come last."""
+    """What a row is sorted by: first whether it lacks the value (or has NaN), then the value.
+
+    So rows without the value come last, and first where the order is reversed.
+
+    Args:
+        row: of the table.
+        key: one of ``SORTS``.
+    """
     match key:
         case "name":
             return (0, row.title.lower())
@@ -100,7 +108,7 @@ def nested(
     """
     rows = list(rows)
     ids = {row.id for row in rows}
-    below: dict[str, list[Row]] = {}
+    below: dict[str, list[Row]] = {}  # rows by the id of their parent; "": those of the top
     for row in rows:
         parent = row.parent if row.parent in ids and row.parent != row.id else ""
         below.setdefault(parent, []).append(row)
@@ -114,7 +122,7 @@ def nested(
                 place(children if fold is None else fold(row, children), depth + 1)
 
     place(below.pop("", []), 0)
-    while below:
+    while below:  # a ring, which nothing at the top leads to
         place(below.pop(next(iter(below))), 0)
     return out
 
@@ -134,6 +142,7 @@ def arrange(
         unfolded: ids of the runs all of whose probes are shown; under the others many probes are
             one ``Fold``. None: nothing is folded.
     """
+    # Sorting is stable, also in reverse: rows that are equal in the key stay the newest first.
     ordered = sorted(rows, key=lambda row: (-row.created, row.id))
     ordered.sort(key=lambda row: sort_key(row, key), reverse=reverse)
     if unfolded is None:

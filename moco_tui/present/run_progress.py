@@ -13,7 +13,14 @@ from moco_tui.present.pace import RunPace, pace_texts, run_pace
 
 
 def progress_line(record: Record, status: str, width: int, *, ascii_only: bool) -> str:
-    """A bar and where the run stands."""
+    """A bar and where the run stands.
+
+    Args:
+        record: of the run.
+        status: its state, as shown.
+        width: characters of the line.
+        ascii_only: draw the bar in ASCII.
+    """
     share = record.step / record.total_steps if record.total_steps else 0.0
     share = 1.0 if status == "finished" else min(max(share, 0.0), 1.0)
     parts = []
@@ -26,7 +33,7 @@ def progress_line(record: Record, status: str, width: int, *, ascii_only: bool) 
         stage = record.stage
         parts.append(f"{fmt.clean(stage['name'])} {stage['done']}/{stage['total']}")
     text = "  ".join(parts)
-    cells = max(min(width - len(text) - 9, 60), 0)
+    cells = fmt.bar_cells(width, text)
     bar = fmt.bar(round(share * cells), cells, ascii_only=ascii_only)
     return f"{bar} {100 * share:3.0f} %  {text}"
 
@@ -95,6 +102,7 @@ def progress_text(facts: dict[str, Any]) -> str:
     """These facts as one line; names in it are as the run folder has them."""
     parts = [facts["state"]]
     if facts["epochs"]:
+        # ``epoch`` counts those that are done; shown is the one that goes on.
         epoch = min(int(facts["epoch"]) + 1, facts["epochs"])
         parts.append(f"epoch {epoch}/{facts['epochs']}")
     step = "cells" if facts["kind"] == "study" else "step"

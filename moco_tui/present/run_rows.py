@@ -123,7 +123,7 @@ def augmentations(entry: Entry) -> list[str]:
     shown = []
     for name in entry.setting("augment.order") or ():
         part = AUGMENTATIONS.get(name)
-        own = part is None and AUGMENTATIONS.is_own(name)
+        own = part is None and AUGMENTATIONS.is_own(name)  # has no settings: it is on when named
         if own or entry.setting(f"augment.{name}.enabled"):
             names = part.settings.__struct_fields__ if part and part.settings else ()
             settings = {key: entry.setting(f"augment.{name}.{key}") for key in names}
@@ -132,11 +132,13 @@ def augmentations(entry: Entry) -> list[str]:
 
 
 def _short(source: str) -> str:
+    """A data source without the path of its folder: ``folder:/home/me/cats`` is ``cats``."""
     head, _, tail = source.partition(":")
     return (Path(tail).name or head) if tail else head
 
 
 def _value(values: Mapping[str, float], chart: ChartName) -> float | None:
+    """The metric of a chart that stands for the run."""
     return values.get(headline(values, chart))
 
 

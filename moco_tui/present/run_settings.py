@@ -42,6 +42,7 @@ def differences(record: Record) -> dict[str, dict[str, Any]]:
 
 
 def _listed(value: Any) -> Any:
+    """Tuples as lists, in depth: a record read from JSON has lists, a preset has tuples."""
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
     if isinstance(value, Mapping):

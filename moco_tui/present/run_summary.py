@@ -38,7 +38,7 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         return text
     text.append(row.title + "\n", style="bold")
     text.append(f"{row.glyph} {row.status}\n\n")
-    cells = {name: text(row, 0.0) for name, text in CELLS.items()}
+    cells = {name: text_of(row, 0.0) for name, text_of in CELLS.items()}  # age is not shown here
     known = [
         ("id", row.id),
         ("kind", row.kind),

@@ -88,7 +88,8 @@ def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
         f"{trained}/{len(seen.study_state.pretrainings)} pretrainings"
     )
     share = done / total if total else 0.0
-    cells = max(min(width - len(text) - 9, 60), 0)
+    cells = fmt.bar_cells(width, text)
+    # Rounded down: the bar is full, and 100 % stands there, when the last cell is done.
     bar = fmt.bar(int(share * cells), cells, ascii_only=ascii_only)
     shown = 100 if share == 1 else min(int(100 * share), 99)
     return f"{bar} {shown:3d} %  {text}"
@@ -163,14 +164,17 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
             took += _known([entry])
             continue
         missing += 1.0 - min(share, 1.0)
+        # In the first 2 % much of the time since the start may be that of reading the images.
         if trained.state == "running" and entry is not None and entry.started and share > 0.02:
             took.append((now - entry.started) / share)
+    # Probes of pretrained encoders alone; those of the baselines are left out of the estimate.
     encoders = {cell: found for cell, found in study_state.cells.items() if cell.source == "moco"}
     runs = {found.run for found in encoders.values() if found.state == "done"}
     probed = _known(entries.get(run) for run in runs)
     probes = sum(found.state != "done" for found in encoders.values())
     if missing and not took:
         return ""
+    # The median: a run that was paused, or shared the machine, took longer than it would now.
     left = missing * statistics.median(took) if missing else 0.0
     if probes and not probed:
         return f"pretrainings about {fmt.duration(left)}, then probes" if left else ""

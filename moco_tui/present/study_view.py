@@ -52,7 +52,7 @@ def swapped(pivot: Pivot) -> Pivot:
 def next_pair(pivot: Pivot) -> Pivot:
     """Other dimensions as rows and columns."""
     pair = (pivot.row, pivot.column)
-    at = PAIRS.index(pair if pair in PAIRS else (pair[1], pair[0]))
+    at = PAIRS.index(pair if pair in PAIRS else (pair[1], pair[0]))  # swapped ones step on too
     row, column = PAIRS[(at + 1) % len(PAIRS)]
     return replace(pivot, row=row, column=column)
 
@@ -156,6 +156,7 @@ class Seen:
         """How far the pretraining is that the cells of a row wait for, the furthest of them."""
         if row.state != "waiting":
             return Progress()
+        # A cell that waits names its pretraining, or its own probe where that is queued.
         waited = {found.run for _, found in self.cells(row) if found.state == "waiting"}
         best = Progress()
         for (size, seed), trained in self.study_state.pretrainings.items():
@@ -257,8 +258,8 @@ def source_name(label: str) -> str:
 
 
 def percent_of(fraction: float) -> float:
-    """A share of the labels as the axis of the curves has it."""
-    return round(100 * fraction, 6)
+    """A share of the labels, in (0, 1], as the axis of the curves has it, in percent."""
+    return round(100 * fraction, 6)  # 100 * 0.07 is 7.000000000000001 in binary
 
 
 def point_text(curve: LabelCurve, percent: float) -> str:

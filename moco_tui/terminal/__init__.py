@@ -1,1 +1,1 @@
-"""What the terminal can and cannot do."""
+"""What the terminal shows, and what becomes of its descriptors when it is gone."""

@@ -11,8 +11,11 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
+# Terminals whose fonts lack Braille and most of the shapes below: real ones, and the consoles of
+# Linux (whose fonts hold 512 glyphs at most, setfont(8)) and FreeBSD.
 _PLAIN_TERMS = ("linux", "vt100", "vt102", "vt220", "ansi", "dumb", "cons25")
 
+# Every replacement is one character, as wide as what it replaces, so that no column moves.
 _TABLE = str.maketrans(
     {
         **dict.fromkeys("─━═╌╍┄┅┈┉╴╶╸╺▔▁", "-"),
@@ -49,13 +52,17 @@ def ascii_only(environ: Mapping[str, str] | None = None) -> bool:
 
     ``MOCO_TUI_ASCII`` set to 1 or 0 decides it. An unset locale counts as UTF-8, as in most
     containers.
+
+    Args:
+        environ: environment variables; None: those of this process.
     """
     environ = os.environ if environ is None else environ
-    said = environ.get("MOCO_TUI_ASCII", "").strip().lower()
-    if said:
-        return said not in ("0", "no", "off", "false")
+    choice = environ.get("MOCO_TUI_ASCII", "").strip().lower()
+    if choice:
+        return choice not in ("0", "no", "off", "false")
     if environ.get("TERM", "") in _PLAIN_TERMS:
         return True
+    # The first that is set counts (POSIX.1-2017, 8.2 Internationalization Variables).
     for name in ("LC_ALL", "LC_CTYPE", "LANG"):
         locale = environ.get(name, "")
         if locale:
@@ -63,7 +70,7 @@ def ascii_only(environ: Mapping[str, str] | None = None) -> bool:
     return False
 
 
-@lru_cache(4096)
+@lru_cache(4096)  # every piece of every painted line passes here, and most of them repeat
 def to_ascii(text: str) -> str:
     """The text with every character beyond ASCII replaced, in as many cells."""
     if text.isascii():
@@ -71,20 +78,21 @@ def to_ascii(text: str) -> str:
     text = text.translate(_TABLE)
     if text.isascii():
         return text
-    return "".join(_one(character) for character in text)
+    return "".join(_replacement(character) for character in text)
 
 
-def _one(character: str) -> str:
+def _replacement(character: str) -> str:
+    """What stands for a character that the table does not have."""
     code = ord(character)
     if code < 0x80:
         return character
-    if (
-        0x2800 <= code < 0x2900
-    ):  # Braille, in which curves are drawn: one bit for each of 2 x 4 dots
+    if 0x2800 <= code < 0x2900:  # Braille, in which curves are drawn
+        # One bit for each of 2 x 4 dots. Bits 0, 1, 3, 4 are the two upper rows, 2, 5, 6, 7 the
+        # two lower ones (Unicode chart U+2800).
         bits = code - 0x2800
         upper, lower = bits & 0b00011011, bits & 0b11100100
         return ":" if upper and lower else "'" if upper else "." if lower else " "
-    return "?" * cell_len(character)
+    return "?" * cell_len(character)  # an ideogram takes two cells, a combining mark none
 
 
 class AsciiFilter(LineFilter):
@@ -93,8 +101,7 @@ class AsciiFilter(LineFilter):
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The segments with their texts in ASCII."""
         return [
-            Segment(to_ascii(text), style, control)
-            if not control
-            else Segment(text, style, control)
+            # A control segment holds escape sequences, which are passed on as they are.
+            Segment(text if control else to_ascii(text), style, control)
             for text, style, control in segments
         ]

@@ -10,6 +10,7 @@ from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, create
 
 PROBE = {"task.name": "ten", "label_fraction": 0.1, "head": "logistic"}
+"""Settings of the demo's probe over the defaults."""
 
 
 def create_demo(root: Path, *, device: str | None = None) -> tuple[RunFolder, RunFolder]:
@@ -18,6 +19,9 @@ def create_demo(root: Path, *, device: str | None = None) -> tuple[RunFolder, Ru
     Args:
         root: the runs folder.
         device: where they run; None: the configuration's own choice.
+
+    Returns:
+        The pretraining and the probe.
 
     Raises:
         UserError: when a folder cannot be made or the device is no device.

@@ -20,7 +20,8 @@ from engine.runs.run_lock import RunLock
 from engine.runs.takeover import Successor
 
 LIFE_SECONDS = 10.0
-"""How long a starter waits for the first heartbeat of a detached trainer: torch takes seconds."""
+"""How long a starter waits for the first heartbeat of a detached trainer, which is written before
+torch is imported."""
 
 _POLL_SECONDS = 0.05
 
@@ -40,8 +41,10 @@ def spawn(
     Args:
         folders: the runs, at least one, in order.
         data_dir: where data sets and their caches live.
-        lock_fds: for every run the descriptor of its lock, held.
-        device_fd: descriptor of the lock of the device that the first run computes on.
+        lock_fds: for every run the descriptor of its lock, held. A ``flock`` belongs to the open
+            file, not to the process (flock(2)), so no lock is free between the two processes.
+        device_fd: descriptor of the lock of the device that the first run computes on; None: the
+            process takes that lock itself.
 
     Raises:
         RunError: when the process cannot be started.
@@ -60,9 +63,9 @@ def spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                start_new_session=True,  # no controlling terminal: no SIGHUP when that closes
                 pass_fds=passed,
-                cwd=os.sep,
+                cwd=os.sep,  # else it would keep a file system from being unmounted (daemon(7))
                 env=child_environment(),
             )
     except OSError as error:
@@ -72,10 +75,15 @@ def spawn(
 
 
 def child_environment() -> dict[str, str]:
-    """This environment, so that a child finds the same packages from another folder."""
-    here = str(Path(__file__).resolve().parents[2])
+    """The environment of a detached trainer, which starts in another folder than this process.
+
+    Relative entries of PYTHONPATH are made absolute, and the folder of these packages is added: a
+    checkout that is not installed is found through the working folder alone. The code that a person
+    has named in this process may run in the trainer too (``own_code``).
+    """
+    packages = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    paths = [here, *(str(Path(entry).absolute()) for entry in known if entry)]
+    paths = [packages, *(str(Path(entry).absolute()) for entry in known if entry)]
     return {
         **os.environ,
         **own_code.environment(),
@@ -90,7 +98,8 @@ def accept_signals() -> None:
 
 def write_first_heartbeat(folder: RunFolder) -> None:
     """Says that a detached trainer has started, seconds before torch is imported."""
-    with contextlib.suppress(OSError):  # the owner of the run says it in a sentence, see ``own``
+    # A folder that cannot be written is reported in a sentence by ``engine.runs.own``, soon after.
+    with contextlib.suppress(OSError):
         write_heartbeat(folder.heartbeat_path)
 
 
@@ -103,17 +112,19 @@ def took_over(process: subprocess.Popen[bytes], folder: RunFolder) -> bool:
     """
     deadline = time.monotonic() + LIFE_SECONDS
     while True:
+        # Before the files are read: one that wrote them and ended right after has begun.
         ended = process.poll() is not None
         life, _ = read_heartbeat(folder.heartbeat_path)
         if life is not None and life.pid == process.pid:
             return True
+        # On a full disk the heartbeat names no process (see write_heartbeat); the record may.
         with contextlib.suppress(RunError):
             if folder.record().pid == process.pid:
                 return True
         if ended:
             return False
         if time.monotonic() >= deadline:
-            return True
+            return True  # a slow machine: it holds the lock, and begins when it comes to it
         time.sleep(_POLL_SECONDS)
 
 
@@ -144,6 +155,8 @@ def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
         RunBusyError: when another process has one of them.
         RunError: when the process cannot be started.
     """
+    # The stack closes this process's descriptors in any case; the child keeps its copies, and
+    # where none was started the locks are free again.
     with contextlib.ExitStack() as held:
         fds = []
         for folder in folders:
@@ -165,7 +178,8 @@ def successor(
         folder: the run.
         data_dir: where data sets and their caches live.
         begun: called with the pid of that process once it has taken the run over.
-        waiting: runs that follow it, with the descriptors of their locks.
+        waiting: runs that follow it, with the descriptors of their locks; looked at when the
+            process is started, so the list may still change until then.
     """
 
     def take_over(lock_fd: int, device_fd: int | None) -> bool:
@@ -189,5 +203,5 @@ def redirect_output(log: Path) -> None:
     """Sends all that this process prints from now on into a log."""
     with contextlib.suppress(OSError), log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            stream.flush()  # what was printed before belongs to the log before
             os.dup2(file.fileno(), stream.fileno())

@@ -20,7 +20,7 @@ from engine.runs.heartbeat import ALIVE_SECONDS, host_name
 FRESH_SECONDS = 7 * 86_400.0
 """A run that was lost longer ago is no longer offered; the table of runs still shows it as lost."""
 
-# A document of the index may be older than the loss of its run.
+# States in the index behind which a loss may hide: a process that dies does not tell the index.
 _MAY_BE_LOST = frozenset({"lost", "queued", "running", "paused", "handed-over"})
 
 
@@ -32,8 +32,8 @@ class LostRun:
         folder: the run.
         title: its name or id.
         kind: ``pretrain``, ``probe`` or ``study``.
-        reached: steps it had done when it was last heard of.
-        step: steps it goes on from: those of its checkpoint, 0 when there is none.
+        reached: steps that its record names.
+        step: steps that its checkpoint holds, from which it goes on; 0 when there is none.
         queued: it never began: the process in which it waited for its turn is gone.
     """
 
@@ -67,14 +67,19 @@ def lost_runs(root: Path) -> list[LostRun]:
 def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     """Those among the entries of a history that were lost lately on this machine.
 
-    Another machine that shares the folder may still work on what looks lost from here.
+    Runs of other machines are left out: one that shares the folder may still work on what looks
+    lost from here. So are the runs of a lost study, which starts them itself.
+
+    Args:
+        entries: of the history.
+        root: the runs folder.
     """
     now = time.time()
     entries = list(entries)
     found = []
     for entry in sorted(entries, key=lambda entry: entry.created):
         if entry.status in _MAY_BE_LOST:
-            with contextlib.suppress(RunError, OSError):
+            with contextlib.suppress(RunError, OSError):  # damaged, or deleted in the meantime
                 lost = _lost(RunFolder(root / entry.id), now)
                 if lost is not None:
                     found.append(lost)
@@ -86,10 +91,10 @@ def _lost(folder: RunFolder, now: float) -> LostRun | None:
     """The run, if it was lost on this machine less than ``FRESH_SECONDS`` ago."""
     record = folder.record()
     status = folder.status(record)
-    heard = max(record.created, folder.record_path.stat().st_mtime)
+    last_sign = max(record.created, folder.record_path.stat().st_mtime)
     # A run that was made a moment ago is queued and not locked yet: it is about to be started.
-    orphan = status == "queued" and not folder.alive() and now - heard > ALIVE_SECONDS
-    if not (status == "lost" or orphan) or now - heard > FRESH_SECONDS:
+    orphan = status == "queued" and not folder.alive() and now - last_sign > ALIVE_SECONDS
+    if not (status == "lost" or orphan) or now - last_sign > FRESH_SECONDS:
         return None
     if record.host not in ("", host_name()):
         return None

@@ -31,8 +31,10 @@ START_TIMEOUT_SECONDS = 10.0
 """How long a hand-over waits for a run that has not begun (its images are read or downloaded)."""
 
 
-class _Asker(NullSink):
+class _RequestSink(NullSink):
     """Asks the trainer for something from another thread of this process.
+
+    Needs no lock: each attribute is one value, which is replaced as a whole.
 
     Attributes:
         wanted: the request that waits for its answer.
@@ -64,7 +66,7 @@ class _Job:
 
     folder: RunFolder
     lock: RunLock
-    asker: _Asker = field(default_factory=_Asker)
+    sink: _RequestSink = field(default_factory=_RequestSink)
     handed_over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -80,11 +82,12 @@ class Runner:
         messages: (severity, sentence) of what went wrong in the thread, for the app to show.
         handed_over: runs that were handed over to a process of their own.
         redirect_stderr: called with the log of the run that is trained from now on, and with None
-            after it: whoever owns the terminal sends stray output there.
+            after it, so that stray output goes there and not on the screen.
     """
 
-    # ``_lock`` guards the queue, the active run, and which runs are being handed over;
-    # ``_handing_over`` keeps a second hand-over waiting, and is taken first.
+    # ``_lock`` guards the queue, the active run, and which runs are being handed over; it is never
+    # held while a process is started or waited for. ``_handing_over`` keeps a second hand-over
+    # waiting, and is taken first.
 
     def __init__(self, data_dir: Path, execute: Execute | None = None) -> None:
         self.data_dir = data_dir
@@ -93,12 +96,12 @@ class Runner:
         self._handing_over = threading.Lock()
         self._waiting: deque[_Job] = deque()
         self._active: _Job | None = None
-        self._training = False  # the trainer has the active run, and would hear a request
+        self._training = False  # the trainer has the active run, and looks for requests
         self._claimed: set[RunFolder] = set()  # a successor is being started for them
         self._thread: threading.Thread | None = None
-        self._closing = False
-        self._leaving = False
-        self._failed = False  # the hand-over that goes on now
+        self._closing = False  # no further run is started
+        self._leaving = False  # this process ends after the hand-over
+        self._failed = False  # in the hand-over that goes on now
         self.messages: deque[tuple[str, str]] = deque(maxlen=20)
         self.handed_over: list[RunFolder] = []
         self.redirect_stderr: Callable[[Path | None], None] = _leave_stderr
@@ -128,6 +131,7 @@ class Runner:
         with self._lock:
             if folder == self.active or folder in self.waiting:
                 return folder == self.active
+            # Locked while it waits: no other process starts it or takes it for a lost run.
             self._waiting.append(_Job(folder, detach.lock(folder)))
             self._closing = False
             at_once = self._active is None and len(self._waiting) == 1
@@ -145,13 +149,13 @@ class Runner:
         folder = folders[0]
         process = detach.start(*folders, data_dir=self.data_dir)
 
-        def see_it_begin() -> None:
+        def watch_start() -> None:
             if not detach.took_over(process, folder):
                 text = f"The process for run {folder.id} ended before it began; see its log."
                 self.messages.append(("error", text))
             process.wait()  # else it would stay as a zombie
 
-        threading.Thread(target=see_it_begin, name=f"detached-{folder.id}", daemon=True).start()
+        threading.Thread(target=watch_start, name=f"detached-{folder.id}", daemon=True).start()
         return process
 
     def drop(self, folder: RunFolder) -> bool:
@@ -165,7 +169,10 @@ class Runner:
             return False
 
     def leave(self) -> tuple[RunFolder, ...]:
-        """Start nothing further; returns the runs that waited. They stay queued, and free."""
+        """Start nothing further; returns the runs that waited.
+
+        They stay queued, and their locks are released, so that another process may start them.
+        """
         with self._lock:
             self._closing = True
             waiting = self.waiting
@@ -173,7 +180,11 @@ class Runner:
             return waiting
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the thread is done; True when it is."""
+        """Wait until the training thread has ended; True when it has.
+
+        Args:
+            timeout: seconds; None: as long as it takes.
+        """
         thread = self._thread
         if thread is not None:
             thread.join(timeout)
@@ -193,7 +204,7 @@ class Runner:
         Returns:
             False when no process could be started; then the runs are stopped or still wait here.
         """
-        self._leaving = self._leaving or leaving  # a call that waits already hears it too
+        self._leaving = self._leaving or leaving  # also for a call that is waiting already
         with self._handing_over:
             self._failed = False
             job, thread = self._stop_starting()
@@ -216,7 +227,7 @@ class Runner:
 
     def _hand_over_active(self, job: _Job, thread: threading.Thread) -> None:
         """Ask the trainer, which calls ``_successor`` in its thread, and wait for that."""
-        job.asker.wanted = "hand-over"
+        job.sink.wanted = "hand-over"
         give_up = time.monotonic() + START_TIMEOUT_SECONDS
         while thread.is_alive():
             thread.join(0.05)
@@ -224,9 +235,9 @@ class Runner:
                 continue
             if job.handed_over.is_set():
                 return  # the thread has only memory to free, and this process is about to end
-            if not job.asker.began and time.monotonic() > give_up:
+            if not job.sink.began and time.monotonic() > give_up:
                 with self._lock:
-                    self._waiting.appendleft(job)
+                    self._waiting.appendleft(job)  # handed over with those that wait
                 return
 
     def _hand_over_waiting(self) -> None:
@@ -250,7 +261,8 @@ class Runner:
         first = jobs[0]
         with self._lock:
             if first.folder in self._claimed or first.handed_over.is_set():
-                # Given up as one that does not begin, it began all the same: its thread is late.
+                # The hand-over did not wait for this run to begin, and gave it to a successor; now
+                # its thread has come so far as to ask for one itself.
                 return True
             self._claimed.add(first.folder)
         problem = self._start_successor(jobs, lock_fd, device_fd)
@@ -280,7 +292,7 @@ class Runner:
         for job in jobs:
             self.handed_over.append(job.folder)
             job.handed_over.set()
-            if job in self._waiting:
+            if job in self._waiting:  # the lock of the active one is released by its thread
                 self._waiting.remove(job)
                 job.lock.release()
 
@@ -297,12 +309,13 @@ class Runner:
                 self._train(job)
             except UserError as error:  # the record says it too
                 self.messages.append(("error", str(error)))
-            except BaseException as error:
+            except BaseException as error:  # whatever it is: the runs behind it have their turn
                 text = f"Run {job.folder.id} ended with {type(error).__name__}: {error}."
                 self.messages.append(("error", text))
             with self._lock:
                 self._training = False
-                if self._active is job:  # else it was handed over before the trainer had it
+                # Another one is active, or none, when it was handed over before the trainer had it.
+                if self._active is job:
                     job.lock.release()
                     self._active = None
 
@@ -322,23 +335,26 @@ class Runner:
             if self._active is not job:
                 return
             self._training = True
+        # A copy for the owner of the run, who closes it. This process keeps its own until the run
+        # has ended here or in the successor's hands.
         fd = os.dup(job.lock.fd)
         self.redirect_stderr(job.folder.log_path)
         try:
             execute(
                 job.folder,
                 data_dir=self.data_dir,
-                sink=job.asker,
+                sink=job.sink,
                 lock_fd=fd,
                 successor=self._successor(job),
             )
         finally:
             self.redirect_stderr(None)
-            # The owner of the run closes the descriptor; there was none if it is still open.
+            # Still open when ``execute`` failed before there was an owner. After an owner has
+            # closed it, the number may stand for another file, which must not be closed.
             with contextlib.suppress(OSError):
                 if os.path.sameopenfile(fd, job.lock.fd):
                     os.close(fd)
 
 
 def _leave_stderr(log: Path | None) -> None:
-    """Stray output stays where it is."""
+    """The default of ``redirect_stderr``: stray output goes where it always does."""

@@ -18,17 +18,21 @@ from typing import NoReturn
 from moco_tui.terminal import descriptors as tty
 
 LEAVE = frozenset({signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
+"""Signals by which the app ends. Batch systems warn of the time limit with SIGUSR1."""
 TAKEN = LEAVE | {signal.SIGTSTP}
+"""Signals that the guard's thread waits for."""
 POLL_SECONDS = 1.0
+"""How often the terminal is looked at: one that is gone need not send SIGHUP."""
 
 
 class Guard:
     """Takes the signals that would end the app, in a thread of its own.
 
-    Python runs signal handlers in the main thread, which may be blocked in a write to a terminal
-    that takes no more. So a thread waits for the signals, and they are blocked in the thread that
-    makes the guard, and thereby in every thread and process that is started after it
-    (``detached.accept_signals`` unblocks them in a trainer).
+    Python runs signal handlers in the main thread, between two bytecodes (documentation of the
+    module ``signal``), and that thread may be blocked in a write to a terminal that takes no more.
+    So a thread waits for the signals, and they are blocked in the thread that makes the guard, and
+    thereby in every thread and process that is started after it (``detached.accept_signals``
+    unblocks them in a trainer).
 
     Args:
         display: the terminal.
@@ -49,11 +53,11 @@ class Guard:
             self._thread.join()
 
     def _watch(self) -> None:
-        number = self._next()
+        number = self._next_signal()
         self._leaving.set()
         self._leave(number)
 
-    def _next(self) -> int:
+    def _next_signal(self) -> int:
         """Waits for a signal to leave by; SIGHUP stands for a terminal that is gone as well."""
         while True:
             number = _wait(POLL_SECONDS)
@@ -63,8 +67,10 @@ class Guard:
                 return signal.SIGHUP
 
     def _leave(self, number: int) -> NoReturn:
+        """Hands the runs over and ends this process, as a shell reports it: 128 + the signal."""
         alive = number != signal.SIGHUP
         try:
+            # First, so that no thread draws on the terminal, or waits for it, during the hand-over.
             self._display.release(alive=alive)
             sentence = self._hand_over()
             if alive and sentence:

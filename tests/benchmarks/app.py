@@ -1,4 +1,4 @@
-"""The app in a real pseudo-terminal, beside ``wandb leet`` on the same numbers.
+"""Times the app in a real pseudo-terminal, beside ``wandb leet`` on the same numbers.
 
     python tests/benchmarks/app.py                          the app alone
     python tests/benchmarks/app.py --leet "/tmp/w/bin/wandb leet"     side by side, in turns
@@ -44,7 +44,7 @@ sys.path.insert(0, str(HERE))
 
 STEPS = 242_500
 SIZE = (160, 45)
-SAMPLE_SECONDS = 0.25
+SAMPLE_SECONDS = 0.25  # between two readings of a process's processor time
 
 
 class Session:
@@ -82,7 +82,8 @@ class Session:
             return False
         self.raw += data
         self.stream.feed(data)
-        if b"\x1b[c" in data:  # asked for what it is, a terminal answers
+        # Primary device attributes: a terminal answers, and some programs wait for that.
+        if b"\x1b[c" in data:
             os.write(self.master, b"\x1b[?62;c")
         return True
 
@@ -95,8 +96,8 @@ class Session:
             self.pump(0.05)
         return time.perf_counter() - self.began
 
-    def settle(self, quiet: float = 0.5) -> None:
-        """Read until nothing comes for a while (at most three seconds)."""
+    def read_until_quiet(self, quiet: float = 0.5) -> None:
+        """Read until nothing comes for ``quiet`` seconds, for at most three seconds."""
         end = time.perf_counter() + 3
         while self.pump(quiet) and time.perf_counter() < end:
             pass
@@ -113,9 +114,10 @@ class Session:
         return 1000 * spent
 
     def drain(self, ended: Callable[[], bool], every: float, seconds: float) -> None:
-        """Take what is painted, without making a screen of it, until something has ended.
+        """Read what is painted, without making a screen of it, until something has ended.
 
-        A terminal is on another machine: its work must not be in the way of what is timed.
+        A person's terminal is another program, mostly on another machine: what pyte would compute
+        here must not take processor time from the training that is timed.
         """
         end = time.perf_counter() + seconds
         while not ended():
@@ -198,7 +200,7 @@ def first_paint(command: Sequence[str], shows: str) -> tuple[float, float]:
         process = psutil.Process(session.process.pid)
         for each in (process, *process.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
-                used += sum(each.cpu_times()[:4])
+                used += sum(each.cpu_times()[:4])  # user and system, and those of ended children
         return seconds, used
     finally:
         session.close()
@@ -209,9 +211,10 @@ def app_long(root: Path) -> tuple[float, float]:
     session = Session(app(root), environment())
     try:
         session.until(lambda text: "long" in text)
-        session.settle(0.3)
+        session.read_until_quiet(0.3)
         start = time.perf_counter()
         os.write(session.master, b"\r")
+        # The axis reaches the last steps, and a curve (in Braille) is drawn.
         session.until(lambda text: "200k" in text and any(0x2800 < ord(c) < 0x2900 for c in text))
         return time.perf_counter() - start, time.perf_counter() - session.began
     finally:
@@ -239,12 +242,12 @@ def key_times(command: Sequence[str], ready: Callable[[str], bool], keys: list[b
     session = Session(command, environment())
     try:
         session.until(ready)
-        session.settle()
+        session.read_until_quiet()
         times = []
         for _ in range(15):
             for key in keys:
                 times.append(session.key(key))
-                session.settle(0.05)
+                session.read_until_quiet(0.05)
         return statistics.median(times)
     finally:
         session.close()
@@ -273,7 +276,13 @@ class Usage:
 
 
 class Training(NamedTuple):
-    """Of a small training: steps a second, processor seconds a step, share of the first thread."""
+    """What a small training gave.
+
+    Attributes:
+        rate: steps a second.
+        used: processor seconds a step.
+        drawing: share of these that the first thread took, which draws; in [0, 1].
+    """
 
     rate: float
     used: float
@@ -322,7 +331,7 @@ def training(root: Path, steps: int, device: str, *, screen: bool) -> Training:
     log = folder.metrics()
     log.poll()
     times = log.times("train/loss")
-    skip = len(times) // 4
+    skip = len(times) // 4  # steps in which caches still fill
     shutil.rmtree(folder.path)
     wall, used, drawing = usage.between(times[skip], times[-1])
     rate = (len(times) - 1 - skip) / (times[-1] - times[skip])
@@ -384,7 +393,7 @@ def main() -> None:
                     peer = key_times([*leet, small], lambda text: "loss" in text, [b"[", b"]"])
                     note("key to paint, leet, ms", peer)
             if "training" in wanted:
-                # the other order each time: a machine that slows down favours what comes first
+                # In the other order each time: a machine that slows down favours what comes first.
                 both: dict[bool, Training] = {}
                 for screen in (False, True) if repeat % 2 == 0 else (True, False):
                     both[screen] = got = training(

@@ -1,4 +1,4 @@
-"""Images a second through the augmentations, beside torchvision's transforms on PIL images.
+"""Times the augmentations, in images a second, beside torchvision's transforms on PIL images.
 
     python tests/benchmarks/augment.py [--images N] [--repeats N] [--cpu] [--json]
 
@@ -54,6 +54,7 @@ def pil_pipeline(config: AugmentConfig) -> T.Compose:
     for name in config.order:
         part = getattr(config, name)
         if part.enabled:
+            # RandomHorizontalFlip and RandomGrayscale draw their probability themselves.
             always = part.p == 1.0 or name in ("flip", "grayscale")
             chosen.append(steps[name] if always else T.RandomApply([steps[name]], part.p))
     return T.Compose([*chosen, T.ToTensor()])
@@ -66,7 +67,7 @@ def rates(
     config = resolve(PretrainConfig, preset_name=preset).augment
     augmenter, generator = Augmenter(config), torch.Generator().manual_seed(0)
     pipeline = pil_pipeline(config)
-    arrays = list(images.permute(0, 2, 3, 1).contiguous().numpy())
+    arrays = list(images.permute(0, 2, 3, 1).contiguous().numpy())  # N of (H, W, 3), as PIL has it
     ours: list[float] = []
     theirs: list[float] = []
     for repeat in range(repeats + 1):

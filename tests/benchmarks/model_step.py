@@ -1,4 +1,4 @@
-"""Pairs a second of the MoCo step alone, without data: each way to compute it, in one run.
+"""Times the MoCo step alone, without data, in pairs a second: each way to compute it, in one run.
 
     python tests/benchmarks/model_step.py [--threads 2] [--repeats 7] [--encoder convnet] ...
 
@@ -105,9 +105,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     x = torch.randn(options.batch, 3, 32, 32)
-    y = x + 0.3 * torch.randn(options.batch, 3, 32, 32)
+    y = x + 0.3 * torch.randn(options.batch, 3, 32, 32)  # (B, 3, 32, 32), like a second view of x
     ways = [Way(name, options) for name in options.ways]
-    for way in ways:  # the first step makes the primitives
+    for way in ways:  # untimed: oneDNN makes and caches its primitives in the first step
         way.run(x, y)
         way.seconds.clear()
         way.processor.clear()

@@ -1,4 +1,4 @@
-"""Logistic probes against scikit-learn solving the same problems one by one.
+"""Times logistic probes beside scikit-learn, which solves the same problems one by one.
 
     python tests/benchmarks/probes.py [--fractions 0.1 0.3 0.5] [--tasks binary five ten]
         [--seeds 1] [--images FOLDER] [--full]
@@ -11,9 +11,8 @@ strength; ours is also timed as a probe runs it (``fit_logistic``), which stops 
 that lose.
 
 Seconds are of the processor with OMP_NUM_THREADS=1 and of the wall otherwise. Both solve to their
-usual tolerance (ours: ``LogisticConfig``, scikit-learn: 1e-4 and, for the
-accuracy of the objective, 1e-6); the last columns say how far each objective is above the lowest
-of all.
+usual tolerance (ours: ``LogisticConfig``, scikit-learn: 1e-4 and, for the accuracy of the
+objective, 1e-6); the last columns say how far each objective is above the lowest of all.
 """
 
 from __future__ import annotations
@@ -79,11 +78,18 @@ def objective(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, l2: float) -> 
 
 
 def peer(x: Tensor, y: Tensor, classes: int, l2: float, tol: float) -> tuple[Tensor, Tensor]:
-    """scikit-learn's solution as weights of every class."""
+    """scikit-learn's solution of the same problem.
+
+    Returns:
+        Weights ``(classes, features)`` and biases ``(classes,)``, float64.
+    """
+    # scikit-learn minimises C * (sum of losses) + |w|^2 / 2, ours the mean loss + l2 * |w|^2 / 2:
+    # C = 1 / (n * l2). Of two classes it has one vector w, ours w / 2 and -w / 2, whose squares sum
+    # to |w|^2 / 2: there C is twice that.
     twice = 2.0 if classes == 2 else 1.0
     model = LogisticRegression(C=twice / (len(x) * l2), tol=tol, max_iter=5000)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of not having converged: the objectives are compared
         model.fit(x.numpy(), y.numpy())
     weight = torch.from_numpy(model.coef_).double()
     bias = torch.from_numpy(model.intercept_).double()

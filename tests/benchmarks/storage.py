@@ -1,4 +1,4 @@
-"""Cost of the run folders and the history, beside plain TinyDB on the same work.
+"""Times the run folders and the history, beside plain TinyDB on the same work.
 
     python tests/benchmarks/storage.py [--runs N] [--steps N] [--repeats N] [--cpu] [--json]
 
@@ -51,7 +51,7 @@ def timed(
     for i in range(repeats + 1):
         if before is not None:
             before()
-        gc.collect()
+        gc.collect()  # else a collection of what an earlier call left may fall into this one
         start = clock()
         work()
         if i:

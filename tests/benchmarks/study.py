@@ -1,4 +1,4 @@
-"""All logistic probes of one finished encoder, as a study runs them, beside scikit-learn.
+"""Times all logistic probes of one finished encoder, as a study runs them, beside scikit-learn.
 
     python tests/benchmarks/study.py RUN_FOLDER [--data-dir DIR] [--repeats 3]
         [--fractions 0.1 0.2 0.3 0.4 0.5] [--tasks binary five ten] [--subsets 0 1 2]
@@ -53,7 +53,7 @@ from engine.runs import RunFolder, create
 from engine.sink import NullSink
 from engine.study.grid import ProbePoint, probe_config, probe_points
 
-_TOGETHER = 3  # strengths that are judged before the next are tried
+_TOGETHER = 3  # strengths that are solved before it is decided whether to try more
 
 
 class Times:
@@ -85,6 +85,7 @@ def peer(
     """One problem by scikit-learn: the strength chosen, how many were tried, and the model."""
     warnings.simplefilter("ignore")
     x, y = Standardiser.fit(raw)(raw), material.targets
+    # See ``peer`` in probes.py: one vector of weights for two classes, where ours has two.
     twice = 2.0 if len(material.task.groups) == 2 else 1.0
     fit, held = material.fit.numpy(), material.validate
 
@@ -170,7 +171,7 @@ def main() -> None:
     runtime = replace(config.probe.runtime, device="cpu", threads=threads)
     config = replace(config, probe=replace(config.probe, runtime=runtime))
     materials = {p: prepare_material(_probe(config, p), dataset) for p in probe_points(config)}
-    # tasks on the same labels after each other, as the study runs them
+    # Tasks on the same labels after each other, as the study runs them.
     wanted = sorted(
         probe_points(config),
         key=lambda p: (p.subset_seed, p.fraction, len(materials[p].rows), p.task),

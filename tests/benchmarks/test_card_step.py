@@ -1,4 +1,4 @@
-"""The script for a card works without one, so that it has not gone stale when there is a card."""
+"""``card/step.py`` also runs on a CPU, so that it still works when there is a card to measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic of the speed benchmark, and that what it calls the notebook is the notebook."""
+"""The arithmetic of the speed benchmark, and its rewritten notebook pipeline: sizes and step."""
 
 from __future__ import annotations
 

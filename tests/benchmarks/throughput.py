@@ -1,4 +1,4 @@
-"""Speed of the whole step: beside its peers, against the device, from the start, as sizes grow.
+"""Times the whole step: beside its peers, against the device, from the start, as sizes grow.
 
     python tests/benchmarks/throughput.py peers --device cpu       beside notebook and lightly
     python tests/benchmarks/throughput.py start --data folder:IMG  seconds to the first step, memory
@@ -30,7 +30,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
-# a worker of a data loader, and lightly, say things that belong to nobody's table
+# Before the imports: workers of data loaders, and lightly, warn into the figures on the terminal.
 warnings.filterwarnings("ignore", category=UserWarning)
 warnings.filterwarnings("ignore", category=FutureWarning)
 

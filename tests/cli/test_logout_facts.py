@@ -12,7 +12,7 @@ from moco_tui.cli import logout_facts
 @pytest.fixture
 def logind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose systemd-logind does not answer: only its files are there."""
-    monkeypatch.setattr(logout_facts, "_asked_logind", dict)
+    monkeypatch.setattr(logout_facts, "_live_settings", dict)
     monkeypatch.setattr(logout_facts, "user_name", lambda: "ada")
     monkeypatch.setattr(logout_facts, "LOGIND_MAIN", tmp_path / "etc" / "logind.conf")
     monkeypatch.setattr(logout_facts, "LOGIND_FOLDERS", (tmp_path / "usr", tmp_path / "run"))
@@ -93,7 +93,7 @@ def test_a_logind_that_answers_is_believed(logind: Path, monkeypatch: pytest.Mon
     answer = logout_facts._pairs(
         ["KillUserProcesses=yes", "KillOnlyUsers=", "KillExcludeUsers=root"]
     )
-    monkeypatch.setattr(logout_facts, "_asked_logind", lambda: answer)
+    monkeypatch.setattr(logout_facts, "_live_settings", lambda: answer)
     problems: list[str] = []
     facts = logout_facts.logout(problems)
     assert facts["asked"] == "systemd-logind"
@@ -104,4 +104,4 @@ def test_a_logind_that_answers_is_believed(logind: Path, monkeypatch: pytest.Mon
 
 def test_a_missing_loginctl_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert logout_facts._asked_logind() == {}
+    assert logout_facts._live_settings() == {}

@@ -1,4 +1,4 @@
-"""Leaves the monitor open for a simulated day and measures its memory.
+"""Leaves the monitor open for a simulated day, and checks that its memory does not grow.
 
     python tests/survival/monitor.py [--hours 24] [--every 1] [--rate 10]
 
@@ -50,7 +50,7 @@ OBJECTS_A_LOOK = 0.05
 
 @dataclass
 class Growth:
-    """What came after a number of looks that counts as warming up.
+    """What changed after the looks that count as warming up.
 
     Attributes:
         looks: how often the monitor looked after it.
@@ -66,7 +66,7 @@ class Growth:
     objects: Counter[str]
 
     def left(self, a_look: float) -> dict[str, int]:
-        """The objects of which there are so many more for every look.
+        """The kinds of objects that became more by at least ``a_look`` for every look.
 
         Tuples are left out: the caches of the library, which are of bounded size, are made of them.
         """
@@ -122,7 +122,7 @@ async def watch(
         every: simulated seconds between two of them.
         rate: steps of the trainer a simulated second.
         warm_up: looks that fill caches.
-        say: told the state of every hour.
+        say: called with a line for every hour.
     """
     app = MocoApp(Session(run.path.parent, data_dir=run.path.parent))
     with own(run) as owner:
@@ -183,7 +183,7 @@ class DrawCount:
 
 
 def main() -> int:
-    """A simulated day; 0 when the memory stayed."""
+    """A simulated day; 0 when the memory did not grow."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

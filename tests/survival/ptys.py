@@ -38,6 +38,7 @@ REPO = Path(__file__).resolve().parents[2]
 MARK = "MOCO_SURVIVAL_TRIAL"
 
 # Tens of milliseconds a step on one core, with kNN and a checkpoint after every epoch of 20 steps.
+# One thread and float32: the order of every sum is fixed, so that runs can be compared to the bit.
 PRETRAIN = {
     **preset("quick").values,
     "model.dim": 32,
@@ -59,7 +60,8 @@ PROBE = {
     "runtime.precision": "float32",
 }
 
-# Makes the pseudo-terminal the controlling one, as a login does.
+# Makes the pseudo-terminal the controlling one, as a login does: the program gets SIGHUP when it
+# closes. In a process of its own, since preexec_fn is not safe beside threads (subprocess docs).
 _LAUNCH = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -68,7 +70,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def hold(condition: object, promise: str) -> None:
-    """Ends the trial when a promise does not hold."""
+    """Like assert, also under ``python -O``: ends the trial with the sentence."""
     if not condition:
         raise AssertionError(promise)
 
@@ -79,13 +81,16 @@ def until(
     seconds: float = 90.0,
     instead: Callable[[], object] = str,
 ) -> Any:
-    """The first value of the condition that is true; fails when it never was.
+    """Waits for a condition, and returns its first true value.
 
     Args:
-        what: is waited for.
+        what: what is waited for, for the failure's sentence.
         condition: looked at a hundred times a second.
-        seconds: to wait.
-        instead: says in the failure what there was instead.
+        seconds: to wait at most.
+        instead: what to show in the failure's sentence.
+
+    Raises:
+        AssertionError: when it has not come true in time.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -98,7 +103,7 @@ def until(
 
 
 def environment(mark: str) -> dict[str, str]:
-    """Of what a trial starts; the mark finds what it leaves behind."""
+    """The environment of what a trial starts; by the mark in it leftover processes are found."""
     paths = [str(REPO), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
@@ -146,7 +151,8 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
-        # Never in a read that blocks: it would hold the terminal open after it was closed.
+        # Never in a read that blocks: the kernel keeps the terminal open until the read returns, so
+        # that a close in another thread would not hang it up.
         while not self._hung_up.is_set():
             if not self._reading.wait(0.02) or not select.select([self.master], [], [], 0.02)[0]:
                 continue
@@ -159,7 +165,7 @@ class Terminal:
 
     @property
     def pid(self) -> int:
-        """Of the program."""
+        """Process id of the program."""
         return self.process.pid
 
     def text(self) -> str:
@@ -168,19 +174,19 @@ class Terminal:
             return "\n".join(self._screen.display)
 
     def modes(self) -> list[Any]:
-        """Of the terminal: echo, line by line, flow control."""
+        """Modes of the terminal, as ``termios.tcgetattr`` gives them (echo, line editing ...)."""
         return termios.tcgetattr(self.master)
 
     def press(self, keys: str) -> None:
-        """Type."""
+        """Types the keys."""
         os.write(self.master, keys.encode())
 
     def freeze(self) -> None:
-        """Read no more: a connection that hangs."""
+        """Stops reading what is drawn, as a connection that hangs does."""
         self._reading.clear()
 
     def close(self) -> None:
-        """Hang up."""
+        """Closes the terminal: a hang-up for the program."""
         if self.master >= 0:
             self._hung_up.set()
             self._reader.join()
@@ -197,7 +203,7 @@ class Terminal:
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The processes of a trial that are still there."""
+    """The processes of a trial that still exist."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -207,7 +213,7 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def kill_left_over(mark: str) -> None:
-    """After a trial that failed."""
+    """Kills the processes that a failed trial has left, those with its mark alone."""
     for process in marked(mark):
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -245,7 +251,7 @@ class Bench:
         return cls(folder, data, run, probed)
 
     def trial(self, name: str) -> Path:
-        """A runs folder of its own."""
+        """Makes a runs folder for one trial."""
         root = self.folder / name
         root.mkdir(parents=True)
         return root
@@ -263,13 +269,13 @@ class Bench:
         return app
 
     def resume(self, root: Path, run: RunFolder) -> None:
-        """By the command, to the end."""
+        """Resumes a run by the command, and waits until it is finished."""
         done = command(root, self.data, "resume", run.id, mark=root.name)
         hold(done.returncode == 0, done.stderr)
 
 
 def draw_images(folder: Path) -> None:
-    """A small part of the embedded set as a folder of images, which is read in no time."""
+    """Writes 520 images of the embedded set as a folder of images, which is read quickly."""
     for part, count, seed in (("train", 320, 1), ("test", 200, 2)):
         images, labels = generate(count, seed=seed)
         for i, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
@@ -403,7 +409,7 @@ def steps_in_file(run: RunFolder) -> list[int]:
 
 
 def at_rest(run: RunFolder) -> str:
-    """The state in which nobody works on the run and nobody is about to; else empty."""
+    """The state of a run that no process works on or is about to; empty while one does."""
     with contextlib.suppress(RunError):
         status = run.status()
         if status in ("finished", "stopped", "failed", "lost") and not run.alive():

@@ -1,13 +1,13 @@
-"""What happens to runs and their history when processes die, disks fill and files break.
+"""Kills processes, fills disks and damages files, and checks what is left of runs and history.
 
     python tests/survival/storage.py [--small] [--seed N] [--only NAME ...]
 
-Each scenario prints one line of what it did; the exit code is 0 when every promise held. The full
+Each scenario prints one line of what it did; the exit code is 0 when every check passed. The full
 form takes some minutes; ``--small`` is what the tests run.
 
     kills      trainers are killed with SIGKILL at random moments, while they log, save and change
                states; each is resumed from its last checkpoint until it is done, and its curve
-               must be that of a training that nobody disturbed, step for step and bit for bit
+               must be that of an undisturbed training, step for step and bit for bit
     writers    8 processes make 100 status changes each on one index; all 800 must be in it
     damage     every file of a run and the index is emptied, cut, overwritten, removed or replaced
                by a folder, in turn; everything must go on or say one sentence, all else intact
@@ -48,15 +48,15 @@ from engine.runs.export import to_csv, to_json
 TOTAL_STEPS = 20_000
 CHECKPOINT_STEPS = 500
 STATE_STEPS = 800
-PACE_STEPS = 20  # after so many steps the trainer rests half a millisecond: time to be killed in
+PACE_STEPS = 20  # the trainer sleeps half a millisecond after every 20 steps, so that kills hit it
 
 
 class Skipped(Exception):  # noqa: N818 - no error: this machine does not allow the scenario
-    """Why a scenario cannot be run here."""
+    """Raised with the reason why a scenario cannot be run here."""
 
 
 class Broken(AssertionError):  # noqa: N818 - reads as a sentence
-    """A promise that did not hold."""
+    """Raised with the sentence that did not hold."""
 
 
 def own(run: RunFolder) -> RunOwner:
@@ -65,7 +65,7 @@ def own(run: RunFolder) -> RunOwner:
 
 
 def hold(condition: object, promise: str) -> None:
-    """Like assert, also under ``python -O``."""
+    """Like assert, also under ``python -O``: raises ``Broken`` with the sentence."""
     if not condition:
         raise Broken(promise)
 
@@ -191,7 +191,7 @@ def kills(root: Path, rng: random.Random, *, small: bool) -> str:
 
 
 def writers(root: Path, rng: random.Random, *, small: bool) -> str:
-    """Many processes, one index."""
+    """Many processes change one index at the same time."""
     processes, changes = (3, 15) if small else (8, 100)
     plan = []
     for _ in range(processes):
@@ -278,7 +278,7 @@ FILES = ("run.json", "user.json", "metrics.jsonl", "log.txt", "heartbeat", "lock
 
 
 def damage(root: Path, rng: random.Random, *, small: bool) -> str:
-    """Every file, every damage."""
+    """Damages every file in every way, each in a runs folder of its own."""
     names = (*FILES, "history.json", "history.json.lock")
     cases = [(name, how) for name in names for how in DAMAGES] * (1 if small else 12)
     if small:
@@ -364,7 +364,7 @@ def _one_damage(
     attempt(history.reindex)
     attempt(lambda: history.delete(bad.id))
     attempt(lambda: history.restore(bad.id))
-    # Nobody else was touched.
+    # The other run must be as it was.
     hold(good.record().status == "stopped", f"{where}: another run changed")
     hold(good.user().tags == ("t",), f"{where}: the notes of another run changed")
     log = good.metrics()
@@ -445,7 +445,7 @@ def full_disk(root: Path, rng: random.Random, *, small: bool) -> str:
 
 
 def _fill(run: RunFolder, filler: Path, rng: random.Random) -> str:
-    """Trains until the disk is full; the sentence that was said."""
+    """Trains until the disk is full; returns the sentence of the error."""
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:  # all but the last kilobytes
             file.write(bytes(4096))
@@ -474,7 +474,7 @@ def _fill(run: RunFolder, filler: Path, rng: random.Random) -> str:
 
 
 def _records(contents: dict[str, bytes]) -> dict[str, bytes]:
-    """The files that matter: not the signs of life."""
+    """Records, notes and checkpoints: the files that must not change, unlike heartbeat and lock."""
     return {k: v for k, v in contents.items() if k.endswith(("run.json", "user.json", ".pt"))}
 
 

@@ -1,11 +1,11 @@
-"""Loses the terminal of a training app in every way there is, and looks what becomes of the runs.
+"""Takes the terminal away from an app that trains, in many ways; no run may be lost or differ.
 
     python tests/survival/terminal.py [--small] [--seed N] [--times N] [--only NAME ...]
 
-Every trial starts the real app in a pseudo-terminal and a run in it by its key, does its harm, and
-waits for the run's end. Then the parameters must be those of a run that nothing disturbed, bit for
-bit; every step must be in the metric log once, with the same loss; the app must be gone and no
-process left. Each scenario prints a line a trial; the exit code is 0 when all of it held.
+Every trial starts the real app in a pseudo-terminal and a run in it by its key, disturbs it, and
+waits for the run's end. Then the parameters must be those of an undisturbed run, bit for bit; every
+step must be in the metric log once, with the same loss; the app must have ended and no process may
+be left. Each scenario prints a line for each trial; the exit code is 0 when every check passed.
 
     closed     the terminal is closed at random moments of a pretraining: while torch is imported,
                while the images are read, in the first steps, in kNN, in a checkpoint
@@ -69,7 +69,7 @@ from moco_tui.training.demo_runs import PROBE
 
 
 def finish(bench: Bench, root: Path, run: RunFolder) -> str:
-    """Waits until nobody works on the run any more, resumes it if need be; what it came to."""
+    """Waits until no process works on the run, resumes it unless it is finished; what happened."""
     outcome: str = until("the end of the run", lambda: at_rest(run), 180)
     if outcome != "finished":
         bench.resume(root, run)
@@ -92,8 +92,10 @@ def lose(app: Terminal, how: int) -> float:
 
 def closed(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
     """See the top of the file."""
-    span = 4.0
+    span = 4.0  # seconds; a guess at what a run takes, for the first trial
     for i in range(times):
+        # Every third trial closes at the end of an epoch: a random moment seldom hits the side work
+        # that comes there.
         epoch = chance.randrange(4) if i % 3 == 2 else None
         moment = chance.uniform(0, span) if epoch is None else chance.uniform(0, 0.08)
         line, took = close_once(bench, f"closed-{i}", moment, epoch)
@@ -142,7 +144,10 @@ def last_step(run: RunFolder) -> int:
 
 
 def resume_point(run: RunFolder) -> str:
-    """Where the detached process goes on: it takes seconds to begin."""
+    """Where the detached process goes on, from the checkpoint; empty when there is none.
+
+    Read right after the app has ended: the process takes seconds to begin, and to save again.
+    """
     with contextlib.suppress(RunError):
         state = checkpoints.load(run.checkpoint_path)
         if state["monitored_step"] < state["step"] and state["step"] % 20 == 0:
@@ -243,7 +248,7 @@ def frozen(bench: Bench, chance: random.Random, times: int, small: bool) -> Iter
     until("some steps", lambda: run.record().step > 10, 60)
 
     def rate(span: float) -> float:
-        """Steps a second of CPU that the process got: the machine may be shared."""
+        """Steps for each second of processor time, which other programs hardly change."""
         process = psutil.Process(app.pid)
         times, step = process.cpu_times(), run.record().step
         time.sleep(span)
@@ -445,12 +450,13 @@ import sys
 from pathlib import Path
 from moco_tui import app
 
-def hear(self):
-    active = self.runner.active
+def fail(self):
+    active = self.session.runner.active
     if active is not None and active.record().step > 5:
         raise ZeroDivisionError("an error in the screens")
 
-app.MocoApp._hear = hear
+assert hasattr(app.MocoApp, "_poll_runner")  # else nothing would fail, and the trial time out
+app.MocoApp._poll_runner = fail
 sys.exit(app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
 """
 

@@ -1,4 +1,4 @@
-"""The small form of ``training.py``: a real training that is killed goes on bit-exactly."""
+"""The small form of ``training.py``: a real training that is killed resumes bit-exactly."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Real trainings, killed with SIGKILL at random moments and resumed, against an undisturbed one.
+"""Kills real trainings with SIGKILL at random moments, and compares them with an undisturbed one.
 
     python tests/survival/training.py [--kills 200] [--seed N]
 
 Each training is resumed from its last checkpoint until it is done. Then every tensor of its final
 checkpoint (encoders, queue, pointer, optimizer, generators) and every point of its curves must be
-bit-equal to those of a training that nobody disturbed. The history must list every run at any
-time. Prints one line; exit code 0 when all of it held.
+bit-equal to those of an undisturbed training. The history must list every run at any time. Prints
+one line; the exit code is 0 when every check passed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+# Before torch is imported. A forked child cannot use OpenMP's threads of its parent.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
@@ -133,6 +134,7 @@ def main() -> int:
             while run.status() != "finished":
                 pid = start(run, work / "data")
                 if killed < args.kills:
+                    # At most 60 % of a training: most are killed once or more before they end.
                     time.sleep(rng.uniform(0.0, 0.6 * seconds))
                     os.kill(pid, signal.SIGKILL)
                 code = finish(pid)

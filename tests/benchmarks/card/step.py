@@ -240,7 +240,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 continue
             try:
                 figures, kernels = measure(preset, capture, images, amount, values)
-            except Exception as error:  # whatever it is, the other ways are wanted
+            except Exception as error:  # whatever it is, the other ways are measured
                 failed = True
                 print(
                     f"### {preset} {way} FAILED: {type(error).__name__}: {error}"[:600], flush=True

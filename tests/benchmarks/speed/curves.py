@@ -26,7 +26,7 @@ from engine.runtime.device import apply_runtime, resolve_runtime
 from engine.sink import NullSink
 from speed import timing
 
-RISEN = 5.0  # points of kNN over the untrained encoder that count as having clearly risen
+RISEN = 5.0  # points of kNN over the untrained encoder from which it has clearly risen
 
 
 def train(
@@ -93,7 +93,7 @@ def measure(
         epochs: of each training, the whole schedule.
         seeds: of the fast path; their spread is what the plain path is held against.
         plain_seeds: of the plain path, which takes several times as long.
-        say: hears each training.
+        say: called with a line for each training.
     """
     base = {
         **values,

@@ -35,7 +35,7 @@ def as_on_cuda(device: torch.device) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if device.type == "cpu":
             for name, value in (
-                # that there is one makes the step a static one; nothing is recorded here
+                # A recorder makes the step a static one; this stand-in records nothing.
                 ("engine.pretrain.pretraining.recorder_for", lambda *_: object()),
                 ("engine.models.info_nce.in_chunks", lambda *_: False),
                 ("engine.augment.augmenter._CPU_CHUNK", 1 << 30),
@@ -47,7 +47,13 @@ def as_on_cuda(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def kernels_counted(found: list[tuple[int, int]]) -> Iterator[None]:
-    """Kernels and bytes of every graph that is compiled inside; caches are left alone."""
+    """Kernels and bytes of every graph that is compiled inside.
+
+    The compiler's caches are off: of a graph that comes from one, no kernel would be counted.
+
+    Args:
+        found: gets the count of kernels and bytes of each graph.
+    """
     import torch._functorch.config
     import torch._inductor.config
     from torch._inductor.graph import GraphLowering

@@ -31,7 +31,7 @@ def available() -> bool:
 
 
 def version() -> str:
-    """Of lightly."""
+    """The version of lightly that is installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import lightly

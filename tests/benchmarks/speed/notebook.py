@@ -1,4 +1,4 @@
-"""The notebook's pipeline, written anew: what the user started from.
+"""The pipeline of the original notebook, written anew, to be timed beside ours.
 
 Every image is transformed on its own, by torchvision on PIL images, twice, in the worker
 processes of a DataLoader (as many as cores, torch's own prefetching). The step is eager float32
@@ -130,11 +130,13 @@ class Step:
     def _direction(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         q = F.normalize(self.encoder_q(query), dim=1)
         with torch.no_grad():
+            # Shuffled BatchNorm, as the notebook had it (section 3.3 of the paper).
             order = torch.randperm(len(key), device=key.device)
             k = F.normalize(self.encoder_k(key[order]), dim=1)[order.argsort()]
-        positive = torch.einsum("nc,nc->n", q, k).unsqueeze(1)
-        negative = torch.einsum("nc,ck->nk", q, self.queue)
-        logits = torch.cat([positive, negative], dim=1) / TEMPERATURE
+        # MoCo (He et al., 2020), algorithm 1; queue: (dim, K).
+        positive = torch.einsum("nc,nc->n", q, k).unsqueeze(1)  # (N, 1)
+        negative = torch.einsum("nc,ck->nk", q, self.queue)  # (N, K)
+        logits = torch.cat([positive, negative], dim=1) / TEMPERATURE  # (N, 1 + K)
         labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         return F.cross_entropy(logits, labels), k
 

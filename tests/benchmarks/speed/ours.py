@@ -106,5 +106,5 @@ def settings(device: str, threads: int) -> dict[str, Any]:
 
 
 def finite(training: Pretraining) -> bool:
-    """Whether the parameters are numbers."""
+    """Whether every parameter of the query encoder is finite."""
     return all(bool(torch.isfinite(p).all()) for p in training.state.model.encoder_q.parameters())

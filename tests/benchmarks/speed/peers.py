@@ -45,7 +45,7 @@ def measure(
             workers made ahead; quicker, and right where the data is not what a peer waits for.
         parts: also the model and the data of each alone.
         count: images.
-        say: hears each turn.
+        say: called with a line for each turn.
 
     Returns:
         ``rows``: per way the pairs per second and processor milliseconds a step as median, low

@@ -109,6 +109,7 @@ def apart(
         [sys.executable, str(script), "row", json.dumps(spec)], capture_output=True, text=True
     )
     if done.returncode:
+        # The last line of a traceback names the exception.
         return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1][:200]}
     row: dict[str, Any] = json.loads(done.stdout)
     for key in ("ms", "processor_ms"):

@@ -1,4 +1,4 @@
-"""A run as a person starts it: seconds to its first step, its rate, and its peak memory.
+"""Times a run as a person starts it: seconds to its first step, its rate, and its peak memory.
 
 Each is a process of its own: ``moco-tui pretrain`` with the notebook preset in an empty runs
 folder, looked at through the run's own metric log, and stopped as Ctrl-C would stop it. On CUDA
@@ -74,7 +74,7 @@ def launch(
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
-                while process.poll() is None:  # its last resume point takes memory, too
+                while process.poll() is None:  # saving the last checkpoint takes memory as well
                     peak = max(peak, peak_memory(process.pid))
                     time.sleep(0.005)
     if not times:
