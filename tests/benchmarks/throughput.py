@@ -29,15 +29,25 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve()
-sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
+sys.path.insert(0, str(HERE.parents[2]))
 # a worker of a data loader, and lightly, say things that belong to nobody's table
 warnings.filterwarnings("ignore", category=UserWarning)
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 import torch  # noqa: E402
-from speed import curves, fusion, modes, ours, peers, roofline, scaling, startup, timing  # noqa: E402
 
 from engine.runtime.device import available_cpus  # noqa: E402
+from tests.benchmarks.speed import (  # noqa: E402
+    curves,
+    fusion,
+    modes,
+    ours,
+    peers,
+    roofline,
+    scaling,
+    startup,
+    timing,
+)
 
 SECTIONS = ("peers", "start", "scaling", "roofline", "fusion", "curves", "modes")
 

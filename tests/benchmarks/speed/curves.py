@@ -24,7 +24,8 @@ from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import apply_runtime, resolve_runtime
 from engine.sink import NullSink
-from speed import timing
+
+from . import timing
 
 RISEN = 5.0  # points of kNN over the untrained encoder that count as having clearly risen
 

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.models.dropout import Dropout
-from speed import ours, timing
-from speed.roofline import ByteCounter
+
+from . import ours, timing
+from .roofline import ByteCounter
 
 PARTS = ("augmentation", "model, forward", "model, backward")
 

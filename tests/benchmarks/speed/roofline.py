@@ -34,8 +34,9 @@ from engine.augment.augmenter import Augmenter, normalise
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.models.encoder import build_encoder
 from engine.models.moco import MoCo
-from speed import ours, timing
-from speed.timing import Figure
+
+from . import ours, timing
+from .timing import Figure
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from engine.jobs.estimate import peak_memory
-from speed import ours, timing
-from speed.timing import Figure
+
+from . import ours, timing
+from .timing import Figure
 
 Values = dict[str, Any]
 Point = tuple[float, Values, int]  # size, settings over the notebook preset, images

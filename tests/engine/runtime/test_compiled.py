@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from speed import fusion
 
 from engine.data.dataset import Dataset
 from engine.pretrain import checkpoint as checkpoints
@@ -32,6 +27,7 @@ from engine.pretrain.resume_check import config_key
 from engine.runtime import compiled
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
+from ...benchmarks.speed import fusion
 from ..tiny import RUNTIME, Script, Standin, compare, config_with, moved, noise, plain_step, run
 from ..trees import differences
 
