@@ -76,11 +76,11 @@ def test_probes_on_the_same_images_follow_each_other_and_linear_heads_come_first
     ordered = labels.in_order(reversed(probe_points(config)))
     assert sorted(map(describe, ordered)) == sorted(map(describe, probe_points(config)))
     assert [p.head for p in ordered] == ["linear"] * 6 + ["logistic"] * 6
-    images = [(p.head, p.fraction, labels.rows(p).numpy().tobytes()) for p in ordered]
+    images = [(p.head, p.fraction, labels.material(p).rows.numpy().tobytes()) for p in ordered]
     blocks = sum(before != after for before, after in itertools.pairwise(images)) + 1
     assert blocks == len(set(images)) < len(images), "each set of images is one block"
     for point in ordered:
-        rows = labels.rows(point)
+        rows = labels.material(point).rows
         assert rows.dtype == torch.int64
         assert torch.equal(rows, rows.unique())  # ascending, each once
         assert len(rows) <= point.fraction * len(noise.train)
