@@ -49,7 +49,7 @@ TINY = {
 @pytest.fixture(autouse=True)
 def source_of_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A data source that a setting may name as ``package.module:Name``; nothing is named yet."""
-    registry = Registry("data.source", ())
+    registry: Registry[Any] = Registry("data.source", ())
 
     def with_registry(type_: Any) -> Any:
         known = dict(fields(type_))

@@ -31,7 +31,7 @@ from ...benchmarks.speed import fusion
 from ..tiny import RUNTIME, Script, Standin, compare, config_with, moved, noise, plain_step, run
 from ..trees import differences
 
-NO_DROPOUT = {"model__dropout": 0.0}
+NO_DROPOUT: dict[str, Any] = {"model__dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +129,12 @@ def test_what_a_fused_encoder_drops_is_the_generators(dataset: Dataset, as_cuda:
     training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
     training.prepare()
     step = plain_step(training)
-    views = step.views(training.state.images[training.state.next_indices()])
+    assert isinstance(step, PlainStep)
+    view_1, view_2 = step.views(training.state.images[training.state.next_indices()])
     losses = []
     for seed in (1, 2, 1):
         torch.manual_seed(seed)
-        losses.append(float(step.loss(*views, None)[0].detach()))
+        losses.append(float(step.loss(view_1, view_2, None)[0].detach()))
     assert losses[0] == losses[2] != losses[1]
 
 
@@ -216,7 +217,7 @@ def test_kernels_that_the_compiler_makes_agree_with_the_plain_step(
 ) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    fewer = {"augment__blur__enabled": False, "augment__color__enabled": False}  # to compile
+    fewer = {"augment__blur__enabled": False, "augment__color_jitter__enabled": False}  # to compile
     one, other = pair(dataset, **(NO_DROPOUT | fewer))
     compare(one, other, 4, loss=1e-3, update=1e-3, buffers=1e-3)
 
