@@ -25,6 +25,7 @@ import dataclasses
 import json
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def show(section: str, result: Any) -> str:
     """The figures of one section, for people."""
     if section == "scaling":
         return "\n\n".join(scaling.show(name, rows) for name, rows in result.items())
-    shown = {
+    shown: dict[str, Callable[[Any], str]] = {
         "peers": peers.show,
         "start": startup.show,
         "roofline": roofline.show,

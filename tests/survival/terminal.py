@@ -248,7 +248,7 @@ def frozen(bench: Bench, chance: random.Random, times: int, small: bool) -> Iter
         times, step = process.cpu_times(), run.record().step
         time.sleep(span)
         after = process.cpu_times()
-        used = after.user + after.system - times.user - times.system
+        used: float = after.user + after.system - times.user - times.system
         hold(run.record().step > step, "no step any more")
         return (run.record().step - step) / used
 

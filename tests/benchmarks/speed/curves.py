@@ -109,7 +109,7 @@ def measure(
         sink=NullSink(),
     )
     every = max(1, epochs // 5)
-    runs = []
+    runs: list[dict[str, Any]] = []
     for seed in sorted({*seeds, *plain_seeds}):
         for plain in (False, True):
             if seed not in (plain_seeds if plain else seeds):

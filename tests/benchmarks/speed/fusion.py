@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.models.dropout import Dropout
+from engine.pretrain.step_wrappers import CapturedStep
 
 from . import ours, timing
 from .roofline import ByteCounter
@@ -74,6 +75,7 @@ def measure(values: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, 
     with as_on_cuda(device):
         settings = {**values, "runtime.capture": "fused"}
         training, _ = ours.start(settings, ours.pictures(8192))
+        assert isinstance(training.compute_step, CapturedStep)
         fused = training.compute_step.inner
         indices = training.state.next_indices()
         say("counting the operations")
