@@ -6,11 +6,13 @@ import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig, ProbeConfig
@@ -26,6 +28,7 @@ from moco_tui.widgets.redraw_pace import RedrawPace
 
 NOW = 1_760_000_000.0
 PER_EPOCH = 10
+S = TypeVar("S", bound=Screen[Any])
 
 
 def write_run(
@@ -49,7 +52,9 @@ def write_run(
         config, preset, chance = resolve(ProbeConfig, sets=sets), "", 0.0
     folder = RunFolder(root / run_id)
     folder.path.mkdir(parents=True)
-    lines, last, best = [], {}, {}
+    lines: list[bytes] = []
+    last: dict[str, float] = {}
+    best: dict[str, float] = {}
     for step in range(1, steps + 1):
         noise = 0.3 * math.sin(step * 12.9898)
         loss = 9 + (chance - 9) * math.exp(-step / 30) + noise
@@ -96,7 +101,7 @@ def write_run(
     return folder
 
 
-RESULT = {
+RESULT: dict[str, Any] = {
     "top1": 57.3,
     "rows": [
         {
@@ -240,7 +245,21 @@ async def until(pilot: Pilot[Any], condition: Callable[[], Any], seconds: float 
     await pilot.pause()
 
 
-def screen_text(app: MocoApp) -> str:
+def on_screen(app: MocoApp, kind: type[S]) -> S:
+    """The screen that is shown, which must be one of this kind."""
+    screen = app.screen
+    assert isinstance(screen, kind)
+    return screen
+
+
+def still_runner(app: MocoApp) -> StillRunner:
+    """The runner of an app that trains nothing, with what it was asked for."""
+    runner = app.session.runner
+    assert isinstance(runner, StillRunner)
+    return runner
+
+
+def screen_text(app: App[Any]) -> str:
     """What stands on the screen."""
     width, height = app.size
     compositor = app.screen._compositor

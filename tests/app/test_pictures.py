@@ -25,6 +25,7 @@ from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
+from moco_tui.widgets.text_panel import TextPanel
 
 from .conftest import some_runs, until
 from .studies import write_study
@@ -55,7 +56,7 @@ async def monitor(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_run("k7m2qx")
     await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
-    await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
+    await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
     chart = pilot.app.screen.query_one("#loss", Chart)
     chart.focus()
     await pilot.press("left", "shift+left", "shift+left")
@@ -64,8 +65,8 @@ async def monitor(pilot: Pilot[Any]) -> None:
 async def probe(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_run("p2b9dz")
-    await until(pilot, lambda: len(pilot.app.screen.query_one("#rows").lines) > 3)
-    await until(pilot, lambda: pilot.app.screen.query_one("#log").lines)
+    await until(pilot, lambda: len(pilot.app.screen.query_one("#rows", TextPanel).lines) > 3)
+    await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
 
 
 async def focused(pilot: Pilot[Any]) -> None:

@@ -27,7 +27,7 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.form_rows import FieldRow, SectionHead
 
-from .conftest import screen_text, until
+from .conftest import on_screen, screen_text, until
 
 SMALL = {
     **preset("quick").values,
@@ -60,7 +60,7 @@ async def test_from_the_form_to_a_finished_run(
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         await until(pilot, lambda: "✓ finished" in screen_text(app), seconds=240)
-        folder = app.screen.folder
+        folder = on_screen(app, MonitorScreen).folder
         record = folder.record()
         assert (record.status, record.step, record.error) == ("finished", 10, "")
         log = folder.metrics()

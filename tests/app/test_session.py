@@ -22,7 +22,7 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.session import READ_ONLY, draws_ascii
 
-from .conftest import some_runs, until
+from .conftest import on_screen, some_runs, still_runner, until
 
 MakeApp = Callable[..., MocoApp]
 
@@ -41,7 +41,7 @@ async def test_of_two_requests_for_a_screen_the_newest_opens(root: Path, make_ap
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         await pilot.pause()
         assert [type(screen).__name__ for screen in app.screen_stack[1:]] == ["MonitorScreen"]
-        assert app.screen.folder.id == "k7m2qx"
+        assert on_screen(app, MonitorScreen).folder.id == "k7m2qx"
 
 
 def test_no_sentence_and_no_start_is_dropped_for_a_later_one(root: Path, make_app: MakeApp) -> None:
@@ -58,11 +58,11 @@ async def test_runs_start_and_the_first_is_shown(root: Path, make_app: MakeApp) 
     async with app.run_test(size=(80, 24)) as pilot:
         app.post_message(StartRuns(*folders, show=True))
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        assert app.screen.folder == folders[0]
+        assert on_screen(app, MonitorScreen).folder == folders[0]
         app.post_message(StartRuns(folders[0], detached=True))
-        await until(pilot, lambda: app.session.runner.detached)
-    assert app.session.runner.started == folders
-    assert app.session.runner.detached == folders[:1]
+        await until(pilot, lambda: still_runner(app).detached)
+    assert still_runner(app).started == folders
+    assert still_runner(app).detached == folders[:1]
 
 
 async def test_runs_are_compared_in_the_order_asked_for(root: Path, make_app: MakeApp) -> None:
@@ -71,7 +71,11 @@ async def test_runs_are_compared_in_the_order_asked_for(root: Path, make_app: Ma
     async with app.run_test(size=(80, 24)) as pilot:
         app.post_message(OpenComparison(["q4r8st", "k7m2qx"]))
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-        assert [folder.id for folder in app.screen.folders] == ["q4r8st", "k7m2qx"]
+        compared = on_screen(app, CompareScreen).folders
+        assert [folder.id for folder in compared] == [
+            "q4r8st",
+            "k7m2qx",
+        ]
 
 
 async def test_what_is_said_is_no_markup(make_app: MakeApp) -> None:

@@ -45,6 +45,9 @@ def plain(
     return work
 
 
+Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 class Way:
     """One way to compute a step, with a model and an optimizer of its own."""
 
@@ -58,8 +61,9 @@ class Way:
         kind, *words = name.split()
         dtype = torch.bfloat16 if "bfloat16" in words else torch.float32
         if kind == "groupwise":
-            self.step = GroupwiseBackward(self.moco, threads=options.threads, dtype=dtype)
-            self.gradient = self.step
+            self.gradient: Gradient = GroupwiseBackward(
+                self.moco, threads=options.threads, dtype=dtype
+            )
         else:
             layout = torch.channels_last if "channels_last" in words else torch.contiguous_format
             self.gradient = plain(self.moco, layout, dtype)

@@ -31,10 +31,11 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from engine.config.data.shapes import CLASSES
 from engine.config.heads.logistic import LogisticConfig
 from engine.config.schema import DataConfig, ModelConfig, ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset, Split, channel_statistics, load_dataset
-from engine.data.shapes import CLASSES, generate
+from engine.data.shapes import generate
 from engine.evaluate.features import Standardiser, extract
 from engine.evaluate.random_init import random_encoder
 from engine.evaluate.tasks import Material, prepare_material

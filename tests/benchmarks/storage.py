@@ -75,7 +75,7 @@ def make_runs(root: Path, count: int) -> None:
             name=f"run number {i}",
             preset="notebook",
             config=tree,
-            status=rng.choice(["finished", "finished", "stopped", "failed"]),  # type: ignore[arg-type]
+            status=rng.choice(["finished", "finished", "stopped", "failed"]),
             created=1.7e9 + i,
             started=1.7e9 + i,
             ended=1.7e9 + i + 3600,

@@ -41,7 +41,8 @@ from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from engine.config.schema import ProbeConfig, StudyConfig
+from engine.config.heads.logistic import LogisticConfig
+from engine.config.schema import ProbeConfig, StudyConfig, head_settings
 from engine.data.dataset import load_dataset
 from engine.evaluate.features import Standardiser
 from engine.evaluate.tasks import Material, prepare_material
@@ -210,7 +211,9 @@ def main() -> None:
     if not chosen:
         return
     print("\ntask\tfraction\tsubset\tlabels\tours_s\tsklearn_s\tours_cpu\tsklearn_cpu\tratio\tl2")
-    strengths = sorted(set(config.probe.logistic.l2), reverse=True)
+    logistic = head_settings(config.probe, "logistic")
+    assert isinstance(logistic, LogisticConfig)
+    strengths = sorted(set(logistic.l2), reverse=True)
     everything = sources.of_encoder("pretrained", made.pretrained).raw(union, NullSink())
     ratios, total_ours, total_peer = [], [0.0, 0.0], [0.0, 0.0]
     for place in chosen:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-from card import step
+from .card import step
 
 
 @pytest.fixture(autouse=True)

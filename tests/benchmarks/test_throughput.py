@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-from speed import curves, notebook, roofline, timing
-from speed.timing import Figure, Lap
-
 from engine.config.resolve import resolve
 from engine.config.schema import ModelConfig, PretrainConfig
+
+from .speed import curves, notebook, roofline, timing
+from .speed.timing import Figure, Lap
 
 
 @pytest.fixture(autouse=True)

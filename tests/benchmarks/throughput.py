@@ -25,19 +25,30 @@ import dataclasses
 import json
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve()
-sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
+sys.path.insert(0, str(HERE.parents[2]))
 # Before the imports: workers of data loaders, and lightly, warn into the figures on the terminal.
 warnings.filterwarnings("ignore", category=UserWarning)
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 import torch  # noqa: E402
-from speed import curves, fusion, modes, ours, peers, roofline, scaling, startup, timing  # noqa: E402
 
 from engine.runtime.device import available_cpus  # noqa: E402
+from tests.benchmarks.speed import (  # noqa: E402
+    curves,
+    fusion,
+    modes,
+    ours,
+    peers,
+    roofline,
+    scaling,
+    startup,
+    timing,
+)
 
 SECTIONS = ("peers", "start", "scaling", "roofline", "fusion", "curves", "modes")
 
@@ -172,7 +183,7 @@ def show(section: str, result: Any) -> str:
     """The figures of one section, for people."""
     if section == "scaling":
         return "\n\n".join(scaling.show(name, rows) for name, rows in result.items())
-    shown = {
+    shown: dict[str, Callable[[Any], str]] = {
         "peers": peers.show,
         "start": startup.show,
         "roofline": roofline.show,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,12 @@ def test_folders_that_cannot_be_used_are_problems(
     (tmp_path / "file").write_text("")
     assert folder_facts.folder(tmp_path / "file", problems, write=True)["exists"] is False
     assert "no folder" in problems.pop()
-    monkeypatch.setattr(folder_facts.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     facts = folder_facts.folder(tmp_path / "not" / "yet", problems, write=True)
     assert facts["writable"] is False
     assert "locks" not in facts
     assert str(tmp_path) in problems.pop()
-    few = folder_facts.shutil.disk_usage(tmp_path)._replace(free=1 << 20)
-    monkeypatch.setattr(folder_facts.shutil, "disk_usage", lambda path: few)
+    few = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: few)
     folder_facts.folder(tmp_path, problems, write=False)
     assert any("1 MiB" in problem for problem in problems)

@@ -135,7 +135,7 @@ def test_a_detached_process_is_told_what_was_named(
             raise OSError(0, "no process is started here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(detached.subprocess, "Popen", Process)
+        patch.setattr(subprocess, "Popen", Process)
         assert call("resume", folder.id, "--detach", "--allow-code", NET).code == 2
     code = "import sys\nfrom engine.config import own_code\nown_code.load(sys.argv[1], 'x')\n"
     words = [sys.executable, "-c", code]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from engine.sink import Plan
-from moco_tui.cli import progress_display
 from moco_tui.cli.nonblocking_stream import NonBlockingStream
 from moco_tui.cli.progress import TerminalSink
 
@@ -20,7 +21,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         now[0] += 1.0
         return now[0]
 
-    monkeypatch.setattr(progress_display.time, "monotonic", tick)
+    monkeypatch.setattr(time, "monotonic", tick)
     return written
 
 

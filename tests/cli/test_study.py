@@ -491,8 +491,7 @@ def test_a_failure_of_one_run_prints_what_there_is_and_leaves_with_1(
 ) -> None:
     import engine.jobs.pretrain_job as pretrain_job
     from engine.errors import TrainingError
-
-    real = pretrain_job.pretrain
+    from engine.pretrain.loop import pretrain as real
 
     def failing(config: Any, **rest: Any) -> Any:
         if config.moco.queue_size == 48:

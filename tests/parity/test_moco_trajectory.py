@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,7 +277,7 @@ def test_trajectory_until_the_queue_has_wrapped_twice(
             for net, encoder in ((oracle.q, moco.encoder_q), (oracle.k, moco.encoder_k)):
                 for name, value in arrays(encoder).items():
                     np.testing.assert_allclose(value, net.parameters[name], atol=1e-9, err_msg=name)
-                norm = encoder.backbone[1]
+                norm: Any = encoder.get_submodule("backbone.1")
                 np.testing.assert_allclose(norm.running_mean.numpy(), net.mean, atol=1e-9)
                 np.testing.assert_allclose(norm.running_var.numpy(), net.var, atol=1e-9)
     assert steps * per_step >= 2 * queue_size

@@ -165,7 +165,7 @@ async def watch(
             assert drawn.times > 0.9 * looks, f"drawn {drawn.times} times in {looks} looks"
             more = census()
             more.subtract(objects)
-            return Growth(looks - warm_up, *peaks, points, more)
+            return Growth(looks - warm_up, peaks[0], peaks[1], points, more)
 
 
 class DrawCount:

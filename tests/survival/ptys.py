@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.config.data.shapes import CLASSES
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import psutil
@@ -30,7 +32,7 @@ from PIL import Image
 from engine.config.presets import preset
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
-from engine.data.shapes import CLASSES, generate
+from engine.data.shapes import generate
 from engine.errors import RunError
 from engine.runs import RunFolder, create
 

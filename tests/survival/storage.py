@@ -519,15 +519,16 @@ def read_only(root: Path, rng: random.Random, *, small: bool) -> str:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         history = History(disk)
         hold([e.status for e in history.list()] == ["lost"], "it cannot be listed")
-        for work in (
+        refused: tuple[Callable[[], object], ...] = (
             lambda: own(run),
             lambda: create(disk, "pretrain", PretrainConfig()),
             lambda: run.set_user(note="x"),
             lambda: history.delete(run.id),
             lambda: history.reindex(),
-        ):
+        )
+        for attempt in refused:
             try:
-                work()
+                attempt()
             except RunBusyError as error:
                 raise Broken(str(error)) from error
             except RunError as error:

@@ -37,10 +37,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import psutil
-from ptys import (
+
+from engine.config.presets import preset
+from engine.config.resolve import build
+from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.errors import RunError
+from engine.pretrain import checkpoint as checkpoints
+from engine.runs import RunFolder, create
+from moco_tui.training.demo_runs import PROBE
+from tests.survival.ptys import (
     Bench,
     Terminal,
     at_rest,
@@ -58,14 +66,6 @@ from ptys import (
     until,
     words,
 )
-
-from engine.config.presets import preset
-from engine.config.resolve import build
-from engine.config.schema import PretrainConfig, ProbeConfig
-from engine.errors import RunError
-from engine.pretrain import checkpoint as checkpoints
-from engine.runs import RunFolder, create
-from moco_tui.training.demo_runs import PROBE
 
 
 def finish(bench: Bench, root: Path, run: RunFolder) -> str:
@@ -253,7 +253,7 @@ def frozen(bench: Bench, chance: random.Random, times: int, small: bool) -> Iter
         times, step = process.cpu_times(), run.record().step
         time.sleep(span)
         after = process.cpu_times()
-        used = after.user + after.system - times.user - times.system
+        used: float = after.user + after.system - times.user - times.system
         hold(run.record().step > step, "no step any more")
         return (run.record().step - step) / used
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import terminal
-from ptys import Bench, kill_left_over
+from . import terminal
+from .ptys import Bench, kill_left_over
 
 CHANCE = random.Random(5)
 

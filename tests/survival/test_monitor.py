@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import monitor
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.runs import create
+
+from . import monitor
 
 
 async def test_a_monitor_that_stays_open_does_not_grow(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -207,7 +208,9 @@ def test_the_estimate_of_a_study_is_of_its_largest_pretraining() -> None:
     state = FormState("study", preset="quick-study")
     state.set("queue_sizes", "2048, 512")
     config, about = state.sample()
-    assert config == grid.pretrain_config(state.config(), 2048, 0)
+    study = state.config()
+    assert isinstance(study, StudyConfig)
+    assert config == grid.pretrain_config(study, 2048, 0)
     assert "one of 6 pretrainings" in about
 
 
@@ -232,7 +235,7 @@ def test_a_folder_that_cannot_be_is_named(path: str) -> None:
         assert "there is no folder" in state.problems()[key]
 
 
-def test_the_toml_gives_the_same_configuration(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_toml_gives_the_same_configuration(tmp_path: Path) -> None:
     state = FormState("pretrain", preset="resnet18-moco")
     state.set("moco.queue_size", "12345")
     path = tmp_path / "config.toml"
@@ -270,7 +273,9 @@ def test_code_of_ones_own_may_be_run_once_it_is_typed_and_not_because_a_run_brou
     state = FormState("pretrain", values=brought)
     state.set("data.source", "mine.sets:birds")  # as a field does that is filled with it
     assert state.errors() == {}
-    assert state.config().augment.order == tuple(order)
+    config = state.config()
+    assert isinstance(config, PretrainConfig)
+    assert config.augment.order == tuple(order)
     assert not named
     state.set("data.source", "mine.sets:fish")
     state.set("augment.order", ", ".join([*AUGMENTATIONS, "mine.views:Blot"]))

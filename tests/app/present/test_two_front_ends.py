@@ -20,11 +20,12 @@ from moco_tui.app import MocoApp
 from moco_tui.cli import main
 from moco_tui.cli import watch as watch_command
 from moco_tui.present import comparison
+from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_table import COLUMNS, RunTable
 from moco_tui.widgets.text_panel import TextPanel
 
-from ..conftest import RESULT, until, write_run
+from ..conftest import RESULT, on_screen, until, write_run
 from ..studies import write_study
 
 MakeApp = Callable[..., MocoApp]
@@ -219,8 +220,8 @@ async def test_both_export_the_same_comparison(runs: Path, make_app: MakeApp, ca
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_comparison(ids)
-        await until(pilot, lambda: len(app.screen.runs) == 2)
-        found = comparison.side_by_side(app.screen.runs)
+        await until(pilot, lambda: len(on_screen(app, CompareScreen).runs) == 2)
+        found = comparison.side_by_side(on_screen(app, CompareScreen).runs)
     assert comparison.to_csv(found) == call("compare", *ids, "--csv")
     assert json.loads(comparison.to_json(found)) == json.loads(call("compare", *ids, "--json"))
 

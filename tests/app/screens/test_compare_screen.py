@@ -15,7 +15,7 @@ from moco_tui.screens.dialogs import Ask
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.text_panel import TextPanel
 
-from ..conftest import screen_text, some_runs, until, write_run
+from ..conftest import on_screen, screen_text, some_runs, until, write_run
 
 MakeApp = Callable[..., MocoApp]
 
@@ -44,7 +44,7 @@ async def test_only_settings_that_differ_and_differences_with_direction(
         metrics = "\n".join(lines(app, "metrics"))
         assert "pts better" in metrics
         await pilot.press("v")
-        await until(pilot, lambda: app.screen.metric == "knn/top1")
+        await until(pilot, lambda: on_screen(app, CompareScreen).metric == "knn/top1")
         assert app.screen.query_one(Chart).unit == " %"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from moco_tui.training.runner import Runner
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.text_panel import TextPanel
 
-from ..conftest import NOW, RESULT, FakeTrainer, screen_text, some_runs, until, write_run
+from ..conftest import NOW, RESULT, FakeTrainer, on_screen, screen_text, some_runs, until, write_run
 
 MakeApp = Callable[..., MocoApp]
 
@@ -30,6 +31,16 @@ def monitor(app: MocoApp) -> MonitorScreen:
     screen = app.screen
     assert isinstance(screen, MonitorScreen)
     return screen
+
+
+def step_shown(app: MocoApp) -> int:
+    record = monitor(app).record
+    assert record is not None
+    return record.step
+
+
+def is_shown(app: MocoApp, words: str) -> bool:
+    return words in screen_text(app)
 
 
 def curve_points(app: MocoApp) -> int:
@@ -88,7 +99,7 @@ async def test_states_change_only_when_the_trainer_has_acknowledged(
         stopped_at = folder.record().step
         await pilot.press("r")
         await until(pilot, lambda: "▸ running" in screen_text(app))
-        await until(pilot, lambda: monitor(app).record.step > stopped_at)
+        await until(pilot, lambda: step_shown(app) > stopped_at)
         await pilot.press("s")
         await until(pilot, lambda: runner.join(0))
     assert trainer.outcomes == ["stopped", "stopped"]
@@ -219,11 +230,11 @@ async def test_the_keys_of_the_panels_and_the_way_to_a_probe(root: Path, make_ap
         await until(pilot, lambda: curve_points(app) == 120)
         for key, words in (("3", "epoch     loss"), ("4", "NVIDIA H200"), ("5", "reading images")):
             await pilot.press(key)
-            await until(pilot, lambda words=words: words in screen_text(app))
+            await until(pilot, partial(is_shown, app, words))
         await pilot.press("b")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
-        assert app.screen.state.kind == "probe"
-        assert "k7m2qx" in app.screen._command()
+        assert on_screen(app, NewRunScreen).state.kind == "probe"
+        assert "k7m2qx" in on_screen(app, NewRunScreen)._command()
 
 
 @pytest.mark.parametrize(

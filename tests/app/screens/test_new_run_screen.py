@@ -20,7 +20,7 @@ from moco_tui.screens.study_screen import StudyScreen
 from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, SectionHead
 from moco_tui.widgets.preview_panel import PreviewPanel
 
-from ..conftest import screen_text, some_runs, until
+from ..conftest import screen_text, some_runs, still_runner, until
 
 MakeApp = Callable[..., MocoApp]
 
@@ -62,7 +62,7 @@ async def test_typing_checks_marks_and_starts(root: Path, make_app: MakeApp) -> 
         await pilot.press("up", "up", *"mine")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        (folder,) = app.session.runner.started
+        (folder,) = still_runner(app).started
         record = folder.record()
         assert record.config["moco"]["queue_size"] == 777
         assert (record.name, record.preset, record.status) == ("mine", "notebook", "queued")
@@ -140,7 +140,7 @@ async def test_a_folder_that_is_not_there_or_vanishes(
         await until(
             pilot, lambda: any("there is no folder" in n.message for n in app._notifications)
         )
-        assert app.session.runner.started == []
+        assert still_runner(app).started == []
 
 
 async def test_a_probe_of_a_pretraining(root: Path, make_app: MakeApp) -> None:
@@ -157,7 +157,7 @@ async def test_a_probe_of_a_pretraining(root: Path, make_app: MakeApp) -> None:
         await pilot.press("right")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        (folder,) = app.session.runner.started
+        (folder,) = still_runner(app).started
         record = folder.record()
         assert (record.kind, record.parent) == ("probe", "k7m2qx")
         assert record.config["label_fraction"] == 0.3
@@ -197,7 +197,7 @@ async def test_detached_runs_get_a_process_of_their_own(root: Path, make_app: Ma
         form(app).query_one("#detached", Checkbox).focus()
         await pilot.press("space", "ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        assert (len(app.session.runner.detached), app.session.runner.started) == (1, [])
+        assert (len(still_runner(app).detached), still_runner(app).started) == (1, [])
 
 
 async def test_a_run_like_another_has_its_settings(root: Path, make_app: MakeApp) -> None:
@@ -261,7 +261,7 @@ async def test_a_study_is_configured_in_80_columns_and_started(
         await until(pilot, lambda: "moco-tui study --preset quick-study" in screen_text(app))
         await pilot.press("f4", "ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
-        (folder,) = app.session.runner.started
+        (folder,) = still_runner(app).started
         record = folder.record()
         assert (record.kind, record.preset, record.name) == ("study", "quick-study", "whole")
         assert record.config["tasks"] == ["ten"]
@@ -290,7 +290,7 @@ async def test_views_are_drawn_when_a_number_is_typed_whole(
 
     def views(self: Previewer, wish: Wish) -> list[tuple[bytes, bytes, bytes]]:
         wishes.append(wish)
-        return [(bytes(3 * wish.pixels**2),) * 3]  # type: ignore[list-item]
+        return [(bytes(3 * wish.pixels**2),) * 3]
 
     monkeypatch.setattr(Previewer, "views", views)
     app = make_app()

@@ -18,7 +18,7 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.widgets.run_table import RunTable
 
-from ..conftest import NOW, screen_text, some_runs, until, write_run
+from ..conftest import NOW, on_screen, screen_text, some_runs, still_runner, until, write_run
 
 MakeApp = Callable[..., MocoApp]
 
@@ -56,7 +56,7 @@ async def test_without_runs_it_offers_the_demo(make_app: MakeApp) -> None:
         await until(pilot, lambda: "No runs yet" in screen_text(app))
         await pilot.press("D")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        started = app.session.runner.started
+        started = still_runner(app).started
         assert [folder.record().kind for folder in started] == ["pretrain", "probe"]
         assert started[1].record().parent == started[0].id
 
@@ -151,16 +151,20 @@ async def test_enter_opens_and_escape_comes_back(root: Path, make_app: MakeApp) 
         await until(pilot, lambda: len(table(app).rows) == 4)
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        assert app.screen.folder.id == "k7m2qx"
+        assert on_screen(app, MonitorScreen).folder.id == "k7m2qx"
         await pilot.press("escape")
         await until(pilot, lambda: table(app).has_focus)
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
-        assert app.screen.state.kind == "probe"
+        assert on_screen(app, NewRunScreen).state.kind == "probe"
         await pilot.press("escape")
         await pilot.press("space", "space", "c")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-        assert [folder.id for folder in app.screen.folders] == ["k7m2qx", "p2b9dz"]
+        compared = on_screen(app, CompareScreen).folders
+        assert [folder.id for folder in compared] == [
+            "k7m2qx",
+            "p2b9dz",
+        ]
 
 
 async def test_a_double_click_opens_the_run_under_the_mouse(root: Path, make_app: MakeApp) -> None:
@@ -170,7 +174,7 @@ async def test_a_double_click_opens_the_run_under_the_mouse(root: Path, make_app
         await until(pilot, lambda: len(table(app).rows) == 4)
         await pilot.click(RunTable, offset=(20, 4), times=2)
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        assert app.screen.folder.id == "f6g3hj"
+        assert on_screen(app, MonitorScreen).folder.id == "f6g3hj"
 
 
 async def test_a_read_only_app_changes_nothing(root: Path, make_app: MakeApp) -> None:
@@ -243,8 +247,9 @@ async def test_the_cursor_stays_with_its_run(root: Path, make_app: MakeApp) -> N
         table(app).select("k7m2qx")
         write_run(root, "n5w7xy", name="newer", created=NOW)
         await until(pilot, lambda: shown(app)[0] == "n5w7xy")
-        assert table(app).current is not None
-        assert table(app).current.id == "k7m2qx"
+        current = table(app).current
+        assert current is not None
+        assert current.id == "k7m2qx"
 
 
 def many_probes(root: Path, count: int, parent: str = "k7m2qx", ids: str = "pr") -> None:
@@ -295,8 +300,9 @@ async def test_many_probes_are_one_line_until_they_are_asked_for(
         assert len(shown(app)) == 14, "remembered while the app is open"
         await pilot.press("f")
         await until(pilot, lambda: shown(app) == folded)
-        assert table(app).line is not None
-        assert table(app).line.id == "k7m2qx/probes", "the cursor goes where its run went"
+        line = table(app).line
+        assert line is not None
+        assert line.id == "k7m2qx/probes", "the cursor goes where its run went"
         await pilot.press("up", "f")
         await until(pilot, lambda: len(shown(app)) == 14)
 
@@ -319,7 +325,7 @@ async def test_a_filter_finds_folded_probes_and_the_probe_key_means_their_parent
         table(app).select("k7m2qx/probes")
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
-        assert app.screen.body.parent_id == "k7m2qx"
+        assert on_screen(app, NewRunScreen).body.parent_id == "k7m2qx"
 
 
 def test_few_probes_are_not_folded_and_folded_ones_leave_their_parent_as_it_is(root: Path) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import grimp
-import networkx as nx
 import pytest
 
 from moco_tui.app import MocoApp
@@ -115,14 +113,3 @@ def test_every_style_sheet_belongs_to_a_screen() -> None:
     """One that no line names would style nothing."""
     folder = Path(screen_registry.__file__).parent
     assert sorted(folder.glob("*.tcss")) == sorted(map(Path, screen_registry.style_sheets()))
-
-
-def test_the_app_and_its_screens_import_one_another_in_no_circle() -> None:
-    graph = grimp.build_graph("moco_tui", cache_dir=None)
-    links = nx.DiGraph(
-        (module, below)
-        for module in graph.modules
-        for below in graph.find_modules_directly_imported_by(module)
-    )
-    circles = [part for part in nx.strongly_connected_components(links) if len(part) > 1]
-    assert [part for part in circles if not all(".cli" in name for name in part)] == []

@@ -7,6 +7,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from engine.runs import RunFolder, create, own
 from engine.sink import Plan
 from engine.study import grid
 from engine.study.intervals import Estimate, ResultRow
-from engine.study.study_state import CellResult, StudyState, Trained, state_from_history
+from engine.study.study_state import CellResult, State, StudyState, Trained, state_from_history
 from engine.study.table import Pivot, values
 from moco_tui.app import MocoApp
 from moco_tui.present import study_text as studytext
@@ -38,7 +39,7 @@ from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
-from ..conftest import FakeTrainer, screen_text, until, write_run
+from ..conftest import FakeTrainer, on_screen, screen_text, until, write_run
 from ..studies import SETS, put, put_probe, some_value, write_study
 from ..test_real_engine import SMALL
 
@@ -55,6 +56,11 @@ def study(app: MocoApp) -> StudyScreen:
 
 def table(app: MocoApp) -> StudyTable:
     return study(app).query_one(StudyTable)
+
+
+def was_said(app: MocoApp, words: str) -> bool:
+    """Whether a notification says so."""
+    return any(words in notification.message for notification in app._notifications)
 
 
 def shown(app: MocoApp) -> bool:
@@ -290,13 +296,14 @@ def test_a_cell_says_the_most_that_fits(width: int) -> None:
     assert len(text) <= width
     assert text == ("57.3 (56.2 - 58.4)" if width >= 24 else "57.3 ±1.1")
     assert look == ""
-    for state, share, words in (
+    states: tuple[tuple[State, float | None, str], ...] = (
         ("missing", None, "· missing"),
         ("running", None, "▸ running"),
         ("failed", None, "✗ failed"),
         ("waiting", None, "○ waiting"),
         ("waiting", 0.03, "3 %"),
-    ):
+    )
+    for state, share, words in states:
         empty = ResultRow("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), state)
         text, look = studyview.cell_shown(empty, width, studyview.Progress(share))
         assert words in text
@@ -332,7 +339,7 @@ async def test_enter_offers_every_run_of_a_cell(root: Path, make_app: MakeApp) -
         await until(pilot, lambda: isinstance(app.screen, CellRuns))
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        config = app.screen.folder.record().config
+        config = on_screen(app, MonitorScreen).folder.record().config
         assert (config["subset_seed"], config["runtime"]["seed"]) == (1, 0)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
@@ -440,9 +447,7 @@ async def test_export_writes_new_files_only_and_tells_where(
             await until(pilot, lambda: isinstance(app.screen, Ask))
             app.screen.query_one(Input).value = str(tmp_path / name)
             await pilot.press("enter")
-            await until(
-                pilot, lambda answer=answer: any(answer in n.message for n in app._notifications)
-            )
+            await until(pilot, partial(was_said, app, answer))
             await until(pilot, lambda: isinstance(app.screen, StudyScreen))
     assert taken.read_text() == "mine"
     assert not (tmp_path / "out.txt").exists()

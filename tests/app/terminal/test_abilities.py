@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from rich.text import Text
 from textual.filter import Monochrome
 from textual.screen import Screen
 from textual.widgets import Static
@@ -115,7 +116,9 @@ async def test_help_names_every_key_of_the_screen(root: Path, make_app: MakeApp)
                     assert f"{key_text(binding.key):<22}{binding.description}" in text
             await pilot.press("f1")
             await until(pilot, lambda: isinstance(app.screen, HelpScreen))
-            assert app.screen.query_one("#help-text", Static).content.plain == text
+            shown = app.screen.query_one("#help-text", Static).content
+            assert isinstance(shown, Text)
+            assert shown.plain == text
             await pilot.press("escape")
             await until(pilot, lambda: isinstance(app.screen, kind))
 

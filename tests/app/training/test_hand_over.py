@@ -19,6 +19,7 @@ from engine.runs.heartbeat import read_heartbeat, write_heartbeat
 from engine.runs.run_lock import lock_is_held
 from engine.runs.takeover import Successor
 from engine.sink import NullSink, Plan
+from moco_tui import lazy
 from moco_tui.training import detached as detach
 from moco_tui.training import runner as module
 from moco_tui.training.runner import Runner
@@ -181,7 +182,7 @@ def test_a_trainer_that_is_still_imported_never_begins(
         go_on.wait(20)
         return type("execute", (), {"execute": trainer})
 
-    monkeypatch.setattr(module.lazy, "engine", slowly)
+    monkeypatch.setattr(lazy, "engine", slowly)
     runner = Runner(tmp_path)
     run = new_run(root)
     runner.start(run)

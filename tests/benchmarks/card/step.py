@@ -55,7 +55,7 @@ class Kernel(NamedTuple):
     """Of one name, averaged over the steps that were profiled."""
 
     name: str
-    count: float
+    calls: float
     microseconds: float
 
 
@@ -92,7 +92,8 @@ class Timer:
             return self.host()
         self.end.record()
         torch.cuda.synchronize()
-        return self.start.elapsed_time(self.end)
+        milliseconds: float = self.start.elapsed_time(self.end)
+        return milliseconds
 
 
 def pictures(count: int) -> Tensor:
@@ -127,7 +128,7 @@ def kernels_of(training: Pretraining, steps: int) -> list[Kernel]:
             torch.cuda.synchronize()
     kernels = []
     for event in profiler.key_averages():
-        if cuda and event.device_type != torch.autograd.DeviceType.CUDA:
+        if cuda and event.device_type.name != "CUDA":
             continue
         spent = event.self_device_time_total if cuda else event.self_cpu_time_total
         if spent > 0:
@@ -181,7 +182,7 @@ def measure(
         "host_ms": host,
         "peak_mib": peak,
         "ready_s": ready,
-        "kernels": sum(kernel.count for kernel in kernels),
+        "kernels": sum(kernel.calls for kernel in kernels),
         "kernel_ms": sum(kernel.microseconds for kernel in kernels) / 1e3,
         "loss": losses,
         "notices": notices,
@@ -206,7 +207,7 @@ def show(way: str, figures: dict[str, Any], kernels: Sequence[Kernel]) -> str:
 
 def kernel_lines(kernels: Sequence[Kernel]) -> list[str]:
     """Microseconds a step, calls a step, name."""
-    return [f"{k.microseconds:10.1f} us {k.count:6.1f} x {k.name}" for k in kernels]
+    return [f"{k.microseconds:10.1f} us {k.calls:6.1f} x {k.name}" for k in kernels]
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -24,7 +24,8 @@ from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import apply_runtime, resolve_runtime
 from engine.sink import NullSink
-from speed import timing
+
+from . import timing
 
 RISEN = 5.0  # points of kNN over the untrained encoder from which it has clearly risen
 
@@ -108,7 +109,7 @@ def measure(
         sink=NullSink(),
     )
     every = max(1, epochs // 5)
-    runs = []
+    runs: list[dict[str, Any]] = []
     for seed in sorted({*seeds, *plain_seeds}):
         for plain in (False, True):
             if seed not in (plain_seeds if plain else seeds):

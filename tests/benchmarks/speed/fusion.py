@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.models.dropout import Dropout
-from speed import ours, timing
-from speed.roofline import ByteCounter
+from engine.pretrain.step_wrappers import CapturedStep
+
+from . import ours, timing
+from .roofline import ByteCounter
 
 PARTS = ("augmentation", "model, forward", "model, backward")
 
@@ -79,6 +81,7 @@ def measure(values: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, 
     with as_on_cuda(device):
         settings = {**values, "runtime.capture": "fused"}
         training, _ = ours.start(settings, ours.pictures(8192))
+        assert isinstance(training.compute_step, CapturedStep)
         fused = training.compute_step.inner
         indices = training.state.next_indices()
         say("counting the operations")

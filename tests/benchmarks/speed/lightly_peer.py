@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from speed import notebook
+from . import notebook
 
 INSTALL = (
     "python -m pip install --no-deps --target DIR lightly lightly-utils lightning-utilities, "

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from speed import scaling, timing
+from . import scaling, timing
 
 IMAGES = 50_000
 

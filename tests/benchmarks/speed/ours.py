@@ -53,7 +53,7 @@ class Ours:
         if part == "model":
             step = plain_step(training)
             views = step.views(self._next_images())
-            step.views = lambda _images: views  # type: ignore[method-assign]
+            step.views = lambda images: views  # type: ignore[method-assign]
         elif part == "data":
             self.work = self._augment
             recorder = recorder_for(self.device, training.state.config.runtime.capture)

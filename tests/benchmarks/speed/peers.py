@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from speed import lightly_peer, notebook, ours, timing
-from speed.timing import Figure, Lap, Way
+from . import lightly_peer, notebook, ours, timing
+from .timing import Figure, Lap, Way
 
 BATCH = notebook.BATCH
 

@@ -34,8 +34,9 @@ from engine.augment.augmenter import Augmenter, normalise
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.models.encoder import build_encoder
 from engine.models.moco import MoCo
-from speed import ours, timing
-from speed.timing import Figure
+
+from . import ours, timing
+from .timing import Figure
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ def bytes_one_by_one(
         views = normalise(augmenter.apply(both, params, dense=True), mean, std)
         view_1, view_2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
     with torch.random.fork_rng():
-        moco = MoCo(config.model, config.moco).to(device, memory_format=torch.channels_last)
+        moco = MoCo(config.model, config.moco).to(device)
+        moco.to(memory_format=torch.channels_last)
         optimizer = torch.optim.SGD(
             moco.trainable_parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4, foreach=True
         )
@@ -239,7 +241,9 @@ def measure(
     say("measuring the rates")
     rates = device_rates(device)
     names: tuple[ours.Part, ...] = ("whole", "model", "data")
-    ways = {part: ours.Ours(ours.start(values, images)[0], part) for part in names}
+    ways: dict[str, ours.Ours] = {
+        part: ours.Ours(ours.start(values, images)[0], part) for part in names
+    }
     laps = timing.take_turns(ways, device, repeats=repeats, seconds=seconds, least=2, say=say)
     for way in ways.values():
         way.training.close()

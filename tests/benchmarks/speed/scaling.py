@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from engine.jobs.estimate import peak_memory
-from speed import ours, timing
-from speed.timing import Figure
+
+from . import ours, timing
+from .timing import Figure
 
 Values = dict[str, Any]
 Point = tuple[float, Values, int]  # size, settings over the notebook preset, images
@@ -56,7 +57,7 @@ SWEEPS: dict[str, Callable[[int], list[Point]]] = {
     "dim": dim,
 }
 # The width of the ConvNet itself is fixed (it is the notebook's); the wider net is this one.
-ENCODERS = [
+ENCODERS: list[tuple[str, Values, int]] = [
     ("convnet, batch 64", {"optim.batch_size": 64}, IMAGES),
     ("resnet18, batch 64", {"optim.batch_size": 64, "model.encoder": "resnet18"}, IMAGES),
 ]
@@ -76,7 +77,7 @@ def one(values: Values, count: int, *, repeats: int, seconds: float) -> dict[str
     training, runtime = ours.start(values, pictures)
     made = time.perf_counter() - began
     way = ours.Ours(training, warm=1)
-    laps = []
+    laps: list[timing.Lap] = []
     with timing.opened(way):
         end = time.perf_counter() + 60
         while len(laps) < 2 or (len(laps) < repeats and time.perf_counter() < end):
@@ -129,7 +130,7 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """The rows of one sweep, with the exponents by which step and memory grew."""
     rows = []
-    points = SWEEPS[name](most) if name in SWEEPS else [(n, v, c) for n, v, c in ENCODERS]
+    points = SWEEPS[name](most) if name in SWEEPS else ENCODERS
     for size, values, count in points:
         merged = {**base, **values}
         if count < merged.get("optim.batch_size", 512):

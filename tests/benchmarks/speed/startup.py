@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.jobs.estimate import peak_memory
-from speed.timing import Figure, table
+
+from .timing import Figure, table
 
 HERE = Path(__file__).resolve().parents[3]
 LIMIT = 300.0  # seconds that a start may take at most

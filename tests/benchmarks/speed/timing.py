@@ -58,7 +58,7 @@ def processor_seconds() -> float:
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             times.append(child.cpu_times())
-    return sum(part.user + part.system for part in times)
+    return float(sum(part.user + part.system for part in times))
 
 
 def lap(step: Callable[[], None], device: torch.device, *, seconds: float, least: int) -> Lap:

@@ -1,5 +1,5 @@
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ class Pair(NamedTuple):
 @dataclasses.dataclass
 class Own:
     values: torch.Tensor
-    inner: dict
+    inner: dict[str, Any]
 
 
 def test_parameters_of_any_structure_are_sliced():

@@ -223,6 +223,7 @@ def test_parameters_do_not_depend_on_the_images():
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_switching_one_operation_off_leaves_the_others_parameters(name):
     type_ = AUGMENTATIONS[name].settings
+    assert type_ is not None
     every = {part: getattr(ALL, part) for part in ALL.__struct_fields__}
     without = AugmentConfig(**every | {name: type_(enabled=False)})
     a = tensors_of(Augmenter(ALL).random_params(100, generator()))

@@ -32,7 +32,7 @@ def test_all_orders_of_the_colour_operations_are_equally_likely():
 def test_place_of_the_colour_operation_matters():
     """Colour does not commute with blur (it clamps) nor with gray; blur and gray do."""
     images = pictures()
-    results = {}
+    results: dict[frozenset[str], list[torch.Tensor]] = {}
     for order in itertools.permutations(("blur", "color_jitter", "grayscale")):
         config = only(
             order=("crop", "rotation", "flip", *order),

@@ -3,10 +3,12 @@
 import hashlib
 import http.client
 import io
+import os
 import pickle
 import tarfile
 import urllib.error
 import urllib.request
+from email.message import Message
 
 import numpy as np
 import pytest
@@ -181,7 +183,7 @@ NO_NETWORK = {
         OSError(-3, "Temporary failure in name")
     ),
     "(Service Unavailable)": lambda: urllib.error.HTTPError(
-        "u", 503, "Service Unavailable", None, None
+        "u", 503, "Service Unavailable", Message(), None
     ),
     "(timed out)": lambda: TimeoutError("timed out"),
     "(no answer for long)": lambda: Response(b"x" * 9000, error=TimeoutError("no answer for long")),
@@ -272,13 +274,13 @@ def test_a_full_disk_is_not_blamed_on_the_network(server, tmp_path, monkeypatch)
         def write(self, data):
             raise OSError(28, "No space left on device")
 
-    opened = cifar10.os.fdopen
+    opened = os.fdopen
 
     def full(handle, mode):
         opened(handle, mode).close()
         return Full()
 
-    monkeypatch.setattr(cifar10.os, "fdopen", full)
+    monkeypatch.setattr(os, "fdopen", full)
     message = refused(lambda: load(tmp_path))
     assert "the disk is full" in message
     assert "downloaded" not in message

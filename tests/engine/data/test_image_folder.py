@@ -4,6 +4,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_a_folder_that_may_not_be_read(load, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return scan(path)
 
-    monkeypatch.setattr(imagefolder.os, "scandir", forbidden)
+    monkeypatch.setattr(os, "scandir", forbidden)
     assert "permission is denied" in refused(lambda: load(two_classes()))
 
 
@@ -463,13 +464,11 @@ def test_broken_images_are_named_and_skipped(load, tmp_path):
 
 
 def test_bytes_changed_at_random_never_end_in_a_traceback(load, tmp_path):
-    originals = {
-        name: encoded(name, tmp_path, **options)
-        for name, options in {
-            "a.png": {}, "b.jpg": {"exif": Image.Exif()}, "c.webp": {},
-            "d.png": {"transparency": (1, 2, 3)}, "e.jpg": {"progressive": True},
-        }.items()
+    options_of: dict[str, dict[str, Any]] = {
+        "a.png": {}, "b.jpg": {"exif": Image.Exif()}, "c.webp": {},
+        "d.png": {"transparency": (1, 2, 3)}, "e.jpg": {"progressive": True},
     }  # fmt: skip
+    originals = {name: encoded(name, tmp_path, **options) for name, options in options_of.items()}
     originals["p.png"] = encoded("p.png", tmp_path, noise().convert("P"))
     rng = random.Random(0)
     pictures = {f"{i:04}.png": plain(1) for i in range(400)}
@@ -707,7 +706,7 @@ def test_a_failure_of_the_disk_is_not_remembered(load, forest, data_dir, monkeyp
             raise OSError(5, "Input/output error", str(path))
         return opened(path, **options)
 
-    monkeypatch.setattr(imagefolder.Image, "open", failing)
+    monkeypatch.setattr(Image, "open", failing)
     found = load()
     assert "train/dog/1.png (the disk reports an error)" in found.skipped
     monkeypatch.undo()

@@ -62,10 +62,12 @@ def test_other_seeds_and_no_image_twice():
 
 
 def test_the_process_generators_are_left_alone():
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state(legacy=False)
     generate(60, seed=1)
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert (np.random.get_state()[1] == numpy_state).all()
+    now = np.random.get_state(legacy=False)
+    assert (now["state"]["key"] == numpy_state["state"]["key"]).all()
+    assert now["state"]["pos"] == numpy_state["state"]["pos"]
 
 
 @pytest.mark.parametrize("n", [0, 1, 10, 57, 300])

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from engine.evaluate.features import (
     pixels,
 )
 from engine.models.encoder import build_encoder
+from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.sink import Interrupted, NullSink
 
 CPU = torch.device("cpu")
@@ -27,7 +29,7 @@ def encoder():
         torch.manual_seed(0)
         encoder = build_encoder(ModelConfig(dim=16, bn_splits=2))
         for module in encoder.modules():  # statistics that differ from the identity
-            if hasattr(module, "running_mean"):
+            if isinstance(module, SplitBatchNorm2d):
                 module.running_mean.normal_(std=0.1)
                 module.running_var.uniform_(0.5, 2.0)
     return encoder
@@ -61,7 +63,7 @@ def test_features_are_those_of_one_image_at_a_time_in_float64(encoder, what, bat
 
 def test_float_images_in_0_1_are_taken_as_they_are(encoder):
     images = some_images(5)
-    options = {"mean": MEAN, "std": STD, "device": CPU}
+    options: dict[str, Any] = {"mean": MEAN, "std": STD, "device": CPU}
     torch.testing.assert_close(
         extract(encoder, images, **options), extract(encoder, images.float() / 255, **options)
     )
@@ -127,6 +129,8 @@ def test_a_feature_that_does_not_vary_is_centred_and_not_blown_up():
 
 def test_the_checksum_sees_a_weight_a_buffer_and_a_name():
     class Net(nn.Module):
+        hidden: torch.Tensor
+
         def __init__(self, name="weight"):
             super().__init__()
             self.register_parameter(name, nn.Parameter(torch.ones(3)))
@@ -138,7 +142,7 @@ def test_the_checksum_sees_a_weight_a_buffer_and_a_name():
     sums.add(checksum(net))
     net = Net()
     with torch.no_grad():
-        net.weight[2] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
+        net.get_parameter("weight")[2] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
     sums.add(checksum(net))
     assert len(sums) == 4
     assert checksum(Net()) == checksum(Net())

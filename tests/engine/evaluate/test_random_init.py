@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -51,11 +53,13 @@ def test_the_statistics_are_the_mean_over_batches_spread_over_the_set():
     images[600:] //= 4  # sorted, as a folder's images are: two batches of every other image
     encoder = random_encoder(ModelConfig(), images, **options())
     x = (images.double() / 255 - MEAN.double().view(3, 1, 1)) / STD.double().view(3, 1, 1)
-    first = torch.nn.functional.conv2d(x, encoder.backbone[0].weight.detach().double())
+    first = torch.nn.functional.conv2d(
+        x, encoder.get_parameter("backbone.0.weight").detach().double()
+    )
     halves = [first[0::2].transpose(0, 1).flatten(1), first[1::2].transpose(0, 1).flatten(1)]
     mean = (halves[0].mean(1) + halves[1].mean(1)) / 2
     variance = (halves[0].var(1) + halves[1].var(1)) / 2
-    layer = encoder.backbone[1]
+    layer: Any = encoder.get_submodule("backbone.1")
     torch.testing.assert_close(layer.running_mean.double(), mean, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(layer.running_var.double(), variance, rtol=1e-3, atol=1e-3)
 

@@ -154,7 +154,8 @@ def test_subsets_are_stratified_nested_and_in_order(counts, fractions, seed):
 
 def test_the_usual_fractions_are_nested_and_exact():
     labels = some_labels([500] * 10)
-    sizes, before = [], set()
+    sizes: list[int] = []
+    before: set[int] = set()
     for fraction in (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0):
         rows = set(labelled_subset(labels, fraction, 3).tolist())
         assert before <= rows

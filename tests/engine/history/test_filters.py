@@ -215,13 +215,14 @@ def holds(node: Any, e: Entry) -> bool:
     if node[0] in ("and", ""):
         return holds(node[1], e) and holds(node[2], e)
     key, sign, value = node
-    values: list[Any] = {
+    known: dict[str, list[Any]] = {
         "step": [e.step],
         "kind": [e.kind],
         "tag": list(e.tags),
         "queue_size": [] if e.kind == "probe" else [e.config.get("moco.queue_size", 4096)],
         "knn": list(e.last.values()),
-    }[key]
+    }
+    values = known[key]
     if sign in (":", "="):
         return value in values
     if sign == "!=":

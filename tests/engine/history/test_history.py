@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tinydb import where
@@ -190,7 +191,8 @@ def test_a_tinydb_query_searches_the_documents(root: Path) -> None:
     high = make(root, "high", knn=80.0)
     history = History(root)
     found = history.search(where("best")["knn/top1"] > 50)
-    assert [d.doc_id for d in found] == [high.id]
+    ids_found: list[Any] = [d.doc_id for d in found]  # TinyDB's types know only numbers
+    assert ids_found == [high.id]
     read_only = History(root, read_only=True)
     make(root, "higher", knn=90.0)
     assert len(read_only.search(where("best")["knn/top1"] > 50)) == 2

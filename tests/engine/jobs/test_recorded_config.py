@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.config import own_code, presets
+from engine.config import own_code
 from engine.config.fields import fields
 from engine.config.registry import Registry
 from engine.config.resolve import build
@@ -49,7 +49,7 @@ TINY = {
 @pytest.fixture(autouse=True)
 def source_of_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A data source that a setting may name as ``package.module:Name``; nothing is named yet."""
-    registry = Registry("data.source", ())
+    registry: Registry[Any] = Registry("data.source", ())
 
     def with_registry(type_: Any) -> Any:
         known = dict(fields(type_))
@@ -62,7 +62,7 @@ def source_of_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         return dataset
 
     monkeypatch.setattr(own_code, "_named", set())
-    monkeypatch.setattr(presets, "fields", with_registry)
+    monkeypatch.setattr("engine.config.resolve.fields", with_registry)
     monkeypatch.setattr("engine.jobs.job.load_dataset", load)
     (tmp_path / f"{MODULE}.py").write_text(SOURCE, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

@@ -85,7 +85,8 @@ def state_of(config: StudyConfig) -> StudyState:
     return StudyState({cell: CellResult("missing", "") for cell in cells(config)}, trained)
 
 
-def by_part(found: StudyPlan) -> dict[str, tuple[int, float]]:
+def by_part(found: StudyPlan) -> dict[str, Any]:
+    """Count and seconds of each part."""
     return {cost.part: (cost.count, cost.seconds) for cost in found.costs}
 
 

@@ -274,7 +274,8 @@ def test_a_study_is_handed_over_with_its_run_stopped(
 ) -> None:
     config = small_study(**SHORT)
     expected, looks = undisturbed
-    folder, seen = study_of(tmp_path, config), {}
+    folder = study_of(tmp_path, config)
+    seen: dict[str, Any] = {}
 
     def successor(lock_fd: int, device_fd: int | None) -> bool:
         seen["locked"] = lock_is_held(folder.lock_path)
@@ -296,7 +297,8 @@ class Pausing(Heard):
 
     def __init__(self, at: int, look_at: Callable[[], Any]) -> None:
         super().__init__(at, "pause")
-        self.look_at, self.seen = look_at, []
+        self.look_at = look_at
+        self.seen: list[Any] = []
 
     def request(self) -> Request | None:
         if self.acknowledged and len(self.acknowledged) == 1:

@@ -54,8 +54,10 @@ def test_a_collapsed_encoder_scores_chance_in_each_direction(symmetric: bool) ->
     moco = made(symmetric=symmetric, queue_size=30)
     with torch.no_grad():
         for encoder in (moco.encoder_q, moco.encoder_k):
-            encoder.projection_head.weight.zero_()
-            encoder.projection_head.bias.copy_(torch.arange(16.0))
+            head = encoder.projection_head
+            assert isinstance(head, nn.Linear)
+            head.weight.zero_()
+            head.bias.copy_(torch.arange(16.0))
         moco.queue.copy_(F.normalize(torch.arange(16.0), dim=0).repeat(30, 1))
     loss, _ = moco.loss(*pair())
     assert float(loss.detach()) == pytest.approx(chance_loss(30, symmetric), rel=1e-5)

@@ -150,7 +150,7 @@ def test_every_piece_of_the_resume_point_matters(
 
 
 def test_same_seed_same_numbers_other_seed_other_numbers(dataset: Dataset, tmp_path: Path) -> None:
-    losses = []
+    losses: list[list[float]] = []
     for seed in (3, 3, 4):
         sink = Script({4: ["stop"]})
         run(config_with(runtime__seed=seed), dataset, tmp_path / f"{len(losses)}.pt", sink)
@@ -412,7 +412,11 @@ def test_knn_is_the_share_of_right_votes_for_withheld_images(
     bright = Dataset("b", Split(images, labels), None, ("dark", "bright"))
     config = config_with(monitor__knn_k=1)
     training = Pretraining(config, images, RUNTIME)
-    place = {"mean": training.state.mean, "std": training.state.std, "device": RUNTIME.device}
+    place: dict[str, Any] = {
+        "mean": training.state.mean,
+        "std": training.state.std,
+        "device": RUNTIME.device,
+    }
     encoder = training.state.model.encoder_q
     got = measure_knn(encoder, bright, config, untrained=False, sink=NullSink(), **place)
     bank, held = holdout_split(labels, config.data.holdout, 0)

@@ -10,6 +10,7 @@ import torch
 from engine.config.data import cifar10
 from engine.config.schema import ModelConfig
 from engine.data.dataset import Dataset, Split
+from engine.evaluate.features import extract
 from engine.models.encoder import build_encoder
 from engine.probe.feature_sources import CachedFeatures, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.sink import NullSink
@@ -40,10 +41,7 @@ PARTS = [torch.tensor([0, 4, 39]), torch.tensor([3, 11, 12, 33]), ROWS]
 
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images go through an encoder from now on."""
-    import engine.probe.feature_sources
-
     counted: list[int] = []
-    extract = engine.probe.feature_sources.extract
 
     def counting(encoder: Any, images: Any, **options: Any) -> Any:
         counted.append(len(images))
@@ -65,7 +63,7 @@ def test_what_is_kept_is_what_would_be_made(
     counted = passes(monkeypatch)
     for rows, (labelled, views, test) in zip(PARTS, expected, strict=True):
         mine = kept.labelled(rows, SINK)
-        close = {"rtol": 1e-4, "atol": 1e-5}
+        close: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
         torch.testing.assert_close(mine.features, labelled.features, **close)
         torch.testing.assert_close(mine.spectrum.values, labelled.spectrum.values, **close)
         features, places = kept.views(rows, 2, 7, SINK)

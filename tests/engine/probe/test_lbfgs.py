@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -40,7 +42,7 @@ def test_a_problem_that_has_ended_is_not_asked_for_again():
     matrices, lowest = quadratics(count=3)
     matrices[1] = torch.eye(12).double()  # one step
     lowest[2] = 0.0  # none
-    calls = []
+    calls: list[list[int]] = []
     end = minimise(
         function_of(matrices, lowest, calls), torch.zeros_like(lowest), max_iter=500,
         tolerance=1e-9, noise=1e-14,
@@ -53,7 +55,7 @@ def test_a_problem_that_has_ended_is_not_asked_for_again():
 
 def test_the_company_of_other_problems_changes_nothing():
     matrices, lowest = quadratics()
-    options = {"max_iter": 500, "tolerance": 1e-9, "noise": 1e-14}
+    options: dict[str, Any] = {"max_iter": 500, "tolerance": 1e-9, "noise": 1e-14}
     together = minimise(function_of(matrices, lowest), torch.zeros_like(lowest), **options)
     for i in range(len(lowest)):
         alone = minimise(
@@ -191,6 +193,7 @@ def test_a_gradient_that_promises_too_little_is_found_out():
     for i in range(5):
         at_floor, lower = _at_floor(function, batch.rows(torch.tensor([i])), 1e-8)
         assert not at_floor
+        assert lower is not None
         assert float(lower.value[0]) < float(batch.value[i]) - 1.0
 
 
@@ -221,7 +224,7 @@ def test_the_promise_of_a_newton_step_is_that_of_the_whole_hessian(condition):
 def test_the_number_of_ended_problems_is_told_before_each_iteration():
     matrices, lowest = quadratics(count=2)
     lowest[0] = 0.0
-    heard = []
+    heard: list[int] = []
     end = minimise(
         function_of(matrices, lowest), torch.zeros_like(lowest), max_iter=500, tolerance=1e-9,
         noise=1e-14, step=heard.append,

@@ -90,7 +90,7 @@ def test_the_rate_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_train
     features = views.mean(0)
     fit, validate = torch.arange(0, 140), torch.arange(140, 200)
     config = LinearConfig(epochs=8, batch_size=32, lr=(1e30, 1e-7, 0.01))
-    heard = []
+    heard: list[dict[str, float]] = []
     data = head_data(views, features, targets, classes, fit, validate, report=heard.append)
     got = LinearHead(config).fit(data)
     assert got.lr == 0.01

@@ -253,6 +253,7 @@ class Telling(nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.passes: torch.Tensor
         self.register_buffer("passes", torch.zeros(()))
         self.counting = False
 

@@ -41,7 +41,7 @@ def fitted(images, targets, config, model=None, seed=0, **options):
 
 def test_it_learns_and_reports_every_epoch():
     images, targets = bright_and_dark()
-    heard = []
+    heard: list[dict[str, float]] = []
     config = SupervisedConfig(epochs=6, batch_size=12, lr=(0.02, 1e-9))
     got = fitted(images, targets, config, report=heard.append)
     fresh, truth = bright_and_dark(seed=9)
@@ -58,7 +58,7 @@ def test_it_learns_and_reports_every_epoch():
 def test_the_same_seed_gives_the_same_net_whatever_was_drawn_before():
     images, targets = bright_and_dark()
     config = SupervisedConfig(epochs=2, batch_size=12)
-    heard = ([], [], [])
+    heard: list[list[dict[str, float]]] = [[], [], []]
     for i, seed in enumerate((0, 0, 1)):
         torch.manual_seed(i)  # what the process drew before must not matter
         state = torch.get_rng_state()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 
 from engine.config.baselines import SupervisedConfig
@@ -75,7 +77,7 @@ def test_the_net_is_evaluated_with_statistics_without_dropout():
             epochs=4, batch_size=16, seed=0, sink=NullSink(),
         )  # fmt: skip
         assert len(list(training.train())) == 4
-    net = training.net
+    net: Any = training.net
     calibrate_without_dropout(net, torch.arange(0, 96, 2), data, NullSink())
     assert not any(module.training for module in net.modules())
     x = (images[::2] / 255 - 0.5) / 0.25

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -52,9 +53,9 @@ def child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a Python process with the run's path; it is killed after the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(code: str, run: RunFolder, *args: str, **options: object) -> subprocess.Popen[str]:
+    def start(code: str, run: RunFolder, *args: str, **options: Any) -> subprocess.Popen[str]:
         head = "import sys, time\nfrom pathlib import Path\nfrom engine.runs import *\n"
-        process = subprocess.Popen(
+        process: subprocess.Popen[str] = subprocess.Popen(
             [
                 sys.executable,
                 "-c",
@@ -66,7 +67,7 @@ def child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
         started.append(process)
         return process

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from pathlib import Path
 
 import pytest
 
 from engine.errors import RunError
-from engine.runs import RunFolder, own, run_lock
+from engine.runs import RunFolder, own
 from engine.runs.run_lock import lock_is_held
 
 
@@ -47,7 +48,7 @@ def test_a_file_system_without_locks_is_said_in_a_sentence(
     def unsupported(*args: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(run_lock.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     with pytest.raises(RunError, match=r"has no file locks \(flock\)"):
         own(run)
     assert not run.alive()

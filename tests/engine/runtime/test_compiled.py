@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from speed import fusion
 
 from engine.data.dataset import Dataset
 from engine.pretrain import checkpoint as checkpoints
@@ -32,10 +27,11 @@ from engine.pretrain.resume_check import config_key
 from engine.runtime import compiled
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
+from ...benchmarks.speed import fusion
 from ..tiny import RUNTIME, Script, Standin, compare, config_with, moved, noise, plain_step, run
 from ..trees import differences
 
-NO_DROPOUT = {"model__dropout": 0.0}
+NO_DROPOUT: dict[str, Any] = {"model__dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +129,12 @@ def test_what_a_fused_encoder_drops_is_the_generators(dataset: Dataset, as_cuda:
     training = Pretraining(config_with(runtime__capture="fused"), dataset.train.images, RUNTIME)
     training.prepare()
     step = plain_step(training)
-    views = step.views(training.state.images[training.state.next_indices()])
+    assert isinstance(step, PlainStep)
+    view_1, view_2 = step.views(training.state.images[training.state.next_indices()])
     losses = []
     for seed in (1, 2, 1):
         torch.manual_seed(seed)
-        losses.append(float(step.loss(*views, None)[0].detach()))
+        losses.append(float(step.loss(view_1, view_2, None)[0].detach()))
     assert losses[0] == losses[2] != losses[1]
 
 
@@ -220,7 +217,7 @@ def test_kernels_that_the_compiler_makes_agree_with_the_plain_step(
 ) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    fewer = {"augment__blur__enabled": False, "augment__color__enabled": False}  # to compile
+    fewer = {"augment__blur__enabled": False, "augment__color_jitter__enabled": False}  # to compile
     one, other = pair(dataset, **(NO_DROPOUT | fewer))
     compare(one, other, 4, loss=1e-3, update=1e-3, buffers=1e-3)
 

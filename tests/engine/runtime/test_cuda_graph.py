@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine.augment.augmenter import Augmenter, normalise
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
+from engine.errors import TrainingError
 from engine.models.encoder import build_encoder
 from engine.models.moco import MoCo
 from engine.pretrain import checkpoint as checkpoints
@@ -151,7 +152,7 @@ def test_a_step_that_does_not_fit_the_device_is_no_matter_of_recording(
     training = Pretraining(config_with(), dataset.train.images, RUNTIME)
     with pytest.raises(torch.OutOfMemoryError):
         training.prepare()
-    with pytest.raises(loop.TrainingError, match=r"ran out at step 1; lower"):
+    with pytest.raises(TrainingError, match=r"ran out at step 1; lower"):
         run(config_with(), dataset, tmp_path / "c.pt", Script())
 
 
@@ -221,6 +222,7 @@ def test_replays_and_plain_steps_compute_the_same_over_epochs(
     for step in range(steps):
         rate = learning_rate(plain.state.config.optim, plain.state.epoch)
         assert torch.equal(plain.advance(), losses[step])
+        assert plain.state._lr_tensor is not None
         assert float(plain.state._lr_tensor) == pytest.approx(rate, rel=1e-6)
     assert (recorded.compute_step.kind, plain.compute_step.kind) == ("captured", "plain")
     assert standins[0].replays == steps
@@ -236,11 +238,11 @@ def test_one_step_of_both_agrees_from_each_of_many_states(
     for _ in range(50):
         source.advance()
         state = copy.deepcopy(source.state_dict())
-        results = []
+        results: list[Any] = []
         for training in (recorded, plain):
             training.load_state_dict(copy.deepcopy(state))
             results.append((training.advance(), training.state_dict()))
-        assert differences(*results) == []
+        assert differences(results[0], results[1]) == []
         torch.set_rng_state(state["generators"]["default"])  # it is the process's
     assert recorded.compute_step.kind == "captured"
     assert standins[-1].recordings == 50  # anew for each state: its tensors have moved
@@ -327,7 +329,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_resume_point(
 
     monkeypatch.setattr(Pretraining, "advance", broken)
     sink = Script({4: ["checkpoint"]})
-    with pytest.raises(loop.TrainingError, match="step 8"):
+    with pytest.raises(TrainingError, match="step 8"):
         run(config_with(), dataset, tmp_path / "c.pt", sink)
     assert 4 <= checkpoints.load(tmp_path / "c.pt")["step"] < 8
 
@@ -431,7 +433,8 @@ def test_the_forward_half_stays_on_the_device(
                     )
                 )
         model.momentum_update()
-        loss, keys = model.loss(*views.chunk(2), generator)
+        view_1, view_2 = views.chunk(2)
+        loss, keys = model.loss(view_1, view_2, generator)
         model.enqueue(keys)
         assert loss.device == keys.device == model.queue.device == cuda
         assert loss.shape == ()

@@ -167,7 +167,7 @@ def test_baselines_stand_beside_the_first_queue_size() -> None:
 
     def beside(size: int, seed: int, head: str, subset: int) -> tuple[str, ...]:
         assert head in ("linear", "logistic")
-        return probe_config(config, size, seed, ProbePoint("ten", 0.1, head, subset)).baselines  # type: ignore[arg-type]
+        return probe_config(config, size, seed, ProbePoint("ten", 0.1, head, subset)).baselines
 
     assert beside(8, 0, "linear", 0) == ("random-init", "pixels", "supervised")
     assert beside(8, 0, "linear", 1) == ("random-init", "pixels")

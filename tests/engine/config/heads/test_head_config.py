@@ -1,6 +1,7 @@
 import pytest
 
 from engine.config.heads import HEADS, draws_random
+from engine.config.heads.linear import LinearConfig
 from engine.config.schema import ProbeConfig, head_settings
 
 
@@ -14,7 +15,7 @@ def test_every_head_has_a_section_and_says_what_it_does() -> None:
 
 
 def test_without_a_name_the_settings_are_those_of_the_head_that_is_fitted() -> None:
-    assert head_settings(ProbeConfig(head="linear")) == ProbeConfig().linear
+    assert head_settings(ProbeConfig(head="linear")) == LinearConfig()
     assert head_settings(ProbeConfig(head="mine:Own")).method("chosen") == (
         "the head mine:Own (settings chosen)"
     )
