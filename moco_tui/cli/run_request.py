@@ -109,9 +109,10 @@ def wait_for_answer(folder: RunFolder, kind: Request, request: str, timeout: flo
         ack = folder.record().ack
         ended = status in ("finished", "stopped", "failed", "lost")
         # An id begins with the time of asking (engine.runs.requests), so a larger one is of a
-        # later request. Of a run that has ended an earlier answer of the same kind counts as well:
-        # somebody else asked for the stop a moment before.
-        if ack is not None and ack["request"] == kind and (ack["id"] >= request or ended):
+        # later request. Of a run that has ended an earlier stop counts as well: somebody else asked
+        # for it a moment before.
+        counts_earlier = ended and kind == "stop"
+        if ack is not None and ack["request"] == kind and (ack["id"] >= request or counts_earlier):
             return ack
         if ack is not None and ack["id"] >= request and not waiting:
             return ack  # of a later request, before which this one was answered and removed

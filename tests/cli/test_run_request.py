@@ -11,6 +11,7 @@ import pytest
 
 from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, RunOwner, create, own
+from engine.sink import Request
 from moco_tui.cli import run_request
 
 from .conftest import Call, begin, trained
@@ -122,6 +123,24 @@ def test_a_run_that_ends_without_an_answer_is_an_error(
         called = call("pause", folder.id)
     assert called.code == 2
     assert "finished" in called.err
+
+
+@pytest.mark.parametrize("request_", ["checkpoint", "pause"])
+def test_an_older_answer_is_not_taken_for_that_of_a_run_that_ended_without_one(
+    call: Call, root: Path, between_looks: Any, request_: Request
+) -> None:
+    folder, owner = running(root)
+    with owner:
+        folder.request(request_)
+        while owner.request() is None:
+            pass
+        answer(owner, 7)
+        if request_ == "pause":
+            owner.transition("running")
+        between_looks(lambda: owner.transition("finished"))
+        called = call(request_, folder.id)
+    assert (called.code, called.out) == (2, "")
+    assert "did not answer" in called.err
 
 
 def test_an_older_answer_of_the_same_kind_is_not_taken_for_this_one(
