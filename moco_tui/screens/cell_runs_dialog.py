@@ -33,15 +33,15 @@ class CellRun:
     text: str
 
 
-def choices(seen: studyview.Seen, row: ResultRow) -> list[CellRun]:
+def choices(snapshot: studyview.StudySnapshot, row: ResultRow) -> list[CellRun]:
     """The probes of a row with their seeds and values, then the pretrainings they use."""
     found: list[CellRun] = []
     waiting: set[str] = set()
-    for cell, at in seen.cells(row):
+    for cell, at in snapshot.cells(row):
         if not at.run:
             continue
         if at.state == "waiting" and any(
-            trained.run == at.run for trained in seen.study_state.pretrainings.values()
+            trained.run == at.run for trained in snapshot.study_state.pretrainings.values()
         ):
             waiting.add(at.run)
             continue
@@ -51,7 +51,7 @@ def choices(seen: studyview.Seen, row: ResultRow) -> list[CellRun]:
         found.append(
             CellRun(at.run, f"{glyph} {which}subset {cell.subset_seed}  {value}  probe {at.run}")
         )
-    for (size, seed), trained in seen.study_state.pretrainings.items():
+    for (size, seed), trained in snapshot.study_state.pretrainings.items():
         if not trained.run:
             continue
         mine = row.source == "moco" and row.queue_size == size

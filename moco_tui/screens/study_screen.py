@@ -72,7 +72,7 @@ acknowledged it."""
     def __init__(self, session: Session, folder: RunFolder) -> None:
         super().__init__(session, folder)
         self.config: StudyConfig | None = None
-        self.seen: studyview.Seen | None = None
+        self.snapshot: studyview.StudySnapshot | None = None
         self.pivot = Pivot()
         self._version = -1
         self._looking = False
@@ -117,16 +117,16 @@ acknowledged it."""
         before = self.status
         try:
             self._safely(self.read_record, self._read_config)
-            seen, seconds = await asyncio.to_thread(self._survey)
+            snapshot, seconds = await asyncio.to_thread(self._survey)
             self.pace.spend(seconds)
         finally:
             self._looking = False
         if not self.is_mounted or self.app.screen is not self:
             return
         start = time.perf_counter()
-        if seen is not None:
-            self.seen = seen
-        changed = seen is not None
+        if snapshot is not None:
+            self.snapshot = snapshot
+        changed = snapshot is not None
         self._safely(lambda: self._show_all(changed, self.status != before))
         self.pace.spend(time.perf_counter() - start)
         self.schedule_poll()
@@ -160,35 +160,35 @@ acknowledged it."""
                 f"The record of study {self.record.id} is not one of this version: {error}."
             )
 
-    def _survey(self) -> tuple[studyview.Seen | None, float]:
+    def _survey(self) -> tuple[studyview.StudySnapshot | None, float]:
         """The state of the study, None when unchanged, and the CPU seconds of finding out."""
         start = time.thread_time()
         runs = self.session.runs
         runs.refresh()
-        seen = None
+        snapshot = None
         if self.config is not None and runs.version != self._version:
             self._version = runs.version
             entries = [row.entry for row in runs.rows.values()]
             try:
                 study_state = state_from_entries(self.config, entries)
-                if self.seen is None or study_state != self.seen.study_state:
-                    seen = studyview.Seen(findings.report(self.config, study_state))
+                if self.snapshot is None or study_state != self.snapshot.study_state:
+                    snapshot = studyview.StudySnapshot(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:
                 # a record that was edited by hand can hold anything
                 self._broken = f"The runs of the study cannot be made out: {error}."
             else:
                 self._broken = ""
-        return seen, time.thread_time() - start
+        return snapshot, time.thread_time() - start
 
     # ---------------------------------------------------------------------------- showing
 
     def _show_tables(self) -> None:
         """Update everything that shows cells."""
-        seen, config = self.seen, self.config
-        if seen is None or config is None:
+        snapshot, config = self.snapshot, self.config
+        if snapshot is None or config is None:
             return
-        made = tables(config, seen.report.rows, self.pivot)
-        self.query_one(StudyTable).show(made, seen.report.majority, seen.progress)
+        made = tables(config, snapshot.report.rows, self.pivot)
+        self.query_one(StudyTable).show(made, snapshot.report.majority, snapshot.progress)
         text = Text(no_wrap=True, overflow="ellipsis")
         for key, what in studyview.slice_parts(config, self.pivot):
             text.append(f"{key} ", style="bold")
@@ -196,14 +196,14 @@ acknowledged it."""
         self.query_one("#slice", Static).update(text)
         self._show_tabs()
         self.query_one("#pretrainings", TextPanel).show(
-            studytext.pretraining_lines(seen.study_state)
+            studytext.pretraining_lines(snapshot.study_state)
         )
         self._show_answer()
 
     def _show_answer(self) -> None:
         panel = self.query_one("#answer", TextPanel)
-        if self.seen is not None and panel.display:
-            panel.show(studytext.answer_lines(self.seen.report, panel.size.width - 1))
+        if self.snapshot is not None and panel.display:
+            panel.show(studytext.answer_lines(self.snapshot.report, panel.size.width - 1))
 
     @on(StudyTable.Moved)
     def _moved(self) -> None:
@@ -211,37 +211,41 @@ acknowledged it."""
 
     def _show_place(self) -> None:
         """Update the line on the cell and the curves for the cell under the cursor."""
-        seen, config = self.seen, self.config
+        snapshot, config = self.snapshot, self.config
         place = self.query_one(StudyTable).place
-        if seen is None or config is None:
+        if snapshot is None or config is None:
             return
         cell = self.query_one("#cell", Static)
         if place is None:
             cell.update("")
             return
-        text = studyview.details(seen, place, self.query_one(StudyTable).current)
-        if all(trained.state == "missing" for trained in seen.study_state.pretrainings.values()):
+        text = studyview.details(snapshot, place, self.query_one(StudyTable).current)
+        if all(
+            trained.state == "missing" for trained in snapshot.study_state.pretrainings.values()
+        ):
             text = studytext.first_words(self.status)
         cell.update(Text(text, overflow="ellipsis"))
         task, head = place["task"], place["head"]
         self.query_one("#curve", LabelChart).take(
             fmt.clean(f"top-1, task {task}, {head} head"),
-            studyview.curves_at(seen.report, task, head),
+            studyview.curves_at(snapshot.report, task, head),
             values(config)["source"],
-            seen.report.majority.get(task),
+            snapshot.report.majority.get(task),
         )
 
     def _show_progress(self) -> None:
-        if self.seen is None or self.record is None or self.status == "gone":
+        if self.snapshot is None or self.record is None or self.status == "gone":
             return
         bar = self.query_one("#progress", Static)
         width = max(bar.content_size.width, 20)
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(studytext.progress_line(self.seen, width, ascii_only=self.session.ascii))
+        text.append(studytext.progress_line(self.snapshot, width, ascii_only=self.session.ascii))
         text.append("\n")
         entries = {id_: row.entry for id_, row in self.session.runs.rows.items()}
-        left = studytext.time_left(self.seen.study_state, entries, self.session.clock())
-        text.append(studytext.state_line(self.seen, self.record, self.status, left), style="dim")
+        left = studytext.time_left(self.snapshot.study_state, entries, self.session.clock())
+        text.append(
+            studytext.state_line(self.snapshot, self.record, self.status, left), style="dim"
+        )
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
 
@@ -315,11 +319,11 @@ acknowledged it."""
     def _opened(self) -> None:
         table = self.query_one(StudyTable)
         row, place = table.current, table.place
-        if self.seen is None or row is None or place is None:
+        if self.snapshot is None or row is None or place is None:
             return
         from moco_tui.screens.cell_runs_dialog import CellRuns, choices
 
-        found = choices(self.seen, row)
+        found = choices(self.snapshot, row)
         if not found:
             self.say(f"{studyview.where_text(place)}: no run of it has begun.")
         elif len(found) == 1:
@@ -334,14 +338,14 @@ acknowledged it."""
 
     def action_export(self) -> None:
         """Write the study to a new file."""
-        seen = self.seen
-        if seen is None:
+        snapshot = self.snapshot
+        if snapshot is None:
             return
         pivot = self.pivot
         makers = {
-            ".csv": lambda: studyexport.to_csv(seen.report),
-            ".json": lambda: studyexport.to_json(seen.report),
-            ".md": lambda: studyexport.to_markdown(seen.report, pivot),
+            ".csv": lambda: studyexport.to_csv(snapshot.report),
+            ".json": lambda: studyexport.to_json(snapshot.report),
+            ".md": lambda: studyexport.to_markdown(snapshot.report, pivot),
         }
         question = "Write the study to (.csv: every cell; .json: everything; .md: tables and text)"
         ask_and_write(self, question, f"study-{self.folder.id}.csv", makers)

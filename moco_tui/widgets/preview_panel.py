@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
-from moco_tui.present.augment_preview import Picture, Previewer, Wish
+from moco_tui.present.augment_preview import Picture, Previewer, PreviewRequest
 from moco_tui.session import draws_ascii
 
 RAMP = " .:-=+*#%@"
@@ -48,10 +48,13 @@ class PreviewPanel(Widget):
         """Pictures, or why there are none."""
 
         def __init__(
-            self, wish: Wish, rows: list[tuple[Picture, Picture, Picture]], problem: str
+            self,
+            request: PreviewRequest,
+            rows: list[tuple[Picture, Picture, Picture]],
+            problem: str,
         ) -> None:
             super().__init__()
-            self.wish, self.rows, self.problem = wish, rows, problem
+            self.request, self.rows, self.problem = request, rows, problem
 
         def can_replace(self, message: Message) -> bool:
             """Whether the next message supersedes this one: any newer pictures do."""
@@ -66,8 +69,8 @@ class PreviewPanel(Widget):
         self.pixels = 0
         self._source = ""
         self._augment: AugmentConfig | None = None
-        self._wish: Wish | None = None
-        self._wanted: Wish | None = None
+        self._requested: PreviewRequest | None = None
+        self._pending: PreviewRequest | None = None
         self._debounce: Timer | None = None
         self._lock = threading.Lock()
         self._working = False
@@ -97,7 +100,7 @@ class PreviewPanel(Widget):
     def say(self, text: str) -> None:
         """Show a sentence in place of pictures."""
         self._end_debounce()
-        self._augment = self._wish = None
+        self._augment = self._requested = None
         self.rows, self.problem = [], text
         self._strips = None
         self.refresh()
@@ -117,11 +120,11 @@ class PreviewPanel(Widget):
         if self._augment is None or not self.size.width or not self.is_on_screen:
             return
         pixels = self.best_pixels()
-        wish = Wish(self._source, self._augment, pixels, self.seed)
+        request = PreviewRequest(self._source, self._augment, pixels, self.seed)
         with self._lock:
-            if wish == self._wish:
+            if request == self._requested:
                 return
-            self._wish = self._wanted = wish
+            self._requested = self._pending = request
             if self._working:
                 return
             self._working = True
@@ -144,24 +147,24 @@ class PreviewPanel(Widget):
     def _work(self) -> None:
         while True:
             with self._lock:
-                wish, self._wanted = self._wanted, None
-                if wish is None:
+                request, self._pending = self._pending, None
+                if request is None:
                     self._working = False
                     return
             rows: list[tuple[Picture, Picture, Picture]] = []
             problem = ""
             try:
-                rows = self.previewer.views(wish)
+                rows = self.previewer.views(request)
             except Exception as error:  # a preview must never end the app
                 problem = str(error) or type(error).__name__
-            self.post_message(self.Ready(wish, rows, problem))
+            self.post_message(self.Ready(request, rows, problem))
 
     @on(Ready)
     def _take(self, message: Ready) -> None:
         """Show what was computed, unless other settings were entered meanwhile."""
-        if message.wish == self._wish:
+        if message.request == self._requested:
             self.rows, self.problem = message.rows, message.problem
-            self.pixels = message.wish.pixels
+            self.pixels = message.request.pixels
             self._strips = None
             self.refresh()
 
