@@ -36,6 +36,7 @@ from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = ("table", "curve", "answer", "pretrainings", "log")
+"""In the order of their keys, 1 to 5. A small screen shows one of them, a large one several."""
 
 
 class StudyScreen(WatchScreen):
@@ -71,13 +72,13 @@ acknowledged it."""
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
         super().__init__(session, folder)
-        self.config: StudyConfig | None = None
+        self.config: StudyConfig | None = None  # None until the record could be read
         self.snapshot: studyview.StudySnapshot | None = None
         self.pivot = Pivot()
-        self._version = -1
-        self._looking = False
+        self._version = -1  # of the list of runs that the snapshot was made from
+        self._polling = False
         self._panel = "table"
-        self._broken = ""
+        self._state_error = ""
 
     def content(self) -> ComposeResult:
         """Progress, the slice, and panels."""
@@ -109,9 +110,9 @@ acknowledged it."""
     def tick(self) -> None:
         """Poll once in a worker, unless one does, and schedule the next poll."""
         self.cancel_poll()
-        if self.is_mounted and not self._looking and self.app.screen is self:
-            self._looking = True
-            self.run_worker(self._tick(), group="look")
+        if self.is_mounted and not self._polling and self.app.screen is self:
+            self._polling = True
+            self.run_worker(self._tick(), group="poll")
 
     async def _tick(self) -> None:
         before = self.status
@@ -120,7 +121,8 @@ acknowledged it."""
             snapshot, seconds = await asyncio.to_thread(self._survey)
             self.pace.spend(seconds)
         finally:
-            self._looking = False
+            self._polling = False
+        # The screen may have been closed or covered while the thread was reading.
         if not self.is_mounted or self.app.screen is not self:
             return
         start = time.perf_counter()
@@ -131,13 +133,18 @@ acknowledged it."""
         self.pace.spend(time.perf_counter() - start)
         self.schedule_poll()
 
-    def _show_all(self, changed: bool, turned: bool) -> None:
-        """Update what may have changed."""
-        if self.session.runs.error or self._broken:
-            self.report(self.session.runs.error or self._broken)
+    def _show_all(self, changed: bool, status_changed: bool) -> None:
+        """Update what may have changed.
+
+        Args:
+            changed: whether there is another snapshot of the study.
+            status_changed: whether the study's own run has another state.
+        """
+        if self.session.runs.error or self._state_error:
+            self.report(self.session.runs.error or self._state_error)
         if changed:
             self._show_tables()
-        elif turned:
+        elif status_changed:  # the line on the cell may say how to start the study
             self._show_place()
         self._show_log()
         self._show_progress()
@@ -161,7 +168,11 @@ acknowledged it."""
             )
 
     def _survey(self) -> tuple[studyview.StudySnapshot | None, float]:
-        """The state of the study, None when unchanged, and the CPU seconds of finding out."""
+        """The study now, None when unchanged, and the CPU seconds of finding out; in a thread.
+
+        CPU seconds of the thread: wall time would count its waits for the interpreter, which a
+        training in this process holds, as a cost of the screen.
+        """
         start = time.thread_time()
         runs = self.session.runs
         runs.refresh()
@@ -174,10 +185,10 @@ acknowledged it."""
                 if self.snapshot is None or study_state != self.snapshot.study_state:
                     snapshot = studyview.StudySnapshot(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:
-                # a record that was edited by hand can hold anything
-                self._broken = f"The runs of the study cannot be made out: {error}."
+                # A record that was edited by hand can hold anything.
+                self._state_error = f"The runs of the study cannot be made out: {error}."
             else:
-                self._broken = ""
+                self._state_error = ""
         return snapshot, time.thread_time() - start
 
     # ---------------------------------------------------------------------------- showing
@@ -202,6 +213,7 @@ acknowledged it."""
 
     def _show_answer(self) -> None:
         panel = self.query_one("#answer", TextPanel)
+        # Sentences are wrapped here, since panels do not wrap; hidden, a panel has no width.
         if self.snapshot is not None and panel.display:
             panel.show(studytext.answer_lines(self.snapshot.report, panel.size.width - 1))
 
@@ -210,7 +222,7 @@ acknowledged it."""
         self._safely(self._show_place)
 
     def _show_place(self) -> None:
-        """Update the line on the cell and the curves for the cell under the cursor."""
+        """Update the line on the cell and the curves, which are of its task and head."""
         snapshot, config = self.snapshot, self.config
         place = self.query_one(StudyTable).place
         if snapshot is None or config is None:
@@ -270,8 +282,8 @@ acknowledged it."""
         text = Text(no_wrap=True, overflow="crop")
         for number, name in enumerate(PANELS, 1):
             text.append(f" {number} {name} ", style="reverse" if name == self._panel else "")
-        wide = self.query_one(StudyTable).full
-        interval = "(95 %)" if wide else "±95 %"
+        wide_cells = self.query_one(StudyTable).full
+        interval = "(95 %)" if wide_cells else "±95 %"
         text.append(f" {interval} [range] {{partial}}", style="dim")
         self.query_one("#tabs", Static).update(text)
 
@@ -285,33 +297,35 @@ acknowledged it."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys that have nothing to act on."""
+        # The command palette asks without parameters (help_screen.bound_actions).
         if action == "only" and parameters and self.config is not None:
             return len(values(self.config)[dimension(str(parameters[0]))]) > 1
         if action == "all":
             return bool(self.pivot.keep)
         return super().check_action(action, parameters)
 
-    def _turn(self, pivot: Pivot) -> None:
+    def _show_pivot(self, pivot: Pivot) -> None:
+        """Show another slice of the grid."""
         self.pivot = pivot
         self._show_tables()
         self.refresh_bindings()
 
     def action_swap(self) -> None:
         """Swap rows and columns."""
-        self._turn(studyview.swapped(self.pivot))
+        self._show_pivot(studyview.swapped(self.pivot))
 
     def action_view(self) -> None:
         """Show the next pair of dimensions as rows and columns."""
-        self._turn(studyview.next_pair(self.pivot))
+        self._show_pivot(studyview.next_pair(self.pivot))
 
     def action_only(self, name: str) -> None:
         """Show one value of a dimension, then the next, then all."""
         if self.config is not None:
-            self._turn(studyview.next_filter(self.config, self.pivot, dimension(name)))
+            self._show_pivot(studyview.next_filter(self.config, self.pivot, dimension(name)))
 
     def action_all(self) -> None:
         """Show every value of every dimension."""
-        self._turn(msgspec.structs.replace(self.pivot, keep={}))
+        self._show_pivot(msgspec.structs.replace(self.pivot, keep={}))
 
     # ---------------------------------------------------------------------------- runs, export
 
@@ -330,18 +344,18 @@ acknowledged it."""
             self.ask_app(OpenRun(found[0].run))
         else:
 
-            def chosen(run_id: str | None) -> None:
+            def open_chosen(run_id: str | None) -> None:
                 if run_id:
                     self.ask_app(OpenRun(run_id))
 
-            self.app.push_screen(CellRuns(studyview.where_text(place), found), chosen)
+            self.app.push_screen(CellRuns(studyview.where_text(place), found), open_chosen)
 
     def action_export(self) -> None:
         """Write the study to a new file."""
         snapshot = self.snapshot
         if snapshot is None:
             return
-        pivot = self.pivot
+        pivot = self.pivot  # as shown now: the file is made when the path is answered
         makers = {
             ".csv": lambda: studyexport.to_csv(snapshot.report),
             ".json": lambda: studyexport.to_json(snapshot.report),

@@ -592,7 +592,7 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
         below = study(app)
         app.open_run("pt0bcd")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        await until(pilot, lambda: below._timer is None and not below._looking)
+        await until(pilot, lambda: below._timer is None and not below._polling)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is below and below._timer is not None)
 
