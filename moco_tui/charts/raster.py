@@ -19,7 +19,7 @@ _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
 
 def _masks(bits: tuple[int, ...]) -> list[list[int]]:
-    """At ``[low][high]`` the bits of the dots from ``low`` to ``high`` of half a cell, inclusive."""
+    """At ``[low][high]`` the bits of the dots ``low`` to ``high`` of half a cell, both included."""
     return [
         [sum(bits[low : high + 1]) if high >= low else 0 for high in range(4)] for low in range(4)
     ]
