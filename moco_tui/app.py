@@ -1,4 +1,4 @@
-"""The app: opens screens, starts runs, and decides with the person how it is left."""
+"""The app: opens screens, starts runs, and asks how to leave while a run is trained."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from moco_tui.training.runner import Runner
 START_SECONDS = 1.0
 """How long the garbage collector stays off, which the command line switches off for the start."""
 RUNNER_SECONDS = 0.5
-"""How often the app looks for what the runner has to say."""
+"""How often the app shows the messages of the runner, whose thread must not touch widgets."""
 STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
@@ -44,6 +44,8 @@ class MocoApp(App[int]):
 
     TITLE = "moco-tui"
     CSS_PATH = ["app.tcss", *screen_registry.style_sheets()]
+    # Classes of the screen by its size in cells; the style sheets lay panels side by side in a
+    # wide one, and show more of a study at once in a tall one.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
     ENABLE_COMMAND_PALETTE = True
@@ -57,7 +59,7 @@ class MocoApp(App[int]):
         self.session = session
         self._ascii_filter = AsciiFilter()
         super().__init__()
-        self.animation_level = "none"
+        self.animation_level = "none"  # each frame would be a redraw sent over the connection
         self.demo = demo
         self.offers_lost = False
         """Whether the app asks, when it has read the runs, to go on with those that were lost."""
@@ -85,7 +87,8 @@ class MocoApp(App[int]):
         """Switch the garbage collector on, now that the first screen is painted."""
         gc.freeze()  # modules and classes stay for good: no collection need look at them
         gc.enable()
-        if not self.session.runner.busy:  # the trainer sets the allocator up for itself
+        # A trainer asks for the opposite, for the whole process: leave its setting alone.
+        if not self.session.runner.busy:
             from engine.runtime.malloc import hand_back_freed_memory
 
             hand_back_freed_memory()
@@ -97,7 +100,7 @@ class MocoApp(App[int]):
             severity, text = runner.messages.popleft()
             self.say(text, severity=severity)
         if self.offers_lost and self.session.runs.loaded:
-            self.offers_lost = False
+            self.offers_lost = False  # once per start, whatever the answer
             self.run_worker(self._offer_lost(), group="lost")
 
     async def _offer_lost(self) -> None:
@@ -105,6 +108,7 @@ class MocoApp(App[int]):
         from moco_tui.training.lost_runs import lost_among
 
         entries = [row.entry for row in self.session.runs.rows.values()]
+        # in a thread: it reads the record and the lock of every run that may be lost
         lost = await asyncio.to_thread(lost_among, entries, self.session.root)
         if not lost:
             return
@@ -112,13 +116,13 @@ class MocoApp(App[int]):
 
         folders = [run.folder for run in lost]
 
-        def answered(answer: str | None) -> None:
-            if answer == "here":
+        def resume(where: str | None) -> None:
+            if where == "here":
                 self.start_runs(*folders, show=True)
-            elif answer == "detached":
+            elif where == "detached":
                 self.start_runs(*folders, detached=True)
 
-        self.push_screen(LostRuns(lost), answered)
+        self.push_screen(LostRuns(lost), resume)
 
     # ---------------------------------------------------------------------------- messages
 
@@ -158,14 +162,17 @@ class MocoApp(App[int]):
         seconds = 4 if level == "information" else 8
         with contextlib.suppress(Exception):  # there is no screen to show it on while it closes
             self.notify(
-                fmt.clean(text)[:600],
+                fmt.clean(text)[:600],  # a toast is 70 cells wide: more would cover the screen
                 severity=level,  # type: ignore[arg-type]
                 timeout=seconds,
                 markup=False,
             )
 
     def action_open(self, name: str) -> None:
-        """Open a screen of the registry that needs no arguments, unless it is shown already."""
+        """Open a screen of the registry that needs no arguments, unless it is shown already.
+
+        Its key is bound in the whole app, so it can be pressed again while the screen is open.
+        """
         if not isinstance(self.screen, screen_registry.SCREENS[name].load()):
             self._open(name)
 
@@ -219,6 +226,7 @@ class MocoApp(App[int]):
         yield SystemCommand("Light or dark", "Switch the theme", self.action_toggle_theme)
         yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
         yield SystemCommand("Quit", "Leave the app", self.action_leave)
+        # Imported here: the first screen must not wait for what a key press needs.
         from moco_tui.screens.help_screen import bound_actions
 
         for title, help_text, run in bound_actions(screen):
@@ -233,7 +241,10 @@ class MocoApp(App[int]):
         return not self.session.read_only
 
     def start_runs(self, *folders: RunFolder, detached: bool = False, show: bool = False) -> None:
-        """Train runs in turn, here or in a process of their own; show the first if asked to."""
+        """Train runs in turn, here or in a process of their own; show the first if asked to.
+
+        A run that cannot be started, because another process has it, is named in a message.
+        """
         runner = self.session.runner
         try:
             if detached:
@@ -259,13 +270,13 @@ class MocoApp(App[int]):
             self.say(str(error), severity="error")
             return
         self.start_runs(pretraining)
-        self.session.runner.start(probe)
+        self.session.runner.start(probe)  # waits for the pretraining, without a message saying so
         self.open_run(pretraining.id)
 
     # ---------------------------------------------------------------------------- leaving
 
     async def action_quit(self) -> None:
-        """Textual's own quit action asks the same question."""
+        """Ask as ``action_leave`` does: Textual's own action would exit and end the training."""
         self.action_leave()
 
     def action_leave(self) -> None:
@@ -276,16 +287,23 @@ class MocoApp(App[int]):
         active = runner.active
         if active is None and not runner.waiting:
             self.exit(0)
-        elif not isinstance(self.screen, Leave):
+        elif not isinstance(self.screen, Leave):  # q pressed twice asks once
             name = fmt.clean(active.title()) if active is not None else "A run"
-            self.push_screen(Leave(name, len(runner.waiting)), self._leave_answered)
+            self.push_screen(Leave(name, len(runner.waiting)), self._leave_if_confirmed)
 
-    def _leave_answered(self, answer: str | None) -> None:
+    def _leave_if_confirmed(self, answer: str | None) -> None:
         if answer in ("keep", "stop"):
             self.run_worker(self._leave(keep=answer == "keep"), group="leaving", exclusive=True)
 
     async def _leave(self, *, keep: bool) -> None:
-        """End the training thread at a step boundary, hand over what is to go on, and exit."""
+        """End the training thread at a step boundary, hand over what is to go on, and exit.
+
+        The waits are in threads, so that the screen is drawn and keys act meanwhile. The app
+        stays open when the run could not be handed over or has not stopped.
+
+        Args:
+            keep: a detached process goes on with the runs; else they stop with a checkpoint.
+        """
         runner = self.session.runner
         active = runner.active
         if active is not None:
@@ -332,11 +350,13 @@ def run(
     from moco_tui.terminal.descriptors import Display
     from moco_tui.training.signals import Guard
 
+    # Before the app: Textual opens its driver on the stream that Display has put in place, and
+    # Guard blocks signals in this thread for every thread that is started from here on.
     display = Display()
     runner = Runner(data_dir)
     runner.redirect_stderr = display.redirect_stderr
 
-    def hand_over() -> str:
+    def hand_over() -> str:  # called from the thread of the guard when a signal has come
         runner.hand_over(leaving=True)
         return _handed_over(runner)
 
@@ -347,12 +367,13 @@ def run(
     try:
         code = app.run()
     finally:
-        guard.wait_if_leaving()
+        guard.wait_if_leaving()  # it may be writing a checkpoint: it ends this process when done
         if runner.busy:  # an error of the screen never ends the training
             runner.hand_over()
         display.restore()
         if runner.handed_over:
             print(_handed_over(runner), file=sys.stderr, flush=True)
+    # Textual returns None for an app that an error ended; then return_code is 1.
     return code if code is not None else (app.return_code or os.EX_OK)
 
 

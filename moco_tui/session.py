@@ -31,7 +31,7 @@ class Session:
 
     Attributes:
         runs: the runs of the folder, as last read.
-        ascii: whether everything is drawn in ASCII alone.
+        ascii: whether everything is drawn in ASCII alone; found out once, as the terminal stays.
     """
 
     def __init__(
@@ -65,7 +65,11 @@ class HasSession(Protocol):
 
 
 def draws_ascii(node: DOMNode) -> bool:
-    """Whether the app of a widget draws in ASCII alone; False in an app without a session."""
+    """Whether the app of a widget draws in ASCII alone; False in an app without a session.
+
+    The filter of the app turns every line into ASCII anyway. Widgets ask where they have a better
+    replacement than a character for a character, such as letters as the marks of curves.
+    """
     if not hasattr(node.app, "session"):
         return False
     return cast(HasSession, node.app).session.ascii

@@ -18,7 +18,7 @@ def extent(curves: Sequence[Curve]) -> tuple[float, float] | None:
 
 
 def step_limits(view: View, curves: Sequence[Curve]) -> tuple[float, float]:
-    """The steps at the edges of the view."""
+    """The steps at the edges of the view; of curves with one point or none, one step apart."""
     ends = extent(curves) or (0.0, 1.0)
     low = ends[0] if view.low is None else view.low
     high = ends[1] if view.high is None else view.high
@@ -39,6 +39,7 @@ def value_limits(
         high_step: its last step.
     """
     lows, highs = _ends(curves, view, low_step, high_step)
+    # Levels widen the limits of the whole curves, not of a view that was zoomed.
     if view.low is None and view.high is None and highs:
         highs += [level.value for level in view.levels]
         lows += [level.value for level in view.levels]
@@ -59,7 +60,7 @@ def _ends(
         if start < stop:
             drawn = curve.series.raw if view.band else curve.series.line
             low, high = drawn.range(start, stop)
-            if view.log and low <= 0:
+            if view.log and low <= 0:  # rare: only then are all points looked at
                 low = min((v for v in drawn.values[start:stop] if v > 0), default=0.0)
             lows.append(low)
             highs.append(high)
@@ -72,6 +73,7 @@ def _ends(
 def _with_margin(low: float, high: float) -> tuple[float, float]:
     """The limits with 3 % of their span on either side; of one value alone 5 % of its size."""
     margin = 0.03 * (high - low)
+    # Equal values, or a span lost in rounding: ticks of it would all read the same.
     if not margin > 1e-12 * max(abs(low), abs(high), 1e-300):
         margin = 0.05 * max(abs(low), abs(high)) or 0.5
     if not math.isfinite(margin):  # the span overflows: far beyond any curve worth a tick
@@ -81,6 +83,8 @@ def _with_margin(low: float, high: float) -> tuple[float, float]:
 
 def y_ticks(bottom: float, top: float, rows: int, view: View) -> tuple[list[float], list[str]]:
     """Where the ticks of the values stand, on the scale that is drawn, and their labels.
+
+    About one for every three rows, three at least.
 
     Args:
         bottom: the value at the lower edge of the canvas, log10 of it on a log scale.
@@ -96,13 +100,21 @@ def y_ticks(bottom: float, top: float, rows: int, view: View) -> tuple[list[floa
 
 
 def x_ticks(drawing: Drawing, view: View, curves: Sequence[Curve]) -> Axis:
-    """The ticks of the steps, or of the epochs; where points matter, of the points' own steps."""
+    """The ticks of the steps, or of the epochs; where points matter, of the points' own steps.
+
+    The points' own are taken where there are 6 cells for each; of others there is one in about 14.
+
+    Args:
+        drawing: the canvas.
+        view: whether it shows epochs, and whether points matter.
+        curves: what is drawn.
+    """
     unit = view.per_epoch or 1
     values = ticks.linear(drawing.low / unit, drawing.high / unit, max(2, drawing.width // 14))
     if view.points:
         found = sorted({step for curve in curves for step in curve.series.steps})
         if 0 < len(found) <= max(drawing.width // 6, 1):
-            places = [drawing.cell_of(value) for value in found]
+            places = [drawing.cell_of(value) for value in found]  # -1 outside the view
             pairs = zip(places, found, strict=True)
             kept = [(x, f"{value:g}") for x, value in pairs if x >= 0]
             return [x for x, _ in kept], [text for _, text in kept]

@@ -21,11 +21,15 @@ BLOCK = 64
 
 
 class Extremes:
-    """An append-only row of finite numbers that answers "smallest and largest from i to j"."""
+    """An append-only row of finite numbers that answers "smallest and largest from i to j".
+
+    Attributes:
+        values: the numbers, as float64.
+    """
 
     def __init__(self) -> None:
         self.values = array("d")
-        self._low = array("d")
+        self._low = array("d")  # of whole blocks; the points behind the last one have no entry
         self._high = array("d")
 
     def __len__(self) -> int:
@@ -41,6 +45,7 @@ class Extremes:
 
     def range(self, start: int, stop: int) -> tuple[float, float]:
         """Smallest and largest of ``values[start:stop]``, which must not be empty."""
+        # blocks that lie within [start, stop) as a whole: rounded up, and down
         first, last = -(-start // BLOCK), min(stop // BLOCK, len(self._low))
         if first >= last:
             part = self.values[start:stop]
@@ -57,7 +62,15 @@ class CurvePoints:
 
     Args:
         smoothing: weight of the past in the exponential mean, in [0, 1); 0 draws the points
-            themselves. The mean is debiased, so that it begins at the first point.
+            themselves. The mean is debiased, so that it begins at the first point: divided by
+            ``1 - smoothing ** n`` after n points (Adam, arXiv:1412.6980, section 3).
+
+    Attributes:
+        steps: of the finite points, ascending.
+        raw: their values.
+        smooth: their exponential mean; empty without smoothing.
+        gaps: indices into ``steps``; the line is broken before the point there.
+        masked: how many points are not finite.
     """
 
     def __init__(self, smoothing: float = 0.0) -> None:
@@ -67,10 +80,10 @@ class CurvePoints:
         self.smooth = Extremes()
         self.gaps = array("q")
         self.masked = 0
-        self._seen = 0
-        self._last: tuple[float, float] | None = None
-        self._mean = 0.0
-        self._weight = 0.0
+        self._read_count = 0  # points taken over, the masked among them
+        self._last_point: tuple[float, float] | None = None  # the last of these
+        self._mean = 0.0  # biased: of the points and of the zero that it began with
+        self._weight = 0.0  # that the points have in it, 1 - smoothing ** n
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -93,20 +106,28 @@ class CurvePoints:
     def update(self, steps: Sequence[float], values: Sequence[float]) -> bool:
         """Take over a growing pair of sequences; True when anything changed.
 
-        Only what was appended is read. A resume makes the metric log drop points: then the
-        curve begins anew.
+        Only what was appended is read. A resume makes the metric log drop points, and write
+        others in their place: then the last point taken over is another, and the curve begins
+        anew.
+
+        Args:
+            steps: ascending.
+            values: as many; NaN and infinities are left out, and break the line there.
         """
         count = len(steps)
-        if count < self._seen or (
-            self._seen and not _same(self._last, (steps[self._seen - 1], values[self._seen - 1]))
+        if count < self._read_count or (
+            self._read_count
+            and not _same(
+                self._last_point, (steps[self._read_count - 1], values[self._read_count - 1])
+            )
         ):
             self.__init__(self.smoothing)  # type: ignore[misc]
-        if count == self._seen:
+        if count == self._read_count:
             return False
-        start, self._seen = self._seen, count
-        self._last = (steps[count - 1], values[count - 1])
+        start, self._read_count = self._read_count, count
+        self._last_point = (steps[count - 1], values[count - 1])
         new_steps, new_values = steps[start:count], values[start:count]
-        if all(map(math.isfinite, new_values)):
+        if all(map(math.isfinite, new_values)):  # as a rule, and at once
             self._append(new_steps, new_values)
             return True
         run_steps: list[float] = []
@@ -130,12 +151,15 @@ class CurvePoints:
             self._smooth(values)
 
     def _smooth(self, values: Sequence[float]) -> None:
+        # Local names, since this loop runs once a point: 242,500 times for the notebook's run.
         keep, mean, weight = self.smoothing, self._mean, self._weight
         new = 1.0 - keep
         out = array("d")
         append = out.append
         values = iter(values)  # type: ignore[assignment]
-        for value in islice(values, 4096):  # afterwards the debiasing weight is 1 to rounding
+        # Up to a smoothing of 0.99 the weight is 1 to rounding after 4096 points (0.99 ** 4096 is
+        # 1e-18), and the division is saved; at 0.999 it is 0.983 there.
+        for value in islice(values, 4096):
             mean = keep * mean + new * value
             weight = keep * weight + new
             append(mean / weight)
@@ -162,6 +186,7 @@ class CurvePoints:
 
 
 def _same(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
+    """Whether two points are equal, NaN being equal to NaN."""
     return a is not None and a[0] == b[0] and (a[1] == b[1] or (a[1] != a[1] and b[1] != b[1]))
 
 
@@ -191,7 +216,14 @@ class CurveColumn:
 def columns(series: CurvePoints, low: float, high: float, count: int) -> list[CurveColumn | None]:
     """The curve between two steps as ``count`` columns; None where no point falls.
 
-    A point on the view's right edge belongs to the last column.
+    A point on the view's right edge belongs to the last column. Points are not gone through one
+    by one: the end of a column is found by bisection, its extremes block by block.
+
+    Args:
+        series: the points.
+        low: the step at the left edge.
+        high: the step at the right edge.
+        count: how many columns.
     """
     out: list[CurveColumn | None] = [None] * count
     if count < 1 or not series.steps or not high > low:
@@ -212,7 +244,7 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
         )
         extent = line.range(index, stop)
         if gaps:
-            gap = bisect_right(gaps, index)
+            gap = bisect_right(gaps, index)  # gaps at or before the first point of the column
             joined = not (gap and gaps[gap - 1] > previous)
         else:
             joined = True
@@ -228,11 +260,11 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
     return out
 
 
-def log10_columns(seen: list[CurveColumn | None]) -> list[CurveColumn | None]:
+def log10_columns(linear: list[CurveColumn | None]) -> list[CurveColumn | None]:
     """Columns on a log10 scale; a column without a positive value is a gap."""
 
     def log(value: float) -> float:
-        return math.log10(value) if value > 0 else -400.0
+        return math.log10(value) if value > 0 else -400.0  # below any float64, so off the canvas
 
     return [
         None
@@ -244,5 +276,5 @@ def log10_columns(seen: list[CurveColumn | None]) -> list[CurveColumn | None]:
             (log(column.band[0]), log(column.band[1])),
             column.joined,
         )
-        for column in seen
+        for column in linear
     ]

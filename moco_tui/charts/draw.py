@@ -30,8 +30,9 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
     low, high = step_limits(view, curves)
     bottom, top = value_limits(curves, view, low, high)
     canvas_height = height - AXIS_ROWS
+    # The labels of the values come first: their width decides how wide the canvas is.
     values, labels = y_ticks(bottom, top, canvas_height, view)
-    left = max(map(len, labels), default=0) + 1
+    left = max(map(len, labels), default=0) + 1  # the axis itself
     canvas_width = width - left
     if canvas_width < LEAST_CANVAS:
         return _blank(width, height)
@@ -48,19 +49,22 @@ def _blank(width: int, height: int) -> Drawing:
 
 def _paint(curves: Sequence[Curve], view: View, drawing: Drawing) -> Cells:
     """The cells of the canvas, layer over layer: what is painted later hides what is below."""
-    seen = [columns(curve.series, drawing.low, drawing.high, 2 * drawing.width) for curve in curves]
+    # two columns a cell: a braille character is two dots wide
+    drawn = [
+        columns(curve.series, drawing.low, drawing.high, 2 * drawing.width) for curve in curves
+    ]
     if view.log:
-        seen = [log10_columns(cols) for cols in seen]
+        drawn = [log10_columns(cols) for cols in drawn]
     cells: Cells = {}
     if view.band and len(curves) == 1 and curves[0].series.smoothing:
-        layers.add_band(cells, seen[0], drawing, view)
+        layers.add_band(cells, drawn[0], drawing, view)  # bands of several curves would overlap
     for level in view.levels:
         layers.add_level(cells, level, drawing, view)
     if view.cursor is not None:
         layers.add_cursor(cells, view.cursor, drawing, view)
     if view.points:
         layers.add_intervals(cells, curves, drawing, view)
-    dots = layers.add_lines(cells, seen, drawing, view)
+    dots = layers.add_lines(cells, drawn, drawing, view)
     if view.points:
         layers.mark_points(cells, curves, drawing, view)
     else:

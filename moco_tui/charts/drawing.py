@@ -18,7 +18,10 @@ Axis = tuple[list[int], list[str]]
 
 
 class Ink(IntEnum):
-    """What a cell belongs to. Curves count up from ``CURVE``."""
+    """What a cell belongs to. Curves count up from ``CURVE``.
+
+    An int, because plotext carries it through as the number of a colour.
+    """
 
     NONE = 0
     TICK = 1
@@ -81,7 +84,10 @@ class Drawing:
         return 4 * self.height
 
     def dot_of(self, value: float) -> int:
-        """The dot, from the bottom, on which a value falls (may lie outside)."""
+        """The dot, from the bottom, on which a value falls (may lie outside).
+
+        The lower edge is the middle of the lowest dot, the upper edge that of the highest.
+        """
         share = (value - self.bottom) / (self.top - self.bottom)
         return math.floor(share * (4 * self.height - 1) + 0.5)
 
@@ -90,7 +96,7 @@ class Drawing:
         return self.low + (x + 0.5) / max(self.width, 1) * (self.high - self.low)
 
     def cell_of(self, step: float) -> int:
-        """The cell of the canvas in which a step falls (may lie outside)."""
+        """The cell of the canvas in which a step falls; -1 outside."""
         share = (step - self.low) / (self.high - self.low) if self.high > self.low else 0.0
         return min(int(share * self.width), self.width - 1) if 0 <= share <= 1 else -1
 

@@ -23,14 +23,17 @@ def rows_of(drawing: Drawing, x_axis: Axis, y_axis: Axis, cells: Cells) -> list[
         y_axis: the ticks of the values.
         cells: what is painted on the canvas.
     """
+    # Private methods of plotext 5.3, as ``build`` calls them: that makes a string with escapes of
+    # the matrix, from which the inks would have to be parsed again.
     plot: Any = Plot()
     width, height = drawing.left + drawing.width, drawing.height + 2
     plot.plotsize(width, height)
     plot._set_size(width, height)  # plotsize has cut it to the terminal's
-    plot.theme("clear")
+    plot.theme("clear")  # no colours of its own
     plot.ticks_color(int(Ink.TICK))
     plot.xaxes(True, False)
     plot.yaxes(True, False)
+    # One unit a cell: every point that is drawn below lands on the cell it was made for.
     plot.xlim(0, drawing.width - 1)
     plot.ylim(0, drawing.height - 1)
     plot.xticks(*x_axis)
@@ -45,6 +48,7 @@ def rows_of(drawing: Drawing, x_axis: Axis, y_axis: Axis, cells: Cells) -> list[
     plot._set_sizes()
     plot._build_matrix()
     matrix = plot.monitor.matrix
+    # plotext's rows count from the bottom
     lines = zip(reversed(matrix.marker), reversed(matrix.fullground), strict=True)
     return [_runs(characters, inks) for characters, inks in lines]
 

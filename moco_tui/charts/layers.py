@@ -14,7 +14,7 @@ MARK_EVERY = 12
 
 
 def row_of(value: float, drawing: Drawing, view: View) -> int | None:
-    """The row of a value; None outside the canvas."""
+    """The row of a value, from the bottom; None outside the canvas."""
     if view.log:
         if value <= 0:
             return None
@@ -37,11 +37,11 @@ def add_level(cells: Cells, level: Level, drawing: Drawing, view: View) -> None:
     y = row_of(level.value, drawing, view)
     if y is None:
         return
-    for x in range(0, drawing.width, 2):
+    for x in range(0, drawing.width, 2):  # every other cell: the curve is seen between
         cells[x, y] = ("-" if view.ascii else "╌", Ink.LEVEL)
     text = f" {level.name} "
     start = drawing.width - len(text) - 1
-    if start > 2:
+    if start > 2:  # else the name would hide all of the line
         for offset, character in enumerate(text):
             cells[start + offset, y] = (character, Ink.LEVEL)
 
@@ -91,7 +91,10 @@ def add_lines(
 
 
 def _ascii_dots(bits: int) -> str:
-    """A braille character's upper half, lower half or both."""
+    """A braille character's upper half, lower half or both.
+
+    Dots 1, 2, 4 and 5 of the Unicode block are the upper ones, bits 0, 1, 3 and 4.
+    """
     upper, lower = bits & 0b00011011, bits & 0b11100100
     return ":" if upper and lower else "'" if upper else "."
 
@@ -107,8 +110,8 @@ def mark_points(cells: Cells, curves: Sequence[Curve], drawing: Drawing, view: V
             if x < 0 or y is None:
                 continue
             beside = [(x + aside, y) for aside in (0, 1, -1, 2, -2)]
-            free = [place for place in beside if 0 <= place[0] < drawing.width]
-            place = next((place for place in free if place not in taken), (x, y))
+            inside = [place for place in beside if 0 <= place[0] < drawing.width]
+            place = next((place for place in inside if place not in taken), (x, y))
             taken.add(place)
             cells[place] = (curve.mark, Ink.CURVE + number)
 
@@ -118,7 +121,7 @@ def mark_lines(cells: Cells, curves: Sequence[Curve], lines: Sequence[Dots]) -> 
 
     All lines are painted before the first mark, so that none hides another's marks.
     """
-    every = max(MARK_EVERY, 3 * len(curves))
+    every = max(MARK_EVERY, 3 * len(curves))  # of many curves three columns from mark to mark
     for number, (curve, line) in enumerate(zip(curves, lines, strict=True)):
         if not curve.mark or not line:
             continue

@@ -12,12 +12,14 @@ from moco_tui.charts.curve_points import CurveColumn
 Dots = dict[tuple[int, int], int]
 """Dots of a curve: (column, row) of the cell to the bits of a braille character."""
 
-_LEFT = (0x40, 0x04, 0x02, 0x01)  # dots of the left half, from the bottom up
+# Bits of the dots of half a cell, from the bottom up: in the Unicode block "Braille Patterns" dot n
+# is bit n - 1, with dots 1, 2, 3, 7 at the left and 4, 5, 6, 8 at the right, from the top down.
+_LEFT = (0x40, 0x04, 0x02, 0x01)
 _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
 
 def _masks(bits: tuple[int, ...]) -> list[list[int]]:
-    """The bits from dot ``low`` to dot ``high`` of half a cell, both included."""
+    """At ``[low][high]`` the bits of the dots ``low`` to ``high`` of half a cell, both included."""
     return [
         [sum(bits[low : high + 1]) if high >= low else 0 for high in range(4)] for low in range(4)
     ]
@@ -47,10 +49,11 @@ def line_dots(
             before, height = previous
             if x - before > 1:
                 _bridge(cells, before, height, x, first, dots)
+            # The column is drawn on to the dot next to the last one of the column before.
             elif height > high:
-                high = height - 1 if height - 1 > high else high
+                high = max(height - 1, high)
             elif height < low:
-                low = height + 1 if height + 1 < low else low
+                low = min(height + 1, low)
         _vertical(cells, x, low, high, dots)
         previous = (x, to_dot(column.last))
     return cells
@@ -67,11 +70,12 @@ def _bridge(cells: Dots, x0: int, y0: int, x1: int, y1: int, dots: int) -> None:
 
 
 def _vertical(cells: Dots, x: int, low: int, high: int, dots: int) -> None:
+    """Set the dots of a column from ``low`` to ``high``, as far as they lie on the canvas."""
     low, high = max(low, 0), min(high, dots - 1)
     if low > high:
         return
-    cell_x, masks = x >> 1, _HALVES[x & 1]
-    bottom, top = low >> 2, high >> 2
+    cell_x, masks = x >> 1, _HALVES[x & 1]  # two columns a cell
+    bottom, top = low >> 2, high >> 2  # four dots a cell
     for y in range(bottom, top + 1):
         bits = masks[low & 3 if y == bottom else 0][high & 3 if y == top else 3]
         key = (cell_x, y)
@@ -81,7 +85,7 @@ def _vertical(cells: Dots, x: int, low: int, high: int, dots: int) -> None:
 def band_cells(
     columns: Sequence[CurveColumn | None], to_dot: Callable[[float], int], dots: int
 ) -> set[tuple[int, int]]:
-    """The cells between the smallest and the largest point of each column."""
+    """The cells between the smallest and the largest point of each column; see ``line_dots``."""
     cells: set[tuple[int, int]] = set()
     for x, column in enumerate(columns):
         if column is not None:

@@ -6,25 +6,36 @@ import math
 
 
 def linear(low: float, high: float, count: int) -> list[float]:
-    """Round values within the limits: about ``count``, a third more at most."""
+    """Round values within the limits: about ``count``, a third more at most.
+
+    Their distance is 1, 2 or 5 times a power of ten, and at least 3/4 of ``(high - low) / count``.
+    """
     if count < 1 or not high > low or not math.isfinite(high - low):
         return []
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 0.0
-    if power <= 0:
+    if power <= 0:  # the distance, or its power of ten, is below the smallest float
         return []
     step = next(m * power for m in (1, 2, 5, 10, 20) if m * power >= 0.75 * raw)
-    if low + step == low or high + step == high:
+    if low + step == low or high + step == high:  # lost in rounding: all would be one value
         return []
+    # A limit that is round itself is a tick, though the division may fall beside the integer.
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [i * step for i in range(first, last + 1)]
 
 
 def log10(low: float, high: float, count: int) -> list[float]:
-    """Values for a logarithmic axis whose limits are given as powers of ten (log10)."""
+    """Values for a logarithmic axis: powers of ten, or round values between less than two of them.
+
+    Args:
+        low: log10 of the value at the lower edge.
+        high: log10 of the value at the upper edge.
+        count: about how many; fewer powers of ten, at equal distances, where there are more.
+    """
     first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
     if last - first + 1 >= 2:
         stride = max(1, math.ceil((last - first + 1) / max(count, 1)))
+        # float64 ends at 1.8e308, and its full precision at 2.2e-308
         return [10.0**i for i in range(first, last + 1, stride) if -300 < i < 300]
     if not (low > -300 and high < 300):
         return []
@@ -44,6 +55,6 @@ def label(value: float, span: float = 0.0) -> str:
     if size >= 10_000 and (not span or span >= 100):
         return f"{value / 1e3:.4g}k"
     if span:
-        digits = max(0, -math.floor(math.log10(span) + 1e-9))
+        digits = max(0, -math.floor(math.log10(span) + 1e-9))  # those of the distance of two ticks
         return f"{value:,.{min(digits, 8)}f}"
     return f"{value:.4g}"

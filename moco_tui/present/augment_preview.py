@@ -11,17 +11,18 @@ from engine.config.schema import AugmentConfig, DataConfig
 from moco_tui import lazy
 
 COUNT = 6
+"""Images of the data set that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be shown.
+class PreviewRequest:
+    """Everything that the pictures of a preview depend on; equal requests give equal pictures.
 
     Attributes:
-        source: as in ``data.source``.
+        source: the data set, as in ``data.source``.
         augment: the augmentations.
-        pixels: width and height of a shown image.
-        seed: of the draws; another one gives other views.
+        pixels: width and height of a picture.
+        seed: of the random draws; another one gives other views.
     """
 
     source: str
@@ -31,7 +32,7 @@ class Wish:
 
 
 Picture = bytes
-"""RGB, row by row."""
+"""RGB, row by row: ``3 * pixels * pixels`` bytes."""
 
 
 class Previewer:
@@ -46,44 +47,53 @@ class Previewer:
         self._source = ""
         self._images: Any = None
 
-    def views(self, wish: Wish) -> list[tuple[Picture, Picture, Picture]]:
-        """For each image: itself and two random views.
+    def views(self, request: PreviewRequest) -> list[tuple[Picture, Picture, Picture]]:
+        """For each of at most ``COUNT`` images: itself and two random views.
 
-        Draws from a generator of its own: torch's default one belongs to the training.
+        Draws from a generator of its own: a training in this process may draw from torch's
+        default one at the same time, and must not get other numbers for a preview.
 
         Raises:
             DataError: when there are no images to show.
         """
         torch = lazy.torch()
         augment = lazy.engine("augment.augmenter")
-        if wish.source != self._source:
-            self._images = self._load(wish.source)
-            self._source = wish.source
-        generator = torch.Generator().manual_seed(wish.seed)
+        if request.source != self._source:
+            self._images = self._load(request.source)
+            self._source = request.source
+        generator = torch.Generator().manual_seed(request.seed)
         with torch.no_grad():
-            augmenter = augment.Augmenter(wish.augment)
+            augmenter = augment.Augmenter(request.augment)
             first = augmenter(self._images, generator)
             second = augmenter(self._images, generator)
             stacks = [augment.to_float(self._images), first, second]
-            shown = [_shrink(torch, stack, wish.pixels) for stack in stacks]
+            shown = [_shrink(torch, stack, request.pixels) for stack in stacks]
         return [(a, b, c) for a, b, c in zip(*shown, strict=True)]
 
     def _load(self, source: str) -> Any:
         part, argument = DATA_SETS.find(source)
-        if part is not None and part.sample:
+        if part is not None and part.sample:  # a few images without reading or fetching the set
             module, _, name = part.sample.partition(":")
             sample = getattr(lazy.engine(module.removeprefix("engine.")), name)
             return sample(argument, self.data_dir, COUNT)
         whole = lazy.engine("data.dataset").load_dataset(
             DataConfig(source=source), data_dir=self.data_dir
         )
-        return whole.train.images[:COUNT].clone()
+        return whole.train.images[:COUNT].clone()  # a slice alone would keep the whole set
 
 
 def _shrink(torch: Any, images: Any, pixels: int) -> list[Picture]:
+    """Images as bytes, resized where they have another size.
+
+    Args:
+        torch: the module, which this one must not import when it is loaded.
+        images: floats in [0, 1], (N, 3, H, W); augmentations may leave the range.
+        pixels: width and height of the pictures.
+    """
     if pixels != images.shape[-1]:
         images = torch.nn.functional.interpolate(
             images, size=(pixels, pixels), mode="bilinear", antialias=True, align_corners=False
         )
-    bytes_ = (images.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    bytes_ = (images.clamp(0, 1) * 255 + 0.5).to(torch.uint8)  # adding 0.5 rounds to the nearest
+    bytes_ = bytes_.permute(0, 2, 3, 1).contiguous()  # (N, pixels, pixels, 3)
     return [bytes(picture.flatten().tolist()) for picture in bytes_]

@@ -16,7 +16,7 @@ from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.present.run_progress import seconds_taken
 from moco_tui.present.run_rows import GLYPHS
-from moco_tui.present.study_view import Seen
+from moco_tui.present.study_view import StudySnapshot
 
 LEAST_WIDTH = 24
 
@@ -77,15 +77,15 @@ def pretraining_lines(study_state: StudyState) -> list[Line]:
     return lines
 
 
-def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
+def progress_line(snapshot: StudySnapshot, width: int, *, ascii_only: bool) -> str:
     """A bar over the cells that are done."""
-    counts = seen.counts()
-    total = len(seen.study_state.cells)
+    counts = snapshot.counts()
+    total = len(snapshot.study_state.cells)
     done = counts.get("done", 0)
-    trained = sum(t.state == "finished" for t in seen.study_state.pretrainings.values())
+    trained = sum(t.state == "finished" for t in snapshot.study_state.pretrainings.values())
     text = (
         f"{fmt.count(done)}/{fmt.count(total)} cells  "
-        f"{trained}/{len(seen.study_state.pretrainings)} pretrainings"
+        f"{trained}/{len(snapshot.study_state.pretrainings)} pretrainings"
     )
     share = done / total if total else 0.0
     cells = fmt.bar_cells(width, text)
@@ -95,17 +95,17 @@ def progress_line(seen: Seen, width: int, *, ascii_only: bool) -> str:
     return f"{bar} {shown:3d} %  {text}"
 
 
-def state_line(seen: Seen, record: Record, status: str, left: str = "") -> str:
+def state_line(snapshot: StudySnapshot, record: Record, status: str, left: str = "") -> str:
     """What the study does now; of one that does nothing, how it goes on.
 
     Args:
-        seen: the study.
+        snapshot: the study.
         record: of its run.
         status: the run's state, as shown.
         left: the time it still takes, in words; see ``time_left``.
     """
-    study_state = seen.study_state
-    counts = seen.counts()
+    study_state = snapshot.study_state
+    counts = snapshot.counts()
     done = counts.get("done", 0)
     parts: list[str] = []
     if status in ("running", "paused"):

@@ -131,14 +131,14 @@ class Progress(Struct, frozen=True):
     state: str = ""
 
 
-class Seen:
-    """A study as it was last looked at.
+class StudySnapshot:
+    """A study at one moment: its report, and the cells of the grid behind every row of it.
 
     Args:
-        report: what it says.
+        report: the rows, curves, comparisons and sentences made from the state of the study.
 
     Attributes:
-        study_state: how far it is.
+        study_state: what each cell and pretraining of the grid has reached.
     """
 
     def __init__(self, report: Report) -> None:
@@ -181,6 +181,7 @@ class Seen:
 
 
 def _key(item: Cell | ResultRow) -> tuple[Any, ...]:
+    """What cell and row share: all but the seeds, over which a row is the mean."""
     return item.source, item.queue_size, item.task, item.fraction, item.head
 
 
@@ -213,7 +214,7 @@ def cell_shown(row: ResultRow | None, width: int, progress: Progress) -> tuple[s
     return next((text for text in texts if len(text) <= width), texts[-1]), look
 
 
-def details(seen: Seen, at: Mapping[Dimension, Any], row: ResultRow | None) -> str:
+def details(snapshot: StudySnapshot, at: Mapping[Dimension, Any], row: ResultRow | None) -> str:
     """The cell under the cursor in one line."""
     place = where_text(at)
     if row is None:
@@ -224,18 +225,18 @@ def details(seen: Seen, at: Mapping[Dimension, Any], row: ResultRow | None) -> s
         parts.append(f"{row.estimate.mean:.2f} % ({known})")
     elif row.provisional is not None:
         parts.append(f"about {row.provisional.mean:.2f} % so far, no seed is complete")
-    states = [found.state for _, found in seen.cells(row)]
+    states = [found.state for _, found in snapshot.cells(row)]
     counts = [
         f"{states.count(state)} {state}"
         for state in ("running", "waiting", "failed", "missing")
         if state in states
     ]
     parts.append(f"{row.done} of {row.cells} done" + "".join(f", {text}" for text in counts))
-    waits = seen.progress(row).text
+    waits = snapshot.progress(row).text
     if waits:
         parts.append(waits)
-    if row.task in seen.report.majority:
-        parts.append(f"majority {seen.report.majority[row.task]:.1f} %")
+    if row.task in snapshot.report.majority:
+        parts.append(f"majority {snapshot.report.majority[row.task]:.1f} %")
     return f"{place}: {'; '.join(parts)}"
 
 

@@ -29,7 +29,12 @@ class TopBar(Static):
         self.note = ""
 
     def set(self, subject: str | None = None, note: str | None = None) -> None:
-        """Change what is shown; text from files is made safe to print."""
+        """Change what is shown; text from files is made safe to print.
+
+        Args:
+            subject: what the screen is about; None leaves it.
+            note: shown at the right; None leaves it.
+        """
         new = (
             self.subject if subject is None else fmt.clean(subject),
             self.note if note is None else fmt.clean(note),
@@ -40,9 +45,9 @@ class TopBar(Static):
 
     def render(self) -> Text:
         """Title, subject cut to the room there is, note at the right."""
-        width = max(self.content_size.width, 1)
+        width = max(self.content_size.width, 1)  # 0 before the first layout
         left = f"{self.title_text}  "
-        note = fmt.fit(self.note, min(len(self.note), width // 2))
+        note = fmt.fit(self.note, min(len(self.note), width // 2))  # the subject keeps a half
         room = max(width - len(left) - len(note) - 1, 0)
         text = Text(no_wrap=True, overflow="crop", end="")
         text.append(left, style="bold")
@@ -53,6 +58,9 @@ class TopBar(Static):
 
 class BaseScreen(Screen[None]):
     """A screen of the app: top line, content, keys.
+
+    Subclasses say what they are in ``TITLE_TEXT``, how they are used in ``HELP``, which the help
+    screen prints over their keys, and yield their widgets in ``content``.
 
     Args:
         session: what all screens share.
@@ -86,7 +94,11 @@ class BaseScreen(Screen[None]):
         self.app.pop_screen()
 
     def ask_app(self, message: Message) -> None:
-        """Post one of ``screens.messages``; it arrives even if this screen is closed meanwhile."""
+        """Post one of ``screens.messages`` to the app.
+
+        On the screen itself it would have to bubble up, and a screen that is being closed takes no
+        message any more: ``MessagePump.post_message`` returns False.
+        """
         self.app.post_message(message)
 
     def say(self, text: str, *, severity: Severity = "information") -> None:

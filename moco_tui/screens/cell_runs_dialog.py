@@ -33,42 +33,42 @@ class CellRun:
     text: str
 
 
-def choices(seen: studyview.Seen, row: ResultRow) -> list[CellRun]:
-    """The probes of a row with their seeds and values, then the pretrainings they use."""
+def choices(snapshot: studyview.StudySnapshot, row: ResultRow) -> list[CellRun]:
+    """The probes of a row with their seeds and values, then the pretrainings they use.
+
+    Args:
+        snapshot: the study.
+        row: a row of its results.
+    """
     found: list[CellRun] = []
     waiting: set[str] = set()
-    for cell, at in seen.cells(row):
-        if not at.run:
+    for cell, result in snapshot.cells(row):
+        if not result.run:
             continue
-        if at.state == "waiting" and any(
-            trained.run == at.run for trained in seen.study_state.pretrainings.values()
+        # A cell that waits names the pretraining that it waits for: listed below, once.
+        if result.state == "waiting" and any(
+            trained.run == result.run for trained in snapshot.study_state.pretrainings.values()
         ):
-            waiting.add(at.run)
+            waiting.add(result.run)
             continue
         which = "" if cell.seed is None else f"seed {cell.seed}  "
-        value = f"{at.state:<8}" if at.top1 is None else f"{at.top1:6.2f} %"
-        glyph = studyview.GLYPHS[at.state]
-        found.append(
-            CellRun(at.run, f"{glyph} {which}subset {cell.subset_seed}  {value}  probe {at.run}")
-        )
-    for (size, seed), trained in seen.study_state.pretrainings.items():
+        value = f"{result.state:<8}" if result.top1 is None else f"{result.top1:6.2f} %"
+        glyph = studyview.GLYPHS[result.state]
+        text = f"{glyph} {which}subset {cell.subset_seed}  {value}  probe {result.run}"
+        found.append(CellRun(result.run, text))
+    for (size, seed), trained in snapshot.study_state.pretrainings.items():
         if not trained.run:
             continue
-        mine = row.source == "moco" and row.queue_size == size
-        if mine or trained.run in waiting:
+        is_encoder_of_row = row.source == "moco" and row.queue_size == size
+        if is_encoder_of_row or trained.run in waiting:
             step = (
                 f" {fmt.count(trained.step)}/{fmt.count(trained.total_steps)}"
                 if trained.total_steps
                 else ""
             )
-            sign = GLYPHS.get(trained.state, "?")
-            found.append(
-                CellRun(
-                    trained.run,
-                    f"{sign} seed {seed}  pretraining of K {size}  {trained.state}{step}  "
-                    f"{trained.run}",
-                )
-            )
+            glyph = GLYPHS.get(trained.state, "?")
+            text = f"{glyph} seed {seed}  pretraining of K {size}  {trained.state}{step}"
+            found.append(CellRun(trained.run, f"{text}  {trained.run}"))
     return found
 
 

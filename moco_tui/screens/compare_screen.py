@@ -51,7 +51,7 @@ Below are the settings that differ and every metric with its difference to the f
         super().__init__(session)
         self.folders = list(folders)
         self.logs = [MetricLog(folder.metrics_path, most=MOST_POINTS) for folder in folders]
-        self.series: list[CurvePoints] = []
+        self.series: list[CurvePoints] = []  # of the chosen metric, one for each run
         self.metric = ""
         self.runs: list[compare.ComparedRun] = []
         self.pace = RedrawPace()
@@ -73,7 +73,7 @@ Below are the settings that differ and every metric with its difference to the f
         self.run_worker(self._load(), group="load")
 
     async def _load(self) -> None:
-        def poll() -> list[str]:
+        def poll() -> list[str]:  # a thread must not touch widgets: it returns what to say
             problems = []
             for log in self.logs:
                 try:
@@ -122,16 +122,19 @@ Below are the settings that differ and every metric with its difference to the f
             try:
                 changed |= log.poll()
             except UserError:
-                continue
+                continue  # reported once, when the screen was opened
         if changed:
             self._update()
         self.pace.spend(perf_counter() - start)
-        interval = self.pace.next_interval()
+        interval = self.pace.next_interval()  # closes the measurement, so the share is read after
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
         self._timer = self.set_timer(interval, self.tick)
 
     def _read(self) -> None:
-        """Read records and names of the runs; redraw if one changed."""
+        """Read records and names of the runs; redraw if one changed.
+
+        A run that cannot be read keeps its column, so that columns and curves stay in step.
+        """
         runs = []
         for folder in self.folders:
             try:
@@ -139,7 +142,7 @@ Below are the settings that differ and every metric with its difference to the f
             except UserError as error:
                 name = f"{folder.id} (unreadable)"
                 runs.append(compare.ComparedRun(folder.id, "", name, "", {}, {}))
-                if not self.runs:
+                if not self.runs:  # the first time only
                     self.say(str(error), severity="error")
         if runs == self.runs:
             return
@@ -149,17 +152,20 @@ Below are the settings that differ and every metric with its difference to the f
         self._show_curves()
 
     def _metrics(self) -> list[str]:
+        """The metrics to step through, the most telling first."""
         return compare.offered([log.names() for log in self.logs])
 
     # ---------------------------------------------------------------------------- curves
 
     def _choose(self, metric: str) -> None:
+        """Show another metric; its points are read anew from the logs in memory."""
         self.metric = metric
         self.series = [CurvePoints() for _ in self.logs]
         self._update()
         self._show_curves()
 
     def _update(self) -> None:
+        """Append what is new in the logs to the curves."""
         for log, series in zip(self.logs, self.series, strict=True):
             steps, values = log.series(self.metric)
             series.update(steps, values)
@@ -189,6 +195,7 @@ Below are the settings that differ and every metric with its difference to the f
     # ---------------------------------------------------------------------------- tables
 
     def _head(self, key: int, width: int) -> Line:
+        """The line over a table: mark and name of each run, after ``key`` characters."""
         marks = ASCII_MARKS if self.session.ascii else MARKS
         cells = "".join(
             " " + fmt.fit(f"{marks[i % len(marks)]} {fmt.clean(run.name)}", width, right=True)
@@ -215,6 +222,7 @@ Below are the settings that differ and every metric with its difference to the f
                 for value in row.values
             )
             lines.append([(fmt.fit(fmt.clean(row.label), key), "strong"), (cells, "")])
+            # below the values, from the second run on: the first is what they are compared with
             changes: list[tuple[str, str]] = [(" " * (key + width + 1), "")]
             for run in range(1, len(row.values)):
                 text, look = compare.change_text(row, run)
@@ -232,13 +240,14 @@ Below are the settings that differ and every metric with its difference to the f
                 " " + fmt.fit("–" if v is None else fmt.clean(fmt.value(v)), width, right=True)
                 for v in items
             )
-            settings.append([(fmt.fit(name.removeprefix("augment."), key), "strong"), (cells, "")])
+            name = name.removeprefix("augment.")  # what follows says it, and has to fit
+            settings.append([(fmt.fit(name, key), "strong"), (cells, "")])
         if len(settings) == 1:
             settings.append([("all settings are the same", "muted")])
         panel.show(settings)
 
     def on_resize(self) -> None:
-        """Lay the tables out for the new width."""
+        """Lay the tables out for the new width, once the panels have it."""
         if self.runs:
             self.call_after_refresh(self._show_tables)
 

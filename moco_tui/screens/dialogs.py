@@ -14,7 +14,10 @@ from textual.widgets import Button, Input, Static
 from moco_tui.widgets.line_input import LineInput
 
 Leaving = Literal["keep", "stop", "cancel"]
+"""The run goes on in the background; stops with a checkpoint; the app stays open."""
 
+# Inside DEFAULT_CSS, nested under the name of each dialog. Its height is limited, so that the
+# buttons can be scrolled to on a terminal of a few lines.
 _BOX = """
     align: center middle;
     & > Vertical {
@@ -29,7 +32,13 @@ _BOX = """
 
 
 class Confirm(ModalScreen[bool]):
-    """A yes-or-no question."""
+    """A yes-or-no question.
+
+    Args:
+        question: may hold names from files; it is not read as markup.
+        yes: text of the button that answers True.
+        no: text of the button that answers False, as Escape does.
+    """
 
     DEFAULT_CSS = "Confirm {" + _BOX + "}"
     BINDINGS = [
@@ -61,7 +70,13 @@ class Confirm(ModalScreen[bool]):
 
 
 class Ask(ModalScreen[str | None]):
-    """Asks for a line of text; Escape answers None."""
+    """Asks for a line of text; Escape answers None.
+
+    Args:
+        question: may hold names from files; it is not read as markup.
+        value: the text to change.
+        placeholder: shown while the field is empty.
+    """
 
     DEFAULT_CSS = "Ask {" + _BOX + "}"
     BINDINGS = [Binding("escape", "cancel", "Cancel")]
@@ -74,6 +89,7 @@ class Ask(ModalScreen[str | None]):
         """The question and a field."""
         with Vertical():
             yield Static(self._question, classes="question", markup=False)
+            # Selected on focus, the value would be replaced by the first key that is typed.
             yield LineInput(self._value, placeholder=self._placeholder, select_on_focus=False)
             yield Static("Enter keeps it, Escape leaves it as it was.", classes="question")
 
@@ -87,7 +103,12 @@ class Ask(ModalScreen[str | None]):
 
 
 class Leave(ModalScreen[Leaving]):
-    """Asks whether the run that this app trains goes on, stops, or keeps the app open."""
+    """Asks whether the run that this app trains goes on, stops, or keeps the app open.
+
+    Args:
+        name: title of the run, safe to print.
+        waiting: how many runs wait behind it.
+    """
 
     DEFAULT_CSS = "Leave {" + _BOX + "}"
     BINDINGS = [
@@ -118,7 +139,7 @@ class Leave(ModalScreen[Leaving]):
                 )
                 yield Button("Stop with a checkpoint (s)", id="stop", compact=True)
                 yield Button("Cancel (Escape): stay here", id="cancel", compact=True)
-            yield Static("", classes="question")
+            yield Static("", classes="question")  # a blank line below the buttons
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

@@ -18,7 +18,8 @@ def ask_and_write(
         screen: asks, and reports the result.
         question: what stands above the path.
         name: the path that is offered.
-        makers: by the end of the name, in the order to name them, what makes the text; two or more.
+        makers: by the suffix of the file name, such as ``.csv``, what makes the text. At least
+            two; a message lists the suffixes in this order.
     """
 
     def write(text: str | None) -> None:
@@ -32,6 +33,7 @@ def ask_and_write(
             return
         data = makers[path.suffix]()
         try:
+            # "x" refuses a file that is there; newline="" leaves the line ends as they were made
             with path.open("x", encoding="utf-8", newline="") as file:
                 file.write(data)
         except FileExistsError:

@@ -43,17 +43,21 @@ NAMES = {
 
 
 def key_text(keys: str) -> str:
-    """The keys of a binding as they are printed on a keyboard."""
+    """The keys of a binding as they are printed on a keyboard: ``plus,ctrl+s`` is ``+, Ctrl+s``."""
     shown = []
     for key in keys.split(","):
-        head, plus, tail = key.strip().rpartition("+")
+        head, plus, tail = key.strip().rpartition("+")  # the key itself is named "plus"
         name = NAMES.get(tail) or (tail if len(tail) == 1 else format_key(tail))
         shown.append(f"{head.capitalize()}+{name}" if plus and head else name)
     return ", ".join(shown)
 
 
 def own_bindings(node: DOMNode) -> list[Binding]:
-    """The bindings of a class and of its bases, but for those that come with Textual."""
+    """The bindings of a class and of its bases, but for those that come with Textual.
+
+    They are read from the classes rather than from ``Screen.active_bindings``, which has only
+    what acts now: it leaves out disabled keys and those of widgets without the focus.
+    """
     found: dict[str, Binding] = {}
     for cls in type(node).__mro__:
         if cls.__module__.partition(".")[0] == "textual":
@@ -61,6 +65,7 @@ def own_bindings(node: DOMNode) -> list[Binding]:
         for binding in cls.__dict__.get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.key not in found:
                 found[binding.key] = binding
+        # Textual's mark on a class that was made with inherit_bindings=False
         if not cls.__dict__.get("_inherit_bindings", True):
             break
     return list(found.values())
@@ -72,6 +77,7 @@ def bound_actions(screen: Screen[Any]) -> Iterable[tuple[str, str, Callable[[], 
         if screen.check_action(binding.action.partition("(")[0], ()) is False:
             continue
 
+        # The default binds the action of this turn; a closure would see that of the last.
         def run(action: str = binding.action) -> Any:
             return screen.run_action(action)
 
@@ -79,7 +85,11 @@ def bound_actions(screen: Screen[Any]) -> Iterable[tuple[str, str, Callable[[], 
 
 
 def help_text(screen: Screen[Any]) -> Text:
-    """All keys of a screen: its own, those of its widgets, and those of the app."""
+    """All keys of a screen: its own, those of its widgets, and those of the app.
+
+    A widget is listed once a class, and only where the class itself has a ``HELP``: one that is
+    inherited would repeat the text of its base.
+    """
     text = Text()
 
     def section(title: str, words: str, bindings: Iterable[Binding]) -> None:
@@ -128,7 +138,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
         stack = self.app.screen_stack
-        below = stack[stack.index(self) - 1]
+        below = stack[stack.index(self) - 1]  # the help itself is on the stack when it is composed
         with VerticalScroll(id="help-box"):
             yield Static(help_text(below), id="help-text")
 

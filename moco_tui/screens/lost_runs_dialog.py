@@ -16,11 +16,16 @@ from moco_tui.present import fmt
 from moco_tui.training.lost_runs import LostRun
 
 Answer = Literal["here", "detached", "later"]
-_SHOWN = 5
+"""Resume in this app; in a process of their own; not now."""
+_SHOWN = 5  # runs that are listed; of the others their number
 
 
 class LostRuns(ModalScreen[Answer]):
-    """Lists the lost runs with the step each resumes from, and asks where to resume them."""
+    """Lists the lost runs with the step each resumes from, and asks where to resume them.
+
+    Args:
+        lost: at least one.
+    """
 
     DEFAULT_CSS = """
     LostRuns {

@@ -1,4 +1,7 @@
-"""Messages from the screens to the app, one class for each thing that it does for them."""
+"""Messages from the screens to the app, one class for each thing that it does for them.
+
+Screens do not call the app, so that neither module imports the other.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class OpenMessage(Message):
     """Open a screen. A key pressed twice opens one: of waiting requests only the newest counts."""
 
     def can_replace(self, message: Message) -> bool:
-        """Whether the next message in the queue supersedes this one."""
+        """Whether the next message in the queue supersedes this one, which is then dropped."""
         return isinstance(message, OpenMessage)
 
 

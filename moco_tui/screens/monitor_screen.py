@@ -30,6 +30,8 @@ from moco_tui.widgets.run_chart import RunChart
 from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = ("loss", "accuracy", "epochs", "device", "log")
+"""In the order of their keys, 1 to 5. On a narrow screen the first is always shown (of a probe its
+table), with one of the others below it."""
 
 
 class MonitorScreen(WatchScreen):
@@ -54,7 +56,6 @@ pans and reads values."""
         self.loaded = False
         self._epochs_stamp: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
-        self._shown = "accuracy"
 
     def content(self) -> ComposeResult:
         """Progress and panels."""
@@ -88,21 +89,21 @@ pans and reads values."""
             self.report(str(error))
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
-        self.query_one("#loss", Chart).changed()
-        self._sampler = await asyncio.to_thread(Sampler)
+        self.query_one("#loss", Chart).changed()  # else a chart without data keeps its old words
+        self._sampler = await asyncio.to_thread(Sampler)  # imports psutil, loads the card's driver
         self._take_curves()
         self.tick()
 
     def on_screen_resume(self) -> None:
-        """The screen is shown again: poll again."""
+        """The screen is shown again: poll again. The first poll is left to ``_load``."""
         if self.loaded and self._timer is None:
             self.tick()
 
     def tick(self) -> None:
         """Poll the run once and schedule the next poll."""
-        self.cancel_poll()
+        self.cancel_poll()  # a request calls this ahead of the timer: there must be one chain
         if not self.is_mounted or not self.loaded or self.app.screen is not self:
-            return
+            return  # on_screen_resume begins again
         start = perf_counter()
         self.read_record()
         try:
@@ -156,7 +157,8 @@ pans and reads values."""
         probe = self.record is not None and self.record.kind == "probe"
         chance = self.record.chance if self.record is not None else 0.0
         losses, accuracies = curves.losses(log), curves.accuracies(log)
-        if probe:  # one or two points a source are in the table already
+        # Of a probe the table shows the results; charts are added where there is a curve to see.
+        if probe:
             self.set_class(any(len(log.series(name)[0]) > 5 for name in losses), "-curves")
             accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
             self.set_class(bool(accuracies), "-accuracies")
@@ -172,6 +174,7 @@ pans and reads values."""
             self.query_one("#epochs", TextPanel).show(epoch_lines(log, per_epoch))
 
     def _warn(self, text: str) -> None:
+        """Show a warning over the panels; an empty text hides it."""
         warning = self.query_one("#warning", Static)
         if warning.display != bool(text):
             warning.display = bool(text)
@@ -180,9 +183,6 @@ pans and reads values."""
     # ---------------------------------------------------------------------------- panels
 
     def _show_tab(self, name: str) -> None:
-        self._shown = name
-        panels = self.query_one("#panels")
-        panels.set_class(name == "loss", "-alone-loss")
         for other in PANELS[1:]:
             self.query_one(f"#{other}").set_class(other == name, "-shown")
         text = Text(no_wrap=True, overflow="crop")
@@ -196,7 +196,7 @@ pans and reads values."""
         """Show and focus a panel."""
         self._show_tab(name)
         target = self.query_one(f"#{name}")
-        if name == "loss" and not target.display:
+        if name == "loss" and not target.display:  # of a probe without curves
             target = self.query_one("#rows")
         target.focus()
 

@@ -37,12 +37,13 @@ class NewRunScreen(BaseScreen):
     """
 
     TITLE_TEXT = "New run"
-    AUTO_FOCUS = ""
+    AUTO_FOCUS = ""  # on_mount chooses the field
     HELP = """Every setting has its range beside it and is checked as you type. A dot marks what
 differs from the preset. Up and Down move between the fields, Left and Right choose, Enter opens a
 section. F2 shows the augmentations on real images, F3 measures a few steps, F4 shows the same run
 as a command and as TOML."""
     BINDINGS = [
+        # priority: also while a field has the focus, which would take the key first
         Binding("ctrl+s,f5", "start", "Start", key_display="^s", priority=True),
         Binding("f2", "side('preview')", "Preview"),
         Binding("f3", "side('estimate')", "Estimate"),
@@ -57,13 +58,13 @@ as a command and as TOML."""
     ) -> None:
         super().__init__(session)
         self._kind = kind
-        self._of = parent
+        self._parent_id = parent
         self._like = like
         self._starting = False
-        self._in_focus: Widget | None = None
+        self._focused_before: Widget | None = None
 
     def _first_state(self) -> form.FormState:
-        """What the form begins with: a run like another, a probe, or a pretraining."""
+        """What the form begins with: a run like another, a probe, or one of the chosen kind."""
         if self._like:
             try:
                 record = self.session.folder(self._like).record()
@@ -72,7 +73,7 @@ as a command and as TOML."""
             except (UserError, KeyError) as error:
                 self.call_after_refresh(self.say, str(error), severity="error")
                 return form.FormState("pretrain", preset="notebook")
-        state = form.FormState("probe" if self._of else self._kind, preset="notebook")
+        state = form.FormState("probe" if self._parent_id else self._kind, preset="notebook")
         if self.session.device:
             state.use_device(self.session.device)
         return state
@@ -85,8 +86,9 @@ as a command and as TOML."""
             for row in sorted(rows.values(), key=lambda row: -row.created)
             if row.kind == "pretrain"
         ]
-        if self._of and self._of not in dict(choices):
-            choices.insert(0, (self._of, self._of))
+        # The list of runs may not be read yet, or not hold it any more.
+        if self._parent_id and self._parent_id not in dict(choices):
+            choices.insert(0, (self._parent_id, self._parent_id))
         return choices
 
     # ---------------------------------------------------------------------------- widgets
@@ -97,7 +99,7 @@ as a command and as TOML."""
             yield RunForm(
                 self._first_state(),
                 self._parents(),
-                parent=self._of,
+                parent=self._parent_id,
                 device=self.session.device,
                 id="form",
             )
@@ -123,13 +125,16 @@ as a command and as TOML."""
     # ---------------------------------------------------------------------------- life
 
     def on_mount(self) -> None:
-        """Import torch ahead, check the form, focus the setting to change first."""
+        """Import torch ahead, check the form, focus the setting to change first.
+
+        The preview and a started run need torch, whose import takes seconds.
+        """
         lazy.preload()
         self._check()
         self.body.focus_first()
 
     def on_resize(self) -> None:
-        """A wide screen shows the preview beside the form."""
+        """A wide screen shows the preview beside the form, once it is laid out."""
         self.call_after_refresh(self._show_preview)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -159,6 +164,7 @@ as a command and as TOML."""
     # ---------------------------------------------------------------------------- showing
 
     def _show_help(self) -> None:
+        """Below the form: what the field in focus is, its range and base value, or its error."""
         row = self.focused.parent if self.focused is not None else None
         text = Text(overflow="ellipsis")
         wrong = ""
@@ -169,8 +175,8 @@ as a command and as TOML."""
             text.append(f"  {field.help}\n")
             base = fmt.value(self.state.base[field.key])
             origin = "preset" if self.state.preset else "default"
-            usual = f"{form.expectation(field)}   {origin}: {fmt.clean(base)}"
-            text.append(fmt.clean(wrong) if wrong else usual)
+            expected = f"{form.expectation(field)}   {origin}: {fmt.clean(base)}"
+            text.append(fmt.clean(wrong) if wrong else expected)
         else:
             text.append("Up and Down move, Left and Right choose, Enter opens a section.\n")
             text.append("• differs from the preset   ✗ has to be put right")
@@ -183,9 +189,9 @@ as a command and as TOML."""
         if self.state.kind == "probe":
             preview.say("a probe sees the images as its head needs them")
             return
-        wanted = self.state.preview()
-        if wanted is not None:
-            preview.show(*wanted)
+        settings = self.state.preview()
+        if settings is not None:  # while one of them is wrong, the last pictures stay
+            preview.show(*settings)
 
     def _command(self) -> str:
         body = self.body
@@ -203,25 +209,26 @@ as a command and as TOML."""
 
     def action_side(self, part: str) -> None:
         """Show the preview, the estimate or the text; on a narrow screen in place of the form."""
-        wanted = {"-side", f"-{part}"}
-        there = wanted <= set(self.classes)
+        classes = {"-side", f"-{part}"}
+        already_shown = classes <= set(self.classes)
         if self.focused is not None:
-            self._in_focus = self.focused
-        if there:
+            self._focused_before = self.focused
+        if already_shown:
             self._close_side()
         else:
             self.remove_class("-side", "-preview", "-estimate", "-text")
-            self.add_class(*wanted)
+            self.add_class(*classes)
+        # What is hidden is not kept up to date; its display is known after the next refresh.
         self.call_after_refresh(self._show_text)
         self.call_after_refresh(self._show_preview)
-        if part == "estimate" and not there:
+        if part == "estimate" and not already_shown:
             self.action_estimate()
 
     def _close_side(self) -> None:
         """Show the form; refocus its field, which lost the focus when it was hidden."""
         self.remove_class("-side", "-preview", "-estimate", "-text")
-        if self._in_focus is not None and self._in_focus.is_mounted:
-            self.call_after_refresh(self.set_focus, self._in_focus)
+        if self._focused_before is not None and self._focused_before.is_mounted:
+            self.call_after_refresh(self.set_focus, self._focused_before)
 
     def action_views(self) -> None:
         """Draw other random views."""
@@ -262,13 +269,14 @@ as a command and as TOML."""
         self.run_worker(self._start(), group="start")
 
     async def _start(self) -> None:
+        # A second press comes before the screen is closed: it must not create a second run.
         if self._starting or not self.writable():
             return
         found = self.problems()
         if found:
             key = next(iter(found))
             self.say(f"{form.label(key) or 'settings'}: {found[key]}.", severity="error")
-            self._in_focus = None  # the wrong field gets the focus
+            self._focused_before = None  # the wrong field gets the focus
             self._close_side()
             await self.body.go_to(key)
             return
@@ -288,5 +296,5 @@ as a command and as TOML."""
             self._starting = False
             self.say(str(error), severity="error")
             return
-        self.app.pop_screen()
+        self.app.pop_screen()  # first, so that Escape in the run does not lead back to the form
         self.ask_app(StartRuns(folder, detached=detached, show=True))

@@ -65,11 +65,12 @@ class RunActions:
             )
             return
 
-        def answered(yes: bool | None) -> None:
+        def delete_if_confirmed(yes: bool | None) -> None:
             if not yes:
                 return
             session = self._screen.session
             try:
+                # A queued run of this app is taken out of the queue: it holds the run's lock.
                 session.runner.drop(session.folder(row.id))
                 with self._runs.lock:
                     self._runs.history.delete(row.id)
@@ -81,7 +82,7 @@ class RunActions:
             self._changed()
 
         self._screen.app.push_screen(
-            Confirm(f"Delete {row.title}? It can be restored.", "Delete"), answered
+            Confirm(f"Delete {row.title}? It can be restored.", "Delete"), delete_if_confirmed
         )
 
     def undo(self) -> str:
@@ -101,14 +102,16 @@ class RunActions:
         return run_id
 
     def _ask(self, question: str, value: str, keep: Callable[[str], None]) -> None:
-        def answered(text: str | None) -> None:
+        """Ask for a text, and call ``keep`` with it unless the dialog is cancelled."""
+
+        def keep_if_given(text: str | None) -> None:
             if text is None:
                 return
             try:
-                with self._runs.lock:
+                with self._runs.lock:  # the table reads the history in a thread
                     keep(text)
             except UserError as error:
                 self._screen.say(str(error), severity="error")
             self._changed()
 
-        self._screen.app.push_screen(Ask(question, value), answered)
+        self._screen.app.push_screen(Ask(question, value), keep_if_given)

@@ -42,7 +42,9 @@ class RunsScreen(BaseScreen):
     """The table of runs, and the details of the one under the cursor."""
 
     TITLE_TEXT = "Runs"
-    AUTO_FOCUS = ""  # the default would focus the hidden filter
+    # Textual's default focuses the first widget that can be, the hidden filter; keys meant for the
+    # table would be typed into it.
+    AUTO_FOCUS = ""
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
 eight of them, c compares the marked ones. The filter takes words and comparisons, such as
 kind:probe, queue_size=4096 or knn>60."""
@@ -74,10 +76,10 @@ kind:probe, queue_size=4096 or knn>60."""
         self._match: Matcher | None = None
         self._shown_version = -1
         self._refreshing = False
-        self._imported = False
-        self._unpainted = contextlib.ExitStack()
+        self._monitor_imported = False
+        self._paint_batch = contextlib.ExitStack()  # holds up painting while it is open
         self._timer: Timer | None = None
-        self._select = ""
+        self._select_next = ""  # id of the run to put the cursor on once its row is there
         self._unfolded: set[str] = set()
 
     def content(self) -> ComposeResult:
@@ -106,13 +108,13 @@ kind:probe, queue_size=4096 or knn>60."""
         table.clock = self.session.clock
         table.focus()
         # A paint of the empty table costs more time than reading a usual history.
-        self._unpainted.enter_context(self.app.batch_update())
-        self.set_timer(FIRST_PAINT_SECONDS, self._unpainted.close)
+        self._paint_batch.enter_context(self.app.batch_update())
+        self.set_timer(FIRST_PAINT_SECONDS, self._paint_batch.close)
         self.poll()
 
     def on_unmount(self) -> None:
         """End the delay: it holds up the painting of every screen."""
-        self._unpainted.close()
+        self._paint_batch.close()
 
     def on_screen_resume(self) -> None:
         """Poll now, then every second while the screen is visible."""
@@ -137,11 +139,12 @@ kind:probe, queue_size=4096 or knn>60."""
             await asyncio.to_thread(self.session.runs.refresh)
         finally:
             self._refreshing = False
-        if self.is_mounted:
+        if self.is_mounted:  # the app may have been left while the thread was reading
             self.show_rows()
-            self._unpainted.close()
-        if not self._imported:
-            self._imported = True
+            self._paint_batch.close()
+        if not self._monitor_imported:
+            self._monitor_imported = True
+            # after the first paint, which must not share the interpreter with an import
             self.call_after_refresh(self.run_worker, self._import_monitor(), group="warm-up")
 
     async def _import_monitor(self) -> None:
@@ -154,20 +157,21 @@ kind:probe, queue_size=4096 or knn>60."""
         if runs.version == self._shown_version and not force:
             return
         self._shown_version = runs.version
-        self.refresh_bindings()
+        self.refresh_bindings()  # some keys depend on whether there are runs
         rows = list(runs.rows.values())
         total = len(rows)
         if self._match is not None:
             rows = [row for row in rows if self._match(row.entry)]
         table = self.query_one(RunTable)
-        if self._select and self._select in runs.rows:
-            self._unfolded.add(runs.rows[self._select].parent)
+        if self._select_next and self._select_next in runs.rows:
+            self._unfolded.add(runs.rows[self._select_next].parent)
         # A filter must find probes in folded lines too.
         unfolded = self._unfolded if self._match is None else None
         table.show(arrange(rows, self._sort, self._reverse, unfolded))
-        if self._select and self._select in runs.rows:
-            table.select(self._select)
-            self._select = ""
+        if self._select_next and self._select_next in runs.rows:
+            table.select(self._select_next)
+            self._select_next = ""
+        # Marks outlast a filter, but not the run.
         for run_id in [run_id for run_id in table.marked if run_id not in runs.rows]:
             del table.marked[run_id]
         live = sum(row.status in ("running", "paused") for row in rows)
@@ -190,7 +194,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self.query_one("#body").display = bool(shown)
         empty.display = not shown
         if shown:
-            if self.focused is None:
+            if self.focused is None:  # the table lost the focus when it was hidden
                 self.query_one(RunTable).focus()
             return
         text = Text()
@@ -227,6 +231,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     @property
     def _row(self) -> RunRow | None:
+        """The run under the cursor; says so when there is none."""
         table = self.query_one(RunTable)
         row = table.current
         if isinstance(table.line, Fold):
@@ -330,7 +335,7 @@ kind:probe, queue_size=4096 or knn>60."""
         box = self.query_one("#filter", Input)
         try:
             self._match = parse_filter(text) if text else None
-        except ConfigError as error:
+        except ConfigError as error:  # half typed, as a rule: the table keeps the last good filter
             box.add_class("wrong")
             self.query_one("#line", Static).update(Text(fmt.clean(str(error)), style="bold"))
             return
@@ -345,6 +350,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self.query_one(RunTable).focus()
 
     def _change(self, change: Callable[[RunRow], None]) -> None:
+        """Change the run under the cursor, if there is one and changes are allowed."""
         row = self._row
         if row is not None and self.writable():
             change(row)
@@ -372,4 +378,4 @@ kind:probe, queue_size=4096 or knn>60."""
     def action_undo(self) -> None:
         """Bring the last deleted run back."""
         if self.writable():
-            self._select = self._actions.undo()
+            self._select_next = self._actions.undo()

@@ -36,6 +36,7 @@ from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = ("table", "curve", "answer", "pretrainings", "log")
+"""In the order of their keys, 1 to 5. A small screen shows one of them, a large one several."""
 
 
 class StudyScreen(WatchScreen):
@@ -71,13 +72,13 @@ acknowledged it."""
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
         super().__init__(session, folder)
-        self.config: StudyConfig | None = None
-        self.seen: studyview.Seen | None = None
+        self.config: StudyConfig | None = None  # None until the record could be read
+        self.snapshot: studyview.StudySnapshot | None = None
         self.pivot = Pivot()
-        self._version = -1
-        self._looking = False
+        self._version = -1  # of the list of runs that the snapshot was made from
+        self._polling = False
         self._panel = "table"
-        self._broken = ""
+        self._state_error = ""
 
     def content(self) -> ComposeResult:
         """Progress, the slice, and panels."""
@@ -109,35 +110,41 @@ acknowledged it."""
     def tick(self) -> None:
         """Poll once in a worker, unless one does, and schedule the next poll."""
         self.cancel_poll()
-        if self.is_mounted and not self._looking and self.app.screen is self:
-            self._looking = True
-            self.run_worker(self._tick(), group="look")
+        if self.is_mounted and not self._polling and self.app.screen is self:
+            self._polling = True
+            self.run_worker(self._tick(), group="poll")
 
     async def _tick(self) -> None:
         before = self.status
         try:
             self._safely(self.read_record, self._read_config)
-            seen, seconds = await asyncio.to_thread(self._survey)
+            snapshot, seconds = await asyncio.to_thread(self._survey)
             self.pace.spend(seconds)
         finally:
-            self._looking = False
+            self._polling = False
+        # The screen may have been closed or covered while the thread was reading.
         if not self.is_mounted or self.app.screen is not self:
             return
         start = time.perf_counter()
-        if seen is not None:
-            self.seen = seen
-        changed = seen is not None
+        if snapshot is not None:
+            self.snapshot = snapshot
+        changed = snapshot is not None
         self._safely(lambda: self._show_all(changed, self.status != before))
         self.pace.spend(time.perf_counter() - start)
         self.schedule_poll()
 
-    def _show_all(self, changed: bool, turned: bool) -> None:
-        """Update what may have changed."""
-        if self.session.runs.error or self._broken:
-            self.report(self.session.runs.error or self._broken)
+    def _show_all(self, changed: bool, status_changed: bool) -> None:
+        """Update what may have changed.
+
+        Args:
+            changed: whether there is another snapshot of the study.
+            status_changed: whether the study's own run has another state.
+        """
+        if self.session.runs.error or self._state_error:
+            self.report(self.session.runs.error or self._state_error)
         if changed:
             self._show_tables()
-        elif turned:
+        elif status_changed:  # the line on the cell may say how to start the study
             self._show_place()
         self._show_log()
         self._show_progress()
@@ -160,35 +167,39 @@ acknowledged it."""
                 f"The record of study {self.record.id} is not one of this version: {error}."
             )
 
-    def _survey(self) -> tuple[studyview.Seen | None, float]:
-        """The state of the study, None when unchanged, and the CPU seconds of finding out."""
+    def _survey(self) -> tuple[studyview.StudySnapshot | None, float]:
+        """The study now, None when unchanged, and the CPU seconds of finding out; in a thread.
+
+        CPU seconds of the thread: wall time would count its waits for the interpreter, which a
+        training in this process holds, as a cost of the screen.
+        """
         start = time.thread_time()
         runs = self.session.runs
         runs.refresh()
-        seen = None
+        snapshot = None
         if self.config is not None and runs.version != self._version:
             self._version = runs.version
             entries = [row.entry for row in runs.rows.values()]
             try:
                 study_state = state_from_entries(self.config, entries)
-                if self.seen is None or study_state != self.seen.study_state:
-                    seen = studyview.Seen(findings.report(self.config, study_state))
+                if self.snapshot is None or study_state != self.snapshot.study_state:
+                    snapshot = studyview.StudySnapshot(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:
-                # a record that was edited by hand can hold anything
-                self._broken = f"The runs of the study cannot be made out: {error}."
+                # A record that was edited by hand can hold anything.
+                self._state_error = f"The runs of the study cannot be made out: {error}."
             else:
-                self._broken = ""
-        return seen, time.thread_time() - start
+                self._state_error = ""
+        return snapshot, time.thread_time() - start
 
     # ---------------------------------------------------------------------------- showing
 
     def _show_tables(self) -> None:
         """Update everything that shows cells."""
-        seen, config = self.seen, self.config
-        if seen is None or config is None:
+        snapshot, config = self.snapshot, self.config
+        if snapshot is None or config is None:
             return
-        made = tables(config, seen.report.rows, self.pivot)
-        self.query_one(StudyTable).show(made, seen.report.majority, seen.progress)
+        made = tables(config, snapshot.report.rows, self.pivot)
+        self.query_one(StudyTable).show(made, snapshot.report.majority, snapshot.progress)
         text = Text(no_wrap=True, overflow="ellipsis")
         for key, what in studyview.slice_parts(config, self.pivot):
             text.append(f"{key} ", style="bold")
@@ -196,52 +207,57 @@ acknowledged it."""
         self.query_one("#slice", Static).update(text)
         self._show_tabs()
         self.query_one("#pretrainings", TextPanel).show(
-            studytext.pretraining_lines(seen.study_state)
+            studytext.pretraining_lines(snapshot.study_state)
         )
         self._show_answer()
 
     def _show_answer(self) -> None:
         panel = self.query_one("#answer", TextPanel)
-        if self.seen is not None and panel.display:
-            panel.show(studytext.answer_lines(self.seen.report, panel.size.width - 1))
+        # Sentences are wrapped here, since panels do not wrap; hidden, a panel has no width.
+        if self.snapshot is not None and panel.display:
+            panel.show(studytext.answer_lines(self.snapshot.report, panel.size.width - 1))
 
     @on(StudyTable.Moved)
     def _moved(self) -> None:
         self._safely(self._show_place)
 
     def _show_place(self) -> None:
-        """Update the line on the cell and the curves for the cell under the cursor."""
-        seen, config = self.seen, self.config
+        """Update the line on the cell and the curves, which are of its task and head."""
+        snapshot, config = self.snapshot, self.config
         place = self.query_one(StudyTable).place
-        if seen is None or config is None:
+        if snapshot is None or config is None:
             return
         cell = self.query_one("#cell", Static)
         if place is None:
             cell.update("")
             return
-        text = studyview.details(seen, place, self.query_one(StudyTable).current)
-        if all(trained.state == "missing" for trained in seen.study_state.pretrainings.values()):
+        text = studyview.details(snapshot, place, self.query_one(StudyTable).current)
+        if all(
+            trained.state == "missing" for trained in snapshot.study_state.pretrainings.values()
+        ):
             text = studytext.first_words(self.status)
         cell.update(Text(text, overflow="ellipsis"))
         task, head = place["task"], place["head"]
         self.query_one("#curve", LabelChart).take(
             fmt.clean(f"top-1, task {task}, {head} head"),
-            studyview.curves_at(seen.report, task, head),
+            studyview.curves_at(snapshot.report, task, head),
             values(config)["source"],
-            seen.report.majority.get(task),
+            snapshot.report.majority.get(task),
         )
 
     def _show_progress(self) -> None:
-        if self.seen is None or self.record is None or self.status == "gone":
+        if self.snapshot is None or self.record is None or self.status == "gone":
             return
         bar = self.query_one("#progress", Static)
         width = max(bar.content_size.width, 20)
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(studytext.progress_line(self.seen, width, ascii_only=self.session.ascii))
+        text.append(studytext.progress_line(self.snapshot, width, ascii_only=self.session.ascii))
         text.append("\n")
         entries = {id_: row.entry for id_, row in self.session.runs.rows.items()}
-        left = studytext.time_left(self.seen.study_state, entries, self.session.clock())
-        text.append(studytext.state_line(self.seen, self.record, self.status, left), style="dim")
+        left = studytext.time_left(self.snapshot.study_state, entries, self.session.clock())
+        text.append(
+            studytext.state_line(self.snapshot, self.record, self.status, left), style="dim"
+        )
         bar.update(text)
         self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
 
@@ -266,8 +282,8 @@ acknowledged it."""
         text = Text(no_wrap=True, overflow="crop")
         for number, name in enumerate(PANELS, 1):
             text.append(f" {number} {name} ", style="reverse" if name == self._panel else "")
-        wide = self.query_one(StudyTable).full
-        interval = "(95 %)" if wide else "±95 %"
+        wide_cells = self.query_one(StudyTable).full
+        interval = "(95 %)" if wide_cells else "±95 %"
         text.append(f" {interval} [range] {{partial}}", style="dim")
         self.query_one("#tabs", Static).update(text)
 
@@ -281,33 +297,35 @@ acknowledged it."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys that have nothing to act on."""
+        # The command palette asks without parameters (help_screen.bound_actions).
         if action == "only" and parameters and self.config is not None:
             return len(values(self.config)[dimension(str(parameters[0]))]) > 1
         if action == "all":
             return bool(self.pivot.keep)
         return super().check_action(action, parameters)
 
-    def _turn(self, pivot: Pivot) -> None:
+    def _show_pivot(self, pivot: Pivot) -> None:
+        """Show another slice of the grid."""
         self.pivot = pivot
         self._show_tables()
         self.refresh_bindings()
 
     def action_swap(self) -> None:
         """Swap rows and columns."""
-        self._turn(studyview.swapped(self.pivot))
+        self._show_pivot(studyview.swapped(self.pivot))
 
     def action_view(self) -> None:
         """Show the next pair of dimensions as rows and columns."""
-        self._turn(studyview.next_pair(self.pivot))
+        self._show_pivot(studyview.next_pair(self.pivot))
 
     def action_only(self, name: str) -> None:
         """Show one value of a dimension, then the next, then all."""
         if self.config is not None:
-            self._turn(studyview.next_filter(self.config, self.pivot, dimension(name)))
+            self._show_pivot(studyview.next_filter(self.config, self.pivot, dimension(name)))
 
     def action_all(self) -> None:
         """Show every value of every dimension."""
-        self._turn(msgspec.structs.replace(self.pivot, keep={}))
+        self._show_pivot(msgspec.structs.replace(self.pivot, keep={}))
 
     # ---------------------------------------------------------------------------- runs, export
 
@@ -315,33 +333,33 @@ acknowledged it."""
     def _opened(self) -> None:
         table = self.query_one(StudyTable)
         row, place = table.current, table.place
-        if self.seen is None or row is None or place is None:
+        if self.snapshot is None or row is None or place is None:
             return
         from moco_tui.screens.cell_runs_dialog import CellRuns, choices
 
-        found = choices(self.seen, row)
+        found = choices(self.snapshot, row)
         if not found:
             self.say(f"{studyview.where_text(place)}: no run of it has begun.")
         elif len(found) == 1:
             self.ask_app(OpenRun(found[0].run))
         else:
 
-            def chosen(run_id: str | None) -> None:
+            def open_chosen(run_id: str | None) -> None:
                 if run_id:
                     self.ask_app(OpenRun(run_id))
 
-            self.app.push_screen(CellRuns(studyview.where_text(place), found), chosen)
+            self.app.push_screen(CellRuns(studyview.where_text(place), found), open_chosen)
 
     def action_export(self) -> None:
         """Write the study to a new file."""
-        seen = self.seen
-        if seen is None:
+        snapshot = self.snapshot
+        if snapshot is None:
             return
-        pivot = self.pivot
+        pivot = self.pivot  # as shown now: the file is made when the path is answered
         makers = {
-            ".csv": lambda: studyexport.to_csv(seen.report),
-            ".json": lambda: studyexport.to_json(seen.report),
-            ".md": lambda: studyexport.to_markdown(seen.report, pivot),
+            ".csv": lambda: studyexport.to_csv(snapshot.report),
+            ".json": lambda: studyexport.to_json(snapshot.report),
+            ".md": lambda: studyexport.to_markdown(snapshot.report, pivot),
         }
         question = "Write the study to (.csv: every cell; .json: everything; .md: tables and text)"
         ask_and_write(self, question, f"study-{self.folder.id}.csv", makers)

@@ -22,8 +22,10 @@ from moco_tui.widgets.redraw_pace import RedrawPace
 from moco_tui.widgets.text_panel import TextPanel
 
 LOG_LINES = 300
+"""Lines of the log's end that its panel shows."""
 REREAD_SECONDS = 0.3
 """Seconds after a request until the record is read again, ahead of the usual poll."""
+# What the top line says from a request until it is acknowledged, and the message after that.
 REQUESTED = {
     "pause": "pausing",
     "continue": "continuing",
@@ -99,6 +101,7 @@ class WatchScreen(BaseScreen):
     def read_record(self) -> None:
         """Read the record when it changed; derive the state."""
         try:
+            # the record is replaced as a whole, so its time tells whether it is another one
             stamp = os.stat(self.folder.record_path).st_mtime_ns  # noqa: PTH116
             if stamp != self._stamp:
                 self.record = self.folder.record()
@@ -106,7 +109,7 @@ class WatchScreen(BaseScreen):
                 self._title_shown = fmt.clean(self.folder.title())
             assert self.record is not None
             before = self.status
-            if self.record.status in LIVE:
+            if self.record.status in LIVE:  # a trainer that was killed leaves it unchanged
                 self.status = self.folder.status(self.record)
             else:
                 self.status = self.record.status
@@ -117,8 +120,7 @@ class WatchScreen(BaseScreen):
             text = "The run folder is gone." if gone else str(error)
             self.report(text)
             return
-        if self._reported:
-            self._reported = ""
+        self._reported = ""
         self._check_request()
         self.show_record()
 
@@ -135,15 +137,17 @@ class WatchScreen(BaseScreen):
         """Report what the trainer has acknowledged; forget a request that can have no answer."""
         if self._request is None or self.record is None:
             return
-        asked, kind = self._request
+        request_id, kind = self._request
         ack = self.record.ack
-        if ack is not None and ack["id"] == asked:
+        if ack is not None and ack["id"] == request_id:
             self._request = None
             after = f" after step {fmt.count(ack['step'])}" if ack["step"] else ""
             self.say(f"{ACKNOWLEDGED[kind]}{after}.")
         elif self.status not in LIVE or all(
-            wait.id != asked for wait in self.folder.pending_requests()
+            pending.id != request_id for pending in self.folder.pending_requests()
         ):
+            # The run has ended, or the trainer acknowledged a later request: the record names the
+            # last one only.
             self._request = None
 
     def show_record(self) -> None:
@@ -190,6 +194,7 @@ class WatchScreen(BaseScreen):
         return True
 
     def _send(self, kind: Request) -> None:
+        """Leave a request in the run folder; whichever process trains the run finds it there."""
         if not self.writable():
             return
         try:
@@ -208,7 +213,6 @@ class WatchScreen(BaseScreen):
         """Stop at the next step, with a checkpoint."""
         if self.status == "queued" and self.session.runner.drop(self.folder):
             self.say("It no longer waits for its turn; r starts it.")
-            self.status = "queued"
             return
         self._send("stop")
 
@@ -228,5 +232,6 @@ class WatchScreen(BaseScreen):
             self.run_worker(self._hand_over(), group="detach", exclusive=True)
 
     async def _hand_over(self) -> None:
+        # what does not work is in the runner's messages, which the app shows
         if await asyncio.to_thread(self.session.runner.hand_over):
             self.say("It goes on in a process of its own.")

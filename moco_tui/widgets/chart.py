@@ -21,6 +21,7 @@ from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99, 0.999)
+"""Weights of the past that a key steps through: means over about 1 / (1 - weight) points."""
 
 
 class Chart(Widget, can_focus=True):
@@ -28,8 +29,14 @@ class Chart(Widget, can_focus=True):
 
     Args:
         title: what is drawn, shown in the first line.
-        smoothing: exponential smoothing of the lines at the start.
+        smoothing: weight of the past in the exponential mean that is drawn at first, in [0, 1).
         unit: appended to values under the cursor.
+
+    Attributes:
+        curves: what is drawn.
+        view: what part of it, and how.
+        per_epoch: steps in an epoch; 0 while that is unknown, then there is no axis of epochs.
+        empty: what is said in place of curves without a point.
     """
 
     HELP_TITLE = "A chart"
@@ -104,10 +111,9 @@ class Chart(Widget, can_focus=True):
         self.per_epoch = 0
         self.smoothing = smoothing
         self.empty = "no values yet"
-        self.seconds = 0.0
         self._drawing: Drawing | None = None
         self._strips: list[Strip] | None = None
-        self._strips_for: tuple[Size, bool] | None = None
+        self._strips_for: tuple[Size, bool] | None = None  # size and focus that they were drawn for
 
     # ---------------------------------------------------------------------------- data
 
@@ -127,8 +133,11 @@ class Chart(Widget, can_focus=True):
     # ---------------------------------------------------------------------------- actions
 
     def action_cursor(self, cells: int) -> None:
-        """Move the cursor by so many cells; the first press puts it on the last point."""
-        drawing = self._current()
+        """Move the cursor by so many cells; the first press puts it on the last point.
+
+        It is kept as a step, not as a cell, so that it stays at its point when the view moves.
+        """
+        drawing = self._current_drawing()
         ends = extent(self.curves)
         if drawing is None or ends is None:
             return
@@ -149,11 +158,11 @@ class Chart(Widget, can_focus=True):
         centre = self.view.cursor if self.view.cursor is not None else (low + high) / 2
         centre = min(max(centre, low), high)
         low, high = centre - (centre - low) * factor, centre + (high - centre) * factor
-        if high - low < 2:
+        if high - low < 2:  # steps: less shows no line
             return
         low, high = max(low, ends[0]), min(high, ends[1])
         if low <= ends[0] and high >= ends[1]:
-            self.action_reset()
+            self.action_reset()  # a view with limits would not follow new points
             return
         self.view.low, self.view.high = low, high
         self.changed()
@@ -164,6 +173,7 @@ class Chart(Widget, can_focus=True):
         if ends is None or self.view.low is None or self.view.high is None:
             return
         shift = share * (self.view.high - self.view.low)
+        # stops at the ends of the curve, with the width of the view unchanged
         shift = max(shift, ends[0] - self.view.low) if shift < 0 else shift
         shift = min(shift, ends[1] - self.view.high) if shift > 0 else shift
         self.view.low, self.view.high = self.view.low + shift, self.view.high + shift
@@ -195,7 +205,7 @@ class Chart(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse clicked."""
-        drawing = self._current()
+        drawing = self._current_drawing()
         if drawing is not None and event.x >= drawing.left and extent(self.curves) is not None:
             self.view.cursor = drawing.step_at(event.x - drawing.left)
             self.changed()
@@ -212,8 +222,9 @@ class Chart(Widget, can_focus=True):
 
     # ---------------------------------------------------------------------------- drawing
 
-    def _current(self) -> Drawing | None:
-        self._ensure()
+    def _current_drawing(self) -> Drawing | None:
+        """The drawing of the present size, from which cells are turned into steps."""
+        self._draw_if_stale()
         return self._drawing
 
     def notify_style_update(self) -> None:
@@ -231,18 +242,19 @@ class Chart(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line of the chart."""
-        self._ensure()
+        self._draw_if_stale()
         strips = self._strips or []
         return strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)
 
-    def _ensure(self) -> None:
+    def _draw_if_stale(self) -> None:
+        """Draw all lines at once: Textual asks for them one by one, plotext makes all or none."""
         size = self.content_size
         key = (size, bool(self.has_focus))
         if self._strips is not None and self._strips_for == key:
             return
         start = perf_counter()
         self.view.ascii = draws_ascii(self)
-        head = 1 if size.height >= 5 else 0
+        head = 1 if size.height >= 5 else 0  # below, draw.LEAST_HEIGHT needs every row
         names = self.legend(size.width, size.height)
         empty = extent(self.curves) is None
         self._drawing = draw(size.width, size.height - head - len(names), self.curves, self.view)
@@ -262,10 +274,10 @@ class Chart(Widget, can_focus=True):
             if len(strips) > head:
                 strips[(head + len(strips)) // 2] = Strip([Segment(text, note)], size.width)
         self._strips, self._strips_for = strips, key
-        self.seconds = perf_counter() - start
-        self.post_message(self.Drawn(self.seconds))
+        self.post_message(self.Drawn(perf_counter() - start))
 
     def _inks(self) -> dict[int, Style]:
+        """The style of each ink in the present theme."""
         style = self.get_component_rich_style
         inks = {
             int(Ink.TICK): style("chart--tick"),
@@ -274,7 +286,7 @@ class Chart(Widget, can_focus=True):
             int(Ink.CURSOR): style("chart--cursor"),
         }
         for number in range(len(self.curves)):
-            inks[Ink.CURVE + number] = style(f"chart--curve-{number % 8 + 1}")
+            inks[Ink.CURVE + number] = style(f"chart--curve-{number % 8 + 1}")  # 8 colours
         return inks
 
     def _head(self, width: int) -> Strip:

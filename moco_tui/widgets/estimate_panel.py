@@ -1,4 +1,7 @@
-"""The estimate of a pretraining: a few real steps, run in a process of their own."""
+"""The estimate of a pretraining: a few real steps, run in a process of their own.
+
+There, an error or a lack of memory cannot end the app, and all that the steps took is freed.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class EstimatePanel(Static):
         self._measuring = False
 
     def say(self, text: str) -> None:
-        """Show a sentence, or several lines that need no cleaning."""
+        """Show a sentence, or several lines, which the caller has made safe to print."""
         if self.is_mounted:
             self.update(fmt.clean(text) if "\n" not in text else text)
 
@@ -48,7 +51,7 @@ class EstimatePanel(Static):
         """
         if self._measuring:
             return
-        self._measuring = True
+        self._measuring = True  # here already: the worker sets ``_process`` later, in a thread
         self.say("Running a few steps ...")
         self.run_worker(self._measure(toml, about), group="estimate")
 
@@ -67,6 +70,7 @@ class EstimatePanel(Static):
             self._process = None
             self._measuring = False
         if code:
+            # The command's own sentence comes last, after what libraries may have written.
             lines = [line for line in err.strip().splitlines() if line.strip()]
             why = lines[-1].removeprefix("moco-tui: ") if lines else "it ended without a word"
             self.say(f"No estimate: {why}")
@@ -86,20 +90,27 @@ class EstimatePanel(Static):
             stderr=subprocess.PIPE,
             text=True,
             env=child_environment(),
-            start_new_session=True,
+            start_new_session=True,  # signals of the terminal reach the app alone
         )
         self._process = process
         try:
             out, err = process.communicate(toml, timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.communicate()  # reaps it and closes the pipes
             return 1, "", f"no result within {TIMEOUT} s"
         return process.returncode, out, err
 
 
 def estimate_text(facts: dict[str, Any]) -> str:
-    """What the dry run found, in lines."""
+    """What the dry run found, in lines.
+
+    Args:
+        facts: the JSON that the command ``_estimate`` prints.
+
+    Raises:
+        KeyError, TypeError: when it is not that.
+    """
     lines = [
         f"an epoch   {fmt.duration(facts['seconds_per_epoch'])} "
         f"({fmt.count(facts['steps_per_epoch'])} steps of "

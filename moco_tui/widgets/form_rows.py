@@ -26,7 +26,14 @@ INPUT_LIMIT = 4000
 
 
 class Chooser(Widget, can_focus=True):
-    """One of a few values; the arrow keys, Space or a click go through them."""
+    """One of a few values; the arrow keys, Space or a click go through them.
+
+    One line high and without a list to open, so that dozens of them stand in the form.
+
+    Args:
+        options: the values with the texts that are shown for them.
+        value: the one to begin with; empty for the first.
+    """
 
     HELP_TITLE = "A choice"
     HELP = """Left and right (or Space) choose."""
@@ -62,6 +69,7 @@ class Chooser(Widget, can_focus=True):
     ) -> None:
         super().__init__(id=id)
         self.options = list(options)
+        # An assignment would refresh and call watchers before the widget is mounted.
         self.set_reactive(Chooser.value, value if value or not options else options[0][0])
 
     def render(self) -> Text:
@@ -80,12 +88,12 @@ class Chooser(Widget, can_focus=True):
         self.post_message(self.Changed(self))
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the left half goes back, on the right half forward."""
+        """A click on the left arrow goes back, one anywhere else forward."""
         self.action_step(-1 if event.x < 3 else 1)
 
 
 class Checkbox(Widget, can_focus=True):
-    """On or off; Space, Enter or a click changes it."""
+    """On or off; Space, Enter, an arrow key or a click changes it."""
 
     HELP_TITLE = "A switch"
     HELP = """Space switches on or off."""
@@ -130,7 +138,13 @@ class Checkbox(Widget, can_focus=True):
 
 
 class FormRow(Horizontal):
-    """A label, an editor and a hint, in one line."""
+    """A label, an editor and a hint, in one line.
+
+    Args:
+        text: the label.
+        editor: the widget that edits the value.
+        hint: what the value must be, shown while it is right.
+    """
 
     DEFAULT_CSS = """
     FormRow { height: 1; width: 1fr; }
@@ -169,6 +183,7 @@ class FormRow(Horizontal):
 
     def mark(self, *, changed: bool, error: str) -> None:
         """Show whether the value differs from the preset, and why it is wrong."""
+        # All rows are marked on every key; without the comparison each would be drawn anew.
         if not self.is_mounted or self._marked == (changed, error):
             return
         self._marked = (changed, error)
@@ -215,12 +230,13 @@ class FieldRow(FormRow):
             return Checkbox(bool(state.values[field.key]))
         if field.kind == "choice":
             return Chooser([(c, c) for c in field.choices], str(state.values[field.key]))
+        # Offered while typing, but any other text may be entered.
         known = {
             "data.source": source_suggestions(),
             "runtime.device": ["auto", "cpu", "cuda", "cuda:0", "mps"],
             "task.name": ["ten", "five", "binary", "all"],
             "tasks": ["binary, five, ten"],
-        }.get(field.key.removeprefix("pretrain.").removeprefix("probe."))
+        }.get(field.key.removeprefix("pretrain.").removeprefix("probe."))  # a study has both
         return LineInput(
             state.text(field.key),
             compact=True,
@@ -232,6 +248,8 @@ class FieldRow(FormRow):
     def refill(self) -> None:
         """Show the state's value, after another preset was chosen."""
         value = self.state.values[self.field.key]
+        # Input posts Changed for an assignment too: it would be taken for typed, and the text,
+        # which may show fewer digits than the value has, be parsed back. The others do not.
         with self.prevent(Input.Changed):
             if isinstance(self.editor, Checkbox):
                 self.editor.value = bool(value)
@@ -257,7 +275,13 @@ class FieldRow(FormRow):
 
 
 class SectionHead(Static, can_focus=True):
-    """The head of a section; Enter or a click opens and closes it."""
+    """The head of a section; Enter or a click opens and closes it.
+
+    Args:
+        title: what the section is called.
+        section: the part of the configuration, such as ``moco``.
+        count: how many settings it has.
+    """
 
     DEFAULT_CSS = """
     SectionHead { height: 1; width: 1fr; text-style: bold; color: $foreground; }
@@ -287,7 +311,7 @@ class SectionHead(Static, can_focus=True):
         self.note(0, 0)
 
     def note(self, changed: int, wrong: int) -> None:
-        """How many fields inside differ from the preset or are wrong."""
+        """Show how many fields inside differ from the preset or are wrong."""
         self._changed, self._wrong = changed, wrong
         text = f"{'▾' if self.open else '▸'} {self.title}"
         if not self.open:

@@ -20,7 +20,7 @@ from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.chart import Chart
 
-_ALL_MARKS = MARKS + ASCII_MARKS
+_ALL_MARKS = MARKS + ASCII_MARKS  # as many of each: the place modulo their number is the colour
 
 
 class LabelChart(Chart, inherit_bindings=False):
@@ -40,7 +40,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
 
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(title, unit=" %", id=id, classes=classes)
-        self.view.points = True
+        self.view.points = True  # the steps are percent of the labels; see ``View.points``
         self._measured: list[Measured] = []
         self._known: list[str] = []
         self.left_out = 0
@@ -76,6 +76,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
                 for fraction, estimate in curve.points
                 if estimate.low is not None and estimate.high is not None
             ]
+            # by its place in the study: a source keeps its mark when others are filtered out
             place = self._known.index(curve.label) if curve.label in self._known else len(drawn)
             drawn.append(
                 Curve(studyview.source_name(curve.label), series, marks[place % len(marks)], bars)
@@ -85,6 +86,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
     # ---------------------------------------------------------------------------- cursor
 
     def _shares(self) -> list[float]:
+        """The shares at which any curve has a point, in percent, ascending."""
         return sorted({step for curve in self.curves for step in curve.series.steps})
 
     def action_cursor(self, cells: int) -> None:
@@ -101,8 +103,8 @@ point; each curve has a mark of its own. Left and right read the values of one s
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on the share next to the click."""
-        event.prevent_default()
-        drawing, shares = self._current(), self._shares()
+        event.prevent_default()  # Textual would call the handler of the base class as well
+        drawing, shares = self._current_drawing(), self._shares()
         if drawing is not None and shares and event.x >= drawing.left:
             step = drawing.step_at(event.x - drawing.left)
             self.view.cursor = min(shares, key=lambda share: abs(share - step))
@@ -142,7 +144,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
                 used = 0
             lines[-1].append(Segment(fmt.fit(text, min(cell_len(text), width)), self._style(curve)))
             used += cell_len(text)
-        most = max(height - 5, 1)
+        most = max(height - 5, 1)  # title, axis and a canvas of two lines are left
         return [Strip(line).adjust_cell_length(width, self.rich_style) for line in lines[:most]]
 
     def _style(self, curve: Curve) -> Style:

@@ -16,16 +16,18 @@ from textual.widget import Widget
 
 from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
-from moco_tui.present.augment_preview import Picture, Previewer, Wish
+from moco_tui.present.augment_preview import Picture, Previewer, PreviewRequest
 from moco_tui.session import draws_ascii
 
 RAMP = " .:-=+*#%@"
+"""Characters from dark to light, for terminals that draw in ASCII alone."""
 DEBOUNCE_SECONDS = 0.3
 """How long settings must stay unchanged before views are computed: numbers are typed in digits."""
 SIZES = (32, 28, 24, 20, 16, 12, 8)
+"""Pixels of a picture, even, since a line of text shows two rows of pixels."""
 
 
-@lru_cache(16384)
+@lru_cache(16384)  # a picture of 32 x 32 pixels has 512 cells; they are drawn anew on a resize
 def _half(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Style:
     return Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
 
@@ -48,10 +50,13 @@ class PreviewPanel(Widget):
         """Pictures, or why there are none."""
 
         def __init__(
-            self, wish: Wish, rows: list[tuple[Picture, Picture, Picture]], problem: str
+            self,
+            request: PreviewRequest,
+            rows: list[tuple[Picture, Picture, Picture]],
+            problem: str,
         ) -> None:
             super().__init__()
-            self.wish, self.rows, self.problem = wish, rows, problem
+            self.request, self.rows, self.problem = request, rows, problem
 
         def can_replace(self, message: Message) -> bool:
             """Whether the next message supersedes this one: any newer pictures do."""
@@ -66,10 +71,10 @@ class PreviewPanel(Widget):
         self.pixels = 0
         self._source = ""
         self._augment: AugmentConfig | None = None
-        self._wish: Wish | None = None
-        self._wanted: Wish | None = None
+        self._requested: PreviewRequest | None = None  # what is shown, or computed for that
+        self._pending: PreviewRequest | None = None  # what the thread computes next
         self._debounce: Timer | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards _pending and _working, which the thread sets too
         self._working = False
         self._strips: list[Strip] | None = None
 
@@ -81,10 +86,10 @@ class PreviewPanel(Widget):
             if self._debounce is None:
                 self._request()  # the panel may have been hidden, or smaller
             return
-        first = self._augment is None
+        is_first = self._augment is None
         self._source, self._augment = source, augment
         self._end_debounce()
-        if first:
+        if is_first:  # nobody is typing yet
             self._request()
         else:
             self._debounce = self.set_timer(DEBOUNCE_SECONDS, self._request)
@@ -97,7 +102,7 @@ class PreviewPanel(Widget):
     def say(self, text: str) -> None:
         """Show a sentence in place of pictures."""
         self._end_debounce()
-        self._augment = self._wish = None
+        self._augment = self._requested = None  # pictures on their way are not shown any more
         self.rows, self.problem = [], text
         self._strips = None
         self.refresh()
@@ -113,15 +118,20 @@ class PreviewPanel(Widget):
         self._request()
 
     def _request(self) -> None:
+        """Have the pictures computed, unless these are; of requests meanwhile the newest counts.
+
+        In a daemon thread: threads of ``asyncio.to_thread`` are joined when the process ends, so
+        the app could not be left while a data set is read.
+        """
         self._end_debounce()
         if self._augment is None or not self.size.width or not self.is_on_screen:
             return
         pixels = self.best_pixels()
-        wish = Wish(self._source, self._augment, pixels, self.seed)
+        request = PreviewRequest(self._source, self._augment, pixels, self.seed)
         with self._lock:
-            if wish == self._wish:
+            if request == self._requested:
                 return
-            self._wish = self._wanted = wish
+            self._requested = self._pending = request
             if self._working:
                 return
             self._working = True
@@ -129,12 +139,12 @@ class PreviewPanel(Widget):
 
     @property
     def is_on_screen(self) -> bool:
-        """Whether it has a size on a mounted screen."""
+        """Whether it has a size; Textual's own asks whether the last screen update drew it."""
         return self.is_mounted and self.size.height > 0
 
     def best_pixels(self) -> int:
         """The largest pictures of which three stand side by side and two below each other."""
-        width, height = self.size.width, self.size.height - 1
+        width, height = self.size.width, self.size.height - 1  # a line of names at the top
         for rows in (2, 1):
             for pixels in SIZES:
                 if 3 * (pixels + 1) <= width and rows * (pixels // 2 + 1) <= height:
@@ -142,26 +152,27 @@ class PreviewPanel(Widget):
         return SIZES[-1]
 
     def _work(self) -> None:
+        """Compute until nothing is pending; in the thread."""
         while True:
             with self._lock:
-                wish, self._wanted = self._wanted, None
-                if wish is None:
+                request, self._pending = self._pending, None
+                if request is None:
                     self._working = False
                     return
             rows: list[tuple[Picture, Picture, Picture]] = []
             problem = ""
             try:
-                rows = self.previewer.views(wish)
+                rows = self.previewer.views(request)
             except Exception as error:  # a preview must never end the app
                 problem = str(error) or type(error).__name__
-            self.post_message(self.Ready(wish, rows, problem))
+            self.post_message(self.Ready(request, rows, problem))
 
     @on(Ready)
     def _take(self, message: Ready) -> None:
         """Show what was computed, unless other settings were entered meanwhile."""
-        if message.wish == self._wish:
+        if message.request == self._requested:
             self.rows, self.problem = message.rows, message.problem
-            self.pixels = message.wish.pixels
+            self.pixels = message.request.pixels
             self._strips = None
             self.refresh()
 
@@ -181,6 +192,7 @@ class PreviewPanel(Widget):
         return Strip.blank(self.size.width, self.rich_style)
 
     def _draw(self) -> list[Strip]:
+        """The names, then the images with their views, as many groups beside each other as fit."""
         width, height = self.size
         title = self.get_component_rich_style("preview--title")
         note = self.get_component_rich_style("preview--note")
@@ -215,6 +227,10 @@ class PreviewPanel(Widget):
         return strips
 
     def _cells(self, picture: Picture, pixels: int, line: int) -> list[Segment]:
+        """A line of a picture: cells of two pixels, one above the other.
+
+        The upper half block has the colour of the upper pixel, its background that of the lower.
+        """
         top = 2 * line * pixels * 3
         bottom = top + pixels * 3
         if draws_ascii(self):
@@ -222,7 +238,7 @@ class PreviewPanel(Widget):
             for x in range(pixels):
                 a, b = top + 3 * x, bottom + 3 * x
                 light = sum(picture[a : a + 3]) + sum(picture[b : b + 3])
-                text.append(RAMP[min(light * len(RAMP) // 1531, len(RAMP) - 1)])
+                text.append(RAMP[light * len(RAMP) // 1531])  # 1531 = 2 * 3 * 255 + 1
             return [Segment("".join(text), self.rich_style)]
         return [
             Segment(

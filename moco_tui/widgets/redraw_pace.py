@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 INTERVAL = 1.0
+"""Seconds between two updates that cost little."""
 SHARE = 0.02
+"""Of the wall time; drawing shares the interpreter with a training in the same process."""
 
 
 class RedrawPace:
@@ -21,11 +23,13 @@ class RedrawPace:
         self._spent = 0.0
 
     def spend(self, seconds: float) -> None:
-        """Count work of the present update."""
+        """Count work of the present update: polling by the screen, drawing by its charts."""
         self._spent += seconds
 
     def next_interval(self) -> float:
         """Close the update; returns the seconds until the next one."""
+        # Smoothed, so that one slow update, after a resize say, does not hold up the next for long.
+        # The first is taken as it is: the mean would begin at zero.
         self._cost = self._spent if self._cost == 0 else 0.7 * self._cost + 0.3 * self._spent
         self._spent = 0.0
         return self.interval

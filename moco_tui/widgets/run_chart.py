@@ -15,6 +15,7 @@ from moco_tui.widgets.chart import Chart
 class RunChart(Chart):
     """Draws metrics of a log under their names; see ``Chart`` for the arguments."""
 
+    # The help screen lists classes that have texts of their own; inherited ones do not count.
     HELP_TITLE = Chart.HELP_TITLE
     HELP = Chart.HELP
 
@@ -28,7 +29,7 @@ class RunChart(Chart):
         classes: str | None = None,
     ) -> None:
         super().__init__(title, smoothing=smoothing, unit=unit, id=id, classes=classes)
-        self._known: dict[str, CurvePoints] = {}
+        self._points: dict[str, CurvePoints] = {}  # by metric, kept between updates
 
     def take(
         self, log: MetricLog, names: Sequence[str], title: str, levels: Sequence[Level] = ()
@@ -42,13 +43,14 @@ class RunChart(Chart):
             levels: lines across the chart.
         """
         names = names[: len(MARKS)]
-        known = self._known
+        known = self._points
         changed = False
         for name in names:
             changed |= known.setdefault(name, CurvePoints()).update(*log.series(name))
         for name in known.keys() - set(names):
             del known[name]
             changed = True
+        # CurvePoints compare by identity: other curves are set only when the metrics are others.
         if (
             len(self.curves) != len(names)
             or len(self.view.levels) != len(levels)

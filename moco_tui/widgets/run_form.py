@@ -22,7 +22,7 @@ KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
 
 
 class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """The form; the arrow keys move the focus from field to field, and scroll.
+    """The form; the arrow keys move the focus from field to field, which scrolls as well.
 
     Args:
         state: the settings it begins with.
@@ -69,8 +69,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         presets = presets_of(self.state.type)
         if presets:
             names = [(name, name) for name in presets]
-            preset = Chooser([("", "defaults"), *names], id="preset")
-            preset.set_reactive(Chooser.value, self.state.preset)
+            preset = Chooser([("", "defaults"), *names], self.state.preset, id="preset")
             yield FormRow("preset", preset, self._preset_summary(), id="preset-row")
         if kind == "probe":
             options = self._parents or [("", "no pretraining here yet")]
@@ -103,12 +102,15 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             keys = self._keys_of(section)
             if keys:
                 yield SectionHead(title, section, len(keys))
-                yield Vertical(id=_box(section), classes="rows")
+                # Empty until it is opened: a row is four widgets, and most are never looked at.
+                yield Vertical(id=_section_id(section), classes="rows")
 
     def _augmentations(self) -> list[Widget]:
+        """A switch for each augmentation, its settings below it while it is on, and their order."""
         rows: list[Widget] = []
         known, start = self.state.known, self.state.within + "augment."
         for name in AUGMENTATIONS:
+            # ``enabled`` is the first field of every augmentation's settings
             head, *keys = [key for key in known if key.startswith(f"{start}{name}.")]
             rows.append(FieldRow(known[head], self.state, called=name))
             inner = Vertical(
@@ -121,6 +123,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         return [*rows, FieldRow(known[start + "order"], self.state)]
 
     def _keys_of(self, section: str) -> list[str]:
+        """The fields of a section, but for those that stand at the top of the form."""
         if section.endswith("augment"):
             return [key for key in self.state.known if key.startswith(section + ".")]
         shown = form.ESSENTIAL[self.state.kind]
@@ -134,7 +137,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         preset = presets_of(self.state.type).get(self.state.preset)
         return preset.summary if preset is not None else "no preset"
 
-    # ---------------------------------------------------------------------------- what was put in
+    # ---------------------------------------------------------------------------- what was entered
 
     @property
     def run_name(self) -> str:
@@ -173,7 +176,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
                 box.display = bool(self.state.values[key])
 
     @on(Chooser.Changed, "#preset")
-    def _preset(self, event: Chooser.Changed) -> None:
+    def _preset_chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         self.state.use_preset(event.choice.value)
         self._use_device()
@@ -194,9 +197,10 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         self.post_message(self.Changed())
 
     @on(Chooser.Changed, "#kind")
-    async def _kind(self, event: Chooser.Changed) -> None:
+    async def _kind_chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         kind = event.choice.value
+        # Other settings altogether, so the rows are composed anew, and only the focus is kept.
         self.state = form.FormState(kind, preset="notebook")
         self._use_device()
         if kind == "probe" and not self.parent_run and self._parents:
@@ -207,7 +211,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
 
     @on(Input.Changed, "#name")
     @on(Checkbox.Changed, "#detached")
-    def _called_otherwise(self, event: Message) -> None:
+    def _name_or_place_changed(self, event: Message) -> None:
         event.stop()
         self.post_message(self.Changed())
 
@@ -215,10 +219,11 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     async def _toggled(self, event: SectionHead.Toggled) -> None:
         event.stop()
         await self._open(event.head)
-        self.post_message(self.Changed())
+        self.post_message(self.Changed())  # rows that were just mounted have no marks yet
 
     async def _open(self, head: SectionHead) -> None:
-        box = self.query_one("#" + _box(head.section), Vertical)
+        """Show or hide the rows of a section; they are made when it is opened first."""
+        box = self.query_one("#" + _section_id(head.section), Vertical)
         if head.open and not box.children:
             if head.section.endswith("augment"):
                 await box.mount_all(self._augmentations())
@@ -229,27 +234,27 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
 
     # ---------------------------------------------------------------------------- showing
 
-    def mark(self, found: Mapping[str, str]) -> None:
+    def mark(self, problems: Mapping[str, str]) -> None:
         """Mark what differs from the preset and what is wrong, everywhere it shows.
 
         Args:
-            found: the sentence on each field that has to be put right.
+            problems: the sentence on each field that has to be put right.
         """
         for row in self.query(FieldRow):
             key = row.field.key
-            row.mark(changed=self.state.is_changed(key), error=found.get(key, ""))
+            row.mark(changed=self.state.is_changed(key), error=problems.get(key, ""))
         for head in self.query(SectionHead):
             keys = set(self._keys_of(head.section))
             changed = sum(self.state.is_changed(key) for key in keys)
-            head.note(changed, len(keys & found.keys()))
-        for other in self.query("#parent-row").results(FormRow):
-            other.mark(changed=False, error=found.get("parent", ""))
-        self.query_one("#summary", Static).update(self._summary(found))
+            head.note(changed, len(keys & problems.keys()))
+        for parent_row in self.query("#parent-row").results(FormRow):
+            parent_row.mark(changed=False, error=problems.get("parent", ""))
+        self.query_one("#summary", Static).update(self._summary(problems))
 
-    def _summary(self, found: Mapping[str, str]) -> str:
-        if found:
-            names = ", ".join(form.label(key) if key else "settings" for key in found)
-            return f"✗ {len(found)} to put right: {names}"
+    def _summary(self, problems: Mapping[str, str]) -> str:
+        if problems:  # under an empty key what is wrong with several settings together
+            names = ", ".join(form.label(key) if key else "settings" for key in problems)
+            return f"✗ {len(problems)} to put right: {names}"
         changed = len(self.state.changed())
         if self.state.preset:
             return f"{changed} changed from the preset" if changed else "as the preset says"
@@ -267,7 +272,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             if row.editor.is_mounted:
                 self.screen.set_focus(row.editor)
                 return
-        self.set_timer(0.01, self.focus_first)
+        self.set_timer(0.01, self.focus_first)  # a row mounts its editor after itself: try again
 
     async def go_to(self, key: str) -> None:
         """Put the focus on a field, opening its section."""
@@ -286,6 +291,6 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
                 row.editor.focus()
 
 
-def _box(section: str) -> str:
-    """The id of the box that holds the rows of a section."""
+def _section_id(section: str) -> str:
+    """The id of the widget that holds the rows of a section."""
     return "s-" + (section.replace(".", "-") or "top")

@@ -42,9 +42,11 @@ class RunColumn:
 
 
 def _queue_or_labels(row: RunRow, now: float) -> str:
+    """For narrow tables: a pretraining has a queue size, a probe a share of the labels."""
     return CELLS["labels"](row, now) or CELLS["K"](row, now)
 
 
+# From the left; a table that is too narrow loses the last ones first (see ``RunTable.columns``).
 COLUMNS = (
     RunColumn("state", 11, lambda row, _: f"{row.glyph} {row.status}"),
     RunColumn("name", 0, CELLS["title"]),
@@ -125,7 +127,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
         super().__init__(id=id)
         self.rows: list[tuple[RunRow, int]] = []
         self.cursor = 0
-        self.marked: dict[str, None] = {}
+        self.marked: dict[str, None] = {}  # a set in the order of marking, as they are compared
         self.clock: Callable[[], float] = time.time
 
     @property
@@ -144,6 +146,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
         self.rows = list(rows)
         if before is not None:
             places = {row.id: index for index, (row, _) in enumerate(self.rows)}
+            # A probe that is folded away now leaves the cursor on the line that stands for it.
             folded = places.get(f"{before.parent}/probes", self.cursor)
             self.cursor = places.get(before.id, folded if before.kind == "probe" else self.cursor)
         self.cursor = max(min(self.cursor, len(self.rows) - 1), 0)
@@ -173,6 +176,8 @@ are many, one line stands for them: Enter on it shows them and hides them again.
             self.cursor = index
             self.refresh()
             self.post_message(self.Moved())
+        # Row ``index`` is line ``index + 1``; the line above it is shown too, since the head is
+        # drawn over the first visible one. By default Textual scrolls after the next refresh only.
         self.scroll_to_region(Region(0, index, 1, 2), animate=False, force=True, immediate=True)
 
     def action_move(self, lines: int) -> None:
@@ -213,7 +218,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
 
     def on_click(self, event: events.Click) -> None:
         """Click: move there; a second click opens."""
-        if event.y == 0:
+        if event.y == 0:  # the head
             return
         index = event.y - 1 + self.scroll_offset.y
         if 0 <= index < len(self.rows):
@@ -226,6 +231,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
     def columns(self, width: int) -> list[tuple[RunColumn, int]]:
         """The columns that fit, with their widths; one cell stands between two."""
         shown = [column for column in COLUMNS if column.above <= width < column.below]
+        # The name, of width 0, takes what is left: at least 10 cells, unless it stands alone.
         while len(shown) > 2:
             fixed = sum(column.width for column in shown) + len(shown) + 1
             if width - fixed >= 10:
@@ -263,6 +269,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
         return Strip(segments).adjust_cell_length(width, style)
 
     def _styles(self, row: RunRow, current: bool, base: Style) -> tuple[Style, Style]:
+        """The styles of a row and of its state; under the cursor both are the cursor's."""
         names = {
             "running": "running",
             "finished": "muted",

@@ -22,6 +22,10 @@ from moco_tui.present import study_view as studyview
 LEAST_CELL = 10
 MOST_CELL = 30
 MOST_LABEL = 24
+"""Characters of a cell, and of the labels at the left of a row."""
+
+_HEAD, _MAJORITY = -1, -2
+"""In place of the row: the line is the head of a table, or its majority shares."""
 
 
 class StudyTable(ScrollView, can_focus=True):
@@ -85,10 +89,10 @@ cells that are not done: running, waiting, failed or missing."""
         self.majority: dict[str, float] = {}
         self.column = 0
         self._progress: Callable[[ResultRow], studyview.Progress] = _unknown
-        self._lines: list[tuple[int, int]] = []  # table, row of it; -1 its head, -2 the majority
-        self._line = 0
-        self._first_column = 0
-        self._texts: dict[tuple[int, int, int, int], tuple[str, str]] = {}
+        self._lines: list[tuple[int, int]] = []  # table, and row of it, _HEAD or _MAJORITY
+        self._line = 0  # of the cursor; its column is ``column``
+        self._first_column = 0  # the first that is shown
+        self._cell_texts: dict[tuple[int, int, int, int], tuple[str, str]] = {}
 
     # ---------------------------------------------------------------------------- data
 
@@ -100,18 +104,19 @@ cells that are not done: running, waiting, failed or missing."""
     ) -> None:
         """Show these tables; the cursor stays at its place of the study where there is one."""
         before = self.place
+        # Other tables or keys: places moved. New values alone leave cursor and scrolling alone.
         moved = [t.fixed for t in tables] != [t.fixed for t in self.tables] or (
             [(t.row_keys, t.column_keys) for t in tables]
             != [(t.row_keys, t.column_keys) for t in self.tables]
         )
         self.tables, self.majority, self._progress = list(tables), dict(majority), progress
-        self._texts.clear()
+        self._cell_texts.clear()
         self._lines = []
         for number, table in enumerate(self.tables):
-            self._lines.append((number, -1))
+            self._lines.append((number, _HEAD))
             self._lines += [(number, row) for row in range(len(table.row_keys))]
             if any(self._majority(table)):
-                self._lines.append((number, -2))
+                self._lines.append((number, _MAJORITY))
         if moved:
             self._line = self.column = self._first_column = 0
             if before is not None:
@@ -122,7 +127,7 @@ cells that are not done: running, waiting, failed or missing."""
         self._resize()
         self.refresh()
         if moved:
-            self.call_after_refresh(self._reveal)
+            self.call_after_refresh(self._reveal)  # scrolls within the new virtual size
         self.post_message(self.Moved())
 
     def _find(self, place: Mapping[Dimension, Any]) -> None:
@@ -140,6 +145,7 @@ cells that are not done: running, waiting, failed or missing."""
 
     @property
     def _at(self) -> tuple[Table, int] | None:
+        """The table and its row under the cursor; None on a line without cells."""
         if self._line >= len(self._lines):
             return None
         number, row = self._lines[self._line]
@@ -187,6 +193,7 @@ cells that are not done: running, waiting, failed or missing."""
                 return
 
     def _go(self, line: int, column: int, direction: int) -> None:
+        """Put the cursor on the cell there, or on one next to it in a direction (1 is down)."""
         self._line = max(min(line, len(self._lines) - 1), 0)
         self._leave_heads(direction)
         if self._at is None and not self._lines:
@@ -209,7 +216,7 @@ cells that are not done: running, waiting, failed or missing."""
             self._first_column = self.column - fit + 1
         if self._first_column != before:
             self.refresh()
-        above = max(self._line - 1, 0)
+        above = max(self._line - 1, 0)  # the head is drawn over the first visible line
         self.scroll_to_region(Region(0, above, 1, 2), animate=False, force=True, immediate=True)
 
     def action_move(self, lines: int) -> None:
@@ -251,7 +258,7 @@ cells that are not done: running, waiting, failed or missing."""
     def _resize(self) -> None:
         width = self.scrollable_content_region.width
         self.virtual_size = Size(width, len(self._lines))
-        self._texts.clear()
+        self._cell_texts.clear()
 
     def _widths(self) -> tuple[int, int, int]:
         """Characters of the labels and of a cell, and how many columns fit."""
@@ -263,6 +270,7 @@ cells that are not done: running, waiting, failed or missing."""
         label = max(min(max(longest, titles, 8), MOST_LABEL, width // 3), 1)
         columns = len(self.tables[0].column_keys) if self.tables else 1
         room = max(width - label - 1, 1)
+        # All columns if their cells get LEAST_CELL, else as many of these as fit.
         cell = min(max(room // max(columns, 1) - 1, LEAST_CELL), MOST_CELL, max(room - 1, 1))
         return label, cell, max(min(room // (cell + 1), columns), 1)
 
@@ -275,13 +283,13 @@ cells that are not done: running, waiting, failed or missing."""
             return Strip.blank(max(width, self.size.width), base)
         number, row = self._lines[index]
         if y == 0:
-            row = -1
+            row = _HEAD
         table = self.tables[number]
-        if row == -1:
+        if row == _HEAD:
             return self._head(table, width)
         label, cell, fit = self._widths()
         shown = range(self._first_column, min(self._first_column + fit, len(table.column_keys)))
-        if row == -2:
+        if row == _MAJORITY:
             muted = self.get_component_rich_style("studytable--muted")
             shares = self._majority(table)
             cells = "".join(
@@ -300,12 +308,13 @@ cells that are not done: running, waiting, failed or missing."""
         return Strip(segments).adjust_cell_length(width, base)
 
     def _text(self, number: int, row: int, column: int, cell: int) -> tuple[str, str]:
+        """Text and look of a cell of ``cell`` characters; kept until there is another snapshot."""
         key = (number, row, column, cell)
-        if key not in self._texts:
-            of = self.tables[number].cells[row][column]
-            progress = self._progress(of) if of is not None else studyview.Progress()
-            self._texts[key] = studyview.cell_shown(of, cell, progress)
-        return self._texts[key]
+        if key not in self._cell_texts:
+            result = self.tables[number].cells[row][column]
+            progress = self._progress(result) if result is not None else studyview.Progress()
+            self._cell_texts[key] = studyview.cell_shown(result, cell, progress)
+        return self._cell_texts[key]
 
     def _head(self, table: Table, width: int) -> Strip:
         style: Style = self.get_component_rich_style("studytable--head")
@@ -324,6 +333,6 @@ cells that are not done: running, waiting, failed or missing."""
 
 
 def _unknown(row: ResultRow) -> studyview.Progress:
-    """The progress of a row before the first survey."""
+    """The progress of a row before anything was read."""
     del row
     return studyview.Progress()

@@ -62,8 +62,8 @@ class TextPanel(Widget, can_focus=True):
         self.title = title
         self.follow = follow
         self.lines: list[Line] = []
-        self._from: int | None = None
-        self._left = 0
+        self._scrolled_to: int | None = None  # first line; None: the beginning, or follow the end
+        self._skipped_cells = 0  # at the left, when scrolled sideways
 
     def show(self, lines: Sequence[Line], title: str | None = None) -> None:
         """Show these lines; nothing is drawn when they are the same."""
@@ -79,26 +79,28 @@ class TextPanel(Widget, can_focus=True):
 
     @property
     def _room(self) -> int:
+        """Lines below the title."""
         return max(self.size.height - 1, 1)
 
     @property
     def _first(self) -> int:
+        """Index of the first line shown; lines may have gone since the panel was scrolled."""
         most = max(len(self.lines) - self._room, 0)
-        if self._from is None:
+        if self._scrolled_to is None:
             return most if self.follow else 0
-        return max(min(self._from, most), 0)
+        return max(min(self._scrolled_to, most), 0)
 
     def action_scroll_lines(self, count: int) -> None:
         """Scroll; at the end a log follows again."""
         most = max(len(self.lines) - self._room, 0)
         offset = max(min(self._first + count, most), 0)
-        self._from = None if self.follow and offset == most else offset
+        self._scrolled_to = None if self.follow and offset == most else offset
         self.refresh()
 
     def action_shift(self, cells: int) -> None:
         """Scroll sideways, as far as the widest line goes."""
         widest = max((sum(cell_len(text) for text, _ in line) for line in self.lines), default=0)
-        self._left = max(min(self._left + cells, widest - self.size.width), 0)
+        self._skipped_cells = max(min(self._skipped_cells + cells, widest - self.size.width), 0)
         self.refresh()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -112,7 +114,7 @@ class TextPanel(Widget, can_focus=True):
         self.action_scroll_lines(2)
 
     def render_line(self, y: int) -> Strip:
-        """One line."""
+        """The title, or one line; only what is visible is measured and styled."""
         width = self.size.width
         base = self.rich_style
         if y == 0:
@@ -131,12 +133,13 @@ class TextPanel(Widget, can_focus=True):
         if index >= len(self.lines):
             return Strip.blank(width, base)
         segments = [
-            Segment(fmt.clean(text), self._look(look, base)) for text, look in self.lines[index]
+            Segment(fmt.clean(text), self._style_of(look, base)) for text, look in self.lines[index]
         ]
         strip = Strip(segments)
-        if self._left:
-            strip = strip.crop(self._left, self._left + width)
+        if self._skipped_cells:
+            strip = strip.crop(self._skipped_cells, self._skipped_cells + width)
         return strip.adjust_cell_length(width, base)
 
-    def _look(self, look: str, base: Style) -> Style:
+    def _style_of(self, look: str, base: Style) -> Style:
+        """The style of a look (see ``present.lines``); an empty one is plain."""
         return self.get_component_rich_style(f"panel--{look}") if look else base

@@ -15,7 +15,7 @@ from PIL import Image
 from textual.pilot import Pilot
 
 from moco_tui.app import MocoApp
-from moco_tui.present.augment_preview import Previewer, Wish
+from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.cell_runs_dialog import CellRuns
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
@@ -95,10 +95,10 @@ async def preview(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: pilot.app.screen.query_one(PreviewPanel).rows)
 
 
-def views(self: Previewer, wish: Wish) -> list[tuple[bytes, ...]]:
+def views(self: Previewer, request: PreviewRequest) -> list[tuple[bytes, ...]]:
     """Views of the embedded images, drawn once: other processors round differently."""
     del self
-    side, to = 32, (wish.pixels, wish.pixels)
+    side, to = 32, (request.pixels, request.pixels)
     with Image.open(Path(__file__).with_name("views.png")) as sheet:
         return [
             tuple(

@@ -18,13 +18,17 @@ from engine.config.augment.crop import CropConfig
 from engine.config.augment.rotation import RotationConfig
 from engine.config.schema import AugmentConfig
 from engine.errors import DataError
-from moco_tui.present.augment_preview import COUNT, Previewer, Wish
+from moco_tui.present.augment_preview import COUNT, Previewer, PreviewRequest
 
 COLOURS = {"cat": (250, 0, 0), "dog": (0, 250, 0), "ship": (0, 0, 250)}
 
 
-def wish(source: str, *, seed: int = 0, pixels: int = 32, degrees: float = 90.0) -> Wish:
-    return Wish(source, AugmentConfig(rotation=RotationConfig(degrees=degrees)), pixels, seed)
+def preview_request(
+    source: str, *, seed: int = 0, pixels: int = 32, degrees: float = 90.0
+) -> PreviewRequest:
+    return PreviewRequest(
+        source, AugmentConfig(rotation=RotationConfig(degrees=degrees)), pixels, seed
+    )
 
 
 def first_pixel(picture: bytes) -> tuple[int, ...]:
@@ -47,7 +51,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_a_folder_shows_its_classes_in_turn_and_skips_what_is_no_image(
     pictures: Path, tmp_path: Path
 ) -> None:
-    rows = Previewer(tmp_path).views(wish(f"folder:{pictures}"))
+    rows = Previewer(tmp_path).views(preview_request(f"folder:{pictures}"))
     assert len(rows) == COUNT
     for (image, *_), colour in zip(rows, [*COLOURS.values()] * 2, strict=True):
         assert first_pixel(image) == pytest.approx(colour, abs=4)
@@ -58,11 +62,11 @@ def test_the_images_stay_when_the_folder_vanishes_and_another_source_says_so(
     pictures: Path, tmp_path: Path
 ) -> None:
     previewer = Previewer(tmp_path)
-    before = previewer.views(wish(f"folder:{pictures}"))
+    before = previewer.views(preview_request(f"folder:{pictures}"))
     pictures.rename(tmp_path / "elsewhere")
-    assert previewer.views(wish(f"folder:{pictures}")) == before, "they are in memory"
+    assert previewer.views(preview_request(f"folder:{pictures}")) == before, "they are in memory"
     with pytest.raises(DataError, match="There is no folder"):
-        Previewer(tmp_path).views(wish(f"folder:{pictures}"))
+        Previewer(tmp_path).views(preview_request(f"folder:{pictures}"))
 
 
 @pytest.mark.parametrize("content", ["nothing", "a text", "a broken image"])
@@ -72,16 +76,19 @@ def test_a_folder_without_images_says_so(tmp_path: Path, content: str) -> None:
     if content != "nothing":
         (folder / ("a.txt" if content == "a text" else "a.png")).write_text("x")
     with pytest.raises(DataError, match="no images"):
-        Previewer(tmp_path).views(wish(f"folder:{folder}"))
+        Previewer(tmp_path).views(preview_request(f"folder:{folder}"))
 
 
 def test_another_seed_or_setting_gives_other_views_and_torchs_own_generator_is_left_alone() -> None:
     previewer = Previewer(Path("nowhere"))
     state = torch.get_rng_state()
-    one, again = previewer.views(wish("shapes")), previewer.views(wish("shapes"))
+    one, again = (
+        previewer.views(preview_request("shapes")),
+        previewer.views(preview_request("shapes")),
+    )
     other, angle = (
-        previewer.views(wish("shapes", seed=1)),
-        previewer.views(wish("shapes", degrees=5)),
+        previewer.views(preview_request("shapes", seed=1)),
+        previewer.views(preview_request("shapes", degrees=5)),
     )
     assert torch.equal(torch.get_rng_state(), state)
     assert one == again
@@ -98,13 +105,13 @@ def test_views_without_augmentations_are_the_images() -> None:
         blur=BlurConfig(enabled=False),
         color_jitter=ColorJitterConfig(enabled=False),
     )
-    for image, *views in Previewer(Path("nowhere")).views(Wish("shapes", off, 32)):
+    for image, *views in Previewer(Path("nowhere")).views(PreviewRequest("shapes", off, 32)):
         assert views == [image, image]
 
 
 def test_small_pictures_are_means_of_large_ones() -> None:
-    large = Previewer(Path("nowhere")).views(wish("shapes"))
-    small = Previewer(Path("nowhere")).views(wish("shapes", pixels=8))
+    large = Previewer(Path("nowhere")).views(preview_request("shapes"))
+    small = Previewer(Path("nowhere")).views(preview_request("shapes", pixels=8))
     for (image, *_), (tiny, *_) in zip(large, small, strict=True):
         assert len(tiny) == 3 * 8 * 8
         means = [np.frombuffer(data, np.uint8).mean() for data in (image, tiny)]
@@ -119,7 +126,7 @@ def test_cifar10_that_was_never_downloaded_is_not_fetched_for_a_preview(
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     with pytest.raises(DataError, match="not downloaded yet"):
-        Previewer(tmp_path).views(wish("cifar10"))
+        Previewer(tmp_path).views(preview_request("cifar10"))
 
 
 def test_cifar10_shows_its_first_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +147,9 @@ def test_cifar10_shows_its_first_images(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
     meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
     monkeypatch.setattr(CIFAR10, "meta", meta)
-    rows = Previewer(tmp_path).views(wish("cifar10"))
+    rows = Previewer(tmp_path).views(preview_request("cifar10"))
     expected = data[:COUNT].reshape(-1, 3, 1024).transpose(0, 2, 1)  # pixel by pixel
     assert [row[0] for row in rows] == [bytes(image.flatten()) for image in expected]
     (folder / "data_batch_1").write_bytes(b"damaged")
     with pytest.raises(DataError, match="not downloaded yet"):
-        Previewer(tmp_path).views(wish("cifar10"))
+        Previewer(tmp_path).views(preview_request("cifar10"))

@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from engine.config.schema import ProbeConfig
 from moco_tui.app import MocoApp
-from moco_tui.present.augment_preview import Previewer, Wish
+from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.study_screen import StudyScreen
@@ -286,11 +286,11 @@ async def test_views_are_drawn_when_a_number_is_typed_whole(
     root: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moco_tui.widgets.preview_panel.DEBOUNCE_SECONDS", 3600)
-    wishes: list[Wish] = []
+    requests: list[PreviewRequest] = []
 
-    def views(self: Previewer, wish: Wish) -> list[tuple[bytes, bytes, bytes]]:
-        wishes.append(wish)
-        return [(bytes(3 * wish.pixels**2),) * 3]
+    def views(self: Previewer, request: PreviewRequest) -> list[tuple[bytes, bytes, bytes]]:
+        requests.append(request)
+        return [(bytes(3 * request.pixels**2),) * 3]
 
     monkeypatch.setattr(Previewer, "views", views)
     app = make_app()
@@ -304,12 +304,12 @@ async def test_views_are_drawn_when_a_number_is_typed_whole(
         await until(pilot, lambda: form(app).state.values["augment.rotation.degrees"] == 45)
         field(app, "moco.queue_size").value = ""  # wrong, and of no concern to the views
         await pilot.pause()
-        assert {wish.augment.rotation.degrees for wish in wishes} == {180}, "nothing drawn for 4"
+        assert {one.augment.rotation.degrees for one in requests} == {180}, "nothing drawn for 4"
         preview._request()  # the moment has passed
-        await until(pilot, lambda: wishes[-1].augment.rotation.degrees == 45)
-        assert {wish.augment.rotation.degrees for wish in wishes} == {180, 45}
+        await until(pilot, lambda: requests[-1].augment.rotation.degrees == 45)
+        assert {one.augment.rotation.degrees for one in requests} == {180, 45}
         await pilot.press("f6")
-        await until(pilot, lambda: wishes[-1].seed == 1)
+        await until(pilot, lambda: requests[-1].seed == 1)
         field(app, "augment.rotation.degrees").value = "999"
         await pilot.pause()
         assert preview.rows, "the last right views stay"

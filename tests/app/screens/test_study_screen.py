@@ -65,7 +65,7 @@ def was_said(app: MocoApp, words: str) -> bool:
 
 def shown(app: MocoApp) -> bool:
     """Whether the study was read and drawn."""
-    return study(app).seen is not None and bool(table(app).tables)
+    return study(app).snapshot is not None and bool(table(app).tables)
 
 
 def line_of(app: MocoApp, label: str, after: str = "") -> str:
@@ -193,7 +193,7 @@ async def test_the_curves_follow_the_cursor_and_are_named(root: Path, make_app: 
         ):
             assert name in text
         assert len({curve.mark for curve in chart.curves}) == 5
-        row = next(row for row in study(app).seen.report.rows if row.label == "K 4096")  # type: ignore[union-attr]
+        row = next(row for row in study(app).snapshot.report.rows if row.label == "K 4096")  # type: ignore[union-attr]
         assert list(chart.curves[0].series.steps) == [10.0, 30.0, 50.0]
         assert chart.curves[0].series.raw.values[0] == pytest.approx(row.estimate.mean)  # type: ignore[union-attr]
         while "ten" not in str(table(app).place):
@@ -204,7 +204,7 @@ async def test_the_curves_follow_the_cursor_and_are_named(root: Path, make_app: 
         await until(pilot, lambda: "values at 30 % of the labels" in screen_text(app))
         row = next(
             row
-            for row in study(app).seen.report.rows  # type: ignore[union-attr]
+            for row in study(app).snapshot.report.rows  # type: ignore[union-attr]
             if (row.label, row.task, row.fraction) == ("K 4096", "ten", config.label_fractions[1])
         )
         assert f"MoCo, K 4,096 {row.estimate.mean:.1f} ±" in screen_text(app)  # type: ignore[union-attr]
@@ -597,7 +597,7 @@ async def test_hidden_screens_look_at_nothing(root: Path, make_app: MakeApp) -> 
         below = study(app)
         app.open_run("pt0bcd")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        await until(pilot, lambda: below._timer is None and not below._looking)
+        await until(pilot, lambda: below._timer is None and not below._polling)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is below and below._timer is not None)
 

@@ -59,7 +59,7 @@ from engine.config.fields import fields
 from engine.config.schema import PretrainConfig
 from engine.errors import DataError
 from engine.evaluate.tasks import resolve_task
-from moco_tui.present.augment_preview import Previewer, Wish
+from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.present.form import FormState
 from moco_tui.widgets.form_rows import FieldRow
 
@@ -85,7 +85,7 @@ print(json.dumps({
     "expectation": field.expectation(),
     "binary": resolve_task(TaskConfig(name="binary"), names).members,
     "sentence": sentence,
-    "preview": len(Previewer(Path("nowhere")).views(Wish("stripes", AugmentConfig(), 8))),
+    "preview": len(Previewer(Path("nowhere")).views(PreviewRequest("stripes", AugmentConfig(), 8))),
 }))
 """
 
