@@ -1,7 +1,7 @@
-"""What the trainer says while it works, and what it is asked.
+"""The interface between a trainer and its surroundings: reports go out, requests come in.
 
 The trainer knows this protocol and nothing of screens, files or bars. It calls every method from
-one thread, never waits for an answer, and looks at ``request`` at least once a step and between
+one thread, never waits for an answer, and polls ``request`` at least once a step and between
 the batches of every feature pass, kNN and solver.
 """
 
@@ -13,13 +13,13 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-_PAUSE_POLL_SECONDS = 0.05
+_PAUSE_POLL_SECONDS = 0.05  # a person who continues a run should not notice the wait
 
 Request = Literal["pause", "continue", "stop", "checkpoint", "hand-over"]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What a run is about to do, said once the data and the model are ready.
+    """What a run is about to do, reported once the data and the model are ready.
 
     Attributes:
         total_steps: steps (or units of work) until the end.
@@ -29,7 +29,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         device: name of the device, for people (``cuda:0 NVIDIA H200``, ``cpu``).
         facts: everything that a repeat needs to know: versions, threads, precision, instruction
             set, sizes of the data, parameters; builtin values only.
-        chance: loss of a guess (``ln(K + 1)``, twice that for the symmetric sum); 0 if unknown.
+        chance: loss of equal logits over the positive key and the K negative ones (equation 1 of
+            arXiv:1911.05722): ``ln(K + 1)`` nats, twice that for the symmetric sum; 0 if unknown.
     """
 
     total_steps: int
@@ -94,7 +95,10 @@ class NullSink:
 
 
 class Tee:
-    """Several sinks as one. Requests are taken from the first that has any."""
+    """Several sinks as one. Requests are taken from the first that has any.
+
+    Every sink sees the acknowledgement, also those that did not ask.
+    """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
@@ -180,10 +184,12 @@ class PausableSink:
         paused = False
         while True:
             request = self._sink.request()
+            # Not acknowledged here: only the work knows the step at which it really ends.
             if request in ("stop", "hand-over"):
                 return request
             if request is not None:
                 self._sink.acknowledge(request, self._step)
+                # "continue" ends a pause, "checkpoint" leaves it as it is.
                 paused = request == "pause" or (paused and request == "checkpoint")
             elif paused:
                 time.sleep(_PAUSE_POLL_SECONDS)

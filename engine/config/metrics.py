@@ -1,7 +1,7 @@
 """The metrics that runs measure: what each is called, its unit, which way is better, its chart.
 
-A metric is one entry of ``METRICS``. Whoever draws, shows, compares, filters or sorts metrics asks
-``metric`` for what is known of a name, and decides by that and never by the name.
+A metric is one entry of ``METRICS``. Charts, tables, filters and sorting look a name up with
+``metric`` and decide by the fields of the entry, never by the name itself.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ class Metric:
 
     Attributes:
         name: as in the metric log; ``*`` stands for any part, as in ``probe/*/loss``.
-        title: what its curve is called; empty: its name.
+        title: of its curve; empty: its name.
         unit: stands behind its values, such as ``%``; may be empty.
         direction: 1 when larger is better, -1 when smaller is, 0 when neither can be said.
         chart: the chart that draws it; empty: none does.
         decimals: digits after the point; None: ``digits`` significant ones.
         digits: significant digits where ``decimals`` is None.
-        headline: stands for a whole run where there is room for one loss and one accuracy; of
-            several the first in the order of ``METRICS``.
+        headline: can represent a whole run where there is room for one loss and one accuracy; of
+            several the first in the order of ``METRICS`` does.
         short: its name in a line of progress; empty: it is not part of that line.
-        column: its head in the table of epochs; empty: it is not in the table.
-        key: a word that means it in filters and sort keys, beside its name and the last part of
-            that.
+        column: heading of its column in the table of epochs; empty: it is not in the table.
+        key: its short name in filters and sort keys, which take its name and the last part of
+            that as well.
     """
 
     name: str
@@ -59,11 +59,13 @@ class Metric:
 _LOSS = Metric(name="", direction=-1)
 _ACCURACY = Metric(name="", unit="%", direction=1, chart="accuracy", decimals=1)
 
+# The order counts: among headline metrics, and among patterns that fit one name, the first wins.
+# Hence kNN on withheld labels before that on the test set, by which nothing may be chosen.
 _ENTRIES = (
     replace(_LOSS, name="train/loss", chart="loss", headline=True, short="loss", key="loss"),
     Metric(name="train/lr", digits=3, short="lr", column="lr", key="lr"),
     replace(_LOSS, name="train/epoch_loss", column="loss"),
-    # Of a probe: the encoder that it is about, and no baseline.
+    # Of a probe the pretrained encoder, not a baseline: those only match the pattern below.
     replace(_ACCURACY, name="probe/pretrained/test_top1", headline=True, key="probe"),
     replace(
         _ACCURACY,
@@ -108,6 +110,7 @@ def metric(name: str) -> Metric:
 
 
 def _guessed(name: str) -> Metric:
+    """An entry for metrics of the user's own code and of records of earlier versions."""
     lower = name.lower()
     if "top1" in lower or "accuracy" in lower:
         return replace(_ACCURACY, name=name, headline=lower.endswith("top1"))

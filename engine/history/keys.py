@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.config.fields import fields
 from engine.config.metrics import METRICS, named
-from engine.config.renamed import new_key, say_renamed
+from engine.config.renamed import new_key, warn_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
 from engine.history.entry import Entry
@@ -119,7 +119,7 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
     settings = _setting_names()
     now = new_key(name)
     if now != name and now in settings and name not in settings:
-        say_renamed(name, now)
+        warn_renamed(name, now)
         name = now
     if name in settings:
         return name, _setting_getter(settings[name])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from engine.config.renamed import new_value, say_renamed
+from engine.config.renamed import new_value, warn_renamed
 from engine.errors import ConfigError
 from engine.history.entry import Entry
 from engine.history.keys import SPANS, TIMES, Getter, resolve
@@ -43,7 +43,7 @@ def comparison(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matche
     name, values = resolve(key, metrics)
     now = new_value(name, text)
     if now != text:
-        say_renamed(f"{key}{sign}{shorten(text)}", shorten(now))
+        warn_renamed(f"{key}{sign}{shorten(text)}", shorten(now))
         text = now
     number = _parse(name, text)
     if sign in _ORDER:
