@@ -38,7 +38,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     start_step: int = 0
     pairs_per_step: int = 0
     device: str = "cpu"
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {}  # msgspec makes a new one for every Plan
     chance: float = 0.0
 
 
@@ -95,10 +95,7 @@ class NullSink:
 
 
 class Tee:
-    """Several sinks as one. Requests are taken from the first that has any.
-
-    Every sink sees the acknowledgement, also those that did not ask.
-    """
+    """Several sinks as one. Requests are taken from the first that has any."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
@@ -135,6 +132,7 @@ class Tee:
         return None
 
     def acknowledge(self, request: Request, step: int) -> None:
+        # To all: any of them may hold the same request.
         for sink in self._sinks:
             sink.acknowledge(request, step)
 

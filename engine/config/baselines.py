@@ -50,7 +50,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
     Attributes:
         name: in the settings, the rows and the metrics.
         label: in legends.
-        subject: begins ``... 46.0 %`` in the sentence of a study that compares it.
+        subject: stands before ``46.0 %`` in the sentence of a study that compares it.
         protocol: what it is, in the protocol of a study; ``{budget}`` and ``{subsets}`` stand for
             those of the supervised baseline.
         work: ``package.module:name`` of what makes its row, see ``engine.probe.source_rows``.
@@ -64,6 +64,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
     subject: str
     protocol: str
     work: str
+    # The last three decide how often a study computes it, see study.grid and study.result_keys.
     has_head: bool = True
     has_pretraining_seed: bool = False
     draws_random: bool = False

@@ -22,7 +22,7 @@ Getter = Callable[[Entry], Sequence[Any]]
 _COLUMNS: dict[str, Getter] = {
     "id": lambda e: (e.id,),
     "kind": lambda e: (e.kind,),
-    "name": lambda e: (e.title,),
+    "name": lambda e: (e.title,),  # what tables show: the id where there is no name
     "status": lambda e: (e.status,),
     "preset": lambda e: (e.preset,),
     "parent": lambda e: (e.parent,),
@@ -40,9 +40,11 @@ _COLUMNS: dict[str, Getter] = {
     "started": lambda e: _given(e.started),
     "ended": lambda e: _given(e.ended),
     "updated": lambda e: (e.updated,),
+    # Seconds up to now: worked out at each comparison, so a filter that stays on a screen moves on.
     "age": lambda e: (time.time() - e.created,),
     "duration": lambda e: _given(_duration(e)),
 }
+# Words that people use for a column, and "data" for the setting data.source.
 _ALIASES = {"state": "status", "tags": "tag", "title": "name", "notes": "note", "data": "source"}
 TIMES = frozenset({"created", "started", "ended", "updated"})
 SPANS = frozenset({"age", "duration"})
@@ -69,6 +71,7 @@ def _setting_names() -> dict[str, list[str]]:
             # A study has many values of these; those under ``pretrain.`` are mere defaults.
             if key in GRID_KEYS:
                 continue
+            # "moco.queue_size" and "queue_size"; a tail may belong to several settings.
             parts = key.split(".")
             for i in range(len(parts)):
                 found = names.setdefault(".".join(parts[i:]), [])

@@ -145,6 +145,7 @@ class AtomicStorage(Storage):
         return aside
 
 
+# Both check the shape of the file; the second leaves the documents undecoded.
 _TABLES: msgspec.json.Decoder[dict[str, dict[str, Any]]] = msgspec.json.Decoder(
     dict[str, dict[str, dict[str, Any]]]
 )
@@ -170,6 +171,7 @@ class LockedTable(Table):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
+        """Hold the storage's lock, with nothing kept from before it was taken."""
         storage = self._storage
         hold = storage.lock() if isinstance(storage, AtomicStorage) else contextlib.nullcontext()
         with hold:
@@ -190,6 +192,7 @@ class LockedTable(Table):
         self.clear_cache()
         return super().search(cond)
 
+    # Locked beside _update_table: TinyDB chooses the new id before it gets there.
     def insert(self, document: Mapping[Any, Any]) -> int:
         """See ``Table.insert``."""
         with self._alone():
@@ -222,6 +225,7 @@ class KeyedTable(LockedTable):
         """Insert or replace documents by id, and drop others, in one write."""
         gone = list(drop)  # an iterator would be empty the second time
         storage = self._storage
+        # Around TinyDB, which would decode and encode every document for a change of one.
         if isinstance(storage, AtomicStorage):
             storage.edit(lambda tables: put_raw(tables, self.name, documents, gone))
             self.clear_cache()

@@ -85,6 +85,7 @@ class Record(Struct, kw_only=True):
         error: why it failed, in one sentence; empty otherwise.
     """
 
+    # The order is that of the file, which people read. msgspec copies the empty defaults.
     schema: int = SCHEMA
     id: str
     kind: str
@@ -156,7 +157,7 @@ def unspell(value: Any) -> Any:
 
 def encode_record(record: Record) -> bytes:
     """The record as the bytes of ``run.json``."""
-    payload = msgspec.structs.asdict(record)
+    payload = msgspec.structs.asdict(record)  # a copy, but a shallow one: dicts are replaced below
     for part in ("best", "last"):
         payload[part] = {name: spell(value) for name, value in payload[part].items()}
     # Indented: people open this file.
@@ -174,7 +175,7 @@ def decode_record(data: bytes, path: Path) -> Record:
         values = payload.get(part)
         if isinstance(values, dict):
             payload[part] = {name: unspell(value) for name, value in values.items()}
-    payload["id"] = path.parent.name  # a copied folder is a run of its own
+    payload["id"] = path.parent.name  # not the recorded one: a copied folder is another run
     try:
         return msgspec.convert(payload, Record)
     except msgspec.ValidationError as error:

@@ -185,7 +185,7 @@ def rows(
     """
     order = {source: i for i, source in enumerate(("moco", *BASELINES))}
     made = [_row(key, cells, metric) for key, cells in cells_by_row(study_state).items()]
-    tasks, heads = (*config.tasks,), ("", *config.heads)
+    tasks, heads = (*config.tasks,), ("", *config.heads)  # "": supervised, which has none
     return tuple(
         sorted(
             made,
@@ -207,6 +207,7 @@ def _row(key: RowKey, cells: Mapping[Cell, CellResult], metric: Metric) -> Resul
     known = [v for found in cells.values() if (v := value_of(found, metric)) is not None]
     provisional = None
     if known and not values:
+        # As subset seeds, whatever they are: that makes a range and never an interval.
         provisional = estimate(known, over="subset seeds")
     return ResultRow(
         *key,

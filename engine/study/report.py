@@ -36,6 +36,7 @@ from engine.study.intervals import (
 )
 from engine.study.study_state import StudyState
 
+# Small numbers in sentences are spelled out.
 _COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
@@ -112,6 +113,8 @@ def answer(
         sentences.append("One queue size alone says nothing about larger dictionaries.")
     for comparison in overall:
         sentences.append(_dictionary_sentence(comparison))
+        # Comparisons without a verdict are not counted among those "in which no difference is
+        # detected".
         singles = [
             c
             for c in compared
@@ -265,7 +268,13 @@ def _random_weights_sentence(comparison: Comparison) -> str:
 
 
 def protocol(config: StudyConfig) -> tuple[str, ...]:
-    """How the numbers come about and what the intervals are over, one sentence each."""
+    """How the numbers come about and what the intervals are over, one sentence each.
+
+    Made from the configuration, so that a study can be described before it is run.
+
+    Args:
+        config: the study.
+    """
     return (
         _pretraining(config.pretrain, config),
         "Features: the frozen query encoder in eval mode, before the projection, standardised on "

@@ -68,7 +68,10 @@ def row_key(flat: Mapping[str, Any], source: Source) -> str:
     sections = ("task.", f"{head}." if has_head else f"{source}.")
     kept = {k: v for k, v in flat.items() if k.startswith(sections)}
     shared = ["label_fraction", "subset_seed", "validation"]
-    shared += ["head"] * has_head + ["runtime.seed"] * seeded
+    if has_head:
+        shared.append("head")
+    if seeded:
+        shared.append("runtime.seed")
     return _text([kept, [flat.get(key) for key in shared]])
 
 

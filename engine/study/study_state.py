@@ -164,7 +164,7 @@ def _pretrainings(
 
     A finished run is kept, whatever is trained beside it later: its probes are results already.
     """
-    wanted: dict[str, tuple[int, int]] = {}
+    wanted: dict[str, tuple[int, int]] = {}  # queue size and seed by the key of the result
     for size, seed in pretrainings(config):
         wanted[pretraining_key(plain(pretrain_config(config, size, seed)))] = (size, seed)
     found: dict[tuple[int, int], Entry | None] = dict.fromkeys(wanted.values())
@@ -191,6 +191,7 @@ def _probes(
 
     A probe stands under its encoder and under each of its baselines.
     """
+    # One pass over all runs: a cell is then looked up, not searched for.
     parents = {entry.id for entry in trained.values() if entry is not None}
     found: dict[tuple[str, Source, str], list[Entry]] = {}
     sources: tuple[Source, ...] = ("moco", "random-init", "pixels", "supervised")

@@ -16,6 +16,7 @@ from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
 from engine.study.intervals import Estimate, ResultRow, source_label
 
+# A cell has one value of each; subset and pretraining seeds are averaged over (see intervals).
 Dimension = Literal["source", "task", "fraction", "head"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 

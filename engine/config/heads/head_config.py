@@ -31,7 +31,7 @@ class HeadConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         raise NotImplementedError
 
     def views_per_image(self) -> int:
-        """Augmented views of each image whose features it needs; 0: it needs none."""
+        """Augmented views of each image that the head is fitted to; 0: the images as they are."""
         return 0
 
     def passes(self) -> int:
