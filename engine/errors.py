@@ -33,7 +33,7 @@ class RunError(UserError):
 
 
 class RunBusyError(RunError):
-    """The run is owned by a living process."""
+    """Another process owns the run, or holds the index or the storage lock; try again later."""
 
 
 class TrainingError(UserError):

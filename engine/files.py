@@ -10,13 +10,14 @@ from pathlib import Path
 
 from engine.errors import RunError
 
+# The words of strerror ("No space left on device") are for programmers; these finish a sentence.
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
-    errno.ENOENT: "it is gone",
+    errno.ENOENT: "it is gone",  # nearly always: a run folder removed under a running program
     errno.ENOTDIR: "a file stands where a folder should be",
     errno.ESTALE: "the network file system dropped it",
     errno.EIO: "the disk reports an error",
@@ -26,7 +27,7 @@ _REASONS = {
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in words that follow a colon."""
+    """Why the system refused, in words that follow a colon; an unknown errno keeps its strerror."""
     return _REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
 
 
@@ -36,7 +37,11 @@ def unwritable(path: Path, error: OSError) -> RunError:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable; file systems that cannot are left alone."""
+    """Make renames in a folder durable: fsync of a file does not cover its name (fsync(2)).
+
+    Raises:
+        OSError: when the folder cannot be opened. An fsync that is refused is no error.
+    """
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         # Some network file systems refuse fsync of a folder; all they offer is the rename.
@@ -47,8 +52,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write every byte; ``os.write`` may stop short on a disk that runs full."""
-    view = memoryview(data)
+    """Write every byte; ``os.write`` may stop short on a disk that runs full.
+
+    Args:
+        fd: descriptor, open for writing.
+        data: bytes, or a contiguous view of single bytes (format ``B``).
+
+    Raises:
+        OSError: from the write that took no byte; what came before it is in the file.
+    """
+    view = memoryview(data)  # a slice of bytes would copy the rest at every turn
     while view:
         view = view[os.write(fd, view) :]
 
@@ -70,6 +83,8 @@ def replace_file(
     Raises:
         OSError: the old file is untouched then, and no other file is left behind.
     """
+    # In the same folder, since a rename is atomic only within a file system; with a dot before it,
+    # since those who list runs skip such names; with a random part, since threads share the pid.
     temp = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
@@ -77,11 +92,11 @@ def replace_file(
             for part in parts:
                 write_all(fd, part)
             if durable:
-                os.fsync(fd)
+                os.fsync(fd)  # before the rename: else the new name may outlive a crash, empty
         finally:
             os.close(fd)
         os.replace(temp, path)  # noqa: PTH105 - the same call, told apart from str.replace
-    except BaseException:
+    except BaseException:  # a KeyboardInterrupt, too, must leave no file behind
         with contextlib.suppress(OSError):
             temp.unlink()
         raise

@@ -1,7 +1,7 @@
-"""What the trainer says while it works, and what it is asked.
+"""The interface between a trainer and its surroundings: reports go out, requests come in.
 
 The trainer knows this protocol and nothing of screens, files or bars. It calls every method from
-one thread, never waits for an answer, and looks at ``request`` at least once a step and between
+one thread, never waits for an answer, and polls ``request`` at least once a step and between
 the batches of every feature pass, kNN and solver.
 """
 
@@ -13,13 +13,13 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-_PAUSE_POLL_SECONDS = 0.05
+_PAUSE_POLL_SECONDS = 0.05  # a person who continues a run should not notice the wait
 
 Request = Literal["pause", "continue", "stop", "checkpoint", "hand-over"]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What a run is about to do, said once the data and the model are ready.
+    """What a run is about to do, reported once the data and the model are ready.
 
     Attributes:
         total_steps: steps (or units of work) until the end.
@@ -29,7 +29,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         device: name of the device, for people (``cuda:0 NVIDIA H200``, ``cpu``).
         facts: everything that a repeat needs to know: versions, threads, precision, instruction
             set, sizes of the data, parameters; builtin values only.
-        chance: loss of a guess (``ln(K + 1)``, twice that for the symmetric sum); 0 if unknown.
+        chance: loss of equal logits over the positive key and the K negative ones (equation 1 of
+            arXiv:1911.05722): ``ln(K + 1)`` nats, twice that for the symmetric sum; 0 if unknown.
     """
 
     total_steps: int
@@ -37,7 +38,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     start_step: int = 0
     pairs_per_step: int = 0
     device: str = "cpu"
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {}  # msgspec makes a new one for every Plan
     chance: float = 0.0
 
 
@@ -131,6 +132,7 @@ class Tee:
         return None
 
     def acknowledge(self, request: Request, step: int) -> None:
+        # To all: any of them may hold the same request.
         for sink in self._sinks:
             sink.acknowledge(request, step)
 
@@ -180,10 +182,12 @@ class PausableSink:
         paused = False
         while True:
             request = self._sink.request()
+            # Not acknowledged here: only the work knows the step at which it really ends.
             if request in ("stop", "hand-over"):
                 return request
             if request is not None:
                 self._sink.acknowledge(request, self._step)
+                # "continue" ends a pause, "checkpoint" leaves it as it is.
                 paused = request == "pause" or (paused and request == "checkpoint")
             elif paused:
                 time.sleep(_PAUSE_POLL_SECONDS)

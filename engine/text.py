@@ -1,4 +1,4 @@
-"""Text from people, files and other programs, made safe to show: one line, nothing that acts."""
+"""Text from people, files and other programs as one line without control sequences."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ def clean_text(text: str, limit: int = 200) -> str:
     Line ends and tabs become spaces; control characters, lone surrogates and marks that turn the
     direction of writing are dropped; everything else (brackets, emoji) stays as it was given.
     """
+    # Line ends are control characters (Cc) as well: dropped, they would join two words.
     spaced = "".join(" " if c in _LINE_ENDS else c for c in text)
+    # Cs are lone surrogates, from undecodable bytes in file names (PEP 383): print would raise.
     kept = (c for c in spaced if unicodedata.category(c) not in ("Cc", "Cs") and c not in _BIDI)
-    return "".join(kept).strip()[:limit].rstrip()
+    return "".join(kept).strip()[:limit].rstrip()  # the cut may end in a space of its own
 
 
 def shorten(text: str) -> str:
@@ -36,5 +38,6 @@ def visible_line(line: str) -> str:
     Escape sequences are dropped, other unprintable characters become spaces. Of a line that was
     overwritten after carriage returns, as progress bars do, only the last state is left.
     """
+    # "\r\n" ends a line without overwriting it, hence rstrip before the last "\r" is looked for.
     shown = _ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2]
     return "".join(c if c.isprintable() else " " for c in shown).rstrip()

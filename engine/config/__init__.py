@@ -1,1 +1,1 @@
-"""What can be configured: types, presets, rules. No torch here."""
+"""What can be configured: types, presets, rules. Nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""What stands beside the result of a probe, each baseline listed once. No torch here."""
+"""The baselines that a probe computes beside its result, each listed once. No torch here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ BaselineName = Literal["random-init", "pixels", "supervised"]
 
 
 class SupervisedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The baseline trained from scratch with the same labels: its stated budget."""
+    """Budget of the baseline that is trained from scratch on the same labels."""
 
     epochs: Annotated[
         int, Meta(ge=1, le=100_000, description="most epochs", extra={"unit": "epochs"})
     ] = 60
+    # Bounds the time of large labelled parts: 5,000 labels get all 60 epochs, 25,000 get 16.
     max_images: Annotated[
         int,
         Meta(
@@ -49,7 +50,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
     Attributes:
         name: in the settings, the rows and the metrics.
         label: in legends.
-        subject: begins ``... 46.0 %`` in the sentence of a study that compares it.
+        subject: stands before ``46.0 %`` in the sentence of a study that compares it.
         protocol: what it is, in the protocol of a study; ``{budget}`` and ``{subsets}`` stand for
             those of the supervised baseline.
         work: ``package.module:name`` of what makes its row, see ``engine.probe.source_rows``.
@@ -63,6 +64,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
     subject: str
     protocol: str
     work: str
+    # The last three decide how often a study computes it, see study.grid and study.result_keys.
     has_head: bool = True
     has_pretraining_seed: bool = False
     draws_random: bool = False

@@ -29,8 +29,8 @@ class Field(Struct, frozen=True, kw_only=True):
         choices: the values allowed, for ``choice`` (and for lists of choices).
         ge, gt, le, lt: bounds, None where there is none.
         pattern: regular expression that a text must match, or None.
-        registry: what the value (or each item) must name, where a registry says that; ``choices``
-            are its names, and a path of the user's own is as good.
+        registry: the registry whose names the value (or each item) may have, or None; ``choices``
+            are its names. A path of the user's own is accepted as well.
     """
 
     key: str
@@ -67,6 +67,7 @@ class Field(Struct, frozen=True, kw_only=True):
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         if self.kind == "text":
+            # A pattern says nothing to a person; its help lists the forms that it lets through.
             return self.help.split(" (e.g.")[0] if self.pattern else "a text"
         if self.kind == "table":
             return "a table of lists"
@@ -88,12 +89,19 @@ class Field(Struct, frozen=True, kw_only=True):
 
 
 def _plain(number: float) -> str:
+    """A bound in a sentence; ``:g`` alone would write 4194304 as 4.1943e+06."""
     return f"{number:g}" if abs(number) < 1e6 or number != int(number) else str(int(number))
 
 
 def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
+    """The field of a type as msgspec describes it.
+
+    Raises:
+        TypeError: for a type that no form or option can take; a mistake in the schema.
+    """
     help_, unit = "", ""
     registry: Registry[Any] | None = None
+    # One layer for each Annotated around the type; the bounds of Meta are in the innermost type.
     while isinstance(type_, inspect.Metadata):
         schema = type_.extra_json_schema or {}
         help_ = str(schema.get("description", help_))
@@ -120,7 +128,7 @@ def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
         case inspect.StrType() if registry is not None and any(
             part.argument for part in registry.values()
         ):
-            return Field(kind="text", **common)  # to be typed: an argument belongs to it
+            return Field(kind="text", **common)  # no choice: folder:PATH has to be typed
         case inspect.StrType() if registry is not None:
             return Field(kind="choice", choices=names, **common)
         case inspect.StrType():
@@ -144,12 +152,14 @@ def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
 
 
 def _bounds(number: inspect.IntType | inspect.FloatType) -> str:
+    """The lower bound of the items of a list, in words; empty where there is none."""
     if number.gt is not None:
         return f" above {_plain(number.gt)}"
     return "" if number.ge is None else f" of at least {_plain(number.ge)}"
 
 
 def _walk(type_: type[Struct], prefix: str, out: dict[str, Field]) -> None:
+    """Add the leaves of a type, depth first in the order of declaration."""
     info = cast(inspect.StructType, inspect.type_info(type_))
     defaults = msgspec.to_builtins(type_())
     for field in info.fields:
@@ -165,7 +175,10 @@ def _walk(type_: type[Struct], prefix: str, out: dict[str, Field]) -> None:
 
 @functools.cache
 def fields(type_: type[Struct]) -> Mapping[str, Field]:
-    """All leaves of a configuration type in the order of declaration, by dotted key."""
+    """All leaves of a configuration type in the order of declaration, by dotted key.
+
+    Cached, since inspecting the types takes 20 ms; the callers share the mapping.
+    """
     out: dict[str, Field] = {}
     _walk(type_, "", out)
     return out
@@ -176,7 +189,7 @@ def flatten(config: Struct) -> dict[str, Any]:
     flat: dict[str, Any] = {}
 
     def walk(table: Struct, prefix: str) -> None:
-        # By the values: to inspect the types takes 20 ms, and the first screen needs this.
+        # By the values: inspecting the types takes 20 ms, and the first screen waits for this.
         for name in table.__struct_fields__:
             value = getattr(table, name)
             if isinstance(value, Struct):
@@ -201,6 +214,11 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(config: Struct, base: Struct) -> dict[str, Any]:
-    """The dotted keys whose value differs from ``base``, with the value in ``config``."""
+    """The dotted keys whose value differs from ``base``, with the value in ``config``.
+
+    Args:
+        config: the configuration.
+        base: of the same type.
+    """
     other = flatten(base)
     return {key: value for key, value in flatten(config).items() if value != other.get(key)}

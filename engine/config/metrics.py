@@ -1,7 +1,7 @@
 """The metrics that runs measure: what each is called, its unit, which way is better, its chart.
 
-A metric is one entry of ``METRICS``. Whoever draws, shows, compares, filters or sorts metrics asks
-``metric`` for what is known of a name, and decides by that and never by the name.
+A metric is one entry of ``METRICS``. Charts, tables, filters and sorting look a name up with
+``metric`` and decide by the fields of the entry, never by the name itself.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ ChartName = Literal["", "loss", "accuracy"]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What is known of a metric.
+    """The entry of a metric.
 
     Attributes:
         name: as in the metric log; ``*`` stands for any part, as in ``probe/*/loss``.
-        title: what its curve is called; empty: its name.
-        unit: stands behind its values, such as ``%``; may be empty.
+        title: of its curve; empty: its name.
+        unit: shown behind its values, such as ``%``; may be empty.
         direction: 1 when larger is better, -1 when smaller is, 0 when neither can be said.
         chart: the chart that draws it; empty: none does.
         decimals: digits after the point; None: ``digits`` significant ones.
         digits: significant digits where ``decimals`` is None.
-        headline: stands for a whole run where there is room for one loss and one accuracy; of
-            several the first in the order of ``METRICS``.
+        headline: can represent a whole run where there is room for one loss and one accuracy; of
+            several the first in the order of ``METRICS`` does.
         short: its name in a line of progress; empty: it is not part of that line.
-        column: its head in the table of epochs; empty: it is not in the table.
-        key: a word that means it in filters and sort keys, beside its name and the last part of
-            that.
+        column: heading of its column in the table of epochs; empty: it is not in the table.
+        key: its short name in filters and sort keys, which take its name and the last part of
+            that as well.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Metric:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether the entry stands for many names."""
+        """Whether the entry is for all names of a form."""
         return "*" in self.name
 
     def stands_for(self, name: str) -> bool:
@@ -59,11 +59,13 @@ class Metric:
 _LOSS = Metric(name="", direction=-1)
 _ACCURACY = Metric(name="", unit="%", direction=1, chart="accuracy", decimals=1)
 
+# The order counts: among headline metrics, and among patterns that fit one name, the first wins.
+# Hence kNN on withheld labels before that on the test set, by which nothing may be chosen.
 _ENTRIES = (
     replace(_LOSS, name="train/loss", chart="loss", headline=True, short="loss", key="loss"),
     Metric(name="train/lr", digits=3, short="lr", column="lr", key="lr"),
     replace(_LOSS, name="train/epoch_loss", column="loss"),
-    # Of a probe: the encoder that it is about, and no baseline.
+    # Of a probe the pretrained encoder, not a baseline: those only match the pattern below.
     replace(_ACCURACY, name="probe/pretrained/test_top1", headline=True, key="probe"),
     replace(
         _ACCURACY,
@@ -95,7 +97,7 @@ METRICS: dict[str, Metric] = {entry.name: entry for entry in _ENTRIES}
 
 
 def registered(name: str) -> Metric | None:
-    """The entry of a name; None for a metric of which nothing is registered."""
+    """The entry of a name, or of the first pattern that it matches; None where there is none."""
     if name in METRICS:
         return METRICS[name]
     patterns = (entry for entry in METRICS.values() if entry.is_pattern)
@@ -103,11 +105,12 @@ def registered(name: str) -> Metric | None:
 
 
 def metric(name: str) -> Metric:
-    """What is known of a metric; of one that is not registered, what its name says of it."""
+    """The entry of a metric; of one that is not registered, an entry guessed from its name."""
     return registered(name) or _guessed(name)
 
 
 def _guessed(name: str) -> Metric:
+    """An entry for metrics of the user's own code and of records of earlier versions."""
     lower = name.lower()
     if "top1" in lower or "accuracy" in lower:
         return replace(_ACCURACY, name=name, headline=lower.endswith("top1"))
@@ -117,10 +120,14 @@ def _guessed(name: str) -> Metric:
 
 
 def headline(values: Mapping[str, float], chart: ChartName) -> str:
-    """The metric that stands for a run among those of a chart; empty when there is none.
+    """The metric that represents a run among those of a chart; empty when there is none.
 
-    Entries for a single name come first, in the order of ``METRICS``; then whatever else may stand
-    for a run, in the order of the names.
+    Entries for a single name come first, in the order of ``METRICS``; then other headline metrics,
+    in the order of their names.
+
+    Args:
+        values: the metrics of the run; only the names count.
+        chart: the chart that the metric must belong to.
     """
     for name, entry in METRICS.items():
         if entry.headline and entry.chart == chart and name in values:
@@ -130,22 +137,23 @@ def headline(values: Mapping[str, float], chart: ChartName) -> str:
 
 
 def rank(name: str) -> int:
-    """Where a metric stands among those offered to look at: what stands for a run comes first."""
+    """Sort key for lists of metrics: headline metrics first, in the order of ``METRICS``."""
     first = [entry.name for entry in METRICS.values() if entry.headline and not entry.is_pattern]
     return first.index(name) if name in first else len(first)
 
 
 def named(key: str, names: Iterable[str]) -> list[str]:
-    """The metrics that a word of a person means; a pattern where an entry is one.
+    """The metrics that a key of a filter or of sorting means; a pattern where an entry is one.
 
     Args:
         key: a name, the last or the first part of one, or the ``key`` of an entry.
         names: metrics that runs have, registered or not.
     """
-    # A pattern stands for the names that fit it: they are not looked up once more.
+    # Names that a pattern covers are left out: the pattern finds them, and only once.
     known = sorted({*METRICS, *(name for name in names if registered(name) is None)})
     if "/" in key and (key in known or registered(key) is not None):
         return [key]
+    # "knn" means knn/top1, "loss" train/loss; then the last part of a name, then its first part.
     short = [entry.name for entry in METRICS.values() if entry.key == key]
     short += [name for name in (f"{key}/top1", f"train/{key}") if name in known][:1]
     if short:

@@ -1,10 +1,10 @@
-"""Code of a user's own, named in a setting as ``package.module:Name``.
+"""Code of a user's own, given in a setting as ``package.module:Name``.
 
-A path is imported, and so its code runs, only when a person of this process has named it: in an
-option of the call, in a form, or in a TOML file of theirs. A path that merely stands in a record
-counts as named when the record belongs to whoever runs the program; from a record that somebody
-else wrote it is refused until it is named. What is named in a process is named in the trainers
-that it starts.
+Importing a path runs its code, and a run folder may have been written by somebody else. So a path
+is imported only when the person who runs this process has named it: in an option of the call, in a
+form, or in a TOML file of theirs. A path in a record counts as named when the record belongs to the
+user of this process; from a record of another user it is refused until it is named. Trainers that
+this process starts inherit what is named, through an environment variable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.errors import ConfigError
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
-_VARIABLE = "MOCO_TUI_ALLOW_CODE"
+_VARIABLE = "MOCO_TUI_ALLOW_CODE"  # separated by spaces, which a path cannot hold
 
 _named: set[str] = set(os.environ.get(_VARIABLE, "").split())
 
@@ -37,12 +37,17 @@ def name_paths(paths: Iterable[str]) -> None:
 
 
 def name_if_own(paths: Iterable[str], file: Path) -> None:
-    """Note the paths in a file as named where file and folder belong to the user of this process.
+    """Count the paths in a file as named where file and folder belong to the user of this process.
 
-    The folder counts too, because who goes on with a run replaces its record and so owns that
-    file. A file that is a link, or that cannot be looked at, names nothing.
+    The folder has to as well: resuming another user's run replaces its record, and the new file
+    belongs to whoever resumed it. A link or a file that cannot be inspected names nothing.
+
+    Args:
+        paths: the paths that the file holds.
+        file: the record; read by the caller.
     """
     try:
+        # lstat: a link of another user's could point to a file of this user's.
         found, folder = os.lstat(file), file.parent.stat()
     except OSError:
         return
@@ -53,19 +58,19 @@ def name_if_own(paths: Iterable[str], file: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The variables by which a process that is started here knows the paths that are named."""
+    """Environment variables that tell a child process which paths are named."""
     return {_VARIABLE: " ".join(sorted(_named))} if _named else {}
 
 
 def check_named(path: str, key: str) -> None:
-    """Refuses a path that nobody has named.
+    """Refuse a path that has not been named.
 
     Args:
         path: ``package.module:Name``.
         key: the setting that holds it, for the message.
 
     Raises:
-        ConfigError: one sentence with the option that names it.
+        ConfigError: one sentence with the command-line option that names it.
     """
     if path not in _named:
         raise ConfigError(
@@ -76,21 +81,22 @@ def check_named(path: str, key: str) -> None:
 
 
 def load(path: str, key: str) -> Any:
-    """What a path names.
+    """The object that a path names, imported now if it was not before.
 
     Args:
         path: ``package.module:Name``.
         key: the setting that holds it, for the messages.
 
     Raises:
-        ConfigError: when nobody has named the path, or it leads to nothing.
+        ConfigError: when the path has not been named, the module cannot be imported, or it has no
+            such attribute.
     """
     check_named(path, key)
     module_name, _, name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # any module may fail in any way while it is imported
-        reason = f"{type(error).__name__}: {error}".strip(": ")
+    except Exception as error:  # the user's module may raise anything while it is imported
+        reason = f"{type(error).__name__}: {error}".strip(": ")  # str(error) may be empty
         raise ConfigError(
             f"{key} is {path}, but {module_name} cannot be imported ({reason}); install it or add "
             "its folder to PYTHONPATH.",

@@ -1,15 +1,20 @@
-"""Counts and lists of numbers as protocols write them."""
+"""Counts and lists in sentences, as protocols and messages write them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def listed(parts: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+def listed(parts: Sequence[str], conjunction: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``; empty for no part.
+
+    Args:
+        parts: in their order.
+        conjunction: before the last part.
+    """
     if len(parts) < 2:
         return "".join(parts)
-    return ", ".join(parts[:-1]) + " and " + parts[-1]
+    return f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -1,9 +1,9 @@
 """Registries: the names that a setting may take, and where the work of each is done.
 
-A registry stands on the floor without torch, since the form, the commands and every message about
-a bad value are made from its names. What does the work lies above and is imported when it is first
-needed. Beside the names a setting takes the path of something of the user's own (see
-``engine.config.own_code``).
+A registry must not import torch, since the form, the commands and every message about a bad value
+are made from its names before torch is loaded. The module that does the work is named as a text and
+imported when it is first needed. Beside the names a setting takes the path of an object of the
+user's own (see ``engine.config.own_code``).
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class Part:
     Attributes:
         name: what the setting holds.
         summary: one line on what it is, for people.
-        work: ``package.module:name`` of what does the work, above this floor.
+        work: ``package.module:name`` of the object that does the work; that module may use torch.
         settings: the type of its own settings; None where it has none.
-        argument: what follows the name and a colon in the setting, as ``PATH``; empty for nothing.
+        argument: placeholder for the text after the name and a colon in the setting, as ``PATH``;
+            empty where the name stands alone.
     """
 
     name: str
@@ -70,18 +71,20 @@ class Registry(Mapping[str, P]):
     def find(self, value: object) -> tuple[P | None, str]:
         """The part that a value of the setting names, and the argument after its colon.
 
-        None for a path of the user's own and for what is no value at all.
+        None and "" for a path of the user's own and for a value that the setting cannot have.
         """
         if not isinstance(value, str):
             return None, ""
         name, _, argument = value.partition(":")
         part = self._parts.get(name)
+        # "cifar10:x" and "folder" are refused: an argument where none belongs, and one missing. So
+        # is "cifar10:", whose empty argument looks like none.
         if part is None or bool(part.argument) != bool(argument) or value == f"{name}:":
             return None, ""
         return part, argument
 
     def is_own(self, value: object) -> bool:
-        """Whether a value is the path of something of the user's own."""
+        """Whether a value is the path of an object of the user's own; it is not imported."""
         return self.find(value)[0] is None and own_code.is_path(value)
 
     def accepts(self, value: object) -> bool:
@@ -94,7 +97,10 @@ class Registry(Mapping[str, P]):
         return f"one of {names}, or your own as package.module:Name"
 
     def load(self, value: str) -> Any:
-        """What does the work of a part, imported now if it was not before.
+        """The object that does the work, imported now if it was not before.
+
+        Args:
+            value: of the setting: a name of this registry, or a path of the user's own.
 
         Raises:
             ConfigError: when there is no such part, or a path of the user's own leads nowhere.

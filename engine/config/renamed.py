@@ -1,7 +1,8 @@
-"""Settings that had another name in earlier versions: still read, wherever they may stand.
+"""Settings that had another name in earlier versions; the old names are still read everywhere.
 
-Run folders, checkpoints and the index are brought up to date in silence. Who types an old name (in
-a TOML file, ``--set``, a filter, a sort key) gets what was meant and one line with the new name.
+In run folders, checkpoints and the index they are replaced in silence. An old name that a person
+types (in a TOML file, ``--set``, a filter, a sort key) works, with a warning of one line that gives
+the new name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 
 
 class RenamedSetting(FutureWarning):
-    """Somebody used a name of an earlier version; the message says the new one."""
+    """A person used a name of an earlier version; the message has the new one.
+
+    A FutureWarning, since Python hides DeprecationWarning from the users of a program.
+    """
 
 
 def new_key(key: str) -> str:
@@ -42,19 +46,20 @@ def new_key(key: str) -> str:
     for old, new in _PARTS.items():
         if rest[: len(old)] == old:
             return ".".join((*head, *new, *rest[len(old) :]))
-        tail = old[1:]  # a key may be given by its last parts
+        tail = old[1:]  # ("gray",): a key may be given by its last parts, see values.expand_key
         if rest[: len(tail)] == tail:
             return ".".join((*head, *new[1:], *rest[len(tail) :]))
     return key
 
 
 def new_value(key: str, value: Any) -> Any:
-    """What a value of a setting is called now.
+    """The name that a value of a setting has now.
 
     Args:
         key: name of the setting as it is now, whole or its last part.
         value: a text, a list of texts, or anything else, which comes back as it is.
     """
+    # With "pretrain." before it, a whole key ends in "." + key just as its tails do.
     names = next((n for k, n in _VALUES.items() if f"pretrain.{k}".endswith(f".{key}")), None)
     names = names or _VALUES.get(key.removeprefix("pretrain."))
     if names is None:
@@ -68,6 +73,7 @@ def new_value(key: str, value: Any) -> Any:
 
 def renamed(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys and values under the names that they have now."""
+    # Keys first: ``_VALUES`` knows settings by their new names.
     keys = {new_key(key): value for key, value in flat.items()}
     return {key: new_value(key, value) for key, value in keys.items()}
 
@@ -82,6 +88,7 @@ def renamed_tree(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def say_renamed(old: str, new: str) -> None:
-    """One line for whoever typed an old name."""
+def warn_renamed(old: str, new: str) -> None:
+    """Warn a person who typed an old name, in one line."""
+    # 3: blamed on the caller of the function that met the name.
     warnings.warn(f"{old} is called {new} now; the old name still works.", RenamedSetting, 3)

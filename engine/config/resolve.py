@@ -1,4 +1,4 @@
-"""How a configuration is put together from a preset, a file and single values, and told apart."""
+"""Putting a configuration together from a preset, a TOML file and single values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(type_: type[C], values: Mapping[str, Any]) -> C:
 
     Args:
         type_: the configuration type.
-        values: dotted keys and values (builtin types; numbers may be texts).
+        values: dotted keys (whole or their tails) and values (builtin types; numbers may be texts).
 
     Raises:
         ConfigError: one sentence with the key, the value and what would be right.
@@ -33,12 +33,13 @@ def build(type_: type[C], values: Mapping[str, Any]) -> C:
     known = fields(type_)
     values = {expand_key(type_, key): value for key, value in values.items()}
     values = {key: renamed_value(key, value) for key, value in values.items()}
+    # Leaf by leaf first: msgspec's own errors name a path, but not what would be right.
     for key, value in values.items():
         check_leaf(known[key], type_, value)
     full = nest({key: field.default for key, field in known.items()} | values)
     try:
         config = msgspec.convert(full, type_, strict=False)
-    except msgspec.ValidationError as error:  # every leaf was checked: this is a backstop
+    except msgspec.ValidationError as error:  # not expected: every leaf was checked above
         raise ConfigError(f"The configuration is not valid: {error}.") from None
     check(config)
     return config
@@ -57,6 +58,8 @@ def resolve(
     Raises:
         ConfigError: one sentence on the first thing that is wrong.
     """
+    # Each source gives whole dotted keys, or "queue_size" and "moco.queue_size" would not collide;
+    # those of ``extra`` are expanded by ``build``.
     values: dict[str, Any] = {}
     if preset_name is not None:
         values |= preset(preset_name, type_).values
@@ -65,7 +68,8 @@ def resolve(
     values |= parse_sets(type_, sets)
     values |= extra or {}
     config = build(type_, values)
-    own_code.name_paths(paths_of(config))  # a person typed them or wrote the file
+    # A person typed these paths or wrote the file; records do not come through here.
+    own_code.name_paths(paths_of(config))
     return config
 
 

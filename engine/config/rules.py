@@ -11,14 +11,17 @@ from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyCo
 from engine.config.values import shown_value
 from engine.errors import ConfigError
 
+BUILTIN_TASKS = ("binary", "five", "ten", "all")
+"""Tasks that need no groups; which classes they tell apart depends on the data set."""
+
 
 def check(config: Struct) -> None:
-    """Rules that span several fields.
+    """Refuse a configuration that breaks a rule over several fields.
 
     Raises:
         ConfigError: for the first rule that is broken.
     """
-    for key, message in problems(config).items():
+    for key, message in problems(config).items():  # only the first: an error has one sentence
         raise ConfigError(message, key)
 
 
@@ -37,6 +40,7 @@ def problems(config: Struct) -> dict[str, str]:
 def _pretrain_problems(config: PretrainConfig, found: dict[str, str]) -> None:
     optim, model = config.optim, config.model
     found |= augment_problems(config.augment)
+    # Groups of equal size; the statistics of a single image would be no batch statistics.
     if optim.batch_size % model.bn_splits:
         found["model.bn_splits"] = (
             f"model.bn_splits is {model.bn_splits}, which does not divide optim.batch_size "
@@ -63,7 +67,7 @@ def _probe_problems(config: ProbeConfig, found: dict[str, str]) -> None:
     task = config.task
     if task.groups and len(task.groups) < 2:
         found["task.groups"] = "task.groups holds one group; a task needs at least two."
-    seen: dict[str, str] = {}
+    seen: dict[str, str] = {}  # class to the group that has it
     for label, members in task.groups.items():
         if not members:
             found["task.groups"] = f"task.groups: the group {label} names no class."
@@ -98,7 +102,7 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
     for key, values in grids:
         if len(set(values)) != len(values):
             found[key] = f"{key} is {', '.join(map(str, values))}; each value may stand there once."
-    # What a pretraining and a probe of the grid would say to the rest.
+    # The rules of the runs that the grid makes, under the study's names of the keys.
     inner: dict[str, str] = {}
     _pretrain_problems(config.pretrain, inner)
     found |= {f"pretrain.{key}": f"pretrain: {text}" for key, text in inner.items()}
@@ -120,6 +124,7 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
             f"tasks names {len(config.tasks)} tasks, but probe.task.groups makes one; it must "
             "name that one alone."
         )
+    # With groups the task has a name of its own, which may be given in both places.
     free = {"probe.task.name"} if groups else set()
     for key in difference(config, StudyConfig()).keys() & GRID_KEYS.keys() - free:
         found[key] = f"{key} cannot be set for a study: its grid does, by {GRID_KEYS[key]}."
@@ -128,6 +133,3 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
             f"probe.task.name is {shown_value(config.probe.task.name)} and tasks names "
             f"{shown_value(config.tasks[0])}; with probe.task.groups both must be the same."
         )
-
-
-BUILTIN_TASKS = ("binary", "five", "ten", "all")

@@ -1,8 +1,9 @@
-"""Typed, validated configurations and the presets.
+"""The types of the configurations of pretrainings, probes and studies.
 
 Every field carries its help text, unit and range in its type, so that the commands, the form of
 the app and the error messages are all made from this one place. No torch here: the first screen
-needs this module before torch is imported.
+needs this module before torch is imported. The defaults are the values of the notebook that the
+program began with; a comment names the source of one where there is an older one.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct, defstruct
 
-from engine.config.augment import AUGMENTATIONS, GEOMETRY, listed
+from engine.config.augment import AUGMENTATIONS, GEOMETRY
 from engine.config.baselines import BASELINES, BaselineName, SupervisedConfig
 from engine.config.data import DATA_SETS, sources_in_words
 from engine.config.heads import HEADS
 from engine.config.heads.head_config import HeadConfig, OwnHeadConfig
 from engine.config.models import ENCODERS
+from engine.config.phrases import listed
 from engine.config.run_schema import LogConfig, MonitorConfig, RuntimeConfig
 
 _ORDER = (
     f"{listed(GEOMETRY)} (one sampling) come first; "
-    f"{listed(name for name in AUGMENTATIONS if name not in GEOMETRY)} are applied in the order "
+    f"{listed([name for name in AUGMENTATIONS if name not in GEOMETRY])} are applied in the order "
     "given"
 )
 
@@ -52,6 +54,8 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 0.1
 
 
+# Made from the registry, so that an augmentation is added by its own module and a line there. mypy
+# cannot follow ``defstruct``, hence a declaration of its own for it.
 if TYPE_CHECKING:
 
     class AugmentConfig(Struct, frozen=True, kw_only=True):
@@ -97,10 +101,12 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         ),
     ] = "convnet"
     dim: Annotated[int, Meta(ge=2, le=8192, description="width of the embedding")] = 512
+    # MoCo v2 (arXiv:2003.04297, section 2.2) takes the head of SimCLR.
     mlp_head: Annotated[
         bool, Meta(description="two-layer projection head (MoCo v2) in place of one linear layer")
     ] = False
     dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="dropout in the convnet")] = 0.3
+    # 8 as in the CIFAR-10 demo of facebookresearch/moco, which simulates the BatchNorm of 8 GPUs.
     bn_splits: Annotated[
         int,
         Meta(ge=1, le=256, description="groups of a batch that BatchNorm normalises apart"),
@@ -108,21 +114,26 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class MocoConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Momentum contrast (arXiv:1911.05722)."""
+    """Momentum contrast (arXiv:1911.05722; sections in the comments are the paper's)."""
 
+    # Section 3.2, "dictionary as a queue"; 65,536 for ImageNet, 4,096 in the CIFAR-10 demo.
     queue_size: Annotated[
         int,
         Meta(ge=1, le=4_194_304, description="keys in the dictionary, K", extra={"unit": "keys"}),
     ] = 4096
+    # Equation 2. The paper has 0.999 for ImageNet; 0.99 is that of the CIFAR-10 demo.
     momentum: Annotated[
         float, Meta(ge=0.0, le=1.0, description="momentum m of the key encoder")
     ] = 0.99
+    # Tau of equation 1, 0.07 by section 3.3.
     temperature: Annotated[
         float, Meta(gt=0.0, le=100.0, description="temperature of the softmax")
     ] = 0.07
+    # The paper's loss has one direction; the CIFAR-10 demo offers both.
     symmetric: Annotated[
         bool, Meta(description="sum the losses of both directions; else one direction")
     ] = True
+    # Section 3.3, "shuffling BN": statistics of one group would tell which key belongs to a query.
     shuffle_keys: Annotated[
         bool, Meta(description="shuffle the keys' batch so that BatchNorm groups differ")
     ] = True
@@ -135,6 +146,7 @@ class OptimConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         int,
         Meta(ge=1, le=1_000_000, description="length of the schedule", extra={"unit": "epochs"}),
     ] = 2500
+    # Part of a long schedule can be trained: with ``epochs`` lowered the cosine would fall faster.
     stop_epoch: Annotated[
         int,
         Meta(
@@ -146,6 +158,7 @@ class OptimConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     batch_size: Annotated[
         int, Meta(ge=2, le=65536, description="pairs in a step", extra={"unit": "pairs"})
     ] = 512
+    # 0.06 for 512 pairs as in the CIFAR-10 demo; not scaled when ``batch_size`` changes.
     lr: Annotated[float, Meta(gt=0.0, le=1000.0, description="learning rate at the start")] = 0.06
     sgd_momentum: Annotated[float, Meta(ge=0.0, lt=1.0, description="momentum of SGD")] = 0.9
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
@@ -153,6 +166,7 @@ class OptimConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Literal["cosine", "step"],
         Meta(description="cosine to zero, or a drop at each milestone"),
     ] = "cosine"
+    # A drop by 10 at epochs 120 and 160 of 200: the paper's ImageNet schedule (section 4).
     milestones: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
         Meta(description="epochs at which the step schedule drops", extra={"unit": "epochs"}),
@@ -200,7 +214,11 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class _ProbeTask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The head of a probe, its labels and its task: what comes before the heads' own sections."""
+    """The head of a probe, its labels and its task.
+
+    A base class, since fields of a Struct come in the order of inheritance: these before the heads'
+    sections, those of ``ProbeConfig`` after them. Forms, TOML files and records keep that order.
+    """
 
     label_fraction: Annotated[
         float,
@@ -227,6 +245,7 @@ class _ProbeTask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     task: TaskConfig = TaskConfig()
 
 
+# As ``AugmentConfig``: from the registry, with a declaration for mypy.
 if TYPE_CHECKING:
 
     class _ProbeHeads(_ProbeTask, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -267,7 +286,7 @@ def head_settings(config: ProbeConfig, head: str = "") -> HeadConfig:
         head: which head; empty: the one that the probe fits.
 
     Returns:
-        Its section; for code of the user's own, which has none, what stands for it.
+        Its section; for code of the user's own, which has none, an ``OwnHeadConfig``.
     """
     head = head or config.head
     if head in HEADS:
@@ -283,7 +302,8 @@ def head_settings(config: ProbeConfig, head: str = "") -> HeadConfig:
 class StudyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A grid of pretrainings and of probes of each of them.
 
-    What the grid sets (``GRID_KEYS``) has no place in ``pretrain`` and ``probe``.
+    Settings that the grid varies (``GRID_KEYS``) must keep their defaults in ``pretrain`` and
+    ``probe``; ``rules.problems`` refuses others.
     """
 
     queue_sizes: Annotated[
@@ -343,7 +363,8 @@ GRID_KEYS: Mapping[str, str] = {
     "probe.task.name": "tasks",
     "probe.runtime.seed": "seeds",
 }
-"""Settings of a study's runs that its grid sets, and by which of its own."""
+"""Settings of a study's runs that its grid varies, and the setting of the study that holds the
+values."""
 
 AnyConfig = PretrainConfig | ProbeConfig | StudyConfig
 KINDS: dict[str, type[PretrainConfig] | type[ProbeConfig] | type[StudyConfig]] = {

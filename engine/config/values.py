@@ -1,4 +1,4 @@
-"""Values as people give them: names of settings, typed texts, TOML files, each checked alone."""
+"""Reading settings that people type or write in TOML files, and checking each by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from engine.config.fields import Field, fields, nest
-from engine.config.renamed import new_key, new_value, say_renamed
+from engine.config.phrases import listed
+from engine.config.renamed import new_key, new_value, warn_renamed
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from engine.errors import ConfigError
 
@@ -30,27 +31,23 @@ def expand_key(type_: type[Struct], key: str) -> str:
     known = fields(type_)
     if key in known:
         return key
-    if new_key(key) != key:
+    if new_key(key) != key:  # after the present names, which an old one must not hide
         now = expand_key(type_, new_key(key))
-        say_renamed(key, now)
+        warn_renamed(key, now)
         return now
     matches = [name for name in known if name.endswith("." + key)]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise ConfigError(f"{key} could be {_either(matches)}; write the whole name.", key)
+        raise ConfigError(f"{key} could be {listed(matches, 'or')}; write the whole name.", key)
     tails = {name.rpartition(".")[2]: name for name in known}
     near = difflib.get_close_matches(key, [*known, *tails], n=1, cutoff=0.6)
     hint = f"; did you mean {tails.get(near[0], near[0])}?" if near else "."
     raise ConfigError(f"{key} is not a setting of {title(type_)}{hint}", key)
 
 
-def _either(names: list[str]) -> str:
-    return ", ".join(names[:-1]) + " or " + names[-1]
-
-
 def title(type_: type[Struct]) -> str:
-    """What a type of configuration describes, in words."""
+    """What a type of configuration describes, in words: ``a pretraining``."""
     titles: dict[type[Struct], str] = {
         PretrainConfig: "a pretraining",
         ProbeConfig: "a probe",
@@ -60,15 +57,24 @@ def title(type_: type[Struct]) -> str:
 
 
 def parse_value(field: Field, text: str) -> Any:
-    """A value typed by a person, as TOML where it reads as TOML and as plain text elsewhere."""
+    """A value typed by a person, as TOML where it parses as TOML and as plain text elsewhere.
+
+    Args:
+        field: the setting.
+        text: its value; quotes and brackets may be missing (``0,1,2``, ``resnet18``, ``off``).
+
+    Returns:
+        A builtin value, not yet checked: a text that is no number stays one, for the message of
+        ``check_leaf``.
+    """
     return renamed_value(field.key, _parse(field, text.strip()))
 
 
 def renamed_value(key: str, value: Any) -> Any:
-    """The value under the name that it has now, with a line where that is another one."""
+    """The value under the name that it has now, with a warning where that differs."""
     now = new_value(key, value)
     if now is not value and now != value:
-        say_renamed(f"{key}={shown_value(value)}", shown_value(now))
+        warn_renamed(f"{key}={shown_value(value)}", shown_value(now))
     return now
 
 
@@ -76,10 +82,10 @@ def _parse(field: Field, text: str) -> Any:
     if field.kind in ("text", "choice"):
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     plain_words = field.item in ("names", "texts") and not text.startswith(("[", '"', "'"))
-    if not plain_words:  # among words 5 is a name
+    if not plain_words:  # TOML would read a group called 5 as a number
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-            # one item alone is a list of one: seeds=0
+            # A single item is a list of one: seeds=0.
             return [value] if field.kind == "list" and not isinstance(value, list) else value
         except tomllib.TOMLDecodeError:
             pass
@@ -92,6 +98,7 @@ def _parse(field: Field, text: str) -> Any:
 
 
 def _number(text: str) -> int | float | str:
+    """The number in a text that is no TOML (``.5``, items without brackets), else the text."""
     for convert in (int, float):
         try:
             return convert(text)
@@ -136,12 +143,13 @@ def read_toml(type_: type[Struct], path: Path) -> dict[str, Any]:
     def walk(table: Mapping[str, Any], prefix: str) -> None:
         for name, value in table.items():
             key = prefix + name
+            # A table that is a field itself (task.groups) is a value, not a section.
             if key not in known and isinstance(value, dict):
                 if new_key(key) != key:
-                    say_renamed(key, new_key(key))
+                    warn_renamed(key, new_key(key))
                     key = new_key(key)
                 if not any(other.startswith(key + ".") for other in known):
-                    expand_key(type_, key)
+                    expand_key(type_, key)  # raises: there is no such section
                 walk(value, key + ".")
             else:
                 flat[expand_key(type_, key)] = value
@@ -161,6 +169,7 @@ def check_leaf(field: Field, type_: type[Struct], value: Any) -> Any:
     Raises:
         ConfigError: one sentence with the key, the value and what would be right.
     """
+    # Converted inside its whole type, so that msgspec applies the bounds that stand there.
     sentence = f"{field.key} is {shown_value(value)}; it must be {field.expectation()}."
     try:
         checked = msgspec.to_builtins(
@@ -171,6 +180,7 @@ def check_leaf(field: Field, type_: type[Struct], value: Any) -> Any:
     for part in field.key.split("."):
         checked = checked[part]
     items = checked if isinstance(checked, list | tuple) else [checked]
+    # msgspec knows nothing of registries, and an infinity is within a bound on one side.
     if field.registry is not None and not all(map(field.registry.accepts, items)):
         raise ConfigError(sentence, field.key)
     if any(isinstance(item, float) and not math.isfinite(item) for item in items):

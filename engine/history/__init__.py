@@ -1,1 +1,1 @@
-"""The index over the run folders: TinyDB, searched and filtered."""
+"""The index over the run folders: a TinyDB that may be lost, and the filter language."""

@@ -1,4 +1,4 @@
-"""What the index holds of a run: all that a table of runs shows, sorts and filters by."""
+"""The index's entry of a run: everything that a table of runs shows, sorts and filters by."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from engine.runs.record import Record, UserNotes, spell, unspell
 DAMAGED = "damaged"
 """State shown for a run whose record cannot be read; ``Entry.error`` says why."""
 
-_RESULT_VALUES = 16
+_RESULT_VALUES = 16  # bounds an entry, whatever a result holds
 
 
 class Entry(Struct, kw_only=True, omit_defaults=True):
     """One run in a list. About 400 bytes: of the config only what differs from its preset.
+
+    Small, since the index is one file that is read and written whole, with ten thousand of these.
 
     Attributes:
         id, kind, preset, parent, seed, created, started, ended, host, device, step, epoch,
@@ -34,10 +36,10 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         name: what people called it, else the record's name; may be empty.
         status: as ``RunFolder.status`` shows it, or ``damaged``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
-        result: the numbers at the top of the record's result.
+        result: the finite numbers at the top level of the record's result, the first 16.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
-        stamp: what tells a changed folder from the one that was read.
+        stamp: of the folder's files when they were read, see ``stamp_of``.
     """
 
     id: str
@@ -73,7 +75,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def updated(self) -> float:
-        """Unix seconds of the newest thing known: its end, its start or its making."""
+        """Unix seconds of the latest of its end, start and creation that is known."""
         return self.ended or self.started or self.created
 
     def setting(self, key: str) -> Any:
@@ -99,7 +101,11 @@ def config_base(kind: str, preset: str) -> Mapping[str, Any]:
 
 @functools.cache
 def base_mark() -> str:
-    """Changes whenever a default or a preset does: entries made before are then out of date."""
+    """A hash of all defaults and presets.
+
+    Entries hold what differs from these, so entries made with others are out of date; the index
+    keeps this text to notice it.
+    """
     bases = [flatten(type_()) for type_ in KINDS.values()]
     presets = [
         {name: preset.values for name, preset in presets_of(type_).items()}
@@ -109,13 +115,18 @@ def base_mark() -> str:
 
 
 def flat_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested configuration as dotted keys; what is no setting of the kind keeps its own key."""
+    """A nested configuration as dotted keys; what is no setting of the kind keeps its own key.
+
+    Unlike ``config.fields.flatten`` it takes the plain tables of a record, which a person may have
+    edited or an older version written.
+    """
     known = fields(KINDS[kind]) if kind in KINDS else {}
     flat: dict[str, Any] = {}
 
     def walk(table: Mapping[str, Any], prefix: str) -> None:
         for name, value in table.items():
             key = prefix + name
+            # A table that is a setting itself (task.groups) is a value.
             if isinstance(value, dict) and key not in known:
                 walk(value, key + ".")
             else:
@@ -126,10 +137,14 @@ def flat_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stamp_of(path: str) -> int | None:
-    """What changes when a file of the run folder does; None when there is no record.
+    """A number that changes when ``run.json`` or ``user.json`` does; None when there is no record.
 
-    Both files are replaced whole, so the inode tells what a coarse clock does not. Hashes of
-    tuples of whole numbers are the same in every process.
+    Both files are replaced whole, so the inode differs even where two writes fall into one tick of
+    the file system's clock. Hashes of tuples of whole numbers are the same in every process (those
+    of texts are not), so the index can hold them.
+
+    Args:
+        path: of the run folder; a text, since ten thousand Paths take longer than their stats.
     """
     try:
         a = os.stat(f"{path}/run.json")  # noqa: PTH116 - ten thousand at a time
@@ -144,7 +159,7 @@ def stamp_of(path: str) -> int | None:
 
 def read_entry(folder: RunFolder) -> Entry | None:
     """The entry of a run as recorded (``lost`` is not derived); None when the folder is gone."""
-    # Before reading: a change in between makes the entry look old, never new.
+    # Before reading: a change in between then makes the entry look out of date, never up to date.
     stamp = stamp_of(str(folder.path))
     if stamp is None:
         return None
@@ -198,7 +213,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
 def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in result.items():
-        if type(value) in (int, float) and math.isfinite(value):
+        if type(value) in (int, float) and math.isfinite(value):  # type: a bool is an int
             found[name] = float(value)
     return dict(list(found.items())[:_RESULT_VALUES])
 
@@ -221,7 +236,7 @@ def from_document(document: Mapping[str, Any]) -> Entry:
     try:
         return msgspec.convert(document, Entry)
     except msgspec.ValidationError:
-        pass  # most likely a NaN or an infinity, which are texts in a document
+        pass  # most likely a NaN or an infinity, which are texts in a document: rare, so second
     fixed = dict(document)
     for part in ("best", "last"):
         values = fixed.get(part)

@@ -32,6 +32,8 @@ __all__ = [
     "sort_entries",
 ]
 
+# Alternatives in order: longer operators first; a word may hold "!" but not "!=", so that
+# kind!=probe is three tokens; "wrong" takes what is left: a quote without its partner.
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<bracket>[()])
@@ -43,8 +45,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_MAX_LENGTH = 10_000
-_MAX_DEPTH = 100
+_MAX_LENGTH = 10_000  # characters
+_MAX_DEPTH = 100  # far below Python's limit of recursion, of which each level takes four calls
 
 
 class _Token(NamedTuple):
@@ -67,6 +69,7 @@ def _tokens(text: str) -> list[_Token]:
             what = "a quote that is not closed" if found in "\"'" else f"a {found} out of place"
             raise ConfigError(f"The filter holds {what} at character {match.start(kind) + 1}.")
         begin = match.start(kind)
+        # The group lies within the quotes; begin counts from the opening one, as end does.
         if kind in ("double", "single"):
             kind, found, begin = "quoted", re.sub(r"\\(.)", r"\1", found), begin - 1
         tokens.append(_Token(kind, found, at, begin))
@@ -97,7 +100,7 @@ class _Parser:
 
     def parse(self) -> Matcher:
         if not self._tokens:
-            return lambda _: True
+            return lambda _: True  # an empty filter lets every run through
         matcher = self._or()
         token = self._peek()
         if token is not None:  # only a bracket can be left
@@ -126,6 +129,7 @@ class _Parser:
         if self._depth > _MAX_DEPTH:
             raise ConfigError(f"The filter is nested more than {_MAX_DEPTH} deep.")
         try:
+            # "not:x" is a key called not, as is "and=1" below: it gets the message for keys.
             if self._is("word", "not") and not self._compares():
                 self._at += 1
                 term = self._not()
@@ -135,7 +139,7 @@ class _Parser:
             self._depth -= 1
 
     def _compares(self) -> bool:
-        """True when an operator follows the next token, which is a key then."""
+        """True when an operator follows the next token, which is then a key."""
         following = self._peek(1)
         return following is not None and following.kind == "operator"
 
@@ -184,10 +188,10 @@ class _Parser:
 
 
 def parse_filter(text: str, *, metrics: Iterable[str] = ()) -> Matcher:
-    """What tells the runs that a filter lets through.
+    """The predicate that a filter stands for.
 
     Args:
-        text: see the head of this module; an empty one lets all through.
+        text: in the language of this module's docstring; an empty one lets all runs through.
         metrics: names of metrics that runs have, beside the usual ones.
 
     Raises:

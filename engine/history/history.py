@@ -1,9 +1,9 @@
 """The history: all runs of a folder, listed, searched, annotated, deleted and restored.
 
-The run folders are the truth. Beside them a TinyDB index (``history.json``) keeps one small
-document a run, so that a list of thousands needs no reading of thousands of records. Whatever
-happens to the index, the next list is right: it looks at every folder's times and reads again what
-changed.
+The run folders are the source of truth. Beside them a TinyDB index (``history.json``) keeps one
+small document a run, so that a list of thousands of runs need not read thousands of records.
+Whatever happens to the index, the next list is right: it compares the stamp of every folder with
+that of its entry and reads what differs.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class History:
     def notices(self) -> list[str]:
         """Lines for the person (an index that was rebuilt, or could not be written).
 
-        Whoever shows them clears the list.
+        The caller that shows them clears the list.
         """
         return self._index.notices
 
@@ -108,6 +108,7 @@ class History:
         entries = self._index.refresh()
         if not self._index.is_saved:  # it could not be written: answer from memory
             found = ((e.id, to_document(e)) for e in entries.values())
+            # TinyDB's annotations know whole numbers as ids only, see ``KeyedTable``.
             return [Document(d, doc_id=i) for i, d in found if condition(d)]  # type: ignore[arg-type]
         return self.table.search(condition)
 
@@ -117,6 +118,8 @@ class History:
         Raises:
             RunError: when the text cannot be an id.
         """
+        # An id comes from a person or another program: it must not lead out of the root, nor into
+        # the trash.
         if not id_ or id_.startswith(".") or "/" in id_ or "\0" in id_:
             raise RunError(f"There is no run {clean_text(id_, 60)} in {self.root}.")
         return RunFolder(self.root / id_)
@@ -128,10 +131,12 @@ class History:
         return path
 
     def _shown(self, entry: Entry) -> Entry:
-        """The entry with the state to show: ``lost`` is no state that anybody records."""
+        """The entry with the state to show: ``lost`` is derived, never recorded."""
         if entry.status not in ACTIVE:
             return entry
         folder = self.folder(entry.id)
+        # alive() first: it reads no record, and is the answer for most active runs. A folder that
+        # vanishes meanwhile leaves the entry as it is.
         with contextlib.suppress(RunError):
             if not folder.alive():
                 return msgspec.structs.replace(entry, status=folder.status())
@@ -182,6 +187,8 @@ class History:
         if not folder.record_path.exists():
             raise RunError(f"There is no run {id_} in {self.root}.")
         trash = self.root / TRASH_NAME
+        # Held until it is moved: no process can take the run over meanwhile. The lock file moves
+        # along and is released under its new name.
         lock = RunLock(folder.lock_path)
         if not lock.acquire() or folder.alive_elsewhere():
             lock.release()
@@ -189,7 +196,8 @@ class History:
         try:
             trash.mkdir(exist_ok=True)
             folder.path.rename(trash / id_)
-            # The trash is ordered by this time: that of now, finer than the system's clock tick.
+            # The trash is ordered by this time, which a rename leaves as it was. Set from time_ns:
+            # the kernel's own stamps have the resolution of its clock tick.
             now = time.time_ns()
             os.utime(trash / id_, ns=(now, now))
         except OSError as error:
@@ -216,7 +224,7 @@ class History:
         """
         self._index.check_writable()
         source, target = self._trashed(id_), self.root / id_
-        if target.exists():
+        if target.exists():  # rename would replace an empty folder without a word
             raise RunError(f"There is a run {id_} already; the one in the trash stays there.")
         try:
             source.rename(target)

@@ -1,4 +1,8 @@
-"""The index of the history on disk: a TinyDB with one small document a run."""
+"""The index of the history on disk: a TinyDB with one small document a run.
+
+Two tables: ``runs`` holds an entry under the id of each run, ``meta`` one document with the schema
+and the ``base_mark`` of the defaults that the entries differ from.
+"""
 
 from __future__ import annotations
 
@@ -45,16 +49,17 @@ def write_index(
     storage = AtomicStorage(root / INDEX_NAME, timeout=timeout)
     documents = {id_: to_document(entry) for id_, entry in put.items()}
 
-    def change(tables: RawTables) -> None:
+    def change(tables: RawTables) -> None:  # called with the lock held
         raw = tables.get(META, {}).get(META_ID)
         meta = {} if raw is None else msgspec.json.decode(raw)
         if tables.get(RUNS) and not isinstance(meta.get("schema"), int):
             raise DamagedStoreError(f"{storage.path} is damaged: it is no index.")
-        if meta.get("schema", 0) > SCHEMA:
+        if meta.get("schema", 0) > SCHEMA:  # upgrade raises the sentence for a newer schema
             upgrade(meta, current=SCHEMA, steps={}, what=str(storage.path))
         stale = meta.get("schema") != SCHEMA or meta.get("base") != base_mark()
         if drop is None or stale:
-            # Documents of another layout cannot stand beside ours; the next list reads them anew.
+            # Entries of another layout, or against other defaults, cannot stand beside new ones;
+            # the next list makes them anew.
             tables[RUNS] = {}
         new = {META_ID: {"schema": SCHEMA, "base": base_mark()}}
         put_raw(tables, META, new)
@@ -64,7 +69,11 @@ def write_index(
 
 
 def note_change(folder: RunFolder, timeout: float) -> None:
-    """Bring the index up to date with one run, as its owner does after a change of state.
+    """Bring the index up to date with one run; an ``OnChange`` of the run's owner.
+
+    Args:
+        folder: the run; its root is the folder above.
+        timeout: seconds to wait for other processes.
 
     Raises:
         RunBusyError: when other processes hold the index for longer than ``timeout`` seconds.

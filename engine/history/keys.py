@@ -1,4 +1,4 @@
-"""What a key of the filter language and of sorting stands for: a column, a setting or a metric."""
+"""Keys of the filter language and of sorting: columns, settings and metrics."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 from engine.config.fields import fields
 from engine.config.metrics import METRICS, named
-from engine.config.renamed import new_key, say_renamed
+from engine.config.renamed import new_key, warn_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
 from engine.history.entry import Entry
 from engine.text import shorten
 
 Getter = Callable[[Entry], Sequence[Any]]
-"""The values that a key stands for in a run: none when it lacks it, several for tags."""
+"""Gives the values of a key in a run: none when it lacks the key, several for tags and patterns."""
 
 _COLUMNS: dict[str, Getter] = {
     "id": lambda e: (e.id,),
     "kind": lambda e: (e.kind,),
-    "name": lambda e: (e.title,),
+    "name": lambda e: (e.title,),  # what tables show: the id where there is no name
     "status": lambda e: (e.status,),
     "preset": lambda e: (e.preset,),
     "parent": lambda e: (e.parent,),
@@ -40,9 +40,11 @@ _COLUMNS: dict[str, Getter] = {
     "started": lambda e: _given(e.started),
     "ended": lambda e: _given(e.ended),
     "updated": lambda e: (e.updated,),
+    # Seconds up to now: worked out at each comparison, so a filter that stays on a screen moves on.
     "age": lambda e: (time.time() - e.created,),
     "duration": lambda e: _given(_duration(e)),
 }
+# Words that people use for a column, and "data" for the setting data.source.
 _ALIASES = {"state": "status", "tags": "tag", "title": "name", "notes": "note", "data": "source"}
 TIMES = frozenset({"created", "started", "ended", "updated"})
 SPANS = frozenset({"age", "duration"})
@@ -52,6 +54,7 @@ COLUMNS: tuple[str, ...] = tuple(_COLUMNS)
 
 
 def _given(value: float | None) -> Sequence[float]:
+    """One value, or none: a run that lacks it matches no comparison and is sorted last."""
     return () if value is None else (value,)
 
 
@@ -65,8 +68,10 @@ def _setting_names() -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for type_ in KINDS.values():
         for key in fields(type_):
-            if key in GRID_KEYS:  # of a study, which has many of them
+            # A study has many values of these; those under ``pretrain.`` are mere defaults.
+            if key in GRID_KEYS:
                 continue
+            # "moco.queue_size" and "queue_size"; a tail may belong to several settings.
             parts = key.split(".")
             for i in range(len(parts)):
                 found = names.setdefault(".".join(parts[i:]), [])
@@ -84,7 +89,12 @@ def metric_names(entries: Iterable[Entry]) -> set[str]:
 
 
 def _metric_getter(names: Sequence[str], *, best: bool) -> Getter:
-    """What a run has of these metrics; a pattern stands for every metric whose name fits it."""
+    """The values that a run has of these metrics, in this order.
+
+    Args:
+        names: names, or patterns of ``METRICS``, which stand for every metric that matches.
+        best: the best values; else the last ones, and the figures of the result.
+    """
 
     def found(table: Mapping[str, float], name: str) -> Sequence[Any]:
         if name in METRICS and METRICS[name].is_pattern:
@@ -109,17 +119,23 @@ def _setting_getter(keys: list[str]) -> Getter:
 def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
     """The canonical name and the getter of a key.
 
+    Columns come before settings, settings before metrics: ``step`` is the run's own.
+
+    Args:
+        key: as a person typed it; the case of columns and settings does not count.
+        metrics: names of metrics that runs have.
+
     Raises:
-        ConfigError: when no run can have it, with what may have been meant.
+        ConfigError: when no run can have it, with the nearest key there is.
     """
     name = key.lower()
     name = _ALIASES.get(name, name)
     if name in _COLUMNS:
         return name, _COLUMNS[name]
     settings = _setting_names()
-    now = new_key(name)
+    now = new_key(name)  # an old name counts unless it means something else today
     if now != name and now in settings and name not in settings:
-        say_renamed(name, now)
+        warn_renamed(name, now)
         name = now
     if name in settings:
         return name, _setting_getter(settings[name])
@@ -154,15 +170,17 @@ def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:
     Raises:
         ConfigError: when the key is none.
     """
+    # Sorted twice: sort() is stable, also with reverse, so equal runs stay newest first.
     entries = sorted(entries, key=lambda entry: (-entry.created, entry.id))
     down = key.startswith("-")
     _, values = resolve(key.removeprefix("-"), metric_names(entries))
     have: list[tuple[tuple[int, Any], Entry]] = []
     lack = []
     for entry in entries:
-        found = [v for v in values(entry) if v != "" and v == v]
+        found = [v for v in values(entry) if v != "" and v == v]  # v == v: not NaN
         if not found:
             lack.append(entry)
+        # A key may be a number in one run and a text in another, which Python does not compare.
         elif isinstance(found[0], int | float):
             have.append(((0, found[0]), entry))
         else:

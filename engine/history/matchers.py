@@ -1,4 +1,4 @@
-"""What the filter language compares: values of a run with the text of a person."""
+"""The comparisons of the filter language: values of a run with the text of a person."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from engine.config.renamed import new_value, say_renamed
+from engine.config.renamed import new_value, warn_renamed
 from engine.errors import ConfigError
 from engine.history.entry import Entry
 from engine.history.keys import SPANS, TIMES, Getter, resolve
@@ -43,7 +43,7 @@ def comparison(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matche
     name, values = resolve(key, metrics)
     now = new_value(name, text)
     if now != text:
-        say_renamed(f"{key}{sign}{shorten(text)}", shorten(now))
+        warn_renamed(f"{key}{sign}{shorten(text)}", shorten(now))
         text = now
     number = _parse(name, text)
     if sign in _ORDER:
@@ -57,6 +57,8 @@ def comparison(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matche
         return lambda entry: any(_contains(value, text) for value in values(entry))
     if sign == ":" and "*" in text:
         return _like(values, text)
+    # != is the opposite of =, so a run that lacks the value matches it, as does one with several of
+    # which none is equal.
     equal = _equal(values, text, number)
     return equal if sign != "!=" else lambda entry: not equal(entry)
 
@@ -73,6 +75,7 @@ def text_search(text: str) -> Matcher:
 def _in_order(values: Getter, ordered: Callable[[Any, Any], bool], limit: float) -> Matcher:
     def matches(entry: Entry) -> bool:
         return any(
+            # A bool is an int to Python, but symmetric>0 would be no question.
             isinstance(v, int | float) and not isinstance(v, bool) and ordered(v, limit)
             for v in values(entry)
         )
@@ -90,7 +93,7 @@ def _equal(values: Getter, text: str, number: float | None) -> Matcher:
     return lambda e: any(_same(value, text, number) for value in values(e))
 
 
-# What the text means
+# Reading the text
 
 
 def _parse(name: str, text: str) -> float | None:
@@ -108,7 +111,7 @@ def _wanted(name: str) -> str:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text.removesuffix("%").replace("_", ""))
+        return float(text.removesuffix("%").replace("_", ""))  # accuracies are kept in percent
     except ValueError:
         return None
 
@@ -122,12 +125,12 @@ def _unix_seconds(text: str) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    """Seconds of a span of time: ``90``, ``30m``, ``12h``, ``3d``, ``2w``."""
+    """Seconds of a span of time: ``90``, ``30m``, ``12h``, ``3d``, ``2w``; else None."""
     number = _number(text[:-1]) if text[-1:] in _UNITS else None
     return _number(text) if number is None else number * _UNITS[text[-1]]
 
 
-# How a value is compared
+# Comparing one value
 
 
 def _same(value: Any, text: str, number: float | None) -> bool:
@@ -141,7 +144,7 @@ def _same(value: Any, text: str, number: float | None) -> bool:
 
 
 def _close(value: float, number: float) -> bool:
-    # Both were typed or printed in decimal; 0.1 + 0.2 = 0.3 is meant to hold.
+    # One was computed, the other typed in decimal: lr=0.3 has to find 0.1 + 0.2.
     return (
         value == number
         or (math.isnan(value) and math.isnan(number))

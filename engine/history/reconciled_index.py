@@ -1,4 +1,4 @@
-"""The entries of all runs of a folder: taken from the index, and kept in line with the folders."""
+"""The entries of all runs of a folder: read from the index and reconciled with the folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _LIST_TIMEOUT = 0.2  # seconds that a list waits for other processes before it d
 
 
 class ReconciledIndex:
-    """What is known of the runs of one folder, in memory and in the index. For one thread.
+    """The entries of the runs of one folder, in memory and in the index. For one thread.
+
+    A list never fails for the sake of the index: an index that is missing, damaged, locked or not
+    writable costs reading the records.
 
     Args:
         root: the folder of the run folders; it need not exist.
@@ -37,7 +40,8 @@ class ReconciledIndex:
         timeout: seconds that a change of the index waits for other processes.
 
     Attributes:
-        read_only: as given; True as well after the index could not be written once.
+        read_only: as given; True as well after a write of the index has failed, so that not every
+            list fails again and adds a notice.
         notices: lines for the person (an index that was rebuilt, or could not be written).
     """
 
@@ -83,7 +87,7 @@ class ReconciledIndex:
         base = str(self.root)
         for name in candidates(self.root):
             stamp = stamp_of(f"{base}/{name}")
-            if stamp is None:
+            if stamp is None:  # no run folder, or gone since it was listed
                 continue
             old = old_entries.get(name)
             if old is not None and old.stamp == stamp:
@@ -93,7 +97,8 @@ class ReconciledIndex:
             if entry is None:
                 continue
             entries[name] = entry
-            # The owner of a run that goes on writes its document; its record changes each second.
+            # The record of an active run changes each second, and a list would write the index each
+            # time; its owner writes the document, at each change of state.
             if old is None or entry.status not in ACTIVE:
                 self._unsaved.add(name)
         self._gone.update(old_entries.keys() - entries.keys())
@@ -108,7 +113,7 @@ class ReconciledIndex:
         try:
             write_index(self.root, put, self._gone - entries.keys(), timeout=_LIST_TIMEOUT)
         except RunBusyError:
-            return  # with the next list
+            return  # tried again with the next list
         except RunError as error:
             self.read_only = True
             self.notices.append(f"The index is not kept up to date: {error}")
@@ -146,11 +151,11 @@ class ReconciledIndex:
             write_index(self.root, put, drop, timeout=self._timeout)
         except DamagedStoreError as error:
             self._set_aside(error)
-            self._entries = {}
+            self._entries = {}  # so that the next refresh counts every run as unsaved
             write_index(self.root, put, drop, timeout=self._timeout)
 
     def check_writable(self) -> None:
-        """Refuse a change of what is open for reading only.
+        """Refuse a change when the folder is open for reading only.
 
         Raises:
             RunError: when it is.
@@ -180,6 +185,7 @@ class ReconciledIndex:
         return len(entries)
 
     def _set_aside_unusable(self) -> None:
+        """Rename the file when ``write_index`` would refuse it; a usable one is overwritten."""
         storage = self._storage
         with storage.lock():
             try:
@@ -199,18 +205,24 @@ class ReconciledIndex:
             return {}
 
     def _set_aside(self, error: DamagedStoreError) -> None:
-        """Keep a damaged index under another name, and say so."""
+        """Rename a damaged index, and add a notice. With ``read_only`` there is only the notice."""
         kept = ""
         if not self.read_only:
             with contextlib.suppress(RunError), self._storage.lock():
                 try:
                     self._read()
-                    return  # another process has made it anew meanwhile
+                    return  # another process has repaired it since
                 except DamagedStoreError:
                     kept = f"; the old file is kept as {self._storage.set_aside().name}"
         self.notices.append(f"{error} It is made anew from the run folders{kept}.")
 
     def _read(self) -> dict[str, Entry]:
+        """The entries of the index; none where it is missing or of other defaults.
+
+        Raises:
+            DamagedStoreError: when the file is no index.
+            RunError: when it cannot be read, or is of a newer schema.
+        """
         path = self._storage.path
         tables = self._storage.read()
         if tables is None:
@@ -227,7 +239,7 @@ class ReconciledIndex:
             what=str(path),
         )
         if payload.get("base") != base_mark():
-            return {}  # documents hold what differs from presets that have changed since
+            return {}  # the entries differ from defaults of another version: read the records
         entries = _decode(payload[RUNS], path)
         if meta.get("schema") != SCHEMA:  # migrated in memory; not yet on disk
             self._unsaved.update(entries)
@@ -239,6 +251,7 @@ def _decode(documents: Mapping[str, Mapping[str, object]], path: Path) -> dict[s
     try:
         for id_, document in documents.items():
             entry = from_document(document)
+            # One that was edited by hand is left out, and read from its folder.
             if entry.id == id_:
                 entries[id_] = entry
     except (msgspec.ValidationError, TypeError, AttributeError):

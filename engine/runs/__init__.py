@@ -1,7 +1,7 @@
 """Run folders: everything about a run that is on disk, under one name.
 
 ``create`` makes one, ``find`` finds one, ``RunFolder`` reads it, ``own`` takes it over for
-writing. The parts are in modules of their own.
+writing. Any process may read; one process at a time, the owner, writes.
 """
 
 from __future__ import annotations

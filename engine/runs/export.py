@@ -30,11 +30,12 @@ TAGS: Mapping[str, str] = {
     "train/loss": "Loss/train_batch",
     "train/epoch_loss": "Loss/train_epoch",
 }
-"""TensorBoard tags of the notebook; every other metric keeps its own name."""
+"""Metrics that have the notebook's tag in TensorBoard, so that runs of both overlay; every other
+metric keeps its own name."""
 
-_FLUSH_SECONDS = 5.0
+_FLUSH_SECONDS = 5.0  # how far TensorBoard may lag behind; a flush at every step would cost a write
 _SUFFIX: Mapping[str, str] = {"csv": ".csv", "json": ".json", "tensorboard": ""}
-_Point = tuple[int, float, float, dict[str, float]]
+_Point = tuple[int, float, float, dict[str, float]]  # step, epoch, unix seconds, values
 
 
 def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
@@ -52,7 +53,7 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
     """
     if format_ not in FORMATS:
         raise RunError(f"{format_} is no export format; it must be one of {', '.join(FORMATS)}.")
-    folder.record()
+    folder.record()  # raises for a folder that is no run, before anything is written
     path = target or Path(f"{folder.id}{_SUFFIX[format_]}")
     if format_ == "tensorboard":
         write_tensorboard(folder, path)
@@ -74,9 +75,10 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
 
 def points(log: MetricLog) -> Iterator[_Point]:
     """Step, epoch, unix seconds and values of every step that has any, ascending."""
+    # A merge of sorted columns, since a metric has values at its own steps only.
     names = log.names()
     columns = [(*log.series(n), log.epochs(n), log.times(n)) for n in names]
-    at = [0] * len(names)
+    at = [0] * len(names)  # index of the next point of each column
     while True:
         heads = [c[0][i] for c, i in zip(columns, at, strict=True) if i < len(c[0])]
         if not heads:
@@ -114,6 +116,7 @@ def to_csv(folder: RunFolder) -> Iterator[str]:
         buffer.truncate()
         return text
 
+    # spell: csv would write "nan" and "inf"; here and in JSON the spellings are the same.
     yield line(["step", "epoch", "time", *names])
     for step, epoch, seconds, values in points(log):
         cells = [spell(values[name]) if name in values else "" for name in names]
@@ -130,7 +133,7 @@ def to_json(folder: RunFolder) -> bytes:
     log.poll()
     try:
         notes = folder.user()
-    except RunError:
+    except RunError:  # damaged notes must not keep anybody from the curves
         notes = UserNotes()
     curves = {
         name: {
@@ -141,6 +144,7 @@ def to_json(folder: RunFolder) -> bytes:
         }
         for name in log.names()
     }
+    # Raw: the documents as the files have them, NaN spelled out (msgspec would write null).
     document = {
         "run": msgspec.Raw(encode_record(folder.record())),
         "user": msgspec.Raw(encode_user(notes)),
@@ -156,7 +160,9 @@ def to_json(folder: RunFolder) -> bytes:
 class _EventFile:
     """One event file, written in the calling thread: about 20 microseconds a step.
 
-    The pieces of TensorBoard's package that know the format are imported here, when asked for.
+    Not torch.utils.tensorboard: its SummaryWriter brings a thread of its own, and torch into
+    modules that must do without. The parts of TensorBoard's package that know the format are
+    imported on first use, since the package is an extra.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -171,11 +177,14 @@ class _EventFile:
             ) from error
         self._folder = folder
         self._next_flush = time.monotonic() + _FLUSH_SECONDS
-        # TensorBoard takes any name with this word in it and reads the files in their order.
+        # TensorBoard takes any name with "tfevents" in it and reads the files of a folder in the
+        # order of their names: by time here, hence the leading zeros.
         name = f"events.out.tfevents.{time.time_ns():020d}.{host_name()}.{os.getpid()}"
         with self._sentence():
             folder.mkdir(parents=True, exist_ok=True)
             self._records = records.RecordWriter((folder / name).open("xb"))
+        # From version 2 on TensorBoard obeys the START events of ``forget``; below that it guesses
+        # from descending steps what is out of date (its event_accumulator.py).
         self._add(self._events.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def add(self, step: int, seconds: float, values: Mapping[str, float]) -> None:
@@ -253,6 +262,7 @@ class TensorBoardSink(NullSink):
 
     def plan(self, plan: Plan) -> None:
         """See ``Sink.plan``."""
+        # Steps after the checkpoint were written by the earlier part of the run and come again.
         self._file.forget(plan.start_step + 1)
 
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
@@ -270,7 +280,7 @@ class TensorBoardSink(NullSink):
 
 @contextlib.contextmanager
 def with_events(sink: Sink, folder: Path | None) -> Iterator[Sink]:
-    """The sink of a training, and live event files in a folder beside it; None: the sink alone.
+    """The sink of a training, with event files in a folder written alongside; None: it alone.
 
     Raises:
         RunError: as ``TensorBoardSink`` does.

@@ -1,4 +1,4 @@
-"""The run folder: what anybody may read of a run, ask of it and say about it."""
+"""The run folder as every process may use it: reading, requests to the owner, notes of people."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from engine.runs.run_lock import lock_is_held
 from engine.sink import Request
 from engine.text import clean_text, visible_line
 
-_TAIL_BYTES = 1 << 16  # of log.txt, read from its end
+_TAIL_BYTES = 1 << 16  # of log.txt, read from its end: a log may be large, a screen is not
 NAME_LIMIT = 200
 TAG_LIMIT = 50
 NOTE_LIMIT = 1000
 
 
 class RunFolder:
-    """One run on disk, seen by anybody; only its owner (``own``) writes the record.
+    """One run on disk, for any process; only its owner (``own``) writes the record.
 
     Args:
         path: the folder; it need not exist.
@@ -107,7 +107,7 @@ class RunFolder:
         return decode_record(read_bytes(self.record_path), self.record_path)
 
     def user(self) -> UserNotes:
-        """Name, tags and note; empty ones when nobody has said anything yet.
+        """Name, tags and note; empty ones when there is no ``user.json`` yet.
 
         Raises:
             RunError: one sentence, when ``user.json`` is damaged or of a newer schema.
@@ -121,7 +121,7 @@ class RunFolder:
         return decode_user(data, self.user_path)
 
     def title(self) -> str:
-        """What to call the run: the name people gave it, the record's, or its id."""
+        """The name to show: of the notes, else of the record, else the id. Never raises."""
         for read in (self.user, self.record):
             try:
                 name = read().name
@@ -143,10 +143,12 @@ class RunFolder:
         record = record or self.record()
         if record.status not in ACTIVE or self.alive():
             return record.status
-        # The owner may have finished and left after the record was read: read it once more.
+        # The owner may have finished and released its lock after the record was read; without a
+        # second look a run that has just ended would be shown as lost.
         record = self.record()
         if record.status not in ACTIVE or self.alive():
             return record.status
+        # A hand-over has the grace of a heartbeat: its process may still be starting.
         if record.status == "handed-over" and self._just_written():
             return record.status
         return "lost"
@@ -160,17 +162,18 @@ class RunFolder:
         return lock_is_held(self.lock_path) or self.alive_elsewhere()
 
     def alive_elsewhere(self) -> bool:
-        """True when another host has given a sign of life in the last 15 s."""
+        """True when another host has written a heartbeat in the last 15 s."""
         life, written = read_heartbeat(self.heartbeat_path)
         if life is None or life.host == host_name():
             return False
+        # abs: the clock of a file server may be ahead of this machine's.
         return abs(time.time() - written) < ALIVE_SECONDS and self._remote_active(life.host)
 
     def _remote_active(self, host: str) -> bool:
         """True unless the record says that the run has ended or is owned by another host."""
         try:
             record = self.record()
-        except RunError:
+        except RunError:  # unreadable: then the heartbeat alone counts
             return True
         return record.status in ACTIVE and record.host == host
 
@@ -185,8 +188,8 @@ class RunFolder:
     def request(self, kind: Request) -> str:
         """Ask the run's owner for something; returns the id of the request.
 
-        The owner sees it within 0.2 s or a step. When it is no longer among
-        ``pending_requests()`` it was answered, and ``record().ack`` says so.
+        The owner sees it within 0.2 s or a step, whichever is longer. Once it is no longer among
+        ``pending_requests()`` it was acknowledged, and ``record().ack`` holds the answer.
 
         Raises:
             RunError: when the run is not one that can answer (finished, stopped, failed, lost), or
@@ -208,7 +211,7 @@ class RunFolder:
         tags: Iterable[str] | None = None,
         note: str | None = None,
     ) -> UserNotes:
-        """Change what people say of the run; what is None stays.
+        """Change name, tags or note; what is None stays.
 
         Texts are cut to one line without control characters (name: 200 characters, note: 1,000,
         tag: 50, no spaces).
@@ -219,6 +222,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise RunError(f"There is no run folder {self.path}.")
         try:
+            # Not the run's lock: notes are written while a trainer holds that.
             with FileLock(self.path / "user.lock", timeout=5):
                 notes = self._notes_to_change()
                 if name is not None:
@@ -239,7 +243,7 @@ class RunFolder:
         try:
             return self.user()
         except RunError as error:
-            if "damaged" not in str(error):  # of a newer schema: not ours to replace
+            if "damaged" not in str(error):  # unreadable, or of a newer schema: keep it
                 raise
             self.user_path.rename(self.path / f"user.json.damaged-{int(time.time())}")
             return UserNotes()
@@ -257,7 +261,7 @@ class RunFolder:
                 data = file.read(_TAIL_BYTES)
         except OSError:
             return []
-        if size > _TAIL_BYTES:
+        if size > _TAIL_BYTES:  # the first line is cut, maybe within a character
             data = data.partition(b"\n")[2]
         text = data.decode("utf-8", errors="replace").rstrip("\n")
         found = [visible_line(line) for line in text.split("\n")] if text else []
@@ -266,5 +270,6 @@ class RunFolder:
 
 def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Tags as they are stored: no spaces, each once, sorted."""
+    # A hyphen for each space: a space would end the tag in a filter (tag:keep).
     cleaned = ("-".join(clean_text(tag, 4 * TAG_LIMIT).split())[:TAG_LIMIT] for tag in tags)
     return tuple(sorted({tag for tag in cleaned if tag}))

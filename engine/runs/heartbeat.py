@@ -1,4 +1,8 @@
-"""The heartbeat of a run: which process of which machine works on it, and when it last said so."""
+"""The heartbeat of a run: which process of which machine works on it, and when it last wrote.
+
+The lock alone would do on one machine. The heartbeat is for file systems that do not carry locks
+from machine to machine, and for messages that name the owner.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ from msgspec import Struct
 
 HEARTBEAT_SECONDS = 3.0
 ALIVE_SECONDS = 15.0
-"""A heartbeat (or a hand-over) younger than this counts as a sign of life."""
+"""A heartbeat (or a hand-over) younger than this counts as alive: five beats, so that a busy disk
+may swallow some."""
 _BYTES = 400  # every heartbeat is padded to this, see write_heartbeat
 
 
@@ -27,14 +32,17 @@ def host_name() -> str:
 
 @functools.cache
 def boot_id() -> str:
-    """Random id of this boot of the machine; empty where the system has none (not Linux)."""
+    """Random id of this boot of the machine; empty where the system has none (not Linux).
+
+    With host and pid it names a process: pids are given out anew after a reboot.
+    """
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""
 
 
 class Heartbeat(Struct, kw_only=True):
-    """A sign of life: which process of which machine wrote it, and when (unix seconds)."""
+    """Which process of which machine wrote the file, and when (unix seconds, its own clock)."""
 
     host: str
     pid: int
@@ -43,7 +51,7 @@ class Heartbeat(Struct, kw_only=True):
 
 
 def write_heartbeat(path: Path) -> None:
-    """Write a sign of life, in place: it need not survive a crash.
+    """Write a heartbeat, in place: it need not survive a crash, and a new file needs free space.
 
     Raises:
         OSError: when the folder is gone or read-only. On a full disk the file is only touched: a
@@ -60,15 +68,16 @@ def write_heartbeat(path: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            os.utime(fd)
+            os.utime(fd)  # the time of the file is what readers go by
     finally:
         os.close(fd)
 
 
 def read_heartbeat(path: Path) -> tuple[Heartbeat | None, float]:
-    """The last sign of life (None when it is unreadable) and when the file was written.
+    """The last heartbeat (None when it is unreadable) and when the file was written.
 
-    The second value is in unix seconds by the clock of the file system; 0 when there is no file.
+    The second value is in unix seconds by the clock of the file system; 0 when there is no file. On
+    a network that is one clock for all hosts, unlike ``Heartbeat.time``.
     """
     try:
         written = path.stat().st_mtime

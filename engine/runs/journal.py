@@ -1,4 +1,4 @@
-"""Lines of a run's metrics and log: gathered in memory, appended to their files whole."""
+"""Lines of a run's metrics and log: collected in memory, appended to their files as whole lines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from engine.runs.metric_writer import LogError, MetricWriter
 class Journal:
     """Buffers lines of the metric log and of ``log.txt``; any thread may add, any may write.
 
+    Two locks, since the trainer's thread adds a line at every step and must not wait for a disk.
+
     Args:
         folder: the run. The caller owns it.
     """
@@ -22,18 +24,18 @@ class Journal:
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._metrics = MetricWriter(folder.metrics_path)
-        self._writing = threading.Lock()  # taken before _adding
-        self._adding = threading.Lock()  # held for microseconds
+        self._writing = threading.Lock()  # guards the files and _unwritten; taken before _adding
+        self._adding = threading.Lock()  # guards _lines and _texts; held for microseconds
         self._lines: list[bytes] = []
         self._texts: list[str] = []
-        self._refused = b""  # lines that a full disk did not take: first in line the next time
+        self._unwritten = b""  # lines that a full disk did not take: they go first the next time
 
     def add(self, line: bytes) -> None:
         """Add a line of the metric log, with its line end. No file is touched."""
         with self._adding:
             self._lines.append(line)
 
-    def say(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         """Add a line to ``log.txt``, with the time of day before it. No file is touched."""
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
         with self._adding:
@@ -56,24 +58,25 @@ class Journal:
         """
         with self._writing:
             data, text = self._take()
+            # Both files are tried: the lines of the log matter most when the metrics fail.
             failure = self._append_lines(data, sync=sync)
             if self._metrics.repaired:
                 text += f"cut a half line of {self._metrics.repaired} bytes off the metric log\n"
                 self._metrics.repaired = 0
             if text:
-                refused = self._append_text(text)
-                failure = failure or refused
+                text_failure = self._append_text(text)
+                failure = failure or text_failure
             if failure is not None:
                 raise failure
 
     def _take(self) -> tuple[bytes, str]:
-        """Everything that waits, which waits no more; metric lines and log lines."""
+        """Take metric lines and log lines out of memory."""
         with self._adding:
-            data = self._refused + b"".join(self._lines)
+            data = self._unwritten + b"".join(self._lines)
             text = "".join(self._texts)
             self._lines.clear()
             self._texts.clear()
-            self._refused = b""
+            self._unwritten = b""
             return data, text
 
     def _append_lines(self, data: bytes, *, sync: bool) -> RunError | None:
@@ -81,13 +84,14 @@ class Journal:
             if data or sync:
                 self._metrics.append(data, sync=sync)
         except LogError as error:
-            self._refused = data[error.written :]
+            self._unwritten = data[error.written :]
             return error
         return None
 
     def _append_text(self, text: str) -> RunError | None:
         path = self._folder.log_path
         try:
+            # O_APPEND: the output of a detached process goes into this file as well.
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             try:
                 write_all(fd, text.encode("utf-8", errors="replace"))

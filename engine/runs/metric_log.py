@@ -1,4 +1,4 @@
-"""Reading the metric log of a run: JSON lines that are added while one reads."""
+"""Reading the metric log of a run: JSON lines, while another process appends to them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from engine.runs.metric_writer import RESERVED, VOID
 from engine.runs.record import unspell
 
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
-_NUMBERS = {int, float}
+_NUMBERS = {int, float}  # types, compared exactly: bool is a subclass of int
 _GUARD = 64  # the bytes read last, compared before reading on: a rewritten file differs there
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
+# Not all of msgspec's errors are its own: bytes that are no UTF-8, and brackets nested too deep.
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -46,9 +47,9 @@ class MetricLog:
         self._reset()
 
     def _reset(self) -> None:
-        self._offset = 0
-        self._guard = b""
-        self._identity: tuple[int, int] | None = None
+        self._offset = 0  # bytes read: up to the end of a line
+        self._guard = b""  # the last _GUARD bytes before _offset
+        self._identity: tuple[int, int] | None = None  # device and inode
         self._series: dict[str, MetricSeries] = {}
         self.skipped = 0
 
@@ -66,6 +67,7 @@ class MetricLog:
         Raises:
             RunError: when the file is there and cannot be read.
         """
+        # Opened anew each time: an open descriptor would go on showing a file that was replaced.
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -96,6 +98,7 @@ class MetricLog:
             if not block:
                 break
             position += len(block)
+            # Only whole lines: the writer may be within one. What is left is read again next time.
             end = block.rfind(b"\n") + 1
             if not end:
                 carry += block
@@ -117,11 +120,13 @@ class MetricLog:
         )
 
     def _take(self, data: bytes) -> None:
+        """Add whole lines to the series."""
         rows = self._decode(data)
-        layouts = dict.fromkeys(map(tuple, rows))
+        layouts = dict.fromkeys(map(tuple, rows))  # a set in order; a log has only a few
         if not any(VOID in names for names in layouts):
             self._take_rows(rows, layouts)
             return
+        # In the order of the lines: a voiding line acts on what stands before it alone.
         for voids, group in itertools.groupby(rows, lambda row: VOID in row):
             block = list(group)
             if voids:
@@ -144,6 +149,7 @@ class MetricLog:
         return rows
 
     def _void(self, row: dict[str, Any]) -> None:
+        """Drop the points after a step: a resumed training comes to these steps once more."""
         step = row[VOID]
         if type(step) is not int:
             self.skipped += 1
@@ -159,6 +165,7 @@ class MetricLog:
             rows: lines without a voiding one.
             layouts: the different keys that a line has, in their order.
         """
+        # The writer puts step, epoch and time first; anything else goes the slow way, row by row.
         heads = _heads(rows) if all(keys[:3] == RESERVED[:3] for keys in layouts) else None
         if heads is None:
             for row in rows:
@@ -180,6 +187,7 @@ class MetricLog:
     def _take_row(self, row: dict[str, Any]) -> None:
         step = row.get("step")
         epoch, time = _as_float(row.get("epoch", 0.0)), _as_float(row.get("time", 0.0))
+        # Steps are kept as int64 (array "q").
         if type(step) is not int or abs(step) >= 2**63 or epoch is None or time is None:
             self.skipped += 1
             return
@@ -213,6 +221,7 @@ class MetricLog:
     def last(self, name: str) -> float | None:
         """Value at the largest step, or None when there is none."""
         series = self._series.get(name)
+        # Not values[-1]: a thinned series may have dropped its newest point.
         return series.newest[1] if series is not None and series.newest is not None else None
 
 

@@ -11,11 +11,12 @@ _COLUMNS = ("steps", "epochs", "times", "values")
 
 
 class MetricSeries:
-    """One metric: steps ascending, no step twice.
+    """One metric: steps ascending, no step twice. 32 bytes a point.
 
     Args:
-        most: points to keep, 0 for all. When there are more, every second one is dropped, and from
-            then on every second one of those that come; and so on: what is left is spread evenly.
+        most: points to keep, 0 for all. When there are more, every second one is dropped, and of
+            later points only every second one is kept; each further halving doubles that stride, so
+            the points kept are evenly spread.
 
     Attributes:
         steps, epochs, times, values: columns of equal length; times in unix seconds.
@@ -45,6 +46,7 @@ class MetricSeries:
             old.extend(new)
 
         self.newest = columns[0][-1], columns[3][-1]
+        # Points 0, stride, 2 * stride ... of all that were ever added are kept.
         first = -self._added % self._stride
         self._added += len(columns[0])
         if self._stride > 1:
@@ -90,15 +92,17 @@ class MetricSeries:
                 del old[keep:]
 
             self._change(shorten, (None,) * 4)
+        # The next point is then one to keep, as if only the kept ones had been added.
         self._added = keep * self._stride
         self.newest = (self.steps[-1], self.values[-1]) if self.steps else None
 
+    # An array that a memoryview (a chart, numpy) looks at cannot be resized: BufferError.
     def _change(self, change: Callable[[array[Any], Any], None], news: Sequence[Any]) -> None:
         for name, new in zip(_COLUMNS, news, strict=True):
             column = getattr(self, name)
             try:
                 change(column, new)
-            except BufferError:  # a reader still looks at the memory: leave it the old array
+            except BufferError:  # the reader keeps the old array, the series goes on with a copy
                 column = column[:]
                 change(column, new)
                 setattr(self, name, column)

@@ -1,4 +1,8 @@
-"""Writing the metric log of a run: append-only JSON lines, each whole or not at all."""
+"""Writing the metric log of a run: append-only JSON lines, each whole or not at all.
+
+Appending costs the same at every step and leaves earlier lines alone, whatever happens to the
+process or the disk; a resume therefore voids later steps by a line of its own (``void_line``).
+"""
 
 from __future__ import annotations
 
@@ -27,10 +31,12 @@ def encode_line(step: int, epoch: float, time: float, values: Mapping[str, float
     """
     try:
         line = _encode({"step": step, "epoch": epoch, "time": time, **values})
-    except TypeError:  # a number of another library
+    except TypeError:  # a number of another library, such as numpy.float32
         values = {name: float(value) for name, value in values.items()}
         line = _encode({"step": step, "epoch": epoch, "time": time, **values})
-    if b"null" in line:  # msgspec writes null for NaN and infinities
+    # msgspec writes null for NaN and infinities. Rare, so they are looked for in the result; a name
+    # that holds "null" only takes the longer way.
+    if b"null" in line:
         spelled = {name: spell(float(value)) for name, value in values.items()}
         line = _encode({"step": step, "epoch": epoch, "time": time, **spelled})
     if not values.keys().isdisjoint(RESERVED):
@@ -72,13 +78,14 @@ class MetricWriter:
         try:
             if self._fd < 0:
                 self._open()
+            # Not the end that was written last: the file may have been truncated from outside.
             start = os.fstat(self._fd).st_size
             try:
                 while written < len(data):
                     written += os.write(self._fd, data[written:] if written else data)
                 if sync:
                     os.fsync(self._fd)
-            except OSError:
+            except OSError:  # a full disk may have taken half a line: cut back to a whole one
                 written = data.rfind(b"\n", 0, written) + 1
                 os.ftruncate(self._fd, start + written)
                 raise
@@ -86,6 +93,7 @@ class MetricWriter:
             raise LogError(unwritable(self._path, error), written) from error
 
     def _open(self) -> None:
+        """Open the file, and cut off half a line, which the next line would be glued to."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             size = os.fstat(fd).st_size
@@ -119,7 +127,10 @@ class LogError(RunError):
 
 
 def _end_of_last_line(fd: int, size: int) -> int:
-    """Bytes up to the last line end, found from the end of a file of ``size`` bytes."""
+    """Bytes up to and with the last line end of a file of ``size`` bytes; 0 without any.
+
+    Searched from its end in blocks: a log may have hundreds of megabytes.
+    """
     end = size
     while end > 0:
         begin = max(0, end - 4096)

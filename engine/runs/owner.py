@@ -6,7 +6,8 @@ What it consists of, and what guards what:
 - ``Journal``: lines of the metrics and the log, and their files, each under a lock of its own.
 - ``Inbox``: requests; those from within this process under a lock.
 - ``OwnerThread``: writes the first two in the background, with the heartbeat. Its flags (and
-  ``dirty``, ``frozen``) are read without a lock: what is seen too late is done half a second later.
+  ``dirty``, ``frozen``) are read without a lock: a change that it misses is seen in its next turn,
+  half a second later.
 
 No lock of one part is held while another part is called. Within a part the lock of a file is taken
 before that of the memory, and a thread that only fills memory never takes that of a file.
@@ -37,6 +38,7 @@ from engine.runs.run_lock import RunLock
 from engine.runs.transitions import change_status, check_transition, fulfilled_request
 from engine.sink import Plan, Request
 
+# Of this module, so that tests can put a clock of their own here.
 _monotonic = time.monotonic
 _now = time.time
 
@@ -46,12 +48,11 @@ def ignore_change(folder: RunFolder, timeout: float) -> None:
 
 
 class RunOwner:
-    """Owns a run: writes its record, metrics, log and heartbeat, and hears what is asked of it.
+    """Owns a run: writes its record, metrics, log and heartbeat, and receives requests.
 
-    It is the ``Sink`` of the trainer. The trainer's thread only fills memory and a thread of its
-    own writes (see ``OwnerThread``), but for what must be on disk before the call returns:
-    ``transition``, ``plan``, ``checkpointed``, ``result``, ``acknowledge``, ``resume_at``,
-    ``flush``.
+    It is the ``Sink`` of the trainer. The trainer's thread only fills memory, and a second thread
+    writes (see ``OwnerThread``). These calls alone are on disk when they return: ``transition``,
+    ``plan``, ``checkpointed``, ``result``, ``acknowledge``, ``resume_at``, ``flush``.
 
     When something could not be written, the next call from the trainer raises the RunError. What
     was in the folder before is intact then.
@@ -73,7 +74,7 @@ class RunOwner:
         folder: the run.
         lock: its lock, held.
         record: its record, read while the lock was held.
-        on_change: told of each change of state, beside the folder: what keeps an index of runs.
+        on_change: called after each change of state, such as to keep an index of runs up to date.
 
     Raises:
         RunError: when the folder cannot be written.
@@ -87,7 +88,9 @@ class RunOwner:
         on_change: OnChange = ignore_change,
     ) -> None:
         record.host, record.pid, record.boot_id = host_name(), os.getpid(), boot_id()
-        record.stage = None  # of an owner that was killed in it
+        # Of an owner that was killed in it. Left here, the same stage would not count as new, and
+        # ``progress`` would not flush before the next checkpoint.
+        record.stage = None
         self.folder = folder
         self._lock = lock
         self._record = RecordWriter(folder.record_path, record)
@@ -115,7 +118,8 @@ class RunOwner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A last resort: who runs the trainer records its failure, with the traceback in the log.
+        # A last resort: engine.jobs records failures itself, with the traceback in the log. A
+        # KeyboardInterrupt is no failure: the run then counts as lost and can be resumed.
         if isinstance(error, Exception) and self._record.status in ("running", "paused"):
             with contextlib.suppress(RunError):
                 self.transition("failed", error=str(error) or type(error).__name__)
@@ -126,10 +130,13 @@ class RunOwner:
         if self._closed:
             return
         self._closed = True
+        # The thread first: nothing else may write from here on. The lock last: until then no other
+        # process may take the run over. Errors are dropped: a full disk must not hide the one that
+        # the program is leaving with.
         self._thread.stop()
         with contextlib.suppress(RunError):
             self._record.close()
-        self._thread.tell_change(timeout=1.0)
+        self._thread.report_change(timeout=1.0)
         with contextlib.suppress(RunError):
             self._journal.write()
         self._journal.close()
@@ -163,7 +170,7 @@ class RunOwner:
         """
         self._record.change(check_transition, status, changes)
         if status == "handed-over":
-            self.flush()
+            self.flush()  # raises: the child must find every step
         else:  # that a run has failed is recorded even where its metrics cannot be written
             with contextlib.suppress(RunError):
                 self._journal.write()
@@ -220,7 +227,7 @@ class RunOwner:
 
     def log(self, text: str) -> None:
         """See ``Sink.log``: the line goes into ``log.txt`` with the time of day before it."""
-        self._journal.say(text)
+        self._journal.add_text(text)
 
     def checkpointed(self, step: int) -> None:
         """See ``Sink.checkpointed``."""
@@ -263,16 +270,21 @@ class RunOwner:
     def _answer(self, request: Request, step: int) -> None:
         newest = self._inbox.newest(request)
         self._record.change(updates.set_ack, newest, request, step, _now())
-        # The record first, then the files: who waits for the file to go finds the answer.
+        # The record before the files: a process that sees its request gone reads the answer there.
         self._record.save()
         self._inbox.remove(request)
 
 
+# Weak: being in this list must not keep an owner that was never closed.
 _owners: weakref.WeakSet[RunOwner] = weakref.WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """A forked child (a worker of some library) must not hold the lock when the owner dies."""
+    """Close a forked child's copy of the lock's descriptor (a worker of multiprocessing, say).
+
+    An flock lives until its last descriptor is closed: such a child would keep the run of a killed
+    owner alive. It must not write to the folder either.
+    """
     for owner in list(_owners):
         owner._closed = True
         owner._lock.release()

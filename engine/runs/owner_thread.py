@@ -1,4 +1,4 @@
-"""The thread of a run's owner: writes what the trainer's thread leaves in memory."""
+"""The background thread of a run's owner: writes what the trainer's thread leaves in memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from engine.runs.journal import Journal
 from engine.runs.record_writer import RecordWriter
 from engine.runs.run_lock import RunLock
 
-FLUSH_SECONDS = 0.5
-RECORD_SECONDS = 1.0
+FLUSH_SECONDS = 0.5  # how far a monitor lags behind, at most
+RECORD_SECONDS = 1.0  # the record is replaced whole, with an fsync: dearer than appending lines
 _monotonic = time.monotonic
 
 OnChange = Callable[[RunFolder, float], None]
@@ -25,21 +25,21 @@ It may raise RunBusyError (told again later) or RunError (logged)."""
 
 
 class OwnerThread:
-    """Writes heartbeat, metrics, log and record while the trainer is busy, and tells of changes.
+    """Writes heartbeat, metrics, log and record while the trainer is busy, and reports changes.
 
     Metrics and log after at most 0.5 s, the record after at most 1 s, a heartbeat every 3 s. A
-    process may be in one call of torch for minutes, and its run is seen to be alive all the same.
+    thread of its own, since a trainer may be in one call of torch for minutes.
 
     Args:
         folder: the run.
         lock: its lock, held.
         record: its record.
         journal: its metrics and its log.
-        on_change: told of each change of state.
+        on_change: called after each change of state.
 
     Attributes:
-        failure: the first thing that could not be written; the thread writes heartbeats alone
-            from then on, and the trainer's next call raises it.
+        failure: the first error in writing, else None. After it the thread writes heartbeats alone,
+            and the trainer's next call raises it.
     """
 
     def __init__(
@@ -56,10 +56,11 @@ class OwnerThread:
         self._record = record
         self._journal = journal
         self._on_change = on_change
-        self._change_untold = True
+        self._change_pending = True
         self._stopping = False
         self._wake = threading.Event()
         self._next_beat = self._next_record = 0.0
+        # daemon: an owner that was never closed must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name=f"run-{folder.id}", daemon=True)
 
     def start(self) -> None:
@@ -67,13 +68,13 @@ class OwnerThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after one more turn."""
+        """End the thread and wait for it; it completes a turn first."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
 
     def check(self) -> None:
-        """Raise what could not be written.
+        """Raise the error of the thread in the calling one.
 
         Raises:
             RunError: ``failure``.
@@ -82,28 +83,28 @@ class OwnerThread:
             raise self.failure
 
     def note_change(self) -> None:
-        """The state has changed: ``on_change`` is to be told soon."""
-        self._change_untold = True
+        """The state has changed: ``on_change`` is called in the next turn, which begins at once."""
+        self._change_pending = True
         self._wake.set()
 
-    def tell_change(self, *, timeout: float) -> None:
-        """Tell ``on_change``, if there is anything to tell, in the calling thread.
+    def report_change(self, *, timeout: float) -> None:
+        """Call ``on_change`` in the calling thread, if the state has changed since the last call.
 
         Args:
             timeout: seconds that it may wait for other processes.
         """
-        if not self._change_untold:
+        if not self._change_pending:
             return
-        self._change_untold = False
+        self._change_pending = False  # before the call: a change during it is reported again
         try:
             self._on_change(self._folder, timeout)
         except RunBusyError:
-            self._change_untold = True  # told again in the next turn of the thread
-        except RunError as error:
-            self._journal.say(f"the index was not brought up to date: {error}")
+            self._change_pending = True  # tried again in the next turn of the thread
+        except RunError as error:  # no reason to end a training: the index can be made anew
+            self._journal.add_text(f"the index was not brought up to date: {error}")
 
     def beat(self) -> None:
-        """Give a sign of life, and make sure that the run is still this owner's.
+        """Write a heartbeat, and make sure that the run is still this owner's.
 
         Raises:
             RunError: when the folder cannot be written, or another process has taken the run over.
@@ -124,7 +125,7 @@ class OwnerThread:
     def _work(self) -> None:
         while not self._stopping:
             self._wake.wait(FLUSH_SECONDS)
-            self._wake.clear()
+            self._wake.clear()  # before the turn: what is set during it causes another one
             try:
                 self._turn(_monotonic())
             except RunError as error:
@@ -134,7 +135,7 @@ class OwnerThread:
         if now >= self._next_beat:
             self._next_beat = now + HEARTBEAT_SECONDS
             self.beat()
-        self.tell_change(timeout=0.1)
+        self.report_change(timeout=0.1)  # short: metrics and heartbeat wait behind it
         if self._record.frozen or self.failure is not None:
             return
         if self._journal.waiting:

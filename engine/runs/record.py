@@ -24,7 +24,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 def _renamed_settings(payload: dict[str, Any]) -> dict[str, Any]:
-    """From version 0.1: settings under their names of today."""
+    """Schema 1 is that of version 0.1: some settings had other names."""
     config = payload.get("config")
     return payload | {"config": renamed_tree(config)} if isinstance(config, dict) else payload
 
@@ -43,7 +43,7 @@ _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class Stage(TypedDict):
-    """Side work that goes on now: its name and how many of how many units are done."""
+    """Side work in progress: its name, units done and units in all."""
 
     name: str
     done: int
@@ -69,7 +69,7 @@ class Record(Struct, kw_only=True):
         name: given by whoever started it; ``UserNotes.name`` overrides it. May be empty.
         preset: preset the config was made from, or empty.
         config: the resolved configuration, nested builtin values.
-        parent: id of the run whose encoder a probe stands on, or empty.
+        parent: id of the run whose encoder a probe is about, or empty.
         seed: ``runtime.seed``.
         status: as last written by the owner; ``RunFolder.status`` derives ``lost`` from it.
         created, started, ended: unix seconds; ``started`` is the first start.
@@ -85,6 +85,7 @@ class Record(Struct, kw_only=True):
         error: why it failed, in one sentence; empty otherwise.
     """
 
+    # The order is that of the file, which people read. msgspec copies the empty defaults.
     schema: int = SCHEMA
     id: str
     kind: str
@@ -140,7 +141,10 @@ def direction(metric: str) -> int:
 
 
 def spell(value: float) -> float | str:
-    """A number as JSON can hold it: NaN and infinities as the strings that stand for them."""
+    """A number as JSON can hold it: NaN and infinities as ``NaN``, ``Infinity``, ``-Infinity``.
+
+    As texts, since JSON has no such numbers (RFC 8259, section 6) and msgspec writes null for all.
+    """
     if math.isfinite(value):
         return value
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
@@ -153,9 +157,10 @@ def unspell(value: Any) -> Any:
 
 def encode_record(record: Record) -> bytes:
     """The record as the bytes of ``run.json``."""
-    payload = msgspec.structs.asdict(record)
+    payload = msgspec.structs.asdict(record)  # a copy, but a shallow one: dicts are replaced below
     for part in ("best", "last"):
         payload[part] = {name: spell(value) for name, value in payload[part].items()}
+    # Indented: people open this file.
     return msgspec.json.format(msgspec.json.encode(payload), indent=1)
 
 
@@ -170,7 +175,7 @@ def decode_record(data: bytes, path: Path) -> Record:
         values = payload.get(part)
         if isinstance(values, dict):
             payload[part] = {name: unspell(value) for name, value in values.items()}
-    payload["id"] = path.parent.name  # a copied folder is a run of its own
+    payload["id"] = path.parent.name  # not the recorded one: a copied folder is another run
     try:
         return msgspec.convert(payload, Record)
     except msgspec.ValidationError as error:
@@ -198,9 +203,15 @@ def decode_user(data: bytes, path: Path) -> UserNotes:
 
 
 def _parse(data: bytes, path: Path) -> Any:
+    """The JSON in a file that anything may have happened to.
+
+    Raises:
+        RunError: when it is none.
+    """
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Empty is what a crash of another program, or a full disk, usually leaves.
         state = "empty" if not data.strip() else "no JSON"
         raise RunError(f"{path} is damaged: it is {state}.") from None
 

@@ -1,4 +1,8 @@
-"""What a trainer reports, put into the record of its run. Every function changes it in place."""
+"""Functions that put a trainer's reports into the record of its run; all change it in place.
+
+They run in the trainer's thread at every step and touch no file; ``RecordWriter`` calls them under
+its lock.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +36,11 @@ def set_step(record: Record, step: int) -> None:
 
 def add_metrics(record: Record, step: int, epoch: float, values: Mapping[str, float]) -> None:
     """The newest values, and the best where larger or smaller is better; NaN is never best."""
-    if step >= record.step:  # a value may be told late: that of the untrained encoder
+    if step >= record.step:  # a value may come late: kNN of the untrained encoder, at step 0
         record.step, record.epoch = step, epoch
     last, best = record.last, record.best
     for name, value in values.items():
-        last[name] = value = float(value)
+        last[name] = value = float(value)  # it may be a number of another library
         sign = _direction(name)
         if not sign or value != value:
             continue
@@ -47,6 +51,7 @@ def add_metrics(record: Record, step: int, epoch: float, values: Mapping[str, fl
 
 def set_stage(record: Record, name: str, done: int, total: int) -> bool:
     """Side work; it is over when all of it is done. Returns True when it has just begun."""
+    # "Begun" makes the owner flush: what was measured before a stage must be on disk with it.
     old = record.stage
     if done >= total:
         record.stage = None

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from engine.files import replace_file, unwritable
 from engine.runs.record import Record, Status, encode_record
 
-_RESERVE_BYTES = 16 * 1024
+_RESERVE_BYTES = 16 * 1024  # a record takes a few kilobytes
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -59,6 +59,7 @@ class RecordWriter:
         """The record as it is now: a copy."""
         with self._record_lock:
             now = copy.copy(self._record)
+            # The only parts that are changed in place; all others are replaced.
             now.last, now.best = dict(now.last), dict(now.best)
             return now
 
@@ -90,11 +91,12 @@ class RecordWriter:
             return update(self._record, *args, **kwargs)
 
     def make_reserve(self) -> None:
-        """Keep room on the disk for one last record: a run that fills it can still say so.
+        """Keep room on the disk for one last record: a run that fills it can then say why it ended.
 
         Raises:
             OSError: when the room cannot be had.
         """
+        # Random bytes: zeros would take no room on a file system that compresses.
         self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))
 
     def save(self, new_status: Status | None = None) -> None:
@@ -110,6 +112,7 @@ class RecordWriter:
         with self._file_lock:
             if self.frozen and new_status is None:
                 return
+            # Encoded under the lock, written without it: the trainer goes on meanwhile.
             with self._record_lock:
                 self.dirty = False
                 data = encode_record(self._record)
@@ -119,8 +122,8 @@ class RecordWriter:
                 self.dirty = True
                 raise unwritable(self._path, error) from error
             if new_status is not None:
-                # Still under the lock: a save of the owner's thread is over by now, and a later
-                # one would overwrite what the process that takes the run over has written.
+                # Set within the file lock: a save of the owner's thread has ended or begins after
+                # this. A later one would overwrite the record of the process that takes over.
                 self.frozen = new_status == "handed-over"
 
     def _replace(self, data: bytes, *, may_use_reserve: bool) -> None:
@@ -142,7 +145,7 @@ class RecordWriter:
             return
         try:
             if self.dirty:
-                self.save(self._record.status)
+                self.save(self._record.status)  # with a status: the last chance may use the reserve
         finally:
             with contextlib.suppress(OSError):
                 self._reserve.unlink(missing_ok=True)

@@ -1,4 +1,8 @@
-"""Requests to the owner of a run: one file each in its folder, or left within its process."""
+"""Requests to the owner of a run: a file each in its folder, or left in memory by its own process.
+
+Files, since they need no server and no open port, outlive a sender that has left, and work from
+another host on a shared file system.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,17 @@ from engine.sink import Request
 
 REQUESTS: tuple[Request, ...] = get_args(Request)
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2  # a step may take milliseconds: listing the folder at each would cost too much
 
 
 class PendingRequest(Struct, kw_only=True, frozen=True):
-    """A request that waits for its answer.
+    """A request that has not been acknowledged.
 
     Attributes:
-        id: unix nanoseconds of asking (20 digits), then what makes it unique; sorts by time.
-        request: what is wanted.
-        time: when it was asked, unix seconds.
+        id: unix nanoseconds of the request (20 digits), then a part that makes it unique; sorts by
+            time.
+        request: its kind.
+        time: when it was made, unix seconds.
     """
 
     id: str
@@ -42,7 +47,8 @@ def write_request(folder: Path, request: Request) -> str:
         RunError: when it cannot be written.
     """
     now = time.time_ns()
-    # The file is empty and its name says everything: no reader can see half a request.
+    # An empty file whose name holds everything: it can be made on a full disk, and no reader sees
+    # half a request.
     id_ = f"{now:020d}-{os.getpid()}-{secrets.token_hex(3)}"
     try:
         folder.mkdir(exist_ok=True)
@@ -56,7 +62,7 @@ def write_request(folder: Path, request: Request) -> str:
 
 
 def read_requests(folder: Path | str) -> list[PendingRequest]:
-    """The requests that wait, oldest first. Other files in the folder are ignored."""
+    """The requests in a folder, oldest first; none where it is missing. Other files are ignored."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - called five times a second
     except OSError:
@@ -72,9 +78,9 @@ def read_requests(folder: Path | str) -> list[PendingRequest]:
 
 def remove_requests(folder: Path, requests: list[PendingRequest]) -> None:
     """Remove requests that were answered or are out of date; some may be gone already."""
-    for asked in requests:
+    for pending in requests:
         with contextlib.suppress(OSError):
-            (folder / f"{asked.id}.{asked.request}").unlink()
+            (folder / f"{pending.id}.{pending.request}").unlink()
 
 
 def as_request(text: Any) -> Request:
@@ -90,9 +96,10 @@ def as_request(text: Any) -> Request:
 
 
 class Inbox:
-    """The requests that wait for the owner of a run, from files and from its own process.
+    """The requests to the owner of a run, from files and from its own process.
 
-    The trainer's thread calls everything but ``ask``, which any thread may call.
+    ``ask`` may be called from any thread, the rest from the trainer's thread only. A handler of
+    signals in the trainer's thread must not call ``ask``: it may interrupt the holder of the lock.
 
     Args:
         folder: ``<run>/control``.
@@ -100,10 +107,10 @@ class Inbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._listed = str(folder)  # for os.listdir, five times a second
+        self._folder_text = str(folder)  # os.listdir takes it faster than a Path
         self._next_poll = 0.0
-        self._lock = threading.Lock()  # guards _from_here
-        self._from_here: list[PendingRequest] = []
+        self._lock = threading.Lock()  # guards _in_process
+        self._in_process: list[PendingRequest] = []
         self._waiting: list[PendingRequest] = []
 
     def poll(self, now: float) -> bool:
@@ -116,8 +123,8 @@ class Inbox:
             return False
         self._next_poll = now + POLL_SECONDS
         with self._lock:
-            from_here = list(self._from_here)
-        self._waiting = sorted([*from_here, *read_requests(self._listed)], key=_urgency)
+            in_process = list(self._in_process)
+        self._waiting = sorted([*in_process, *read_requests(self._folder_text)], key=_urgency)
         return True
 
     @property
@@ -126,30 +133,32 @@ class Inbox:
         return self._waiting[0].request if self._waiting else None
 
     def ask(self, kind: Request) -> None:
-        """Leave a request without a file; the next poll is due at once and finds it."""
+        """Leave a request without a file, and make the next poll due at once."""
         now = time.time_ns()
         id_ = f"{now:020d}-{os.getpid()}-here"
-        asked = PendingRequest(id=id_, request=as_request(kind), time=now / 1e9)
+        pending = PendingRequest(id=id_, request=as_request(kind), time=now / 1e9)
         with self._lock:
-            self._from_here.append(asked)
+            self._in_process.append(pending)
         self._next_poll = 0.0
 
     def has(self, request: Request) -> bool:
         """True when the last poll found such a request."""
-        return any(asked.request == request for asked in self._waiting)
+        return any(pending.request == request for pending in self._waiting)
 
     def newest(self, request: Request) -> str:
         """Id of the newest such request of the last poll; empty when there is none."""
-        return max((a.id for a in self._waiting if a.request == request), default="")
+        return max((p.id for p in self._waiting if p.request == request), default="")
 
     def remove(self, request: Request) -> None:
         """Remove the requests of this kind that the last poll found: they are answered."""
-        answered = [asked for asked in self._waiting if asked.request == request]
-        self._waiting = [asked for asked in self._waiting if asked.request != request]
+        # Those that came since the poll are left: the trainer has not seen them.
+        acknowledged = [pending for pending in self._waiting if pending.request == request]
+        self._waiting = [pending for pending in self._waiting if pending.request != request]
         with self._lock:
-            self._from_here = [asked for asked in self._from_here if asked not in answered]
-        remove_requests(self._folder, answered)
+            self._in_process = [p for p in self._in_process if p not in acknowledged]
+        remove_requests(self._folder, acknowledged)
 
 
-def _urgency(asked: PendingRequest) -> tuple[int, str]:
-    return {"stop": 0, "hand-over": 1}.get(asked.request, 2), asked.id
+def _urgency(pending: PendingRequest) -> tuple[int, str]:
+    """Sort key: stop first, since nothing asked before it matters then; each kind by time."""
+    return {"stop": 0, "hand-over": 1}.get(pending.request, 2), pending.id

@@ -25,7 +25,9 @@ _ID_LENGTH = 6
 def runs_root(option: str | None) -> Path:
     """Where the runs are: the option, else ``$MOCO_TUI_RUNS``, else ``./runs``; absolute."""
     text = option or os.environ.get("MOCO_TUI_RUNS") or "runs"
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - keeps symlinks
+    # Not Path.resolve: the path is shown to people, who know it by its symlinks; and not
+    # Path.absolute, which keeps "..".
+    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
 
 
 def create(
@@ -66,7 +68,8 @@ def create(
         root.mkdir(parents=True, exist_ok=True)
         record.id = _free_id(root)
         folder = RunFolder(root / record.id)
-        # Filled under another name: nobody ever sees a run folder without its record.
+        # Filled under another name, so that no process sees a run folder without its record. The
+        # rename fails where another process has taken the id meanwhile: its folder is not empty.
         making = root / f".{record.id}.new"
         making.mkdir()
         replace_file(making / "run.json", encode_record(record))
@@ -80,6 +83,7 @@ def create(
 
 
 def _free_id(root: Path) -> str:
+    """A random id (one of 28**6, about 480 million) that no run in the root has."""
     while True:
         id_ = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
         if not id_.isdigit() and not (root / id_).exists():
@@ -97,12 +101,15 @@ def folders(root: Path) -> list[RunFolder]:
 
 def folder_names(root: Path) -> list[str]:
     """Names of everything in the root that is a run folder (it holds a ``run.json``)."""
+    # lexists and plain texts: a Path and a stat each would be felt in a folder of ten thousand.
     base = str(root)
     return sorted(n for n in candidates(root) if os.path.lexists(f"{base}/{n}/run.json"))
 
 
 def candidates(root: Path) -> list[str]:
-    """Names of the folders in the root that may be run folders, without a look into each.
+    """Names of the folders in the root that may be run folders, without opening any of them.
+
+    Hidden ones (the trash, runs in the making) and names that would garble a table are left out.
 
     Raises:
         RunError: when the root cannot be read.
@@ -132,6 +139,7 @@ def find(root: Path, ref: str) -> RunFolder:
         raise RunError(f"There are no runs in {root}.")
     if not ref:
         raise RunError("Which run? Give its id, the beginning of it, its name, or latest.")
+    # An id first, in any case of letters; then exact names, "latest", and what is unique.
     if ref.lower() in names:
         return RunFolder(root / ref.lower())
     if ref in names:
@@ -141,6 +149,7 @@ def find(root: Path, ref: str) -> RunFolder:
     begin = [name for name in names if name.startswith(ref.lower())]
     if len(begin) == 1:
         return RunFolder(root / begin[0])
+    # Titles need every record to be read, so they come last.
     named = [name for name in names if RunFolder(root / name).title() == ref]
     if len(named) == 1:
         return RunFolder(root / named[0])
@@ -156,7 +165,7 @@ def find(root: Path, ref: str) -> RunFolder:
 def _latest(root: Path, names: list[str]) -> RunFolder:
     dated = []
     for folder in (RunFolder(root / name) for name in names):
-        with contextlib.suppress(RunError):
+        with contextlib.suppress(RunError):  # a damaged record has no date
             dated.append((folder.record().created, folder.id))
     if not dated:
         raise RunError(f"No run in {root} has a record that can be read.")

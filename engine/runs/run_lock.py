@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.errors import RunError
 from engine.files import unwritable
 
+# What flock sets where a file system does not support it; it differs between file systems.
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 _RETRY_SECONDS = 0.01
 
@@ -20,7 +21,9 @@ class RunLock:
 
     The system releases it when the last descriptor is closed, whatever killed the process; so a
     reused pid or a reboot can never look like an owner. ``fd`` may be passed on with
-    ``subprocess.Popen(pass_fds=[fd])``; the child adopts it.
+    ``subprocess.Popen(pass_fds=[fd])``; the child adopts it. Not ``fcntl.lockf``: its locks belong
+    to a process, so a child does not inherit them, and closing any descriptor of the file drops
+    them (fcntl(2)). Not ``filelock``, which keeps its descriptor to itself.
 
     Args:
         path: the file; made when it is missing.
@@ -51,11 +54,14 @@ class RunLock:
 
     def _try(self) -> bool:
         try:
+            # Open for writing, without writing: NFS wants that for an exclusive lock (flock(2)).
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
-                # The file may have been removed after it was opened: its lock keeps nobody out.
+                # A file that was removed after it was opened: its lock would keep nobody out.
                 if not (_try_flock(fd, self.path) and _is_file(fd, self.path)):
                     return False
+                # For ``taken_at``, also of a child that adopts the descriptor; by the clock of the
+                # request ids that it is compared with.
                 now = time.time_ns()
                 os.utime(fd, ns=(now, now))
                 self.fd, fd = fd, -1
@@ -78,15 +84,16 @@ class RunLock:
             right = False
         if not right:
             raise RunError(f"Descriptor {fd} is not the lock {self.path}.")
+        # On a descriptor that holds the lock already this does nothing (flock(2)).
         if not _try_flock(fd, self.path):
             return False
-        os.set_inheritable(fd, False)
+        os.set_inheritable(fd, False)  # else every process that this one starts would hold the run
         self.fd = fd
         return True
 
     @property
     def taken_at(self) -> int:
-        """When the lock was taken, by whoever took it first and passed it on; unix nanoseconds."""
+        """When the lock was taken, by the first of the processes that passed it on; unix ns."""
         return os.fstat(self.fd).st_mtime_ns
 
     def still_there(self) -> bool:
@@ -102,6 +109,7 @@ class RunLock:
         other = RunLock(self.path)
         if not other.acquire(0.0):
             return False
+        # The same number: it may already be in the ``pass_fds`` of a child about to be started.
         os.dup2(other.fd, self.fd, inheritable=False)
         other.release()
         return True
@@ -129,7 +137,7 @@ def _try_flock(fd: int, path: Path) -> bool:
 
 
 def _is_file(fd: int, path: Path) -> bool:
-    """True when the descriptor is that of the file which has this name now."""
+    """True when the path still names the file that the descriptor was opened on."""
     try:
         named = path.stat()
     except FileNotFoundError:
@@ -141,13 +149,14 @@ def _is_file(fd: int, path: Path) -> bool:
 def lock_is_held(path: Path) -> bool:
     """True when some process holds the lock; False also where that cannot be found out.
 
-    Takes it for a moment, shared with other processes that look, and writes nothing.
+    Takes it for a moment, writes nothing, and works on a folder of another user.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
+        # Shared: two processes that look at once must not take each other for the owner.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

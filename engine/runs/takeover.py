@@ -1,4 +1,4 @@
-"""Taking a run over: who may own it, what was asked of it before, and who goes on with it."""
+"""Taking a run over: whether it may be owned, and what becomes of earlier requests."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from engine.runs.requests import remove_requests
 from engine.runs.run_lock import RunLock
 
 Successor = Callable[[int, int | None], bool]
-"""Starts the process that goes on with a run after a hand-over: takes the descriptors of the run's
-lock and of the device's (None when there is none), says whether the process has taken over."""
+"""Starts the process that continues a run after a hand-over: takes the descriptors of the run's
+lock and of the device's (None when there is none), returns whether the process has taken over."""
 
 _STALE_SECONDS = 3600.0  # no clock is that wrong: an older heartbeat is of a dead owner
 _monotonic = time.monotonic
@@ -48,13 +48,13 @@ def own(
         RunBusyError: when another process, here or on another host, works on the run.
         RunError: when the record cannot be read or the folder cannot be written.
     """
-    folder.record()
+    folder.record()  # raises for a folder that is no run, before a lock file is made in it
     lock = RunLock(folder.lock_path)
     held = lock.acquire() if lock_fd is None else lock.adopt(lock_fd)
     if not held:
         raise _busy(folder)
     try:
-        record = folder.record()
+        record = folder.record()  # again: an owner may have written it before it released the lock
         if _works_elsewhere(folder, record):
             raise _busy(folder)
         owner = RunOwner(folder, lock, record, on_change)
@@ -67,11 +67,12 @@ def own(
 
 
 def _drop_requests(folder: RunFolder, owner: RunOwner, before_ns: int) -> None:
-    """Drop what was asked before a time in unix nanoseconds."""
-    stale = [asked for asked in folder.pending_requests() if int(asked.id[:20]) < before_ns]
+    """Drop the requests that were made before a time in unix nanoseconds."""
+    # A "stop" that came too late for the last owner would end a resumed run at once.
+    stale = [pending for pending in folder.pending_requests() if int(pending.id[:20]) < before_ns]
     remove_requests(folder.control_path, stale)
-    for asked in stale:
-        owner.log(f"dropped the request to {asked.request}, made before this start")
+    for pending in stale:
+        owner.log(f"dropped the request to {pending.request}, made before this start")
 
 
 def _busy(folder: RunFolder) -> RunBusyError:
@@ -81,7 +82,10 @@ def _busy(folder: RunFolder) -> RunBusyError:
 
 
 def _works_elsewhere(folder: RunFolder, record: Record) -> bool:
-    """True when another host shows signs of life, on a file system that carries no locks."""
+    """True when another host works on the run, on a file system that carries no locks.
+
+    May take 7.5 s: so long it watches a heartbeat that another clock has dated.
+    """
     if record.status not in ACTIVE:
         return False
     life, written = read_heartbeat(folder.heartbeat_path)

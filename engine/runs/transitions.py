@@ -15,6 +15,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     "running": frozenset({"running", "paused", "finished", "stopped", "failed", "handed-over"}),
     "paused": frozenset({"running", "stopped", "failed", "handed-over"}),
     "handed-over": frozenset({"running", "stopped", "failed"}),
+    # -> queued: to be resumed when its turn comes.
     "stopped": frozenset({"running", "queued"}),
     "failed": frozenset({"running", "queued"}),
     "finished": frozenset(),
@@ -24,7 +25,7 @@ _FIXED = frozenset({"schema", "id", "kind", "created", "status"})
 
 
 def check_transition(record: Record, status: Status, changes: Mapping[str, Any]) -> None:
-    """Refuse a change of state that cannot be.
+    """Refuse a change of state that is not in ``TRANSITIONS``.
 
     Args:
         record: the record as it is.
@@ -55,7 +56,7 @@ def change_status(
     """
     record.status = status
     if status == "running":
-        record.started = record.started or now
+        record.started = record.started or now  # of the first start; a resume keeps it
         record.ended, record.error = None, ""
     elif status in ("finished", "stopped", "failed"):
         record.ended = now
@@ -66,5 +67,5 @@ def change_status(
 
 
 def fulfilled_request(status: Status) -> Request:
-    """The request that asks for nothing in this state: to pause a paused run, else to continue."""
+    """The request that is fulfilled already: ``pause`` of a paused run, else ``continue``."""
     return "pause" if status == "paused" else "continue"

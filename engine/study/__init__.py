@@ -1,1 +1,1 @@
-"""A study as data: its grid, what was measured, what may be concluded."""
+"""A study as data: its grid, its measurements, and the conclusions that they allow."""

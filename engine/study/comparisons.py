@@ -1,6 +1,6 @@
-"""Queue sizes compared with each other and with random weights, and what may be concluded.
+"""Comparisons of queue sizes with each other and with random weights, and their verdicts.
 
-Paired by pretraining seed, with Holm's correction over each family of comparisons.
+Paired t tests by pretraining seed, with Holm's correction over each family of comparisons.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from engine.study.intervals import (
 from engine.study.statistics import deviation, holm, mean, t_tail
 from engine.study.study_state import StudyState
 
+# Verdicts: they stand in exported files and are compared as texts.
 BETTER = "larger is better"
 WORSE = "larger is worse"
 ABOVE_RANDOM = "better than random weights"
@@ -50,7 +51,7 @@ class Comparison(Struct, frozen=True):
         settings: how many settings the mean is over.
         difference: points, from the seeds that are complete in every setting on both sides;
             None while there is none.
-        complete, seeds: those seeds, and how many there are to be.
+        complete, seeds: how many such seeds there are, and how many the study plans.
         p: of the paired t test, two-sided; None without a verdict.
         p_adjusted: the same after Holm's correction over ``family`` comparisons.
         family: comparisons of the same scope and opponent that the study plans.
@@ -133,7 +134,10 @@ def comparisons(
 
 
 def _paired_values(study_state: StudyState, metric: Metric) -> tuple[_Values, int]:
-    """The values of the sources that are compared, and how many pretraining seeds there are."""
+    """The values of the encoders and of random weights, and how many pretraining seeds there are.
+
+    The other baselines have no pretraining seed to be paired by.
+    """
     values: _Values = {}
     seeds: set[int] = set()
     for (source, size, task, fraction, head), cells in cells_by_row(study_state).items():
@@ -153,12 +157,14 @@ def _compare(
     seeds: int,
 ) -> Comparison:
     ours = values["moco", size]
+    # Random weights do not depend on the queue: one set of them a seed serves every size.
     theirs = values[RANDOM, None] if against is None else values["moco", against]
     # A seed enters when it is complete in every setting on both sides: else the settings of
     # different seeds would be averaged, and the pairing would be lost.
     complete = set.intersection(
         *(set(ours.get(s, {})) & set(theirs.get(s, {})) for s in settings),
     )
+    # One number a seed: settings share the encoder, so they are no independent repeats.
     differences = [
         mean([ours[s][seed] - theirs[s][seed] for s in settings]) for seed in sorted(complete)
     ]
@@ -183,7 +189,11 @@ def _compare(
 
 
 def _test(differences: Sequence[float]) -> tuple[float | None, str]:
-    """Two-sided p of the paired t test, and the verdict where there can be none."""
+    """Two-sided p of the paired t test, or None and the text that says why there is none.
+
+    Args:
+        differences: points, one a seed.
+    """
     n = len(differences)
     if n < LEAST_SEEDS:
         return None, TOO_FEW
@@ -191,7 +201,9 @@ def _test(differences: Sequence[float]) -> tuple[float | None, str]:
     largest = max(abs(d) for d in differences)
     if largest < 1e-9:  # equal accuracies in every seed; far below one image in 10,000
         return 1.0, ""
-    if spread <= 1e-9 * largest:  # the test would be sure of what a handful of images decided
+    # Accuracies are multiples of one image: a few equal differences give t = infinity and p = 0,
+    # a certainty that three seeds do not have.
+    if spread <= 1e-9 * largest:
         return None, NO_SPREAD
     return 2.0 * t_tail(abs(middle) * math.sqrt(n) / spread, n - 1), ""
 
@@ -201,7 +213,7 @@ def _with_holm(planned: list[Comparison]) -> list[Comparison]:
     # The correction is for as many as are planned: a study that is looked at on the way must not
     # find more than the finished one would.
     tested = [i for i, c in enumerate(planned) if c.p is not None]
-    adjusted = holm([planned[i].p or 0.0 for i in tested], len(planned))
+    adjusted = holm([planned[i].p or 0.0 for i in tested], len(planned))  # "or" is for mypy
     known = dict(zip(tested, adjusted, strict=True))
     out = []
     for i, comparison in enumerate(planned):

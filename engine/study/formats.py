@@ -16,7 +16,7 @@ from engine.study.report import Report, signed
 from engine.study.table import LEGEND, Pivot, Table, cell_text, key_text, tables
 
 SCHEMA = "moco-tui/study/1"
-"""Name of the layout of the JSON document."""
+"""Name and version of the layout of the JSON document, for programs that read it."""
 
 CsvPart = Literal["cells", "estimates", "comparisons"]
 CSV_PARTS: tuple[CsvPart, ...] = get_args(CsvPart)
@@ -33,10 +33,11 @@ def to_csv(report: Report, part: CsvPart = "cells") -> str:
         part: ``cells`` (a line for each cell), ``estimates`` (a line for each source, task,
             fraction and head) or ``comparisons``.
     """
+    # Tidy: one observation a line, one variable a column, as pandas and R want it.
     lines = {"cells": _cell_lines, "estimates": _estimate_lines, "comparisons": _comparison_lines}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    for line in lines[part](report):
+    for line in lines[part](report):  # the first one is the head
         writer.writerow(["" if item is None else item for item in line])
     return out.getvalue()
 
@@ -97,7 +98,7 @@ def _comparison_lines(report: Report) -> Iterable[Sequence[Any]]:
 
 
 def facts(report: Report, *, run: str = "") -> dict[str, Any]:
-    """Everything as builtin values; ``schema`` names the layout.
+    """The whole report as builtin values; ``schema`` names the layout.
 
     Args:
         report: of the study.
@@ -173,6 +174,7 @@ def table_lines(
         [key_text(table.row, key), *(cell_text(cell, narrow=narrow) for cell in cells)]
         for key, cells in zip(table.row_keys, table.cells, strict=True)
     ]
+    # The share belongs to a task; with tasks as rows it would need a column and not a line.
     if table.row != "task":
         tasks = (
             [str(key) for key in table.column_keys]
@@ -237,6 +239,6 @@ def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text of one line that Markdown shows as it is."""
+    """A text of one line that Markdown shows as it is: names of tasks and groups are people's."""
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
     return re.sub(r"([\\`*_<>|#\[\]])", r"\\\1", text)

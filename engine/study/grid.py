@@ -18,7 +18,7 @@ class Cell(Struct, frozen=True):
 
     Attributes:
         source: what the features come from; ``supervised`` is a net trained from scratch.
-        queue_size: of the pretraining, for ``moco``; else None.
+        queue_size: keys in the queue of the pretraining, for ``moco``; else None.
         seed: of the pretraining, or of the random weights; None for the other two sources.
         task, fraction, subset_seed: as in the configuration.
         head: empty for ``supervised``, which has none.
@@ -34,9 +34,9 @@ class Cell(Struct, frozen=True):
 
 
 class ProbePoint(Struct, frozen=True):
-    """Where a probe stands in the grid, but for its encoder.
+    """The coordinates of a probe in the grid, but for its encoder.
 
-    It gives the cell of the encoder and those of the baselines that are computed beside it.
+    One probe run fills the cell of the encoder and those of the baselines computed beside it.
 
     Attributes:
         task, fraction, head, subset_seed: as in ``Cell``.
@@ -54,6 +54,7 @@ class ProbePoint(Struct, frozen=True):
 
 def pretrainings(config: StudyConfig) -> tuple[tuple[int, int], ...]:
     """Queue size and seed of every pretraining, in the order in which they are trained."""
+    # Seeds outside: the sizes of the first seed can be compared as early as possible.
     return tuple((size, seed) for seed in config.seeds for size in config.queue_sizes)
 
 
@@ -104,22 +105,23 @@ def cells_of(
 def _baselines_beside(
     config: StudyConfig, queue_size: int, seed: int, point: ProbePoint
 ) -> tuple[BaselineName, ...]:
-    """The baselines of a probe: they do not depend on the queue, and so stand beside the first.
+    """The baselines that are computed in one probe, so that each of their cells is filled once.
 
-    One without a pretraining seed stands beside the first seed only; one without a head beside
-    the first head only, and for the first ``supervised_subsets`` subsets.
+    None depends on the queue: they are computed beside the first queue size only. One without a
+    pretraining seed is computed beside the first seed only; one without a head beside the first
+    head only, and for the first ``supervised_subsets`` subsets.
     """
     if queue_size != config.queue_sizes[0]:
         return ()
     first_seed, first_head = seed == config.seeds[0], point.head == config.heads[0]
     few = point.subset_seed in config.subset_seeds[: config.supervised_subsets]
 
-    def stands_here(baseline: Baseline) -> bool:
+    def is_beside(baseline: Baseline) -> bool:
         return (baseline.has_pretraining_seed or first_seed) and (
             baseline.has_head or (first_head and few)
         )
 
-    return tuple(name for name in config.baselines if stands_here(BASELINES[name]))
+    return tuple(name for name in config.baselines if is_beside(BASELINES[name]))
 
 
 def pretrain_config(config: StudyConfig, queue_size: int, seed: int) -> PretrainConfig:
@@ -128,7 +130,7 @@ def pretrain_config(config: StudyConfig, queue_size: int, seed: int) -> Pretrain
     return replace(
         base,
         moco=replace(base.moco, queue_size=queue_size),
-        runtime=replace(base.runtime, seed=seed),
+        runtime=replace(base.runtime, seed=seed),  # weights, order, views: all of the run
     )
 
 

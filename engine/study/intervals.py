@@ -1,4 +1,4 @@
-"""What a study has measured: the mean of every row with its interval.
+"""The measurements of a study: the mean of every row with its interval.
 
 Everything is made from a ``StudyConfig`` and a ``StudyState`` alone. Subset seeds are averaged
 within a pretraining seed first, because probes of one encoder are no independent repeats; means and
@@ -24,13 +24,14 @@ Over = Literal["pretraining seeds", "subset seeds"]
 Kind = Literal["interval", "range", "single"]
 
 LEVEL = 0.95
-"""How often an interval is to cover, and 1 - this the chance of any false verdict in a family."""
+"""Coverage of the intervals; 1 - LEVEL bounds the chance of any false verdict in a family."""
 LEAST_SEEDS = 3
-"""Fewer pretraining seeds give a range, and no verdict."""
+"""Fewer pretraining seeds give a range, and no verdict: with two, Student's t has one degree of
+freedom, and its 95 % interval is 12.7 standard errors to either side."""
 
 
 class Estimate(Struct, frozen=True):
-    """A mean with what is known of its uncertainty; percent, or points for a difference.
+    """A mean and its uncertainty; percent, or percentage points for a difference.
 
     Attributes:
         mean: of the values of the seeds.
@@ -38,8 +39,8 @@ class Estimate(Struct, frozen=True):
             single one.
         seeds: how many seeds it is made of.
         kind: ``interval`` (three pretraining seeds or more), ``range`` or ``single``.
-        over: what the seeds are. Pixels and the supervised baseline have no pretraining seed:
-            theirs are the subset seeds.
+        over: which seeds these are. Pixels and the supervised baseline have no pretraining seed,
+            so theirs are the subset seeds.
     """
 
     mean: float
@@ -56,15 +57,15 @@ class ResultRow(Struct, frozen=True):
     Attributes:
         source, queue_size, task, fraction, head: as in ``Cell``.
         estimate: from the complete seeds; None while there is none.
-        provisional: from what is done of incomplete seeds, while no seed is complete: something
-            to look at, nothing to conclude from. Never an interval.
+        provisional: from the cells done of incomplete seeds, while no seed is complete: for
+            display only, no conclusion is drawn from it. Never an interval.
         complete: pretraining seeds whose subset seeds are all done (for pixels and supervised:
             subset seeds that are done).
-        seeds: how many there are to be.
+        seeds: how many the study plans.
         done, cells: cells done, and cells in all.
         values: seed and its value (subset seeds averaged), of the complete seeds.
-        state: of the cells together: done when all are, else running, waiting, failed or
-            missing, the first that any cell is in.
+        state: of the cells together: done when all are, else the first of running, waiting,
+            failed and missing that any cell is in.
     """
 
     source: Source
@@ -121,15 +122,15 @@ def estimate(values: Sequence[float], *, over: Over = "pretraining seeds") -> Es
 
     Args:
         values: one a seed, finite.
-        over: what the seeds are. An interval is made of three pretraining seeds or more;
-            everything else is a range, since subset seeds share their images.
+        over: which seeds these are. Three pretraining seeds or more make an interval; everything
+            else is a range, since subset seeds share their images.
     """
     if not values:
         return None
     n = len(values)
     if n == 1:
         return Estimate(values[0], None, None, 1, "single", over)
-    # Student's t wants independent values: probes of one encoder on overlapping images are not.
+    # Student's t assumes independent values: probes of one encoder on overlapping images are not.
     if over == "pretraining seeds" and n >= LEAST_SEEDS:
         return Estimate(mean(values), *t_interval(values, LEVEL), n, "interval", over)
     return Estimate(mean(values), min(values), max(values), n, "range", over)
@@ -166,6 +167,7 @@ def seed_values(cells: Mapping[Cell, CellResult], metric: Metric) -> dict[int, f
     complete: dict[int, float] = {}
     for seed, found_values in values.items():
         known = [value for value in found_values if value is not None]
+        # Of an incomplete seed other subsets would be averaged than of the rest.
         if len(known) == len(found_values):
             complete[seed] = mean(known)
     return complete
@@ -183,7 +185,7 @@ def rows(
     """
     order = {source: i for i, source in enumerate(("moco", *BASELINES))}
     made = [_row(key, cells, metric) for key, cells in cells_by_row(study_state).items()]
-    tasks, heads = (*config.tasks,), ("", *config.heads)
+    tasks, heads = (*config.tasks,), ("", *config.heads)  # "": supervised, which has none
     return tuple(
         sorted(
             made,
@@ -205,6 +207,7 @@ def _row(key: RowKey, cells: Mapping[Cell, CellResult], metric: Metric) -> Resul
     known = [v for found in cells.values() if (v := value_of(found, metric)) is not None]
     provisional = None
     if known and not values:
+        # As subset seeds, whatever they are: that makes a range and never an interval.
         provisional = estimate(known, over="subset seeds")
     return ResultRow(
         *key,
@@ -220,6 +223,7 @@ def _row(key: RowKey, cells: Mapping[Cell, CellResult], metric: Metric) -> Resul
 
 
 def _state(states: Iterable[State]) -> State:
+    # Running before failed: a table shows that a row is still being filled.
     present = set(states)
     if present == {"done"}:
         return "done"

@@ -1,6 +1,6 @@
-"""What a study says in words: its protocol, and the answer to its question.
+"""The report of a study in words: the answer to its question, and its protocol.
 
-The sentences are made from the numbers alone. What the numbers do not carry is not said.
+Every sentence follows from the numbers, and says no more than they support.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ from engine.study.intervals import (
 )
 from engine.study.study_state import StudyState
 
+# Small numbers in sentences are spelled out.
 _COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
 class Report(Struct, frozen=True):
-    """Everything that a study says, made from its configuration and standing alone.
+    """Everything that a study reports, made from its configuration and state alone.
 
     Attributes:
         config, study_state: what it is made from.
@@ -88,7 +89,7 @@ def answer(
     result_rows: Sequence[ResultRow],
     compared: Sequence[Comparison],
 ) -> tuple[str, ...]:
-    """Does a larger dictionary help, and how good are few labels: one sentence each.
+    """Whether a larger dictionary helps, and how good few labels are: one sentence each.
 
     Args:
         config: the study.
@@ -112,6 +113,8 @@ def answer(
         sentences.append("One queue size alone says nothing about larger dictionaries.")
     for comparison in overall:
         sentences.append(_dictionary_sentence(comparison))
+        # Comparisons without a verdict are not counted among those "in which no difference is
+        # detected".
         singles = [
             c
             for c in compared
@@ -129,11 +132,11 @@ def answer(
 def signed(points: float) -> str:
     """A difference in points with its sign: ``+0.4``."""
     text = f"{points:+.1f}"
-    return "0.0" if text in ("-0.0", "+0.0") else text
+    return "0.0" if text in ("-0.0", "+0.0") else text  # rounded to zero: no sign, no direction
 
 
 def span(estimate: Estimate) -> str:
-    """What is known of the uncertainty, in words; empty for a single value."""
+    """The uncertainty in words, for an accuracy; empty for a single value."""
     if estimate.low is None or estimate.high is None:
         return ""
     seeds = f"{estimate.seeds} {estimate.over}"
@@ -143,6 +146,7 @@ def span(estimate: Estimate) -> str:
 
 
 def _difference_span(estimate: Estimate) -> str:
+    """The uncertainty in words, for a difference: with signs."""
     if estimate.low is None or estimate.high is None:
         return "one pretraining seed"
     text = f"{signed(estimate.low)} to {signed(estimate.high)}, {estimate.seeds} pretraining seeds"
@@ -198,7 +202,10 @@ def _count(number: int) -> str:
 
 
 def reference_setting(config: StudyConfig) -> tuple[str, str]:
-    """Task and head that the answer speaks of: ten classes where there are, the logistic head."""
+    """Task and head of the sentences about few labels: ``ten`` and ``logistic``.
+
+    Where the study has not got them, its last task and its last head.
+    """
     task = "ten" if "ten" in config.tasks else config.tasks[-1]
     return task, "logistic" if "logistic" in config.heads else config.heads[-1]
 
@@ -208,12 +215,12 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
     task, head = reference_setting(config)
     sentences = []
     for fraction in sorted({min(config.label_fractions), max(config.label_fractions)}):
-        here = [
+        beside_head = [  # "" is the head of the supervised baseline
             row
             for row in result_rows
             if row.task == task and row.fraction == fraction and row.head in (head, "")
         ]
-        known = {(row.source, row.queue_size): row.estimate for row in here if row.estimate}
+        known = {(row.source, row.queue_size): row.estimate for row in beside_head if row.estimate}
         encoders = [
             f"{_figure(value)} with {size:,} keys"
             for (source, size), value in known.items()
@@ -237,13 +244,13 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
 def _figure(estimate: Estimate) -> str:
     text = span(estimate)
     if estimate.kind == "single":
-        text = f"one {estimate.over[:-1]}"
+        text = f"one {estimate.over[:-1]}"  # without the plural's s
     return f"{estimate.mean:.1f} % ({text})"
 
 
 def _random_weights_sentence(comparison: Comparison) -> str:
     difference = comparison.difference
-    assert difference is not None
+    assert difference is not None  # ``answer`` leaves the others out
     fact = (
         f"With {comparison.queue_size:,} keys the features score {signed(difference.mean)} points "
         f"against those of random weights {_settings(comparison)} ({_difference_span(difference)})"
@@ -261,7 +268,13 @@ def _random_weights_sentence(comparison: Comparison) -> str:
 
 
 def protocol(config: StudyConfig) -> tuple[str, ...]:
-    """How the numbers come about and what the intervals are over, one sentence each."""
+    """How the numbers come about and what the intervals are over, one sentence each.
+
+    Made from the configuration, so that a study can be described before it is run.
+
+    Args:
+        config: the study.
+    """
     return (
         _pretraining(config.pretrain, config),
         "Features: the frozen query encoder in eval mode, before the projection, standardised on "

@@ -1,7 +1,7 @@
-"""Which configurations give the same numbers: what a result depends on, as a text.
+"""Keys of results: texts that are equal where two configurations give the same numbers.
 
-Two runs whose keys are equal have the same result, whoever started them. Devices and threads
-change the last bits alone and are left out.
+Two runs with equal keys count as the same result, whoever started them. Devices and threads change
+only the last bits and are left out.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from engine.config.fields import flatten
 from engine.config.heads import draws_random
 from engine.study.grid import Source
 
+# Prefixes of settings that leave the trained weights as they are.
 _FREE_OF_PRETRAINING = (
     "log.",
     "monitor.",
-    "data.holdout",  # of the monitor alone
+    "data.holdout",  # images whose labels the monitor uses; pretraining sees all images anyway
     "runtime.device",
     "runtime.threads",
     "runtime.capture",
@@ -31,7 +32,10 @@ _FREE_OF_PRETRAINING = (
 
 
 def _ends(flat: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The length of the schedule and the epoch it ends at."""
+    """The length of the schedule and the epoch that training ends at.
+
+    Together: ``stop_epoch`` 0 and one equal to ``epochs`` are the same training.
+    """
     epochs = flat.get("optim.epochs")
     return epochs, flat.get("optim.stop_epoch") or epochs
 
@@ -60,19 +64,26 @@ def row_key(flat: Mapping[str, Any], source: Source) -> str:
     baseline = BASELINES.get(source)
     has_head = baseline is None or baseline.has_head
     seeded = (baseline is not None and baseline.draws_random) or draws_random(str(head))
-    # What has no head has a section of its own, by its name.
+    # A baseline without a head has a section of its own, under its name.
     sections = ("task.", f"{head}." if has_head else f"{source}.")
     kept = {k: v for k, v in flat.items() if k.startswith(sections)}
     shared = ["label_fraction", "subset_seed", "validation"]
-    shared += ["head"] * has_head + ["runtime.seed"] * seeded
+    if has_head:
+        shared.append("head")
+    if seeded:
+        shared.append("runtime.seed")
     return _text([kept, [flat.get(key) for key in shared]])
 
 
 def _text(value: Any) -> str:
+    # Sorted: the order of keys may differ between a configuration and a record.
     return msgspec.json.encode(value, order="deterministic").decode()
 
 
 def plain(config: Struct) -> dict[str, Any]:
-    """A configuration as dotted keys and the values that a record has for them."""
+    """A configuration as dotted keys and the values that a record has for them (lists, no tuples).
+
+    Through JSON, since keys of configurations are compared with keys of records.
+    """
     flat: dict[str, Any] = json.loads(msgspec.json.encode(flatten(config)))
     return flat

@@ -1,6 +1,7 @@
 """Student's t distribution and Holm's correction, in plain Python.
 
-The screen of a study and its commands compute these before torch, numpy or scipy are imported.
+The screen of a study and its commands compute these before torch or numpy are imported, and scipy
+is no dependency. The tests compare the functions with scipy's.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-_EPSILON = 3e-16
-_TINY = 1e-300
+_EPSILON = 3e-16  # relative; a double has 2.2e-16
+_TINY = 1e-300  # in place of 0 in a denominator; its reciprocal is still finite
+# Degrees of freedom. Above, lgamma of about 6e6 leaves an absolute error of 1e-9, while the normal
+# approximation is right to 1e-12.
 _NORMAL_ABOVE = 1e6
-_MOST_TERMS = 100_000
+_MOST_TERMS = 100_000  # a bound for safety: the fraction has converged long before
 
 
 def t_tail(t: float, df: float) -> float:
@@ -37,7 +40,8 @@ def t_tail(t: float, df: float) -> float:
         return 0.5 * math.erfc(
             t * (1.0 - 0.25 / df) / math.sqrt(1.0 + 0.5 * t * t / df) / math.sqrt(2.0)
         )
-    # hypot keeps the squares of large numbers finite; both shares without cancellation
+    # x = df / (df + t^2), y = 1 - x. hypot keeps the squares of large numbers finite, and y is not
+    # made by a subtraction, which would cancel for small t.
     whole = math.hypot(math.sqrt(df), t)
     x = (math.sqrt(df) / whole) ** 2
     y = (t / whole) ** 2
@@ -64,13 +68,14 @@ def t_quantile(p: float, df: float) -> float:
         return z + (z**3 + z) / (4.0 * df)  # Abramowitz and Stegun 26.7.5, first term
     above = 1.0 - p
     low, high = 0.0, 1.0
-    while t_tail(high, df) > above:
+    while t_tail(high, df) > above:  # double until the quantile is enclosed
         low, high = high, 2.0 * high
         if math.isinf(high):
             raise ValueError(f"the quantile for {p} with {df} degrees of freedom is too large")
+    # Bisection, not Newton: the tail is monotone, so it cannot fail, and results are cached.
     while high - low > 1e-14 * high:
         middle = 0.5 * (low + high)
-        if middle in (low, high):
+        if middle in (low, high):  # neighbouring doubles
             break
         if t_tail(middle, df) > above:
             low = middle
@@ -83,6 +88,8 @@ def _incomplete_beta(x: float, y: float, a: float, b: float) -> float:
     """Regularised incomplete beta function I_x(a, b), with ``y`` = 1 - ``x`` given exactly."""
     if x <= 0.0 or y <= 0.0:
         return 0.0 if x <= 0.0 else 1.0
+    # x^a y^b / B(a, b), in logarithms, since the Gamma function overflows beyond 171. The logarithm
+    # of the share near 1 comes from the other one, which is known to more digits.
     front = math.exp(
         math.lgamma(a + b)
         - math.lgamma(a)
@@ -90,6 +97,7 @@ def _incomplete_beta(x: float, y: float, a: float, b: float) -> float:
         + a * (math.log(x) if x < 0.5 else math.log1p(-y))
         + b * (math.log(y) if y < 0.5 else math.log1p(-x))
     )
+    # The fraction converges fast on this side only (DLMF 8.17(v)); else I_x(a, b) = 1 - I_y(b, a).
     if x < (a + 1.0) / (a + b + 2.0):
         return front * _fraction(x, a, b) / a
     return 1.0 - front * _fraction(y, b, a) / b
@@ -100,7 +108,7 @@ def _fraction(x: float, a: float, b: float) -> float:
     c, d = 1.0, 1.0 / _away(1.0 - (a + b) * x / (a + 1.0))
     value = d
     for m in range(1, _MOST_TERMS):
-        for term in (
+        for term in (  # the coefficients of orders 2m and 2m + 1
             m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m)),
             -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0)),
         ):
@@ -119,7 +127,7 @@ def _away(value: float) -> float:
 
 def mean(values: Sequence[float]) -> float:
     """The mean of at least one number."""
-    return math.fsum(values) / len(values)
+    return math.fsum(values) / len(values)  # exact sum: equal values have that value as their mean
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -153,6 +161,8 @@ def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
     m = len(p_values) if family is None else max(family, len(p_values))
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, least = [0.0] * len(p_values), 0.0
+    # The smallest p times m, the next times m - 1 and so on, each at least as large as the one
+    # before: once a comparison is not decided, none with a larger p is.
     for rank, i in enumerate(order):
         least = max(least, min(1.0, (m - rank) * p_values[i]))
         adjusted[i] = least

@@ -1,7 +1,8 @@
-"""How far a study is: which of its cells the history has.
+"""The progress of a study: for which of its cells the history has a result.
 
-A study keeps no list of its runs: a cell is done when the history has a probe that would give its
-number, whoever started it. No torch here: the screen of a study needs this at once.
+A study keeps no list of its runs: a cell is done when the history has a probe that gives its
+number, whoever started it. So a study that was killed needs no file of its own to be resumed, and
+probes made by hand count. No torch here: the screen shows this before torch is imported.
 """
 
 from __future__ import annotations
@@ -36,8 +37,7 @@ ROWS: Mapping[str, str] = {
     "pixels": "pixels",
     "supervised": "supervised",
 }
-"""What a source is called in the rows and metrics of a probe."""
-
+"""Name of a source in the rows and metrics of a probe."""
 
 _STATES: Mapping[str, State] = {
     "running": "running",
@@ -46,15 +46,16 @@ _STATES: Mapping[str, State] = {
     "queued": "waiting",
     "failed": "failed",
 }
-"""The state of a cell by the status of its probe; any other probe would be gone on with."""
+"""The state of a cell by the status of its probe. With any other status (stopped, lost) the cell is
+missing, since the study resumes the probe."""
 
 
 class CellResult(Struct, frozen=True):
-    """What the history has of a cell.
+    """The result of a cell in the history.
 
     Attributes:
         state: ``waiting``: the pretraining has begun and is not finished, or the probe is queued;
-            ``missing`` also when the run was stopped or lost and would be gone on with.
+            ``missing`` also when the probe was stopped or lost: the study will resume it.
         run: id of the probe, or of the pretraining that is waited for, or empty.
         top1, balanced, majority: percent, on the test images; None until they are known (the
             last two also for probes of earlier versions).
@@ -68,7 +69,7 @@ class CellResult(Struct, frozen=True):
 
 
 class Trained(Struct, frozen=True):
-    """What the history has of a pretraining of the grid.
+    """A pretraining of the grid in the history.
 
     Attributes:
         run: its id, or empty.
@@ -83,7 +84,7 @@ class Trained(Struct, frozen=True):
 
 
 class StudyState(Struct, frozen=True):
-    """How far a study is.
+    """The progress of a study.
 
     Attributes:
         cells: every cell of the configuration, encoder by encoder in the order in which these are
@@ -101,7 +102,7 @@ class StudyState(Struct, frozen=True):
 
 
 def state_from_history(config: StudyConfig, history: History) -> StudyState:
-    """How far the study is, from what the history has now.
+    """The progress of a study, from the runs that the history has now.
 
     Args:
         config: the study.
@@ -119,7 +120,7 @@ def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudySt
     entries = sorted(entries, key=lambda entry: (entry.created, entry.id))
     trained = _pretrainings(config, entries)
     probes = _probes(trained, entries)
-    of_seed: dict[int, list[str]] = {}
+    of_seed: dict[int, list[str]] = {}  # ids of the pretrainings of each seed, of every queue size
     for (_, seed), entry in trained.items():
         if entry is not None:
             of_seed.setdefault(seed, []).append(entry.id)
@@ -138,10 +139,12 @@ def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudySt
 
 @functools.lru_cache(maxsize=4)
 def _row_keys(encoded: bytes) -> Mapping[tuple[int, int], tuple[tuple[Cell, str], ...]]:
-    """Every cell with its ``row_key``, by queue size and seed: the same at every look.
+    """Every cell with its ``row_key``, by queue size and seed.
+
+    Cached, since a screen asks every second and the answer depends on the configuration alone.
 
     Args:
-        encoded: the study's configuration as JSON.
+        encoded: the study's configuration as JSON, which a cache can hash.
     """
     config = msgspec.json.decode(encoded, type=StudyConfig)
     found = {}
@@ -157,11 +160,11 @@ def _row_keys(encoded: bytes) -> Mapping[tuple[int, int], tuple[tuple[Cell, str]
 def _pretrainings(
     config: StudyConfig, entries: Iterable[Entry]
 ) -> dict[tuple[int, int], Entry | None]:
-    """The run that stands for each pretraining: the one that is furthest, of equal ones the first.
+    """The run that counts for each pretraining: the furthest, and of equally far ones the first.
 
-    A finished one stays the one it is, whatever is trained beside it later.
+    A finished run is kept, whatever is trained beside it later: its probes are results already.
     """
-    wanted: dict[str, tuple[int, int]] = {}
+    wanted: dict[str, tuple[int, int]] = {}  # queue size and seed by the key of the result
     for size, seed in pretrainings(config):
         wanted[pretraining_key(plain(pretrain_config(config, size, seed)))] = (size, seed)
     found: dict[tuple[int, int], Entry | None] = dict.fromkeys(wanted.values())
@@ -171,19 +174,24 @@ def _pretrainings(
         at = wanted.get(pretraining_key(_settings_of(entry)))
         if at is not None:
             best = found[at]
-            if best is None or _rank(entry) > _rank(best):
+            if best is None or _rank(entry) > _rank(best):  # not >=: entries come oldest first
                 found[at] = entry
     return found
 
 
 def _rank(entry: Entry) -> tuple[bool, bool, int]:
+    """How far a run is: finished, then being trained, then its steps."""
     return entry.status == "finished", entry.status in ACTIVE, entry.step
 
 
 def _probes(
     trained: Mapping[tuple[int, int], Entry | None], entries: Iterable[Entry]
 ) -> dict[tuple[str, Source, str], list[Entry]]:
-    """The probes of the study's encoders, by encoder, source and what their row depends on."""
+    """The probes of the study's encoders, by encoder, source and ``row_key``.
+
+    A probe stands under its encoder and under each of its baselines.
+    """
+    # One pass over all runs: a cell is then looked up, not searched for.
     parents = {entry.id for entry in trained.values() if entry is not None}
     found: dict[tuple[str, Source, str], list[Entry]] = {}
     sources: tuple[Source, ...] = ("moco", "random-init", "pixels", "supervised")
@@ -201,8 +209,10 @@ def _probes(
 def _probes_of_the_end(
     parent: Entry | None, probes: Mapping[tuple[str, Source, str], list[Entry]], key: str
 ) -> list[Entry]:
-    """The probes with a key that saw the last checkpoint of a pretraining, not one on the way."""
-    # A probe of an unfinished pretraining saw weights that the finished one no longer has.
+    """The probes with a key that used the last checkpoint of a pretraining.
+
+    One that began before the pretraining ended used weights that have changed since.
+    """
     if parent is None or parent.status != "finished":
         return []
     end = parent.ended or 0.0
@@ -211,9 +221,16 @@ def _probes_of_the_end(
 
 
 def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellResult:
-    """The state of a cell: of the first probe that has its number, else of the furthest one."""
+    """The state of a cell: of the first probe that has its number, else of the furthest probe.
+
+    Args:
+        row: name of the source in metrics, see ``ROWS``.
+        runs: the probes that give the number, oldest first.
+        parent: the pretraining, where there is one.
+    """
     best: Entry | None = None
     for entry in runs:
+        # By the metric, not the status: a probe that was stopped keeps the rows it has finished.
         top1 = entry.last.get(f"probe/{row}/test_top1")
         if top1 is not None:
             return CellResult(

@@ -1,6 +1,6 @@
 """The table of a study as data: any of its four dimensions as rows and as columns.
 
-The command line and the screen draw the same tables; what a cell says in words is here too.
+The command line and the screen draw the same tables; the texts of their cells are here too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
 from engine.study.intervals import Estimate, ResultRow, source_label
 
+# A cell has one value of each; subset and pretraining seeds are averaged over (see intervals).
 Dimension = Literal["source", "task", "fraction", "head"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 ANY_HEAD = ""
-"""Head of the supervised baseline, which has none and stands beside every head."""
+"""Head of the supervised baseline, which has none and is shown beside every head."""
 
 LEGEND = "(95 % interval)  [range: smallest to largest]  {what incomplete seeds say}"
 NARROW_LEGEND = "± half of the 95 % interval  [largest - smallest]  {what incomplete seeds say}"
@@ -152,15 +153,16 @@ def _at(
     found: Mapping[tuple[str, str, float, str], ResultRow], where: Mapping[Dimension, Any]
 ) -> ResultRow | None:
     at = (where["source"], where["task"], where["fraction"])
+    # By the head asked for, else a source without one, which every head is compared with.
     return found.get((*at, where["head"])) or found.get((*at, ANY_HEAD))
 
 
 # --------------------------------------------------------------------------------------------
-# What a cell says
+# Texts of cells
 
 
 def cell_text(row: ResultRow | None, *, narrow: bool = False) -> str:
-    """What is known of a row, short; its marks are those of ``LEGEND``.
+    """The figures of a row in short; the brackets are those of ``LEGEND``.
 
     Args:
         row: of the study; None where there is none.

@@ -1,4 +1,4 @@
-"""The augmentations: one line each, for the module of its settings here and of its work above.
+"""The registry of augmentations: one line each, for two modules of one name.
 
 ``NAME.py`` in this package holds the settings, ranges and rules of an augmentation as its ``PART``;
 ``engine/augment/NAME.py`` draws its parameters and applies them.
@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from engine.config.augment.augmentation import AugmentationPart
+from engine.config.phrases import listed
 from engine.config.registry import Registry
 
+# In the default order of ``augment.order``. Blur, jitter and gray do not commute, so another order
+# here would change the views of every configuration that leaves it out.
 _MODULES = (
     "crop",
     "rotation",
@@ -28,7 +31,8 @@ AUGMENTATIONS: Registry[AugmentationPart] = Registry(
 """What ``augment.order`` may name, in the order that it has by default."""
 
 GEOMETRY = tuple(name for name, part in AUGMENTATIONS.items() if part.geometry)
-"""Those that are composed into one bilinear sampling, before all others."""
+"""Those that are composed into one bilinear sampling, before all others: each sampling of its own
+would blur the image once more."""
 
 
 def augment_problems(config: Any) -> dict[str, str]:
@@ -54,8 +58,8 @@ def augment_problems(config: Any) -> dict[str, str]:
 def _order_problem(config: Any) -> str:
     """What is wrong with the order; empty when nothing is."""
     order: tuple[str, ...] = config.order
-    # One that is off may be missing: a configuration that was written before there was such an
-    # augmentation goes on being right.
+    # One that is disabled may be missing: configurations written before an augmentation was added
+    # do not name it, and stay valid. Paths of the user's own may stand among the names.
     on = {name for name in AUGMENTATIONS if getattr(config, name).enabled}
     if len(set(order)) != len(order) or not on <= set(order):
         return (
@@ -69,12 +73,6 @@ def _order_problem(config: Any) -> str:
             "they are one sampling."
         )
     return ""
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in a sentence: "a, b and c"."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def short_label(name: str, settings: Mapping[str, Any]) -> str:

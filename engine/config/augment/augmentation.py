@@ -1,4 +1,4 @@
-"""What the registry says of an augmentation, and the settings that all of them have."""
+"""The registry's entry of an augmentation, and the settings that all of them have."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ must be odd"."""
 
 @dataclass(frozen=True)
 class AugmentationPart(Part):
-    """An augmentation: its settings, its rules, what tables call it.
+    """An augmentation: its settings, its rules, its label in tables.
 
-    The type of its settings has a field ``enabled`` first, false by default for whatever is added
-    later: views drawn under present configurations stay as they are.
+    The type of its settings has a field ``enabled`` first, false by default for an augmentation
+    that is added later: configurations that do not mention it must go on drawing the same views.
 
     Attributes:
         geometry: whether it moves pixels and so takes part in the one bilinear sampling; such ones
             come first in ``augment.order``.
-        short_label: what a table calls it, from its settings; None: its name.
-        problems: rules over several of its settings, as ``Problem``s; None: none.
+        short_label: makes its label in tables from its settings; None: its name.
+        problems: checks rules over several of its settings; None: there are none.
     """
 
     geometry: bool = False

@@ -11,7 +11,11 @@ from engine.config.augment.augmentation import AugmentationPart, Probability, Pr
 
 
 class BlurConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Gaussian blur with a sigma drawn for each image."""
+    """Gaussian blur with a sigma drawn for each image, uniform in [sigma_min, sigma_max] pixels.
+
+    p and the range of sigma are those of MoCo v2 (arXiv:2003.04297), which took them from SimCLR
+    (arXiv:2002.05709, appendix A).
+    """
 
     enabled: Annotated[bool, Meta(description="blur with a Gaussian")] = True
     p: Probability = 0.5
@@ -21,6 +25,7 @@ class BlurConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sigma_max: Annotated[
         float, Meta(gt=0.0, le=16.0, description="largest sigma", extra={"unit": "pixels"})
     ] = 2.0
+    # SimCLR: 10 % of the image's side, which is 3 of 32 pixels.
     kernel_size: Annotated[
         int, Meta(ge=3, le=31, description="width of the kernel, odd", extra={"unit": "pixels"})
     ] = 3

@@ -10,7 +10,10 @@ from engine.config.augment.augmentation import AugmentationPart, Probability
 
 
 class ColorJitterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Brightness, contrast, saturation and hue, in an order drawn for each image."""
+    """Brightness, contrast, saturation and hue, in an order drawn for each image.
+
+    The defaults are those of MoCo v2 (facebookresearch/moco, ``--aug-plus``).
+    """
 
     enabled: Annotated[bool, Meta(description="distort the colours")] = True
     p: Probability = 0.8

@@ -11,7 +11,11 @@ from engine.config.augment.augmentation import AugmentationPart, Probability, Pr
 
 
 class CropConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Random resized crop, resized back to 32x32."""
+    """Random resized crop, resized back to 32x32 by bilinear sampling.
+
+    The range of the area is that of MoCo (facebookresearch/moco; torchvision's default is from
+    0.08), the range of the aspect ratio torchvision's default.
+    """
 
     enabled: Annotated[bool, Meta(description="crop a random part and resize it")] = True
     p: Probability = 1.0

@@ -12,6 +12,7 @@ from engine.config.augment.augmentation import AugmentationPart, Probability
 class FlipConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Horizontal flip."""
 
+    # Off by default, as in the notebook.
     enabled: Annotated[bool, Meta(description="mirror left and right")] = False
     p: Probability = 0.5
 

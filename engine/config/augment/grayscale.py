@@ -10,8 +10,9 @@ from engine.config.augment.augmentation import AugmentationPart, Probability
 
 
 class GrayscaleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Conversion to gray (three equal channels)."""
+    """Conversion to gray (three equal channels); p as in MoCo (facebookresearch/moco)."""
 
+    # Off by default, as in the notebook.
     enabled: Annotated[bool, Meta(description="drop the colour")] = False
     p: Probability = 0.2
 

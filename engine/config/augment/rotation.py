@@ -11,7 +11,7 @@ from engine.config.augment.augmentation import AugmentationPart, Probability
 
 
 class RotationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Rotation by an angle that is uniform in +-degrees; bilinear, what comes in is black."""
+    """Rotation by an angle uniform in +-degrees; bilinear, corners from outside are black."""
 
     enabled: Annotated[bool, Meta(description="rotate the crop by a random angle")] = True
     p: Probability = 1.0

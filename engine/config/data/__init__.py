@@ -1,4 +1,4 @@
-"""The data sets: one line each, for the module of its facts here and of its images above.
+"""The registry of data sets: one line each, for two modules of one name.
 
 ``NAME.py`` in this package holds the name, classes and tasks of a data set as its ``PART``;
 ``engine/data/NAME.py`` reads, downloads or draws the images.
@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from engine.config.data.data_set import DataSetPart, Groups
+from engine.config.phrases import listed
 from engine.config.registry import Registry
 
 _MODULES = (
@@ -27,11 +28,11 @@ DATA_SETS: Registry[DataSetPart] = Registry(
 
 def sources_in_words(*, notes: bool = True) -> str:
     """What ``data.source`` may be: "cifar10, shapes (embedded, no download) or folder:PATH"."""
-    *others, last = (
+    spelled = [
         f"{part.spelling} ({part.note})" if part.note and notes else part.spelling
         for part in DATA_SETS.values()
-    )
-    return f"{', '.join(others)} or {last}"
+    ]
+    return listed(spelled, "or")
 
 
 def source_suggestions() -> list[str]:
@@ -42,20 +43,26 @@ def source_suggestions() -> list[str]:
 
 
 def source_path(source: str) -> str | None:
-    """The path in a source such as ``folder:PATH``; None for a source without one."""
+    """The path in a source such as ``folder:PATH``; None for a source without one.
+
+    The prefix is stripped without a look at the disk: the path need not exist.
+    """
     part, argument = DATA_SETS.find(source)
     return argument if part is not None and part.argument == "PATH" else None
 
 
 def absolute_source(source: str) -> str:
-    """The source with its path, where it has one, made absolute: runs outlive a working directory.
+    """The source with its path, where it has one, made absolute.
+
+    A run may be resumed from another working directory, and by a process of another one.
 
     Raises:
-        RuntimeError: for the home directory of nobody.
+        RuntimeError: for ``~name`` where there is no user of that name (``Path.expanduser``).
     """
     path = source_path(source)
     if path is None:
         return source
+    # absolute(), not resolve(): a symlink may point elsewhere when the run is resumed.
     return f"{source.partition(':')[0]}:{Path(path).expanduser().absolute()}"
 
 
@@ -65,7 +72,12 @@ def with_tasks() -> Iterator[DataSetPart]:
 
 
 def task_groups(task: str, class_names: tuple[str, ...]) -> Groups | None:
-    """The groups that a task has on these classes, in whatever order they come.
+    """The groups that a task has on these classes.
+
+    Args:
+        task: its name, such as ``binary``.
+        class_names: of the images; compared as a set, so that a folder of images with the classes
+            of CIFAR-10 has its tasks as well.
 
     Returns:
         None where no data set of these classes has such a task.

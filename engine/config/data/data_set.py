@@ -1,4 +1,4 @@
-"""What the registry says of a data set."""
+"""The registry's entry of a data set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ Groups = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class DataSetPart(Part):
-    """A data set: what is known of it before any image is read.
+    """A data set: facts that are known before any image is read.
 
     Attributes:
-        title: what a sentence calls it; empty where it has no classes that a sentence could name.
+        title: its name in sentences about its classes; empty where the classes are not known.
         note: a word or two for the help of ``data.source``, in brackets; may be empty.
-        class_names: names of its classes, sorted; empty where the images say.
+        class_names: names of its classes, sorted; empty where they are those of the folders.
         tasks: groups of the classes that a task of this name tells apart, beside ``all``.
-        sample: ``package.module:name`` of what gives a few images at once, without a download.
+        sample: ``package.module:name`` of a function that gives a few images for a preview at once,
+            without a download.
     """
 
     title: str = ""

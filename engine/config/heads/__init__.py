@@ -16,6 +16,10 @@ HEADS = Registry("head", (LINEAR, LOGISTIC))
 
 
 def draws_random(head: str) -> bool:
-    """Whether the result of a head depends on ``runtime.seed``; of unknown code: yes."""
+    """Whether the result of a head depends on ``runtime.seed``.
+
+    For code of the user's own the answer is yes: a study then computes a probe once too often
+    rather than take the result of another seed for it.
+    """
     settings = HEADS[head].settings if head in HEADS else None
     return getattr(settings, "draws_random", True)

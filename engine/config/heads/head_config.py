@@ -1,4 +1,4 @@
-"""What every head of a probe says of itself before torch is there."""
+"""What every head of a probe declares without torch: settings, words for the protocol, costs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class HeadConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The settings of a head; the fields are those of its subclass.
 
     Attributes:
-        draws_random: whether its result depends on ``runtime.seed``. A study takes the result of
-            an earlier probe with another seed for one that does not.
+        draws_random: whether its result depends on ``runtime.seed``. Where it does not, a study
+            reuses the result of an earlier probe with another seed.
     """
 
     draws_random: ClassVar[bool] = True
@@ -21,21 +21,21 @@ class HeadConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """What is fitted and how, for the protocol of a probe.
 
         Args:
-            chosen: how the regularisation comes about, as in ``chosen on 40 of the labelled
-                images``; belongs behind what is chosen.
+            chosen: how the regularisation was chosen, as in ``chosen on 40 of the labelled
+                images``; to stand behind the name of the setting.
         """
         raise NotImplementedError
 
     def sentence(self) -> str:
-        """The same with the figures of these settings, a sentence of a study's protocol."""
+        """What is fitted, with the figures of these settings: a sentence of a study's protocol."""
         raise NotImplementedError
 
     def views_per_image(self) -> int:
-        """Augmented views of each image whose features it needs; 0: it needs none."""
+        """Augmented views of each image that the head is fitted to; 0: the images as they are."""
         return 0
 
     def passes(self) -> int:
-        """Passes over the labelled features of one fit: what its time grows with."""
+        """Passes over the labelled features in one fit; a dry run scales its time by this."""
         return 1
 
     def with_passes(self, count: int) -> HeadConfig:
@@ -44,7 +44,7 @@ class HeadConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class OwnHeadConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Stands for the settings of a user's own head, which keeps them to itself.
+    """Stands in for the settings of a user's own head, which are not known here.
 
     Attributes:
         path: ``package.module:Name``.

@@ -14,8 +14,9 @@ from engine.config.registry import Part
 class LogisticConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Logistic regression to the optimum, L-BFGS on cached features."""
 
-    draws_random: ClassVar[bool] = False
+    draws_random: ClassVar[bool] = False  # the objective is convex: one optimum, however it starts
 
+    # Half a decade apart; the solver fits all of them at once.
     l2: Annotated[
         tuple[Annotated[float, Meta(gt=0.0, le=1e6)], ...],
         Meta(

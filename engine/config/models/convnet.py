@@ -1,4 +1,4 @@
-"""What the notebook's ConvNet is called and where it is built."""
+"""The registry's entry of the notebook's ConvNet."""
 
 from __future__ import annotations
 

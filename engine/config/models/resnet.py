@@ -1,4 +1,4 @@
-"""What torchvision's residual nets are called and where they are built."""
+"""The registry's entries of torchvision's residual nets."""
 
 from __future__ import annotations
 
