@@ -171,12 +171,7 @@ def load_folder(root: Path, data_dir: Path, sink: Sink) -> ImageArrays:
 
 
 def _list(root: Path) -> _Listing:
-    """The image files below ``root``, and their classes.
-
-    Raises:
-        DataError: when the folders fit none of the layouts.
-        OSError: when one cannot be read.
-    """
+    """The image files below ``root``, and their classes."""
     test_top = root / "test"
     top = root / "train" if (root / "train").is_dir() else root
     if top is root and test_top.is_dir():
@@ -247,11 +242,7 @@ def _files(
 
 
 def _check(root: Path, listing: _Listing) -> None:
-    """Refuses folders that cannot be trained on, before any image is decoded.
-
-    Raises:
-        DataError: see ``load_folder``.
-    """
+    """Refuses folders that cannot be trained on, before any image is decoded."""
     if not listing.train:
         raise DataError(
             f"There is no image (jpg, png, webp) in {_shown(root)}; "
@@ -282,12 +273,7 @@ def _check(root: Path, listing: _Listing) -> None:
 
 
 def _read(root: Path, listing: _Listing, sink: Sink) -> ImageArrays:
-    """Decodes the images of a listing; the broken ones are left out.
-
-    Raises:
-        DataError: see ``_check_broken``.
-        Interrupted: when the sink asked to stop.
-    """
+    """Decodes the images of a listing; the broken ones are left out."""
     files = listing.train + listing.test
     images = np.empty((len(files), 3, SIZE, SIZE), dtype=np.uint8)
     broken: dict[int, _Broken] = {}
@@ -390,11 +376,7 @@ def _check_broken(
     labels: NDArray[np.int64],
     skipped: tuple[str, ...],
 ) -> None:
-    """Refuses a folder of which too much is broken.
-
-    Raises:
-        DataError: when more than half of the images are broken, or all training images of a class.
-    """
+    """Refuses a folder with more broken images than good, or a class without a readable one."""
     if not skipped:
         return
     if len(skipped) > _MOST_BROKEN * len(good):
