@@ -1,8 +1,8 @@
-"""What an augmentation has to offer, and the parameters of a batch.
+"""The interface of an augmentation, and the parameters of a batch.
 
 Drawing is apart from applying (as in kornia): an augmentation makes its parameters from uniform
-random numbers that it is given, so that the same numbers give the same view anywhere, and applies
-them to images without randomness of its own.
+random numbers that it is given, so that the same numbers give the same view on every device and in
+every chunk of a batch, and applies them to images without randomness of its own.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ SHARED_NUMBERS = 38
 
 Which columns are whose is fixed: it decides every view of every recorded run. Whatever is added
 later has no ``shared`` columns and draws from a stream of its own.
+
+- 0-19 candidates of the crop (area, ratio);
+- 20-25 whether an image is cropped, rotated, flipped, blurred, colour-jittered, made gray;
+- 26-27 place of the crop, 28 angle, 29 sigma of the blur, 30-33 factors of the colour jitter,
+  34-37 their order.
 """
 
 
 class Augmentation(Protocol):
     """Draws its parameters for a batch of images.
+
+    One of the first six also has ``shared``: its columns among the shared numbers, as slices.
 
     Attributes:
         numbers: how many uniform numbers an image takes.
@@ -81,13 +88,15 @@ class Photometry(Augmentation, Protocol):
 
 @dataclasses.dataclass
 class SourceGrid:
-    """Where the pixels of the result come from, while geometry is composed from its last operation
-    to its first.
+    """For each pixel of the result, the place in the input that it is sampled from.
+
+    Geometry is composed from its last operation to its first: each ``to_input`` takes the places
+    from its output frame to its input frame. At the start the frame is the result itself.
 
     Attributes:
-        x, y: float32, broadcast to (N, size, size): pixel indices in the frame of the moment, whole
+        x, y: float32, broadcast to (N, size, size): pixel indices in the current frame, whole
             numbers at pixel centres.
-        height, width: of the frame of the moment, in pixels.
+        height, width: of the current frame, in pixels.
         image_height, image_width: of the images, in pixels.
         size: height and width of the result, in pixels.
         weight: float32, broadcast to (N, size, size), share of a pixel that lies inside a frame;
@@ -162,6 +171,7 @@ def map_tensors(function: Callable[[Tensor], Any], params: Any) -> Any:
         return {key: map_tensors(function, value) for key, value in params.items()}
     if isinstance(params, tuple | list):
         parts = [map_tensors(function, value) for value in params]
+        # A NamedTuple takes its fields one by one, other tuples and lists a sequence.
         return type(params)(*parts) if hasattr(params, "_fields") else type(params)(parts)
     if dataclasses.is_dataclass(params) and not isinstance(params, type):
         names = [field.name for field in dataclasses.fields(params)]
@@ -179,6 +189,7 @@ def chosen(uniform: Tensor, config: Any) -> Tensor:
     Returns:
         bool (N,).
     """
+    # Also where it is off: the parameters of a batch have the same form in every configuration.
     return uniform < (config.p if config.enabled else 0.0)
 
 

@@ -1,7 +1,8 @@
 """Batched random augmentations, drawn anew for every image.
 
 Crop, resize, rotation and flip compose into one bilinear sampling; the others follow in the order
-of the configuration. What each does lies in a module of its own; this one knows no names.
+of the configuration. Each augmentation is a module of its own, found through the registry
+``engine.config.augment``.
 
 Two ways of applying give the same result: by subsets (an operation touches only the images that
 it was drawn for; fast on a CPU) and dense (every image goes through every operation and keeps its
@@ -94,7 +95,7 @@ class Augmenter:
         return tuple(step.name for step in (*self._geometry, *self._photometry))
 
     def __getitem__(self, name: str) -> Any:
-        """What does the work of an augmentation."""
+        """The object that draws and applies an augmentation."""
         return next(s.work for s in (*self._geometry, *self._photometry) if s.name == name)
 
     def uniform_numbers(
@@ -103,7 +104,7 @@ class Augmenter:
         generator: torch.Generator,
         own: Mapping[str, torch.Generator] | None = None,
     ) -> Tensor:
-        """What the parameters of ``n`` images are made of.
+        """The random numbers that the parameters of ``n`` images are made of.
 
         Every operation uses its own columns, whether it is on or off: switching one off leaves the
         others' parameters as they were.
@@ -130,6 +131,7 @@ class Augmenter:
     def params(self, numbers: Tensor) -> AugmentParams:
         """The parameters made of ``numbers``; on their device, without randomness of its own."""
         by_name = {}
+        # Those that are off too: a crop that is off still resizes, with its parameters.
         for step in (*self._geometry, *self._photometry):
             parts = [numbers[:, columns] for columns in step.columns]
             uniform = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -202,6 +204,7 @@ class Augmenter:
         steps = [s for s in self._geometry if s.enabled or (resize and s.work.resizes)]
         floats = to_float(images)
         if not steps and not resize:
+            # What follows writes in place, which must not reach the caller's images.
             return floats.clone() if floats is images else floats
 
         # From a pixel of the result back to its place in the image: the last operation first.
@@ -217,10 +220,13 @@ class Augmenter:
         )
         for step in reversed(steps):
             step.work.to_input(at, params[step.name])
-        # In shares of the frame: where nothing has resized it, this does.
+        # Pixel index x is (2 x + 1) / width - 1 for grid_sample with align_corners=False. Relative
+        # to the current frame, so that other sizes are resized here where no crop has done it.
         grid = at.x.new_empty((images.shape[0], self.size, self.size, 2))
         grid[..., 0] = at.x * (2 / at.width) + (1 / at.width - 1)
         grid[..., 1] = at.y * (2 / at.height) + (1 / at.height - 1)
+        # The border is repeated so that a resized image has no dark edge; what a rotation brings in
+        # from outside is made black by its weight.
         out = F.grid_sample(
             floats, grid, mode="bilinear", padding_mode="border", align_corners=False
         )
@@ -245,4 +251,4 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     Returns:
         float (N, C, H, W), in the images' memory format.
     """
-    return (images - mean.view(1, -1, 1, 1)).div_(std.view(1, -1, 1, 1))
+    return (images - mean.view(1, -1, 1, 1)).div_(std.view(1, -1, 1, 1))  # one temporary, not two

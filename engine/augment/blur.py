@@ -41,6 +41,7 @@ class Blur:
     shared = (slice(23, 24), slice(29, 30))
 
     def __init__(self, config: BlurConfig, size: int) -> None:
+        # Reflecting needs an image that is larger than half the kernel.
         if config.enabled and config.kernel_size // 2 >= size:
             raise ConfigError(
                 f"augment.blur.kernel_size is {config.kernel_size}; for images of {size} "
@@ -70,10 +71,24 @@ class Blur:
 
 
 def _gaussian_blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """Separable Gaussian with reflected borders and a sigma for each image."""
+    """Separable Gaussian with reflected borders and a sigma for each image.
+
+    A sum of shifted images in place of a convolution, which has one kernel for the whole batch (or
+    a group for each of the N * C channels). The kernel is symmetric, so the two pixels at a
+    distance are added before they are weighted.
+
+    Args:
+        x: float32 (N, C, H, W); not written to.
+        sigma: float32 (N,), in pixels.
+        kernel_size: odd, in pixels.
+
+    Returns:
+        float32 (N, C, H, W), a new tensor.
+    """
     half = kernel_size // 2
     taps = torch.arange(half + 1, dtype=torch.float32, device=x.device)  # distances 0..half
     weights = (-0.5 * (taps / sigma.unsqueeze(1)).square()).exp()  # (N, half + 1)
+    # To a sum of 1 over the whole kernel: every tap but the middle one stands for two pixels.
     weights = weights / (2.0 * weights.sum(dim=1, keepdim=True) - weights[:, :1])
     for dim in (3, 2):
         length = x.shape[dim]

@@ -55,19 +55,22 @@ class ColorJitter:
         return ColorJitterParams(
             applied=chosen(uniform[:, 0], c),
             factors=torch.stack(factors, dim=1),
-            order=uniform[:, 5:9].argsort(dim=1),
+            order=uniform[:, 5:9].argsort(dim=1),  # a random permutation
         )
 
     def apply(self, images: Tensor, params: ColorJitterParams, *, dense: bool) -> Tensor:
-        """The three blends in their order, the hue at its place among them.
+        """The jittered images; see ``Photometry.apply``.
 
-        See ``Photometry.apply``.
+        Each image has an order of its own, of 24. Brightness, contrast and saturation are blends of
+        one form, so the batch takes three blends before the hue and three after it: blend ``slot``
+        (0, 1, 2) comes before the hue in images where ``hue_place`` is above ``slot``, and after it
+        in the others, and is whichever of the three is next in the image's order.
         """
         hue_place = (params.order == HUE).to(torch.uint8).argmax(dim=1)  # (N,) in 0..3
         if dense:
             return self._apply_to_all(images, params, hue_place)
-        # Sorted by the place of the hue, those that a blend touches before it (or after it) are
-        # one slice: no further gathering.
+        # Sorted by the place of the hue, the images that a blend changes before it (or after it)
+        # are one slice, a view that is written in place without further gathering.
         rows = params.applied.nonzero().squeeze(1)
         rows = rows[hue_place[rows].argsort()]
         jittered = self._apply_sorted(images[rows], take(params, rows), hue_place[rows])
@@ -75,6 +78,7 @@ class ColorJitter:
 
     @property
     def _blends(self) -> bool:
+        """Whether any blend can change an image."""
         return max(self.config.brightness, self.config.contrast, self.config.saturation) > 0.0
 
     def _apply_to_all(self, x: Tensor, params: ColorJitterParams, hue_place: Tensor) -> Tensor:
@@ -91,6 +95,7 @@ class ColorJitter:
 
     def _apply_sorted(self, x: Tensor, params: ColorJitterParams, hue_place: Tensor) -> Tensor:
         """The jitter of images that all get it, sorted by ``hue_place``; ``x`` is written to."""
+        # Up to ends[slot] the hue comes at place ``slot`` or earlier, behind that later.
         ends = torch.bincount(hue_place, minlength=4).cumsum(0).tolist()
         everything = torch.ones_like(params.applied)
 
@@ -116,9 +121,17 @@ def _blend(
 
     All three are ``clamp(factor * x + (1 - factor) * reference)`` with black, the mean of the
     gray image, and the gray image as the reference. An inactive image keeps its value exactly.
+
+    Args:
+        x: float32 (N, 3, H, W); written to.
+        params: of these images.
+        hue_place: int64 (N,) in 0..3, the place of the hue in the order of four.
+        slot: 0, 1 or 2.
+        active: bool (N,).
     """
+    # Place of the blend in the order of four, where the hue takes one place.
     place = slot + (hue_place <= slot).to(torch.int64)
-    kind = params.order.gather(1, place.unsqueeze(1))
+    kind = params.order.gather(1, place.unsqueeze(1))  # (N, 1), one of BRIGHTNESS ... SATURATION
     factor = params.factors.gather(1, kind).squeeze(1)
     kind = kind.squeeze(1)
     factor = torch.where(active, factor, 1.0)
@@ -139,7 +152,7 @@ def _shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     r, g, b = x[:, 0], x[:, 1], x[:, 2]
     value = torch.maximum(torch.maximum(r, g), b)
     chroma = value - torch.minimum(torch.minimum(r, g), b)
-    # Where the chroma is nothing the hue may be anything finite.
+    # Without chroma the hue is weighted by 0 below, so any finite value will do.
     scale = chroma.clamp(min=1e-12).reciprocal_()
     hue = torch.where(
         value == r,
@@ -148,9 +161,10 @@ def _shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     )
     hue.add_(column(turns * 6.0, 3))
     channels = []
-    for centre in (3.0, 5.0, 1.0):  # where this channel is lowest, in sextants
+    # Where red, green and blue are lowest: cyan, magenta, yellow, in sextants.
+    for centre in (3.0, 5.0, 1.0):
         away = (hue - centre).mul_(1.0 / 6.0)
-        away.sub_(away.round()).abs_()  # turns, in [0, 0.5]
+        away.sub_(away.round()).abs_()  # distance on the circle in turns, in [0, 0.5]
         weight = away.mul_(-6.0).add_(2.0).clamp_(0.0, 1.0)
         channels.append(torch.addcmul(value, chroma, weight, value=-1.0))
     return torch.stack(channels, dim=1)

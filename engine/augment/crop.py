@@ -20,7 +20,7 @@ Boxes = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class CropParams:
-    """Kept as drawn, in shares of an image whose size is not yet known; N rows each.
+    """The candidates for the crops of N images, as shares of an image whose size is not yet known.
 
     Attributes:
         applied: bool (N,), crop this image.
@@ -55,6 +55,7 @@ class Crop:
     def params(self, uniform: Tensor) -> CropParams:
         """Candidates for a crop, and where it lies; see ``Augmentation.params``."""
         c = self.config
+        # Uniform in the logarithm, as in torchvision: 2 / 3 is as likely as 3 / 2.
         ratio = between(uniform[:, TRIES : 2 * TRIES], math.log(c.ratio_min), math.log(c.ratio_max))
         return CropParams(
             applied=chosen(uniform[:, 2 * TRIES], c),
@@ -74,9 +75,10 @@ class Crop:
         stretch = params.ratio.sqrt()
         w, h = (root * stretch).round(), (root / stretch).round()  # (N, 10)
         fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-        first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+        first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)  # 0 where none fits
         found = fits.gather(1, first).squeeze(1)
         w, h = w.gather(1, first).squeeze(1), h.gather(1, first).squeeze(1)
+        # The minimum, since a number just below 1 times the count may be rounded up to the count.
         top = (params.top * (height - h + 1)).floor().minimum(height - h)
         left = (params.left * (width - w + 1)).floor().minimum(width - w)
 
@@ -93,7 +95,8 @@ class Crop:
         boxes = self.boxes(params, grid.image_height, grid.image_width)
         top, left, h, w = (column(box, 3) for box in boxes)
         x, y, size = grid.x, grid.y, grid.size
-        # The clamp keeps the neighbours of the crop out, as if it were an image apart.
+        # Clamped to the crop, so that pixels beside it have no part in the interpolation at its
+        # edge: torchvision cuts the crop out before it resizes it.
         grid.x = ((x + 0.5) * (w / size) + (left - 0.5)).clamp(left, left + (w - 1))
         grid.y = ((y + 0.5) * (h / size) + (top - 0.5)).clamp(top, top + (h - 1))
         grid.height, grid.width = grid.image_height, grid.image_width

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.augment.augmentation import chosen, column
 from engine.config.augment.grayscale import GrayscaleConfig
 
-_LUMA = (0.2989, 0.587, 0.114)
+_LUMA = (0.2989, 0.587, 0.114)  # red, green, blue; the digits of torchvision's rgb_to_grayscale
 
 
 @dataclass(frozen=True)

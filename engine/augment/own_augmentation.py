@@ -34,11 +34,11 @@ from engine.config.augment import AUGMENTATIONS
 from engine.errors import ConfigError
 
 _TRIAL = 3  # images that an augmentation is tried on
-_LEFT = 2  # of them after slicing
+_SLICED = 2  # of them after slicing, as the augmenter slices a batch into chunks
 
 
 class OwnAugmentation:
-    """Makes an augmentation of the user's own one of the program's, once it was found to fit.
+    """Adapts an augmentation of the user's own to ``Photometry``, after a trial on a few images.
 
     Args:
         path: ``package.module:Name``.
@@ -58,7 +58,7 @@ class OwnAugmentation:
             self._try(size)
         except ConfigError:
             raise
-        except Exception as error:  # code of somebody else may fail in any way
+        except Exception as error:  # the user's code may raise anything
             reason = f"{type(error).__name__}: {error}".strip(": ")
             raise self._refusal(f"it fails on a few gray images ({reason})") from error
 
@@ -77,7 +77,13 @@ class OwnAugmentation:
         return result
 
     def _try(self, size: int) -> None:
-        """Calls it once with a few gray images, without drawing any random number."""
+        """Calls it once with a few gray images.
+
+        Without drawing any random number: a run has the same numbers whether it was tried or not.
+
+        Raises:
+            ConfigError: when something does not fit.
+        """
         for name in ("params", "apply"):
             if not callable(getattr(self._inner, name, None)):
                 raise self._refusal(f"it must have a method {name}")
@@ -88,7 +94,7 @@ class OwnAugmentation:
         try:
             rows = []
             map_tensors(lambda tensor: rows.append(len(tensor)), params)
-            params = take(params, slice(0, _LEFT))
+            params = take(params, slice(0, _SLICED))
         except TypeError as error:
             raise self._refusal(
                 f"its params must be tensors with a row an image: {error}"
@@ -98,7 +104,7 @@ class OwnAugmentation:
                 f"its params must be tensors with a row an image, and of {_TRIAL} images they have "
                 f"{', '.join(map(str, rows)) or 'none'}"
             )
-        shape = (_LEFT, 3, size, size)
+        shape = (_SLICED, 3, size, size)
         result = self._inner.apply(torch.full(shape, 0.5), params)
         if not isinstance(result, Tensor):
             raise self._refusal(f"its apply gives {type(result).__name__}; it must give a tensor")

@@ -47,14 +47,19 @@ class Rotation:
         radians = column(params.angle, 3).deg2rad()
         cos, sin = radians.cos(), radians.sin()
         x, y = grid.x - centre_x, grid.y - centre_y
+        # The result's pixels turned back. y points down, so this turns the image counter-clockwise.
         x, y = cos * x - sin * y, sin * x + cos * y
         inside = _inside(x, grid.width).mul_(_inside(y, grid.height))
-        # torchvision samples with zeros outside and weights by the sampled mask once more.
+        # Squared, since torchvision weights pixels at the edge twice: it samples the image and a
+        # mask of ones with zeros outside, then multiplies one by the other.
         weight = inside.square_()
         grid.weight = weight if grid.weight is None else grid.weight * weight
         grid.x, grid.y = x.add_(centre_x), y.add_(centre_y)
 
 
 def _inside(offset: Tensor, length: int) -> Tensor:
-    """Bilinear weight of a row of ``length`` pixels at an offset from its centre, in [0, 1]."""
+    """Share of a bilinear sample, at an offset from the centre, that lies in ``length`` pixels.
+
+    1 up to the centres of the outermost pixels, then falling to 0 within a pixel.
+    """
     return ((length + 1) / 2 - offset.abs()).clamp_(0.0, 1.0)

@@ -1,4 +1,8 @@
-"""CIFAR-10: torchvision's reader behind a download that reports its progress."""
+"""CIFAR-10: torchvision's reader behind a download that reports its progress.
+
+torchvision's own download draws a tqdm bar over the app, has no timeout and cannot be stopped, and
+writes to the final name, so that an interrupted one leaves part of an archive behind.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from engine.errors import DataError
 from engine.files import reason
 from engine.sink import Sink, check_interrupt
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 16  # bytes read, hashed and written at a time; a stop is noticed once a block
 _TIMEOUT = 20.0  # seconds without a byte
 
 _Splits = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -85,7 +89,7 @@ def read_cifar10(data_dir: Path) -> _Splits | None:
     """
     try:
         return _split(data_dir, train=True), _split(data_dir, train=False)
-    except RuntimeError:  # torchvision's word for a missing or damaged file
+    except RuntimeError:  # what torchvision raises for a missing file and for a wrong md5
         return None
     except OSError as error:
         raise DataError(
@@ -95,16 +99,25 @@ def read_cifar10(data_dir: Path) -> _Splits | None:
 
 def _split(data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
     split = CIFAR10(root=data_dir, train=train, download=False)
-    images = torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous()
+    images = torch.from_numpy(split.data)  # (N, 32, 32, 3)
+    images = images.permute(0, 3, 1, 2).contiguous()  # (N, 3, 32, 32)
     return images, torch.tensor(split.targets, dtype=torch.int64)
 
 
 def _download(archive: Path, sink: Sink) -> None:
-    """Fetches the archive under another name and gives it its own when it is whole and right."""
+    """Downloads the archive under a temporary name; renames it once its md5 was found right.
+
+    Raises:
+        DataError: without network, for other content, or when the folder cannot be written.
+        Interrupted: when the sink asked to stop.
+    """
     temporary = ""
+    # Without usedforsecurity=False, Pythons in FIPS mode refuse md5.
     md5 = hashlib.md5(usedforsecurity=False)
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, since a rename is atomic only within a file system; a random name,
+        # since two processes may download at the same time.
         handle, temporary = tempfile.mkstemp(prefix=".cifar10-", dir=archive.parent)
         with os.fdopen(handle, "wb") as file:
             for block in _blocks(archive, sink):
@@ -121,11 +134,15 @@ def _download(archive: Path, sink: Sink) -> None:
 
 
 def _blocks(archive: Path, sink: Sink) -> Iterator[bytes]:
-    """The bytes of the download; apart from writing them, so that each error has its sentence."""
+    """The bytes of the download.
+
+    A generator of its own: an OSError of the network is reported here, one of the disk by the
+    caller, each with a message of its own.
+    """
     try:
         with urllib.request.urlopen(CIFAR10.url, timeout=_TIMEOUT) as response:
             length = response.headers.get("Content-Length") or ""
-            total = int(length) if length.isdecimal() else 0
+            total = int(length) if length.isdecimal() else 0  # 0: the server does not say
             done = 0
             while block := response.read(_BLOCK):
                 check_interrupt(sink)
@@ -135,11 +152,17 @@ def _blocks(archive: Path, sink: Sink) -> Iterator[bytes]:
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", error)
         raise _unreachable(archive, getattr(cause, "strerror", None) or cause) from error
-    if done < total:
+    if done < total:  # read(n) raises no IncompleteRead: a cut connection looks like the end
         raise _unreachable(archive, f"the connection ended after {done} of {total} bytes")
 
 
 def _unpack(archive: Path, sink: Sink) -> None:
+    """Unpacks the files that torchvision reads.
+
+    Raises:
+        DataError: when the archive is damaged or the folder cannot be written.
+        Interrupted: when the sink asked to stop.
+    """
     sink.progress("unpacking CIFAR-10", 0, 1)
     folder = archive.parent / CIFAR10.base_folder
     names = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)]
@@ -153,6 +176,7 @@ def _unpack(archive: Path, sink: Sink) -> None:
                 "downloaded again."
             )
         folder.mkdir(exist_ok=True)
+        # File by file in place of extractall, so that a stop is noticed in between.
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 check_interrupt(sink)

@@ -67,7 +67,7 @@ def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None
     Args:
         config: the source and the limit.
         data_dir: where downloads and caches live; made when one is written.
-        sink: hears the progress, and is asked whether to stop.
+        sink: receives the progress, and is asked whether to stop.
 
     Raises:
         ConfigError: when ``config.source`` names nothing that there is.
@@ -90,14 +90,22 @@ def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None
 
 
 def _ranks(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Of each image: its place in a random order of its class (from 0), and the class's size."""
+    """Of each image: its rank in a random order of its class, and the size of that class.
+
+    Args:
+        labels: int64 (N,); -1 counts as a class.
+        generator: draws the order.
+
+    Returns:
+        rank int64 (N,), from 0, and size int64 (N,).
+    """
     order = torch.randperm(len(labels), generator=generator)
     order = order[labels[order].argsort(stable=True)]  # by class, at random within
     _, sizes = torch.unique_consecutive(labels[order], return_counts=True)
     size = sizes.repeat_interleave(sizes)
     rank = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    back = order.argsort()
-    return rank[back], size[back]
+    inverse = order.argsort()  # from the order back to the images
+    return rank[inverse], size[inverse]
 
 
 def limited(labels: Tensor, limit: int) -> Tensor:
@@ -110,8 +118,10 @@ def limited(labels: Tensor, limit: int) -> Tensor:
     Returns:
         int64 (limit,), ascending indices.
     """
-    # Of every class the same share of its random order comes first, whatever the limit.
+    # Seed 0 in place of the run's: runs of different seeds are trained on the same images.
     rank, size = _ranks(labels, stream(0, "limit"))
+    # By the share of its class that precedes an image: every prefix of the order is stratified, and
+    # the images of a smaller limit are among those of a larger one.
     order = ((rank.double() + 0.5) / size).argsort(stable=True)
     return order[:limit].sort().values
 
@@ -130,6 +140,7 @@ def holdout_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, T
         stratified by class. Unlabelled images (-1) count as one class.
     """
     rank, size = _ranks(labels, stream(seed, "holdout"))
+    # minimum() last: of a class with a single image, that one stays in the bank.
     held = rank < (size.double() * fraction).round().clamp(min=1).minimum(size - 1)
     return (~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
 

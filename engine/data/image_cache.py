@@ -1,4 +1,7 @@
-"""Images that took long to read, kept as one array in a file."""
+"""Images that took long to read, kept as one array in a file.
+
+Reading 60,000 JPEG files takes many seconds, the cache about one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ SIZE = 32
 
 _IMAGE_BYTES = 3 * SIZE * SIZE
 _LABEL_BYTES = 8
-_VERSION = 2
+_VERSION = 2  # of the layout of a cache file
 _LONGEST_HEADER = 1 << 26  # bytes; names of skipped images may be many
 
 
@@ -35,7 +38,9 @@ class ImageArrays:
         test: the same of the test images, or None.
         class_names: names of the classes; empty without classes.
         skipped: images that could not be read, with the reason.
-        lasting: whether reading them again would give the same; else they are not cached.
+        lasting: whether reading them again would give the same. False when an image was skipped for
+            a reason that may pass (an error of the disk, too little memory): then they are not
+            cached, so that the next run reads them again.
     """
 
     train: tuple[Tensor, Tensor]
@@ -68,7 +73,7 @@ def cached(path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays]) ->
     Args:
         path: the cache file; its folder is made when it is missing.
         key: of everything that the images depend on.
-        sink: hears in its log why a cache is not used or not written.
+        sink: logs why a cache is not used or not written.
         make: reads the images.
     """
     found = _load(path, key, sink)
@@ -82,12 +87,14 @@ def cached(path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays]) ->
 def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
     try:
         with path.open("rb") as file:
-            checksum = int(file.readline(9), 16)
+            checksum = int(file.readline(9), 16)  # 8 hexadecimal digits and the line end
+            # Bounded: a damaged file may have no further line end, and gigabytes behind it.
             line = file.readline(_LONGEST_HEADER)
             header = msgspec.json.decode(line, type=_Header)
             if header.version != _VERSION or header.key != key:
                 return None
             count = header.train + (header.test or 0)
+            # Before the arrays are made: a damaged header may ask for any amount of memory.
             rest = os.fstat(file.fileno()).st_size - file.tell()
             if rest != count * (_IMAGE_BYTES + _LABEL_BYTES):
                 raise ValueError("wrong size")
@@ -106,9 +113,17 @@ def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
 
 
 def _take(file: BufferedReader, count: int, crc: int) -> tuple[tuple[Tensor, Tensor], int]:
-    """Images and labels at the file's place, and the checksum with them."""
+    """Reads ``count`` images and labels from where the file is read next.
+
+    Returns:
+        The images uint8 (count, 3, 32, 32) and labels int64 (count,), and the CRC-32 ``crc``
+        continued over their bytes.
+
+    Raises:
+        ValueError: when the file ends before them.
+    """
     images = np.empty((count, 3, SIZE, SIZE), dtype=np.uint8)
-    labels = np.empty(count, dtype="<i8")
+    labels = np.empty(count, dtype="<i8")  # the file is little-endian on every machine
     for part in (images.reshape(-1), labels.view(np.uint8)):
         if file.readinto(part.data) != len(part):
             raise ValueError("too short")
@@ -134,7 +149,7 @@ def _save(path: Path, key: str, found: ImageArrays, sink: Sink) -> None:
         crc = zlib.crc32(part, crc)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not durable: the checksum finds what a power cut left undone.
+        # Not durable: a file that a power cut left incomplete fails its checksum and is made anew.
         replace_file(path, b"%08x\n" % crc, *parts, durable=False)
     except OSError as error:
         sink.log(f"the images are not cached in {path.parent}: {reason(error)}")

@@ -26,18 +26,26 @@ from engine.sink import Sink, check_interrupt
 from engine.text import clean_text
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-# By content: endings lie, but no image needs a format that starts another program or a library
-# that writes to stderr.
+# Pillow tells formats apart by content, since endings may be wrong. Only these are tried: others
+# start another program (EPS) or use a library that writes to stderr (TIFF).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-_BATCH = 256  # images handed to the threads at a time
-_MOST_BROKEN = 0.5
+_BATCH = 256  # images handed to the threads at a time; a stop is noticed between two batches
+_MOST_BROKEN = 0.5  # share of the images that may be unreadable
+_SAMPLE_ENTRIES, _SAMPLE_FILES = 200, 8  # looked at and taken of each class for a sample
 _SHOWN = 400  # characters of a path in a message
 _LONGEST_NAME = 255  # of a file, on the usual file systems
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """The image files of a folder with the number of each one's class (-1: none)."""
+    """The image files of a folder.
+
+    Attributes:
+        classes: names of the classes, sorted; empty without classes.
+        train: path relative to the folder, and number of the class (-1: none), of each image.
+        test: the same of the test images.
+        key: digest of all paths, sizes and modification times.
+    """
 
     classes: tuple[str, ...]
     train: list[tuple[str, int]]
@@ -47,7 +55,12 @@ class _Listing:
 
 @dataclass(frozen=True)
 class _Broken:
-    """Why an image could not be read."""
+    """An image that could not be read.
+
+    Attributes:
+        why: the reason, in words.
+        lasting: whether it will be as unreadable the next time.
+    """
 
     why: str
     lasting: bool
@@ -77,10 +90,12 @@ def sample(argument: str, _data_dir: Path, count: int) -> Tensor:
     top = root / "train" if (root / "train").is_dir() else root
     if not top.is_dir():
         raise DataError(f"There is no folder {_shown(root)}.")
+    # Up to four files for each picture wanted: some may be broken.
     found = (picture(path) for path in itertools.islice(_in_turn(top), 4 * count))
     pictures = list(itertools.islice((p for p in found if p is not None), count))
     if not pictures:
         raise DataError(f"There are no images in {_shown(top)}.")
+    # Copies: the arrays are read-only views of Pillow's images, and torch warns of such.
     return torch.stack([torch.from_numpy(p.copy()) for p in pictures])
 
 
@@ -104,9 +119,11 @@ def _in_turn(top: Path) -> Iterator[Path]:
 
 
 def _first_files(folder: Path) -> list[Path]:
+    """A few image files, without listing a folder that may hold a million."""
     with os.scandir(folder) as entries:
-        names = (entry.name for entry in itertools.islice(entries, 200))
-        return sorted(folder / n for n in names if n.lower().endswith(tuple(ENDINGS)))[:8]
+        names = (entry.name for entry in itertools.islice(entries, _SAMPLE_ENTRIES))
+        files = sorted(folder / n for n in names if n.lower().endswith(tuple(ENDINGS)))
+    return files[:_SAMPLE_FILES]
 
 
 def load_folder(root: Path, data_dir: Path, sink: Sink) -> ImageArrays:
@@ -123,7 +140,7 @@ def load_folder(root: Path, data_dir: Path, sink: Sink) -> ImageArrays:
         root: the folder.
         data_dir: the cache lives in ``data_dir/cache``, one file a folder; it holds for the
             paths, sizes and times of all files, so that any change makes it anew.
-        sink: hears the progress and may ask to stop.
+        sink: receives the progress and may ask to stop.
 
     Raises:
         DataError: when there is no such folder, no image in it, images beside class folders, one
@@ -144,8 +161,9 @@ def load_folder(root: Path, data_dir: Path, sink: Sink) -> ImageArrays:
     except OSError as error:
         raise DataError(f"The folder {_shown(root)} cannot be read: {reason(error)}.") from error
     _check(root, listing)
-    place = hashlib.blake2b(os.fsencode(root.absolute()), digest_size=8).hexdigest()
-    path = data_dir / "cache" / f"folder-{place}.images"
+    # One file a folder, named by its path alone: a folder that changed replaces its old cache.
+    root_digest = hashlib.blake2b(os.fsencode(root.absolute()), digest_size=8).hexdigest()
+    path = data_dir / "cache" / f"folder-{root_digest}.images"
     return cached(path, listing.key, sink, lambda: _read(root, listing, sink))
 
 
@@ -153,6 +171,7 @@ def load_folder(root: Path, data_dir: Path, sink: Sink) -> ImageArrays:
 
 
 def _list(root: Path) -> _Listing:
+    """The image files below ``root``, and their classes."""
     test_top = root / "test"
     top = root / "train" if (root / "train").is_dir() else root
     if top is root and test_top.is_dir():
@@ -177,6 +196,7 @@ def _list(root: Path) -> _Listing:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds but for hidden names, sorted: the order decides which image is which."""
     with os.scandir(folder) as entries:
         visible = (entry for entry in entries if not entry.name.startswith("."))
         return sorted(visible, key=lambda entry: entry.name)
@@ -215,12 +235,14 @@ def _files(
             if _is_image(entry):
                 facts = entry.stat()
                 path = os.path.relpath(entry.path, root)
+                # fsencode: names need not be valid UTF-8.
                 digest.update(os.fsencode(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n"))
                 found.append((path, number))
     return found
 
 
 def _check(root: Path, listing: _Listing) -> None:
+    """Refuses folders that cannot be trained on, before any image is decoded."""
     if not listing.train:
         raise DataError(
             f"There is no image (jpg, png, webp) in {_shown(root)}; "
@@ -251,15 +273,18 @@ def _check(root: Path, listing: _Listing) -> None:
 
 
 def _read(root: Path, listing: _Listing, sink: Sink) -> ImageArrays:
+    """Decodes the images of a listing; the broken ones are left out."""
     files = listing.train + listing.test
     images = np.empty((len(files), 3, SIZE, SIZE), dtype=np.uint8)
     broken: dict[int, _Broken] = {}
     sink.progress("reading images", 0, len(files))
     with (
         warnings.catch_warnings(),
+        # Threads are enough: Pillow's decoders release the GIL.
         ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool,
     ):
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # a doubtful image is no news
+        # Pillow warns of images that it can read but finds odd (corrupt EXIF data, for one).
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         for start in range(0, len(files), _BATCH):
             check_interrupt(sink)
             batch = files[start : start + _BATCH]
@@ -304,14 +329,17 @@ def _decode(path: Path) -> NDArray[np.uint8] | _Broken:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * SIZE:
-                image.draft("RGB", (2 * SIZE, 2 * SIZE))  # decodes a large photograph smaller
+                # Has the JPEG decoder scale a large photograph down while it decodes, to no less
+                # than twice the final size.
+                image.draft("RGB", (2 * SIZE, 2 * SIZE))
             colour = _to_rgb(_upright(image))
             if colour.size != (SIZE, SIZE):
                 colour = ImageOps.fit(colour, (SIZE, SIZE), Image.Resampling.BICUBIC)
-            return np.asarray(colour).transpose(2, 0, 1)
+            return np.asarray(colour).transpose(2, 0, 1)  # (32, 32, 3) -> (3, 32, 32)
     except UnidentifiedImageError:
         return _Broken("not an image", lasting=True)
-    except Exception as error:  # decoders of foreign bytes raise nearly anything
+    except Exception as error:  # decoders of malformed bytes raise nearly anything
+        # With an errno it is an error of the disk; Pillow's own OSErrors have none.
         if isinstance(error, OSError) and error.errno:
             return _Broken(reason(error), lasting=False)
         why = clean_text(str(error), 80) or type(error).__name__
@@ -319,23 +347,25 @@ def _decode(path: Path) -> NDArray[np.uint8] | _Broken:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # the note is broken, the image need not be
+    except Exception:  # malformed EXIF data; the pixels may be sound
         image.load()
         return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """The image in mode RGB; what is transparent is black."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I"):  # 16 bits a pixel, in a PNG
+    if image.mode.startswith("I"):  # 16 bits a pixel, in a PNG: convert() would clip at 255
         values = np.asarray(image).astype(np.float64) * (255.0 / 65535.0)
         return Image.fromarray(values.clip(0, 255).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        ground = Image.new("RGBA", seen.size, (0, 0, 0, 255))
-        return Image.alpha_composite(ground, seen).convert("RGB")
+        layer = image.convert("RGBA")
+        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, layer).convert("RGB")
     return image.convert("RGB")
 
 
@@ -346,6 +376,7 @@ def _check_broken(
     labels: NDArray[np.int64],
     skipped: tuple[str, ...],
 ) -> None:
+    """Refuses a folder with more broken images than good, or a class without a readable one."""
     if not skipped:
         return
     if len(skipped) > _MOST_BROKEN * len(good):
@@ -354,9 +385,9 @@ def _check_broken(
             f"first is {skipped[0]}; most of them must be readable."
         )
     count = len(listing.train)
-    left = Counter(labels[:count][good[:count]].tolist())
+    readable = Counter(labels[:count][good[:count]].tolist())
     for number, name in enumerate(listing.classes):
-        if not left[number]:
+        if not readable[number]:
             raise DataError(
                 f"No training image of the class {name} in {_shown(root)} can be read; "
                 f"the first broken image is {skipped[0]}."

@@ -45,7 +45,7 @@ def load_own(source: str, make: Callable[[Path], Any], data_dir: Path) -> OwnIma
         raise _refusal(source, "it must be a function that is called with the folder for data sets")
     try:
         found = make(data_dir)
-    except Exception as error:  # code of somebody else may fail in any way
+    except Exception as error:  # the user's code may raise anything
         why = f"{type(error).__name__}: {error}".strip(": ")
         raise _refusal(source, f"it fails ({why})") from error
     if not isinstance(found, tuple | list) or len(found) not in (2, 3):
@@ -53,11 +53,12 @@ def load_own(source: str, make: Callable[[Path], Any], data_dir: Path) -> OwnIma
     train = _split(source, "train", found[0])
     test = None if found[1] is None else _split(source, "test", found[1])
     labels = [part[1] for part in (train, test) if part is not None and len(part[1])]
-    least = 1 + max((int(part.max()) for part in labels), default=-1)
-    names = tuple(map(str, found[2] if len(found) == 3 else range(least)))
-    if len(names) < least:
+    classes = 1 + max((int(part.max()) for part in labels), default=-1)
+    # More names than labels are fine: a class may be missing from both parts.
+    names = tuple(map(str, found[2] if len(found) == 3 else range(classes)))
+    if len(names) < classes:
         raise _refusal(
-            source, f"its largest label is {least - 1} and it names {len(names)} classes"
+            source, f"its largest label is {classes - 1} and it names {len(names)} classes"
         )
     return OwnImages(train, test, names)
 

@@ -37,7 +37,7 @@ from engine.sink import NullSink, Sink, check_interrupt
 SIZE = 32
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
-_SEEDS = {"train": 20_191_113, "test": 20_200_309}
+_SEEDS = {"train": 20_191_113, "test": 20_200_309}  # dates of MoCo v1 and v2 on arXiv
 _CHUNK = 50  # images drawn at a time; their arrays (0.6 MB) stay in the cache
 _REPORT = 500  # images between two reports
 
@@ -66,7 +66,7 @@ def generate(n: int, *, seed: int, sink: Sink | None = None) -> tuple[Tensor, Te
     Args:
         n: number of images; the classes share them equally (to within one image).
         seed: of the set's own generator, >= 0.
-        sink: hears the progress and may ask to stop.
+        sink: receives the progress and may ask to stop.
 
     Returns:
         images uint8 (n, 3, 32, 32) and labels int64 (n,), indices into ``CLASSES``, in random
@@ -76,21 +76,26 @@ def generate(n: int, *, seed: int, sink: Sink | None = None) -> tuple[Tensor, Te
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    dice = _Dice(seed)
-    labels = dice.bits(n).argsort(kind="stable") % len(CLASSES)
+    rng = _RandomNumbers(seed)
+    # A random permutation modulo the number of classes: equal shares in random order.
+    labels = rng.bits(n).argsort(kind="stable") % len(CLASSES)
     images = np.empty((n, 3, SIZE, SIZE), dtype=np.uint8)
     for start in range(0, n, _CHUNK):
         if start % _REPORT == 0:
             check_interrupt(sink)
             sink.progress("drawing shapes", start, n)
         rows = slice(start, start + _CHUNK)
-        images[rows] = _render(labels[rows], dice)
+        images[rows] = _render(labels[rows], rng)
     sink.progress("drawing shapes", n, n)
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-class _Dice:
-    """Random numbers from the raw stream of PCG64, the one that NumPy promises to keep."""
+class _RandomNumbers:
+    """Random numbers from the raw stream of PCG64.
+
+    NumPy keeps the streams of its bit generators, but not those of ``Generator``'s distributions
+    (NEP 19), so these are made here.
+    """
 
     def __init__(self, seed: int) -> None:
         self._source = np.random.PCG64(seed)
@@ -101,7 +106,8 @@ class _Dice:
 
     def uniform(self, low: float, high: float, *shape: int) -> _Array:
         """float32 of this shape, uniform from low to high."""
-        top = (self.bits(math.prod(shape)) >> np.uint64(40)).astype(np.float32)  # 24 bits
+        # The upper 24 bits, since float32 holds these exactly.
+        top = (self.bits(math.prod(shape)) >> np.uint64(40)).astype(np.float32)
         values: _Array = (top * (2.0**-24 * (high - low)) + low).reshape(shape)
         return values
 
@@ -110,25 +116,27 @@ class _Dice:
         count = math.prod(shape)
         both = self.bits(-(-count // 4)).astype("<u8").view(np.uint8).reshape(2, -1)[:, :count]
         total = both[0].astype(np.float32) + both[1]
+        # The sum of two bytes has mean 255 and variance (256^2 - 1) / 6.
         values: _Array = ((total - 255.0) * math.sqrt(6.0 / (256.0**2 - 1.0))).reshape(shape)
         return values
 
 
 def _cos_sin(angle: _Array) -> tuple[_Array, _Array]:
+    # Rounded from float64: sines computed in float32 may differ in the last bit between machines.
     wide = angle.astype(np.float64)
     return np.cos(wide).astype(np.float32), np.sin(wide).astype(np.float32)
 
 
-def _render(labels: NDArray[np.int64], dice: _Dice) -> NDArray[np.uint8]:
+def _render(labels: NDArray[np.int64], rng: _RandomNumbers) -> NDArray[np.uint8]:
     """uint8 (n, 3, 32, 32) images of these classes."""
     n = len(labels)
-    radius = dice.uniform(7.5, 13.0, n, 1, 1)  # pixels
-    reach = SIZE / 2 - 0.8 * radius
-    centre_x = SIZE / 2 + reach * dice.uniform(-1.0, 1.0, n, 1, 1)
-    centre_y = SIZE / 2 + reach * dice.uniform(-1.0, 1.0, n, 1, 1)
-    cos, sin = _cos_sin(dice.uniform(-math.pi, math.pi, n, 1, 1))
+    radius = rng.uniform(7.5, 13.0, n, 1, 1)  # pixels
+    reach = SIZE / 2 - 0.8 * radius  # a fifth of the radius may lie outside of the image
+    centre_x = SIZE / 2 + reach * rng.uniform(-1.0, 1.0, n, 1, 1)
+    centre_y = SIZE / 2 + reach * rng.uniform(-1.0, 1.0, n, 1, 1)
+    cos, sin = _cos_sin(rng.uniform(-math.pi, math.pi, n, 1, 1))
 
-    steps = np.arange(SIZE, dtype=np.float32) + 0.5
+    steps = np.arange(SIZE, dtype=np.float32) + 0.5  # centres of the pixels
     x = (steps.reshape(1, 1, -1) - centre_x) / radius
     y = (steps.reshape(1, -1, 1) - centre_y) / radius
     u, v = x * cos + y * sin, y * cos - x * sin
@@ -136,34 +144,35 @@ def _render(labels: NDArray[np.int64], dice: _Dice) -> NDArray[np.uint8]:
     for label, shape in enumerate(_SHAPES):
         rows = labels == label
         distance[rows] = shape(u[rows], v[rows])
+    # Share of a pixel inside the shape: the outline is blurred over one pixel.
     cover = np.clip(0.5 - distance * radius, 0.0, 1.0)[:, None]  # (n, 1, 32, 32)
 
-    back = dice.uniform(0.1, 0.9, n, 3, 1, 1)
-    candidates = dice.uniform(0.1, 0.9, n, 3, 3, 1, 1)  # the candidate most unlike the background
+    back = rng.uniform(0.1, 0.9, n, 3, 1, 1)
+    candidates = rng.uniform(0.1, 0.9, n, 3, 3, 1, 1)  # the candidate most unlike the background
     gap = (candidates - back[:, None]) ** 2
     most = (gap[:, :, 0] + gap[:, :, 1] + gap[:, :, 2]).reshape(n, 3).argmax(axis=1)
     fore = candidates[np.arange(n), most]
 
-    image = _texture(n, dice) + back
-    foreground = _texture(n, dice) * 0.5 + fore
+    image = _texture(n, rng) + back
+    foreground = _texture(n, rng) * 0.5 + fore
     image += (foreground - image) * cover
-    image += dice.noise(n, 3, SIZE, SIZE) * dice.uniform(0.02, 0.06, n, 1, 1, 1)
+    image += rng.noise(n, 3, SIZE, SIZE) * rng.uniform(0.02, 0.06, n, 1, 1, 1)
     pixels: NDArray[np.uint8] = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
     return pixels
 
 
-def _texture(n: int, dice: _Dice) -> _Array:
+def _texture(n: int, rng: _RandomNumbers) -> _Array:
     """Coloured clouds and a grating, float32 (n, 3, 32, 32) around 0."""
-    clouds = dice.uniform(-1.0, 1.0, n, 3, 5, 5) * dice.uniform(0.0, 0.25, n, 1, 1, 1)
+    clouds = rng.uniform(-1.0, 1.0, n, 3, 5, 5) * rng.uniform(0.0, 0.25, n, 1, 1, 1)
     clouds = _stretch(_stretch(clouds).swapaxes(2, 3))
-    cos, sin = _cos_sin(dice.uniform(0.0, math.pi, n, 1))
-    pace = dice.uniform(0.3, 1.5, n, 1)  # radians a pixel
+    cos, sin = _cos_sin(rng.uniform(0.0, math.pi, n, 1))
+    pace = rng.uniform(0.3, 1.5, n, 1)  # radians a pixel
     steps = np.arange(SIZE, dtype=np.float32)
-    # sin(a + b) from the columns' a and the rows' b
+    # sin(a + b) from the columns' a and the rows' b: 64 sines an image in place of 1,024.
     cos_a, sin_a = _cos_sin(steps * (cos * pace))
-    cos_b, sin_b = _cos_sin(steps * (sin * pace) + dice.uniform(0.0, 2.0 * math.pi, n, 1))
+    cos_b, sin_b = _cos_sin(steps * (sin * pace) + rng.uniform(0.0, 2.0 * math.pi, n, 1))
     grating = sin_a[:, None] * cos_b[:, :, None] + cos_a[:, None] * sin_b[:, :, None]
-    clouds += grating[:, None] * dice.uniform(-0.12, 0.12, n, 3, 1, 1)
+    clouds += grating[:, None] * rng.uniform(-0.12, 0.12, n, 3, 1, 1)
     return clouds
 
 
@@ -244,6 +253,7 @@ def _triangle(u: _Array, v: _Array) -> _Array:
     return np.maximum(-v, (np.abs(u) * math.sqrt(3.0) + v) / 2.0) - 0.5
 
 
+# In the order of CLASSES.
 _SHAPES: tuple[Callable[[_Array, _Array], _Array], ...] = (
     _bars,
     _clover,

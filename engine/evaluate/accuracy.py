@@ -21,7 +21,7 @@ def confusion_matrix(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
         predicted: int64 (N,) in [0, classes).
         classes: number of classes.
     """
-    cells = truth.cpu() * classes + predicted.cpu()
+    cells = truth.cpu() * classes + predicted.cpu()  # (N,), row-major number of the cell
     return torch.bincount(cells, minlength=classes * classes).view(classes, classes)
 
 

@@ -1,4 +1,4 @@
-"""Features of a frozen encoder: the pass, the standardisation, and the proof that it is frozen."""
+"""Features of a frozen encoder: the pass, the standardisation, and the check that it is frozen."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from engine.sink import NullSink, Sink, check_interrupt
 # 5,500 images/s a core with the ConvNet, against 4,200 with 1,024.
 _CPU_BATCH = 256
 _DEVICE_BATCH = 2048
-_FLOAT64_ENTRIES = (
-    1 << 17
-)  # features converted to float64 at a time: 1 MB stays in the cache, 4x faster
+# Features converted to float64 at a time: 1 MB, which stays in the cache, 4 times as fast.
+_FLOAT64_ENTRIES = 1 << 17
 
 
 @torch.no_grad()
@@ -39,7 +38,7 @@ def extract(
 ) -> Tensor:
     """Features of images, un-augmented, from the encoder in eval mode.
 
-    Every module's mode is as it was afterwards, whatever happens.
+    Afterwards every module has the mode it had, also after an error.
 
     Args:
         encoder: on ``device``.
@@ -49,8 +48,8 @@ def extract(
         device: where to compute.
         batch_size: images in a pass; 0: as many as suit the device.
         what: ``output``: the embedding, not normalised; ``backbone``: before the projection.
-        sink: hears the progress and is looked at once a batch.
-        stage: what the progress is called.
+        sink: receives the progress, and is asked once a batch whether to stop.
+        stage: name of the progress.
 
     Returns:
         float32 (N, dim) or (N, feature_dim) on ``device``.
@@ -76,7 +75,11 @@ def extract(
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; afterwards every submodule has the mode it had."""
+    """Eval mode inside the block; afterwards every submodule has the mode it had.
+
+    Of each submodule by itself, since ``module.train(mode)`` would give all of them one mode: a
+    backbone of the user's own may keep some layers in eval mode.
+    """
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -98,7 +101,7 @@ class Standardiser:
     Attributes:
         mean: float64 (D,).
         scale: float64 (D,), the standard deviation (of the population, not the sample); 1 where a
-            feature does not vary, so that it becomes 0 and not noise blown up.
+            feature does not vary, so that it becomes 0 in place of amplified rounding.
     """
 
     mean: Tensor
@@ -112,6 +115,7 @@ class Standardiser:
         for part in _parts(features):
             mean += part.double().sum(0)
         mean /= len(features)
+        # A second pass: the mean of the squares less the square of the mean cancels.
         for part in _parts(features):
             squares += (part.double() - mean).square_().sum(0)
         scale = (squares / len(features)).sqrt()
@@ -153,12 +157,12 @@ class NotFrozenError(RuntimeError):
 
 @contextlib.contextmanager
 def frozen(encoder: nn.Module) -> Iterator[None]:
-    """Proves that nothing inside the block changed a weight or a buffer.
+    """Checks at the end of the block that no weight and no buffer has changed.
 
     Raises:
         NotFrozenError: when something did.
     """
     before = checksum(encoder)
-    yield
+    yield  # without finally: an error inside the block is worth more than this check
     if checksum(encoder) != before:
         raise NotFrozenError("The frozen encoder has changed during the probe.")

@@ -39,7 +39,7 @@ def knn_predict(
         k: neighbours that vote, >= 1; more than B means B.
         temperature: > 0.
         chunk: images worked on at a time; 0: as many as suit the device.
-        sink: hears the progress and is looked at once a chunk.
+        sink: receives the progress, and is asked once a chunk whether to stop.
 
     Returns:
         int64 (N,), the predicted classes, on the features' device.
@@ -62,7 +62,7 @@ def knn_predict(
         rows = slice(start, start + chunk)
         similarity = F.normalize(features[rows].float(), dim=1) @ bank  # (n, B)
         best, index = similarity.topk(k, dim=1)
-        # Relative to the nearest, so that a low temperature does not overflow.
+        # Relative to the nearest, which changes no vote: exp(1 / 0.01) would overflow float32.
         weights = ((best - best[:, :1]) / temperature).exp_()
         votes = weights.new_zeros(len(weights), classes)
         votes.scatter_add_(1, bank_labels[index], weights)

@@ -16,8 +16,8 @@ from engine.models.encoder import Encoder, build_encoder
 from engine.seeds import default_generator
 from engine.sink import NullSink, Sink, check_interrupt
 
-_STATISTICS_IMAGES = 8192
-_STATISTICS_BATCH = 512
+_STATISTICS_IMAGES = 8192  # of the training images, that BatchNorm statistics are set on
+_STATISTICS_BATCH = 512  # about; the images are divided into equal batches
 
 
 def random_encoder(
@@ -42,7 +42,7 @@ def random_encoder(
         std: float32 (3,).
         device: where the encoder is to be.
         seed: of the weights; torch's default generator is left as it was.
-        sink: hears the progress and is looked at once a batch.
+        sink: receives the progress, and is asked once a batch whether to stop.
 
     Raises:
         Interrupted: when the sink asked to stop.
@@ -64,7 +64,7 @@ def calibrate_bn(
         images: uint8 (N, 3, 32, 32); 8,192 of them, evenly spaced, are used.
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
-        sink: hears the progress and is looked at once a batch.
+        sink: receives the progress, and is asked once a batch whether to stop.
 
     Raises:
         Interrupted: when the sink asked to stop.
@@ -79,9 +79,9 @@ def calibrate_bn(
     def batch(i: int) -> Tensor:
         check_interrupt(sink)
         sink.progress("BatchNorm statistics", i + 1, batches)
-        # every batch is spread over the whole set, whose images may be sorted by class
+        # Every batch is spread over the whole set, whose images may be sorted by class.
         chosen = rows[i::batches]
-        chosen = chosen[: len(chosen) // splits * splits]  # the groups of BatchNorm are equal
+        chosen = chosen[: len(chosen) // splits * splits]  # BatchNorm's groups must be equal
         part = images[chosen].to(device, memory_format=torch.channels_last)
         return normalise(to_float(part), mean.to(device), std.to(device))
 
@@ -108,7 +108,9 @@ def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches:
             layer.train()
         for i in range(batches):
             for layer in layers:
-                layer.momentum = 1.0 / (i + 1)  # the running mean of what came so far
+                # Makes the running statistics the plain mean over the batches so far; the usual
+                # momentum would weight the last ones most.
+                layer.momentum = 1.0 / (i + 1)
             backbone(batch(i))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

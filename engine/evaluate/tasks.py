@@ -1,7 +1,8 @@
 """Which classification a probe solves, and which labels it may use.
 
 Everything here is drawn from Python's own ``random.Random``: a subset is the same with any torch,
-on any device, and whatever else draws random numbers in the process.
+on any device, and whatever else draws random numbers in the process. Its seeds are texts, which it
+hashes with SHA-512 (not with ``hash``, which differs from process to process).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Task:
 
     def targets(self, labels: Tensor) -> Tensor:
         """Groups (N,) of class labels (N,), int64; -1 for classes left out and for no label."""
+        # The clamp: where() evaluates both sides, and -1 would be the last class.
         return torch.where(labels < 0, -1, self.mapping.to(labels.device)[labels.clamp(min=0)])
 
     def restrict(self, labels: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ def labelled_subset(
     for label, rows in _by_class(labels).items():
         take = share_of(len(rows), fraction)
         if take == 0:
-            smallest = math.ceil(0.5 / len(rows) * 1e6) / 1e6
+            smallest = math.ceil(0.5 / len(rows) * 1e6) / 1e6  # gives one image, in six digits
             noun = "image" if len(rows) == 1 else "images"
             raise DataError(
                 f"label_fraction {fraction:g} leaves the class {_name(label, class_names)} "
@@ -195,7 +197,7 @@ def split_validation(labels: Tensor, share: float, seed: int) -> tuple[Tensor, T
 
 @dataclass(frozen=True)
 class Material:
-    """What every source of a probe is fitted to and evaluated on.
+    """The images and targets that every source of a probe is fitted to and evaluated on.
 
     Attributes:
         task: the classification.

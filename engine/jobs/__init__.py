@@ -1,1 +1,1 @@
-"""What runs each kind of run, and what it costs."""
+"""Executing each kind of run, and estimating what one costs."""

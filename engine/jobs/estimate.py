@@ -21,7 +21,7 @@ from engine.sink import NullSink
 
 
 def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[str, Any]:
-    """Times ``steps`` steps after one that warms up.
+    """Times ``steps`` steps after a first one, which warms up and is not counted.
 
     It trains for real, so it draws from torch's default generator and sets the thread count:
     call it in a process of its own (``moco-tui _estimate`` is one).
@@ -63,7 +63,7 @@ def trained_epochs(config: PretrainConfig) -> int:
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Wall seconds of some work, until the device has done it."""
+    """Wall seconds of some work, until the device has done it (CUDA calls return before that)."""
     began = time.perf_counter()
     work()
     if device.type == "cuda":
@@ -84,4 +84,4 @@ def peak_memory(pid: int) -> int:
     if pid != os.getpid():
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, on macOS bytes

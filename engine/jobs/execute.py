@@ -1,4 +1,4 @@
-"""The one path by which every kind of run is trained, resumed and ended, whoever starts it.
+"""Trains, resumes and ends a run of any kind; app, commands and studies all call ``execute``.
 
 What differs from kind to kind is in the classes of ``engine.jobs.job_table``.
 """
@@ -43,17 +43,18 @@ def execute(
     """Trains, resumes or probes a run in the calling thread until it ends or is asked to.
 
     Args:
-        folder: a run that was created; with a checkpoint it goes on from there.
+        folder: a run that was created; with a checkpoint it continues from there.
         data_dir: where data sets and their caches live.
-        sink: hears everything beside the run folder and may ask too (its requests come first).
+        sink: receives everything that the run folder does, and may make requests, which are
+            answered before those in the folder.
         lock_fd: the run's lock, inherited from the process that handed the run over, or taken
             in this one.
         device_fd: the lock of the device, inherited likewise.
         prepared: what ``prepare`` gave for this run, if it was called already.
-        successor: starts the process that goes on with the run after a hand-over. Called when
+        successor: starts the process that continues the run after a hand-over. Called when
             the resume point is on disk and the memory of the device is free, while the run is
-            still locked. Without one, whoever asked for the hand-over has to resume the run.
-        study: what a run of a study finds ready.
+            still locked. Without one, the caller has to have the run resumed.
+        study: what is loaded already, for a run of a study.
 
     Returns:
         ``finished``, ``stopped`` or ``handed-over``; the record says the same. A run that the
@@ -62,8 +63,8 @@ def execute(
     Raises:
         RunBusyError: a living process owns the run.
         TrainingError: it failed after its first step could begin; the record says failed.
-        UserError: it could not begin; the record says failed and why. Where the record of somebody
-            else names code that nobody here has named, it stays as it is.
+        UserError: it could not begin; the record says failed and why. The record is left unchanged
+            where it belongs to another user and names code that this user has not named.
     """
     device_lock = DeviceLock(device_fd)
     with contextlib.closing(device_lock):
@@ -76,18 +77,20 @@ def execute(
             except Interrupted as interrupted:  # asked to leave outside the loop over steps
                 both.acknowledge(interrupted.request, owner.record.step)
                 outcome = "stopped" if interrupted.request == "stop" else "handed-over"
-            except BaseException as error:
+            except (
+                BaseException
+            ) as error:  # also KeyboardInterrupt: the record must not say running
                 _fail(owner, error, began=owner_sink.began)
             return _end(owner, device_lock, outcome, successor)
 
 
 def _check_own_code(folder: RunFolder) -> None:
-    """Refuses code of somebody else's before the record is touched.
+    """Refuses code that another user's record names, before the record is changed.
 
     Raises:
         ConfigError: see ``runnable_config``.
     """
-    with contextlib.suppress(RunError):  # a bad record is a failure of the run: see ``_train``
+    with contextlib.suppress(RunError):  # ``_train`` meets it again, and records the failure
         runnable_config(folder)
 
 
@@ -103,7 +106,7 @@ def _train(
     folder, record = owner.folder, owner.record
     root = folder.path.parent
     config = config_of(record)
-    # Read first: nobody sees the run as running while its checkpoint may still be refused.
+    # Read before the run is shown as running, since its checkpoint may still be refused.
     point = JOBS[record.kind].resume_point(folder, record)
     owner.transition("running")
     job = prepared or prepare(
@@ -117,6 +120,7 @@ def _train(
     )
     for name in job.dataset.skipped[:_SKIPPED_SHOWN]:
         sink.log(f"skipped a broken image: {name}")
+    # After ``prepare``, so that mistakes are found before what may be a long wait.
     if job.locks_device:
         device_lock.acquire(
             device_key(job.runtime.device),
@@ -125,18 +129,18 @@ def _train(
             sink=sink,
         )
     step = job.resume_step(record, point, root)
-    if step is not None:  # what the earlier part did after its resume point is done again
+    if step is not None:  # later steps are computed again: their metrics are removed
         owner.resume_at(step)
     return job.run(JobContext(folder, data_dir, sink, execute), point)
 
 
 def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:
-    """Records a failure, and raises it as what the caller is told.
+    """Records a failure and raises it in the form that ``execute`` documents.
 
     Raises:
-        TrainingError: the run had begun, or nobody foresaw the failure.
+        TrainingError: the run had begun, or the error is none of ``engine.errors``.
         UserError: it could not begin.
-        BaseException: what is no error but ends the process.
+        BaseException: no Exception (KeyboardInterrupt, SystemExit), as it is.
     """
     if isinstance(error, UserError):
         _record_failure(owner, str(error), str(error))
@@ -153,7 +157,7 @@ def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:
 
 
 def _record_failure(owner: RunOwner, reason: str, details: str) -> None:
-    """Where the folder can still be written; else the run shows as lost."""
+    """Logs and records a failure; a run whose folder cannot be written shows as lost."""
     with contextlib.suppress(RunError):
         owner.log(details)
         owner.transition("failed", error=reason)
@@ -162,7 +166,7 @@ def _record_failure(owner: RunOwner, reason: str, details: str) -> None:
 def _end(
     owner: RunOwner, device_lock: DeviceLock, outcome: Outcome, successor: Successor | None
 ) -> Outcome:
-    """The run in its last state here, and with its successor after a hand-over."""
+    """Records the outcome and, after a hand-over, starts the successor; returns the outcome."""
     paused = owner.record.status == "paused"
     owner.transition(outcome)
     if outcome != "handed-over":
@@ -173,7 +177,8 @@ def _end(
 
 
 def _hand_over(owner: RunOwner, device_lock: DeviceLock, successor: Successor) -> Outcome:
-    # The trainer left in cycles still holds memory of the device, which the successor may need.
+    """Starts the successor; where that fails, the run is stopped."""
+    # Reference cycles keep the trainer, and with it memory of the device that the successor needs.
     gc.collect()
     torch.cuda.empty_cache()  # does nothing where CUDA is not in use
     problem = "the process that was to go on with the run ended at once"

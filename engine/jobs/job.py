@@ -1,4 +1,4 @@
-"""What every kind of run does for ``engine.jobs.execute``, and what it is given to do it with."""
+"""The interface of a kind of run to ``engine.jobs.execute``, and the inputs it is given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.sink import Sink
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What a study has ready for the runs that it executes.
+    """What a study has loaded already for the runs that it executes.
 
     Attributes:
         dataset: the images.
@@ -44,8 +44,8 @@ class JobInputs:
         root: folder of the run folders.
         parent: id of the pretraining, for a probe.
         data_dir: where data sets and their caches live.
-        sink: hears the progress of reading.
-        study: what is ready already, for a run of a study.
+        sink: receives the progress of reading.
+        study: what is loaded already, for a run of a study.
     """
 
     root: Path
@@ -81,7 +81,7 @@ class ResumePoint:
     """Where an earlier part of the same run ended.
 
     Attributes:
-        state: what the run goes on from: the checkpoint of a pretraining, the result so far of a
+        state: what the run continues from: the checkpoint of a pretraining, the result so far of a
             probe. May be empty.
         facts: see ``Plan.facts``; the next part computes with the same threads and precision,
             which change the last bits of the numbers.
@@ -103,13 +103,14 @@ class Execute(Protocol):
 
 @dataclass(frozen=True)
 class JobContext:
-    """Where a run is trained.
+    """What ``Job.run`` is given beside the job's own inputs.
 
     Attributes:
         folder: of the run.
         data_dir: where data sets and their caches live.
-        sink: hears everything; its requests are those to the run.
-        execute: trains a run, for the runs of a study.
+        sink: receives everything; its requests are those to the run.
+        execute: trains a run, for the runs of a study. Handed over, since ``engine.jobs.execute``
+            imports the modules of a study, which therefore cannot import it.
     """
 
     folder: RunFolder
@@ -125,7 +126,7 @@ class Job(Protocol):
     that belongs to the kind.
 
     Attributes:
-        locks_device: whether nobody else may compute on the device while the run is trained.
+        locks_device: whether the run takes the lock of its device while it is trained.
     """
 
     locks_device: ClassVar[bool]
@@ -164,7 +165,7 @@ class Job(Protocol):
         ...
 
     def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:
-        """The step that the run goes on after: metrics of later steps are void.
+        """The last step that is kept; metrics of later steps are void.
 
         Args:
             record: as it was before this start.

@@ -1,4 +1,4 @@
-"""The sink of a run inside a study: requests go down to it, its progress goes up."""
+"""The sink of a run inside a study: passes requests to the run, and its progress to the study."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ class NestedSink:
     Args:
         study: the sink of the study.
         name: of the run, for the progress.
-        step: that the study is at: where it answers what it is asked meanwhile.
+        step: of the study, at which its requests are acknowledged meanwhile.
 
     Attributes:
-        asked: ``stop`` or ``hand-over`` when that was passed on; the study answers it itself.
+        ending_request: ``stop`` or ``hand-over`` when that was passed on, else None; the study
+            acknowledges it itself.
     """
 
     def __init__(self, study: Sink, name: str, step: int) -> None:
         self._study, self._name, self._step = study, name, step
         self._total, self._passed_on = 0, set[Request]()
         self._paused = False
-        self.asked: Request | None = None
+        self.ending_request: Request | None = None
 
     def plan(self, plan: Plan) -> None:
         """See ``Sink.plan``."""
@@ -42,24 +43,31 @@ class NestedSink:
         """Stays in the run's own log."""
 
     def checkpointed(self, step: int) -> None:
-        """See ``Sink.checkpointed``: the study's own resume points are its cells."""
+        """Ignored: the resume points of a study are its finished cells."""
 
     def result(self, values: Mapping[str, Any]) -> None:
         """Stays in the run's own record."""
 
     def request(self) -> Request | None:
-        """What the study was asked. The run stops where the study is handed over."""
+        """The oldest request to the study; of a hand-over, the run is told to stop.
+
+        The successor of the study resumes the run: it is not handed over by itself.
+        """
         request = self._study.request()
         if request in ("stop", "hand-over"):
-            self.asked = request
+            self.ending_request = request
             return "stop"
         if request is not None:
             self._passed_on.add(request)
         return request
 
     def acknowledge(self, request: Request, step: int) -> None:
-        """The study has done what it was asked when its run has; it stops on its own account."""
-        if request == "stop":
+        """Acknowledges to the study what its run has done, but for a stop.
+
+        The run may also be paused through its own folder: requests that did not come from the study
+        are not acknowledged to it, except the continue that ends a pause of the study.
+        """
+        if request == "stop":  # the study stops after its run, and acknowledges that then
             return
         if request in self._passed_on or (request == "continue" and self._paused):
             self._passed_on.discard(request)

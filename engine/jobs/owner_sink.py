@@ -11,14 +11,14 @@ from engine.sink import Plan, Request
 
 
 class OwnerSink:
-    """Writes what the trainer says into the run; what it acknowledges becomes the run's state.
+    """Writes the trainer's reports into the run folder; an acknowledged pause changes its status.
 
     Args:
         owner: of the run.
-        device_lock: the lock of the device, shown as in use with every checkpoint.
+        device_lock: the lock of the device; its file is touched with every checkpoint.
 
     Attributes:
-        began: whether the trainer has said what it is about to do: its first step may come.
+        began: whether the trainer has sent its plan, which comes right before its first step.
     """
 
     def __init__(self, owner: RunOwner, device_lock: DeviceLock) -> None:

@@ -32,17 +32,17 @@ def prepare(
         root: folder of the run folders.
         parent: id of the pretraining, for a probe.
         data_dir: where data sets and their caches live.
-        sink: hears the progress of reading.
+        sink: receives the progress of reading.
         recorded: facts of an earlier part of the same run.
-        study: what is ready already, for a run of a study.
+        study: what is loaded already, for a run of a study.
 
     Raises:
         UserError: one sentence on what is missing or does not fit.
     """
     job = job_for(config)
-    asked = job.runtime_config(config)
-    runtime = resolve_runtime(asked, recorded=dict(recorded or {}))
+    runtime_config = job.runtime_config(config)
+    runtime = resolve_runtime(runtime_config, recorded=dict(recorded or {}))
     if runtime.notice:
         sink.log(runtime.notice)
-    apply_runtime(runtime, deterministic=asked.deterministic)
+    apply_runtime(runtime, deterministic=runtime_config.deterministic)
     return job.prepare(config, runtime, JobInputs(root, parent, data_dir, sink, study))

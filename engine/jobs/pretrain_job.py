@@ -1,4 +1,4 @@
-"""A pretraining as a run: it goes on from its checkpoint, on a device of its own."""
+"""A pretraining as a run: it continues from its checkpoint, and locks its device."""
 
 from __future__ import annotations
 

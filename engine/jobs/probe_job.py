@@ -1,4 +1,4 @@
-"""A probe as a run: it keeps the rows that are ready, on a device of its own."""
+"""A probe as a run: it keeps the rows that are finished, and locks its device."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ProbeJob:
         """See ``Job.prepare``."""
         encoder = inputs.encoder()  # first, since its pretraining says which images
         dataset = inputs.dataset(encoder.config.data)
-        load_head(config)
+        load_head(config)  # refuses a head of the user's own before the run has begun
         study = inputs.study
         material = study.material if study is not None else None
         sources = study.sources if study is not None else None

@@ -12,7 +12,7 @@ from engine.runs import Record, RunFolder
 
 
 def config_of(record: Record) -> AnyConfig:
-    """The configuration in a record, to look at.
+    """The configuration in a record, for reading only; code that it names is not imported.
 
     Raises:
         RunError: when it does not fit this version.
@@ -34,7 +34,8 @@ def runnable_config(folder: RunFolder) -> AnyConfig:
     run replaces the record, and with that becomes the owner of the file.
 
     Raises:
-        ConfigError: when it names code, the run is somebody else's and nobody has named that code.
+        ConfigError: when it names code, the run belongs to another user, and this user has not
+            named that code.
         RunError: when the record cannot be read or does not fit this version.
     """
     config = config_of(folder.record())

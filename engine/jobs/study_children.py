@@ -1,4 +1,4 @@
-"""The runs of a study: each is trained by the path of any other run."""
+"""The runs of a study: each is trained as any other run is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StudyChildren:
 
     Attributes:
         failed: the sentence of each run that failed in this part of the study, by id.
-        busy: runs that other processes work on, found since the list was last cleared.
+        busy: runs that are in work in other processes, found since the list was last cleared.
     """
 
     def __init__(self, root: Path, data_dir: Path, sink: Sink, execute: Execute) -> None:
@@ -55,8 +55,8 @@ class StudyChildren:
 
         Args:
             folder: the run.
-            context: what it finds ready.
-            cells_done: where the study is: at which of its steps it answers requests meanwhile.
+            context: what is loaded already.
+            cells_done: step of the study, at which its requests are acknowledged meanwhile.
             announcement: for the log, when the run is begun here.
 
         Returns:
@@ -64,7 +64,7 @@ class StudyChildren:
 
         Raises:
             Interrupted: the study, or this run itself, was asked to stop.
-            RunError: the run waits for its turn in a process that may be waiting for this one.
+            RunError: the run is queued in another process, which may be waiting for this one.
         """
         if folder.id in self.failed or self._is_busy(folder):
             return False
@@ -82,17 +82,21 @@ class StudyChildren:
             self._sink.log(f"run {folder.id} failed: {error}")
             return False
         finally:
-            if context.encoder is None:  # a pretraining: what it left in cycles holds memory
+            if context.encoder is None:  # a pretraining: reference cycles keep its memory
                 gc.collect()
                 torch.cuda.empty_cache()
         if outcome != "finished":
-            if child.asked is None:
+            if child.ending_request is None:  # the request was one to the run itself
                 self._sink.log(f"run {folder.id} was stopped: the study stops with it")
-            raise Interrupted(child.asked or "stop")
+            raise Interrupted(child.ending_request or "stop")
         return True
 
     def _is_busy(self, folder: RunFolder) -> bool:
-        """Whether another process works on a run, which is then waited for in the end."""
+        """Whether another process works on a run; the study waits for it at its end.
+
+        Raises:
+            RunError: see ``train``.
+        """
         if not folder.alive():
             return False
         if folder.record().status == "queued":

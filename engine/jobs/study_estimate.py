@@ -20,8 +20,8 @@ from engine.sink import NullSink, Sink
 from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config
 from engine.study.study_state import StudyState, Trained
 
-_METRIC_BYTES = 130  # a step in the metric log
-_PROBE_BYTES = 24 * 1024  # record, metrics and log of a probe
+_METRIC_BYTES = 130  # about, of a step in the metric log
+_PROBE_BYTES = 24 * 1024  # about, of record, metrics and log of a probe
 _PIXELS = 3 * 32 * 32  # values of an image
 
 Materials = Mapping[tuple[str, float], Material]
@@ -71,7 +71,7 @@ def plan(
         config: the study.
         study_state: how far it is.
         data_dir: where data sets and their caches live.
-        sink: hears what is measured, and is asked whether to stop.
+        sink: logs what is measured, and is asked whether to stop.
 
     Raises:
         UserError: what the pretrainings and probes would refuse.
@@ -109,6 +109,7 @@ def plan(
 
 
 def _materials(config: StudyConfig, dataset: Dataset) -> Materials:
+    """Of one subset seed and head: their numbers of images are the same for all."""
     found = {}
     for task in config.tasks:
         for fraction in config.label_fractions:
@@ -130,12 +131,12 @@ def _pretraining(
     parameters = sum(p.numel() for p in encoder.parameters())
     seconds, disk_bytes = 0.0, 0
     for size in config.queue_sizes:
-        left = [trained for (k, _), trained in unfinished.items() if k == size]
-        if not left:
+        of_size = [trained for (k, _), trained in unfinished.items() if k == size]
+        if not of_size:
             continue
         measured = estimate(pretrain_config(config, size, config.seeds[0]), data_dir=data_dir)
         steps = measured["steps_per_epoch"] * trained_epochs(config.pretrain)
-        for trained in left:
+        for trained in of_size:
             seconds += measured["seconds_per_step"] * max(steps - trained.step, 0)
             if not trained.run:  # float32: both encoders, the momentum of SGD, and the queue
                 disk_bytes += 4 * (3 * parameters + size * config.pretrain.model.dim)
@@ -158,7 +159,8 @@ def _features(
 ) -> list[Cost]:
     """The passes of each encoder over the images, and over their augmented views."""
     train, test = len(dataset.train), len(dataset.test or ())
-    # images that belong to at least one of the independent subsets
+    # Expected number of images in at least one of the subsets, whose seeds are independent; of one
+    # seed, the largest fraction holds all others.
     largest = max(config.label_fractions)
     union = train * (1.0 - (1.0 - largest) ** len(config.subset_seeds))
     of_encoders = [cell for cell in cells if cell.source in ("moco", "random-init")]

@@ -29,7 +29,7 @@ class StudyJob:
     config: StudyConfig
     runtime: Runtime
     dataset: Dataset
-    locks_device: ClassVar[bool] = False
+    locks_device: ClassVar[bool] = False  # each of its runs takes the lock for itself
 
     @staticmethod
     def runtime_config(config: StudyConfig) -> RuntimeConfig:
@@ -47,7 +47,7 @@ class StudyJob:
 
     @staticmethod
     def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:  # noqa: ARG004
-        """None: what is done is asked of the history."""
+        """None: the history says which cells are done."""
         return None
 
     def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:

@@ -39,7 +39,10 @@ def missing_probes(
 def unfinished_probe(
     study_state: StudyState, missing: Iterable[Cell], config: ProbeConfig, root: Path
 ) -> str:
-    """Id of the probe that was begun for some cells and can be gone on with, or empty."""
+    """Id of a probe that was begun for some cells and can be resumed for them, or empty.
+
+    It has to compute the same rows, and no baseline that is not wanted.
+    """
     wanted = row_key(plain(config), "moco")
     for cell in missing:
         run = study_state.cells[cell].run
@@ -91,7 +94,12 @@ class StudyLabels:
         return self._materials[key]
 
     def in_order(self, points: Iterable[ProbePoint]) -> list[ProbePoint]:
-        """Tasks on the same labelled images after each other: they share what follows from them."""
+        """The probes in the order in which they can share the most.
+
+        Heads outside, so that the augmented views can be dropped after the last head that uses
+        them. Tasks on the same labelled images come one after the other: the standardised features
+        and their spectrum are kept until other images are asked for.
+        """
         config = self._config
         number_of: dict[bytes, int] = {}
 

@@ -24,7 +24,7 @@ from engine.study.grid import ProbePoint, probe_config
 
 SMALL_TRAIN_IMAGES = 600
 _TEST_IMAGES = 300
-_PASSES = 20  # of a head that makes several: one alone would mostly time what comes before it
+_PASSES = 20  # of a head that makes several: with one, the set-up would dominate the time
 
 
 class ProbeRates(Struct, frozen=True):
@@ -44,7 +44,7 @@ class ProbeRates(Struct, frozen=True):
 
 
 class _RequestsOnly(NullSink):
-    """Hears nothing of a small probe, but asks what another sink asks.
+    """Drops all reports of a small probe, and has the requests of another sink.
 
     Args:
         sink: the other.
@@ -142,7 +142,7 @@ def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
         config: the study.
         dataset: its images, with test images.
         task: of the study; the one with the most groups takes the longest.
-        sink: told what is measured, and asked whether to stop.
+        sink: logs what is measured, and is asked whether to stop.
 
     Raises:
         UserError: what a probe would refuse.
@@ -161,6 +161,7 @@ def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
             supervised = _supervised_seconds(rows.pop("supervised"), feature * probes.test_images)
         settings = head_settings(config.probe, head)
         repeats = settings.with_passes(1) != settings.with_passes(2)
+        # The same probe with more passes: the difference is theirs alone.
         long_rows = probes.rows(head, passes=1 + _PASSES) if repeats else {}
         for source, row in rows.items():
             of_pixels = source == "pixels"
@@ -191,7 +192,7 @@ def _small_probes(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
 
 
 def _few(split: Split, count: int) -> Split:
-    """At most so many images, of all classes alike."""
+    """At most ``count`` images, stratified by class."""
     return split.take(limited(split.labels, min(count, len(split))))
 
 

@@ -1,9 +1,10 @@
 """Runs a study: pretrains what the history lacks, and probes every encoder once it is there.
 
 A study is a run of its own whose steps are the cells of its grid. Everything that it computes is a
-run of its own too, trained by the same path as one that a person starts: interrupted, it leaves
-its present run with a checkpoint, and goes on with that one when it is resumed. What is done is
-asked of the history each time (``engine.study.study_state``), never remembered.
+run of its own too, executed like one that a person starts: interrupted, it leaves its present run
+with a checkpoint, and continues with that one when it is resumed. Which cells are done is read from
+the history each time (``engine.study.study_state``) and not recorded, so that runs made by hand
+count.
 """
 
 from __future__ import annotations
@@ -74,22 +75,22 @@ def run_study(
 ) -> None:
     """Computes every cell that is missing: seeds outside, queue sizes inside.
 
-    A run of the study that fails is left, the others go on, and the study fails at the end. One
-    that another process works on is waited for when everything else is done.
+    A run of the study that fails is skipped, the others continue, and the study fails at the end.
+    For one that another process works on, the study waits when everything else is done.
 
     Args:
         config: the grid.
         root: folder of the run folders, of the study's runs too.
         data_dir: where data sets and their caches live.
         dataset: the images of ``config.pretrain.data``.
-        sink: hears of each cell (metrics), of the run that goes on (progress, log) and of the
-            outcome so far; its requests reach that run.
+        sink: receives each cell (metrics), the progress of the run in work, and the outcome so
+            far; its requests are passed on to that run.
         device: name of the device, for people.
         execute: ``engine.jobs.execute.execute``, which trains each run of the study.
 
     Raises:
-        Interrupted: the study was asked to stop or to be handed over; the run that went on is
-            stopped with its resume point.
+        Interrupted: the study was asked to stop or to be handed over; the run in work is stopped
+            with its resume point.
         TrainingError: some runs failed.
         UserError: a run could not begin.
     """
@@ -116,7 +117,7 @@ class _StudyRun:
         self.done = 0
 
     def run(self, device: str) -> None:
-        """Computes what is missing; comes back to what others work on until they are done."""
+        """Computes what is missing, and waits for what other processes work on."""
         study_state = state_from_history(self.config, self.history)
         self.done = study_state.done
         self.sink.plan(
@@ -128,6 +129,7 @@ class _StudyRun:
             )
         )
         self._report(study_state)
+        # Again after each wait: a run of another process may have ended without being finished.
         while True:
             self.children.busy.clear()
             for queue_size, seed in pretrainings(self.config):
@@ -144,7 +146,7 @@ class _StudyRun:
     def _train_and_probe(self, queue_size: int, seed: int) -> None:
         """One queue size and seed: the pretraining and its probes, where any is missing."""
         study_state = state_from_history(self.config, self.history)
-        self._advance(study_state.done - self.done)  # what others have done
+        self._advance(study_state.done - self.done)  # cells that other processes have computed
         if not missing_probes(self.config, study_state, queue_size, seed):
             return
         trained = study_state.pretrainings[queue_size, seed]
@@ -177,7 +179,8 @@ class _StudyRun:
         ordered = self.labels.in_order(missing)
         for number, point in enumerate(ordered):
             check_interrupt(self.sink)
-            # Augmented views of all images take the most memory, and not every head uses them.
+            # Augmented views of all images take the most memory: dropped before the first probe
+            # behind which no head uses them (see ``StudyLabels.in_order``).
             if not any(views_per_image(self.config, later.head) for later in ordered[number:]):
                 sources.forget_views()
             config = probe_config(self.config, queue_size, seed, point)
@@ -206,7 +209,7 @@ class _StudyRun:
         self.sink.progress(stage, 1, 1)
 
     def _advance(self, cells: int) -> None:
-        """Says that so many cells more are done."""
+        """Reports ``cells`` more as done."""
         if cells > 0:
             self.done += cells
             self.sink.metrics(self.done, float(self.done), {"study/cells": float(self.done)})

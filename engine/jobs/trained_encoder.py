@@ -20,7 +20,7 @@ _PREFIX = "encoder_q."  # the query encoder's parameters in the state of MoCo
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """A pretrained query encoder with what it needs to see images as it was trained to.
+    """A pretrained query encoder, and the normalisation of the images that it was trained on.
 
     Attributes:
         encoder: in eval mode, on the CPU.
@@ -40,7 +40,7 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
     """The query encoder of a pretraining, from its last checkpoint.
 
     Raises:
-        ConfigError: when the record of somebody else names code of their own.
+        ConfigError: when another user's record names code that this user has not named.
         RunError: when the run is no pretraining, has no checkpoint, or it cannot be read.
     """
     record, config = folder.record(), runnable_config(folder)
@@ -64,7 +64,7 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
 
 def build_encoder_quietly(model: ModelConfig) -> Encoder:
     """An encoder whose initialisation leaves torch's default generator as it was."""
-    # Whoever trains in this process draws from that generator: another encoder that is built on the
-    # way must not change its numbers. Modules are initialised on the CPU, so no device is forked.
+    # Training in this process draws from that generator: an encoder that is built for a probe must
+    # not change its numbers. Modules are initialised on the CPU, so no device is forked.
     with torch.random.fork_rng(devices=[]):
         return build_encoder(model)

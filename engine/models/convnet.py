@@ -26,13 +26,13 @@ class MaxPool2d(nn.MaxPool2d):
         """``(N, C, H, W)`` to ``(N, C, H // 2, W // 2)``."""
         if x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()):
             return F.max_pool2d(x, 2)
-        height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+        height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2  # an odd last row is left out
         rows = torch.maximum(x[:, :, 0:height:2], x[:, :, 1:height:2])
         return torch.maximum(rows[..., 0:width:2], rows[..., 1:width:2])
 
 
 class ConvNet(nn.Sequential):
-    """The notebook's backbone: 32x32 images to 512 features in three blocks.
+    """The notebook's backbone: ``(N, 3, 32, 32)`` to ``(N, 512)`` in three blocks.
 
     A block is convolution 3x3 (no padding, no bias), BatchNorm, dropout, 2x2 max pooling, ReLU.
     The notebook had ReLU before dropout. ReLU is monotonic and leaves 0 at 0, so it may come last
@@ -47,9 +47,10 @@ class ConvNet(nn.Sequential):
 
     def __init__(self, dropout: float, bn_splits: int) -> None:
         layers: list[nn.Module] = []
+        # Height and width: 32 -> 30 -> 15 -> 13 -> 6 -> 4 -> 2
         for inputs, outputs in ((3, 32), (32, 64), (64, 128)):
             layers += [
-                nn.Conv2d(inputs, outputs, 3, bias=False),
+                nn.Conv2d(inputs, outputs, 3, bias=False),  # BatchNorm would subtract a bias
                 SplitBatchNorm2d(outputs, bn_splits),
                 Dropout(dropout),
                 MaxPool2d(),

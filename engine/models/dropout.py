@@ -51,7 +51,12 @@ class Dropout(nn.Module):
 
 
 def keep_share(p: float) -> tuple[int, int]:
-    """Bits a unit, and in how many of their ``2 ** bits`` values the unit is kept, for ``p``."""
+    """How dropout with probability ``p`` in (0, 1) is rounded.
+
+    Returns:
+        Random bits for each unit, 8 or 16, and in how many of their ``2 ** bits`` values the unit
+        is kept: at least one, and not all.
+    """
     for bits in (8, 16):
         size = 1 << bits
         dropped = min(max(round(p * size), 1), size - 1)
@@ -61,13 +66,19 @@ def keep_share(p: float) -> tuple[int, int]:
 
 
 class _BitDropout(torch.autograd.Function):
+    """Dropout by a mask of all-zero and all-one words, ``apply(x, p, generator)``.
+
+    Of the mask, one or two bytes a unit are kept for the gradient, and the gradient takes the same
+    AND and the same factor.
+    """
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float, generator: torch.Generator | None) -> Tensor:
         # Any dense format: the mask gets the strides of x, so both are walked as one flat array.
         out = torch.empty_like(x)  # keeps the format of x, and makes a sparse one dense
         bits, kept = keep_share(p)
         numbers = torch.empty(-(-x.numel() * bits // 64), dtype=torch.int64)
-        numbers.random_(-(2**63), None, generator=generator)
+        numbers.random_(-(2**63), None, generator=generator)  # all 64 bits, the sign too
         draws = numbers.view(torch.int8 if bits == 8 else torch.int16)[: x.numel()]
         # Signed values below the threshold are kept; 1 becomes -1, all bits set.
         mask = draws.lt_(kept - (1 << (bits - 1))).neg_().as_strided(out.shape, out.stride())

@@ -33,7 +33,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(N, 3, 32, 32)``, normalised float, to embeddings ``(N, dim)``.
 
-        The head computes in the dtype of its weights (float32), also under autocast.
+        The head computes in the dtype of its weights (float32), also under autocast: its output is
+        divided by the temperature, which multiplies a rounding error.
         """
         features = self.backbone(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -65,7 +66,11 @@ def build_encoder(config: ModelConfig) -> Encoder:
 def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
     """A backbone of the user's own and the width of its features, tried on two black images.
 
-    Nothing is drawn from the default generator for the trial, and its buffers stay as they were.
+    The trial leaves the default generator and the buffers as they were, so that a run has the same
+    numbers as with a backbone that is not tried.
+
+    Raises:
+        ConfigError: when it cannot be made, or is not a backbone.
     """
     expected = (
         "it must be a function or class that takes the model's settings and gives an nn.Module "
@@ -78,7 +83,7 @@ def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
 
     try:
         backbone = make(config)
-    except Exception as error:  # the user's code may fail in any way
+    except Exception as error:  # the user's code may raise anything
         raise refuse(f"which failed ({type(error).__name__}: {error})") from error
     if not isinstance(backbone, nn.Module):
         raise refuse(f"which gave a {type(backbone).__name__}")
@@ -86,6 +91,7 @@ def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
         raise refuse("which has no parameters to train")
     training = backbone.training
     try:
+        # devices=[]: only the CPU's generator; the default would also ask for those of CUDA.
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             features = backbone.eval()(torch.zeros(2, 3, 32, 32))
     except Exception as error:

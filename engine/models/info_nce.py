@@ -43,7 +43,7 @@ def info_nce(
         k = k.to(q.dtype)
         queue = queue.to(q.dtype)
         positive = (q * k).sum(1) / temperature  # (B,)
-        negative: Tensor
+        negative: Tensor  # (B,), logsumexp of the K negatives
         if in_chunks(q, queue):
             rows = max(1, MAX_LOGITS // len(q))
             if q.device.type == "cpu":
@@ -51,7 +51,8 @@ def info_nce(
             negative = ChunkedLogSumExp.apply(q, queue, columns, temperature, rows)
         else:
             negative = whole_logsumexp(q, queue, temperature)
-        # log(exp(positive) + exp(negative)) - positive
+        # Cross-entropy with the positive as the true class of 1 + K, without joining both to
+        # (B, 1 + K): log(exp(positive) + exp(negative)) - positive
         return -F.logsigmoid(positive - negative).mean()
 
 
@@ -66,10 +67,12 @@ def whole_logsumexp(q: Tensor, queue: Tensor, temperature: float) -> Tensor:
 
 
 class ChunkedLogSumExp(torch.autograd.Function):
-    """The same for ``rows`` keys at a time, ``apply(q, queue, columns, temperature, rows)``.
+    """``whole_logsumexp`` for ``rows`` keys at a time, without keeping logits.
 
-    The gradient towards ``q`` is the mean of the keys under the softmax. It is gathered on the way
-    forward, against the largest logit so far, so no logit is computed twice or kept.
+    ``apply(q, queue, columns, temperature, rows)``. The gradient towards ``q`` is the mean of the
+    keys, weighted by the softmax, over the temperature. It is summed in the forward pass, so no
+    logit is computed twice. Sums are relative to the largest logit so far and rescaled when a
+    larger one comes (online softmax: Milakov and Gimelshein, arXiv:1805.02867, section 3).
     """
 
     @staticmethod
@@ -86,18 +89,18 @@ class ChunkedLogSumExp(torch.autograd.Function):
             logits = _product(scaled, part)  # (B, rows)
             before, top = top, torch.maximum(top, logits.amax(1))
             weights = logits.sub_(top[:, None]).exp_()
-            decay = (before - top).exp_()
+            decay = (before - top).exp_()  # 0 in the first chunk
             total.mul_(decay).add_(weights.sum(1))
             if ctx.needs_input_grad[0]:
-                across = part.T if columns is None else columns[:, start : start + rows]
-                mean.mul_(decay[:, None]).add_(_product(weights, across))
+                transposed = part.T if columns is None else columns[:, start : start + rows]
+                mean.mul_(decay[:, None]).add_(_product(weights, transposed))  # (B, dim)
         ctx.save_for_backward(mean.div_((total * temperature)[:, None]))
         return total.log_().add_(top)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        """The gradient towards ``q``; the queue has none."""
+        """The gradient towards ``q``, ``(B, dim)``; the queue has none."""
         (mean,) = ctx.saved_tensors
         return mean * grads[0][:, None], None, None, None, None
 

@@ -23,7 +23,9 @@ class MoCo(nn.Module):
     """Query encoder, momentum (key) encoder and the queue of keys.
 
     A step is, in this order: ``momentum_update``, ``loss``, ``backward`` of the loss, that of the
-    optimizer, ``enqueue``. So no query meets the other view of its own image in the queue.
+    optimizer, ``enqueue``. So no query meets the other view of its own image in the queue. The
+    momentum update comes first as in https://github.com/facebookresearch/moco; algorithm 1 of the
+    paper has it after the optimizer.
 
     The key encoder drops no units, its BatchNorm always uses the statistics of the batch, and no
     gradient reaches it. Everything is initialised from torch's default generator.
@@ -43,10 +45,12 @@ class MoCo(nn.Module):
         self.symmetric = moco.symmetric
         self.shuffle_keys = moco.shuffle_keys
         self.encoder_q = build_encoder(model)
+        # Both encoders start with the same weights; only encoder_q is trained.
         self.encoder_k: Encoder = copy.deepcopy(self.encoder_q).requires_grad_(False)
         for module in self.encoder_k.modules():
             if isinstance(module, Dropout):
                 module.p = 0.0
+        # Random unit vectors until real keys have taken their places, as in the authors' code.
         queue = F.normalize(torch.randn(moco.queue_size, model.dim), dim=1)
         self.register_buffer("queue", queue)  # (K, dim), the oldest key at queue_ptr
         self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.int64))
@@ -88,7 +92,9 @@ class MoCo(nn.Module):
     def key_order(self, view: Tensor, generator: torch.Generator | None) -> Tensor | None:
         """The order in which the keys of a step are encoded, int64, or None: as they stand.
 
-        Each view of the keys is shuffled on its own: (2B,), or (B,) when not symmetric.
+        Against the leak through BatchNorm (section 3.3, "shuffling BN"): a key then is normalised
+        with other samples than its query. Each view of the keys is shuffled on its own: (2B,), or
+        (B,) when not symmetric.
         """
         if not self.shuffle_keys:
             return None
@@ -105,7 +111,7 @@ class MoCo(nn.Module):
             query = self._embed(self.encoder_q, view_1, 1)
             keys = self._keys(view_2, 1, order)
             return info_nce(query, keys, self.queue, self.temperature), keys
-        views = torch.cat((view_1, view_2))
+        views = torch.cat((view_1, view_2))  # (2B, 3, 32, 32): one pass in place of two
         query_1, query_2 = self._embed(self.encoder_q, views, 2).chunk(2)
         keys = self._keys(views, 2, order)
         key_1, key_2 = keys.chunk(2)
@@ -116,7 +122,7 @@ class MoCo(nn.Module):
 
     def _embed(self, encoder: Encoder, images: Tensor, views: int) -> Tensor:
         """``(V * B, dim)`` float32 embeddings of unit length."""
-        set_views(encoder, views)
+        set_views(encoder, views)  # BatchNorm normalises each view apart, as two passes would
         try:
             embeddings = encoder(images)
         finally:
@@ -130,7 +136,7 @@ class MoCo(nn.Module):
         if order is None:
             return self._embed(self.encoder_k, images, views)
         shuffled = self._embed(self.encoder_k, images.index_select(0, order), views)
-        return torch.empty_like(shuffled).index_copy_(0, order, shuffled)
+        return torch.empty_like(shuffled).index_copy_(0, order, shuffled)  # undoes the order
 
     @torch.no_grad()
     def momentum_update(self) -> None:
@@ -138,6 +144,7 @@ class MoCo(nn.Module):
 
         The buffers of the key encoder are its own running statistics and are not touched.
         """
+        # k + (1 - m) (q - k) = m k + (1 - m) q, for all parameters in one call
         torch._foreach_lerp_(
             list(self.encoder_k.parameters()),
             list(self.encoder_q.parameters()),
@@ -148,7 +155,8 @@ class MoCo(nn.Module):
     def enqueue(self, keys: Tensor) -> None:
         """Put ``keys`` ``(M, dim)`` over the oldest of the queue; the newest K stay when M > K.
 
-        Without a host synchronisation, and with static shapes, so that it can be captured.
+        M need not divide K. Without a host synchronisation, and with static shapes, so that it can
+        be captured: a slice from queue_ptr on would need its value on the host.
         """
         size, count = len(self.queue), len(keys)
         kept = min(size, count)

@@ -92,8 +92,10 @@ class SplitBatchNorm2d(nn.Module):
                 self.eps,
             )
         if self.views == 1 and x.is_contiguous():
-            # Row-major, n = a * S + j, so the view puts sample n into channel block n mod S.
-            # Zeros, since the kernel reads what it replaces, if only to multiply it by 0.
+            # (B, C, H, W) viewed as (B / S, S * C, H, W): sample n = a * S + j becomes channels
+            # j * C to (j + 1) * C of row a, so torch's kernel normalises every group apart. With
+            # momentum 1 its "running" statistics are those of this batch. They begin as zeros,
+            # since the kernel multiplies what it replaces by 0, which is NaN for infinities.
             means = self.running_mean.new_zeros(groups * self.num_features)
             variances = torch.zeros_like(means)
             out = F.batch_norm(
@@ -143,9 +145,11 @@ class _NormaliseGroups(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, views: int, splits: int, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The output by groups, (V, B / S, S, C, H, W), and their means and unbiased variances,
+        """The output by groups, and the means and unbiased variances of the groups.
 
-        (V, 1, S, C, 1, 1). What follows may write over an output that is no view.
+        Returns:
+            The output (V, B / S, S, C, H, W), a tensor of its own, so that operations in place may
+            follow; means and variances (V, 1, S, C, 1, 1).
         """
         batch, channels, height, width = x.shape
         rows = batch // (views * splits)
@@ -154,9 +158,10 @@ class _NormaliseGroups(torch.autograd.Function):
         inverse = torch.rsqrt(variance + eps)
         scale = _per_channel(weight) * inverse
         out = ((values - mean) * scale + _per_channel(bias)).to(x.dtype)
+        # The input in its own dtype; the normalised values are computed from it again.
         ctx.save_for_backward(x, weight, mean, inverse)
         count = rows * height * width
-        variance = variance * (count / (count - 1))
+        variance = variance * (count / (count - 1))  # biased to normalise, unbiased to report
         ctx.mark_non_differentiable(mean, variance)
         return out, mean, variance
 
@@ -170,13 +175,13 @@ class _NormaliseGroups(torch.autograd.Function):
         values = (at_least_float32(x.view(shape)) - mean) * inverse
         grad = at_least_float32(grads[0])
         group = (1, 4, 5)
-        along_bias = grad.sum(group, keepdim=True)  # (V, 1, S, C, 1, 1)
-        along_weight = (grad * values).sum(group, keepdim=True)
-        count = values[0, :, 0, 0].numel()
-        towards = grad - (along_bias + values * along_weight) / count
-        towards = (towards * (_per_channel(weight) * inverse)).to(x.dtype).reshape(x.shape)
-        groups = (0, 1, 2, 4, 5)
-        return towards, along_weight.sum(groups), along_bias.sum(groups), None, None, None
+        grad_bias = grad.sum(group, keepdim=True)  # (V, 1, S, C, 1, 1)
+        grad_weight = (grad * values).sum(group, keepdim=True)
+        count = values[0, :, 0, 0].numel()  # values of a channel in a group
+        grad_x = grad - (grad_bias + values * grad_weight) / count
+        grad_x = (grad_x * (_per_channel(weight) * inverse)).to(x.dtype).reshape(x.shape)
+        all_groups = (0, 1, 2, 4, 5)
+        return grad_x, grad_weight.sum(all_groups), grad_bias.sum(all_groups), None, None, None
 
 
 def _per_channel(values: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ def summary(encoder: nn.Module, input_shape: Sequence[int] = (3, 32, 32)) -> lis
         return record
 
     for name, module in encoder.named_modules():
+        # An Identity stands for a layer taken out (max pooling and the classifier of a ResNet).
         if not any(True for _ in module.children()) and not isinstance(module, nn.Identity):
             module.register_forward_hook(hook(name))
     first = next(encoder.parameters())

@@ -35,10 +35,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         RunError: when it cannot be written (a full disk, a folder that is gone or read-only).
     """
+    # Not torch.save to the file: it would report a full disk as a RuntimeError, not an OSError.
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **state}, buffer)
     try:
-        # Private, as checkpoints always were; torch.save to the file would raise no OSError.
+        # For the user alone, as in version 0.1, which wrote them with mkstemp.
         replace_file(path, buffer.getbuffer(), mode=0o600)
     except OSError as error:
         reason = error.strerror or str(error)

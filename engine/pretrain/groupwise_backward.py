@@ -72,7 +72,7 @@ class GroupwiseBackward:
         return loss, (keys.flatten(0, 1) if self.moco.symmetric else keys[1])
 
     def _view_groups(self, views: Sequence[int]) -> list[tuple[int, int]]:
-        """What is shared out among the workers: every BatchNorm group of these views."""
+        """The pieces of work for the workers: (view, group) of every BatchNorm group."""
         return [(view, group) for view in views for group in range(self.splits)]
 
     @torch.no_grad()
@@ -82,22 +82,23 @@ class GroupwiseBackward:
         """Keys of both views ``(2, B, dim)``; of the second alone when not symmetric."""
         moco, splits = self.moco, self.splits
         batch, device = len(views[0]), views[0].device
-        wanted = (0, 1) if moco.symmetric else (1,)
+        encoded = (0, 1) if moco.symmetric else (1,)
+        # Drawn before the workers start, view by view as in MoCo.key_order: the same numbers.
         order = {
             view: shuffle(batch, generator, device) if moco.shuffle_keys else torch.arange(batch)
-            for view in wanted
+            for view in encoded
         }
         keys = moco.queue.new_empty(2, batch, moco.queue.shape[1])
 
         @torch.no_grad()  # again: the mode of the calling thread does not hold in a worker
         def encode(worker: int, view_group: tuple[int, int]) -> Statistics:
             view, group = view_group
-            rows = order[view][group::splits]
+            rows = order[view][group::splits]  # sample n is in group n mod splits
             replica = self._replicas_k[worker]
-            keys[view, rows] = replica.embed(views[view][rows])
+            keys[view, rows] = replica.embed(views[view][rows])  # undoes the order
             return replica.statistics()
 
-        statistics = self.workers.map(encode, self._view_groups(wanted))
+        statistics = self.workers.map(encode, self._view_groups(encoded))
         _track(moco.encoder_k, statistics, splits)
         return keys
 
@@ -105,8 +106,8 @@ class GroupwiseBackward:
         """The loss over all groups; gradients and running statistics of encoder_q are set."""
         moco, splits = self.moco, self.splits
         view_groups = self._view_groups((0, 1) if moco.symmetric else (0,))
-        # Of dropout, a seed a group: which thread draws first must not matter. torch's generator of
-        # a CPU takes 32 bits of a seed.
+        # A dropout seed for each group: the draws must not depend on which thread comes first. Of a
+        # seed, torch's CPU generator uses 32 bits.
         seeds = torch.randint(0, 2**32, (len(view_groups),)).tolist()
         # Transposed once for all groups, unless the copy would take more than 256 MiB.
         columns = moco.queue.T.contiguous() if moco.queue.numel() <= 2**26 else None
@@ -119,6 +120,7 @@ class GroupwiseBackward:
             k = keys[1 - view, group::splits]
             # The mean over a view is the mean of its groups' means, which are of one size.
             loss = info_nce(q, k, moco.queue, moco.temperature, columns) / splits
+            # Backward at once, while the activations of the group are in the cache.
             replica.collect(torch.autograd.grad(loss, replica.parameters))
             return loss.detach(), replica.statistics()
 
@@ -153,8 +155,9 @@ class Statistics(NamedTuple):
 class _Replica:
     """A worker's copy of an encoder, which takes one BatchNorm group at a time.
 
-    Its parameters are copied from the source at each step. Its BatchNorm layers do not split, and
-    their running statistics are those of the last group.
+    A copy, since a pass writes running statistics and draws from dropout's generator, which workers
+    must not share. Its parameters are copied from the source at each step. Its BatchNorm layers do
+    not split, and their running statistics are those of the last group.
 
     Args:
         source: the encoder of the model.
@@ -180,6 +183,7 @@ class _Replica:
     @torch.no_grad()
     def refresh(self) -> None:
         """Copy the parameters of the source, and drop the gradients of the last step."""
+        # Also casts: the convolutions of the copy may be bfloat16.
         torch._foreach_copy_(self.parameters, list(self.source.parameters()))
         self.gradients = []
 

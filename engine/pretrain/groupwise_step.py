@@ -56,7 +56,7 @@ class GroupwiseStep:
             len(both), state.augment_generator, state.own_generators
         )
         params = augmenter.params(numbers)
-        views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)
+        views = torch.empty(both.shape).contiguous(memory_format=torch.channels_last)  # float32
 
         def augment(worker: int, start: int) -> None:  # noqa: ARG001 - any worker can do it
             rows = slice(start, start + _AUGMENT_ROWS)

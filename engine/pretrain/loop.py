@@ -50,9 +50,9 @@ def pretrain(
         config: the configuration.
         dataset: the images; all training images are pretrained on.
         runtime: where to compute; ``apply_runtime`` was called.
-        sink: hears the metrics and is asked for requests between steps.
-        checkpoint: the file, replaced as the run goes on.
-        state: a loaded checkpoint to go on from.
+        sink: receives the metrics, and is asked for requests between steps.
+        checkpoint: the file, replaced at each checkpoint.
+        state: a loaded checkpoint to continue from; None: from the first step.
 
     Returns:
         ``finished``, or ``stopped`` or ``handed-over`` as requested.
@@ -110,6 +110,11 @@ class _Loop:
         self.saved_at = time.monotonic()
 
     def load(self, state: dict[str, Any]) -> None:
+        """Continues from a checkpoint.
+
+        Raises:
+            RunError: when it belongs to something else.
+        """
         self.training.load_state_dict(state)
         self.epoch_sum, self.epoch_count = float(state["epoch_sum"]), int(state["epoch_count"])
         self.monitored_step = int(state["monitored_step"])
@@ -118,6 +123,7 @@ class _Loop:
         self.saved_step = self.state.step
 
     def run(self) -> Outcome:
+        """The loop over steps; see ``pretrain``."""
         config, state, sink = self.config, self.state, self.sink
         # Before the plan, which says how steps are computed.
         notices = self.training.prepare()
@@ -197,6 +203,7 @@ class _Loop:
         self._report(self.losses.read_all())
 
     def _monitor_due(self) -> bool:
+        """Whether kNN is to be measured at this step, the end of an epoch."""
         state, every = self.state, self.config.monitor.knn_every
         if state.step == 0 or state.step % state.steps_per_epoch:
             return False
@@ -251,7 +258,8 @@ class _Loop:
                 "epoch_count": self.epoch_count,
                 "monitored_step": self.monitored_step,
             }
-            # A new stage flushes the metric log to disk: it never lacks a step of a checkpoint.
+            # A new stage flushes the metric log to disk, so that it never lacks steps that a
+            # checkpoint has: a resumed run does not compute these again.
             self.sink.progress("checkpoint", 0, 1)
             checkpoints.save(self.checkpoint, state)
             self.saved_step = self.state.step

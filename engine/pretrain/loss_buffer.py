@@ -32,12 +32,12 @@ class LossBuffer:
     """Collects losses, and reads them from the device in blocks.
 
     Reading a value waits for its step. On CUDA a block is copied while the next steps are already
-    queued, so the device never idles while values are read and reported: what has been read is one
-    block behind, and at most two.
+    queued, so the device never idles while values are read and reported. The values read are one
+    block behind the steps, and at most two.
 
     Args:
         device: where the losses are computed.
-        block: steps of a block; 1: every value is read at once.
+        block: steps of a block; 1: every value is read at once (a CPU has computed it by then).
     """
 
     def __init__(self, device: torch.device, block: int) -> None:

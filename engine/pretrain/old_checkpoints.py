@@ -48,7 +48,8 @@ def new_name(name: str, *, resnet: bool) -> str:
     encoder, number, rest = match[1], int(match[2]), match[3]
     if number in _RESNET_STEM:
         return f"{encoder}.backbone.{_RESNET_STEM[number]}.{rest}"
-    stage, block = divmod(number - 3, 2)  # behind convolution, BatchNorm and ReLU of the stem
+    # An nn.Sequential: convolution, BatchNorm and ReLU of the stem, then two blocks a stage.
+    stage, block = divmod(number - 3, 2)
     rest = rest.replace("shortcut.", "downsample.")
     return f"{encoder}.backbone.layer{stage + 1}.{block}.{rest}"
 

@@ -114,6 +114,7 @@ class PlainStep:
         state = self.state
         both = torch.cat([images, images])
         params = state.augmenter.params(numbers)
+        # Static means dense on a CPU too, where the tests record steps with a stand-in for CUDA.
         augmented = state.augmenter.apply(both, params, dense=True if state.static else None)
         views = normalise(augmented, state.mean, state.std)
         return views.contiguous(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ def config_key(config: PretrainConfig) -> str:
     What does not change the numbers (how often things are logged, the device by its name, how
     its kernels are launched, an earlier end) is left out.
     """
+    # The number of threads changes the last bits; ``resolve_runtime`` takes that of the record.
     free = (
         "log.",
         "monitor.",

@@ -56,6 +56,7 @@ class FusedStep:
             ):
                 # The compiler advises against settings that were chosen on purpose (TF32 off).
                 warnings.simplefilter("ignore")
+                # Functions are compiled when they are first called: a step, which is undone.
                 inner(state.next_indices())
         except torch.OutOfMemoryError:
             raise
@@ -67,7 +68,7 @@ class FusedStep:
                 "computed one by one, which is slower."
             ]
         finally:
-            state.optimizer.zero_grad(set_to_none=True)
+            state.optimizer.zero_grad(set_to_none=True)  # ``preserved`` holds no gradients
         self._fused = True
         return []
 

@@ -83,7 +83,7 @@ class TrainingState:
             lr=optim.lr,
             momentum=optim.sgd_momentum,
             weight_decay=optim.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
+            fused=device.type in ("cpu", "cuda"),  # one kernel for all parameters
         )
         self._lr = optim.lr
         # A CUDA graph repeats the numbers of its recording; only tensors can change between steps.
@@ -91,7 +91,7 @@ class TrainingState:
         if static:
             self._make_optimizer_static()
 
-        self.images = images.to(device)
+        self.images = images.to(device)  # all of them, uint8: CIFAR-10's take 154 MB
         mean, std = channel_statistics(images)
         self.mean, self.std = mean.to(device), std.to(device)
         self.augmenter = Augmenter(config.augment)
@@ -156,7 +156,9 @@ class TrainingState:
         """Everything that the rest of the run depends on, as tensors and builtin values."""
         optimizer = self.optimizer.state_dict()
         for group in optimizer["param_groups"]:
-            group["lr"] = self._lr  # a number also where the optimizer has a tensor
+            # A number also where the optimizer has a tensor: a checkpoint does not depend on how
+            # steps were computed.
+            group["lr"] = self._lr
         return {
             "kind": "pretrain",
             "config": config_key(self.config),
@@ -209,6 +211,7 @@ class TrainingState:
         for name, own_state in generators.get("augment_own", {}).items():
             self.own_generators[name].set_state(own_state)
         self.shuffle_generator.set_state(generators["shuffle"])
+        # Forces next_indices to draw the order and to set the learning rate of this epoch.
         self._order_epoch = -1
         self._order = None
 

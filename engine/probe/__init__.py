@@ -1,1 +1,1 @@
-"""Heads on frozen features, and what they stand beside."""
+"""Heads on frozen features, and the baselines beside them."""

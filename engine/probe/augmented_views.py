@@ -35,12 +35,18 @@ LIGHT_AUGMENT = AugmentConfig(
 )
 """Random resized crop of 0.2 to 1 of the area and a horizontal flip, as in the paper."""
 
-_PASS = 512  # images augmented at a time: a slow encoder hears a stop within seconds
-_DRAWN = 4096  # images drawn for at a time
+_PASS = 512  # images augmented at a time: with a slow encoder, too, a stop is noticed in seconds
+_DRAWN = 4096  # images whose parameters are drawn at a time
 
 
 def affordable_views(views: int, images: int, width: int) -> int:
-    """``views``, or as many as the cache holds for so many images and features; at least 1."""
+    """``views``, or as many as ``CACHE_BYTES`` hold; at least 1.
+
+    Args:
+        views: views of each image that are wanted.
+        images: how many.
+        width: features of a view, float32.
+    """
     return max(1, min(views, CACHE_BYTES // (4 * images * width)))
 
 
@@ -58,8 +64,8 @@ def augmented_features(
 ) -> Tensor:
     """Features of several augmented views of some images.
 
-    A view is drawn for every image, whichever are asked for: an image looks the same in every
-    labelled part that it belongs to, so that parts can share the features.
+    Parameters are drawn for every image, also for those not in ``rows``: an image has the same
+    views in every labelled part that it belongs to, so that parts can share the features.
 
     Args:
         embed: float32 images (n, 3, 32, 32) in [0, 1] to features (n, D).
@@ -69,7 +75,7 @@ def augmented_features(
         seed: of the augmentations.
         device: where to augment; None: where the images are. The draws are the same everywhere.
         augment: which augmentations.
-        sink: hears the progress and is looked at between the parts.
+        sink: receives the progress, and is asked every 512 images whether to stop.
 
     Returns:
         float32 (views, m, D), on the features' device.
@@ -87,8 +93,8 @@ def augmented_features(
         for begin in range(0, len(images), _DRAWN):
             count = min(_DRAWN, len(images) - begin)
             params = augmenter.random_params(count, generator, device)
-            here = rows[(rows >= begin) & (rows < begin + count)]
-            for part in torch.split(here, _PASS):
+            drawn_rows = rows[(rows >= begin) & (rows < begin + count)]
+            for part in torch.split(drawn_rows, _PASS):
                 check_interrupt(sink)
                 batch = images[part].to(device)
                 features = embed(augmenter.apply(batch, params.take((part - begin).to(device))))
@@ -109,8 +115,9 @@ class Views:
 
     Attributes:
         features: float32 (V, N, D).
-        rows: int64 (n,), where the labelled images stand among the N.
-        mean, inverse: float32 (D,), what is taken away and what the rest is multiplied by.
+        rows: int64 (n,), positions of the labelled images among the N.
+        mean: float32 (D,), subtracted from features.
+        inverse: float32 (D,), multiplies what is left: 1 / standard deviation.
     """
 
     features: Tensor
@@ -138,5 +145,6 @@ class Views:
         return self.features.shape[2]
 
     def batch(self, view: int, images: Tensor) -> Tensor:
-        """float32 (m, D) of the labelled images (m,), numbered from 0 to n - 1."""
+        """float32 (m, D): a view of the labelled images (m,), numbered from 0 to n - 1."""
+        # Indexing copies, so the operations in place leave the shared features as they are.
         return self.features[view, self.rows[images]].sub_(self.mean).mul_(self.inverse)

@@ -27,7 +27,7 @@ PRETRAINED = "pretrained"
 """Name of the row that a probe is about; the others are those of ``ProbeConfig.baselines``."""
 
 Embed = Callable[[Tensor, Sink | None, str], Tensor]
-"""Images to features (n, D); with a sink, that hears of the pass under a name."""
+"""``embed(images, sink, name)``: features (n, D); the sink receives the progress under the name."""
 
 
 class FeatureSource(Protocol):
@@ -40,7 +40,8 @@ class FeatureSource(Protocol):
         """Of ``count`` augmented views of the training images ``rows``.
 
         Returns:
-            float32 (count, m, D), and int64 (n,): where the n images stand among the m.
+            float32 (count, m, D) of at least those images, and int64 (n,): the positions of the n
+            images among the m.
         """
 
     def test(self, rows: Tensor, sink: Sink) -> Tensor:
@@ -65,7 +66,7 @@ class ComputedFeatures:
         self._name, self._embed, self._device = name, embed, device
         self._train, self._test = dataset.train.images, dataset.test.images
         self.tests = len(self._test)
-        # Apple's GPUs have no float64, which the heads need
+        # Apple's GPUs have no float64, which the heads need.
         self._head_device = torch.device("cpu") if device.type == "mps" else device
 
     def raw(self, rows: Tensor, sink: Sink) -> Tensor:
@@ -120,7 +121,7 @@ class CachedFeatures:
         """See ``FeatureSource.labelled``."""
         if self._last is not None and torch.equal(self._last[0], rows):
             return self._last[1]
-        self._last = None  # its memory first
+        self._last = None  # gives its memory back before the next one is made
         labelled = LabelledFeatures(self.raw(rows, sink))
         self._last = (rows, labelled)
         return labelled
@@ -139,12 +140,12 @@ class CachedFeatures:
         if (
             everything is None
             or self._train is None
-            or count > self._count  # code of a user's own may want more than the settings say
+            or count > self._count  # a head of the user's own may want more than the settings say
             or not self._fits(len(everything))
         ):
             return self._computed.views(rows, count, seed, sink)
         if seed not in self._views:
-            self._views = {}
+            self._views = {}  # gives the memory of another seed's back first
             self._views = {seed: self._computed.views(everything, self._count, seed, sink)[0]}
         return self._views[seed][:count], self._places(rows)
 
@@ -157,7 +158,7 @@ class CachedFeatures:
         return self._test[rows.to(self._test.device)]
 
     def forget_views(self) -> None:
-        """Let go of the views: no linear head comes any more."""
+        """Give the memory of the views back, when no head that uses them follows."""
         self._views = {}
 
     def _fits(self, images: int) -> bool:
@@ -165,6 +166,7 @@ class CachedFeatures:
         return affordable_views(self._count, images, self._train.shape[1]) == self._count
 
     def _places(self, rows: Tensor) -> Tensor:
+        """Positions of images among those that are cached; both ascend."""
         assert self._rows is not None
         return torch.searchsorted(self._rows, rows)
 
@@ -271,6 +273,6 @@ class FeaturesForManyProbes:
         return self._cached["pixels"]
 
     def forget_views(self) -> None:
-        """Let go of the augmented views: no linear head comes any more."""
+        """Give the memory of all views back, when no head that uses them follows."""
         for features in self._cached.values():
             features.forget_views()

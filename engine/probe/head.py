@@ -1,4 +1,4 @@
-"""What a head of a probe is, how it is found, and how it is evaluated.
+"""The interface of a probe's head, how one is loaded, and how it is evaluated.
 
 A head is a classifier on frozen features. One that comes with the program is a line in
 ``engine.config.heads``; it is constructed with its settings. One of a user's own is named in the
@@ -46,13 +46,13 @@ class HeadData:
         classes: number of classes.
         fit: int64, rows to fit on while something is chosen.
         validate: int64, rows to choose by; empty when the labelled part is too small.
-        views: makes (or finds) that many augmented views of each image, fewer where they would
-            not fit into memory; for heads whose settings ask for views.
-        spectrum: makes (or finds) the directions in which the features vary most.
+        views: computes (or takes from a cache) that many augmented views of each image, fewer where
+            they would not fit into memory; for heads whose settings ask for views.
+        spectrum: computes (or takes from a cache) the directions in which the features vary most.
         seed: of whatever the head draws at random.
-        sink: hears the progress and what did not go as it should; a long fit looks at it with
-            ``check_interrupt``.
-        report: hears named values as the fit goes on.
+        sink: receives the progress, and lines for the log; a long fit calls ``check_interrupt``
+            with it now and then.
+        report: receives named values during the fit, for the metrics.
     """
 
     features: Tensor
@@ -105,7 +105,7 @@ def load_head(config: ProbeConfig) -> Head:
         return head
     try:
         head = work() if isinstance(work, type) else work
-    except Exception as error:  # a user's own code may fail in any way
+    except Exception as error:  # the user's code may raise anything
         reason = f"{type(error).__name__}: {error}".strip(": ")
         raise ConfigError(
             f"head is {config.head}, which cannot be made without arguments ({reason}); it must "
@@ -144,6 +144,7 @@ def evaluate_head(
     """
     classes = len(material.task.groups)
     predicted = fitted.predict(labelled.standardise(test_features()))
+    # A head may be the user's code; negative classes would be counted in wrong cells.
     if (
         predicted.shape != material.test_targets.shape
         or predicted.dtype != torch.int64

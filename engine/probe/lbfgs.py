@@ -6,8 +6,10 @@ search is the bisection of Lewis and Overton 2013 with the approximate condition
 Zhang 2005, which still works where the differences of the values drown in rounding.)
 
 A tolerance may ask for more than rounding allows, and how much it allows depends on the processor
-and on the number of threads. A problem that gets nowhere is therefore looked at with Newton's
+and on the number of threads. A problem that makes no progress is therefore examined with Newton's
 method, which says how far above its minimum it is: see ``_at_floor``.
+
+In the shapes P counts problems, A those that have not ended, K the variables of a problem.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """Points (A, K) and numbers (A,) of the problems they belong to, to values (A,), gradients (A, K)
 and what convergence is measured by (A,)."""
 
-_MEMORY = 10
-_TRIALS = 25
-_PATIENCE = 20  # iterations without progress after which a problem is looked at
-_LOOK = 200  # evaluations that a look may take
-_SUFFICIENT = 1e-4  # share of the promised decrease that is enough
-_CURVATURE = 0.9  # share of the slope that may be left
+_MEMORY = 10  # steps that the inverse Hessian is approximated from
+_TRIALS = 25  # evaluations of a line search
+_PATIENCE = 20  # iterations without progress after which a problem is stalled
+_NEWTON_STEPS = 200  # of conjugate gradients, one evaluation each
+# The usual constants of the Wolfe conditions (Nocedal and Wright 2006, section 3.1).
+_SUFFICIENT = 1e-4  # share of the decrease that the slope promises that is enough
+_CURVATURE = 0.9  # share of the slope that may remain at the end of a step
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ def minimise(
         max_iter: iterations of a problem, each mostly one evaluation.
         tolerance: a problem has converged when what it is measured by is not larger.
         noise: relative rounding error of the values; differences below it mean nothing.
-        floor: whether a problem that gets nowhere is looked at, with up to ``_LOOK`` evaluations
-            that count as no iterations: at the floor of rounding it has converged, above it it
-            goes on. False: it ends, unconverged, which is cheaper where an evaluation with a
+        floor: whether a stalled problem is examined, with up to ``_NEWTON_STEPS`` evaluations that
+            are not counted as iterations: at the floor of rounding it has converged, above it it
+            continues. False: it ends, unconverged, which is cheaper where an evaluation with a
             smaller error is to follow.
-        step: called before each iteration and each evaluation of a look, with the number of
+        step: called before each iteration and each evaluation of an examination, with the number of
             problems that have ended.
 
     Returns:
@@ -87,55 +90,56 @@ def minimise(
     count = len(start)
     batch = _Batch.at(function, start.clone(), torch.arange(count, device=start.device))
     memory, patience = _Memory(), _Patience(batch, noise)
-    nowhere = torch.zeros_like(batch.size, dtype=torch.bool)
-    bottom = nowhere.clone()
+    stalled = torch.zeros_like(batch.size, dtype=torch.bool)
+    at_floor = stalled.clone()
     end = Minimum(
         batch.point.clone(),
         batch.value.clone(),
         batch.size.clone(),
         torch.zeros_like(batch.problem),
-        nowhere.clone(),
+        stalled.clone(),
     )
     for iteration in range(max_iter + 1):
-        good = bottom | (batch.size <= tolerance)
-        leave = good | nowhere if iteration < max_iter else torch.ones_like(good)
-        if bool(leave.any()):
-            _note(end, batch.rows(leave), iteration, good[leave])
-            batch = batch.rows(~leave)
-            memory.keep(~leave)
-            patience.keep(~leave)
+        converged = at_floor | (batch.size <= tolerance)
+        ended = converged | stalled if iteration < max_iter else torch.ones_like(converged)
+        if bool(ended.any()):
+            # Out of the batch, so that the last problems do not pay for those that have ended.
+            _record_end(end, batch.rows(ended), iteration, converged[ended])
+            batch = batch.rows(~ended)
+            memory.keep(~ended)
+            patience.keep(~ended)
         if not len(batch.problem):
             break
         step(count - len(batch.problem))
         before = batch
         batch, moved = _search(function, before, memory.direction(before.gradient), noise)
         memory.add(batch.point - before.point, batch.gradient - before.gradient)
-        nowhere = ~moved | patience.lost(batch)
-        bottom = torch.zeros_like(nowhere)
-        if floor and bool(nowhere.any()):
-            told = _telling(function, step, count - len(batch.problem))
-            for row in nowhere.nonzero():  # few, and of most batches none
-                bottom[row], lower = _at_floor(told, batch.rows(row), noise)
-                if lower is not None:  # it goes on from there; what it remembers is still true
+        stalled = ~moved | patience.exhausted(batch)
+        at_floor = torch.zeros_like(stalled)
+        if floor and bool(stalled.any()):
+            reporting = _calling_step(function, step, count - len(batch.problem))
+            for row in stalled.nonzero():  # few, and of most batches none
+                at_floor[row], lower = _at_floor(reporting, batch.rows(row), noise)
+                if lower is not None:  # it continues from there; its memory stays valid
                     batch.put(row, lower)
                     patience.renew(row)
-                    nowhere[row] = False
+                    stalled[row] = False
     return end
 
 
-def _telling(function: Function, step: Callable[[int], None], ended: int) -> Function:
-    """The function, telling ``step`` of each evaluation."""
+def _calling_step(function: Function, step: Callable[[int], None], ended: int) -> Function:
+    """The function, with ``step(ended)`` before each evaluation: it may raise to stop."""
 
-    def told(point: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate(point: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         step(ended)
         return function(point, which)
 
-    return told
+    return evaluate
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Where A of the problems stand: a point each, and what the function says of it.
+    """The current points of A problems, and the function's values there.
 
     Attributes:
         problem: int64 (A,), their numbers.
@@ -172,24 +176,25 @@ class _Batch:
         self.gradient[which], self.size[which] = other.gradient, other.size
 
 
-def _note(end: Minimum, left: _Batch, iteration: int, converged: Tensor) -> None:
-    """Writes down where problems that leave the batch have ended."""
-    end.point[left.problem], end.value[left.problem] = left.point, left.value
-    end.size[left.problem], end.converged[left.problem] = left.size, converged
-    end.iterations[left.problem] = iteration
+def _record_end(end: Minimum, ended: _Batch, iteration: int, converged: Tensor) -> None:
+    """Writes problems that leave the batch into the result."""
+    end.point[ended.problem], end.value[ended.problem] = ended.point, ended.value
+    end.size[ended.problem], end.converged[ended.problem] = ended.size, converged
+    end.iterations[ended.problem] = iteration
 
 
 class _Patience:
-    """Tells which problems get nowhere: for many iterations no progress beyond rounding."""
+    """Finds stalled problems: for ``_PATIENCE`` iterations no progress beyond rounding."""
 
     def __init__(self, batch: _Batch, noise: float) -> None:
         self.noise = noise
         self.value, self.size = batch.value.clone(), batch.size.clone()  # the lowest so far
         self.idle = torch.zeros_like(batch.problem)
 
-    def lost(self, batch: _Batch) -> Tensor:
-        """Which problems get nowhere, after an iteration that led here."""
+    def exhausted(self, batch: _Batch) -> Tensor:
+        """Which problems are stalled after another iteration, bool (A,)."""
         value, size = batch.value, batch.size
+        # Near a minimum values stand still long before gradients do, so either counts.
         better = value < self.value - self.noise * self.value.abs()
         better |= size < 0.9 * self.size
         self.value = torch.where(better, torch.minimum(value, self.value), self.value)
@@ -198,7 +203,7 @@ class _Patience:
         return self.idle >= _PATIENCE
 
     def renew(self, which: Tensor) -> None:
-        """Gives problems a full measure of patience again."""
+        """Starts counting anew for some problems."""
         self.idle[which] = 0
 
     def keep(self, which: Tensor) -> None:
@@ -214,7 +219,10 @@ class _Memory:
         self.scale: Tensor | None = None
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Minus the approximate inverse Hessian times the gradient (two-loop recursion)."""
+        """Minus the approximate inverse Hessian times the gradient, (A, K).
+
+        The two-loop recursion (Nocedal and Wright 2006, algorithm 7.4).
+        """
         q = gradient.clone()
         factors = []
         for s, y, rho in reversed(self.pairs):
@@ -228,7 +236,9 @@ class _Memory:
         return q.neg_()
 
     def add(self, s: Tensor, y: Tensor) -> None:
-        """Remembers a step; one without positive curvature counts for nothing."""
+        """Remembers a step and the change of the gradient over it, (A, K) each."""
+        # With rho = 0 a pair has no effect: one without positive curvature, or of a problem that
+        # did not move, would make the approximation indefinite.
         sy, yy = (s * y).sum(1), (y * y).sum(1)
         useful = sy > 1e-14 * yy
         rho = torch.where(useful, 1.0 / sy, 0.0)
@@ -254,8 +264,8 @@ def _search(
     curvature (Liu and Nocedal 1989), so that an iteration is one evaluation.
 
     Returns:
-        Where the problems stand now, and which have moved, bool (A,); the others, whose search
-        found no step in ``_TRIALS`` evaluations, stand where they stood.
+        The problems at the ends of their steps, and which have moved, bool (A,); the others, whose
+        search found no step in ``_TRIALS`` evaluations, are where they were.
     """
     slope = (start.gradient * direction).sum(1)
     length = torch.ones_like(slope)
@@ -264,15 +274,15 @@ def _search(
     end = start.rows(searching)  # a copy
     for _ in range(_TRIALS):
         origin, along = start.rows(searching), direction[searching]
-        step, promised = length[searching], slope[searching]
+        step, start_slope = length[searching], slope[searching]
         trial = _Batch.at(function, origin.point + step.unsqueeze(1) * along, origin.problem)
-        left = (trial.gradient * along).sum(1)
+        end_slope = (trial.gradient * along).sum(1)
 
-        too_far = ~_low_enough(origin.value, trial.value, step, promised)
-        too_far &= ~_level(origin.value, trial.value, promised, left, noise)
+        too_far = ~_armijo(origin.value, trial.value, step, start_slope)
+        too_far &= ~_approximate_wolfe(origin.value, trial.value, start_slope, end_slope, noise)
         # A slope about as steep as at the start: most of the way is still ahead, and a pair for
         # the memory from so short a step would know little of the curvature.
-        too_short = ~too_far & (left < _CURVATURE * promised)
+        too_short = ~too_far & (end_slope < _CURVATURE * start_slope)
         good = ~(too_far | too_short)
 
         end.put(searching[good], trial.rows(good))
@@ -281,43 +291,44 @@ def _search(
         searching = searching[~good]
         if not len(searching):
             break
-        length[searching] = _between(low[searching], high[searching], length[searching])
+        length[searching] = _next_length(low[searching], high[searching], length[searching])
     moved = torch.ones_like(start.problem, dtype=torch.bool)
     moved[searching] = False
     return end, moved
 
 
-def _low_enough(origin: Tensor, trial: Tensor, step: Tensor, promised: Tensor) -> Tensor:
-    """Whether values fell by enough of what the slopes ``promised`` (Armijo's condition)."""
-    return trial <= origin + _SUFFICIENT * step * promised
+def _armijo(origin: Tensor, trial: Tensor, step: Tensor, start_slope: Tensor) -> Tensor:
+    """Whether values fell by enough of what the slope at the start promises, bool (A,)."""
+    return trial <= origin + _SUFFICIENT * step * start_slope
 
 
-def _level(origin: Tensor, trial: Tensor, promised: Tensor, left: Tensor, noise: float) -> Tensor:
+def _approximate_wolfe(
+    origin: Tensor, trial: Tensor, start_slope: Tensor, end_slope: Tensor, noise: float
+) -> Tensor:
     """Whether values are equal but for rounding and the slopes say that the step went down.
 
-    The approximate Wolfe condition (Hager and Zhang 2005): for a quadratic it is Armijo's, said
-    of the slopes at both ends, ``promised`` and ``left``. These are still exact where the
-    difference of the values drowns in rounding: that shrinks with the square of the distance to
-    the minimum, they with the distance itself. By Armijo's condition alone a search ends at about
-    the square root of the precision.
+    The approximate Wolfe condition (Hager and Zhang 2005): for a quadratic it is Armijo's, in terms
+    of the slopes at both ends. These are still exact where the difference of the values drowns in
+    rounding: that shrinks with the square of the distance to the minimum, they with the distance
+    itself. By Armijo's condition alone a search ends at about the square root of the precision.
     """
     same = trial <= origin + noise * origin.abs()
-    return same & (left <= (2 * _SUFFICIENT - 1) * promised)
+    return same & (end_slope <= (2 * _SUFFICIENT - 1) * start_slope)
 
 
-def _between(low: Tensor, high: Tensor, length: Tensor) -> Tensor:
+def _next_length(low: Tensor, high: Tensor, length: Tensor) -> Tensor:
     """The length to try next: the middle of the bracket, twice the last where it is open."""
     return torch.where(high.isinf(), 2.0 * length, 0.5 * (low + high))
 
 
 def _at_floor(function: Function, at: _Batch, noise: float) -> tuple[bool, _Batch | None]:
-    """Looks at one problem that gets nowhere: at the floor of rounding, or stuck above it?
+    """Tells whether a stalled problem is at the floor of rounding or above it.
 
-    Little progress alone shows neither: with few pairs in its memory L-BFGS can crawl along a
-    valley, and its own idea of the Hessian is too steep to judge by (it put the distance to the
-    minimum of ill-conditioned logistic problems 10 to 100 times too low). So Newton's step has to
-    say so twice: the gradients promise no more than the rounding error of the value along it, and
-    the value itself does not fall by more. The second finds out gradients that are too small.
+    Little progress shows neither: with few pairs in its memory L-BFGS can crawl along a valley, and
+    its approximation of the Hessian is too steep (it put the distance to the minimum of
+    ill-conditioned logistic problems 10 to 100 times too low). So Newton's step is asked twice: the
+    gradients promise no more than the rounding error of the value along it, and the value itself
+    does not fall by more. The second detects gradients that are too small.
 
     Args:
         function: see ``Function``.
@@ -328,10 +339,10 @@ def _at_floor(function: Function, at: _Batch, noise: float) -> tuple[bool, _Batc
         Whether it is at the floor; and where Newton's step ended if it lowered the value.
     """
     step, decrease = _newton(function, at, noise)
-    beyond = _Batch.at(function, at.point + step, at.problem)
+    after = _Batch.at(function, at.point + step, at.problem)
     floor = noise * float(at.value.abs())
-    if float(beyond.value) < float(at.value) - floor:
-        return False, beyond
+    if float(after.value) < float(at.value) - floor:
+        return False, after
     return decrease <= floor, None
 
 
@@ -340,12 +351,12 @@ def _newton(function: Function, at: _Batch, noise: float) -> tuple[Tensor, float
 
     The decrease is the distance to the minimum of the quadratic model (Boyd and Vandenberghe
     2004, section 9.5.1). The method of conjugate gradients adds it up: each of its steps lowers
-    the model by ``length * |r|^2 / 2`` (Hestenes and Stiefel 1952), and what is left is at most
-    ``|r|^2 / 2`` over the smallest curvature. That is not known: the smallest met so far stands
-    for it, which is far too large in the first steps. So it ends when a hundredth of the decrease
-    is left, or so little beside the floor that a curvature ten thousand times smaller changes
-    nothing. (On ill-conditioned logistic problems it is within 5 % of the exact decrease where
-    that is near the floor; to end at a tenth of the floor put it up to 160 times too low.)
+    the model by ``length * |r|^2 / 2`` (Hestenes and Stiefel 1952), and what remains is at most
+    ``|r|^2 / 2`` over the smallest curvature. That is not known: the smallest met so far is used in
+    its place, which is far too large in the first steps. So it ends when a hundredth of the
+    decrease remains, or so little beside the floor that a curvature ten thousand times smaller
+    changes nothing. (On ill-conditioned logistic problems it is within 5 % of the exact decrease
+    where that is near the floor; to end at a tenth of the floor put it up to 160 times too low.)
     Products with the Hessian are differences of gradients (Nocedal and Wright 2006, section 7.1),
     over steps of about the root of the rounding error.
 
@@ -355,33 +366,33 @@ def _newton(function: Function, at: _Batch, noise: float) -> tuple[Tensor, float
         noise: see ``minimise``.
 
     Returns:
-        Step float64 (1, K), and decrease; infinite where there is no slope or
-        no curvature to go by, which a wrong gradient can lack, or one that is not a number.
+        Step float64 (1, K), and decrease; infinite where the gradient is zero or not a number, or
+        the curvature not positive, as a wrong gradient can have it.
     """
     floor = noise * float(at.value.abs())
     span = math.sqrt(max(noise, torch.finfo(at.point.dtype).eps)) * (1.0 + float(at.point.norm()))
     step = torch.zeros_like(at.gradient)
     residual = -at.gradient
     along = residual
-    decrease, left, smallest = 0.0, math.inf, math.inf
+    decrease, remaining, smallest = 0.0, math.inf, math.inf
     square = float(residual.square().sum())
     if not square > 0.0:
         return step, math.inf
-    for _ in range(_LOOK):
-        if left <= max(0.01 * decrease, 1e-4 * floor):
+    for _ in range(_NEWTON_STEPS):
+        if remaining <= max(0.01 * decrease, 1e-4 * floor):
             break
         width = span / float(along.norm())
         ahead = _Batch.at(function, at.point + width * along, at.problem)
-        curved = (ahead.gradient - at.gradient) / width
-        curvature = float((along * curved).sum())
+        hessian_along = (ahead.gradient - at.gradient) / width  # H times along
+        curvature = float((along * hessian_along).sum())
         if not curvature > 0.0:
             return step, math.inf
         smallest = min(smallest, curvature / float(along.square().sum()))
         length = square / curvature
         step = step + length * along
         decrease += 0.5 * length * square
-        residual = residual - length * curved
+        residual = residual - length * hessian_along
         before, square = square, float(residual.square().sum())
-        left = 0.5 * square / smallest
+        remaining = 0.5 * square / smallest
         along = residual + (square / before) * along
-    return step, decrease + left
+    return step, decrease + remaining

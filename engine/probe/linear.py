@@ -69,7 +69,7 @@ def train_layers(
         lrs: learning rates at the start.
         rows: int64 (m,), which of the n images to train on.
         seed: of the order of the images.
-        sink: looked at once a step.
+        sink: asked once a step whether to stop.
 
     Yields:
         The layers after each epoch.
@@ -91,6 +91,7 @@ def train_layers(
         momentum=MOMENTUM,
         weight_decay=config.weight_decay,
     )
+    # LambdaLR multiplies the learning rate of each parameter group, so one cosine serves them all.
     steps = config.epochs * math.ceil(len(rows) / config.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.5 * (1.0 + math.cos(math.pi * step / steps))
@@ -106,7 +107,8 @@ def train_layers(
                 scores.view(-1, classes), targets[batch].repeat_interleave(count), reduction="none"
             ).view(-1, count)  # (m, L)
             optimizer.zero_grad()
-            # a layer's gradient is that of its own mean loss: no weight is in two of the terms
+            # The sum, since a layer's gradient is that of its own mean loss: no weight is in two
+            # terms.
             torch.autograd.backward(per_image.mean(0).sum())
             optimizer.step()
             schedule.step()
@@ -181,8 +183,8 @@ class LinearHead:
         last epoch wins, not that of the best epoch; where nothing can be chosen, the middle one.
 
         Args:
-            data: ``report`` hears, after each epoch, ``validation_loss`` and ``validation_top1``
-                of the best rate so far while choosing, ``loss`` afterwards.
+            data: ``report`` receives, after each epoch, ``validation_loss`` and
+                ``validation_top1`` of the best rate so far while choosing, ``loss`` afterwards.
 
         Raises:
             Interrupted: when the sink asked to stop.
@@ -223,15 +225,15 @@ class LinearHead:
 def evaluate_rates(rates: Sequence[float], layers: Layers, data: HeadData) -> list[dict[str, Any]]:
     """``lr``, ``loss`` and ``top1`` (percent) of each layer on the validation images."""
     validate = data.validate.to(data.features.device)
-    scores = layers.logits(data.features[validate]).double()
+    scores = layers.logits(data.features[validate]).double()  # (L, m, C)
     truth = data.targets.to(scores.device)[validate]
     return [
         {
             "lr": lr,
-            "loss": float(F.cross_entropy(own, truth)),
-            "top1": 100.0 * float((own.argmax(1) == truth).double().mean()),
+            "loss": float(F.cross_entropy(layer_scores, truth)),
+            "top1": 100.0 * float((layer_scores.argmax(1) == truth).double().mean()),
         }
-        for lr, own in zip(rates, scores, strict=True)
+        for lr, layer_scores in zip(rates, scores, strict=True)
     ]
 
 

@@ -24,7 +24,7 @@ from engine.probe.lbfgs import Minimum, minimise
 from engine.probe.principal_directions import Spectrum, chunks
 from engine.sink import NullSink, Sink, check_interrupt
 
-_TOGETHER = 3  # strengths tried at a time
+_TOGETHER = 3  # strengths tried at a time; see ``fit_logistic``
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ class _Softmax:
 
     With ``M = c I + Q (d - c) Q^T``, close to the inverse root of the Hessian, a point is
     ``(V, b')`` with ``W = V M`` and ``b = b' / sqrt(s) - W mean``: the curvature in ``(V, b')``
-    is about 1 in all directions.
+    is about 1 in all directions. ``Q (D, r)`` are the leading principal directions, ``d (r,)`` the
+    inverse roots of the curvature along them, ``c`` that of the mean curvature along all others.
+    The curvature is that of equal scores, ``s = 1 / C`` times the covariance plus the penalty.
 
     Everything is laid out as ``(problem, class, feature or image)``. The products with so few
     columns are up to six times faster this way round on a CPU (63 against 10 GFLOPS).
@@ -86,23 +88,23 @@ class _Softmax:
         device = features.device
         targets = torch.stack([p.targets.to(device) for p in problems])  # (P, n)
         self.counts = (targets >= 0).sum(1).double()
-        self.outside = None if bool((targets >= 0).all()) else targets < 0
-        self.targets = targets.clamp(min=0)
+        self.excluded = None if bool((targets >= 0).all()) else targets < 0
+        self.targets = targets.clamp(min=0)  # any class will do for rows that are masked below
         self.l2 = torch.tensor([p.l2 for p in problems], dtype=torch.float64, device=device)
-        steepness = 1.0 / self.classes  # of the softmax at equal scores
-        curved = steepness * spectrum.values + self.l2.unsqueeze(1)  # (P, r)
-        self.along = curved.rsqrt()
-        self.across = (steepness * spectrum.rest + self.l2).rsqrt()  # (P,)
-        self.bias_scale = steepness**-0.5
+        softmax_curvature = 1.0 / self.classes  # at equal scores: (I - 1 1^T / C) / C
+        along = softmax_curvature * spectrum.values + self.l2.unsqueeze(1)  # (P, r)
+        self.scale_along = along.rsqrt()  # d
+        self.scale_rest = (softmax_curvature * spectrum.rest + self.l2).rsqrt()  # c, (P,)
+        self.bias_scale = softmax_curvature**-0.5  # the bias has no penalty
         self.dtype = features.dtype
 
-    def _stretch(self, block: Tensor, along: Tensor, across: Tensor) -> Tensor:
-        """``c I + Q (d - c) Q^T`` of each problem times its block (C, D)."""
+    def _precondition(self, block: Tensor, along: Tensor, rest: Tensor) -> Tensor:
+        """``c I + Q (d - c) Q^T`` with d (A, r) and c (A,) times ``block``: float64 (A, C, D)."""
         basis = self.spectrum.basis
-        inner = (block.reshape(-1, self.width) @ basis).view(*block.shape[:2], -1)
-        inner *= (along - across.unsqueeze(1)).unsqueeze(1)
-        part = (inner.view(-1, inner.shape[2]) @ basis.T).view(block.shape)
-        return part.addcmul_(block, across.view(-1, 1, 1))
+        inner = (block.reshape(-1, self.width) @ basis).view(*block.shape[:2], -1)  # (A, C, r)
+        inner *= (along - rest.unsqueeze(1)).unsqueeze(1)
+        part = (inner.view(-1, inner.shape[2]) @ basis.T).view(block.shape)  # (A, C, D)
+        return part.addcmul_(block, rest.view(-1, 1, 1))
 
     def start(self, solutions: Sequence[Solution | None]) -> Tensor:
         """The points (P, K) of earlier solutions; of zero weights where there is none."""
@@ -114,14 +116,15 @@ class _Softmax:
             if solution is not None:
                 weight[i], bias[i] = solution.weight.to(weight), solution.bias.to(bias)
         bias = (bias + weight @ self.spectrum.mean) / self.bias_scale
-        inner = self._stretch(weight, 1.0 / self.along, 1.0 / self.across)
+        # M has the inverse c^-1 I + Q (d^-1 - c^-1) Q^T, since Q is orthonormal.
+        inner = self._precondition(weight, 1.0 / self.scale_along, 1.0 / self.scale_rest)
         return torch.cat([inner.flatten(1), bias], dim=1)
 
     def parameters(self, points: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (A, C, D) and biases (A, C) of points (A, K) of the problems ``which``."""
         size = self.classes * self.width
         block = points[:, :size].reshape(-1, self.classes, self.width)
-        weight = self._stretch(block, self.along[which], self.across[which])
+        weight = self._precondition(block, self.scale_along[which], self.scale_rest[which])
         bias = points[:, size:] * self.bias_scale - weight @ self.spectrum.mean
         return weight, bias
 
@@ -131,39 +134,44 @@ class _Softmax:
         weight, bias = self.parameters(points, which)
         flat = weight.view(-1, self.width).to(self.dtype)
         shift = bias.to(self.dtype).unsqueeze(2)
-        everyone = count == len(self.l2)
-        targets = self.targets if everyone else self.targets[which]
-        outside = self.outside if self.outside is None or everyone else self.outside[which]
+        # While no problem has left the batch, ``which`` is all of them: no copy of the targets.
+        complete = count == len(self.l2)
+        targets = self.targets if complete else self.targets[which]
+        excluded = self.excluded if self.excluded is None or complete else self.excluded[which]
         loss = points.new_zeros(count)
-        slope_w = points.new_zeros(count * classes, self.width)
-        slope_b = points.new_zeros(count, classes)
+        grad_weight = points.new_zeros(count * classes, self.width)
+        grad_bias = points.new_zeros(count, classes)
         row = 0
         for part in chunks(self.features):
             rows = slice(row, row + len(part))
             row += len(part)
             part = part.to(self.dtype)
             truth = targets[:, rows].unsqueeze(1)  # (A, 1, m)
-            scores = (flat @ part.T).view(count, classes, -1).add_(shift)
-            total = scores.logsumexp(1, keepdim=True)
-            missed = total - scores.gather(1, truth)
-            share = scores.sub_(total).exp_()
-            share.scatter_add_(1, truth, missed.new_full(missed.shape, -1.0))
-            if outside is not None:
-                missed.masked_fill_(outside[:, rows].unsqueeze(1), 0.0)
-                share.masked_fill_(outside[:, rows].unsqueeze(1), 0.0)
-            loss += missed.sum((1, 2), dtype=torch.float64)
-            slope_w += share.view(count * classes, -1) @ part
-            slope_b += share.sum(2, dtype=torch.float64)
+            scores = (flat @ part.T).view(count, classes, -1).add_(shift)  # (A, C, m)
+            total = scores.logsumexp(1, keepdim=True)  # (A, 1, m)
+            losses = total - scores.gather(1, truth)  # (A, 1, m)
+            # Gradient of a loss towards its scores: the softmax, less 1 at the true class.
+            errors = scores.sub_(total).exp_()  # (A, C, m)
+            errors.scatter_add_(1, truth, losses.new_full(losses.shape, -1.0))
+            if excluded is not None:
+                losses.masked_fill_(excluded[:, rows].unsqueeze(1), 0.0)
+                errors.masked_fill_(excluded[:, rows].unsqueeze(1), 0.0)
+            # Products are in the type of the features, sums over the chunks in float64.
+            loss += losses.sum((1, 2), dtype=torch.float64)
+            grad_weight += errors.view(count * classes, -1) @ part
+            grad_bias += errors.sum(2, dtype=torch.float64)
         counts, l2 = self.counts[which].unsqueeze(1), self.l2[which]
         value = loss / counts.squeeze(1) + 0.5 * l2 * weight.square().sum((1, 2))
-        slope_b /= counts
-        by_weight = (slope_w.view(weight.shape) / counts.unsqueeze(2)).addcmul_(
+        grad_bias /= counts
+        by_weight = (grad_weight.view(weight.shape) / counts.unsqueeze(2)).addcmul_(
             weight, l2.view(-1, 1, 1)
         )
-        size = torch.maximum(by_weight.abs().amax((1, 2)), slope_b.abs().amax(1))
-        by_weight.sub_(slope_b.unsqueeze(2) * self.spectrum.mean)
-        inner = self._stretch(by_weight, self.along[which], self.across[which])
-        gradient = torch.cat([inner.flatten(1), slope_b * self.bias_scale], dim=1)
+        # Convergence is measured in W and b, whatever the preconditioner.
+        size = torch.maximum(by_weight.abs().amax((1, 2)), grad_bias.abs().amax(1))
+        # The chain rule of ``parameters``: b depends on W through the mean of the features.
+        by_weight.sub_(grad_bias.unsqueeze(2) * self.spectrum.mean)
+        inner = self._precondition(by_weight, self.scale_along[which], self.scale_rest[which])
+        gradient = torch.cat([inner.flatten(1), grad_bias * self.bias_scale], dim=1)
         return value, gradient, size
 
     def minimise(
@@ -180,7 +188,7 @@ class _Softmax:
             max_iter=max_iter,
             tolerance=tolerance,
             noise=1e-7,
-            floor=False,  # that of float32 is no optimum
+            floor=False,  # at the rounding of float32 a problem goes on in float64, see below
             step=step,
         )
         coarse = (~end.converged & (end.iterations < max_iter)).nonzero().squeeze(1)
@@ -229,7 +237,7 @@ def solve_many(
             costs iterations: see ``Solution.converged``.
         starts: where to begin, for each problem; None: at zero.
         spectrum: of these features or of features like them; None: computed here.
-        sink: hears how many problems have ended, and is looked at once an iteration.
+        sink: receives how many problems have ended, and is asked once an iteration whether to stop.
 
     Returns:
         The solutions in the order of the problems.
@@ -341,7 +349,7 @@ def fit_logistic(
         fit: rows to fit on while choosing.
         validate: rows to choose by; none: the middle strength is taken.
         spectrum: of these features; None: computed here.
-        sink: hears the progress and is looked at once an iteration.
+        sink: receives the progress, and is asked once an iteration whether to stop.
 
     Raises:
         Interrupted: when the sink asked to stop.
@@ -365,9 +373,10 @@ def fit_logistic(
                 _candidate(l2, solution, held, truth)
                 for l2, solution in zip(batch, new, strict=True)
             ]
+            # The next ones begin at the optimum of the weakest strength so far.
             solutions, warm = solutions + new, new[-1]
             best = min(range(len(solutions)), key=lambda i: candidates[i]["loss"])
-            if best < len(solutions) - 1:
+            if best < len(solutions) - 1:  # the loss has begun to rise
                 break
         start = solutions[best]
     solution = solve_logistic(features, targets, classes, strengths[best], start=start, **options)

@@ -1,4 +1,4 @@
-"""The ``logistic`` head of a probe: says how ``engine.probe.logistic`` went."""
+"""The ``logistic`` head of a probe: calls ``engine.probe.logistic`` and reports how it went."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.sink import Sink
 
 @dataclass(frozen=True)
 class FittedLogistic:
-    """A fit with what a row says of it; see ``engine.probe.head.FittedHead``.
+    """A fit as a ``FittedHead``; see ``engine.probe.head``.
 
     Attributes:
         fit: the optimum and how its strength was chosen.
@@ -59,7 +59,7 @@ class LogisticHead:
         """Chooses the strength and finds the optimum, see ``fit_logistic``.
 
         Args:
-            data: ``report`` hears ``validation_loss`` and ``validation_top1`` of the strength
+            data: ``report`` receives ``validation_loss`` and ``validation_top1`` of the strength
                 chosen, then ``loss``: the objective at the optimum.
 
         Raises:
@@ -85,13 +85,13 @@ class LogisticHead:
         return FittedLogistic(fitted)
 
 
-def log_troubles(fitted: LogisticFit, asked: float, sink: Sink) -> None:
-    """Tells a sink what a reader of the accuracy should know of the fit.
+def log_troubles(fitted: LogisticFit, tolerance: float, sink: Sink) -> None:
+    """Logs what a reader of the accuracy should know of the fit.
 
     Args:
         fitted: the fit.
-        asked: largest gradient entry that the settings ask for.
-        sink: is told.
+        tolerance: largest gradient entry that the settings ask for.
+        sink: receives the lines.
     """
     solution = fitted.solution
     if not fitted.candidates:
@@ -103,8 +103,8 @@ def log_troubles(fitted: LogisticFit, asked: float, sink: Sink) -> None:
             f"the logistic head has not converged: largest gradient entry {solution.gradient:.1e} "
             f"after {solution.iterations} iterations"
         )
-    elif solution.gradient > asked:
+    elif solution.gradient > tolerance:
         sink.log(
             f"the logistic head is at the floor of float64: largest gradient entry "
-            f"{solution.gradient:.1e} where {asked:.1e} was asked"
+            f"{solution.gradient:.1e} where {tolerance:.1e} was asked"
         )

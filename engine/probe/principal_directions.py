@@ -18,7 +18,8 @@ _CHUNK_ENTRIES = 1 << 20  # of the features worked on at a time
 class Spectrum:
     """The directions in which features vary most: what the solver is preconditioned with.
 
-    It changes the number of iterations and never the optimum, so that of a whole serves its parts.
+    It changes the number of iterations and never the optimum, so the spectrum of all labelled
+    images also serves for parts of them.
 
     Attributes:
         mean: float64 (D,).
@@ -42,14 +43,17 @@ class Spectrum:
         count, width = features.shape
         rank = min(rank, width, count)
         mean = features.mean(0, dtype=torch.float64)
+        # Total variance: what the leading directions leave of it is shared by all others.
         total = sum(float(part.double().square().sum()) for part in chunks(features)) / count
         total -= float(mean.square().sum())
         if width <= _EXACT_WIDTH:
             moment = (features.T @ features).double() / count - mean.outer(mean)
-            values, vectors = torch.linalg.eigh(moment)
+            values, vectors = torch.linalg.eigh(moment)  # ascending
             values, basis = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
         else:
+            # The same start for the same shape, so that a probe repeats to the bit.
             generator = stream(0, "spectrum", width, rank)
+            # A few directions more than wanted make the leading ones accurate.
             block = torch.randn(width, min(rank + 16, count), generator=generator).to(features)
             for _ in range(2):
                 block = _moment_product(features, mean, block)

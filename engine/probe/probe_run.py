@@ -52,7 +52,7 @@ def run_probe(
         mean: float32 (3,), of the channels in [0, 1], as in the pretraining.
         std: float32 (3,).
         device: where to compute.
-        sink: hears the progress, ``probe/<source>/...`` metrics, and the result after each
+        sink: receives the progress, ``probe/<source>/...`` metrics, and the result after each
             source; pause and checkpoint are answered here.
         done: an earlier result of the same probe; the rows in it are kept.
 
@@ -147,7 +147,7 @@ def steps_kept(
 
 
 class _Probe:
-    """The rows of a probe one after the other, and what its sink hears; see ``run_probe``.
+    """The rows of a probe one after the other, and their reports to the sink; see ``run_probe``.
 
     Args:
         inputs: what the rows are made from.
@@ -173,7 +173,7 @@ class _Probe:
             kept = {row["source"]: row for row in done["rows"] if row["source"] in self.rows}
         elif done:
             self.sink.log("the earlier result belongs to another probe: starting anew")
-        # the last report of a source is that of the test
+        # One more than the reports of the fit: the last of a source is that of the test.
         steps = [row.reports(self.inputs) + 1 for row in self.rows.values()]
         ends = dict(zip(self.rows, itertools.accumulate(steps), strict=True))
         self.sink.plan(

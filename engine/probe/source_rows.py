@@ -41,7 +41,7 @@ class ProbeInputs:
         sources: compute the features.
         material: the labels, how they are split, and the test images.
         head: what is fitted to the features.
-        sink: hears the progress, and is asked whether to stop.
+        sink: receives the progress, and is asked whether to stop.
     """
 
     config: ProbeConfig
@@ -77,7 +77,7 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
         name: of the source, for the log.
         features: of the source.
         probe: the labels and the head.
-        report: hears named values as the fit goes on.
+        report: receives named values during the fit.
 
     Raises:
         TrainingError: when the features are not finite.

@@ -59,9 +59,9 @@ class SupervisedBaseline:
         data: on the device to train on.
         model: the backbone.
         config: the budget and the learning rates.
-        budget: what that comes to for this data.
+        budget: epochs, batch size and images that follow for this data.
         seed: of weights, dropout, order and augmentation.
-        sink: looked at once a step; hears of rates that diverge.
+        sink: asked once a step whether to stop; logs rates that diverge.
         report: see ``fit_supervised``.
     """
 
@@ -81,6 +81,7 @@ class SupervisedBaseline:
     def fit(self) -> SupervisedFit:
         """See ``fit_supervised``."""
         candidates = [self.try_rate(lr) for lr in self.rates] if self.budget.chooses else []
+        # A rate may survive the short training and diverge in the long one: then the next best.
         for lr in self.ranking(candidates):
             try:
                 net = self.train_on_everything(lr)
@@ -98,8 +99,8 @@ class SupervisedBaseline:
         """The rates that did not diverge, best first; the middle one where none was tried."""
         if not self.budget.chooses:
             return [self.rates[len(self.rates) // 2]]
-        sound = [c for c in candidates if "top1" in c]
-        return [c["lr"] for c in sorted(sound, key=lambda c: (-c["top1"], c["loss"]))]
+        finite = [c for c in candidates if "top1" in c]
+        return [c["lr"] for c in sorted(finite, key=lambda c: (-c["top1"], c["loss"]))]
 
     def try_rate(self, lr: float) -> dict[str, Any]:
         """A short training on ``data.fit`` with one rate, as an entry of the candidates."""
@@ -190,9 +191,9 @@ def fit_supervised(
         config: the budget and the learning rates.
         device: where to train.
         seed: of weights, dropout, order and augmentation.
-        sink: looked at once a step; hears of rates that diverge.
-        report: hears, after each epoch, ``selection_loss`` and ``validation_top1`` while choosing,
-            ``loss`` afterwards.
+        sink: asked once a step whether to stop; logs rates that diverge.
+        report: receives, after each epoch, ``selection_loss`` and ``validation_top1`` while
+            choosing, ``loss`` afterwards.
 
     Raises:
         TrainingError: when the loss becomes infinite or NaN with every rate.

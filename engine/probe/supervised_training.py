@@ -1,4 +1,4 @@
-"""One training of a net from scratch on labelled images, and how it is used and measured."""
+"""One training of a net from scratch on labelled images, and its use as a classifier."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_SHIFT = 4
 """Pixels an image is moved by at most, in each direction."""
 
 _CLASSIFIED_TOGETHER = 256  # images
-_STATISTICS_IMAGES = 2048
+_STATISTICS_IMAGES = 2048  # that BatchNorm statistics are set on
 _STATISTICS_BATCH = 512
 
 
@@ -75,7 +75,7 @@ class Diverged(Exception):  # noqa: N818 - told to the caller, who tries another
 def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = MAX_SHIFT) -> Tensor:
     """Moves every image by up to ``most`` pixels each way and mirrors half of them.
 
-    What comes in at an edge is the image reflected there.
+    What comes in at an edge is the image reflected there. One gather for the whole batch.
 
     Args:
         images: uint8 (N, 3, H, W) on any device; never written to.
@@ -88,7 +88,11 @@ def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = MAX_S
     n, _, height, width = images.shape
     shift = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
     flip = torch.randint(2, (n, 1), generator=generator).bool()
-    rows, columns = torch.arange(height) + shift[0], torch.arange(width) + shift[1]
+    rows, columns = (
+        torch.arange(height) + shift[0],
+        torch.arange(width) + shift[1],
+    )  # (N, H), (N, W)
+    # Reflected: abs() at 0, and the same seen from the other end.
     rows = (height - 1) - ((height - 1) - rows.abs()).abs()
     columns = (width - 1) - ((width - 1) - columns.abs()).abs()
     columns = torch.where(flip, columns.flip(1), columns)
@@ -130,9 +134,9 @@ def calibrate_without_dropout(
 ) -> None:
     """Sets the BatchNorm statistics on up to 2,048 of the images ``rows``, without dropout.
 
-    Those of the training are off: a maximum over dropped and rescaled units is larger than one
-    over all of them. They cost a trained ConvNet 20 points (5,000 labels of CIFAR-10, 14 epochs:
-    40 % in place of 63 %).
+    Those of the training do not fit the net in eval mode: a maximum over dropped and rescaled units
+    is larger than one over all of them. They cost a trained ConvNet 20 points (5,000 labels of
+    CIFAR-10, 14 epochs: 40 % in place of 63 %).
     """
     count = min(len(rows), _STATISTICS_IMAGES)
     rows = rows[torch.arange(count) * len(rows) // count].to(data.images.device)
@@ -162,7 +166,7 @@ class SupervisedTraining:
         epochs: passes over the rows.
         batch_size: images in a step, at most m.
         seed: of order and augmentation.
-        sink: looked at once a step.
+        sink: asked once a step whether to stop.
 
     Attributes:
         net: in train mode until ``train`` ends.
@@ -205,7 +209,9 @@ class SupervisedTraining:
         for _ in range(self.epochs):
             shuffled = torch.randperm(len(self.rows), generator=self.generator)
             order = self.rows[shuffled].to(device)
-            total = torch.zeros((), device=device)
+            total = torch.zeros(
+                (), device=device
+            )  # read once an epoch: reading waits for the device
             for i in range(self.steps_per_epoch):
                 check_interrupt(self.sink)
                 total += self._advance(order[i * self.batch_size : (i + 1) * self.batch_size])

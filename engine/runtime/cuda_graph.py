@@ -159,6 +159,7 @@ class CapturedFunction:
         def step() -> None:
             self._loss.copy_(compute(self._indices))
 
+        # The warm-up computes real steps, which are not to count.
         with preserved(tensors, generators):
             try:
                 recorder.warm_up(step)

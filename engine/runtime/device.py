@@ -48,7 +48,7 @@ class Runtime:
 
 
 def available_cpus() -> int:
-    """Cores this process may use."""
+    """Cores this process may use: fewer than the machine has under taskset or a batch system."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -91,6 +91,11 @@ def apply_runtime(runtime: Runtime, *, deterministic: bool) -> None:
 
 
 def _device(name: str) -> tuple[torch.device, str]:
+    """The device that a setting names, and a notice for the user or an empty text.
+
+    Raises:
+        ConfigError: when it is not there.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device()), ""

@@ -1,9 +1,12 @@
-"""One lock a device and machine: two trainers share a card only when somebody wants them to.
+"""One lock for each device of a machine: two trainers share a card only when they are told to.
 
 A run whose device is taken waits for it, says so in its log and as its stage, and can be stopped
 or handed over meanwhile. The CPU is not locked: its cores are shared by the system. A trainer that
-hands its run over passes the lock on with it, so that nobody who waits gets in between.
-``MOCO_TUI_SHARE_DEVICE=1`` lets a trainer use a card beside another one.
+hands its run over passes the descriptor of the lock on to the next process, so that no waiting run
+gets the device in between. ``MOCO_TUI_SHARE_DEVICE=1`` lets a trainer share a card with others.
+
+The lock is an flock: it belongs to the open file, so a child can inherit it, and the kernel drops
+it when the last process that holds the file ends, however that happens.
 """
 
 from __future__ import annotations
@@ -21,12 +24,12 @@ import torch
 
 from engine.sink import Sink, check_interrupt
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2  # a blocking flock could not be interrupted by a request to stop
 _LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # flock(2), fcntl(2)
 
 
 def device_key(device: torch.device) -> str:
-    """What names the device among all of this machine's, whatever a process calls it.
+    """A name for the device that is the same in every process of this machine.
 
     ``cuda:0`` means different cards under different ``CUDA_VISIBLE_DEVICES``: the card's (or its
     slice's) UUID does not. Empty for a device that is not locked.
@@ -82,6 +85,7 @@ class DeviceLock:
         path = locks_folder() / f"moco-tui-{re.sub('[^A-Za-z0-9-]', '_', key)}.lock"
         try:
             if inherited is not None and _is_same_file(inherited, path) and _try_lock(inherited):
+                # Children that are started later must not hold the lock by accident.
                 os.set_inheritable(inherited, False)
                 self.fd, inherited = inherited, None
             else:
@@ -91,25 +95,35 @@ class DeviceLock:
         finally:
             _close(inherited)
         if self.fd is not None:
+            # Only for the message of others that wait; the file may be read-only for this user.
             with contextlib.suppress(OSError):
                 os.ftruncate(self.fd, 0)
                 os.pwrite(self.fd, holder.encode(errors="replace"), 0)
 
     def _wait(self, path: Path, name: str, sink: Sink) -> None:
+        """Opens and locks the file, again and again until that succeeds.
+
+        Raises:
+            Interrupted: the run is to stop or to be handed over.
+            OSError: when the file cannot be opened or locked.
+        """
         stage = f"waiting for {name}"
         waited = False
         while True:
-            fd = _open(path)
+            fd = _open(path)  # each time: the file may have been removed and made again
             try:
+                # The check comes after the lock: between _open and _try_lock a cleaner may have
+                # removed the file, and a lock on a removed file keeps nobody out.
                 if _try_lock(fd) and _is_same_file(fd, path):
-                    self.fd, fd = fd, -1
+                    self.fd, fd = fd, -1  # -1: _close leaves it open
                     break
-                who = os.pread(fd, 200, 0).decode(errors="replace") if not waited else ""
+                holder = os.pread(fd, 200, 0).decode(errors="replace") if not waited else ""
             finally:
                 _close(fd)
             if not waited:
                 waited = True
-                clean = "".join(c for c in who if c.isprintable()) or "another trainer"
+                # Any user can write to the file: no control characters of it reach the terminal.
+                clean = "".join(c for c in holder if c.isprintable()) or "another trainer"
                 sink.log(f"{name} is used by {clean}; waiting until it is free")
                 sink.progress(stage, 0, 1)
             check_interrupt(sink)
@@ -137,7 +151,9 @@ def _open(path: Path) -> int:
     """
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
-        # In a sticky folder the kernel may refuse O_CREAT for a file that somebody else made.
+        # In a sticky folder the kernel may refuse O_CREAT for a file of another user
+        # (fs.protected_regular), so an existing file is opened without it. O_NOFOLLOW: in /tmp
+        # another user could have put a link there.
         for mode in (os.O_RDWR, os.O_RDONLY):
             try:
                 fd = os.open(path, mode | flags)
@@ -161,6 +177,11 @@ def _open(path: Path) -> int:
 
 
 def _try_lock(fd: int) -> bool:
+    """Whether the lock was free and is now held.
+
+    Raises:
+        OSError: when the file system cannot lock.
+    """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -11,7 +11,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _DEFAULT_THRESHOLD = 128 << 10  # of both, before glibc adapts them
 _LARGEST_MMAP_THRESHOLD = 32 << 20  # the most that glibc accepts
-_KEPT = 256 << 20
+_KEPT = 256 << 20  # bytes of freed memory at the top of the heap
 
 
 def keep_freed_memory() -> bool:

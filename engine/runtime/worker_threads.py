@@ -1,9 +1,9 @@
 """Threads that each compute alone, for work that falls into independent pieces.
 
-torch's own threads meet at the end of every operation. On an idle machine that costs
-microseconds; where another process or the screen wants a core, each meeting can cost a time slice
-of the scheduler (8 ms measured, for operations of 0.1 ms). WorkerThreads meet once for many
-operations.
+torch's own threads wait for each other at the end of every operation. On an idle machine that costs
+microseconds; where another process or the screen wants a core, each wait can cost a time slice of
+the scheduler (8 ms measured, for operations of 0.1 ms). WorkerThreads wait for each other once for
+many operations.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class WorkerThreads:
             raise ValueError(f"The number of worker threads is {count}; it must be at least 1.")
         self.count = count
         before = torch.get_num_threads()
-        # One pool a worker, so that an item meets the same thread whatever the others do.
+        # One pool a worker, so that an item always goes to the same thread: a pool of several gives
+        # it to whichever is free, and sums that a thread keeps would differ in their last bits.
         self._pools = [
             ThreadPoolExecutor(1, f"worker-{worker}", initializer=_use_one_core)
             for worker in range(count)
@@ -61,7 +62,7 @@ class WorkerThreads:
             return [work(worker, item) for item in items[worker :: self.count]]
 
         futures = [pool.submit(run, worker) for worker, pool in enumerate(self._pools)]
-        wait(futures)
+        wait(futures)  # all of them, before result() raises the first error: they share tensors
         parts = [future.result() for future in futures]
         return [parts[i % self.count][i // self.count] for i in range(len(items))]
 
