@@ -74,23 +74,20 @@ class Field(Struct, frozen=True, kw_only=True):
         if self.kind == "list":
             inner = f" ({', '.join(self.choices)})" if self.choices else ""
             return f"a list of {self.item}{inner}"
-        noun = "a whole number" if self.kind == "int" else "a number"
-        parts = []
-        if self.ge is not None:
-            parts.append(f"at least {_plain(self.ge)}")
-        if self.gt is not None:
-            parts.append(f"above {_plain(self.gt)}")
-        if self.le is not None:
-            parts.append(f"at most {_plain(self.le)}")
-        if self.lt is not None:
-            parts.append(f"below {_plain(self.lt)}")
-        link = " of " if parts and parts[0].startswith("at least") else " "
-        return noun + (link + " and ".join(parts) if parts else "")
+        return ("a whole number" if self.kind == "int" else "a number") + _bounds(self)
 
 
 def _plain(number: float) -> str:
     """A bound in a sentence; ``:g`` alone would write 4194304 as 4.1943e+06."""
     return f"{number:g}" if abs(number) < 1e6 or number != int(number) else str(int(number))
+
+
+def _bounds(number: Field | inspect.IntType | inspect.FloatType) -> str:
+    """The bounds of a number in words that follow its noun; empty where there are none."""
+    lowest = (("of at least", number.ge), ("above", number.gt))
+    highest = (("at most", number.le), ("below", number.lt))
+    bounds = [f"{word} {_plain(value)}" for word, value in (*lowest, *highest) if value is not None]
+    return f" {' and '.join(bounds)}" if bounds else ""
 
 
 def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
@@ -110,52 +107,44 @@ def _leaf(key: str, type_: inspect.Type, default: Any) -> Field:
         registry = extra.get("registry", registry)
         type_ = type_.type
     common = {"key": key, "default": default, "help": help_, "unit": unit, "registry": registry}
-    names = () if registry is None else tuple(registry)
     match type_:
         case inspect.BoolType():
             return Field(kind="bool", **common)
         case inspect.IntType() | inspect.FloatType():
-            return Field(
-                kind="int" if isinstance(type_, inspect.IntType) else "float",
-                ge=type_.ge,
-                gt=type_.gt,
-                le=type_.le,
-                lt=type_.lt,
-                **common,
-            )
+            kind: FieldKind = "int" if isinstance(type_, inspect.IntType) else "float"
+            bounds = {name: getattr(type_, name) for name in ("ge", "gt", "le", "lt")}
+            return Field(kind=kind, **bounds, **common)
         case inspect.LiteralType():
             return Field(kind="choice", choices=tuple(str(v) for v in type_.values), **common)
-        case inspect.StrType() if registry is not None and any(
-            part.argument for part in registry.values()
-        ):
-            return Field(kind="text", **common)  # no choice: folder:PATH has to be typed
-        case inspect.StrType() if registry is not None:
-            return Field(kind="choice", choices=names, **common)
-        case inspect.StrType():
+        case inspect.StrType() if registry is None:
             return Field(kind="text", pattern=type_.pattern, **common)
+        case inspect.StrType():
+            assert registry is not None
+            # No choice where a name takes an argument: folder:PATH has to be typed.
+            typed = any(part.argument for part in registry.values())
+            choices = () if typed else tuple(registry)
+            return Field(kind="text" if typed else "choice", choices=choices, **common)
         case inspect.VarTupleType():
-            inner = type_.item_type
-            while isinstance(inner, inspect.Metadata):
-                inner = inner.type
-            choices = names
-            item = "texts" if registry is None else "names"
-            if isinstance(inner, inspect.LiteralType):
-                choices, item = tuple(str(v) for v in inner.values), "names"
-            elif isinstance(inner, inspect.IntType):
-                item = f"whole numbers{_bounds(inner)}"
-            elif isinstance(inner, inspect.FloatType):
-                item = f"numbers{_bounds(inner)}"
+            choices, item = _items(type_.item_type, registry)
             return Field(kind="list", choices=choices, item=item, **common)
         case inspect.DictType():
             return Field(kind="table", item="lists", **common)
     raise TypeError(f"{key}: no form for {type_!r}")
 
 
-def _bounds(number: inspect.IntType | inspect.FloatType) -> str:
-    """The lower bound of the items of a list, in words; empty where there is none."""
-    if number.gt is not None:
-        return f" above {_plain(number.gt)}"
-    return "" if number.ge is None else f" of at least {_plain(number.ge)}"
+def _items(type_: inspect.Type, registry: Registry[Any] | None) -> tuple[tuple[str, ...], str]:
+    """What the items of a list may be, and what they are called."""
+    while isinstance(type_, inspect.Metadata):
+        type_ = type_.type
+    if registry is not None:
+        return tuple(registry), "names"
+    if isinstance(type_, inspect.LiteralType):
+        return tuple(str(value) for value in type_.values), "names"
+    if isinstance(type_, inspect.IntType):
+        return (), f"whole numbers{_bounds(type_)}"
+    if isinstance(type_, inspect.FloatType):
+        return (), f"numbers{_bounds(type_)}"
+    return (), "texts"
 
 
 def _walk(type_: type[Struct], prefix: str, out: dict[str, Field]) -> None:

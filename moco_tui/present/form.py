@@ -116,7 +116,7 @@ def label(key: str) -> str:
     return known if known is not None else key.rpartition(".")[2].replace("_", " ")
 
 
-def expectation(field: Field) -> str:
+def range_hint(field: Field) -> str:
     """Unit and range of a field, short."""
     if field.kind == "choice":
         return "one of " + ", ".join(field.choices)

@@ -175,7 +175,7 @@ as a command and as TOML."""
             text.append(f"  {field.help}\n")
             base = fmt.value(self.state.base[field.key])
             origin = "preset" if self.state.preset else "default"
-            expected = f"{form.expectation(field)}   {origin}: {fmt.clean(base)}"
+            expected = f"{form.range_hint(field)}   {origin}: {fmt.clean(base)}"
             text.append(fmt.clean(wrong) if wrong else expected)
         else:
             text.append("Up and Down move, Left and Right choose, Enter opens a section.\n")

@@ -219,7 +219,7 @@ class FieldRow(FormRow):
         super().__init__(
             ("  " if sub else "") + (called or form.label(field.key)),
             self._editor(field, state),
-            form.expectation(field) or field.help,
+            form.range_hint(field) or field.help,
             id="f-" + field.key.replace(".", "-"),
         )
         self.set_class(sub, "-sub")

@@ -26,7 +26,7 @@ from engine.config.schema import (
 from engine.config.values import read_toml
 from engine.errors import ConfigError
 from engine.study import grid
-from moco_tui.present.form import ESSENTIAL, SECTIONS, FormState, expectation
+from moco_tui.present.form import ESSENTIAL, SECTIONS, FormState, range_hint
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -260,7 +260,7 @@ def test_ranges_are_said_for_every_number(kind: str) -> None:
     for key, field in fields(KINDS[kind]).items():
         bounds = (field.ge, field.gt, field.le, field.lt)
         if field.kind in ("int", "float") and any(bound is not None for bound in bounds):
-            assert any(c.isdigit() for c in expectation(field)), key
+            assert any(c.isdigit() for c in range_hint(field)), key
 
 
 def test_code_of_ones_own_may_be_run_once_it_is_typed_and_not_because_a_run_brought_it_along(
