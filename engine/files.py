@@ -1,4 +1,4 @@
-"""Files replaced whole or not at all, and sentences for what the system says when it refuses."""
+"""Replacing files whole or not at all, and sentences for the errors of the file system."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class History:
 
     @property
     def read_only(self) -> bool:
-        """True when nothing is written: as asked, or since the index could not be written."""
+        """True when nothing is written: by the argument, or after a write of the index failed."""
         return self._index.read_only
 
     @property
@@ -103,7 +103,10 @@ class History:
     def search(self, condition: QueryLike) -> Documents:
         """Documents of the index that a TinyDB query matches, after bringing it up to date.
 
-        The states of runs that go on are those of their last change; ``list`` derives ``lost``.
+        Documents hold recorded states; ``lost`` is derived by ``list`` and ``get`` only.
+
+        Args:
+            condition: such as ``where("kind") == "probe"``.
         """
         entries = self._index.refresh()
         if not self._index.is_saved:  # it could not be written: answer from memory

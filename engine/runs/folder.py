@@ -163,11 +163,11 @@ class RunFolder:
 
     def alive_elsewhere(self) -> bool:
         """True when another host has written a heartbeat in the last 15 s."""
-        life, written = read_heartbeat(self.heartbeat_path)
-        if life is None or life.host == host_name():
+        heartbeat, written = read_heartbeat(self.heartbeat_path)
+        if heartbeat is None or heartbeat.host == host_name():
             return False
         # abs: the clock of a file server may be ahead of this machine's.
-        return abs(time.time() - written) < ALIVE_SECONDS and self._remote_active(life.host)
+        return abs(time.time() - written) < ALIVE_SECONDS and self._remote_active(heartbeat.host)
 
     def _remote_active(self, host: str) -> bool:
         """True unless the record says that the run has ended or is owned by another host."""

@@ -57,9 +57,9 @@ def write_heartbeat(path: Path) -> None:
         OSError: when the folder is gone or read-only. On a full disk the file is only touched: a
             run that has nothing to write goes on.
     """
-    life = Heartbeat(host=host_name(), pid=os.getpid(), boot_id=boot_id(), time=time.time())
+    heartbeat = Heartbeat(host=host_name(), pid=os.getpid(), boot_id=boot_id(), time=time.time())
     # One length: a reader between the two calls sees no rest of an older, longer heartbeat.
-    data = msgspec.json.encode(life).ljust(_BYTES)
+    data = msgspec.json.encode(heartbeat).ljust(_BYTES)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         try:

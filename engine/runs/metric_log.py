@@ -139,7 +139,7 @@ class MetricLog:
         try:
             return _decoder.decode_lines(data)
         except _UNDECODABLE:
-            pass  # some line is no row: look at them one by one
+            pass  # some line is no row: decode them one by one
         rows = []
         for line in filter(None, data.split(b"\n")):
             try:
@@ -238,7 +238,7 @@ def _as_float(value: Any) -> float | None:
 
 
 def _heads(rows: list[dict[str, Any]]) -> list[array[Any]] | None:
-    """Step, epoch and time of rows as columns; None when one of them is not what it must be."""
+    """Step, epoch and time of rows as columns; None when one has another type or is too large."""
     columns = []
     try:
         for name, allowed in (("step", {int}), ("epoch", _NUMBERS), ("time", _NUMBERS)):

@@ -242,11 +242,11 @@ class RunOwner:
         self._record.save()
 
     def request(self) -> Request | None:
-        """The request to answer next, or None. The folder is looked at every 0.2 s at most.
+        """The request to answer next, or None. The folder is read every 0.2 s at most.
 
-        Oldest first, but ``stop`` goes before everything and ``hand-over`` before the rest, so
-        that they are heard during side work. ``pause`` of a paused run and ``continue`` of one
-        that is not are acknowledged here: they are done.
+        Oldest first, but ``stop`` goes before everything and ``hand-over`` before the rest: side
+        work answers to these two only, and must see them at once. ``pause`` of a paused run and
+        ``continue`` of one that is not are acknowledged here, since there is nothing to do.
         """
         self._thread.check()
         if self._inbox.poll(_monotonic()):

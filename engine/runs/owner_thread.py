@@ -19,9 +19,9 @@ RECORD_SECONDS = 1.0  # the record is replaced whole, with an fsync: dearer than
 _monotonic = time.monotonic
 
 OnChange = Callable[[RunFolder, float], None]
-"""Takes a run whose state changed and the seconds that it may wait for others.
+"""Takes a run whose state changed and the seconds that it may wait for other processes.
 
-It may raise RunBusyError (told again later) or RunError (logged)."""
+It may raise RunBusyError (called again later) or RunError (logged)."""
 
 
 class OwnerThread:

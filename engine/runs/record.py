@@ -1,4 +1,4 @@
-"""The record of a run (``run.json``) and what people say of it (``user.json``)."""
+"""The record of a run (``run.json``), and its name, tags and note (``user.json``)."""
 
 from __future__ import annotations
 
@@ -120,7 +120,9 @@ class Record(Struct, kw_only=True):
 
 
 class UserNotes(Struct, kw_only=True):
-    """What people say of a run. Never written by the trainer.
+    """Name, tags and note that people give a run. Never written by the trainer.
+
+    A file apart, since the record belongs to the owner, who may be writing it at any time.
 
     Attributes:
         schema: version of this layout.

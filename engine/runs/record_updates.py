@@ -13,7 +13,7 @@ from typing import Any
 from engine.runs.record import Ack, Record, Stage, direction
 from engine.sink import Plan, Request
 
-_direction = functools.cache(direction)  # asked at every step, of the same few names
+_direction = functools.cache(direction)  # looked up at every step, for the same few names
 
 
 def set_plan(record: Record, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""The lock that tells who owns a run."""
+"""The lock by which a process owns a run."""
 
 from __future__ import annotations
 

@@ -76,8 +76,8 @@ def _drop_requests(folder: RunFolder, owner: RunOwner, before_ns: int) -> None:
 
 
 def _busy(folder: RunFolder) -> RunBusyError:
-    life, _ = read_heartbeat(folder.heartbeat_path)
-    who = f"process {life.pid} on {life.host}" if life else "another process"
+    heartbeat, _ = read_heartbeat(folder.heartbeat_path)
+    who = f"process {heartbeat.pid} on {heartbeat.host}" if heartbeat else "another process"
     return RunBusyError(f"The run {folder.id} is being worked on by {who}; stop it there first.")
 
 
@@ -88,8 +88,8 @@ def _works_elsewhere(folder: RunFolder, record: Record) -> bool:
     """
     if record.status not in ACTIVE:
         return False
-    life, written = read_heartbeat(folder.heartbeat_path)
-    if life is None or life.host == host_name():
+    heartbeat, written = read_heartbeat(folder.heartbeat_path)
+    if heartbeat is None or heartbeat.host == host_name():
         return False
     age = abs(_now() - written)
     if age < ALIVE_SECONDS:
@@ -100,6 +100,6 @@ def _works_elsewhere(folder: RunFolder, record: Record) -> bool:
     deadline = _monotonic() + 2.5 * HEARTBEAT_SECONDS
     while _monotonic() < deadline:
         time.sleep(0.1)
-        if read_heartbeat(folder.heartbeat_path)[0] != life:
+        if read_heartbeat(folder.heartbeat_path)[0] != heartbeat:
             return True
     return False

@@ -189,7 +189,7 @@ def _compare(
 
 
 def _test(differences: Sequence[float]) -> tuple[float | None, str]:
-    """Two-sided p of the paired t test, or None and the text that says why there is none.
+    """Two-sided p of the paired t test and "", or None and the reason why there is no verdict.
 
     Args:
         differences: points, one a seed.

@@ -108,6 +108,8 @@ def answer(
         )
     if not done:
         return tuple(sentences)
+    # The mean over all settings was decided on beforehand as the answer; single settings only
+    # support it.
     overall = [c for c in compared if c.scope == "all" and c.against is not None]
     if not overall:
         sentences.append("One queue size alone says nothing about larger dictionaries.")
@@ -214,12 +216,14 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
     """How good the smallest and the largest share of the labels are, beside the baselines."""
     task, head = reference_setting(config)
     sentences = []
+    # A set: a study of one fraction has one sentence.
     for fraction in sorted({min(config.label_fractions), max(config.label_fractions)}):
         beside_head = [  # "" is the head of the supervised baseline
             row
             for row in result_rows
             if row.task == task and row.fraction == fraction and row.head in (head, "")
         ]
+        # Complete seeds only: a provisional mean is nothing to put into a sentence.
         known = {(row.source, row.queue_size): row.estimate for row in beside_head if row.estimate}
         encoders = [
             f"{_figure(value)} with {size:,} keys"

@@ -41,7 +41,7 @@ def _ends(flat: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def pretraining_key(flat: Mapping[str, Any]) -> str:
-    """What a pretraining's numbers depend on, as a text.
+    """The key of a pretraining: the settings that its weights depend on.
 
     Args:
         flat: its configuration as dotted keys and builtin values.
@@ -51,7 +51,7 @@ def pretraining_key(flat: Mapping[str, Any]) -> str:
 
 
 def row_key(flat: Mapping[str, Any], source: Source) -> str:
-    """What the row of a source in a probe depends on beside its encoder, as a text.
+    """The key of the row of a source in a probe: what it depends on beside its encoder.
 
     The seed is part of it where the head or the baseline draws random numbers: random weights,
     the batches of SGD, augmentations.

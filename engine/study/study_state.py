@@ -240,10 +240,12 @@ def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellR
                 entry.last.get(f"probe/{row}/test_balanced"),
                 entry.last.get(f"probe/{row}/test_majority"),
             )
+        # An active probe will have the number soonest; else the oldest one.
         if best is None or entry.status in ("running", "paused"):
             best = entry
     if best is not None:
         return CellResult(_STATES.get(best.status, "missing"), best.id)
+    # Also where it failed or was stopped: ``StudyState.pretrainings`` has its status.
     if parent is not None and parent.status != "finished":
         return CellResult("waiting", parent.id)
     return CellResult("missing", "")

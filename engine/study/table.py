@@ -153,7 +153,7 @@ def _at(
     found: Mapping[tuple[str, str, float, str], ResultRow], where: Mapping[Dimension, Any]
 ) -> ResultRow | None:
     at = (where["source"], where["task"], where["fraction"])
-    # By the head asked for, else a source without one, which every head is compared with.
+    # Supervised training has no head of its own and is compared with every head.
     return found.get((*at, where["head"])) or found.get((*at, ANY_HEAD))
 
 

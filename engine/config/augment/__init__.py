@@ -56,7 +56,7 @@ def augment_problems(config: Any) -> dict[str, str]:
 
 
 def _order_problem(config: Any) -> str:
-    """What is wrong with the order; empty when nothing is."""
+    """The sentence about a wrong order; empty when it is right."""
     order: tuple[str, ...] = config.order
     # One that is disabled may be missing: configurations written before an augmentation was added
     # do not name it, and stay valid. Paths of the user's own may stand among the names.
