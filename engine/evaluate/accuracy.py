@@ -39,7 +39,7 @@ def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, f
     spread = 1.0 + z * z / total
     middle = (share + z * z / (2 * total)) / spread
     half = z / spread * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    # exact at the ends, where rounding would leave the share itself outside
+    # Set at the ends, where rounding could leave the share itself outside of its interval.
     low = 0.0 if correct == 0 else middle - half
     high = 1.0 if correct == total else middle + half
     return low, high

@@ -127,6 +127,7 @@ class Standardiser:
         """Standardised copy of features (n, D), float32."""
         out = torch.empty(features.shape, dtype=torch.float32, device=features.device)
         for part, into in zip(_parts(features), _parts(out), strict=True):
+            # Subtracted in float64: a mean that is large beside the deviation costs no digits.
             into.copy_((part.double() - self.mean) / self.scale)
         return out
 
@@ -146,6 +147,7 @@ def checksum(module: nn.Module, rename: Callable[[str], str] = str) -> str:
     digest = hashlib.sha256()
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         digest.update(f"{rename(name)} {tuple(value.shape)} {value.dtype}\n".encode())
+        # reshape: tensors without dimensions (num_batches_tracked) cannot be viewed as bytes
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(data.numpy().tobytes())
     return digest.hexdigest()

@@ -47,6 +47,7 @@ def random_encoder(
     Raises:
         Interrupted: when the sink asked to stop.
     """
+    # Drawn on the CPU and then moved: a seed gives the same weights on every device.
     with default_generator(seed, torch.device("cpu")):
         encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
     encoder = encoder.to(device).eval()
@@ -72,6 +73,7 @@ def calibrate_bn(
     sink = NullSink() if sink is None else sink
     device = next(encoder.parameters()).device
     count = min(len(images), _STATISTICS_IMAGES)
+    # Evenly spaced, not drawn: no generator is touched, and the same images serve every encoder.
     rows = torch.arange(count, device=images.device) * len(images) // count
     batches = max(1, count // _STATISTICS_BATCH)
     splits = max((getattr(m, "num_splits", 1) for m in encoder.backbone.modules()), default=1)

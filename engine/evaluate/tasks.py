@@ -161,6 +161,7 @@ def labelled_subset(
                 f"({len(rows)} training {noun}) without a label; it must be at least "
                 f"{smallest:g}."
             )
+        # A prefix of a shuffled list that does not depend on the fraction: subsets are nested.
         random.Random(f"labelled/{seed}/{label}").shuffle(rows)
         chosen += rows[:take]
     return torch.tensor(sorted(chosen), dtype=torch.int64)

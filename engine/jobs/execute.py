@@ -70,6 +70,7 @@ def execute(
     with contextlib.closing(device_lock):
         _check_own_code(folder)  # first: taking the run over makes its record this user's file
         with own(folder, lock_fd=lock_fd, on_change=note_change) as owner:
+            # The owner last: a request of the caller's sink (a signal, a key) comes first.
             owner_sink = OwnerSink(owner, device_lock)
             both: Sink = owner_sink if sink is None else Tee([sink, owner_sink])
             try:
@@ -187,6 +188,6 @@ def _hand_over(owner: RunOwner, device_lock: DeviceLock, successor: Successor) -
             return "handed-over"
     except UserError as error:
         problem = str(error)
-    owner.transition("stopped")
+    owner.transition("stopped")  # so that it is not shown as handed over for ever
     owner.log(f"{problem}; the run is stopped and can be resumed")
     return "stopped"

@@ -74,7 +74,7 @@ class StudyChildren:
         child = NestedSink(self._sink, folder.title(), cells_done)
         try:
             outcome = self._execute(folder, data_dir=self._data_dir, sink=child, study=context)
-        except RunBusyError:
+        except RunBusyError:  # another process took it since _is_busy looked
             self.busy.append(folder)
             return False
         except TrainingError as error:

@@ -146,6 +146,7 @@ def _pretraining(
 
 def _knn(config: StudyConfig, pretrainings: int, images: int, rates: ProbeRates) -> Cost:
     every = config.pretrain.monitor.knn_every
+    # One more than in the epochs: that of the untrained encoder.
     passes = pretrainings * (trained_epochs(config.pretrain) // every + 1) if every else 0
     return Cost("kNN evaluations", passes, passes * images * rates.feature)
 

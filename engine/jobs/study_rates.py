@@ -127,6 +127,7 @@ class _SmallProbes:
         pixels = ("pixels",) if "pixels" in config.baselines else ()
         probe = replace(
             base,
+            # Of random weights nothing is timed: they cost what the pretrained encoder costs.
             baselines=(*pixels, "supervised") if supervised else pixels,
             supervised=replace(base.supervised, epochs=1, lr=base.supervised.lr[:1]),
         )
@@ -165,6 +166,7 @@ def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
         long_rows = probes.rows(head, passes=1 + _PASSES) if repeats else {}
         for source, row in rows.items():
             of_pixels = source == "pixels"
+            # Pixels take no pass of an encoder.
             images = 0 if of_pixels else probes.train_images + probes.test_images
             seconds = max(row["seconds"] - feature * images, 0.0)  # without the feature passes
             if not repeats:

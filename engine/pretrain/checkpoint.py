@@ -1,4 +1,4 @@
-"""Checkpoints: one file, replaced atomically, from which a run goes on to the same bits.
+"""Checkpoints: one file, replaced atomically, from which a run continues to the same bits.
 
 ``load`` is the way to read one: it also brings checkpoints of earlier versions up to date (see
 ``old_checkpoints``). The file is read with ``weights_only=True``, so it cannot run code.

@@ -94,6 +94,7 @@ class _Loop:
         self.sink, self.checkpoint = sink, checkpoint
         self.training = Pretraining(config, dataset.train.images, runtime)
         self.state = self.training.state
+        # stop_epoch ends the run early; the schedule is still that of all epochs.
         last_epoch = config.optim.stop_epoch or config.optim.epochs
         self.total_steps = last_epoch * self.state.steps_per_epoch
         self.losses = LossBuffer(runtime.device, _BLOCK if self.state.static else 1)

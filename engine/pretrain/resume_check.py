@@ -42,7 +42,7 @@ def check_same(
         state: what ``TrainingState.state_dict`` gave.
         config: of the pretraining that is to go on from it.
         steps_per_epoch: of that pretraining.
-        runtime: where it goes on.
+        runtime: where it continues.
 
     Raises:
         RunError: naming what differs.

@@ -98,7 +98,7 @@ def augmented_features(
                 check_interrupt(sink)
                 batch = images[part].to(device)
                 features = embed(augmenter.apply(batch, params.take((part - begin).to(device))))
-                if out is None:
+                if out is None:  # the width of the features is known now
                     out = features.new_empty(views, len(rows), features.shape[1])
                 out[view, done : done + len(part)] = features
                 done += len(part)

@@ -139,7 +139,7 @@ class CachedFeatures:
         everything = self._rows
         if (
             everything is None
-            or self._train is None
+            or self._train is None  # the width of the features is not known yet
             or count > self._count  # a head of the user's own may want more than the settings say
             or not self._fits(len(everything))
         ):

@@ -102,6 +102,7 @@ def train_layers(
         for batch in torch.split(order, config.batch_size):
             check_interrupt(sink)
             features = views.batch(epoch % len(views), batch)  # (m, D)
+            # One product for all layers, which see the same batch.
             scores = F.linear(features, torch.cat(weights), torch.cat(biases))  # (m, L * C)
             per_image = F.cross_entropy(
                 scores.view(-1, classes), targets[batch].repeat_interleave(count), reduction="none"

@@ -378,7 +378,7 @@ def fit_logistic(
             best = min(range(len(solutions)), key=lambda i: candidates[i]["loss"])
             if best < len(solutions) - 1:  # the loss has begun to rise
                 break
-        start = solutions[best]
+        start = solutions[best]  # near the optimum over all labelled images
     solution = solve_logistic(features, targets, classes, strengths[best], start=start, **options)
     at_edge = bool(candidates) and best in (0, len(strengths) - 1)
     return LogisticFit(solution, strengths[best], tuple(candidates), at_edge)

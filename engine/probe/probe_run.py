@@ -112,6 +112,7 @@ def fingerprint(
     free = ("runtime.device", "runtime.threads", "runtime.deterministic", "runtime.capture")
     kept = {key: value for key, value in flatten(config).items() if key not in free}
     test = len(dataset.test) if dataset.test is not None else 0
+    # The channel means of the pretraining stand for its images, which may be gigabytes.
     data = [len(dataset.train), test, dataset.class_names, mean.tolist()]
     text = json.dumps([kept, data, checksum(pretrained, rename)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -188,6 +189,7 @@ class _Probe:
             row = kept.get(source)
             if row is None:
                 row = self._row(source, first=ends[source] - count, last=ends[source])
+            # A new dict each time: the sink may keep the earlier one.
             result = {**result, "rows": [*result["rows"], row], "step": ends[source]}
             self.sink.result(result)
         return result

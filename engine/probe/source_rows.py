@@ -98,6 +98,7 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
         made, places = features.views(material.rows, count, seed, sink)
         return Views.standardised(made, places, labelled.standardise)
 
+    # A function, so that the test images are read only when the head is final.
     def test_features() -> Tensor:
         return features.test(material.test_rows, sink)
 
@@ -109,7 +110,7 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
             material.fit,
             material.validate,
             views=views,
-            spectrum=lambda: labelled.spectrum,
+            spectrum=lambda: labelled.spectrum,  # computed only for heads that ask for it
             seed=seed,
             sink=sink,
             report=report,

@@ -107,6 +107,7 @@ class SupervisedBaseline:
         self.sink.log(f"supervised baseline: trying the learning rate {lr:g}")
         figures: dict[str, float] = {}
         try:
+            # Seeded anew for each rate: all begin with the same weights and see the same images.
             with self._seeded():
                 training = self._training(self.data.fit, lr, self.budget.selection_epochs)
                 for loss in training.train():
@@ -123,6 +124,7 @@ class SupervisedBaseline:
         Raises:
             Diverged: when the loss is not finite.
         """
+        # As the final net is used; on data.fit, which the validation images have no part in.
         calibrate_without_dropout(net, self.data.fit, self.data, self.sink)
         held = self.data.validate.to(self.data.images.device)
         scores = class_scores(net, self.data.images[held], self.data, self.sink)

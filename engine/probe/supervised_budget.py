@@ -77,6 +77,8 @@ def plan_budget(config: SupervisedConfig, labels: int, fit: int, validate: int) 
         fit: images to train on while choosing the learning rate.
         validate: images to choose by; 0: nothing is chosen.
     """
+    # Limited in images, since epochs over half of the labels take five times as long as over a
+    # tenth.
     epochs = max(1, min(config.epochs, config.max_images // labels))
     rates = len(set(config.lr))
     choosing = rates > 1 and validate > 0
@@ -85,6 +87,7 @@ def plan_budget(config: SupervisedConfig, labels: int, fit: int, validate: int) 
         epochs=epochs,
         selection_epochs=selection,
         rates=rates,
+        # The same for choosing and for the last training: the best learning rate depends on it.
         batch_size=min(config.batch_size, fit if choosing else labels),
         images=epochs * labels,
         selection_images=rates * selection * fit,

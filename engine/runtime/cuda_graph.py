@@ -153,6 +153,7 @@ class CapturedFunction:
         recorder: Recorder,
     ) -> None:
         self._recorder = recorder
+        # The graph reads and writes these two at the addresses of its recording.
         self._indices = indices.clone()
         self._loss = torch.zeros((), device=indices.device)
 
@@ -213,7 +214,7 @@ def _end_failed(graph: torch.cuda.CUDAGraph, pool: tuple[int, int], device: torc
         graph.pool()  # raises unless capture_end succeeded, and only the step failed
     except RuntimeError:
         _failed_graphs.append(graph)
-        # Otherwise the allocator goes on with the pool of the recording, and keeps its memory.
+        # Otherwise the allocator would still use the pool of the recording, and keep its memory.
         index = torch.cuda.current_device() if device.index is None else device.index
         for end in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
             with contextlib.suppress(RuntimeError, AttributeError, TypeError):

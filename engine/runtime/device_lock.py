@@ -73,7 +73,7 @@ class DeviceLock:
             key: from ``device_key``; empty takes no lock.
             name: the device for people.
             holder: who to name to others that wait.
-            sink: told of the wait, and asked for requests meanwhile.
+            sink: receives the wait as a line and a stage, and is asked for requests meanwhile.
 
         Raises:
             Interrupted: the run is to stop or to be handed over.
