@@ -32,6 +32,13 @@ class RunError(UserError):
     """A run folder, index or checkpoint that cannot be used as asked."""
 
 
+class DamagedFileError(RunError):
+    """A file of a run that does not hold what was written into it.
+
+    of a newer version, which must both be kept as they are.
+    """
+
+
 class RunBusyError(RunError):
     """Another process owns the run, or holds the index or the storage lock; try again later."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from engine.errors import RunError
+from engine.errors import DamagedFileError, RunError
 from engine.files import replace_file, unwritable
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
 from engine.runs.metric_log import MetricLog
@@ -242,9 +242,7 @@ class RunFolder:
         """The notes; a damaged file is renamed, so that new ones can be written and it is kept."""
         try:
             return self.user()
-        except RunError as error:
-            if "damaged" not in str(error):  # unreadable, or of a newer schema: keep it
-                raise
+        except DamagedFileError:  # one that is unreadable or of a newer schema is kept as it is
             self.user_path.rename(self.path / f"user.json.damaged-{int(time.time())}")
             return UserNotes()
 

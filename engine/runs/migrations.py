@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.errors import RunError
+from engine.errors import DamagedFileError, RunError
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -27,7 +27,7 @@ def upgrade(
     """
     # type, not isinstance: true is no version.
     if not isinstance(payload, dict) or type(payload.get("schema")) is not int:
-        raise RunError(f"{what} is damaged: it holds no schema version.")
+        raise DamagedFileError(f"{what} is damaged: it holds no schema version.")
     version: int = payload["schema"]
     if version > current:  # a field that this version does not know would be lost on saving
         raise RunError(

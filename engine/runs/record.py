@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from engine.config import metrics
 from engine.config.renamed import renamed_tree
-from engine.errors import RunError
+from engine.errors import DamagedFileError, RunError
 from engine.files import reason
 from engine.runs.migrations import Migration, upgrade
 
@@ -181,7 +181,7 @@ def decode_record(data: bytes, path: Path) -> Record:
     try:
         return msgspec.convert(payload, Record)
     except msgspec.ValidationError as error:
-        raise RunError(f"{path} is damaged: {error}.") from None
+        raise DamagedFileError(f"{path} is damaged: {error}.") from None
 
 
 def encode_user(notes: UserNotes) -> bytes:
@@ -201,7 +201,7 @@ def decode_user(data: bytes, path: Path) -> UserNotes:
     try:
         return msgspec.convert(payload, UserNotes)
     except msgspec.ValidationError as error:
-        raise RunError(f"{path} is damaged: {error}.") from None
+        raise DamagedFileError(f"{path} is damaged: {error}.") from None
 
 
 def _parse(data: bytes, path: Path) -> Any:
@@ -215,7 +215,7 @@ def _parse(data: bytes, path: Path) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Empty is what a crash of another program, or a full disk, usually leaves.
         state = "empty" if not data.strip() else "no JSON"
-        raise RunError(f"{path} is damaged: it is {state}.") from None
+        raise DamagedFileError(f"{path} is damaged: it is {state}.") from None
 
 
 def read_bytes(path: Path) -> bytes:

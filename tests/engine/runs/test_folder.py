@@ -166,7 +166,10 @@ def test_damaged_notes_are_a_sentence_and_are_set_aside_when_written(
     assert aside.read_bytes() == data
 
 
-def test_notes_of_a_newer_program_are_not_overwritten(run: RunFolder) -> None:
+@pytest.mark.parametrize("folder", ["runs", "damaged disks"])
+def test_notes_of_a_newer_program_are_not_overwritten(tmp_path: Path, folder: str) -> None:
+    """Whatever the path says: it is the file that counts."""
+    run = create(tmp_path / folder, "pretrain", PretrainConfig())
     run.user_path.write_bytes(b'{"schema": 99}')
     with pytest.raises(RunError, match="newer moco-tui"):
         run.set_user(name="x")
