@@ -35,7 +35,7 @@ class RunError(UserError):
 class DamagedFileError(RunError):
     """A file of a run that does not hold what was written into it.
 
-    of a newer version, which must both be kept as they are.
+    One that cannot be read, or that a newer version wrote, is none: it is kept as it is.
     """
 
 
