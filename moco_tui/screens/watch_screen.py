@@ -78,7 +78,7 @@ class WatchScreen(PollingScreen):
                 self.record = self.folder.record()
                 self._stamp = stamp
                 self._title_shown = fmt.clean(self.folder.title())
-            assert self.record is not None
+            assert self.record is not None  # the first stamp differs from any
             before = self.status
             if self.record.status in LIVE:  # a trainer that was killed leaves it unchanged
                 self.status = self.folder.status(self.record)
