@@ -104,6 +104,7 @@ class CellRuns(ModalScreen[str | None]):
         """The cell and its runs."""
         with Vertical():
             yield Static(self._place, classes="question", markup=False)
+            # as Text, since a str is read as markup
             yield OptionList(*(Option(Text(run.text)) for run in self._runs))
             yield Static("Enter opens the run, Escape goes back.", classes="muted", markup=False)
 

@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
-from textual.timer import Timer
 
 from engine.config.metrics import metric
 from engine.errors import UserError
@@ -22,15 +20,14 @@ from moco_tui.present import fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.lines import Line
 from moco_tui.present.metric_text import value_text
-from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.export_dialog import ask_and_write
+from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.redraw_pace import RedrawPace
 from moco_tui.widgets.text_panel import TextPanel
 
 
-class CompareScreen(BaseScreen):
+class CompareScreen(PollingScreen):
     """Compares runs through their folders.
 
     Args:
@@ -54,8 +51,6 @@ Below are the settings that differ and every metric with its difference to the f
         self.series: list[CurvePoints] = []  # of the chosen metric, one for each run
         self.metric = ""
         self.runs: list[compare.ComparedRun] = []
-        self.pace = RedrawPace()
-        self._timer: Timer | None = None
         self._loaded = False
 
     def content(self) -> ComposeResult:
@@ -98,21 +93,9 @@ Below are the settings that differ and every metric with its difference to the f
         if self._loaded and self._timer is None:
             self.tick()
 
-    def on_screen_suspend(self) -> None:
-        """The screen is hidden: stop polling."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-
-    @on(Chart.Drawn)
-    def _drawn(self, event: Chart.Drawn) -> None:
-        self.pace.spend(event.seconds)
-
     def tick(self) -> None:
         """Poll all runs once and schedule the next poll."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+        self.cancel_poll()
         if not self.is_mounted or self.app.screen is not self:
             return
         start = perf_counter()
@@ -126,9 +109,8 @@ Below are the settings that differ and every metric with its difference to the f
         if changed:
             self._update()
         self.pace.spend(perf_counter() - start)
-        interval = self.pace.next_interval()  # closes the measurement, so the share is read after
-        self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
-        self._timer = self.set_timer(interval, self.tick)
+        self.schedule_poll()  # closes the measurement, so the share is read after it
+        self.show_cost()
 
     def _read(self) -> None:
         """Read records and names of the runs; redraw if one changed.

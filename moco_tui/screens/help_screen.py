@@ -95,6 +95,7 @@ def help_text(screen: Screen[Any]) -> Text:
     def section(title: str, words: str, bindings: Iterable[Binding]) -> None:
         text.append(f"{title}\n", style="bold")
         if words:
+            # The box is 76 cells wide (help_screen.tcss); border, padding, scroll bar take 5.
             text.append(textwrap.fill(" ".join(words.split()), 70) + "\n")
         for binding in bindings:
             text.append(f"  {key_text(binding.key):<22}", style="bold")
@@ -115,6 +116,7 @@ def help_text(screen: Screen[Any]) -> Text:
         seen.add(kind)
         section(str(getattr(kind, "HELP_TITLE", kind.__name__)), words, own_bindings(widget))
     section("Everywhere", "", own_bindings(screen.app))
+    # Bindings of Textual's own, which own_bindings leaves out.
     text.append("  Ctrl+P                ", style="bold")
     text.append("Command palette\n")
     text.append("  Tab, Shift+Tab        ", style="bold")

@@ -147,7 +147,7 @@ pans and reads values."""
         text.append("\n")
         text.append(rates_line(record, pace, self.session.clock()), style="dim")
         bar.update(text)
-        self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
+        self.show_cost()
 
     def _take_curves(self) -> None:
         """Bring the curves up to date with the metric log."""

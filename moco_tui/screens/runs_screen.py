@@ -105,7 +105,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self.query_one("#empty").display = False
         self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
-        table.clock = self.session.clock
+        table.clock = self.session.clock  # ages are of the time that a test may set
         table.focus()
         # A paint of the empty table costs more time than reading a usual history.
         self._paint_batch.enter_context(self.app.batch_update())
@@ -316,7 +316,7 @@ kind:probe, queue_size=4096 or knn>60."""
         box.focus()
 
     def action_back(self) -> None:
-        """Clear the filter, then the marks."""
+        """Clear the filter; where there is none, the marks. There is no screen to go back to."""
         box = self.query_one("#filter", Input)
         table = self.query_one(RunTable)
         if box.display or self._filter:

@@ -72,7 +72,12 @@ def create(name: str, session: Session, **arguments: Any) -> Screen[Any]:
 
 
 def style_sheets() -> list[str | Path]:
-    """The style sheets of all screens, in the order of ``SCREENS``."""
+    """The style sheets of all screens, in the order of ``SCREENS``.
+
+    The app names them in its ``CSS_PATH``: one in that of a screen would be read, and all styles be
+    computed again, when the screen is opened. Their paths are absolute, since Textual looks for
+    relative ones beside the module of the app.
+    """
     return [Path(__file__).parent / entry.style for entry in SCREENS.values() if entry.style]
 
 

@@ -259,7 +259,7 @@ acknowledged it."""
             studytext.state_line(self.snapshot, self.record, self.status, left), style="dim"
         )
         bar.update(text)
-        self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
+        self.show_cost()
 
     def _show_log(self) -> None:
         if self.query_one("#log").display:

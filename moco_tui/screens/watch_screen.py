@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 
-from textual import on
 from textual.binding import Binding
-from textual.timer import Timer
 
 from engine.errors import UserError
 from engine.runs import Record, RunFolder
 from engine.sink import Request
 from moco_tui.present import fmt
 from moco_tui.present.run_rows import GLYPHS, LIVE
-from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import StartRuns
+from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.session import Session
-from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.redraw_pace import RedrawPace
 from moco_tui.widgets.text_panel import TextPanel
 
 LOG_LINES = 300
@@ -42,7 +38,7 @@ ACKNOWLEDGED = {
 }
 
 
-class WatchScreen(BaseScreen):
+class WatchScreen(PollingScreen):
     """Shows a run, read from its folder, whichever process trains it.
 
     A state changes here when the trainer has acknowledged it.
@@ -50,7 +46,6 @@ class WatchScreen(BaseScreen):
     Attributes:
         record: as last read; None until it could be.
         status: the state to show; ``gone`` when the folder is.
-        pace: how often it polls, from what polling and drawing cost.
     """
 
     BINDINGS = [
@@ -66,35 +61,11 @@ class WatchScreen(BaseScreen):
         self.folder = folder
         self.record: Record | None = None
         self.status = ""
-        self.pace = RedrawPace()
-        self._timer: Timer | None = None
         self._log_stamp: tuple[int, int] = (-1, -1)
         self._stamp = -1
         self._request: tuple[str, Request] | None = None
         self._title_shown = folder.id
         self._reported = ""
-
-    def tick(self) -> None:
-        """Poll the run once and schedule the next poll."""
-        raise NotImplementedError
-
-    def schedule_poll(self) -> None:
-        """Schedule the next poll at the pace that the cost of the last ones allows."""
-        self._timer = self.set_timer(self.pace.next_interval(), self.tick)
-
-    def cancel_poll(self) -> None:
-        """Cancel the scheduled poll."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-
-    def on_screen_suspend(self) -> None:
-        """The screen is hidden: stop polling."""
-        self.cancel_poll()
-
-    @on(Chart.Drawn)
-    def _drawn(self, event: Chart.Drawn) -> None:
-        self.pace.spend(event.seconds)
 
     # ---------------------------------------------------------------------------- looking
 
@@ -107,7 +78,7 @@ class WatchScreen(BaseScreen):
                 self.record = self.folder.record()
                 self._stamp = stamp
                 self._title_shown = fmt.clean(self.folder.title())
-            assert self.record is not None
+            assert self.record is not None  # the first stamp differs from any
             before = self.status
             if self.record.status in LIVE:  # a trainer that was killed leaves it unchanged
                 self.status = self.folder.status(self.record)

@@ -30,7 +30,7 @@ class _Item:
 class KeyLine(Widget):
     """Shows the bindings that the focus has now; a click presses the key."""
 
-    ALLOW_SELECT = False
+    ALLOW_SELECT = False  # the mouse presses keys here, it selects no text
     DEFAULT_CSS = """
     KeyLine { dock: bottom; height: 1; color: $footer-foreground; background: $panel; }
     KeyLine > .keyline--key { color: $footer-key-foreground; text-style: bold; }
@@ -51,6 +51,8 @@ class KeyLine(Widget):
         self.screen.bindings_updated_signal.unsubscribe(self)
 
     def _changed(self, screen: Screen[object]) -> None:
+        # As Textual's footer does: without the focus of the terminal nothing has the focus, and the
+        # keys of the focused widget would vanish until the person comes back.
         if screen.app.app_focus and self.is_attached:
             self.refresh()
 
@@ -77,7 +79,7 @@ class KeyLine(Widget):
         styles = [self.get_component_rich_style(f"keyline--{name}") for name in ("key", "text")]
         items: dict[str, _Item] = {}
         for node, binding, enabled, _ in self.screen.active_bindings.values():
-            if not binding.show or binding.action in items:
+            if not binding.show or binding.action in items:  # several keys of one action: the first
                 continue
             texts = (self.app.get_key_display(binding), f" {binding.description}")
             parts = [

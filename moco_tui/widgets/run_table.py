@@ -38,7 +38,7 @@ class RunColumn:
     text: Callable[[RunRow, float], str]
     right: bool = False
     above: int = 0
-    below: int = 10_000
+    below: int = 10_000  # wider than any terminal
 
 
 def _queue_or_labels(row: RunRow, now: float) -> str:

@@ -51,6 +51,7 @@ class TextPanel(Widget, can_focus=True):
         Binding("right", "shift(8)", "To the right", show=False),
         Binding("pageup", "scroll_lines(-10)", "Far up", show=False),
         Binding("pagedown", "scroll_lines(10)", "Far down", show=False),
+        # more lines than any panel has; the action stops at the ends
         Binding("home", "scroll_lines(-100000)", "To the beginning", show=False),
         Binding("end", "scroll_lines(100000)", "To the end", show=False),
     ]
