@@ -41,8 +41,14 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
     """
     prepared = prepare(config, root=Path(), parent="", data_dir=data_dir, sink=NullSink())
     runtime = prepared.runtime
-    training = Pretraining(config, prepared.dataset.train.images, runtime)
-    seconds = [seconds_of(training.advance, runtime.device) for _ in range(steps + 1)]
+    cuda = runtime.device.type == "cuda"
+    if cuda:  # the peak of this configuration, not of one that was measured before it
+        torch.cuda.reset_peak_memory_stats(runtime.device)
+    # Closed at the end: a study measures one queue size after the other in one process.
+    with contextlib.closing(
+        Pretraining(config, prepared.dataset.train.images, runtime)
+    ) as training:
+        seconds = [seconds_of(training.advance, runtime.device) for _ in range(steps + 1)]
     step = statistics.median(seconds[1:])
     return {
         "seconds_per_step": step,
@@ -50,7 +56,7 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
         "seconds_per_epoch": step * training.steps_per_epoch,
         "seconds_total": step * training.steps_per_epoch * trained_epochs(config),
         "memory_bytes": torch.cuda.max_memory_allocated(runtime.device)
-        if runtime.device.type == "cuda"
+        if cuda
         else peak_memory(os.getpid()),
         "device": runtime.name,
         "precision": "bfloat16" if runtime.bfloat16 else "float32",

@@ -107,7 +107,7 @@ Below are the settings that differ and every metric with its difference to the f
             except UserError:
                 continue  # reported once, when the screen was opened
         if changed:
-            self._update()
+            self._take_new_points()
         self.pace.spend(perf_counter() - start)
         self.schedule_poll()  # closes the measurement, so the share is read after it
         self.show_cost()
@@ -138,6 +138,13 @@ Below are the settings that differ and every metric with its difference to the f
         return compare.offered([log.names() for log in self.logs])
 
     # ---------------------------------------------------------------------------- curves
+
+    def _take_new_points(self) -> None:
+        """Append what the logs have read; the first metric of all is shown as it comes."""
+        if self.metric:
+            self._update()
+        elif names := self._metrics():
+            self._choose(names[0])
 
     def _choose(self, metric: str) -> None:
         """Show another metric; its points are read anew from the logs in memory."""

@@ -90,13 +90,14 @@ class RunActions:
         if not self._deleted:
             self._screen.say("Nothing was deleted here.")
             return ""
-        run_id = self._deleted.pop()
+        run_id = self._deleted[-1]
         try:
             with self._runs.lock:
                 self._runs.history.restore(run_id)
         except UserError as error:
             self._screen.say(str(error), severity="error")
             return ""
+        self._deleted.pop()  # only now: after an error it can be tried again
         self._screen.say(f"{run_id} is back.")
         self._changed()
         return run_id

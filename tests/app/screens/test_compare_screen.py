@@ -9,13 +9,14 @@ from pathlib import Path
 
 from textual.widgets import Input
 
+from engine.runs.metric_writer import encode_line
 from moco_tui.app import MocoApp
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.text_panel import TextPanel
 
-from ..conftest import on_screen, screen_text, some_runs, until, write_run
+from ..conftest import NOW, on_screen, screen_text, some_runs, until, write_run
 
 MakeApp = Callable[..., MocoApp]
 
@@ -99,3 +100,17 @@ async def test_runs_without_a_metric_say_so(root: Path, make_app: MakeApp) -> No
         app.open_comparison(["k7m2qx", "q4r8st"])
         await until(pilot, lambda: "these runs share no metric" in screen_text(app))
         assert "reading" not in screen_text(app)
+
+
+async def test_a_first_metric_that_comes_while_one_looks_is_drawn(
+    root: Path, make_app: MakeApp
+) -> None:
+    folders = [write_run(root, run_id) for run_id in ("k7m2qx", "q4r8st")]
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_comparison(["k7m2qx", "q4r8st"])
+        await until(pilot, lambda: "these runs share no metric" in screen_text(app))
+        for folder in folders:
+            with folder.metrics_path.open("ab") as log:
+                log.write(encode_line(1, 0.5, NOW, {"train/loss": 9.0}))
+        await until(pilot, lambda: "train/loss" in screen_text(app))
