@@ -14,7 +14,14 @@ from engine.config import own_code
 from engine.config.fields import fields, flatten, nest
 from engine.config.presets import preset
 from engine.config.rules import check
-from engine.config.values import check_leaf, expand_key, parse_sets, read_toml, renamed_value
+from engine.config.values import (
+    check_beyond_type,
+    check_leaf,
+    expand_key,
+    parse_sets,
+    read_toml,
+    renamed_value,
+)
 from engine.errors import ConfigError
 
 C = TypeVar("C", bound=Struct)
@@ -33,14 +40,17 @@ def build(type_: type[C], values: Mapping[str, Any]) -> C:
     known = fields(type_)
     values = {expand_key(type_, key): value for key, value in values.items()}
     values = {key: renamed_value(key, value) for key, value in values.items()}
-    # Leaf by leaf first: msgspec's own errors name a path, but not what would be right.
-    for key, value in values.items():
-        check_leaf(known[key], type_, value)
     full = nest({key: field.default for key, field in known.items()} | values)
     try:
         config = msgspec.convert(full, type_, strict=False)
-    except msgspec.ValidationError as error:  # not expected: every leaf was checked above
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:
+        # msgspec names a path but not what would be right: find the leaf, and say it ourselves.
+        for key, value in values.items():
+            check_leaf(known[key], type_, value)
         raise ConfigError(f"The configuration is not valid: {error}.") from None
+    flat = flatten(config)
+    for key in values:
+        check_beyond_type(known[key], flat[key])
     check(config)
     return config
 

@@ -170,22 +170,39 @@ def check_leaf(field: Field, type_: type[Struct], value: Any) -> Any:
         ConfigError: one sentence with the key, the value and what would be right.
     """
     # Converted inside its whole type, so that msgspec applies the bounds that stand there.
-    sentence = f"{field.key} is {shown_value(value)}; it must be {field.expectation()}."
     try:
         checked = msgspec.to_builtins(
             msgspec.convert(nest({field.key: value}), type_, strict=False)
         )
     except (msgspec.ValidationError, ValueError, OverflowError):
-        raise ConfigError(sentence, field.key) from None
+        raise refusal(field, value) from None
     for part in field.key.split("."):
         checked = checked[part]
-    items = checked if isinstance(checked, list | tuple) else [checked]
-    # msgspec knows nothing of registries, and an infinity is within a bound on one side.
-    if field.registry is not None and not all(map(field.registry.accepts, items)):
-        raise ConfigError(sentence, field.key)
-    if any(isinstance(item, float) and not math.isfinite(item) for item in items):
-        raise ConfigError(sentence, field.key)
+    check_beyond_type(field, checked)
     return checked
+
+
+def check_beyond_type(field: Field, value: Any) -> None:
+    """What msgspec does not check: names in a registry, and that numbers are finite.
+
+    Args:
+        field: the field.
+        value: a builtin value that fits the field's type; an infinity is within one-sided bounds.
+
+    Raises:
+        ConfigError: as ``check_leaf``.
+    """
+    items = value if isinstance(value, list | tuple) else [value]
+    known = field.registry is None or all(map(field.registry.accepts, items))
+    finite = all(math.isfinite(item) for item in items if isinstance(item, float))
+    if not known or not finite:
+        raise refusal(field, value)
+
+
+def refusal(field: Field, value: Any) -> ConfigError:
+    """The error for a value that a field does not take."""
+    sentence = f"{field.key} is {shown_value(value)}; it must be {field.expectation()}."
+    return ConfigError(sentence, field.key)
 
 
 def shown_value(value: Any) -> str:
