@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from textual.widgets import Static
@@ -107,14 +108,18 @@ def tokens(text: str) -> list[str]:
     return [cell for cell in re.split(r" {2,}", text.strip()) if cell]
 
 
-async def test_the_table_of_runs(runs: Path, make_app: MakeApp, call: Call) -> None:
+async def test_the_table_of_runs(
+    runs: Path, make_app: MakeApp, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()  # one moment for both: an age may change from one look to the next
+    monkeypatch.setattr("moco_tui.cli.runs.time", SimpleNamespace(time=lambda: now))
     head, *lines = call("runs").splitlines()
     listed = {line.split()[0]: line for line in lines}
     known = {run["id"]: run for run in json.loads(call("runs", "--json"))}
     rows = {row["id"]: row for row in csv.DictReader(call("runs", "--csv").splitlines())}
     assert {"data", "K", "augment", "labels", "loss", "best", "age"} <= set(tokens(head))
     app = make_app()
-    app.session.clock = time.time
+    app.session.clock = lambda: now
     async with app.run_test(size=(200, 45)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == len(listed))
         shown = app.query_one(RunTable).rows
@@ -128,7 +133,7 @@ async def test_the_table_of_runs(runs: Path, make_app: MakeApp, call: Call) -> N
             for column in COLUMNS:
                 if column.title in ("K|labels", "state", "name", "done", "task"):
                     continue
-                text = column.text(row, time.time())
+                text = column.text(row, now)
                 assert not text or text in cells, f"{column.title} of {row.id}"
             assert row.status in cells
             run, line = known[row.id], rows[row.id]
