@@ -7,15 +7,16 @@ A metric is one entry of ``METRICS``. Charts, tables, filters and sorting look a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 ChartName = Literal["", "loss", "accuracy"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metric:
+class Metric(Struct, frozen=True, kw_only=True):
     """The entry of a metric.
 
     Attributes:

@@ -1,8 +1,10 @@
-"""Counts and lists in sentences, as protocols and messages write them."""
+"""Counts, lists and values in sentences, as protocols and messages write them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 
 def listed(parts: Sequence[str], conjunction: str = "and") -> str:
@@ -25,3 +27,10 @@ def plural(count: int, noun: str) -> str:
 def numbers(values: Sequence[float]) -> str:
     """``4,096 and 16,384``, ``0.01 and 0.1``."""
     return listed([f"{v:,}" if isinstance(v, int) else f"{v:g}" for v in values])
+
+
+def shown_value(value: Any) -> str:
+    """A value as it stands in a message: one line, not long."""
+    text = value if isinstance(value, str) else repr(value)
+    text = re.sub(r"[\x00-\x1f\x7f]", "?", text)
+    return "empty" if not text else text if len(text) <= 80 else text[:77] + "..."

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.config.schema import GRID_KEYS, PretrainConfig, StudyConfig
-from engine.config.values import shown_value, title
+from engine.config.phrases import shown_value
+from engine.config.schema import GRID_KEYS, PretrainConfig, StudyConfig, title
 from engine.errors import ConfigError
 
 

@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from engine.config.augment import augment_problems
 from engine.config.fields import difference
+from engine.config.phrases import shown_value
 from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig, TaskConfig
-from engine.config.values import shown_value
 from engine.errors import ConfigError
 
 BUILTIN_TASKS = ("binary", "five", "ten", "all")

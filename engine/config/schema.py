@@ -372,3 +372,13 @@ KINDS: dict[str, type[PretrainConfig] | type[ProbeConfig] | type[StudyConfig]] =
     "probe": ProbeConfig,
     "study": StudyConfig,
 }
+
+
+def title(type_: type[Struct]) -> str:
+    """What a type of configuration describes, in words: ``a pretraining``."""
+    titles: dict[type[Struct], str] = {
+        PretrainConfig: "a pretraining",
+        ProbeConfig: "a probe",
+        StudyConfig: "a study",
+    }
+    return titles.get(type_, type_.__name__)

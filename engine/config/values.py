@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from engine.config.fields import Field, fields, nest
-from engine.config.phrases import listed
+from engine.config.phrases import listed, shown_value
 from engine.config.renamed import new_key, new_value, warn_renamed
-from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.schema import title
 from engine.errors import ConfigError
 
 
@@ -44,16 +43,6 @@ def expand_key(type_: type[Struct], key: str) -> str:
     near = difflib.get_close_matches(key, [*known, *tails], n=1, cutoff=0.6)
     hint = f"; did you mean {tails.get(near[0], near[0])}?" if near else "."
     raise ConfigError(f"{key} is not a setting of {title(type_)}{hint}", key)
-
-
-def title(type_: type[Struct]) -> str:
-    """What a type of configuration describes, in words: ``a pretraining``."""
-    titles: dict[type[Struct], str] = {
-        PretrainConfig: "a pretraining",
-        ProbeConfig: "a probe",
-        StudyConfig: "a study",
-    }
-    return titles.get(type_, type_.__name__)
 
 
 def parse_value(field: Field, text: str) -> Any:
@@ -203,10 +192,3 @@ def refusal(field: Field, value: Any) -> ConfigError:
     """The error for a value that a field does not take."""
     sentence = f"{field.key} is {shown_value(value)}; it must be {field.expectation()}."
     return ConfigError(sentence, field.key)
-
-
-def shown_value(value: Any) -> str:
-    """A value as it stands in a message: one line, not long."""
-    text = value if isinstance(value, str) else repr(value)
-    text = re.sub(r"[\x00-\x1f\x7f]", "?", text)
-    return "empty" if not text else text if len(text) <= 80 else text[:77] + "..."

@@ -22,7 +22,8 @@ from engine.jobs.prepare import prepare
 from engine.jobs.recorded_config import config_of, runnable_config
 from engine.pretrain.loop import Outcome
 from engine.runs import RunFolder, RunOwner
-from engine.runs.takeover import Successor, own
+from engine.runs.run_lock import Successor
+from engine.runs.takeover import own
 from engine.runtime.device_lock import DeviceLock, device_key
 from engine.sink import Interrupted, Sink, Tee
 

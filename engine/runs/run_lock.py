@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import RunError
@@ -14,6 +15,11 @@ from engine.files import unwritable
 # What flock sets where a file system does not support it; it differs between file systems.
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 _RETRY_SECONDS = 0.01
+
+
+Successor = Callable[[int, int | None], bool]
+"""Starts the process that continues a run after a hand-over: takes the descriptors of the run's
+lock and of the device's (None when there is none), returns whether the process has taken over."""
 
 
 class RunLock:

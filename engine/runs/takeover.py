@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from engine.errors import RunBusyError
 from engine.runs.folder import RunFolder
@@ -18,10 +17,6 @@ from engine.runs.owner_thread import OnChange
 from engine.runs.record import ACTIVE, Record
 from engine.runs.requests import remove_requests
 from engine.runs.run_lock import RunLock
-
-Successor = Callable[[int, int | None], bool]
-"""Starts the process that continues a run after a hand-over: takes the descriptors of the run's
-lock and of the device's (None when there is none), returns whether the process has taken over."""
 
 _STALE_SECONDS = 3600.0  # no clock is that wrong: an older heartbeat is of a dead owner
 _monotonic = time.monotonic

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from moco_tui.present.run_rows import RunRow
@@ -12,7 +11,6 @@ FOLD_ABOVE = 5
 """More probes than this under a run are folded into a line."""
 
 
-@dataclass(slots=True)
 class Fold(RunRow):
     """A line that stands for the probes under a run; what it shows is of all of them.
 

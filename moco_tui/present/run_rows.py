@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from engine.config.augment import AUGMENTATIONS, short_label
 from engine.config.metrics import ChartName, headline
@@ -28,8 +29,7 @@ GLYPHS = {
 }
 
 
-@dataclass(slots=True)
-class RunRow:
+class RunRow(Struct):
     """What a table shows of a run; texts hold no control characters.
 
     Attributes:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from engine.errors import UserError
 from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.screens.dialogs import Ask, Confirm
 from moco_tui.screens.messages import StartRuns
 
 
@@ -59,6 +58,8 @@ class RunActions:
 
     def delete(self, row: RunRow) -> None:
         """Move the run to the trash, from which ``undo`` brings it back."""
+        from moco_tui.screens.dialogs import Confirm  # the first screen asks nothing
+
         if row.status in LIVE and row.status != "queued":
             self._screen.say(
                 f"{row.title} is {row.status}; stop it before you delete it.", severity="error"
@@ -104,6 +105,7 @@ class RunActions:
 
     def _ask(self, question: str, value: str, keep: Callable[[str], None]) -> None:
         """Ask for a text, and call ``keep`` with it unless the dialog is cancelled."""
+        from moco_tui.screens.dialogs import Ask  # the first screen asks nothing
 
         def keep_if_given(text: str | None) -> None:
             if text is None:

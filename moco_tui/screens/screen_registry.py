@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from textual.binding import Binding
 from textual.screen import Screen
 
 from moco_tui.session import Session
 
 
-@dataclass(frozen=True)
-class ScreenEntry:
+class ScreenEntry(Struct, frozen=True):
     """Where a screen is, how it is styled, and what opens it. Dialogs are not listed.
 
     Attributes:

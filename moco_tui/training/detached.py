@@ -16,8 +16,7 @@ from engine.config import own_code
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder
 from engine.runs.heartbeat import read_heartbeat, write_heartbeat
-from engine.runs.run_lock import RunLock
-from engine.runs.takeover import Successor
+from engine.runs.run_lock import RunLock, Successor
 
 LIFE_SECONDS = 10.0
 """How long a starter waits for the first heartbeat of a detached trainer, which is written before

@@ -19,8 +19,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.runs import RunFolder
-from engine.runs.run_lock import RunLock
-from engine.runs.takeover import Successor
+from engine.runs.run_lock import RunLock, Successor
 from engine.sink import NullSink, Plan, Request
 from moco_tui import lazy
 from moco_tui.training import detached as detach

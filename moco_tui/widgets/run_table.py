@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -20,8 +20,7 @@ from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import CELLS, RunRow
 
 
-@dataclass(frozen=True)
-class RunColumn:
+class RunColumn(Struct, frozen=True):
     """A column of the table.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -20,8 +19,7 @@ Problem = tuple[str, str]
 must be odd"."""
 
 
-@dataclass(frozen=True)
-class AugmentationPart(Part):
+class AugmentationPart(Part, frozen=True):
     """An augmentation: its settings, its rules, its label in tables.
 
     The type of its settings has a field ``enabled`` first, false by default for an augmentation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from engine.config.registry import Part
 
@@ -11,8 +11,7 @@ Groups = Mapping[str, tuple[str, ...]]
 """Label of each group of a task and the classes in it."""
 
 
-@dataclass(frozen=True)
-class DataSetPart(Part):
+class DataSetPart(Part, frozen=True):
     """A data set: facts that are known before any image is read.
 
     Attributes:

@@ -16,8 +16,7 @@ from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, own
 from engine.runs.heartbeat import read_heartbeat, write_heartbeat
-from engine.runs.run_lock import lock_is_held
-from engine.runs.takeover import Successor
+from engine.runs.run_lock import Successor, lock_is_held
 from engine.sink import NullSink, Plan
 from moco_tui import lazy
 from moco_tui.training import detached as detach
