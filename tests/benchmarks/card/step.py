@@ -24,7 +24,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+# The project is above this file, or, where the file was copied elsewhere, the current folder.
+_above = (folder for folder in Path(__file__).resolve().parents if (folder / "engine").is_dir())
+sys.path.insert(0, str(next(_above, Path.cwd())))
 
 import torch
 import torch.nn.functional as F
