@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # The project is above this file, or, where the file was copied elsewhere, the current folder.
-_above = (folder for folder in Path(__file__).resolve().parents if (folder / "engine").is_dir())
-sys.path.insert(0, str(next(_above, Path.cwd())))
+sys.path.insert(
+    0,
+    str(next((f for f in Path(__file__).resolve().parents if (f / "engine").is_dir()), Path.cwd())),
+)
 
 import torch
 import torch.nn.functional as F
