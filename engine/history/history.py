@@ -22,7 +22,7 @@ from tinydb.table import Document
 from engine.errors import RunBusyError, RunError
 from engine.files import reason
 from engine.history.entry import Entry, read_entry, to_document
-from engine.history.filters import metric_names, parse_filter, sort_entries
+from engine.history.keys import metric_names, sort_entries
 from engine.history.reconciled_index import ReconciledIndex
 from engine.history.storage import KeyedTable
 from engine.runs.folder import RunFolder
@@ -85,6 +85,9 @@ class History:
         entries = self._index.refresh()
         shown = [self._shown(entry) for entry in entries.values()]
         if query.strip():
+            # The first screen filters nothing, and every import delays it.
+            from engine.history.filters import parse_filter
+
             matches = parse_filter(query, metrics=metric_names(shown))
             shown = [entry for entry in shown if matches(entry)]
         return sort_entries(shown, sort)

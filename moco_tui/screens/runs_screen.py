@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from engine.errors import ConfigError
-from engine.history.filters import Matcher, parse_filter
+from engine.history.entry import Entry
 from moco_tui.present import fmt, run_summary
 from moco_tui.present.run_order import SORTS, Fold, arrange
 from moco_tui.present.run_rows import RunRow
@@ -73,7 +73,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._sort = "created"
         self._reverse = False
         self._filter = ""
-        self._match: Matcher | None = None
+        self._match: Callable[[Entry], bool] | None = None
         self._shown_version = -1
         self._refreshing = False
         self._monitor_imported = False
@@ -334,7 +334,7 @@ kind:probe, queue_size=4096 or knn>60."""
         text = event.value.strip()
         box = self.query_one("#filter", Input)
         try:
-            self._match = parse_filter(text) if text else None
+            self._match = _matcher(text) if text else None
         except ConfigError as error:  # half typed, as a rule: the table keeps the last good filter
             box.add_class("wrong")
             self.query_one("#line", Static).update(Text(fmt.clean(str(error)), style="bold"))
@@ -379,3 +379,11 @@ kind:probe, queue_size=4096 or knn>60."""
         """Bring the last deleted run back."""
         if self.writable():
             self._select_next = self._actions.undo()
+
+
+def _matcher(text: str) -> Callable[[Entry], bool]:
+    """What tells the runs that a filter lets through; see ``parse_filter``."""
+    # The first screen filters nothing, and every import delays it.
+    from engine.history.filters import parse_filter
+
+    return parse_filter(text)
