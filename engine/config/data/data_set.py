@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 
 from engine.config.registry import Part
 
@@ -26,7 +25,7 @@ class DataSetPart(Part, frozen=True):
     title: str = ""
     note: str = ""
     class_names: tuple[str, ...] = ()
-    tasks: Mapping[str, Groups] = field(default_factory=dict)
+    tasks: Mapping[str, Groups] = {}
     sample: str = ""
 
 
