@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def described(error: BaseException) -> str:
+    """Type and text of an error of somebody else's code; the type alone where there is no text."""
+    return f"{type(error).__name__}: {error}".strip(": ")
+
+
 class UserError(Exception):
     """A failure whose message is written for the person at the terminal.
 

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from engine.augment.augmentation import map_tensors, take
 from engine.config.augment import AUGMENTATIONS
-from engine.errors import ConfigError
+from engine.errors import ConfigError, described
 
 _TRIAL = 3  # images that an augmentation is tried on
 _SLICED = 2  # of them after slicing, as the augmenter slices a batch into chunks
@@ -59,7 +59,7 @@ class OwnAugmentation:
         except ConfigError:
             raise
         except Exception as error:  # the user's code may raise anything
-            reason = f"{type(error).__name__}: {error}".strip(": ")
+            reason = described(error)
             raise self._refusal(f"it fails on a few gray images ({reason})") from error
 
     @property

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, described
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -96,7 +96,7 @@ def load(path: str, key: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # the user's module may raise anything while it is imported
-        reason = f"{type(error).__name__}: {error}".strip(": ")  # str(error) may be empty
+        reason = described(error)
         raise ConfigError(
             f"{key} is {path}, but {module_name} cannot be imported ({reason}); install it or add "
             "its folder to PYTHONPATH.",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.errors import DataError
+from engine.errors import DataError, described
 
 _SHAPE = (3, 32, 32)
 
@@ -46,7 +46,7 @@ def load_own(source: str, make: Callable[[Path], Any], data_dir: Path) -> OwnIma
     try:
         found = make(data_dir)
     except Exception as error:  # the user's code may raise anything
-        why = f"{type(error).__name__}: {error}".strip(": ")
+        why = described(error)
         raise _refusal(source, f"it fails ({why})") from error
     if not isinstance(found, tuple | list) or len(found) not in (2, 3):
         raise _refusal(source, "it must give train, test or train, test, class_names")

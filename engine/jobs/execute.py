@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import torch
 
-from engine.errors import RunError, TrainingError, UserError
+from engine.errors import RunError, TrainingError, UserError, described
 from engine.history.index import note_change
 from engine.jobs.job import Job, JobContext, StudyContext
 from engine.jobs.job_table import JOBS
@@ -149,7 +149,7 @@ def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:
         if began and not isinstance(error, TrainingError):
             raise TrainingError(str(error)) from error
         raise error
-    reason = f"{type(error).__name__}: {error}".strip(": ")
+    reason = described(error)
     _record_failure(owner, reason, "".join(traceback.format_exception(error)))
     if isinstance(error, Exception):
         raise TrainingError(

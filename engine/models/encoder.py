@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from engine.config import own_code
 from engine.config.models import ENCODERS
 from engine.config.schema import ModelConfig
-from engine.errors import ConfigError
+from engine.errors import ConfigError, described
 
 
 class Encoder(nn.Module):
@@ -84,7 +84,7 @@ def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
     try:
         backbone = make(config)
     except Exception as error:  # the user's code may raise anything
-        raise refuse(f"which failed ({type(error).__name__}: {error})") from error
+        raise refuse(f"which failed ({described(error)})") from error
     if not isinstance(backbone, nn.Module):
         raise refuse(f"which gave a {type(backbone).__name__}")
     if not any(True for _ in backbone.parameters()):
@@ -95,7 +95,7 @@ def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             features = backbone.eval()(torch.zeros(2, 3, 32, 32))
     except Exception as error:
-        raise refuse(f"which cannot take such images ({type(error).__name__}: {error})") from error
+        raise refuse(f"which cannot take such images ({described(error)})") from error
     finally:
         backbone.train(training)
     if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != 2:

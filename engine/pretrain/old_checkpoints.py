@@ -18,6 +18,8 @@ _MODULES = (
 """Names in a model's state dict as they were, and as they are now."""
 
 _RESNET_LAYER = re.compile(r"^(encoder_[qk])\.backbone\.(\d+)\.(.+)$")
+# Of torchvision's ResNets; layers of the user's own may have any name.
+_BLOCK = re.compile(r"layer(\d+)\.(\d+)\.")
 _RESNET_STEM = {0: "conv1", 1: "bn1"}
 
 
@@ -66,9 +68,8 @@ def name_in_0_1(name: str) -> str:
     numbers = {layer: str(number) for number, layer in _RESNET_STEM.items()}
     if rest[0] in numbers:
         rest[0] = numbers[rest[0]]
-    elif rest[0].startswith("layer"):
-        stage, block = int(rest[0].removeprefix("layer")), int(rest[1])
-        rest[:2] = [str(3 + 2 * (stage - 1) + block)]
+    elif block := _BLOCK.match(".".join(rest)):
+        rest[:2] = [str(3 + 2 * (int(block[1]) - 1) + int(block[2]))]
     return ".".join(("trunk", *("shortcut" if layer == "downsample" else layer for layer in rest)))
 
 

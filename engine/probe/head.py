@@ -25,7 +25,7 @@ from torch import Tensor
 
 from engine.config.heads import HEADS
 from engine.config.schema import ProbeConfig, head_settings
-from engine.errors import ConfigError, TrainingError
+from engine.errors import ConfigError, TrainingError, described
 from engine.evaluate.accuracy import score
 from engine.evaluate.tasks import Material
 from engine.probe.augmented_views import Views
@@ -106,7 +106,7 @@ def load_head(config: ProbeConfig) -> Head:
     try:
         head = work() if isinstance(work, type) else work
     except Exception as error:  # the user's code may raise anything
-        reason = f"{type(error).__name__}: {error}".strip(": ")
+        reason = described(error)
         raise ConfigError(
             f"head is {config.head}, which cannot be made without arguments ({reason}); it must "
             "be a class that can, or an object.",

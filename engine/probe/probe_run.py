@@ -130,8 +130,11 @@ def belongs(
     if not done:
         return False
     names: tuple[Callable[[str], str], ...] = (str, name_in_0_1)
-    known = {fingerprint(config, dataset, pretrained, mean, rename) for rename in names}
-    return done.get("fingerprint") in known
+    # One after the other: each reads all weights of the encoder.
+    return any(
+        done.get("fingerprint") == fingerprint(config, dataset, pretrained, mean, rename)
+        for rename in names
+    )
 
 
 def steps_kept(

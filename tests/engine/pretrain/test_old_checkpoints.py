@@ -25,3 +25,10 @@ def test_every_recorded_name_comes_back(encoder: str) -> None:
 def test_the_rings_place_has_the_papers_name() -> None:
     assert new_name("pointer", resnet=False) == "queue_ptr"
     assert new_name("queue", resnet=True) == "queue"
+
+
+@pytest.mark.parametrize(
+    "name", ["layers.0.weight", "layer_norm.weight", "layer1.weight", "layer1"]
+)
+def test_layers_of_ones_own_may_have_any_name(name: str) -> None:
+    assert name_in_0_1(f"backbone.{name}") == f"trunk.{name}"
