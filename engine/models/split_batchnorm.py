@@ -157,7 +157,11 @@ class _NormaliseGroups(torch.autograd.Function):
         variance, mean = torch.var_mean(values, dim=(1, 4, 5), correction=0, keepdim=True)
         inverse = torch.rsqrt(variance + eps)
         scale = _per_channel(weight) * inverse
-        out = ((values - mean) * scale + _per_channel(bias)).to(x.dtype)
+        out = (values - mean) * scale + _per_channel(bias)
+        # Up to torch 2.11 a compiled function that returns a conversion which changes nothing has
+        # no gradient: exactly zero, without a word.
+        if out.dtype != x.dtype:
+            out = out.to(x.dtype)
         # The input in its own dtype; the normalised values are computed from it again.
         ctx.save_for_backward(x, weight, mean, inverse)
         count = rows * height * width

@@ -5,11 +5,13 @@ Each wrapper offers what a step offers, and computes the step inside it where it
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import torch
 from torch import Tensor
 
+from engine.pretrain.fused_check import Halves, disagreement
 from engine.pretrain.plain_step import PlainStep, StepKind
 from engine.runtime.compiled import compile_on_call, drop_compiled
 from engine.runtime.cuda_graph import (
@@ -17,7 +19,6 @@ from engine.runtime.cuda_graph import (
     CaptureError,
     Recorder,
     first_cause,
-    preserved,
 )
 
 
@@ -25,7 +26,8 @@ class FusedStep:
     """A plain step with its two halves compiled: the augmentation, and the loss with its backward.
 
     Random numbers of the augmentations and the order of the keys are drawn outside: a compiled
-    function would draw others. The optimizer has fused kernels of its own.
+    function would draw others. The optimizer has fused kernels of its own. What was compiled is
+    taken only if it agrees with the step as written (``fused_check``).
 
     Args:
         inner: the step; its halves are replaced by compiled ones.
@@ -47,28 +49,33 @@ class FusedStep:
             return []
         self._tried = True
         inner, state = self.inner, self.inner.state
-        as_written = inner.augment, inner.loss
+        written = Halves(inner.augment, inner.loss)
         try:
-            inner.augment, inner.loss = compile_on_call(inner.augment), compile_on_call(inner.loss)
-            with (
-                warnings.catch_warnings(),
-                preserved(state.changing_tensors(), state.generators()),
-            ):
+            compiled = Halves(compile_on_call(written.augment), compile_on_call(written.loss))
+            with warnings.catch_warnings():
                 # The compiler advises against settings that were chosen on purpose (TF32 off).
                 warnings.simplefilter("ignore")
-                # Functions are compiled when they are first called: a step, which is undone.
-                inner(state.next_indices())
+                # Functions are compiled when they are first called.
+                wrong = disagreement(
+                    state, state.next_indices(), written=written, compiled=compiled
+                )
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # compilers raise errors of many classes; none may end a run
-            inner.augment, inner.loss = as_written
             drop_compiled()
             return [
                 f"The operations of a step could not be fused ({first_cause(error)}); they are "
                 "computed one by one, which is slower."
             ]
         finally:
-            state.optimizer.zero_grad(set_to_none=True)  # ``preserved`` holds no gradients
+            state.optimizer.zero_grad(set_to_none=True)  # of a check that did not end
+        if wrong:
+            drop_compiled()
+            return [
+                f"What torch {torch.__version__} compiled of a step does not compute the step "
+                f"({wrong}); its operations are computed one by one, which is slower."
+            ]
+        inner.augment, inner.loss = compiled
         self._fused = True
         return []
 
@@ -108,7 +115,9 @@ class CapturedStep:
 
     def prepare(self) -> list[str]:
         """Prepares the step inside, and records it; see ``Step``."""
-        notices = self.inner.prepare()
+        # What is compiled holds on to the stream of its first call, so that is the recording's.
+        with contextlib.nullcontext() if self._recorder is None else self._recorder.stream():
+            notices = self.inner.prepare()
         if self._recorder is None or self._captured is not None:
             return notices
         state = self._state

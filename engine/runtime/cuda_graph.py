@@ -32,6 +32,9 @@ class CaptureError(Exception):
 class Recorder(Protocol):
     """What records a step and replays it: CUDA, or a stand-in for it in the tests."""
 
+    def stream(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, what is computed goes to the stream that warm-up and recording use."""
+
     def warm_up(self, step: Callable[[], None]) -> None:
         """Run the step ``WARM_UPS`` times, as it will be recorded."""
 
@@ -71,16 +74,25 @@ class CudaRecorder:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def warm_up(self, step: Callable[[], None]) -> None:
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[None]:
         """As in ``Recorder``."""
         with torch.cuda.device(self._device):
             self._stream.wait_stream(torch.cuda.current_stream())
             try:
                 with torch.cuda.stream(self._stream):
-                    for _ in range(WARM_UPS):
-                        step()
+                    yield
             finally:  # also after an error: kernels still running would write over what is restored
                 torch.cuda.synchronize()
+
+    def warm_up(self, step: Callable[[], None]) -> None:
+        """As in ``Recorder``."""
+        # An autograd graph that lives on in a reference cycle holds gradients' accumulators, whose
+        # stream is that of its making: a recording would wait for it, and fail.
+        gc.collect()
+        with self.stream():
+            for _ in range(WARM_UPS):
+                step()
 
     def record(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
         """As in ``Recorder``."""
@@ -201,11 +213,15 @@ def preserved(tensors: Sequence[Tensor], generators: Sequence[torch.Generator]) 
 
 def _register(graph: torch.cuda.CUDAGraph, generators: Sequence[torch.Generator]) -> None:
     """Has replays advance the generators. Later torch finds them itself, and warns of this call."""
+    # Deprecated and without effect from torch 2.14 on, and to be removed.
+    register = getattr(graph, "register_generator_state", None)
+    if register is None:
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for generator in generators:
             if generator.device.type == "cuda":
-                graph.register_generator_state(generator)
+                register(generator)
 
 
 def _end_failed(graph: torch.cuda.CUDAGraph, pool: tuple[int, int], device: torch.device) -> None:
