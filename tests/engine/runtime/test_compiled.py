@@ -264,7 +264,10 @@ def test_cuda_a_fused_step_agrees_with_the_plain_one_from_each_of_30_states(
         plain,
         30,
         loss=1e-3,
-        update=10 * NEAR[encoder],  # convolutions round to TF32
+        # Convolutions may round to TF32. Measured in float32: half of the states of the ConvNet
+        # within 4e-5, all within 2e-2.
+        update=1e-3,
+        worst=0.2,
         buffers=near,
         wide=wide[0] if wide else None,
     )
