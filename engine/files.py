@@ -20,6 +20,8 @@ _REASONS = {
     errno.ENOENT: "it is gone",  # nearly always: a run folder removed under a running program
     errno.ENOTDIR: "a file stands where a folder should be",
     errno.ESTALE: "the network file system dropped it",
+    errno.EISDIR: "a folder stands where a file should be",
+    errno.ELOOP: "it is a link that leads back to itself",
     errno.EIO: "the disk reports an error",
     errno.EMFILE: "too many files are open",
     errno.ENFILE: "too many files are open",
@@ -34,6 +36,27 @@ def reason(error: OSError) -> str:
 def unwritable(path: Path, error: OSError) -> RunError:
     """The error for a file that could not be written."""
     return RunError(f"{path} cannot be written: {reason(error)}.")
+
+
+def is_gone(path: Path) -> bool:
+    """True when nothing has this name; False where that cannot be found out.
+
+    ``Path.exists`` raises in a folder that one may not look into, and calls a link to nothing gone.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """True when there is a folder of this name; False, too, where that cannot be found out."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,19 +89,28 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def replace_file(
-    path: Path, *parts: bytes | memoryview, durable: bool = True, mode: int = 0o666
-) -> None:
+def open_new(path: Path) -> int:
+    """Open a file for writing that must not exist; its rights are those that the umask leaves.
+
+    ``tempfile.mkstemp`` would make it the user's alone, and a rename keeps that.
+
+    Raises:
+        OSError: when it exists or cannot be made.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def replace_file(path: Path, *parts: bytes | memoryview, durable: bool = True) -> None:
     """Replace a file whole: after a crash either the old or the new one is there.
 
-    Written under another name in the same folder, forced to the disk, renamed.
+    Written under another name in the same folder, forced to the disk, renamed. The new file has the
+    rights that the umask leaves, as any other file that a program makes.
 
     Args:
         path: the file; it need not exist, its folder must.
         parts: what the file shall hold, one after the other; a part of gigabytes is not copied.
         durable: wait until the disk has the file and its name. Without it a power cut, but no
             killed process, may leave an incomplete file: for what can be checked and made again.
-        mode: permissions of the new file, less the umask.
 
     Raises:
         OSError: the old file is untouched then, and no other file is left behind.
@@ -86,7 +118,7 @@ def replace_file(
     # In the same folder, since a rename is atomic only within a file system; with a dot before it,
     # since those who list runs skip such names; with a random part, since threads share the pid.
     temp = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    fd = open_new(temp)
     try:
         try:
             for part in parts:

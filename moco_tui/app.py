@@ -148,7 +148,8 @@ class MocoApp(App[int]):
 
     @on(messages.StartRuns)
     def _start_runs(self, message: messages.StartRuns) -> None:
-        self.start_runs(*message.folders, detached=message.detached, show=message.show)
+        how = {"detached": message.detached, "show": message.show, "new": message.new}
+        self.start_runs(*message.folders, **how)
 
     @on(messages.StartDemo)
     def _start_demo(self) -> None:
@@ -240,21 +241,28 @@ class MocoApp(App[int]):
             self.say(READ_ONLY, severity="warning")
         return not self.session.read_only
 
-    def start_runs(self, *folders: RunFolder, detached: bool = False, show: bool = False) -> None:
+    def start_runs(
+        self, *folders: RunFolder, detached: bool = False, show: bool = False, new: bool = False
+    ) -> None:
         """Train runs in turn, here or in a process of their own; show the first if asked to.
 
-        A run that cannot be started, because another process has it, is named in a message.
+        A run that cannot be started, because another process has it, is named in a message; one
+        that is ``new``, made for this a moment ago, is removed again then.
         """
         runner = self.session.runner
         try:
             if detached:
                 runner.start_detached(*folders)
             else:
-                for folder in folders:
-                    if not runner.start(folder):
-                        self.say("It starts when the run before it has ended.")
+                at_once = [runner.start(folder) for folder in folders]
+                if not at_once[0]:
+                    self.say("It starts when the run before it has ended.")
         except UserError as error:
+            from engine.runs.unstarted import take_back  # the first screen starts nothing
+
             self.say(str(error), severity="error")
+            gone = [folder for folder in folders if new and take_back(folder, str(error))]
+            show = show and folders[0] not in gone
         if show:
             self.open_run(folders[0].id)
 
@@ -269,9 +277,7 @@ class MocoApp(App[int]):
         except UserError as error:
             self.say(str(error), severity="error")
             return
-        self.start_runs(pretraining)
-        self.session.runner.start(probe)  # waits for the pretraining, without a message saying so
-        self.open_run(pretraining.id)
+        self.start_runs(pretraining, probe, show=True, new=True)
 
     # ---------------------------------------------------------------------------- leaving
 

@@ -17,6 +17,7 @@ from engine.config.phrases import listed, shown_value
 from engine.config.renamed import new_key, new_value, warn_renamed
 from engine.config.schema import title
 from engine.errors import ConfigError
+from engine.files import reason
 
 
 def expand_key(type_: type[Struct], key: str) -> str:
@@ -122,7 +123,9 @@ def read_toml(type_: type[Struct], path: Path) -> dict[str, Any]:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"There is no config file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"The config file {path} cannot be read: {reason(error)}.") from None
+    except UnicodeDecodeError as error:
         raise ConfigError(f"The config file {path} cannot be read: {error}.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from None

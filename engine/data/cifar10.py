@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import secrets
 import shutil
 import tarfile
-import tempfile
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from torchvision.datasets import CIFAR10
 from engine.config.data.cifar10 import CLASSES
 from engine.data.dataset import Dataset, Split
 from engine.errors import DataError
-from engine.files import reason
+from engine.files import open_new, reason
 from engine.sink import Sink, check_interrupt
 
 _BLOCK = 1 << 16  # bytes read, hashed and written at a time; a stop is noticed once a block
@@ -111,26 +111,27 @@ def _download(archive: Path, sink: Sink) -> None:
         DataError: without network, for other content, or when the folder cannot be written.
         Interrupted: when the sink asked to stop.
     """
-    temporary = ""
+    temporary: Path | None = None
     # Without usedforsecurity=False, Pythons in FIPS mode refuse md5.
     md5 = hashlib.md5(usedforsecurity=False)
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
         # In the same folder, since a rename is atomic only within a file system; a random name,
         # since two processes may download at the same time.
-        handle, temporary = tempfile.mkstemp(prefix=".cifar10-", dir=archive.parent)
+        part = archive.with_name(f".cifar10-{os.getpid()}-{secrets.token_hex(4)}")
+        handle, temporary = open_new(part), part
         with os.fdopen(handle, "wb") as file:
             for block in _blocks(archive, sink):
                 file.write(block)
                 md5.update(block)
         if md5.hexdigest() != CIFAR10.tgz_md5:
             raise _unreachable(archive, "what came is not its archive")
-        Path(temporary).replace(archive)
+        part.replace(archive)
     except OSError as error:
         raise _unwritable(archive.parent, error) from error
     finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _blocks(archive: Path, sink: Sink) -> Iterator[bytes]:

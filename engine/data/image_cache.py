@@ -106,7 +106,10 @@ def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
                 raise ValueError("wrong checksum")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, msgspec.MsgspecError):
+    except OSError as error:
+        sink.log(f"the image cache {path} cannot be read: {reason(error)}; it is made again")
+        return None
+    except (ValueError, msgspec.MsgspecError):
         sink.log(f"the image cache {path} is damaged; it is made again")
         return None
     return ImageArrays(train, test, tuple(header.classes), tuple(header.skipped))

@@ -15,12 +15,16 @@ from msgspec import Struct
 from engine.config.fields import fields, flatten
 from engine.config.presets import presets_of
 from engine.config.schema import KINDS
-from engine.errors import RunError
+from engine.errors import DamagedFileError, RunError
+from engine.files import reason
 from engine.runs.folder import RunFolder
 from engine.runs.record import Record, UserNotes, spell, unspell
 
 DAMAGED = "damaged"
-"""State shown for a run whose record cannot be read; ``Entry.error`` says why."""
+"""State shown for a run whose record holds something else; ``Entry.error`` says what."""
+UNREADABLE = "unreadable"
+"""State shown for a run whose record cannot be read, or is of a newer version; ``Entry.error`` says
+why."""
 
 _RESULT_VALUES = 16  # bounds an entry, whatever a result holds
 
@@ -34,7 +38,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         id, kind, preset, parent, seed, created, started, ended, host, device, step, epoch,
         total_steps, checkpoint_step, best, last, error: as in ``Record``.
         name: what people called it, else the record's name; may be empty.
-        status: as ``RunFolder.status`` shows it, or ``damaged``.
+        status: as ``RunFolder.status`` shows it, ``damaged`` or ``unreadable``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
         result: the finite numbers at the top level of the record's result, the first 16.
         tags, note: as in ``UserNotes``.
@@ -145,10 +149,13 @@ def stamp_of(path: str) -> int | None:
 
     Args:
         path: of the run folder; a text, since ten thousand Paths take longer than their stats.
+
+    Raises:
+        OSError: when it cannot be found out whether there is one (no permission, a damaged disk).
     """
     try:
         a = os.stat(f"{path}/run.json")  # noqa: PTH116 - ten thousand at a time
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         b = os.stat(f"{path}/user.json")  # noqa: PTH116
@@ -158,9 +165,16 @@ def stamp_of(path: str) -> int | None:
 
 
 def read_entry(folder: RunFolder) -> Entry | None:
-    """The entry of a run as recorded (``lost`` is not derived); None when the folder is gone."""
+    """The entry of a run as recorded (``lost`` is not derived); None when the folder is gone.
+
+    A run that cannot be read has an entry of its state and its error alone.
+    """
     # Before reading: a change in between then makes the entry look out of date, never up to date.
-    stamp = stamp_of(str(folder.path))
+    try:
+        stamp = stamp_of(str(folder.path))
+    except OSError as error:
+        sentence = f"{folder.record_path} cannot be read: {reason(error)}."
+        return Entry(id=folder.id, status=UNREADABLE, error=sentence)
     if stamp is None:
         return None
     try:
@@ -168,7 +182,11 @@ def read_entry(folder: RunFolder) -> Entry | None:
     except RunError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
-        return Entry(id=folder.id, status=DAMAGED, error=str(error), stamp=stamp)
+        # A folder of that name is damage too: nobody may be refused the right to read it.
+        damaged = isinstance(error, DamagedFileError)
+        damaged = damaged or isinstance(error.__cause__, IsADirectoryError)
+        status = DAMAGED if damaged else UNREADABLE
+        return Entry(id=folder.id, status=status, error=str(error), stamp=stamp)
     warning = ""
     try:
         notes = folder.user()

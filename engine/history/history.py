@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from tinydb.queries import QueryLike
 from tinydb.table import Document
 
 from engine.errors import RunBusyError, RunError
-from engine.files import reason
+from engine.files import is_gone, reason
 from engine.history.entry import Entry, read_entry, to_document
 from engine.history.keys import metric_names, sort_entries
 from engine.history.reconciled_index import ReconciledIndex
@@ -62,6 +62,11 @@ class History:
         The caller that shows them clears the list.
         """
         return self._index.notices
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each entry of the folder that the last list could not look at."""
+        return self._index.left_out
 
     @property
     def table(self) -> KeyedTable:
@@ -132,7 +137,7 @@ class History:
 
     def _trashed(self, id_: str) -> Path:
         path = self.root / TRASH_NAME / self.folder(id_).id
-        if not path.is_dir():
+        if is_gone(path):
             raise RunError(f"There is no run {clean_text(id_, 60)} in the trash of {self.root}.")
         return path
 
@@ -162,6 +167,19 @@ class History:
         self._index.put(entry)
         return self._shown(entry)
 
+    @contextlib.contextmanager
+    def _index_may_fail(self) -> Iterator[None]:
+        """Bring the index up to date after a change of a folder that is done, and stays so.
+
+        Where that fails, the next list does it; what will not pass by itself is a notice.
+        """
+        try:
+            yield
+        except RunBusyError:
+            pass
+        except RunError as error:
+            self.notices.append(f"The index is not kept up to date: {error}")
+
     def annotate(
         self,
         id_: str,
@@ -177,7 +195,7 @@ class History:
         """
         self._index.check_writable()
         self.folder(id_).set_user(name=name, tags=tags, note=note)
-        with contextlib.suppress(RunBusyError):  # the next list brings the index up to date
+        with self._index_may_fail():
             return self.upsert(id_)
         return self.get(id_)
 
@@ -190,7 +208,7 @@ class History:
         """
         self._index.check_writable()
         folder = self.folder(id_)
-        if not folder.record_path.exists():
+        if is_gone(folder.record_path):
             raise RunError(f"There is no run {id_} in {self.root}.")
         trash = self.root / TRASH_NAME
         # Held until it is moved: no process can take the run over meanwhile. The lock file moves
@@ -210,7 +228,8 @@ class History:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
         finally:
             lock.release()
-        self._index.drop(id_)
+        with self._index_may_fail():
+            self._index.drop(id_)
 
     def trash(self) -> Entries:
         """The deleted runs, the one that was deleted last first."""
@@ -219,7 +238,8 @@ class History:
         for name in folder_names(trash):
             entry = read_entry(RunFolder(trash / name))
             if entry is not None:
-                dated.append(((trash / name).stat().st_mtime_ns, name, entry))
+                with contextlib.suppress(OSError):  # removed since, or it cannot be looked at
+                    dated.append(((trash / name).stat().st_mtime_ns, name, entry))
         return [entry for _, _, entry in sorted(dated, key=lambda d: d[:2], reverse=True)]
 
     def restore(self, id_: str) -> Entry:
@@ -230,13 +250,13 @@ class History:
         """
         self._index.check_writable()
         source, target = self._trashed(id_), self.root / id_
-        if target.exists():  # rename would replace an empty folder without a word
+        if not is_gone(target):  # rename would replace an empty folder without a word
             raise RunError(f"There is a run {id_} already; the one in the trash stays there.")
         try:
             source.rename(target)
         except OSError as error:
             raise RunError(f"The run {id_} cannot be restored: {reason(error)}.") from error
-        with contextlib.suppress(RunBusyError):
+        with self._index_may_fail():
             return self.upsert(id_)
         return self.get(id_)
 

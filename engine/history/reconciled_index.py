@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import RunBusyError, RunError
+from engine.files import reason
 from engine.history.entry import Entry, base_mark, from_document, read_entry, stamp_of
 from engine.history.index import (
     INDEX_NAME,
@@ -43,6 +44,8 @@ class ReconciledIndex:
         read_only: as given; True as well after a write of the index has failed, so that not every
             list fails again and adds a notice.
         notices: lines for the person (an index that was rebuilt, or could not be written).
+        left_out: a sentence for each entry of the folder that cannot be looked at now; also among
+            the notices, once.
     """
 
     def __init__(self, root: Path, *, read_only: bool, timeout: float) -> None:
@@ -54,6 +57,7 @@ class ReconciledIndex:
         self._entries: dict[str, Entry] | None = None  # None: the index was not read yet
         self._unsaved: set[str] = set()  # ids whose documents the index lacks
         self._gone: set[str] = set()  # ids that the index has and the folder has not
+        self.left_out: tuple[str, ...] = ()
 
     @property
     def table(self) -> KeyedTable:
@@ -85,8 +89,13 @@ class ReconciledIndex:
         old_entries = self._entries
         entries: dict[str, Entry] = {}
         base = str(self.root)
-        for name in candidates(self.root):
-            stamp = stamp_of(f"{base}/{name}")
+        skipped: dict[str, OSError] = {}
+        for name in candidates(self.root, skipped):
+            try:
+                stamp = stamp_of(f"{base}/{name}")
+            except OSError as error:  # one that cannot be looked into does not hide the others
+                skipped[name] = error
+                continue
             if stamp is None:  # no run folder, or gone since it was listed
                 continue
             old = old_entries.get(name)
@@ -101,10 +110,21 @@ class ReconciledIndex:
             # time; its owner writes the document, at each change of state.
             if old is None or entry.status not in ACTIVE:
                 self._unsaved.add(name)
-        self._gone.update(old_entries.keys() - entries.keys())
+        self._note_skipped(skipped)
+        # What cannot be looked at now may be there again: the index keeps it.
+        self._gone.update(old_entries.keys() - entries.keys() - skipped.keys())
         self._entries = entries
         self._save(entries)
         return entries
+
+    def _note_skipped(self, skipped: Mapping[str, OSError]) -> None:
+        """Add a notice for each entry of the folder that is left out; once, until it was well."""
+        sentences = [
+            f"{self.root / name} is left out: {reason(error)}."
+            for name, error in sorted(skipped.items())
+        ]
+        self.notices += [sentence for sentence in sentences if sentence not in self.left_out]
+        self.left_out = tuple(sentences)
 
     def _save(self, entries: dict[str, Entry]) -> None:
         if self.read_only or self.is_saved:
@@ -173,10 +193,12 @@ class ReconciledIndex:
         """
         self.check_writable()
         entries = {}
-        for name in folder_names(self.root):
+        skipped: dict[str, OSError] = {}
+        for name in folder_names(self.root, skipped):
             entry = read_entry(RunFolder(self.root / name))
             if entry is not None:
                 entries[name] = entry
+        self._note_skipped(skipped)
         if self._storage.path.exists():
             self._set_aside_unusable()
         write_index(self.root, entries, None, timeout=self._timeout)
@@ -197,12 +219,18 @@ class ReconciledIndex:
                 self.notices.append(f"The former index is kept as {storage.set_aside()}.")
 
     def _load(self) -> dict[str, Entry]:
-        """The entries of the index; none, and a notice, when it is damaged."""
+        """The entries of the index; none, and a notice, when it is damaged or cannot be read."""
         try:
             return self._read()
         except DamagedStoreError as error:
             self._set_aside(error)
-            return {}
+        except RunError as error:
+            if not isinstance(error.__cause__, OSError):  # of a newer version, which is refused
+                raise
+            # Perhaps another user's: it is left as it is, and the records are read in its place.
+            self.read_only = True
+            self.notices.append(f"{error} The run folders are read without it.")
+        return {}
 
     def _set_aside(self, error: DamagedStoreError) -> None:
         """Rename a damaged index, and add a notice. With ``read_only`` there is only the notice."""

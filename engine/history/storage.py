@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from filelock import FileLock, Timeout
 from tinydb import TinyDB
 from tinydb.queries import QueryLike
 from tinydb.storages import Storage
@@ -21,6 +20,7 @@ from tinydb.table import Document, Table
 
 from engine.errors import RunBusyError, RunError
 from engine.files import reason, replace_file, unwritable
+from engine.runs.file_lock import FileLock
 
 RawTables = dict[str, dict[str, msgspec.Raw]]
 """Tables by name, documents by id, each document still encoded: enough to replace a few."""
@@ -50,9 +50,7 @@ class AtomicStorage(Storage):
         self.timeout = timeout
         self.read_only = read_only
         # Beside the database, since that is replaced: a lock on the old file would keep nobody out.
-        # mode: the default of filelock 3, 0o644, shuts out other users of a shared folder. An
-        # explicit mode is set by fchmod, so the umask does not apply to it.
-        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"), mode=0o666)
+        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -60,20 +58,16 @@ class AtomicStorage(Storage):
 
         Raises:
             RunBusyError: when it is not to be had within ``timeout``.
-            RunError: when the folder cannot be written.
+            RunError: when the folder cannot be written, or its file system has no locks.
         """
         if self.read_only:
             raise RunError(f"{self.path} is open for reading only.")
-        try:
-            self._lock.acquire(timeout=self.timeout)
-        except Timeout:
-            raise RunBusyError(f"{self.path} is being written by another process.") from None
-        except OSError as error:
-            raise unwritable(self.path, error) from error
-        try:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._lock.held(self.timeout))
+            except RunBusyError:
+                raise RunBusyError(f"{self.path} is being written by another process.") from None
             yield
-        finally:
-            self._lock.release()
 
     def read(self) -> dict[str, dict[str, Any]] | None:
         """The database, None when there is no file yet.

@@ -14,7 +14,7 @@ from engine.evaluate.tasks import Material
 from engine.jobs.trained_encoder import TrainedEncoder, load_encoder
 from engine.pretrain.loop import Outcome
 from engine.probe.feature_sources import FeaturesForManyProbes
-from engine.runs import Record, RunFolder, find
+from engine.runs import Record, RunFolder, by_id
 from engine.runtime.device import Runtime
 from engine.sink import Sink
 
@@ -73,7 +73,7 @@ class JobInputs:
         """
         if self.study is not None and self.study.encoder is not None:
             return self.study.encoder
-        return load_encoder(find(self.root, self.parent))
+        return load_encoder(by_id(self.root, self.parent))
 
 
 @dataclass(frozen=True)

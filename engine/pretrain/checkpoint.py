@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from engine.errors import RunError
-from engine.files import replace_file
+from engine.files import reason, replace_file
 from engine.pretrain.old_checkpoints import MIGRATIONS
 from engine.runs.migrations import upgrade
 
@@ -39,12 +39,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **state}, buffer)
     try:
-        # For the user alone, as in version 0.1, which wrote them with mkstemp.
-        replace_file(path, buffer.getbuffer(), mode=0o600)
+        replace_file(path, buffer.getbuffer())
     except OSError as error:
-        reason = error.strerror or str(error)
         raise RunError(
-            f"The checkpoint {path} cannot be written ({reason.lower()}); "
+            f"The checkpoint {path} cannot be written ({reason(error)}); "
             "the one before it is unharmed."
         ) from error
 
@@ -59,10 +57,13 @@ def load(path: Path) -> dict[str, Any]:
         The state under today's names, and its ``schema``; every tensor on the CPU.
 
     Raises:
-        RunError: when there is no file, or it is truncated, damaged, or of a newer version.
+        RunError: when there is no file, or it cannot be read, is truncated, damaged, or of a newer
+            version.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Opened here: what the system refuses is told apart from what torch cannot understand.
+        with path.open("rb") as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"There is no checkpoint {path}; the run never reached one.") from None
     except (
@@ -74,6 +75,8 @@ def load(path: Path) -> dict[str, Any]:
         KeyError,
         OSError,
     ) as error:
+        if isinstance(error, OSError) and error.errno:  # torch's own have none
+            raise RunError(f"The checkpoint {path} cannot be read: {reason(error)}.") from error
         raise RunError(
             f"The checkpoint {path} cannot be read: it is truncated or damaged."
         ) from error

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from engine.runs.folder import RunFolder, clean_tags
 from engine.runs.heartbeat import ALIVE_SECONDS, Heartbeat
+from engine.runs.lookup import by_id, described, find
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import ACTIVE, Ack, Record, ShownStatus, Stage, Status, UserNotes, direction
 from engine.runs.requests import PendingRequest
-from engine.runs.root import create, find, folder_names, folders, runs_root
+from engine.runs.root import create, folder_names, folders, runs_root
 
 if TYPE_CHECKING:
     from engine.runs.owner import RunOwner
@@ -33,8 +34,10 @@ __all__ = [
     "Stage",
     "Status",
     "UserNotes",
+    "by_id",
     "clean_tags",
     "create",
+    "described",
     "direction",
     "find",
     "folder_names",

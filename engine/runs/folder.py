@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from engine.errors import DamagedFileError, RunError
-from engine.files import replace_file, unwritable
+from engine.errors import DamagedFileError, RunBusyError, RunError
+from engine.files import is_gone, replace_file, unwritable
+from engine.runs.file_lock import FileLock
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import (
@@ -29,6 +28,8 @@ from engine.sink import Request
 from engine.text import clean_text, visible_line
 
 _TAIL_BYTES = 1 << 16  # of log.txt, read from its end: a log may be large, a screen is not
+LATEST = "latest"
+"""The word by which people mean the newest run; no run may be called so."""
 NAME_LIMIT = 200
 TAG_LIMIT = 50
 NOTE_LIMIT = 1000
@@ -217,22 +218,23 @@ class RunFolder:
         tag: 50, no spaces).
 
         Raises:
-            RunError: when ``user.json`` cannot be written. A damaged one is set aside beside it.
+            RunError: when ``user.json`` cannot be written, or the name is the word ``latest``. A
+                damaged ``user.json`` is set aside beside the new one.
         """
-        if not self.path.is_dir():
+        if is_gone(self.path):
             raise RunError(f"There is no run folder {self.path}.")
         try:
             # Not the run's lock: notes are written while a trainer holds that.
-            with FileLock(self.path / "user.lock", timeout=5):
+            with FileLock(self.path / "user.lock").held(timeout=5.0):
                 notes = self._notes_to_change()
                 if name is not None:
-                    notes.name = clean_text(name, NAME_LIMIT)
+                    notes.name = checked_name(name)
                 if tags is not None:
                     notes.tags = clean_tags(tags)
                 if note is not None:
                     notes.note = clean_text(note, NOTE_LIMIT)
                 replace_file(self.user_path, encode_user(notes))
-        except Timeout:
+        except RunBusyError:
             raise RunError(f"{self.user_path} is being written by another process.") from None
         except OSError as error:
             raise unwritable(self.user_path, error) from error
@@ -264,6 +266,18 @@ class RunFolder:
         text = data.decode("utf-8", errors="replace").rstrip("\n")
         found = [visible_line(line) for line in text.split("\n")] if text else []
         return found[-lines:] if lines > 0 else []
+
+
+def checked_name(name: str) -> str:
+    """A name of a run as it is stored: one line of at most 200 characters.
+
+    Raises:
+        RunError: when it is the word ``latest``.
+    """
+    name = clean_text(name, NAME_LIMIT)
+    if name == LATEST:
+        raise RunError("latest always means the newest run; choose another name.")
+    return name
 
 
 def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:

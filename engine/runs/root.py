@@ -1,11 +1,14 @@
-"""The folder of all runs: where it is, which runs it holds, making one and finding one."""
+"""The folder of all runs: where it is, which runs it holds, and making one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,13 +16,19 @@ from msgspec import Struct
 
 from engine.errors import RunError
 from engine.files import reason, replace_file
-from engine.runs.folder import NAME_LIMIT, RunFolder
+from engine.runs.file_lock import check_locks
+from engine.runs.folder import RunFolder, checked_name
 from engine.runs.record import Record, encode_record
-from engine.text import clean_text
 
 # No vowels, so that no id is a word; none of l, 1, 0 and o, which look alike.
 _ALPHABET = "bcdfghjkmnpqrstvwxyz23456789"
 _ID_LENGTH = 6
+_MAKING = re.compile(
+    rf"\.[{_ALPHABET}]{{{_ID_LENGTH}}}\.new"
+)  # a run in the making, or on its way out
+_ABANDONED_SECONDS = (
+    3600.0  # whoever makes a run needs a moment: an older one is of a killed process
+)
 
 
 def runs_root(option: str | None) -> Path:
@@ -50,14 +59,15 @@ def create(
         parent: id of the run whose encoder is used.
 
     Raises:
-        RunError: when the folder cannot be made.
+        RunError: when the folder cannot be made, its file system has no locks, or the name is the
+            word ``latest``.
     """
     tree = msgspec.to_builtins(config)
     runtime = tree.get("runtime")
     record = Record(
         id="",
         kind=kind,
-        name=clean_text(name, NAME_LIMIT),
+        name=checked_name(name),
         preset=preset,
         config=tree,
         parent=parent,
@@ -66,27 +76,71 @@ def create(
     )
     try:
         root.mkdir(parents=True, exist_ok=True)
-        record.id = _free_id(root)
-        folder = RunFolder(root / record.id)
-        # Filled under another name, so that no process sees a run folder without its record. The
-        # rename fails where another process has taken the id meanwhile: its folder is not empty.
-        making = root / f".{record.id}.new"
-        making.mkdir()
-        replace_file(making / "run.json", encode_record(record))
-        making.rename(folder.path)
-        return folder
+        _remove_abandoned(root)
+        with _folder_in_the_making(root) as making:
+            check_locks(making)  # else it would be made, and nobody could ever own it
+            record.id = making.name[1:-4]
+            replace_file(making / "run.json", encode_record(record))
+            # Fails where another process has taken the id meanwhile: its folder is not empty.
+            return RunFolder(making.rename(root / record.id))
     except OSError as error:
-        raise RunError(
-            f"The runs folder {root} cannot be written: {reason(error)}; "
-            "--runs-dir names another place."
-        ) from error
+        raise _unwritable(root, error) from error
+
+
+def check_place(root: Path) -> None:
+    """Refuse a place where no run can be made, before somebody waits for what a run needs.
+
+    Args:
+        root: folder of all runs; where it is missing, the nearest folder above it is looked at, and
+            nothing is made.
+
+    Raises:
+        RunError: when it cannot be written, or its file system has no locks.
+    """
+    try:
+        check_locks(root)
+    except OSError as error:
+        raise _unwritable(root, error) from error
+
+
+def _unwritable(root: Path, error: OSError) -> RunError:
+    return RunError(
+        f"The runs folder {root} cannot be written: {reason(error)}; --runs-dir names another "
+        "place."
+    )
+
+
+@contextlib.contextmanager
+def _folder_in_the_making(root: Path) -> Iterator[Path]:
+    """A folder ``.ID.new`` to fill, so that no process sees a run folder without its record.
+
+    What an error leaves of it is removed.
+    """
+    making = root / f".{_free_id(root)}.new"
+    making.mkdir()
+    try:
+        yield making
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what processes that were killed while they made a run have left."""
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        for entry in entries:
+            if _MAKING.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+                        shutil.rmtree(entry.path)
 
 
 def _free_id(root: Path) -> str:
     """A random id (one of 28**6, about 480 million) that no run in the root has."""
     while True:
         id_ = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
-        if not id_.isdigit() and not (root / id_).exists():
+        taken = os.path.lexists(root / id_) or os.path.lexists(root / f".{id_}.new")
+        if not id_.isdigit() and not taken:
             return id_
 
 
@@ -99,17 +153,42 @@ def folders(root: Path) -> list[RunFolder]:
     return [RunFolder(root / name) for name in folder_names(root)]
 
 
-def folder_names(root: Path) -> list[str]:
-    """Names of everything in the root that is a run folder (it holds a ``run.json``)."""
-    # lexists and plain texts: a Path and a stat each would be felt in a folder of ten thousand.
+def folder_names(root: Path, skipped: dict[str, OSError] | None = None) -> list[str]:
+    """Names of everything in the root that is a run folder (it holds a ``run.json``).
+
+    Args:
+        root: the folder.
+        skipped: as in ``candidates``.
+
+    Raises:
+        RunError: when the root cannot be read.
+    """
+    # Plain texts: a Path each would be felt in a folder of ten thousand.
     base = str(root)
-    return sorted(n for n in candidates(root) if os.path.lexists(f"{base}/{n}/run.json"))
+    return sorted(n for n in candidates(root, skipped) if _has_record(base, n, skipped))
 
 
-def candidates(root: Path) -> list[str]:
+def _has_record(root: str, name: str, skipped: dict[str, OSError] | None) -> bool:
+    try:
+        os.lstat(f"{root}/{name}/run.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if skipped is not None:
+            skipped[name] = error
+        return False
+    return True
+
+
+def candidates(root: Path, skipped: dict[str, OSError] | None = None) -> list[str]:
     """Names of the folders in the root that may be run folders, without opening any of them.
 
-    Hidden ones (the trash, runs in the making) and names that would garble a table are left out.
+    Hidden ones (the trash, runs in the making) and names that would garble a table are left out,
+    and so is an entry that cannot be looked at (a link to itself, a damaged disk).
+
+    Args:
+        root: the folder.
+        skipped: gets the error of each entry that cannot be looked at, by its name.
 
     Raises:
         RunError: when the root cannot be read.
@@ -119,7 +198,7 @@ def candidates(root: Path) -> list[str]:
             return [
                 e.name
                 for e in entries
-                if not e.name.startswith(".") and e.name.isprintable() and e.is_dir()
+                if not e.name.startswith(".") and e.name.isprintable() and _is_dir(e, skipped)
             ]
     except FileNotFoundError:
         return []
@@ -127,46 +206,10 @@ def candidates(root: Path) -> list[str]:
         raise RunError(f"The runs folder {root} cannot be read: {reason(error)}.") from error
 
 
-def find(root: Path, ref: str) -> RunFolder:
-    """The run that is meant by an id, a unique prefix of one, a name, or ``latest``.
-
-    Raises:
-        RunError: one sentence, when there is none or more than one.
-    """
-    ref = ref.strip()
-    names = folder_names(root)
-    if not names:
-        raise RunError(f"There are no runs in {root}.")
-    if not ref:
-        raise RunError("Which run? Give its id, the beginning of it, its name, or latest.")
-    # An id first, in any case of letters; then exact names, "latest", and what is unique.
-    if ref.lower() in names:
-        return RunFolder(root / ref.lower())
-    if ref in names:
-        return RunFolder(root / ref)
-    if ref == "latest":
-        return _latest(root, names)
-    begin = [name for name in names if name.startswith(ref.lower())]
-    if len(begin) == 1:
-        return RunFolder(root / begin[0])
-    # Titles need every record to be read, so they come last.
-    named = [name for name in names if RunFolder(root / name).title() == ref]
-    if len(named) == 1:
-        return RunFolder(root / named[0])
-    if named or begin:
-        several = named or begin
-        shown = ", ".join(several[:5]) + (", ..." if len(several) > 5 else "")
-        raise RunError(f"{clean_text(ref, 60)} could be any of {shown}; give the whole id.")
-    raise RunError(
-        f"There is no run {clean_text(ref, 60)} in {root}; moco-tui runs lists those there are."
-    )
-
-
-def _latest(root: Path, names: list[str]) -> RunFolder:
-    dated = []
-    for folder in (RunFolder(root / name) for name in names):
-        with contextlib.suppress(RunError):  # a damaged record has no date
-            dated.append((folder.record().created, folder.id))
-    if not dated:
-        raise RunError(f"No run in {root} has a record that can be read.")
-    return RunFolder(root / max(dated)[1])
+def _is_dir(entry: os.DirEntry[str], skipped: dict[str, OSError] | None) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:  # a missing target is no error here (DirEntry.is_dir)
+        if skipped is not None:
+            skipped[entry.name] = error
+        return False

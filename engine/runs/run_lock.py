@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
@@ -11,9 +10,8 @@ from pathlib import Path
 
 from engine.errors import RunError
 from engine.files import unwritable
+from engine.runs.file_lock import is_same_file, try_flock
 
-# What flock sets where a file system does not support it; it differs between file systems.
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 _RETRY_SECONDS = 0.01
 
 
@@ -29,7 +27,7 @@ class RunLock:
     reused pid or a reboot can never look like an owner. ``fd`` may be passed on with
     ``subprocess.Popen(pass_fds=[fd])``; the child adopts it. Not ``fcntl.lockf``: its locks belong
     to a process, so a child does not inherit them, and closing any descriptor of the file drops
-    them (fcntl(2)). Not ``filelock``, which keeps its descriptor to itself.
+    them (fcntl(2)).
 
     Args:
         path: the file; made when it is missing.
@@ -64,7 +62,7 @@ class RunLock:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 # A file that was removed after it was opened: its lock would keep nobody out.
-                if not (_try_flock(fd, self.path) and _is_file(fd, self.path)):
+                if not (try_flock(fd, self.path) and is_same_file(fd, self.path)):
                     return False
                 # For ``taken_at``, also of a child that adopts the descriptor; by the clock of the
                 # request ids that it is compared with.
@@ -85,13 +83,13 @@ class RunLock:
             RunError: when the descriptor is not that of this run's lock.
         """
         try:
-            right = _is_file(fd, self.path)
+            right = is_same_file(fd, self.path)
         except OSError:  # there is no such descriptor
             right = False
         if not right:
             raise RunError(f"Descriptor {fd} is not the lock {self.path}.")
         # On a descriptor that holds the lock already this does nothing (flock(2)).
-        if not _try_flock(fd, self.path):
+        if not try_flock(fd, self.path):
             return False
         os.set_inheritable(fd, False)  # else every process that this one starts would hold the run
         self.fd = fd
@@ -110,7 +108,7 @@ class RunLock:
         Raises:
             OSError: when the folder is gone or cannot be written.
         """
-        if _is_file(self.fd, self.path):
+        if is_same_file(self.fd, self.path):
             return True
         other = RunLock(self.path)
         if not other.acquire(0.0):
@@ -125,31 +123,6 @@ class RunLock:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def _try_flock(fd: int, path: Path) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            raise RunError(
-                f"The file system of {path.parent} has no file locks (flock); keep the runs in "
-                "another folder with --runs-dir."
-            ) from error
-        raise unwritable(path, error) from error
-    return True
-
-
-def _is_file(fd: int, path: Path) -> bool:
-    """True when the path still names the file that the descriptor was opened on."""
-    try:
-        named = path.stat()
-    except FileNotFoundError:
-        return False
-    own = os.fstat(fd)
-    return (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
 
 
 def lock_is_held(path: Path) -> bool:

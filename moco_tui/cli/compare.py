@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from engine.errors import RunError
-from moco_tui.cli.options import Settings, complete_run, shared_options
+from moco_tui.cli.options import Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, table
 from moco_tui.present import comparison, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
@@ -16,7 +16,7 @@ from moco_tui.present.metric_text import difference_text, value_text
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=complete_run)
+@run_argument(many=True, metavar="RUN RUN...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @shared_options

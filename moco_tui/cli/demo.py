@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
+from engine.runs import RunFolder
+from engine.runs.unstarted import taken_back_unless_begun
+from engine.sink import Interrupted
 from moco_tui.cli.options import OUTCOME_JSON, Settings, shared_options
 from moco_tui.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from moco_tui.cli.run_here import NewRun
 
 
 @click.command()
@@ -42,20 +50,26 @@ def plain(settings: Settings, *, as_json: bool) -> int:
     Returns:
         The exit code: 0, or 130 when one of the runs was stopped.
     """
-    from engine.jobs.execute import execute  # imports torch, which the demo in the app puts off
     from moco_tui.cli.outcome import result_table, say_outcome
-    from moco_tui.cli.progress import terminal_sink
-    from moco_tui.training.demo_runs import create_demo
+    from moco_tui.cli.run_here import NewRun
+    from moco_tui.training.demo_runs import demo_configs
 
     began = time.monotonic()
-    runs = create_demo(settings.root, device=settings.device)
-    for folder, kind in zip(runs, ("pretrain", "probe"), strict=True):
-        say(f"run {folder.id} in {folder.path}")
-        with terminal_sink(kind) as sink:
-            outcome = execute(folder, data_dir=settings.data, sink=sink)
+    runs: list[RunFolder] = []
+    pretrain_config, probe_config = demo_configs(settings.device)
+    # Each is made when its turn comes: what is refused or stopped leaves no queued run behind.
+    for new in (
+        NewRun("pretrain", pretrain_config, name="demo", preset="quick"),
+        NewRun("probe", probe_config, name="demo probe"),
+    ):
+        started = _train(settings, replace(new, parent=runs[0].id if runs else ""))
+        if started is None:
+            return 130
+        folder, outcome = started
         if outcome != "finished":
             say_outcome(outcome, folder.id)
             return 130
+        runs.append(folder)
     pretraining, probe = runs
     result, knn = probe.record().result, pretraining.metrics()
     knn.poll()
@@ -74,3 +88,21 @@ def plain(settings: Settings, *, as_json: bool) -> int:
         print(result_table(result))
     say(f"done in {time.monotonic() - began:.0f} s")
     return 0
+
+
+def _train(settings: Settings, new: NewRun) -> tuple[RunFolder, str] | None:
+    """Checks, makes and trains one run; None when it was interrupted before there was one."""
+    from engine.jobs.execute import execute  # imports torch, which the demo in the app puts off
+    from moco_tui.cli.progress import terminal_sink
+    from moco_tui.cli.run_here import make_folder, prepare
+
+    with terminal_sink(new.kind) as sink:
+        try:
+            prepared = prepare(settings, new, sink)
+        except Interrupted:
+            say("interrupted")
+            return None
+        folder = make_folder(settings, new)
+        with taken_back_unless_begun(folder):
+            say(f"run {folder.id} in {folder.path}")
+            return folder, execute(folder, data_dir=settings.data, sink=sink, prepared=prepared)

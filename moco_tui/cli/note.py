@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from engine.runs import described
 from moco_tui.cli.annotate import annotate
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
-from moco_tui.cli.output import clean, print_json
+from moco_tui.cli.output import clean, print_json, say
 
 
 @click.command()
@@ -24,5 +25,8 @@ def note(settings: Settings, run: str, text: tuple[str, ...], as_json: bool) -> 
     shown = annotate(settings, folder, note=" ".join(text)).note if text else folder.user().note
     if as_json:
         print_json({"id": folder.id, "note": shown})
-    elif shown:
+        return
+    if text:
+        say(f"note on {clean(described(folder))}:" + ("" if shown else " none"))
+    if shown:
         print(clean(shown))

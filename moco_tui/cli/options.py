@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import click
 from engine.config import own_code
 from engine.errors import ConfigError, UserError
 from engine.runs import RunFolder, find, folder_names, runs_root
+from engine.runs.lookup import LatestOf
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -44,9 +46,12 @@ class Settings:
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         return Path(cache).expanduser().absolute() / "moco-tui"
 
-    def find(self, ref: str) -> RunFolder:
-        """The run that an id, a unique prefix of one, a name or ``latest`` means."""
-        return find(self.root, ref)
+    def find(self, ref: str, *, latest_of: LatestOf = "") -> RunFolder:
+        """The run that an id, a name, the beginning of either or ``latest`` means.
+
+        Every command finds its runs by this; see ``engine.runs.find``.
+        """
+        return find(self.root, ref, latest_of=latest_of)
 
     def writable(self) -> None:
         """Refuses to go on under ``--read-only``."""
@@ -130,7 +135,44 @@ def _name_own_code(
     own_code.name_paths(paths)
 
 
-RUN = click.argument("run", shell_complete=complete_run)
+def meaning_of_run(latest: str = "the run that was made last") -> str:
+    """What the help of a command says of its RUN.
+
+    Args:
+        latest: what the word means to the command.
+    """
+    return f"RUN is an id, a name, the beginning of either, or latest: {latest}."
+
+
+def run_argument(
+    *, many: bool = False, required: bool = True, metavar: str | None = None, latest: str = ""
+) -> Decorator[Any]:
+    """The argument RUN (or several), and below the help of the command what it may be.
+
+    Args:
+        many: any number of runs, in a parameter ``runs``; else one, in ``run``.
+        required: at least one has to be given.
+        metavar: what the help calls it.
+        latest: see ``meaning_of_run``.
+    """
+    name = "runs" if many else "run"
+    argument = click.argument(
+        name,
+        nargs=-1 if many else 1,
+        required=required,
+        metavar=metavar,
+        shell_complete=complete_run,
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        meaning = meaning_of_run(latest) if latest else meaning_of_run()
+        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{meaning}"
+        return argument(command)
+
+    return decorate
+
+
+RUN = run_argument()
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 OUTCOME_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 NAME = click.option("--name", default="", help="A name for the run.")

@@ -14,16 +14,16 @@ from moco_tui.cli.options import (
     DETACH,
     NAME,
     OUTCOME_JSON,
-    RUN,
     SETS,
     Settings,
+    run_argument,
     shared_options,
 )
 from moco_tui.cli.run_here import NewRun, start
 
 
 @click.command()
-@RUN
+@run_argument(latest="the newest pretraining that has a checkpoint")
 @click.option("--task", metavar="T", help="binary, five, ten or all.")
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
 @click.option("--head", metavar="H", help="linear or logistic.")
@@ -49,7 +49,7 @@ def probe(
 ) -> int:
     """Probe the frozen encoder of RUN with few labels, beside its baselines."""
     settings.writable()
-    parent = settings.find(run).record()
+    parent = settings.find(run, latest_of="pretrain").record()
     given = {
         "task.name": task,
         "label_fraction": label_fraction,

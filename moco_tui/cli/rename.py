@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from engine.errors import RunError
+from engine.runs import described
+from engine.runs.folder import checked_name
 from moco_tui.cli.annotate import annotate
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
-from moco_tui.cli.output import clean, print_json
+from moco_tui.cli.output import clean, print_json, say
 
 
 @click.command()
@@ -21,11 +22,12 @@ def rename(settings: Settings, run: str, name: str, as_json: bool) -> None:
 
     An empty one gives back the name it was started with.
     """
-    if name.strip() == "latest":  # engine.runs.find takes the word for the newest run
-        raise RunError("latest always means the newest run; choose another name.")
+    checked_name(name)  # a mistake in the new name comes before one in the old
     folder = settings.find(run)
+    before = described(folder)
     entry = annotate(settings, folder, name=name)
     if as_json:
         print_json({"id": folder.id, "name": entry.name})
     else:
         print(clean(entry.title))
+        say(f"renamed {clean(before)}")

@@ -17,7 +17,10 @@ from moco_tui.cli.output import clean, print_json, say, say_notices
 @shared_options
 @click.pass_obj
 def restore(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
-    """Bring runs back from the trash, or list what is in it."""
+    """Bring runs back from the trash, or list what is in it.
+
+    RUN is an id, a name, the beginning of either, or latest: the run that was deleted last.
+    """
     history = History(settings.root, read_only=settings.read_only)
     if not runs:
         _list_trash(history, as_json)
@@ -26,9 +29,11 @@ def restore(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
     ids = [_in_trash(history, ref) for ref in runs]  # all of them, before the first is restored
     try:
         for id_ in ids:
-            history.restore(id_)
+            entry = history.restore(id_)
             if not as_json:
                 print(id_)
+                if entry.name:
+                    say(f"restored {id_} ({clean(entry.name)})")
     finally:
         say_notices(history)
     if as_json:
@@ -46,9 +51,9 @@ def _list_trash(history: History, as_json: bool) -> None:
 
 
 def _in_trash(history: History, ref: str) -> str:
-    """The id of the deleted run that an id, a prefix of one, a name or ``latest`` means."""
+    """The id of the deleted run that an id, a name, the beginning of either or ``latest`` means."""
     if not history.trash():
         raise RunError(f"The trash of {history.root} is empty.")
     if ref == "latest":  # of the trash: the one that was deleted last
         return history.trash()[0].id
-    return find(history.root / TRASH_NAME, ref).id
+    return find(history.root / TRASH_NAME, ref, listed_by="moco-tui restore").id

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from engine.errors import RunBusyError, RunError
-from engine.runs import RunFolder
+from engine.runs import RunFolder, described
 from moco_tui.cli.options import ALLOW_CODE, DETACH, OUTCOME_JSON, RUN, Settings, shared_options
 from moco_tui.cli.outcome import print_outcome
+from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.cli.run_here import check_own_code, start_detached, train_here
 from moco_tui.cli.study_output import ReportFormat, print_study_outcome
@@ -32,6 +33,7 @@ def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
         check_own_code(config)
     if detach:
         return start_detached(folder, settings.data, as_json=as_json)
+    say(f"going on with {clean(described(folder))}")
     with terminal_sink(kind, hands_over=True) as sink:
         outcome = train_here(folder, settings.data, sink)
     if config is None:

@@ -11,6 +11,9 @@ from engine.config.resolve import paths_by_key
 from engine.config.schema import AnyConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create
+from engine.runs.folder import checked_name
+from engine.runs.root import check_place
+from engine.runs.unstarted import taken_back_unless_begun
 from engine.sink import Interrupted
 from moco_tui.cli.options import Settings
 from moco_tui.cli.outcome import print_outcome
@@ -55,20 +58,25 @@ def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> in
             say("interrupted")
             return 130
         folder = make_folder(settings, run)
-        say(f"run {folder.id} in {folder.path}")
-        if detach:
-            return start_detached(folder, settings.data, as_json=as_json)
-        outcome = train_here(folder, settings.data, sink, prepared)
+        with taken_back_unless_begun(folder):
+            say(f"run {folder.id} in {folder.path}")
+            if detach:
+                return start_detached(folder, settings.data, as_json=as_json)
+            outcome = train_here(folder, settings.data, sink, prepared)
     return print_outcome(folder, outcome, as_json=as_json)
 
 
 def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Job:
     """Finds and checks everything that a run needs, so that a mistake leaves no folder behind.
 
+    Its name and the folder of runs first: reading the images may take minutes.
+
     Raises:
         UserError: one sentence on what is missing or does not fit.
         Interrupted: a signal came meanwhile.
     """
+    check_place(settings.root)
+    checked_name(run.name)
     # Imports torch, which takes seconds: mistakes in the options have been reported before.
     from engine.jobs.prepare import prepare as prepare_run
 

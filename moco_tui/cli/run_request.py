@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from engine.errors import RunError, UserError
-from engine.runs import Ack, RunFolder
+from engine.runs import Ack, RunFolder, described
 from engine.sink import Request
-from moco_tui.cli.options import JSON, RUN, Settings, shared_options
-from moco_tui.cli.output import print_json, say
+from moco_tui.cli.options import JSON, Settings, complete_run, meaning_of_run, shared_options
+from moco_tui.cli.output import clean, print_json, say
 
 LOOK_SECONDS = 0.1
 """How often the record is looked at while a command waits for an answer."""
@@ -28,8 +28,8 @@ def request_command(kind: Request, help_: str, answered: str) -> click.Command:
         answered: what is printed once the trainer has answered; ``{step}`` is its step.
     """
 
-    @click.command(kind, help=help_)
-    @RUN
+    @click.command(kind, help=f"{help_}\n\n{meaning_of_run()}")
+    @click.argument("run", shell_complete=complete_run)
     @click.option(
         "--wait/--no-wait", default=True, show_default=True, help="Wait for the trainer's answer."
     )
@@ -50,17 +50,18 @@ def request_command(kind: Request, help_: str, answered: str) -> click.Command:
         settings.writable()
         folder = settings.find(run)
         ack = ask(folder, kind, timeout if wait else None)
-        status = folder.status()
+        status, what = folder.status(), clean(described(folder))
         if as_json:
             facts: dict[str, Any] = {"id": folder.id, "request": kind, "status": status}
             step = ack["step"] if ack else None
             print_json(facts | {"acknowledged": ack is not None, "step": step})
         elif ack is not None:
+            say(f"run {what}")
             print(answered.format(step=ack["step"]))
         elif status == "queued":
-            say(f"run {folder.id} has not started yet; it finds the request to {kind} when it does")
+            say(f"run {what} has not started yet; it finds the request to {kind} when it does")
         else:
-            say(f"asked run {folder.id} to {kind}")
+            say(f"asked run {what} to {kind}")
 
     return command
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from engine.history.entry import DAMAGED
+from engine.history.entry import DAMAGED, UNREADABLE
 from engine.history.history import History
 from moco_tui.cli.options import Settings, shared_options
 from moco_tui.cli.output import (
@@ -66,7 +66,7 @@ def runs(
         say("no run matches" if query.strip() else f"there are no runs in {settings.root}")
     else:
         print(listing(rows, terminal_width()))
-        for row in [row for row in rows if row.status == DAMAGED][:5]:
+        for row in [row for row in rows if row.status in (DAMAGED, UNREADABLE)][:5]:
             say(row.error)
 
 

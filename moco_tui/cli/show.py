@@ -13,11 +13,11 @@ from engine.config import own_code
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.history.history import History
-from engine.runs import Record, RunFolder, UserNotes
+from engine.runs import Record, RunFolder, UserNotes, by_id
 from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
-from moco_tui.cli.options import ALLOW_CODE, Settings, complete_run, shared_options
+from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
@@ -27,7 +27,7 @@ from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_run)
+@RUN
 @click.option("--model", is_flag=True, help="The encoder: layers, shapes, parameters.")
 @click.option(
     "--log",
@@ -195,7 +195,7 @@ def _before(value: Any) -> str:
 def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
     record = folder.record()
     if record.kind == "probe":  # its encoder is that of the pretraining
-        folder = settings.find(record.parent)
+        folder = by_id(settings.root, record.parent)
         record = folder.record()
     if record.kind != "pretrain":
         raise RunError(f"Run {record.id} is a {record.kind}; it has no encoder of its own.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from engine.config.schema import StudyConfig
 from engine.errors import TrainingError, UserError
 from engine.history.history import History
 from engine.runs import RunFolder
+from engine.runs.unstarted import taken_back_unless_begun
 from engine.sink import Interrupted
 from engine.study.report import report
 from engine.study.study_state import state_from_entries
@@ -18,7 +21,7 @@ from moco_tui.cli.options import (
     DETACH,
     NAME,
     Settings,
-    complete_run,
+    run_argument,
     shared_options,
 )
 from moco_tui.cli.output import say, say_notices
@@ -44,7 +47,7 @@ from moco_tui.cli.study_settings import begun_study, configure, unfinished_study
 
 
 @click.command()
-@click.argument("run", required=False, shell_complete=complete_run)
+@run_argument(required=False, latest="the newest study")
 @CONFIG_SOURCE
 @NAME
 @DETACH
@@ -106,7 +109,7 @@ def _config(settings: Settings, run: str | None, source: ConfigSource) -> StudyC
             f"Study {run} has its settings; --preset, --config, --set and --data are for a "
             "study that is described anew."
         )
-    return begun_study(settings.find(run))
+    return begun_study(settings.find(run, latest_of="study"))
 
 
 def _compute(
@@ -127,19 +130,23 @@ def _compute(
                 say("interrupted")
                 return 130
             folder = make_folder(settings, wanted)
-            say(f"study {folder.id} in {folder.path}")
         else:
             folder = wanted
             check_own_code(config)
-            _say_going_on(settings, folder)
-        if detach:
-            return start_detached(folder, settings.data, as_json=format_.as_json)
-        try:
-            outcome = train_here(folder, settings.data, sink, prepared)
-        except TrainingError:  # some of its runs failed; the results of the others are printed
-            sink.close()  # else tqdm draws its bar over the table
-            format_.print(report_now(settings, config), pivot, run=folder.id)
-            raise
+        with contextlib.ExitStack() as starting:
+            if folder == wanted:
+                _say_going_on(settings, folder)
+            else:
+                starting.enter_context(taken_back_unless_begun(folder))
+                say(f"study {folder.id} in {folder.path}")
+            if detach:
+                return start_detached(folder, settings.data, as_json=format_.as_json)
+            try:
+                outcome = train_here(folder, settings.data, sink, prepared)
+            except TrainingError:  # some of its runs failed; the results of the others are printed
+                sink.close()  # else tqdm draws its bar over the table
+                format_.print(report_now(settings, config), pivot, run=folder.id)
+                raise
     return print_study_outcome(settings, config, folder, outcome, format_, pivot)
 
 

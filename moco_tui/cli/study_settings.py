@@ -11,7 +11,7 @@ from engine.config.resolve import paths_of
 from engine.config.schema import GRID_KEYS, StudyConfig
 from engine.errors import ConfigError, RunBusyError, RunError
 from engine.history.entry import Entry
-from engine.runs import RunFolder
+from engine.runs import RunFolder, by_id
 from engine.runs.record import ACTIVE
 from engine.study.result_keys import plain, pretraining_key
 from moco_tui.cli.config_options import ConfigSource
@@ -89,7 +89,7 @@ def unfinished_study(
     for entry in sorted(entries, key=lambda e: e.created, reverse=True):
         if entry.kind != "study" or entry.status == "finished":
             continue
-        folder = settings.find(entry.id)
+        folder = by_id(settings.root, entry.id)
         try:
             same = study_key(config_of_study(folder.record())) == key
         except RunError:  # of another version, or damaged: it cannot be continued

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 
 from engine.errors import RunError
-from engine.runs import RunFolder, clean_tags
+from engine.runs import RunFolder, clean_tags, described
 from moco_tui.cli.annotate import annotate
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say
@@ -34,7 +34,10 @@ def tag(settings: Settings, run: str, changes: tuple[str, ...], as_json: bool) -
         tags = annotate(settings, folder, tags=tags).tags
     if as_json:
         print_json({"id": folder.id, "tags": list(tags)})
-    elif tags:
+        return
+    if changes:
+        say(f"tags of {clean(described(folder))}:" + ("" if tags else " none"))
+    if tags:
         print(clean(" ".join(tags)))
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from engine.errors import RunError
+from engine.files import is_gone
 from engine.runs import Record, RunFolder
-from moco_tui.cli.options import Settings, complete_run, shared_options
+from moco_tui.cli.options import RUN, Settings, shared_options
 from moco_tui.cli.output import clean, cut, print_json, say, terminal_width
 from moco_tui.present.learning_warnings import not_learning
 from moco_tui.present.run_progress import progress_facts, progress_text
@@ -25,7 +26,7 @@ EXIT_CODES = {"finished": 0, "failed": 1, "lost": 1, "stopped": 130}
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_run)
+@RUN
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.05),
@@ -111,7 +112,7 @@ def _look(folder: RunFolder) -> tuple[str, Record]:
         status = folder.status()
         record = folder.record()
     except RunError:
-        if not folder.path.exists():
+        if is_gone(folder.path):
             raise RunError(f"The folder of run {folder.id} is gone.") from None
         raise
     # The record was read after the status and may be newer; only "lost" does not stand in it.

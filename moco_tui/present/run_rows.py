@@ -26,6 +26,7 @@ GLYPHS = {
     "handed-over": "→",
     "lost": "?",
     "damaged": "!",
+    "unreadable": "!",
 }
 
 
@@ -176,7 +177,7 @@ CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "top-1": lambda row, _: _accuracy(row.top1),
     "best": lambda row, _: _accuracy(row.best),
     "done": lambda row, _: "" if row.share is None else fmt.percent(row.share, 0),
-    "age": lambda row, now: fmt.age(now - row.created),
+    "age": lambda row, now: fmt.age(now - row.created if row.created else None),
     "tags": lambda row, _: " ".join(row.tags),
 }
 """What a cell says of a row at a time in unix seconds; empty where there is nothing to say."""

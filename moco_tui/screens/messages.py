@@ -72,11 +72,14 @@ class StartRuns(Message):
         folders: the runs.
         detached: in a process of their own that outlives the app, else in the app.
         show: open the first of them.
+        new: they were made for this a moment ago: those that cannot be started are removed again.
     """
 
-    def __init__(self, *folders: RunFolder, detached: bool = False, show: bool = False) -> None:
+    def __init__(
+        self, *folders: RunFolder, detached: bool = False, show: bool = False, new: bool = False
+    ) -> None:
         super().__init__()
-        self.folders, self.detached, self.show = folders, detached, show
+        self.folders, self.detached, self.show, self.new = folders, detached, show, new
 
 
 class StartDemo(Message):

@@ -297,4 +297,4 @@ as a command and as TOML."""
             self.say(str(error), severity="error")
             return
         self.app.pop_screen()  # first, so that Escape in the run does not lead back to the form
-        self.ask_app(StartRuns(folder, detached=detached, show=True))
+        self.ask_app(StartRuns(folder, detached=detached, show=True, new=True))

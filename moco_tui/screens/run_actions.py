@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.errors import UserError
+from engine.runs import described
 from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import StartRuns
@@ -66,6 +67,8 @@ class RunActions:
             )
             return
 
+        what = f"{row.title} ({row.id})" if row.name else row.id  # many may have one name
+
         def delete_if_confirmed(yes: bool | None) -> None:
             if not yes:
                 return
@@ -79,11 +82,11 @@ class RunActions:
                 self._screen.say(str(error), severity="error")
                 return
             self._deleted.append(row.id)
-            self._screen.say(f"{row.title} is in the trash; u brings it back.")
+            self._screen.say(f"{what} is in the trash; u brings it back.")
             self._changed()
 
         self._screen.app.push_screen(
-            Confirm(f"Delete {row.title}? It can be restored.", "Delete"), delete_if_confirmed
+            Confirm(f"Delete {what}? It can be restored.", "Delete"), delete_if_confirmed
         )
 
     def undo(self) -> str:
@@ -99,7 +102,7 @@ class RunActions:
             self._screen.say(str(error), severity="error")
             return ""
         self._deleted.pop()  # only now: after an error it can be tried again
-        self._screen.say(f"{run_id} is back.")
+        self._screen.say(f"{described(self._screen.session.folder(run_id))} is back.")
         self._changed()
         return run_id
 

@@ -81,6 +81,7 @@ kind:probe, queue_size=4096 or knn>60."""
         self._timer: Timer | None = None
         self._select_next = ""  # id of the run to put the cursor on once its row is there
         self._unfolded: set[str] = set()
+        self._left_out: tuple[str, ...] = ()  # sentences that were said
 
     def content(self) -> ComposeResult:
         """Filter, table, details."""
@@ -140,12 +141,21 @@ kind:probe, queue_size=4096 or knn>60."""
         finally:
             self._refreshing = False
         if self.is_mounted:  # the app may have been left while the thread was reading
+            self._name_left_out()
             self.show_rows()
             self._paint_batch.close()
         if not self._monitor_imported:
             self._monitor_imported = True
             # after the first paint, which must not share the interpreter with an import
             self.call_after_refresh(self.run_worker, self._import_monitor(), group="warm-up")
+
+    def _name_left_out(self) -> None:
+        """Say once which entries of the runs folder cannot be looked at."""
+        left_out = self.session.runs.history.left_out
+        for sentence in left_out:
+            if sentence not in self._left_out:
+                self.say(sentence, severity="warning")
+        self._left_out = left_out
 
     async def _import_monitor(self) -> None:
         """Import the monitor ahead of the first Enter: plotext is slow to import."""

@@ -8,6 +8,7 @@ import os
 from textual.binding import Binding
 
 from engine.errors import UserError
+from engine.files import is_gone
 from engine.runs import Record, RunFolder
 from engine.sink import Request
 from moco_tui.present import fmt
@@ -87,7 +88,7 @@ class WatchScreen(PollingScreen):
             if before != self.status:
                 self.refresh_bindings()
         except (UserError, OSError) as error:
-            gone = not self.folder.path.exists()
+            gone = is_gone(self.folder.path)
             text = "The run folder is gone." if gone else str(error)
             self.report(text)
             return
@@ -99,7 +100,7 @@ class WatchScreen(PollingScreen):
         """Report a problem with the run folder, once until it is solved."""
         if text != self._reported:
             self._reported = text
-            self.status = "gone" if not self.folder.path.exists() else self.status
+            self.status = "gone" if is_gone(self.folder.path) else self.status
             self.say(text, severity="error")
             self.top.set(f"{self._title_shown}  {text}")
             self.refresh_bindings()

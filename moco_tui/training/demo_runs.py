@@ -8,13 +8,28 @@ from engine.config.presets import preset
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, create
+from engine.runs.unstarted import taken_back_unless_begun
 
 PROBE = {"task.name": "ten", "label_fraction": 0.1, "head": "logistic"}
 """Settings of the demo's probe over the defaults."""
 
 
+def demo_configs(device: str | None = None) -> tuple[PretrainConfig, ProbeConfig]:
+    """The settings of both runs.
+
+    Args:
+        device: where they run; None: the configuration's own choice.
+
+    Raises:
+        ConfigError: when the device is no device.
+    """
+    extra = {"runtime.device": device} if device else {}
+    pretraining = build(PretrainConfig, {**preset("quick").values, **extra})
+    return pretraining, build(ProbeConfig, {**PROBE, **extra})
+
+
 def create_demo(root: Path, *, device: str | None = None) -> tuple[RunFolder, RunFolder]:
-    """Makes the folders of both runs, queued.
+    """Makes the folders of both runs, queued; of both or of none.
 
     Args:
         root: the runs folder.
@@ -26,19 +41,8 @@ def create_demo(root: Path, *, device: str | None = None) -> tuple[RunFolder, Ru
     Raises:
         UserError: when a folder cannot be made or the device is no device.
     """
-    extra = {"runtime.device": device} if device else {}
-    pretraining = create(
-        root,
-        "pretrain",
-        build(PretrainConfig, {**preset("quick").values, **extra}),
-        name="demo",
-        preset="quick",
-    )
-    probe = create(
-        root,
-        "probe",
-        build(ProbeConfig, {**PROBE, **extra}),
-        name="demo probe",
-        parent=pretraining.id,
-    )
+    config, probe_config = demo_configs(device)
+    pretraining = create(root, "pretrain", config, name="demo", preset="quick")
+    with taken_back_unless_begun(pretraining):
+        probe = create(root, "probe", probe_config, name="demo probe", parent=pretraining.id)
     return pretraining, probe

@@ -152,6 +152,7 @@ class Runner:
             if not detach.took_over(process, folder):
                 text = f"The process for run {folder.id} ended before it began; see its log."
                 self.messages.append(("error", text))
+                _record_failure(folder, text)
             process.wait()  # else it would stay as a zombie
 
         threading.Thread(target=watch_start, name=f"detached-{folder.id}", daemon=True).start()
@@ -304,6 +305,7 @@ class Runner:
 
     def _work(self) -> None:
         while (job := self._take_next()) is not None:
+            failure = ""
             try:
                 self._train(job)
             except UserError as error:  # the record says it too
@@ -311,12 +313,16 @@ class Runner:
             except BaseException as error:  # whatever it is: the runs behind it have their turn
                 text = f"Run {job.folder.id} ended with {type(error).__name__}: {error}."
                 self.messages.append(("error", text))
+                failure = text
             with self._lock:
                 self._training = False
                 # Another one is active, or none, when it was handed over before the trainer had it.
-                if self._active is job:
+                ours = self._active is job
+                if ours:
                     job.lock.release()
                     self._active = None
+            if failure and ours:  # the trainer records what it comes to know: an import that fails
+                _record_failure(job.folder, failure)
 
     def _take_next(self) -> _Job | None:
         """Make the next run that waits the active one; None ends the thread."""
@@ -353,6 +359,13 @@ class Runner:
             with contextlib.suppress(OSError):
                 if os.path.sameopenfile(fd, job.lock.fd):
                     os.close(fd)
+
+
+def _record_failure(folder: RunFolder, sentence: str) -> None:
+    """Record that a run which is still queued has failed, so that it does not wait for ever."""
+    from engine.runs.unstarted import record_failure  # the first screen starts nothing
+
+    record_failure(folder, sentence)
 
 
 def _leave_stderr(log: Path | None) -> None:

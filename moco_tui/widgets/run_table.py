@@ -276,6 +276,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
             "failed": "failed",
             "lost": "failed",
             "damaged": "failed",
+            "unreadable": "failed",
             "paused": "paused",
         }
         if current:

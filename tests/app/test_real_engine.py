@@ -27,6 +27,7 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.form_rows import FieldRow, SectionHead
 
+from ..environment import with_packages
 from .conftest import on_screen, screen_text, until
 
 SMALL = {
@@ -122,13 +123,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(root: Path, tmp_path: Path) -> Iterator[Terminal]:
-    here = Path(__file__).resolve().parents[2]
-    environment = {
-        **os.environ,
-        "TERM": "xterm-256color",
-        "PYTHONPATH": str(here),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = with_packages(TERM="xterm-256color", OMP_NUM_THREADS="1")
     command = [sys.executable, "-m", "moco_tui", "--runs-dir", str(root)]
     made = Terminal([*command, "--data-dir", str(tmp_path / "data")], environment, (80, 24))
     yield made

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from ..environment import with_packages
+
 SLOW = ("torch", "torchvision", "numpy", "PIL", "plotext", "textual_plotext", "psutil", "pynvml")
 
 
@@ -34,5 +36,11 @@ def test_what_a_screen_does_not_import(modules: list[str], absent: tuple[str, ..
         f"import sys, {', '.join(modules)}\n"
         f"print(*[name for name in {absent!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=with_packages(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == []

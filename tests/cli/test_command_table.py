@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import moco_tui.cli
 from moco_tui.cli.command_table import COMMANDS, CommandEntry, listed_commands, load_command
 
+from ..environment import with_packages
 from .conftest import Call, trained
 
 
@@ -63,7 +63,7 @@ def test_help_and_completion_import_no_command(root: Path, shell: bool) -> None:
         "modules = {f'moco_tui.cli.{entry.module}' for entry in COMMANDS.values()}\n"
         "sys.exit(' '.join(modules & set(sys.modules)) or 0)\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    environment = with_packages()
     if shell:
         environment["_MOCO_TUI_COMPLETE"] = "zsh_complete"
         environment |= {"COMP_WORDS": "moco-tui ", "COMP_CWORD": "1"}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from engine.config.schema import PretrainConfig
-from engine.runs import create, folder_names
+from engine.runs import RunFolder, create, folder_names
 
 from .conftest import Call, begin, trained
 
@@ -15,6 +15,10 @@ def test_delete_and_restore(call: Call, root: Path) -> None:
     keep, first, second = trained(root), trained(root, name="named"), trained(root)
     called = call("delete", "named", second.id, second.id)
     assert (called.code, called.out) == (0, f"{first.id}\n{second.id}\n")
+    assert [line.partition(";")[0] for line in called.err.splitlines()] == [
+        f"deleted {first.id} (named)",
+        f"deleted {second.id}",
+    ]
     assert folder_names(root) == [keep.id]
     assert [run["id"] for run in json.loads(call("runs", "--json").out)] == [keep.id]
     assert {line.split()[0] for line in call("restore").out.splitlines()} == {first.id, second.id}
@@ -35,3 +39,19 @@ def test_a_living_run_is_not_deleted_and_nor_are_those_beside_it(call: Call, roo
         assert "stop it" in called.err
         assert called.err.count("\n") == 1
     assert set(folder_names(root)) == {done.id, folder.id}
+
+
+def test_delete_takes_the_run_of_that_name_and_never_one_that_begins_so(
+    call: Call, root: Path
+) -> None:
+    other = trained(root, name="first")
+    other = RunFolder(other.path.rename(root / "v2kqxm"))
+    named = trained(root, name="v2")
+    called = call("delete", "v2", "--json")
+    assert json.loads(called.out) == [{"id": named.id, "name": "v2"}]
+    assert folder_names(root) == [other.id]
+    twins = [trained(root, name="twin") for _ in range(2)]
+    called = call("delete", "twin")
+    assert (called.code, called.out) == (2, "")
+    assert all(f"{twin.id} (twin)" in called.err for twin in twins)
+    assert len(folder_names(root)) == 3

@@ -11,7 +11,8 @@ from .conftest import Call, trained
 def test_rename_changes_how_a_run_is_found(call: Call, root: Path) -> None:
     folder = trained(root, name="before")
     trained(root)
-    assert call("rename", "before", "after").out == "after\n"
+    called = call("rename", "before", "after")
+    assert (called.out, called.err) == ("after\n", f"renamed {folder.id} (before)\n")
     assert call("show", "before").code == 2
     assert json.loads(call("show", "after", "--json").out)["id"] == folder.id
     assert call("rename", "after", "").out == "before\n"

@@ -60,7 +60,8 @@ def test_the_answer_of_the_trainer_is_printed(
     with owner:
         between_looks(lambda: answer(owner, 812))
         called = call(request_, folder.id)
-        assert (called.code, called.out, called.err) == (0, said + "\n", "")
+        assert (called.code, called.out) == (0, said + "\n")
+        assert called.err == f"run {folder.id}\n", "it says which run it took"
         assert folder.record().status == state
         assert folder.pending_requests() == []
 

@@ -23,6 +23,7 @@ from moco_tui.cli.output import cut, table, width_of
 from moco_tui.cli.runs import listing
 from moco_tui.present.run_rows import row_of
 
+from ..environment import with_packages
 from .conftest import Call, probed, trained
 
 
@@ -175,8 +176,7 @@ def test_runs_in_a_real_terminal(root: Path, columns: int) -> None:
     folder = trained(root, name="a name that is much longer than there is room for it " * 3)
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+    environment = {k: v for k, v in with_packages().items() if k not in ("COLUMNS", "LINES")}
     done = subprocess.run(
         [sys.executable, "-m", "moco_tui", "runs"],
         stdin=follower,
@@ -198,11 +198,7 @@ def test_output_in_a_plain_encoding_is_no_crash(root: Path) -> None:
     trained(root, name="名前😀")
     done = subprocess.run(
         [sys.executable, "-m", "moco_tui", "runs"],
-        env=os.environ
-        | {
-            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
-            "PYTHONIOENCODING": "ascii",
-        },
+        env=with_packages(PYTHONIOENCODING="ascii"),
         capture_output=True,
         timeout=60,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from ..environment import with_packages
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ class CopiedPackages:
 
     def run(self, *words: str) -> str:
         """What ``python WORDS`` prints with the copied packages."""
-        environment = os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = with_packages(self.folder, PYTHONDONTWRITEBYTECODE="1")
         done = subprocess.run(
             [sys.executable, *words],
             cwd=self.folder,

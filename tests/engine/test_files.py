@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.files import replace_file
+from engine.files import open_new, replace_file
 
 
 def test_a_replacement_that_fails_leaves_the_old_file_and_no_other(
@@ -61,15 +61,18 @@ def test_parts_are_written_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"head and body"
 
 
-def test_the_mode_of_a_new_file_is_what_was_asked_less_the_umask(tmp_path: Path) -> None:
-    old = os.umask(0o022)
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
+def test_the_mode_of_a_new_file_follows_the_umask(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "again").touch(mode=0o600)
+    old = os.umask(umask)
     try:
-        replace_file(tmp_path / "shared", b"")
-        replace_file(tmp_path / "private", b"", mode=0o600)
+        replace_file(tmp_path / "new", b"")
+        replace_file(tmp_path / "again", b"")
+        os.close(open_new(tmp_path / "opened"))
     finally:
         os.umask(old)
-    modes = [stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("shared", "private")]
-    assert modes == [0o644, 0o600]
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {0o666 & ~umask}
 
 
 def test_only_a_durable_file_waits_for_the_disk(

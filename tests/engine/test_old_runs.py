@@ -11,7 +11,6 @@ them; elsewhere the first losses must agree to a thousandth, and accuracies to t
 from __future__ import annotations
 
 import json
-import os
 import queue
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..environment import with_packages
 from ..fixtures.make_v01 import digest, fingerprint, layout, machine
 
 V01 = Path(__file__).parents[1] / "fixtures" / "v01"
@@ -100,7 +100,8 @@ class Called:
 
 
 def environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in ("MOCO_TUI_RUNS", "MOCO_TUI_DATA")}
+    known = with_packages()
+    return {k: v for k, v in known.items() if k not in ("MOCO_TUI_RUNS", "MOCO_TUI_DATA")}
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from ..environment import with_packages
+
 
 @pytest.mark.parametrize("scenario", ["kills", "writers", "damage", "full-disk", "read-only"])
 def test_storage_survives(scenario: str) -> None:
     script = Path(__file__).with_name("storage.py")
     done = subprocess.run(
         [sys.executable, script, "--small", "--only", scenario],
+        env=with_packages(),
         capture_output=True,
         text=True,
         timeout=240,

@@ -12,6 +12,8 @@ import pytest
 from engine.config import own_code
 from engine.errors import ConfigError
 
+from ...environment import with_packages
+
 CODE = "somebodys_module:Thing"
 
 
@@ -83,5 +85,5 @@ def test_a_process_that_is_started_here_knows_what_is_named() -> None:
         f"own_code.check_named({CODE!r}, 'k')\n"
         "own_code.check_named('a.b:C', 'k')\n"
     )
-    environment = {**os.environ, **own_code.environment()}
+    environment = with_packages(**own_code.environment())
     subprocess.run([sys.executable, "-c", ask], env=environment, check=True)

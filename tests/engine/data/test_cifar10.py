@@ -5,6 +5,7 @@ import http.client
 import io
 import os
 import pickle
+import stat
 import tarfile
 import urllib.error
 import urllib.request
@@ -145,7 +146,12 @@ def refused(call):
 
 def test_download_with_progress_then_no_second_one(server, tmp_path):
     data_dir, sink = tmp_path / "new" / "data", Listener()
-    check(load(data_dir, sink), server)
+    old = os.umask(0o022)
+    try:
+        check(load(data_dir, sink), server)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((data_dir / NAME).stat().st_mode) == 0o644, "others may use it too"
     downloads = [(done, total) for stage, done, total in sink.stages if "downloading" in stage]
     assert len(downloads) > 5
     assert downloads == sorted(downloads)

@@ -71,9 +71,11 @@ def test_a_damaged_run_is_shown_as_such_among_the_others(root: Path, data: bytes
     for fresh in (history, History(root)):
         entries = {e.id: e for e in fresh.list()}
         assert entries[good.id].status == "finished"
-        assert entries[bad.id].status == "damaged"
+        # What a newer program wrote is whole, only not for this one.
+        state = "unreadable" if data == b'{"schema": 99}' else "damaged"
+        assert entries[bad.id].status == state
         assert str(bad.record_path) in entries[bad.id].error
-        assert ids(fresh, "status:damaged") == [bad.id]
+        assert ids(fresh, f"status:{state}") == [bad.id]
 
 
 def test_damaged_notes_leave_the_run_in_the_list_with_a_warning(root: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from tinydb import TinyDB
 
 from engine.config.schema import PretrainConfig
@@ -19,6 +21,7 @@ from engine.history import index as indexes
 from engine.history.entry import base_mark
 from engine.history.history import History
 from engine.runs import create
+from engine.runs.file_lock import FileLock
 
 from .conftest import ids, index, make, own_indexed
 
@@ -142,15 +145,22 @@ def test_documents_made_with_other_presets_are_read_anew(root: Path) -> None:
     assert index(root)["meta"]["index"]["base"] == base_mark()
 
 
-def test_nobody_waits_for_the_index(root: Path) -> None:
+def test_nobody_waits_for_the_index(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make(root)
-    with FileLock(root / "history.json.lock"):
-        started = time.monotonic()
+    waiting: list[threading.Thread] = []
+    held = FileLock.held
+
+    def watched(lock: FileLock, timeout: float) -> Any:
+        waiting.append(threading.current_thread())
+        return held(lock, timeout)
+
+    with FileLock(root / "history.json.lock").held(0.0):
+        monkeypatch.setattr(FileLock, "held", watched)
         with own_indexed(folder_ := create(root, "pretrain", PretrainConfig())) as owner:
             owner.transition("running")
             for step in range(100):
                 owner.metrics(step, 0.0, {"a": 1.0})
-            assert time.monotonic() - started < 1.0, "the trainer does not wait at all"
+            assert threading.current_thread() not in waiting, "the trainer does not wait at all"
             owner.transition("finished")
         entries = {e.id: e.status for e in History(root).list()}
         assert entries == {folder.id: "finished", folder_.id: "finished"}
@@ -180,3 +190,119 @@ def test_read_only_writes_nothing(root: Path) -> None:
         with pytest.raises(RunError, match="for reading only"):
             action()
     assert sorted(str(p) for p in root.rglob("*")) == files
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, closed: Path, error: OSError) -> None:
+    """What the system says of a path, as in another user's folder or on a damaged disk."""
+    for name in ("stat", "lstat"):
+        real = getattr(os, name)
+
+        def refuse(path: Any, *args: Any, real: Any = real, **options: Any) -> Any:
+            if str(path) == str(closed):
+                raise error
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(os, name, refuse)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EACCES, "permission is denied"), (errno.EIO, "the disk reports an error")],
+)
+def test_one_entry_that_cannot_be_read_is_named_once_and_hides_no_other(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    good, bad = make(root, "good"), make(root, "bad")
+    History(root).list()
+    (root / "latest-run").symlink_to("latest-run")
+    with monkeypatch.context() as patch:
+        deny(patch, bad.record_path, OSError(number, os.strerror(number)))
+        for history in (History(root), History(root, read_only=True)):
+            for _ in range(3):
+                assert ids(history) == [good.id]
+            assert set(history.notices) == {
+                f"{bad.path} is left out: {words}.",
+                f"{root / 'latest-run'} is left out: it is a link that leads back to itself.",
+            }
+            assert len(history.notices) == 2
+        assert History(root).reindex() == 1
+    history = History(root)
+    assert set(ids(history)) == {good.id, bad.id}, "it is back when it can be read"
+    assert [line for line in history.notices if "left out" in line] == [
+        f"{root / 'latest-run'} is left out: it is a link that leads back to itself."
+    ]
+
+
+def test_an_index_that_may_not_be_read_costs_a_line_and_no_list(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(root)
+    path = root / "history.json"
+    before = path.read_bytes()
+    real = Path.read_bytes
+
+    def refuse(self: Path) -> bytes:
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        history = History(root)
+        for _ in range(2):
+            assert ids(history) == [folder.id]
+        (line,) = history.notices
+        other = History(root)
+        assert other.annotate(folder.id, tags=["x"]).tags == ("x",), "what is done is no failure"
+        other.delete(folder.id)
+        assert other.restore(folder.id).tags == ("x",)
+        assert all("index is not kept up to date" in notice for notice in other.notices)
+        assert len(other.notices) == 3
+    assert (
+        line == f"{path} cannot be read: permission is denied. The run folders are read without it."
+    )
+    assert path.read_bytes() == before
+
+
+def test_a_record_that_may_not_be_read_is_not_called_damaged(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(root)
+    real = Path.read_bytes
+
+    def refuse(self: Path) -> bytes:
+        if self == folder.record_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self)
+
+    (root / "history.json").unlink()
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (entry,) = History(root).list()
+    assert entry.status == "unreadable"
+    assert entry.error == f"{folder.record_path} cannot be read: permission is denied."
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_file_locks_runs_are_listed_and_nothing_is_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder = make(root)
+    (root / "history.json").unlink()
+
+    def refuse(fd: Any, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("there is nothing to wait for"))
+    history = History(root)
+    assert ids(history) == [folder.id]
+    assert ids(history) == [folder.id]
+    assert len([line for line in history.notices if "has no file locks (flock)" in line]) == 1
+    for action in (
+        lambda: History(root).annotate(folder.id, tags=["x"]),
+        lambda: History(root).delete(folder.id),
+        lambda: History(root).reindex(),
+    ):
+        with pytest.raises(RunError, match=r"has no file locks \(flock\)"):
+            action()
+    assert folder.user().tags == ()

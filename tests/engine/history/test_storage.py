@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinydb import Query, TinyDB, where
@@ -26,6 +25,7 @@ from engine.history.storage import (
     KeyedTinyDB,
     LockedTinyDB,
 )
+from engine.runs.file_lock import FileLock
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_a_damaged_file_is_never_taken_for_an_empty_one(path: Path, data: bytes)
 
 def test_a_busy_file_is_a_sentence_after_the_timeout(path: Path) -> None:
     db = KeyedTinyDB(path, timeout=0.01)
-    with FileLock(f"{path}.lock"):
+    with FileLock(path.with_name(f"{path.name}.lock")).held(0.0):
         with pytest.raises(RunBusyError, match="is being written by another process"):
             db.table("runs").put({"a": {}})  # type: ignore[attr-defined]
         assert db.all() == [], "readers need no lock"

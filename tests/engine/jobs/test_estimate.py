@@ -9,6 +9,8 @@ import pytest
 
 from engine.jobs.estimate import peak_memory
 
+from ...environment import with_packages
+
 BALLAST = 1_500_000_000
 _HELD = f"ballast = bytearray(b'1') * {BALLAST}"
 _SAY = """
@@ -22,7 +24,7 @@ def measured(code: str) -> tuple[int, int]:
     """Memory that a process of its own holds after some code, and the most that it held."""
     held = f"{_HELD}\n{code}" if code else ""
     command = [sys.executable, "-c", held + _SAY]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=with_packages(), capture_output=True, text=True, check=True)
     now, peak = map(int, done.stdout.split())
     return now, peak
 

@@ -23,6 +23,8 @@ from engine.study.grid import cells
 from engine.study.report import protocol
 from engine.study.result_keys import row_key
 
+from ...environment import with_packages
+
 NEAREST = """
 import torch
 
@@ -132,10 +134,9 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_line_in_the_registry_and_two_modules_make_a_head(own_code: Path) -> None:
-    root = Path(__file__).parents[3]
     got = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(REGISTERED)],
-        env={"PYTHONPATH": f"{root}:{own_code}", "OMP_NUM_THREADS": "1"},
+        env=with_packages(own_code, OMP_NUM_THREADS="1"),
         capture_output=True,
         text=True,
         timeout=250,

@@ -63,7 +63,7 @@ def child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
                 run.path,
                 *args,
             ],
-            cwd=REPOSITORY,
+            cwd=REPOSITORY,  # the first entry of its path, before what the caller has
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

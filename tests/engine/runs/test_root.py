@@ -1,8 +1,11 @@
-"""The folder of all runs: runs are made whole and found by what people call them."""
+"""The folder of all runs: runs are made whole or not at all, and one bad entry hides no other."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -11,7 +14,8 @@ import pytest
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import RunError
-from engine.runs import RunFolder, create, find, folders, own, runs_root
+from engine.runs import RunFolder, create, folder_names, folders, runs_root
+from engine.runs import root as runs_folder
 
 
 @pytest.fixture
@@ -44,39 +48,6 @@ def test_two_processes_that_make_runs_at_once_never_meet(root: Path) -> None:
     assert all(folder.record().id == folder.id for folder in made)
 
 
-def test_a_run_is_found_by_id_prefix_name_and_latest(root: Path) -> None:
-    folders_ = [create(root, "pretrain", PretrainConfig(), name=f"n{i}") for i in range(3)]
-    with own(folders_[1]) as owner:
-        owner.transition("running")
-        owner.transition("stopped")
-    folders_[1].set_user(name="the good one")
-    for i, folder in enumerate(folders_):
-        assert find(root, folder.id) == folder
-        assert find(root, folder.id.upper()) == folder
-        shortest = next(
-            folder.id[:n]
-            for n in range(1, 7)
-            if sum(other.id.startswith(folder.id[:n]) for other in folders_) == 1
-        )
-        assert find(root, shortest) == folder
-        assert find(root, "the good one" if i == 1 else f"n{i}") == folder
-    assert find(root, "latest") == folders_[2]
-
-
-def test_a_reference_that_means_none_or_several_is_a_sentence(root: Path) -> None:
-    with pytest.raises(RunError, match="There are no runs in"):
-        find(root, "latest")
-    twins = [create(root, "pretrain", PretrainConfig(), name="twin") for _ in range(2)]
-    with pytest.raises(RunError, match="could be any of") as caught:
-        find(root, "twin")
-    assert all(twin.id in str(caught.value) for twin in twins)
-    for text in ("nothing", "../etc", "a/b", "", "  ", "\x1b[31m", "😀" * 300):
-        with pytest.raises(RunError) as caught:
-            find(root, text)
-        assert "\x1b" not in str(caught.value)
-        assert len(str(caught.value)) < 400
-
-
 def test_where_the_runs_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MOCO_TUI_RUNS", raising=False)
@@ -103,3 +74,64 @@ def test_a_new_run_is_queued_and_holds_its_resolved_config(root: Path) -> None:
     assert not folder.alive()
     assert folder.log_tail(5) == []
     assert not folder.metrics().poll()
+
+
+def test_a_run_that_cannot_be_made_leaves_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(root, "pretrain", PretrainConfig())
+    before = sorted(root.iterdir())
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def odd(*args: object) -> None:
+        raise UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed")
+
+    for name, broken, error in (
+        ("replace_file", full, RunError),
+        ("encode_record", odd, UnicodeEncodeError),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(runs_folder, name, broken)
+            with pytest.raises(error):
+                create(root, "pretrain", PretrainConfig())
+        assert sorted(root.iterdir()) == before
+
+
+def test_no_run_is_made_where_nobody_could_own_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunError, match=r"has no file locks \(flock\).*--runs-dir"):
+        runs_folder.check_place(root)
+    assert not root.exists()
+    with pytest.raises(RunError, match=r"has no file locks \(flock\).*--runs-dir"):
+        create(root, "pretrain", PretrainConfig())
+    assert list(root.iterdir()) == []
+
+
+def test_what_a_killed_process_left_half_made_is_removed(root: Path) -> None:
+    old, young, other = root / ".bcdfgh.new", root / ".ghjkmn.new", root / ".notes.new"
+    for folder in (old, young, other):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_bytes(b"")
+    long_ago = time.time() - 86_400
+    for folder in (old, other):
+        os.utime(folder, (long_ago, long_ago))
+    run = create(root, "pretrain", PretrainConfig())
+    assert {path.name for path in root.iterdir()} == {".ghjkmn.new", ".notes.new", run.id}
+
+
+def test_an_entry_that_cannot_be_looked_at_is_left_out_and_named(root: Path) -> None:
+    run = create(root, "pretrain", PretrainConfig())
+    (root / "latest-run").symlink_to("latest-run")
+    (root / "nowhere").symlink_to("gone")
+    (root / "empty").mkdir()
+    skipped: dict[str, OSError] = {}
+    assert folder_names(root, skipped) == [run.id]
+    assert list(skipped) == ["latest-run"]
+    assert folder_names(root) == [run.id]

@@ -16,6 +16,8 @@ import torch
 from engine.runtime.device_lock import DeviceLock, device_key, locks_folder
 from engine.sink import Interrupted, NullSink, Request
 
+from ...environment import with_packages
+
 KEY, NAME = "cuda-1234", "cuda:0 a card"
 
 
@@ -129,7 +131,7 @@ def test_the_successor_inherits_the_lock_without_a_gap(held: DeviceLock) -> None
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env=with_packages(),
     )
     assert child.stdin is not None
     assert child.stdout is not None

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from ...environment import with_packages
+
 PROGRAM = """
 import resource, torch
 from engine.runtime.malloc import hand_back_freed_memory, keep_freed_memory
@@ -33,7 +35,11 @@ print(kept, faults(*large), int(taken))
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 def test_large_blocks_are_reused_without_page_faults_until_they_are_handed_back() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM],
+        env=with_packages(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     kept, handed_back, taken = map(int, done.stdout.split())
     assert taken == 1

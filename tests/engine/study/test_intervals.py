@@ -21,6 +21,7 @@ from engine.study.intervals import (
     rows,
 )
 
+from ...environment import with_packages
 from ..study_states import MAJORITY, find, noisy, study, study_state, values_of
 
 
@@ -177,4 +178,4 @@ def test_nothing_here_needs_numpy_or_torch() -> None:
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'numpy', 'scipy'])); "
         "from engine.study import comparisons, formats, intervals, report, table"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=with_packages(), check=True)

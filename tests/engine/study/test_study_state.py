@@ -15,6 +15,7 @@ from engine.sink import Plan
 from engine.study.grid import Cell, ProbePoint, cells, pretrain_config, pretrainings, probe_config
 from engine.study.study_state import state_from_entries, state_from_history
 
+from ...environment import with_packages
 from ..study_states import SMALL_GRID, small_grid
 
 
@@ -201,5 +202,11 @@ def test_looking_needs_no_torch() -> None:
         "import sys, engine.study.study_state; "
         "print('torch' in sys.modules or 'numpy' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=with_packages(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "False"
