@@ -12,6 +12,7 @@ from typing import Any
 from engine.config.augment import AUGMENTATIONS, short_label
 from engine.config.metrics import ChartName, headline
 from engine.history.entry import Entry
+from engine.runs.encoder_step import EncoderStep
 
 _STATES = ("running", "paused", "queued", "handed-over", "lost", "failed", "damaged", "stopped")
 
@@ -55,14 +56,14 @@ def labels(entry: Entry) -> float | None:
 
 def encoder_step(entry: Entry) -> int | None:
     """Steps of pretraining behind the encoder of a probe; None where that was not recorded."""
-    step = entry.result.get("encoder_step") if entry.kind == "probe" else None
-    return None if step is None else int(step)
+    found = EncoderStep.of(entry.result) if entry.kind == "probe" else None
+    return None if found is None else found.step
 
 
 def trained(entry: Entry) -> float | None:
     """Share of its schedule that the encoder of a probe had behind it, in percent."""
-    step, schedule = encoder_step(entry), entry.result.get("encoder_schedule_steps")
-    return None if step is None or not schedule else min(100.0 * step / schedule, 100.0)
+    found = EncoderStep.of(entry.result) if entry.kind == "probe" else None
+    return None if found is None else found.percent
 
 
 def augmentations(entry: Entry) -> list[str]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from engine.config.schema import StudyConfig
 from engine.history.entry import Entry, config_base
 from engine.history.history import History
+from engine.history.shown import encoder_step
 from engine.runs.record import ACTIVE
 from engine.study.grid import (
     Cell,
@@ -211,13 +212,21 @@ def _probes_of_the_end(
 ) -> list[Entry]:
     """The probes with a key that used the last checkpoint of a pretraining.
 
-    One that began before the pretraining ended used weights that have changed since.
+    A probe of an earlier step is one of another encoder. Where the step is not recorded (version
+    0.1, or no result yet), a probe that began before the pretraining ended may have used weights
+    that have changed since.
     """
     if parent is None or parent.status != "finished":
         return []
     end = parent.ended or 0.0
     found = probes.get((parent.id, "moco", key), [])
-    return [entry for entry in found if (entry.started or entry.created) >= end]
+    last = parent.step if parent.checkpoint_step is None else parent.checkpoint_step
+
+    def is_of_the_end(entry: Entry) -> bool:
+        step = encoder_step(entry)
+        return (entry.started or entry.created) >= end if step is None else step == last
+
+    return [entry for entry in found if is_of_the_end(entry)]
 
 
 def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellResult:

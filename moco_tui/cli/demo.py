@@ -46,6 +46,7 @@ def plain(settings: Settings, *, as_json: bool) -> int:
     from moco_tui.cli.outcome import result_table, say_outcome
     from moco_tui.cli.progress import terminal_sink
     from moco_tui.training.demo_runs import create_demo
+    from moco_tui.training.queued_probes import stays_queued
 
     began = time.monotonic()
     runs = create_demo(settings.root, device=settings.device)
@@ -55,6 +56,8 @@ def plain(settings: Settings, *, as_json: bool) -> int:
             outcome = execute(folder, data_dir=settings.data, sink=sink)
         if outcome != "finished":
             say_outcome(outcome, folder.id)
+            if folder is runs[0]:
+                say(stays_queued(runs[1], folder))
             return 130
     pretraining, probe = runs
     result, knn = probe.record().result, pretraining.metrics()

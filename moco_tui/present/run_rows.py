@@ -128,6 +128,10 @@ def _step(row: RunRow) -> str:
     return f"{entry.step}/{entry.total_steps}" if entry.total_steps else ""
 
 
+def _trained(row: RunRow) -> str:
+    return "" if row.trained is None else f"{100 * row.trained:.4g} %"
+
+
 def _loss(row: RunRow) -> str:
     return "" if row.last is None else fmt.number(row.last)
 
@@ -146,7 +150,7 @@ CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "K": lambda row, _: "" if row.queue is None else str(row.queue),
     "augment": lambda row, _: row.augment,
     "labels": lambda row, _: "" if row.labels is None else fmt.label_fraction(row.labels),
-    "trained": lambda row, _: "" if row.trained is None else fmt.percent(row.trained, 0),
+    "trained": lambda row, _: _trained(row),
     "task": lambda row, _: row.task,
     "head": lambda row, _: row.head,
     "step": lambda row, _: _step(row),
