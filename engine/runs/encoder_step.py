@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+from engine.runs.record import Record
+
 NOT_RECORDED = "step not recorded"
 """Said of a probe of version 0.1, whose result does not name the step."""
 
@@ -53,6 +55,28 @@ class EncoderStep(NamedTuple):
         if self.percent is None:
             return f"step {self.step:,}"
         return f"step {self.step:,} of {self.schedule:,}, {self.percent:g} %"
+
+
+def at_checkpoint(pretraining: Record) -> EncoderStep | None:
+    """How far the encoder is that a probe would read now; None where there is no checkpoint."""
+    if pretraining.checkpoint_step is None:
+        return None
+    optim = pretraining.config.get("optim")
+    epochs = _count(optim.get("epochs")) if isinstance(optim, Mapping) else None
+    return EncoderStep(pretraining.checkpoint_step, pretraining.steps_per_epoch * (epochs or 0))
+
+
+def proven_step(probe: Record, pretraining: Record | None) -> EncoderStep | None:
+    """The step of a probe's encoder: as recorded, else where the times prove it.
+
+    A probe that began after its pretraining had finished is one of the finished encoder.
+    """
+    known = EncoderStep.of(probe.result)
+    if known is not None or pretraining is None or pretraining.status != "finished":
+        return known
+    if probe.started is None or pretraining.ended is None or probe.started < pretraining.ended:
+        return None
+    return at_checkpoint(pretraining)
 
 
 def encoder_words(result: Mapping[str, Any]) -> str:

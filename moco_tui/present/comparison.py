@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -12,8 +13,9 @@ from typing import Any, Literal
 from msgspec import Struct, structs
 
 from engine.config.metrics import metric, rank
+from engine.errors import RunError
 from engine.runs import Record, RunFolder
-from engine.runs.encoder_step import EncoderStep, encoder_words
+from engine.runs.encoder_step import encoder_words, proven_step
 from engine.runs.record import spell
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import difference_text
@@ -97,11 +99,19 @@ def compared_run(folder: RunFolder) -> ComparedRun:
     if record.kind == "probe":
         # Which encoder it is about is no setting, and tells two probes apart all the same.
         settings |= {"encoder of": record.parent, "encoder": encoder_words(record.result)}
-        at = EncoderStep.of(record.result)
-        trained = None if at is None else at.percent
+        trained = _trained(folder, record)
     return ComparedRun(
         record.id, record.kind, folder.title(), state, settings, _numbers(record), trained
     )
+
+
+def _trained(probe: RunFolder, record: Record) -> float | None:
+    """Share of its schedule that the encoder of a probe had behind it, where that is certain."""
+    pretraining = None
+    with contextlib.suppress(RunError):
+        pretraining = RunFolder(probe.path.parent / record.parent).record()
+    at = proven_step(record, pretraining)
+    return None if at is None else at.percent
 
 
 def _numbers(record: Record) -> dict[tuple[str, Which], float]:

@@ -8,13 +8,12 @@ start it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container
 
 from engine.errors import RunError
 from engine.history.index import note_change
-from engine.runs import Record, RunFolder, own
-from engine.runs.encoder_step import EncoderStep
+from engine.runs import RunFolder, own
+from engine.runs.encoder_step import EncoderStep, at_checkpoint
 
 
 def pretraining_of(folder: RunFolder) -> RunFolder | None:
@@ -37,17 +36,8 @@ def is_finished(pretraining: RunFolder) -> bool:
 def reached(pretraining: RunFolder) -> EncoderStep | None:
     """How far the encoder is that a probe would read now; None where there is no checkpoint."""
     with contextlib.suppress(RunError):
-        return _at_checkpoint(pretraining.record())
+        return at_checkpoint(pretraining.record())
     return None
-
-
-def _at_checkpoint(pretraining: Record) -> EncoderStep | None:
-    if pretraining.checkpoint_step is None:
-        return None
-    optim = pretraining.config.get("optim")
-    epochs = optim.get("epochs") if isinstance(optim, Mapping) else None
-    known: Any = epochs if isinstance(epochs, int) else 0
-    return EncoderStep(pretraining.checkpoint_step, pretraining.steps_per_epoch * known)
 
 
 def waits_in_vain(folder: RunFolder, behind: Container[RunFolder]) -> RunFolder | None:
@@ -71,7 +61,7 @@ def state_words(pretraining: RunFolder) -> str:
         status = pretraining.status(record)
     except RunError:
         return "gone"
-    at = _at_checkpoint(record)
+    at = at_checkpoint(record)
     return f"{status}, " + (f"its checkpoint at {at.words()}" if at else "without a checkpoint")
 
 
