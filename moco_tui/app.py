@@ -100,40 +100,12 @@ class MocoApp(App[int]):
             severity, text = runner.messages.popleft()
             self.say(text, severity=severity)
         if runner.held:
-            self._ask_about_held()
+            from moco_tui.screens.held_probes_dialog import ask_about_held
+
+            ask_about_held(self, runner, self.start_runs, self.say)
         if self.offers_lost and self.session.runs.loaded:
             self.offers_lost = False  # once per start, whatever the answer
             self.run_worker(self._offer_lost(), group="lost")
-
-    def _ask_about_held(self) -> None:
-        """Start the probes whose pretraining has finished; ask about those of one that has not."""
-        from moco_tui.screens.held_probes_dialog import HeldProbes
-        from moco_tui.training.queued_probes import pretraining_of
-
-        runner = self.session.runner
-        runner.start_ready()
-        undecided: dict[RunFolder, list[RunFolder]] = {}
-        while runner.undecided:
-            probe = runner.undecided.popleft()
-            pretraining = pretraining_of(probe)
-            if pretraining is not None and probe in runner.held:
-                undecided.setdefault(pretraining, []).append(probe)
-        for pretraining, probes in undecided.items():
-            self.push_screen(HeldProbes(pretraining, probes), partial(self._decide, probes))
-
-    def _decide(self, probes: Sequence[RunFolder], answer: str | None) -> None:
-        """Do with held probes what was answered; whatever is none leaves them waiting."""
-        from moco_tui.training.queued_probes import end_queued
-
-        if answer == "now":
-            self.start_runs(*probes)
-        elif answer == "drop":
-            for probe in probes:
-                try:
-                    if self.session.runner.drop(probe):
-                        end_queued(probe)
-                except UserError as error:
-                    self.say(str(error), severity="error")
 
     async def _offer_lost(self) -> None:
         """Ask once what is to be done with runs whose process is gone."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
 
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
-from moco_tui.training.queued_probes import reached, state_words
+from moco_tui.training.queued_probes import end_queued, pretraining_of, reached, state_words
+from moco_tui.training.runner import Runner
 
 Answer = Literal["now", "wait", "drop"]
 """Probe the encoder as it stands; begin when the pretraining is finished; do not begin at all."""
@@ -93,3 +96,37 @@ class HeldProbes(ModalScreen[Answer]):
         if answer == "now" and self._at is None:
             return
         self.dismiss("now" if answer == "now" else "drop" if answer == "drop" else "wait")
+
+
+def ask_about_held(
+    app: App[Any], runner: Runner, start: Callable[..., None], say: Callable[..., None]
+) -> None:
+    """Start the held probes whose pretraining has finished; ask about those of one that has not.
+
+    Args:
+        app: shows the questions.
+        runner: holds the probes.
+        start: begins runs; called with their folders.
+        say: shows a sentence.
+    """
+
+    def decide(probes: Sequence[RunFolder], answer: Answer | None) -> None:
+        if answer == "now":
+            start(*probes)
+        elif answer == "drop":
+            for probe in probes:
+                try:
+                    if runner.drop(probe):
+                        end_queued(probe)
+                except UserError as error:
+                    say(str(error), severity="error")
+
+    runner.start_ready()
+    undecided: dict[RunFolder, list[RunFolder]] = {}
+    while runner.undecided:
+        probe = runner.undecided.popleft()
+        pretraining = pretraining_of(probe)
+        if pretraining is not None and probe in runner.held:
+            undecided.setdefault(pretraining, []).append(probe)
+    for pretraining, probes in undecided.items():
+        app.push_screen(HeldProbes(pretraining, probes), partial(decide, probes))

@@ -336,11 +336,9 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
     def _filter_changed(self, event: Input.Changed) -> None:
         text = event.value.strip()
         try:
-            match = self._matcher(text) if text else None
+            self._use_filter(text, self._matcher(text) if text else None)
         except ConfigError as error:
             self._use_filter(text, None, fmt.clean(str(error)))
-        else:
-            self._use_filter(text, match)
         self.show_rows(force=True)
 
     def _use_filter(

@@ -20,40 +20,15 @@ from typing import Any
 from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.runs.run_lock import RunLock, Successor
-from engine.sink import NullSink, Plan, Request
 from moco_tui import lazy
 from moco_tui.training import detached as detach
 from moco_tui.training.queued_probes import is_finished, pretraining_of
+from moco_tui.training.request_sink import RequestSink
 
 Execute = Callable[..., Any]
 
 START_TIMEOUT_SECONDS = 10.0
 """How long a hand-over waits for a run that has not begun (its images are read or downloaded)."""
-
-
-class _RequestSink(NullSink):
-    """Asks the trainer for something from another thread of this process.
-
-    Needs no lock: each attribute is one value, which is replaced as a whole.
-
-    Attributes:
-        wanted: the request that waits for its answer.
-        began: the trainer has its data and its model, and looks for requests.
-    """
-
-    def __init__(self) -> None:
-        self.wanted: Request | None = None
-        self.began = False
-
-    def plan(self, plan: Plan) -> None:
-        self.began = True
-
-    def request(self) -> Request | None:
-        return self.wanted
-
-    def acknowledge(self, request: Request, step: int) -> None:
-        if request == self.wanted:
-            self.wanted = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +44,7 @@ class _Job:
     folder: RunFolder
     lock: RunLock
     after: RunFolder | None = None
-    sink: _RequestSink = field(default_factory=_RequestSink)
+    sink: RequestSink = field(default_factory=RequestSink)
     handed_over: threading.Event = field(default_factory=threading.Event)
 
 

@@ -1,4 +1,4 @@
-"""Every probe records how far its encoder was trained, and says so everywhere."""
+"""A probe as a run: it records how far its encoder was trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.history import shown
 from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.runs import RunFolder, create
-from engine.runs.encoder_step import EncoderStep, encoder_words
+from engine.runs.encoder_step import encoder_words
 from engine.runs.export import to_csv, to_json
 from engine.sink import NullSink, Request
 
@@ -129,21 +129,3 @@ def test_a_probe_that_goes_on_after_the_encoder_has_moved_names_the_new_step(
     execute(run, data_dir=tmp_path)
     assert execute(probe, data_dir=tmp_path) == "finished"
     assert words(probe) == "step 9 of 12, 75 %"
-
-
-@pytest.mark.parametrize(
-    ("result", "wanted"),
-    [
-        ({}, "step not recorded"),
-        ({"encoder_step": True}, "step not recorded"),
-        ({"encoder_step": "3"}, "step not recorded"),
-        ({"encoder_step": 3900.0, "encoder_schedule_steps": 19500.0}, "step 3,900 of 19,500, 20 %"),
-        ({"encoder_step": 19499, "encoder_schedule_steps": 19500}, "step 19,499 of 19,500, 99.9 %"),
-        ({"encoder_step": 19500, "encoder_schedule_steps": 19500}, "step 19,500 of 19,500, 100 %"),
-        ({"encoder_step": 7}, "step 7"),
-    ],
-)
-def test_the_step_in_words(result: dict[str, Any], wanted: str) -> None:
-    assert encoder_words(result) == wanted
-    known = EncoderStep.of(result)
-    assert (known is None) == ("not" in wanted)
