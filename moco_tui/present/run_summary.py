@@ -21,10 +21,11 @@ def line(row: RunRow) -> Text:
     if row.error:
         text.append(fmt.clean(row.error))
         return text
+    encoder = _encoder(row)
     parts = [
         row.data,
         row.augment,
-        _encoder(row),
+        encoder and f"encoder: {encoder}",
         row.preset and f"preset {row.preset}",
         row.head,
         row.task,

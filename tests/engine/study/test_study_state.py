@@ -222,6 +222,8 @@ def test_a_probe_of_an_earlier_step_is_none_of_the_finished_encoder() -> None:
         flat = plain(build(ProbeConfig, {"label_fraction": 0.5}))
         probe = Entry(id="p", kind="probe", parent="k", status="finished", config=flat, **values)  # type: ignore[arg-type] # of tests
         cells_ = state_from_entries(config, [pretraining, probe]).cells
+        assert cells_[cell].encoder_step == (50 if cells_[cell].state == "done" else None)
+        assert cells_[pixels].encoder_step is None
         return cells_[cell].state, cells_[pixels].state
 
     assert state(started=300.0) == ("done", "done")  # of version 0.1, begun after the end
