@@ -26,6 +26,19 @@ def clean_text(text: str, limit: int = 200) -> str:
     return "".join(kept).strip()[:limit].rstrip()  # the cut may end in a space of its own
 
 
+def one_line(text: str) -> str:
+    """A text of others as screens and commands show it: one line that no terminal obeys.
+
+    Line ends, tabs and every other white space become a space each. What cannot be seen otherwise
+    becomes a question mark: control characters, marks of zero width or of the direction of writing,
+    lone surrogates, and characters without a known width. So a name that holds such a character
+    looks like one that does.
+    """
+    if text.isprintable():  # nearly always
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
 def shorten(text: str) -> str:
     """Text of a person as a message repeats it: one line of at most 40 characters."""
     text = clean_text(text)

@@ -99,6 +99,10 @@ class MocoApp(App[int]):
         while runner.messages:
             severity, text = runner.messages.popleft()
             self.say(text, severity=severity)
+        if runner.held:
+            from moco_tui.screens.held_probes_dialog import ask_about_held
+
+            ask_about_held(self, runner, self.start_runs, self.say)
         if self.offers_lost and self.session.runs.loaded:
             self.offers_lost = False  # once per start, whatever the answer
             self.run_worker(self._offer_lost(), group="lost")

@@ -52,6 +52,14 @@ class Metric(Struct, frozen=True, kw_only=True):
         """Whether the entry is for all names of a form."""
         return "*" in self.name
 
+    @property
+    def own(self) -> str:
+        """The name that a tail such as ``test_top1`` means: of a probe that of its encoder.
+
+        Not those of its baselines, which the same pattern covers.
+        """
+        return self.name.replace("probe/*/", "probe/pretrained/")
+
     def stands_for(self, name: str) -> bool:
         """Whether this is the entry of a name, or a pattern that the name fits."""
         return fnmatchcase(name, self.name) if self.is_pattern else name == self.name
@@ -160,7 +168,8 @@ def named(key: str, names: Iterable[str]) -> list[str]:
     if short:
         return list(dict.fromkeys(short))
     tails = [name for name in known if _tail(name) == key]
-    return tails or [name for name in known if name.partition("/")[0] == key]
+    own = [METRICS[name].own if name in METRICS else name for name in tails]
+    return list(dict.fromkeys(own)) or [n for n in known if n.partition("/")[0] == key]
 
 
 def _tail(name: str) -> str:

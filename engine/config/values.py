@@ -108,6 +108,10 @@ def parse_sets(type_: type[Struct], sets: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text}: it must be key=value, as in queue_size=16384.")
+        if not key.strip():
+            raise ConfigError(
+                f"--set {text} names no key: it must be key=value, as in queue_size=16384."
+            )
         key = expand_key(type_, key.strip())
         values[key] = parse_value(fields(type_)[key], value)
     return values

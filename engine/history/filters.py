@@ -6,12 +6,19 @@
     comparison = key operator value
     operator   = ":" | "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "~"
 
-A key is a column (``kind``, ``status``, ``tag``, ``age`` ...), a setting of the configuration
+A key is a column (every heading of a table: ``kind``, ``state``, ``K``, ``top1``, ``best``,
+``done``; also ``created``, ``encoder_step`` ...), a setting of the configuration
 (``moco.queue_size`` or its tail ``queue_size``) or a metric (``knn/top1``, or ``knn``; its last
-value; ``best.knn`` is the best one). ``:`` and ``=`` compare without regard to case; ``:`` also
+value; ``best.knn`` is the best one; of a probe ``test_top1`` is that of its
+encoder). ``:`` and ``=`` compare without regard to case; ``:`` also
 takes a part between ``*``; ``~`` finds a part anywhere. A run that lacks the value matches no
 comparison but ``!=``. A bare word is looked for in name, id, tags and note. Texts with spaces,
 brackets or operators stand in quotes.
+
+A number counts in the unit of its key, and a column in the unit that it shows: ``top1>30`` and
+``top1>30%`` are the same, and ``top1>0.3`` is 0.3 %. A setting that is a share counts from 0 to 1,
+as it is set: ``label_fraction<=0.2`` and ``label_fraction<=20%`` are the same. A measured number
+equals what it rounds to: ``top1=32.2`` finds 32.23.
 """
 
 from __future__ import annotations
@@ -183,6 +190,9 @@ class _Parser:
             text, end, taken = text + token.text, token.end, taken + 1
         if first.kind == "operator" and taken == 3:
             raise ConfigError(f"The filter has two operators after {key.text}.")
+        unit = self._peek(taken)  # "32.2 %", as tables show it
+        if unit is not None and (unit.kind, unit.text) == ("word", "%"):
+            text, taken = text + "%", taken + 1
         self._at += taken
         return comparison(key.text, "=" if sign.text == "==" else sign.text, text, self._metrics)
 

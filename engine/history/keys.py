@@ -6,18 +6,39 @@ import difflib
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from engine.config.fields import fields
+from engine.config.fields import Field, fields
 from engine.config.metrics import METRICS, named
 from engine.config.renamed import new_key, warn_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
+from engine.history import shown
 from engine.history.entry import Entry
 from engine.text import shorten
 
 Getter = Callable[[Entry], Sequence[Any]]
 """Gives the values of a key in a run: none when it lacks the key, several for tags and patterns."""
+
+
+class Key(NamedTuple):
+    """A key as a filter and a sort order use it.
+
+    Attributes:
+        name: the canonical one.
+        values: what runs have of it.
+        percent: what 1 % is in the key's own unit: 1 for what is kept in per cent, 0.01 for a
+            share; None where a per cent sign means nothing.
+        measured: a figure that is shown rounded, and equals a text that it rounds to.
+        order: what it is sorted by; None: by ``values``.
+    """
+
+    name: str
+    values: Getter
+    percent: float | None = None
+    measured: bool = False
+    order: Getter | None = None
+
 
 _COLUMNS: dict[str, Getter] = {
     "id": lambda e: (e.id,),
@@ -35,7 +56,16 @@ _COLUMNS: dict[str, Getter] = {
     "epoch": lambda e: (e.epoch,),
     "total_steps": lambda e: _given(e.total_steps or None),
     "checkpoint_step": lambda e: _given(e.checkpoint_step),
-    "progress": lambda e: (100.0 * e.step / e.total_steps,) if e.total_steps else (),
+    "done": lambda e: _given(shown.done(e)),
+    "loss": lambda e: _given(shown.loss(e)),
+    "top1": lambda e: _given(shown.top1(e)),
+    "best": lambda e: _given(shown.best(e)),
+    "labels": lambda e: _given(shown.labels(e)),
+    "trained": lambda e: _given(shown.trained(e)),
+    "encoder_step": lambda e: _given(shown.encoder_step(e)),
+    "augment": shown.augmentations,
+    # As the table shows it, and whole.
+    "data": lambda e: (shown.short_source(shown.source(e)), shown.source(e)),
     "created": lambda e: (e.created,),
     "started": lambda e: _given(e.started),
     "ended": lambda e: _given(e.ended),
@@ -44,8 +74,27 @@ _COLUMNS: dict[str, Getter] = {
     "age": lambda e: (time.time() - e.created,),
     "duration": lambda e: _given(_duration(e)),
 }
-# Words that people use for a column, and "data" for the setting data.source.
-_ALIASES = {"state": "status", "tags": "tag", "title": "name", "notes": "note", "data": "source"}
+# Headings of columns, and words that people use for one; every heading of a table is a key.
+_ALIASES = {
+    "state": "status",
+    "tags": "tag",
+    "title": "name",
+    "notes": "note",
+    "k": "moco.queue_size",
+    "task": "task.name",
+    "top-1": "top1",
+    "best_top1": "best",
+    "augmentations": "augment",
+    "progress": "done",
+}
+# Figures that are worked out or measured, and shown rounded; "percent": they count in per cent.
+_PERCENT = frozenset({"done", "top1", "best", "labels", "trained"})
+_MEASURED = frozenset({"loss", *_PERCENT})
+# What a column is sorted by where that is not its value.
+_ORDERS: dict[str, Getter] = {
+    "status": lambda e: (shown.state_rank(e.status),),
+    "data": lambda e: (shown.short_source(shown.source(e)),),
+}
 TIMES = frozenset({"created", "started", "ended", "updated"})
 SPANS = frozenset({"age", "duration"})
 
@@ -116,10 +165,11 @@ def _setting_getter(keys: list[str]) -> Getter:
     return values
 
 
-def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
-    """The canonical name and the getter of a key.
+def resolve(key: str, metrics: Iterable[str]) -> Key:
+    """What a key stands for.
 
-    Columns come before settings, settings before metrics: ``step`` is the run's own.
+    Columns come before settings, settings before metrics: ``step`` is the run's own, and ``loss``
+    the number that the column of that heading shows.
 
     Args:
         key: as a person typed it; the case of columns and settings does not count.
@@ -131,22 +181,38 @@ def resolve(key: str, metrics: Iterable[str]) -> tuple[str, Getter]:
     name = key.lower()
     name = _ALIASES.get(name, name)
     if name in _COLUMNS:
-        return name, _COLUMNS[name]
+        percent = 1.0 if name in _PERCENT else None
+        return Key(name, _COLUMNS[name], percent, name in _MEASURED, _ORDERS.get(name))
     settings = _setting_names()
     now = new_key(name)  # an old name counts unless it means something else today
     if now != name and now in settings and name not in settings:
         warn_renamed(name, now)
         name = now
     if name in settings:
-        return name, _setting_getter(settings[name])
+        return Key(name, _setting_getter(settings[name]), _share(settings[name]))
     metrics = list(metrics)
     prefix, dot, rest = key.partition(".")
     prefixed = bool(dot) and prefix in ("best", "last")
     found = named(rest if prefixed else key, metrics)
     if found:
-        return key, _metric_getter(found, best=prefixed and prefix == "best")
+        values = _metric_getter(found, best=prefixed and prefix == "best")
+        return Key(key, values, 1.0, measured=True)
     known = (name for name in METRICS if not METRICS[name].is_pattern)
     raise _unknown_key(key, [*_COLUMNS, *_ALIASES, *settings, *known, *metrics])
+
+
+def _share(keys: Iterable[str]) -> float | None:
+    """``Key.percent`` of settings: 0.01 when all of them are shares, from 0 to 1."""
+    known: dict[str, Field] = {}
+    for type_ in KINDS.values():
+        known |= fields(type_)
+    shares = all(
+        known[key].kind == "float"
+        and known[key].le == 1.0
+        and 0.0 in (known[key].ge, known[key].gt)
+        for key in keys
+    )
+    return 0.01 if shares else None
 
 
 def _unknown_key(key: str, known: list[str]) -> ConfigError:
@@ -173,17 +239,26 @@ def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:
     # Sorted twice: sort() is stable, also with reverse, so equal runs stay newest first.
     entries = sorted(entries, key=lambda entry: (-entry.created, entry.id))
     down = key.startswith("-")
-    _, values = resolve(key.removeprefix("-"), metric_names(entries))
+    found = resolve(key.removeprefix("-"), metric_names(entries))
+    values = found.order or found.values
     have: list[tuple[tuple[int, Any], Entry]] = []
     lack = []
     for entry in entries:
-        found = [v for v in values(entry) if v != "" and v == v]  # v == v: not NaN
-        if not found:
+        place = _place([v for v in values(entry) if v != "" and v == v])  # v == v: not NaN
+        if place is None:
             lack.append(entry)
-        # A key may be a number in one run and a text in another, which Python does not compare.
-        elif isinstance(found[0], int | float):
-            have.append(((0, found[0]), entry))
         else:
-            have.append(((1, str(found[0]).casefold()), entry))
+            have.append((place, entry))
     have.sort(key=lambda pair: pair[0], reverse=down)
     return [entry for _, entry in have] + lack
+
+
+def _place(found: Sequence[Any]) -> tuple[int, Any] | None:
+    """What a run is sorted by; None when it has no value."""
+    if not found:
+        return None
+    # A key may be a number in one run and a text in another, which Python does not compare.
+    if isinstance(found[0], int | float):
+        return 0, found[0]
+    # Of several texts, such as tags, all of them, as the table shows them.
+    return 1, " ".join(str(value) for value in found).casefold()

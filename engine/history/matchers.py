@@ -13,7 +13,7 @@ from typing import Any
 from engine.config.renamed import new_value, warn_renamed
 from engine.errors import ConfigError
 from engine.history.entry import Entry
-from engine.history.keys import SPANS, TIMES, Getter, resolve
+from engine.history.keys import SPANS, TIMES, Getter, Key, resolve
 from engine.text import shorten
 
 Matcher = Callable[[Entry], bool]
@@ -40,17 +40,18 @@ def comparison(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matche
     Raises:
         ConfigError: when no run can have the key, or the text is no number where one is needed.
     """
-    name, values = resolve(key, metrics)
+    found = resolve(key, metrics)
+    name, values = found.name, found.values
     now = new_value(name, text)
     if now != text:
         warn_renamed(f"{key}{sign}{shorten(text)}", shorten(now))
         text = now
-    number = _parse(name, text)
+    number = _parse(found, text)
     if sign in _ORDER:
         if number is None:
-            wanted = _wanted(name)
             raise ConfigError(
-                f"The filter {shorten(key + sign + text)} needs {wanted} after {sign}."
+                f"The filter {shorten(key + sign + text)} needs {_wanted(found, text)} "
+                f"after {sign}."
             )
         return _in_order(values, _ORDER[sign], number)
     if sign == "~":
@@ -59,7 +60,7 @@ def comparison(key: str, sign: str, text: str, metrics: Iterable[str]) -> Matche
         return _like(values, text)
     # != is the opposite of =, so a run that lacks the value matches it, as does one with several of
     # which none is equal.
-    equal = _equal(values, text, number)
+    equal = _equal(values, text, number, _decimals(text) if found.measured else None)
     return equal if sign != "!=" else lambda entry: not equal(entry)
 
 
@@ -89,31 +90,56 @@ def _like(values: Getter, text: str) -> Matcher:
     return lambda e: any(pattern.match(str(value).casefold()) for value in values(e))
 
 
-def _equal(values: Getter, text: str, number: float | None) -> Matcher:
-    return lambda e: any(_same(value, text, number) for value in values(e))
+def _equal(values: Getter, text: str, number: float | None, decimals: int | None) -> Matcher:
+    def matches(entry: Entry) -> bool:
+        return any(
+            _same(value, text, number)
+            # A table shows 32.2 of 32.23, so top1=32.2 has to find it.
+            or (number is not None and decimals is not None and _rounds(value, number, decimals))
+            for value in values(entry)
+        )
+
+    return matches
 
 
 # Reading the text
 
 
-def _parse(name: str, text: str) -> float | None:
-    """The text as a number of the key's kind: unix seconds, seconds, or a plain number."""
-    if name in TIMES:
+def _parse(key: Key, text: str) -> float | None:
+    """The text as a number in the key's unit: unix seconds, seconds, per cent, or a plain one."""
+    if key.name in TIMES:
         return _unix_seconds(text)
-    return _seconds(text) if name in SPANS else _number(text)
+    if key.name in SPANS:
+        return _seconds(text)
+    bare = text.removesuffix("%")
+    number = _number(bare.rstrip()) if bare != text else _number(text)
+    if bare == text or number is None:
+        return number
+    if key.percent is None:
+        return None
+    # Divided, since 57 * 0.01 is not 0.57.
+    return number / 100.0 if key.percent == 0.01 else number
 
 
-def _wanted(name: str) -> str:
-    if name in TIMES:
+def _wanted(key: Key, text: str) -> str:
+    if key.name in TIMES:
         return "a date such as 2026-03-01"
-    return "a time such as 30m, 12h or 3d" if name in SPANS else "a number"
+    if key.name in SPANS:
+        return "a time such as 30m, 12h or 3d"
+    return "a number without %" if text.endswith("%") and key.percent is None else "a number"
 
 
 def _number(text: str) -> float | None:
     try:
-        return float(text.removesuffix("%").replace("_", ""))  # accuracies are kept in percent
+        return float(text.replace("_", ""))
     except ValueError:
         return None
+
+
+def _decimals(text: str) -> int | None:
+    """Digits behind the point of a plain decimal number; None for any other text."""
+    found = re.fullmatch(r"[+-]?[\d_]*(?:\.(\d*))?\s*%?", text)
+    return len(found[1] or "") if found else None
 
 
 def _unix_seconds(text: str) -> float | None:
@@ -150,6 +176,12 @@ def _close(value: float, number: float) -> bool:
         or (math.isnan(value) and math.isnan(number))
         or math.isclose(value, number, rel_tol=1e-9)
     )
+
+
+def _rounds(value: Any, number: float, decimals: int) -> bool:
+    """Whether a measured value is shown as a number when it has so many decimals."""
+    measured = isinstance(value, float) and math.isfinite(value)
+    return measured and float(f"{value:.{decimals}f}") == number
 
 
 def _contains(value: Any, text: str) -> bool:

@@ -89,7 +89,12 @@ class ProbeJob:
         done = None if point is None else point.state
         try:
             result = probe_sources(
-                self.config, self.sources, material=self.material, sink=context.sink, done=done
+                self.config,
+                self.sources,
+                material=self.material,
+                encoder_step=self.encoder.at,
+                sink=context.sink,
+                done=done,
             )
         except torch.OutOfMemoryError as error:
             raise TrainingError(

@@ -14,6 +14,7 @@ from engine.jobs.recorded_config import runnable_config
 from engine.models.encoder import Encoder, build_encoder
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder
+from engine.runs.encoder_step import EncoderStep
 
 _PREFIX = "encoder_q."  # the query encoder's parameters in the state of MoCo
 
@@ -26,14 +27,14 @@ class TrainedEncoder:
         encoder: in eval mode, on the CPU.
         config: the configuration of its pretraining.
         mean, std: float32 ``(3,)``, of the channels in [0, 1].
-        step: steps of pretraining behind it.
+        at: the step of its pretraining, and the steps of the whole schedule.
     """
 
     encoder: Encoder
     config: PretrainConfig
     mean: Tensor
     std: Tensor
-    step: int
+    at: EncoderStep
 
 
 def load_encoder(folder: RunFolder) -> TrainedEncoder:
@@ -52,9 +53,9 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
         encoder.load_state_dict(
             {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
         )
-        return TrainedEncoder(
-            encoder.eval(), config, state["mean"], state["std"], int(state["step"])
-        )
+        schedule = int(state["steps_per_epoch"]) * config.optim.epochs
+        at = EncoderStep(int(state["step"]), schedule)
+        return TrainedEncoder(encoder.eval(), config, state["mean"], state["std"], at)
     except (KeyError, TypeError, RuntimeError, msgspec.ValidationError) as error:
         raise RunError(
             f"The checkpoint of run {record.id} does not hold the encoder that its record "

@@ -22,6 +22,7 @@ from engine.pretrain.old_checkpoints import name_in_0_1
 from engine.probe.feature_sources import PRETRAINED, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.probe.head import load_head
 from engine.probe.source_rows import ProbeInputs, load_source_row
+from engine.runs.encoder_step import EncoderStep
 from engine.sink import NullSink, PausableSink, Plan, Sink
 
 
@@ -34,6 +35,7 @@ def run_probe(
     mean: Tensor,
     std: Tensor,
     device: torch.device,
+    encoder_step: EncoderStep | None = None,
     sink: Sink | None = None,
     done: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -52,17 +54,19 @@ def run_probe(
         mean: float32 (3,), of the channels in [0, 1], as in the pretraining.
         std: float32 (3,).
         device: where to compute.
-        sink: receives the progress, ``probe/<source>/...`` metrics, and the result after each
-            source; pause and checkpoint are answered here.
+        encoder_step: how far the encoder was trained, for the result; None: not known.
+        sink: receives the progress, ``probe/<source>/...`` metrics, and the result before the
+            first source and after each; pause and checkpoint are answered here.
         done: an earlier result of the same probe; the rows in it are kept.
 
     Returns:
         Builtin values: ``task``, ``groups``, ``members`` (classes of each group),
         ``label_fraction``, ``labels`` and ``test_images`` (counts), ``head``, ``protocol`` (a
         text), ``rows``, ``step`` (how many steps they took) and ``fingerprint`` (of what they
-        belong to). Each row has ``source``, the figures of ``engine.evaluate.accuracy.score``
-        (percent), ``chosen`` (how the regularisation was chosen), ``protocol`` and ``seconds``;
-        that of ``supervised`` has a ``budget``.
+        belong to); where it is known ``encoder_step`` and ``encoder_schedule_steps``. Each
+        row has ``source``, the figures of ``engine.evaluate.accuracy.score`` (percent), ``chosen``
+        (how the regularisation was chosen), ``protocol`` and ``seconds``; that of ``supervised``
+        has a ``budget``.
 
     Raises:
         DataError: when the data lacks something.
@@ -71,7 +75,7 @@ def run_probe(
         Interrupted: when the sink asked to stop.
     """
     sources = FeaturesForOneProbe(pretrained, model, dataset, mean, std, device)
-    return probe_sources(config, sources, sink=sink, done=done)
+    return probe_sources(config, sources, encoder_step=encoder_step, sink=sink, done=done)
 
 
 def probe_sources(
@@ -79,6 +83,7 @@ def probe_sources(
     sources: FeaturesForOneProbe | FeaturesForManyProbes,
     *,
     material: Material | None = None,
+    encoder_step: EncoderStep | None = None,
     sink: Sink | None = None,
     done: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -88,12 +93,13 @@ def probe_sources(
         config: what to probe and how.
         sources: compute the features.
         material: ``prepare_material`` of this probe; None: made here.
+        encoder_step: see ``run_probe``.
         sink: see ``run_probe``.
         done: see ``run_probe``.
     """
     material = prepare_material(config, sources.dataset) if material is None else material
     pausable = PausableSink(NullSink() if sink is None else sink)
-    probe = ProbeInputs(config, sources, material, load_head(config), pausable)
+    probe = ProbeInputs(config, sources, material, load_head(config), pausable, encoder_step)
     return _Probe(probe).run(done or {})
 
 
@@ -177,6 +183,8 @@ class _Probe:
             kept = {row["source"]: row for row in done["rows"] if row["source"] in self.rows}
         elif done:
             self.sink.log("the earlier result belongs to another probe: starting anew")
+        if self.inputs.encoder_step is not None:
+            self.sink.log(f"the pretrained encoder is that of {self.inputs.encoder_step.words()}")
         # One more than the reports of the fit: the last of a source is that of the test.
         steps = [row.reports(self.inputs) + 1 for row in self.rows.values()]
         ends = dict(zip(self.rows, itertools.accumulate(steps), strict=True))
@@ -188,6 +196,8 @@ class _Probe:
                 facts=facts(self.inputs),
             )
         )
+        if not kept:  # which encoder it is, is known from the beginning
+            self.sink.result(result)
         for source, count in zip(self.rows, steps, strict=True):
             row = kept.get(source)
             if row is None:
@@ -229,6 +239,7 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
         "label_fraction": config.label_fraction,
         "labels": labels,
         "test_images": len(material.test_rows),
+        **({} if inputs.encoder_step is None else inputs.encoder_step.figures),
         "head": config.head,
         "protocol": (
             f"Frozen features before the projection, standardised on the {labels:,} labelled "

@@ -28,6 +28,7 @@ from engine.probe.head import Head, HeadData, Report, evaluate_head
 from engine.probe.supervised import fit_supervised
 from engine.probe.supervised_budget import Budget, plan_budget
 from engine.probe.supervised_training import SupervisedData
+from engine.runs.encoder_step import EncoderStep
 from engine.seeds import stream_seed
 from engine.sink import Sink
 
@@ -42,6 +43,7 @@ class ProbeInputs:
         material: the labels, how they are split, and the test images.
         head: what is fitted to the features.
         sink: receives the progress, and is asked whether to stop.
+        encoder_step: how far the pretrained encoder was trained; None: not known.
     """
 
     config: ProbeConfig
@@ -49,6 +51,7 @@ class ProbeInputs:
     material: Material
     head: Head
     sink: Sink
+    encoder_step: EncoderStep | None = None
 
 
 class SourceRow(Protocol):

@@ -17,6 +17,7 @@ import msgspec
 
 from engine.errors import RunError
 from engine.files import replace_file, unwritable
+from engine.runs.encoder_step import EncoderStep
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import host_name
 from engine.runs.metric_log import MetricLog
@@ -98,7 +99,8 @@ def points(log: MetricLog) -> Iterator[_Point]:
 def to_csv(folder: RunFolder) -> Iterator[str]:
     """The metrics as lines of CSV: step, epoch, time and a column for each metric.
 
-    A step that lacks a metric has an empty cell; NaN and infinities are written as such.
+    Of a probe whose encoder's step is known, a last column has that in every line. A step that
+    lacks a metric has an empty cell; NaN and infinities are written as such.
 
     Raises:
         RunError: when the metric log cannot be read.
@@ -117,10 +119,12 @@ def to_csv(folder: RunFolder) -> Iterator[str]:
         return text
 
     # spell: csv would write "nan" and "inf"; here and in JSON the spellings are the same.
-    yield line(["step", "epoch", "time", *names])
+    at = EncoderStep.of(folder.record().result)
+    known = [] if at is None else [at.step]
+    yield line(["step", "epoch", "time", *names, *(["encoder_step"] if known else [])])
     for step, epoch, seconds, values in points(log):
         cells = [spell(values[name]) if name in values else "" for name in names]
-        yield line([step, spell(epoch), spell(seconds), *cells])
+        yield line([step, spell(epoch), spell(seconds), *cells, *known])
 
 
 def to_json(folder: RunFolder) -> bytes:

@@ -45,13 +45,13 @@ def to_csv(report: Report, part: CsvPart = "cells") -> str:
 def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("source", "queue_size", "seed", "task", "label_fraction", "head", "subset_seed"),
-        *("state", "top1", "balanced", "majority", "run"),
+        *("state", "top1", "balanced", "majority", "run", "encoder_step"),
     )
     for cell, found in report.study_state.cells.items():
         yield (
             *(cell.source, cell.queue_size, cell.seed, cell.task, cell.fraction, cell.head),
             *(cell.subset_seed, found.state, found.top1, found.balanced, found.majority),
-            found.run,
+            *(found.run, found.encoder_step),
         )
 
 

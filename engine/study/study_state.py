@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engine.config.schema import StudyConfig
 from engine.history.entry import Entry, config_base
 from engine.history.history import History
+from engine.history.shown import encoder_step
 from engine.runs.record import ACTIVE
 from engine.study.grid import (
     Cell,
@@ -59,6 +60,8 @@ class CellResult(Struct, frozen=True):
         run: id of the probe, or of the pretraining that is waited for, or empty.
         top1, balanced, majority: percent, on the test images; None until they are known (the
             last two also for probes of earlier versions).
+        encoder_step: steps of pretraining behind the encoder, the last of its run; None for
+            baselines, and until the cell is done.
     """
 
     state: State
@@ -66,6 +69,7 @@ class CellResult(Struct, frozen=True):
     top1: float | None = None
     balanced: float | None = None
     majority: float | None = None
+    encoder_step: int | None = None
 
 
 class Trained(Struct, frozen=True):
@@ -133,7 +137,10 @@ def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudySt
             else:  # a baseline is the same beside every encoder of its seed
                 beside = of_seed.get(seed, [])
                 runs = [e for id_ in beside for e in probes.get((id_, cell.source, key), ())]
-            cells[cell] = _cell_result(ROWS[cell.source], runs, parent)
+            found = _cell_result(ROWS[cell.source], runs, parent)
+            if cell.source == "moco" and parent is not None and found.state == "done":
+                found = structs.replace(found, encoder_step=_last_step(parent))
+            cells[cell] = found
     return StudyState(cells, {at: _trained(entry) for at, entry in trained.items()})
 
 
@@ -211,13 +218,27 @@ def _probes_of_the_end(
 ) -> list[Entry]:
     """The probes with a key that used the last checkpoint of a pretraining.
 
-    One that began before the pretraining ended used weights that have changed since.
+    A probe of an earlier step is one of another encoder. Where the step is not recorded (version
+    0.1, or no result yet), a probe that began before the pretraining ended may have used weights
+    that have changed since.
     """
     if parent is None or parent.status != "finished":
         return []
     end = parent.ended or 0.0
     found = probes.get((parent.id, "moco", key), [])
-    return [entry for entry in found if (entry.started or entry.created) >= end]
+    last = _last_step(parent)
+
+    def is_of_the_end(entry: Entry) -> bool:
+        step = encoder_step(entry)
+        return (entry.started or entry.created) >= end if step is None else step == last
+
+    return [entry for entry in found if is_of_the_end(entry)]
+
+
+def _last_step(pretraining: Entry) -> int:
+    """Step of the encoder that a probe of a finished pretraining reads."""
+    at = pretraining.checkpoint_step
+    return pretraining.step if at is None else at
 
 
 def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import zip_longest
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from moco_tui.cli.options import ALLOW_CODE, Settings, shared_options
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.training import detached
+from moco_tui.training.queued_probes import stays_queued, waits_in_vain
 
 
 @click.command(hidden=True)
@@ -28,19 +30,27 @@ def _train(
     """Trains the runs in PATHS in turn, without a terminal.
 
     ``--lock-fd`` (one a run) and ``--device-fd`` are descriptors of locks that the process
-    inherited. A signal ends the run that is trained, and leaves those behind it queued.
+    inherited. A signal ends the run that is trained, and leaves those behind it queued. A probe
+    behind its pretraining stays queued, too, unless that has finished.
     """
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
     # The process that started this one waits for it (detached.took_over); torch takes seconds.
     if lock_fds:
         detached.write_first_heartbeat(runs[0][0])
+    queued_with = [folder for folder, _ in runs]
     code = 0
     with terminal_sink("", quiet=True) as sink:
         from engine.jobs.execute import execute
 
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
+            pretraining = waits_in_vain(folder, queued_with)
+            if pretraining is not None:
+                say(clean(stays_queued(folder, pretraining)))
+                if lock_fd is not None:
+                    os.close(lock_fd)  # another process may start it
+                continue
             handed: list[int] = []
             successor = detached.successor(folder, settings.data, begun=handed.append, waiting=runs)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.runs import RunFolder
+from engine.runs.encoder_step import encoder_words
 from moco_tui.cli.output import clean, print_json, say, table
 
 
@@ -69,6 +70,7 @@ def result_table(result: dict[str, Any]) -> str:
         f"{clean(result['task'])}, {result['head']}, {100 * result['label_fraction']:g} % of the "
         f"labels ({result['labels']} images), {result['test_images']} test images"
     )
+    head += f"\npretrained encoder: {encoder_words(result)}"
     body = table(
         ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"], rows, (1, 3, 4)
     )

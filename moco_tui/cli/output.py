@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.runs.record import spell
+from engine.text import one_line
 
 if TYPE_CHECKING:
     from engine.history.history import History
+
+
+clean = one_line
 
 
 def say(text: str) -> None:
@@ -84,10 +88,3 @@ def cut(text: str, width: int) -> str:
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout is; None for a file or a pipe, where nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def clean(text: str) -> str:
-    """A text of others for a terminal: ``?`` for what could act on it, line ends included."""
-    # Not printable are control and format characters (escape sequences, changes of direction),
-    # surrogates, and separators other than the space (str.isprintable).
-    return "".join(c if c.isprintable() else "?" for c in text)

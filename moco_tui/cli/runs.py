@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 
+from engine.history import shown
 from engine.history.entry import DAMAGED, UNREADABLE
 from engine.history.history import History
 from moco_tui.cli.options import Settings, shared_options
@@ -27,8 +28,7 @@ from moco_tui.cli.output import (
     width_of,
 )
 from moco_tui.present.run_order import nested
-from moco_tui.present.run_rows import CELLS, RunRow, augmentations, row_of
-from moco_tui.present.run_settings import data_source
+from moco_tui.present.run_rows import CELLS, RunRow, row_of
 
 
 @click.command()
@@ -51,12 +51,16 @@ def runs(
 ) -> None:
     """List the runs, the newest first.
 
-    A filter compares columns, settings and metrics (status:running, queue_size=4096, knn>60,
+    A filter compares columns, settings and metrics (state:running, K=4096, top1>60, knn>60,
     tag:keep, age<2d), joined by and, or, not and brackets; a bare word is looked for in names,
-    ids, tags and notes. Probes stand under the run that they probe.
+    ids, tags and notes. Every heading of the table is a key to filter and sort by, in the unit
+    that it shows: top1>30 and top1>30% are the same. A share among the settings counts from 0 to
+    1, as it is set: label_fraction<=0.2, or <=20%. Runs without the value come last in every
+    order. Probes stand under the run that they probe; "trained" is how much of its schedule their
+    encoder had behind it.
     """
     history = History(settings.root, read_only=settings.read_only)
-    rows = _sorted(history, query, sort)[:limit]
+    rows = [row_of(entry) for entry in history.list(query, sort=sort)[:limit]]
     say_notices(history)
     if as_json:
         print_json([facts(row) for row in rows])
@@ -81,9 +85,9 @@ def facts(row: RunRow) -> dict[str, Any]:
     state, hidden = known.pop("status"), ("stamp", "warning", "config")
     ahead = {"id": known.pop("id"), "name": known.pop("name"), "state": state}
     settings = {
-        "data": data_source(entry.setting),
+        "data": shown.source(entry) or None,
         "queue_size": entry.setting("moco.queue_size"),
-        "augmentations": augmentations(entry),
+        "augmentations": shown.augmentations(entry),
         "label_fraction": entry.setting("label_fraction"),
         "task": entry.setting("task.name"),
         "head": entry.setting("head"),
@@ -97,7 +101,7 @@ class _Column:
     """A column of the table.
 
     Attributes:
-        title: its head, which is also a key to sort by, and names the cell of a row.
+        title: its head, which is also a key to filter and sort by, and names the cell of a row.
         right: aligned to the right.
         least: width that it may be cut to; None: never cut.
         rank: columns of a higher rank are left out earlier where the terminal is narrow.
@@ -109,7 +113,7 @@ class _Column:
     rank: int = 0
 
 
-_COLUMNS = (
+COLUMNS = (
     _Column("id"),
     _Column("name", least=12),
     _Column("state"),
@@ -118,6 +122,7 @@ _COLUMNS = (
     _Column("K", right=True),
     _Column("augment", least=10, rank=8),
     _Column("labels", right=True, rank=1),
+    _Column("trained", right=True, rank=9),
     _Column("step", right=True, rank=6),
     _Column("loss", right=True, rank=3),
     _Column("top-1", right=True),
@@ -125,30 +130,6 @@ _COLUMNS = (
     _Column("age", right=True),
     _Column("tags", least=6, rank=7),
 )
-
-# Heads of columns that the filter language calls by another name.
-_KEYS = {"K": "queue_size", "labels": "label_fraction"}
-# Columns that a row works out, so that the history has no key for them.
-_VALUES: dict[str, Callable[[RunRow], Any]] = {
-    "augment": lambda row: row.augment or None,
-    "top-1": lambda row: row.top1,
-    "best": lambda row: row.best,
-}
-
-
-def _sorted(history: History, query: str, sort: str) -> list[RunRow]:
-    down, key = sort.startswith("-"), sort.removeprefix("-")
-    if key not in _VALUES:
-        entries = history.list(query, sort="-" * down + _KEYS.get(key, key))
-        return [row_of(entry) for entry in entries]
-    value = _VALUES[key]
-    rows = [row_of(entry) for entry in history.list(query)]
-    # A run without the value, or with NaN (which equals nothing), comes last either way.
-    known = [row for row in rows if value(row) is not None and value(row) == value(row)]
-    known_ids = {row.id for row in known}
-    known.sort(key=value, reverse=down)
-    return known + [row for row in rows if row.id not in known_ids]
-
 
 # --------------------------------------------------------------------------------------------
 # The table
@@ -165,21 +146,21 @@ def listing(rows: Sequence[RunRow], width: int | None = None) -> str:
     cells = [
         [
             ("  " * depth if column.title == "id" else "") + clean(CELLS[column.title](row, now))
-            for column in _COLUMNS
+            for column in COLUMNS
         ]
         for row, depth in nested(rows)
     ]
     # Id, name and state always, other columns where a run has something to show in them.
-    shown = [i for i in range(len(_COLUMNS)) if i < 3 or any(row[i] for row in cells)]
+    shown = [i for i in range(len(COLUMNS)) if i < 3 or any(row[i] for row in cells)]
     natural = [
-        max(width_of(_COLUMNS[i].title), *(width_of(row[i]) for row in cells))
-        for i in range(len(_COLUMNS))
+        max(width_of(COLUMNS[i].title), *(width_of(row[i]) for row in cells))
+        for i in range(len(COLUMNS))
     ]
     widths = _fit(shown, natural, width)
     return table(
-        [cut(_COLUMNS[i].title, w) for i, w in widths.items()],
+        [cut(COLUMNS[i].title, w) for i, w in widths.items()],
         [[cut(row[i], w) for i, w in widths.items()] for row in cells],
-        [at for at, i in enumerate(widths) if _COLUMNS[i].right],
+        [at for at, i in enumerate(widths) if COLUMNS[i].right],
     )
 
 
@@ -193,36 +174,42 @@ def _fit(shown: list[int], natural: list[int], width: int | None) -> dict[int, i
         # ``table`` puts two spaces between columns.
         over = sum(widths.values()) + 2 * (len(widths) - 1) - width
         while over > 0:
-            can_shrink = [i for i in shown if widths[i] > (_COLUMNS[i].least or widths[i])]
+            can_shrink = [i for i in shown if widths[i] > (COLUMNS[i].least or widths[i])]
             if not can_shrink:
                 break
             widths[max(can_shrink, key=lambda i: widths[i])] -= 1  # a character of the widest
             over -= 1
-        optional = [i for i in shown if _COLUMNS[i].rank]
+        optional = [i for i in shown if COLUMNS[i].rank]
         if over <= 0 or not optional:
             return widths
         # One column less, and every text is tried at its whole width again.
-        shown.remove(max(optional, key=lambda i: _COLUMNS[i].rank))
+        shown.remove(max(optional, key=lambda i: COLUMNS[i].rank))
 
 
 # --------------------------------------------------------------------------------------------
 # CSV
 
 
+CSV_HEADER = (
+    *("id", "name", "state", "kind", "preset", "parent", "data", "queue_size"),
+    *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
+    *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
+    *("tags", "note", "error", "encoder_step", "trained"),
+)
+
+
 def _print_csv(rows: Sequence[RunRow]) -> None:
-    header = [
-        *("id", "name", "state", "kind", "preset", "parent", "data", "queue_size"),
-        *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
-        *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
-        *("tags", "note", "error"),
-    ]
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(CSV_HEADER)
     for row in rows:
         known = facts(row) | {"loss": row.last, "top1": row.top1, "best_top1": row.best}
+        known |= {"encoder_step": shown.encoder_step(row.entry)}
+        known |= {"trained": shown.trained(row.entry)}
         known |= {key: _moment(known[key]) for key in ("created", "started", "ended")}
         known |= {key: " ".join(known[key]) for key in ("augmentations", "tags")}
-        writer.writerow(["" if known[key] is None else clean(str(known[key])) for key in header])
+        writer.writerow(
+            ["" if known[key] is None else clean(str(known[key])) for key in CSV_HEADER]
+        )
 
 
 def _moment(seconds: float | None) -> str | None:

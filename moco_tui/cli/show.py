@@ -14,6 +14,7 @@ from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes, by_id
+from engine.runs.encoder_step import encoder_words
 from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
@@ -135,11 +136,12 @@ def _facts(
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
     stage = record.stage if status == "running" else None  # of a lost run it stays in the record
     took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
+    began = record.kind == "probe" and bool(record.result)
     data = data_source(settings_of(record).get) or ""
     return [
         ("state", status + (f": {clean(record.error)}" if record.error else "")),
         ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),
-        ("encoder of", record.parent),
+        ("encoder of", record.parent + (f", {encoder_words(record.result)}" if began else "")),
         ("data", clean(str(data))),
         ("progress", done),
         ("now", f"{clean(stage['name'])} {stage['done']}/{stage['total']}" if stage else ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -9,10 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engine.config.metrics import metric, rank
+from engine.errors import RunError
 from engine.runs import Record, RunFolder
+from engine.runs.encoder_step import encoder_words, proven_step
 from engine.runs.record import spell
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import difference_text
@@ -32,6 +35,8 @@ class ComparedRun(Struct):
         settings: dotted keys and values; its kind is among them.
         metrics: every number that came out of it, by name and what it is: the newest of a metric,
             its best, or part of a probe's result.
+        trained: of a probe the share of its schedule that its encoder had behind it, in per cent;
+            None where that is not known.
     """
 
     id: str
@@ -40,6 +45,7 @@ class ComparedRun(Struct):
     state: str
     settings: dict[str, Any]
     metrics: dict[tuple[str, Which], float]
+    trained: float | None = None
 
 
 class MetricRow(Struct):
@@ -89,7 +95,23 @@ def compared_run(folder: RunFolder) -> ComparedRun:
     record = folder.record()
     settings = {"kind": record.kind, **settings_of(record)}
     state = folder.status(record)
-    return ComparedRun(record.id, record.kind, folder.title(), state, settings, _numbers(record))
+    trained = None
+    if record.kind == "probe":
+        # Which encoder it is about is no setting, and tells two probes apart all the same.
+        settings |= {"encoder of": record.parent, "encoder": encoder_words(record.result)}
+        trained = _trained(folder, record)
+    return ComparedRun(
+        record.id, record.kind, folder.title(), state, settings, _numbers(record), trained
+    )
+
+
+def _trained(probe: RunFolder, record: Record) -> float | None:
+    """Share of its schedule that the encoder of a probe had behind it, where that is certain."""
+    pretraining = None
+    with contextlib.suppress(RunError):
+        pretraining = RunFolder(probe.path.parent / record.parent).record()
+    at = proven_step(record, pretraining)
+    return None if at is None else at.percent
 
 
 def _numbers(record: Record) -> dict[tuple[str, Which], float]:
@@ -105,7 +127,7 @@ def _numbers(record: Record) -> dict[tuple[str, Which], float]:
                 out[name, which] = values[name]
     for name, item in record.result.items():
         value = fmt.measured(item)
-        if value is not None:
+        if value is not None and not name.startswith("encoder_"):  # stands among the settings
             out[name, "result"] = value
     # The rows of a probe. The record may be another version's, or have been edited: what is of
     # another form is left out.
@@ -125,8 +147,24 @@ def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
     return SideBySide(
         list(runs),
         {key: row for key, row in settings.items() if any(item != row[0] for item in row)},
-        [metric_row(*name, [run.metrics.get(name) for run in runs]) for name in names],
+        [
+            _of_one_step(metric_row(*name, [run.metrics.get(name) for run in runs]), runs)
+            for name in names
+        ],
     )
+
+
+def _of_one_step(row: MetricRow, runs: Sequence[ComparedRun]) -> MetricRow:
+    """The row without verdicts over encoders that were trained for different shares.
+
+    That the encoder of step 3,900 is worse than that of the end says nothing about the settings.
+    """
+    if not row.metric.startswith(("probe/pretrained/", "pretrained ")):
+        return row
+    first = runs[0].trained
+    alike = [run.trained is not None and run.trained == first for run in runs]
+    verdicts = [v if same else None for v, same in zip(row.verdicts, alike, strict=True)]
+    return structs.replace(row, verdicts=verdicts)
 
 
 def metric_row(name: str, which: Which, values: Sequence[float | None]) -> MetricRow:

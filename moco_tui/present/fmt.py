@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import unicodedata
 
 from rich.cells import cell_len, set_cell_size
 
-# The control characters (C0, DEL, C1), which a terminal obeys; line and paragraph separators; and
-# marks of zero width and of direction, which would hide a text or turn the rest of the line round.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+from engine.text import one_line
 
-
-def clean(text: str) -> str:
-    """A text of others as one harmless line: without control or direction characters."""
-    text = _CONTROL.sub(" ", text)
-    # Surrogates cannot be encoded, and private and unassigned characters have no known width.
-    return "".join("?" if unicodedata.category(c) in ("Cs", "Co", "Cn") else c for c in text)
+clean = one_line
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

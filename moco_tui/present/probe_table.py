@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.runs import Record
+from engine.runs.encoder_step import encoder_words
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 
@@ -21,6 +22,8 @@ def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
     task = config.get("task", {}).get("name", "")
     head = f"{task} classes, {labels} of the labels, {config.get('head', '')} head"
     lines: list[Line] = [[(fmt.clean(head), "muted")]]
+    if record.result:
+        lines += [[(f"pretrained encoder: {encoder_words(record.result)}", "muted")]]
     found = record.result.get("rows")
     if not isinstance(found, list) or not found:
         waiting = "the table fills in as each row is measured"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from engine.history.keys import sort_entries
+from engine.history.shown import state_rank
 from moco_tui.present.run_rows import RunRow
 
 FOLD_ABOVE = 5
@@ -31,14 +33,20 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
         probes: at least one.
         open_: whether they are shown below it.
     """
+    # Of the furthest encoder alone: those of earlier steps are other encoders.
+    furthest = max((row.trained for row in probes if row.trained is not None), default=None)
     # Without NaN, which max would give back when it comes first.
-    best = [row.best for row in probes if row.best is not None and row.best == row.best]
+    best = [
+        row.best
+        for row in probes
+        if row.trained == furthest and row.best is not None and row.best == row.best
+    ]
     return Fold(
         id=f"{parent}/probes",
         entry=probes[0].entry,
         kind="probe",
         name=f"{'▾' if open_ else '▸'} {len(probes)} probes",
-        status=min(probes, key=lambda row: sort_key(row, "state")).status,
+        status=min((row.status for row in probes), key=state_rank),
         parent=parent,
         best=max(best, default=None),
         share=sum(row.status == "finished" for row in probes) / len(probes),
@@ -48,37 +56,8 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
     )
 
 
-SORTS = ("created", "name", "state", "kind", "data", "K", "loss", "accuracy", "labels")
-
-
-def sort_key(row: RunRow, key: str) -> Any:
-    """What a row is sorted by: first whether it lacks the value (or has NaN), then the value.
-
-    So rows without the value come last, and first where the order is reversed.
-
-    Args:
-        row: of the table.
-        key: one of ``SORTS``.
-    """
-    match key:
-        case "name":
-            return (0, row.title.lower())
-        case "state":
-            order = ("running", "paused", "queued", "handed-over", "lost", "failed", "stopped")
-            return (0, order.index(row.status) if row.status in order else len(order))
-        case "kind":
-            return (0, row.kind)
-        case "data":
-            return (not row.data, row.data)
-        case "K":
-            return (row.queue is None, row.queue or 0)
-        case "loss":
-            return (row.last is None or row.last != row.last, row.last or 0.0)
-        case "accuracy":
-            return (row.best is None or row.best != row.best, -(row.best or 0.0))
-        case "labels":
-            return (row.labels is None, row.labels or 0.0)
-    return (0, -row.created)
+SORTS = ("-created", "name", "state", "kind", "data", "K", "loss", "-best", "labels")
+"""Keys that the table is sorted by in turn, each in the direction that is looked at first."""
 
 
 class _HasParent(Protocol):
@@ -127,7 +106,7 @@ def nested(
 
 def arrange(
     rows: Iterable[RunRow],
-    key: str = "created",
+    key: str = "-created",
     reverse: bool = False,
     unfolded: Container[str] | None = None,
 ) -> list[tuple[RunRow, int]]:
@@ -135,14 +114,15 @@ def arrange(
 
     Args:
         rows: the runs.
-        key: what they are sorted by, one of ``SORTS``.
-        reverse: the other way round.
+        key: what they are sorted by, as ``moco-tui runs --sort`` takes it.
+        reverse: the other way round; runs without the value stay last.
         unfolded: ids of the runs all of whose probes are shown; under the others many probes are
             one ``Fold``. None: nothing is folded.
     """
-    # Sorting is stable, also in reverse: rows that are equal in the key stay the newest first.
-    ordered = sorted(rows, key=lambda row: (-row.created, row.id))
-    ordered.sort(key=lambda row: sort_key(row, key), reverse=reverse)
+    by_id = {row.id: row for row in rows}
+    if reverse:
+        key = key[1:] if key.startswith("-") else f"-{key}"
+    ordered = [by_id[e.id] for e in sort_entries((row.entry for row in by_id.values()), key)]
     if unfolded is None:
         return nested(ordered)
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from msgspec import Struct
 
-from engine.config.augment import AUGMENTATIONS, short_label
-from engine.config.metrics import ChartName, headline
+from engine.history import shown
 from engine.history.entry import Entry
 from moco_tui.present import fmt
-from moco_tui.present.run_settings import data_source
 
 LIVE = frozenset({"queued", "running", "paused", "handed-over"})
 """States that may change at any moment."""
@@ -43,6 +40,8 @@ class RunRow(Struct):
         queue: queue size of a pretraining.
         augment: the augmentations that are on.
         labels: share of the labels that a probe uses, in (0, 1].
+        trained: share of its schedule that the encoder of a probe had behind it, in [0, 1]; None
+            where that was not recorded.
         task, head: of a probe.
         last: newest loss.
         top1: newest accuracy that stands for the run, in percent.
@@ -63,6 +62,7 @@ class RunRow(Struct):
     queue: int | None = None
     augment: str = ""
     labels: float | None = None
+    trained: float | None = None
     task: str = ""
     head: str = ""
     last: float | None = None
@@ -87,12 +87,8 @@ class RunRow(Struct):
 
 def row_of(entry: Entry) -> RunRow:
     """The row of a run."""
-    source = data_source(entry.setting)
-    source = fmt.clean(source) if isinstance(source, str) else ""
-    result = entry.result.get("top1", entry.result.get("test_top1"))
-    best = _value(entry.best, "accuracy")
-    share = min(entry.step / entry.total_steps, 1.0) if entry.total_steps else None
-    labels, queue = entry.setting("label_fraction"), entry.setting("moco.queue_size")
+    source = fmt.clean(shown.source(entry))
+    queue = entry.setting("moco.queue_size")
     return RunRow(
         id=entry.id,
         entry=entry,
@@ -102,16 +98,17 @@ def row_of(entry: Entry) -> RunRow:
         preset=entry.preset,
         parent=entry.parent,
         source=source,
-        data=_short(source),
+        data=shown.short_source(source),
         queue=queue if isinstance(queue, int) else None,
-        augment=fmt.clean(" ".join(augmentations(entry))),
-        labels=labels if isinstance(labels, float | int) else None,
+        augment=fmt.clean(" ".join(shown.augmentations(entry))),
+        labels=_share(shown.labels(entry)),
+        trained=_share(shown.trained(entry)),
         task=fmt.clean(str(entry.setting("task.name") or "")),
         head=fmt.clean(str(entry.setting("head") or "")),
-        last=_value(entry.last, "loss"),
-        top1=_value(entry.last, "accuracy"),
-        best=best if result is None else result,
-        share=1.0 if entry.status == "finished" else share,
+        last=shown.loss(entry),
+        top1=shown.top1(entry),
+        best=shown.best(entry),
+        share=_share(shown.done(entry)),
         created=entry.created,
         tags=entry.tags,
         note=fmt.clean(entry.note),
@@ -119,28 +116,8 @@ def row_of(entry: Entry) -> RunRow:
     )
 
 
-def augmentations(entry: Entry) -> list[str]:
-    """The short labels of the augmentations that are on, in their order (``crop``, ``rot15``)."""
-    shown = []
-    for name in entry.setting("augment.order") or ():
-        part = AUGMENTATIONS.get(name)
-        own = part is None and AUGMENTATIONS.is_own(name)  # has no settings: it is on when named
-        if own or entry.setting(f"augment.{name}.enabled"):
-            names = part.settings.__struct_fields__ if part and part.settings else ()
-            settings = {key: entry.setting(f"augment.{name}.{key}") for key in names}
-            shown.append(short_label(name, settings))
-    return shown
-
-
-def _short(source: str) -> str:
-    """A data source without the path of its folder: ``folder:/home/me/cats`` is ``cats``."""
-    head, _, tail = source.partition(":")
-    return (Path(tail).name or head) if tail else head
-
-
-def _value(values: Mapping[str, float], chart: ChartName) -> float | None:
-    """The metric of a chart that stands for the run."""
-    return values.get(headline(values, chart))
+def _share(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100.0
 
 
 # --------------------------------------------------------------------------------------------
@@ -150,6 +127,10 @@ def _value(values: Mapping[str, float], chart: ChartName) -> float | None:
 def _step(row: RunRow) -> str:
     entry = row.entry
     return f"{entry.step}/{entry.total_steps}" if entry.total_steps else ""
+
+
+def _trained(row: RunRow) -> str:
+    return "" if row.trained is None else f"{100 * row.trained:.4g} %"
 
 
 def _loss(row: RunRow) -> str:
@@ -170,6 +151,7 @@ CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "K": lambda row, _: "" if row.queue is None else str(row.queue),
     "augment": lambda row, _: row.augment,
     "labels": lambda row, _: "" if row.labels is None else fmt.label_fraction(row.labels),
+    "trained": lambda row, _: _trained(row),
     "task": lambda row, _: row.task,
     "head": lambda row, _: row.head,
     "step": lambda row, _: _step(row),

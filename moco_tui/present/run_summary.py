@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from engine.config.data import source_path
+from engine.runs.encoder_step import encoder_words
 from moco_tui.present import fmt
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import CELLS, RunRow
@@ -20,7 +21,15 @@ def line(row: RunRow) -> Text:
     if row.error:
         text.append(fmt.clean(row.error))
         return text
-    parts = [row.data, row.augment, row.preset and f"preset {row.preset}", row.head, row.task]
+    encoder = _encoder(row)
+    parts = [
+        row.data,
+        row.augment,
+        encoder and f"encoder: {encoder}",
+        row.preset and f"preset {row.preset}",
+        row.head,
+        row.task,
+    ]
     parts += [" ".join(row.tags), row.note]
     text.append("  ".join(part for part in parts if part))
     return text
@@ -44,6 +53,7 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         ("kind", row.kind),
         ("preset", row.preset),
         ("of", parent.title if parent is not None else row.parent),
+        ("encoder", _encoder(row)),
         ("data", row.data),
         ("queue", cells["K"] and f"{cells['K']} keys"),
         *((name, cells[name]) for name in ("labels", "task", "head", "augment", "done", "loss")),
@@ -61,6 +71,11 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         text.append(f"{'folder':<9}", style="dim")
         text.append(path + "\n")
     return text
+
+
+def _encoder(row: RunRow) -> str:
+    """The step of the encoder that a probe is about; empty where it has not begun."""
+    return encoder_words(row.entry.result) if row.kind == "probe" and row.entry.result else ""
 
 
 def _fold_words(fold: Fold) -> str:

@@ -82,7 +82,7 @@ Below are the settings that differ and every metric with its difference to the f
         self._loaded = True
         names = self._metrics()
         chart = self.query_one(Chart)
-        chart.title, chart.empty = "curves", "these runs share no metric"
+        chart.title, chart.empty = "curves", "no run has measured anything yet"
         chart.changed()
         if names:
             self._choose(names[0])

@@ -47,7 +47,7 @@ class RunsScreen(BaseScreen):
     AUTO_FOCUS = ""
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
 eight of them, c compares the marked ones. The filter takes words and comparisons, such as
-kind:probe, queue_size=4096 or knn>60."""
+kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit that it shows."""
     BINDINGS = [
         Binding("n", "new", "New"),
         Binding("p", "probe", "Probe"),
@@ -70,7 +70,7 @@ kind:probe, queue_size=4096 or knn>60."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._sort = "created"
+        self._sort = SORTS[0]
         self._reverse = False
         self._filter = ""
         self._match: Callable[[Entry], bool] | None = None
@@ -86,10 +86,11 @@ kind:probe, queue_size=4096 or knn>60."""
     def content(self) -> ComposeResult:
         """Filter, table, details."""
         yield LineInput(
-            placeholder="filter: words, kind:probe, queue_size=4096, knn>60, and / or / not",
+            placeholder="filter: words, kind:probe, K=4096, top1>60, and / or / not",
             id="filter",
             compact=True,
         )
+        yield Static("", id="filter-error", markup=False)
         with Horizontal(id="body"):
             yield RunTable(id="runs")
             with VerticalScroll(id="details", can_focus=False):
@@ -103,6 +104,7 @@ kind:probe, queue_size=4096 or knn>60."""
         """Start reading the runs; delay the first paint for them, if only briefly."""
         self._actions = RunActions(self, self.poll)
         self.query_one("#filter").display = False
+        self.query_one("#filter-error").display = False
         self.query_one("#empty").display = False
         self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
@@ -191,8 +193,10 @@ kind:probe, queue_size=4096 or knn>60."""
         parts = [count]
         if live:
             parts.append(f"{live} live")
-        if self._sort != "created" or self._reverse:
-            parts.append(f"by {self._sort}" + (", reversed" if self._reverse else ""))
+        if self._sort != SORTS[0] or self._reverse:
+            parts.append(
+                f"by {self._sort.removeprefix('-')}" + (", reversed" if self._reverse else "")
+            )
         if table.marked:
             parts.append(f"{len(table.marked)} marked")
         self.top.set(str(self.session.root), ", ".join(parts))
@@ -332,8 +336,7 @@ kind:probe, queue_size=4096 or knn>60."""
         if box.display or self._filter:
             box.value = ""
             box.display = False
-            box.remove_class("wrong")
-            self._filter, self._match = "", None
+            self._use_filter("", None)
         else:
             table.marked.clear()
         table.focus()
@@ -342,19 +345,34 @@ kind:probe, queue_size=4096 or knn>60."""
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
         text = event.value.strip()
-        box = self.query_one("#filter", Input)
         try:
-            self._match = _matcher(text) if text else None
-        except ConfigError as error:  # half typed, as a rule: the table keeps the last good filter
-            box.add_class("wrong")
-            self.query_one("#line", Static).update(Text(fmt.clean(str(error)), style="bold"))
-            return
-        box.remove_class("wrong")
-        self._filter = text
+            self._use_filter(text, self._matcher(text) if text else None)
+        except ConfigError as error:
+            self._use_filter(text, None, fmt.clean(str(error)))
         self.show_rows(force=True)
+
+    def _use_filter(
+        self, text: str, match: Callable[[Entry], bool] | None, error: str = ""
+    ) -> None:
+        """Show the runs that a filter lets through; with an error all of them, and why."""
+        self._filter, self._match = text, match
+        self.query_one("#filter", Input).set_class(bool(error), "wrong")
+        line = self.query_one("#filter-error", Static)
+        line.display = bool(error)
+        line.update(Text(f"{error} No filter is in force." if error else "", style="bold"))
+
+    def _matcher(self, text: str) -> Callable[[Entry], bool]:
+        """What tells the runs that a filter lets through; see ``parse_filter``."""
+        # The first screen filters nothing, and every import delays it.
+        from engine.history.filters import metric_names, parse_filter
+
+        entries = [row.entry for row in self.session.runs.rows.values()]
+        return parse_filter(text, metrics=metric_names(entries))
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self, event: Input.Submitted) -> None:
+        if event.input.has_class("wrong"):
+            return  # what is wrong stands below it
         if not event.value.strip():
             event.input.display = False
         self.query_one(RunTable).focus()
@@ -389,11 +407,3 @@ kind:probe, queue_size=4096 or knn>60."""
         """Bring the last deleted run back."""
         if self.writable():
             self._select_next = self._actions.undo()
-
-
-def _matcher(text: str) -> Callable[[Entry], bool]:
-    """What tells the runs that a filter lets through; see ``parse_filter``."""
-    # The first screen filters nothing, and every import delays it.
-    from engine.history.filters import parse_filter
-
-    return parse_filter(text)

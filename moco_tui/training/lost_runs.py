@@ -16,6 +16,7 @@ from engine.history.entry import Entry
 from engine.history.history import History
 from engine.runs import RunFolder
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name
+from moco_tui.training.queued_probes import is_finished, pretraining_of
 
 FRESH_SECONDS = 7 * 86_400.0
 """A run that was lost longer ago is no longer offered; the table of runs still shows it as lost."""
@@ -68,7 +69,8 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     """Those among the entries of a history that were lost lately on this machine.
 
     Runs of other machines are left out: one that shares the folder may still work on what looks
-    lost from here. So are the runs of a lost study, which starts them itself.
+    lost from here. So are the runs of a lost study, which starts them itself, and probes that
+    waited for a pretraining which was stopped: nobody has asked to probe that.
 
     Args:
         entries: of the history.
@@ -84,7 +86,7 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
                 if lost is not None:
                     found.append(lost)
     taken = {id_ for run in found if run.kind == "study" for id_ in _parts(run.folder, entries)}
-    return [run for run in found if run.folder.id not in taken]
+    return [run for run in found if run.folder.id not in taken and not _waits(run, found)]
 
 
 def _lost(folder: RunFolder, now: float) -> LostRun | None:
@@ -106,6 +108,14 @@ def _lost(folder: RunFolder, now: float) -> LostRun | None:
         step=record.checkpoint_step or 0,
         queued=orphan,
     )
+
+
+def _waits(run: LostRun, found: Iterable[LostRun]) -> bool:
+    """Whether a run is a probe that has to wait for a pretraining that nobody is to resume."""
+    pretraining = pretraining_of(run.folder) if run.queued else None
+    if pretraining is None or is_finished(pretraining):
+        return False
+    return all(pretraining != other.folder for other in found)
 
 
 def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:

@@ -13,16 +13,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.runs.run_lock import RunLock, Successor
-from engine.sink import NullSink, Plan, Request
 from moco_tui import lazy
 from moco_tui.training import detached as detach
+from moco_tui.training.queued_probes import is_finished, pretraining_of
+from moco_tui.training.request_sink import RequestSink
 
 Execute = Callable[..., Any]
 
@@ -30,42 +31,20 @@ START_TIMEOUT_SECONDS = 10.0
 """How long a hand-over waits for a run that has not begun (its images are read or downloaded)."""
 
 
-class _RequestSink(NullSink):
-    """Asks the trainer for something from another thread of this process.
-
-    Needs no lock: each attribute is one value, which is replaced as a whole.
-
-    Attributes:
-        wanted: the request that waits for its answer.
-        began: the trainer has its data and its model, and looks for requests.
-    """
-
-    def __init__(self) -> None:
-        self.wanted: Request | None = None
-        self.began = False
-
-    def plan(self, plan: Plan) -> None:
-        self.began = True
-
-    def request(self) -> Request | None:
-        return self.wanted
-
-    def acknowledge(self, request: Request, step: int) -> None:
-        if request == self.wanted:
-            self.wanted = None
-
-
 @dataclass(frozen=True)
 class _Job:
     """A run of this process, locked: others see that somebody is about to train it.
 
     Attributes:
+        after: of a probe the pretraining that it waits for, where that was queued here before it;
+            it begins by itself only when that has finished.
         handed_over: set once another process has taken the run over.
     """
 
     folder: RunFolder
     lock: RunLock
-    sink: _RequestSink = field(default_factory=_RequestSink)
+    after: RunFolder | None = None
+    sink: RequestSink = field(default_factory=RequestSink)
     handed_over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -80,6 +59,8 @@ class Runner:
     Attributes:
         messages: (severity, sentence) of what went wrong in the thread, for the app to show.
         handed_over: runs that were handed over to a process of their own.
+        undecided: probes whose turn has come while their pretraining has ended unfinished, for
+            the app to ask about; they are among ``held`` meanwhile.
         redirect_stderr: called with the log of the run that is trained from now on, and with None
             after it, so that stray output goes there and not on the screen.
     """
@@ -94,6 +75,7 @@ class Runner:
         self._lock = threading.Lock()
         self._handing_over = threading.Lock()
         self._waiting: deque[_Job] = deque()
+        self._held: list[_Job] = []
         self._active: _Job | None = None
         self._training = False  # the trainer has the active run, and looks for requests
         self._claimed: set[RunFolder] = set()  # a successor is being started for them
@@ -103,6 +85,7 @@ class Runner:
         self._failed = False  # in the hand-over that goes on now
         self.messages: deque[tuple[str, str]] = deque(maxlen=20)
         self.handed_over: list[RunFolder] = []
+        self.undecided: deque[RunFolder] = deque()
         self.redirect_stderr: Callable[[Path | None], None] = _leave_stderr
 
     @property
@@ -117,12 +100,20 @@ class Runner:
         return tuple(job.folder for job in tuple(self._waiting))
 
     @property
+    def held(self) -> tuple[RunFolder, ...]:
+        """Probes that wait until their pretraining is finished, which nobody trains here now."""
+        return tuple(job.folder for job in tuple(self._held))
+
+    @property
     def busy(self) -> bool:
         """Whether this process trains a run or is about to."""
         return self._active is not None or bool(self._waiting)
 
     def start(self, folder: RunFolder) -> bool:
         """Train (or resume) a run here; True when at once, False when it waits for its turn.
+
+        A probe behind its own pretraining waits until that has finished; one that is held already
+        is begun with the encoder as it stands.
 
         Raises:
             UserError: when another process trains the run or is about to.
@@ -131,13 +122,41 @@ class Runner:
             if folder == self.active or folder in self.waiting:
                 return folder == self.active
             # Locked while it waits: no other process starts it or takes it for a lost run.
-            self._waiting.append(_Job(folder, detach.lock(folder)))
-            self._closing = False
+            self._waiting.append(self._take_held(folder) or self._new_job(folder))
             at_once = self._active is None and len(self._waiting) == 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="trainer", daemon=True)
-                self._thread.start()
+            self._start_thread()
             return at_once
+
+    def start_ready(self) -> None:
+        """Begin the held probes whose pretraining has been finished, here or elsewhere."""
+        with self._lock:
+            if self._held and self._release_ready():
+                self._start_thread()
+
+    def _new_job(self, folder: RunFolder) -> _Job:
+        pretraining = pretraining_of(folder)
+        here = pretraining is not None and pretraining in (self.active, *self.waiting)
+        return _Job(folder, detach.lock(folder), after=pretraining if here else None)
+
+    def _take_held(self, folder: RunFolder) -> _Job | None:
+        for job in self._held:
+            if job.folder == folder:
+                self._held.remove(job)
+                return replace(job, after=None)
+        return None
+
+    def _release_ready(self) -> bool:
+        """Put held probes whose pretraining has finished in front; ``_lock`` is held."""
+        ready = [job for job in self._held if job.after is not None and is_finished(job.after)]
+        self._held = [job for job in self._held if job not in ready]
+        self._waiting.extendleft(reversed(ready))
+        return bool(ready)
+
+    def _start_thread(self) -> None:
+        self._closing = False
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="trainer", daemon=True)
+            self._thread.start()
 
     def start_detached(self, *folders: RunFolder) -> subprocess.Popen[bytes]:
         """Train (or resume) runs in turn in a process of their own that outlives this one.
@@ -159,13 +178,14 @@ class Runner:
         return process
 
     def drop(self, folder: RunFolder) -> bool:
-        """Take a waiting run out of the queue; False when it did not wait here."""
+        """Take a waiting or held run out of the queue; False when it did not wait here."""
         with self._lock:
-            for job in self._waiting:
-                if job.folder == folder:
-                    self._waiting.remove(job)
-                    job.lock.release()
-                    return True
+            for queue in (self._waiting, self._held):
+                for job in queue:
+                    if job.folder == folder:
+                        queue.remove(job)
+                        job.lock.release()
+                        return True
             return False
 
     def leave(self) -> tuple[RunFolder, ...]:
@@ -300,6 +320,8 @@ class Runner:
         """Leave the runs that wait to other processes; ``_lock`` is held."""
         while self._waiting:
             self._waiting.popleft().lock.release()
+        while self._held:
+            self._held.pop().lock.release()
 
     # The training thread
 
@@ -328,11 +350,18 @@ class Runner:
         """Make the next run that waits the active one; None ends the thread."""
         with self._lock:
             self._training = False
-            if not self._waiting or self._closing:
-                self._active = self._thread = None
-                return None
-            self._active = self._waiting.popleft()
-            return self._active
+            self._active = None
+            if not self._closing:
+                self._release_ready()
+            while self._waiting and not self._closing:
+                job = self._waiting.popleft()
+                if job.after is None or is_finished(job.after):
+                    self._active = job
+                    return job
+                self._held.append(job)
+                self.undecided.append(job.folder)
+            self._thread = None
+            return None
 
     def _train(self, job: _Job) -> None:
         execute = self._execute or lazy.engine("jobs.execute").execute  # imports torch: seconds

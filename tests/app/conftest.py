@@ -103,6 +103,8 @@ def write_run(
 
 RESULT: dict[str, Any] = {
     "top1": 57.3,
+    "encoder_step": 120,
+    "encoder_schedule_steps": 120,
     "rows": [
         {
             "source": source,

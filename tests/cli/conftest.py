@@ -99,6 +99,8 @@ RESULT = {
     "label_fraction": 0.1,
     "labels": 500,
     "test_images": 1000,
+    "encoder_step": 40,
+    "encoder_schedule_steps": 40,
     "protocol": "features before the projection",
     "rows": [
         {
@@ -114,9 +116,19 @@ RESULT = {
 }
 
 
-def probed(root: Path, parent: str, *, name: str = "", **values: Any) -> RunFolder:
+def probed(
+    root: Path, parent: str, *, name: str = "", encoder_step: int | None = 40, **values: Any
+) -> RunFolder:
+    """A finished probe; ``encoder_step`` None: of version 0.1, which did not record it."""
+    at = {"encoder_step": encoder_step, "encoder_schedule_steps": 40}
+    result = (
+        RESULT | at
+        if encoder_step is not None
+        else {key: value for key, value in RESULT.items() if key not in at}
+    )
     folder = create(root, "probe", build(ProbeConfig, values), name=name, parent=parent)
     with begin(folder, Plan(total_steps=3)) as owner:
-        owner.result(RESULT)
+        owner.metrics(3, 3.0, {"probe/pretrained/test_top1": 57.5 + (encoder_step or 0) / 8})
+        owner.result(result)
         owner.transition("finished")
     return folder

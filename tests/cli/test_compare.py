@@ -43,6 +43,28 @@ def test_compare_of_probes_lays_their_results_side_by_side(call: Call, root: Pat
     assert rows["pretrained top1"]["verdicts"] == [None, "same"]
 
 
+def test_probes_of_different_steps_are_not_compared_as_one(call: Call, root: Path) -> None:
+    parent = trained(root).id
+    end, early = probed(root, parent).id, probed(root, parent, encoder_step=8).id
+    old = probed(root, parent, encoder_step=None).id
+    facts = json.loads(call("compare", end, early, old, "--json").out)
+    assert facts["config"] == {
+        "encoder": ["step 40 of 40, 100 %", "step 8 of 40, 20 %", "step not recorded"]
+    }
+    rows = {row["metric"]: row for row in facts["metrics"]}
+    assert rows["pretrained top1"]["verdicts"] == [None, None, None]
+    assert rows["probe/pretrained/test_top1"]["differences"] == [0.0, -4.0, -5.0]
+    assert rows["probe/pretrained/test_top1"]["verdicts"] == [None, None, None]
+    assert "encoder_step" not in rows
+    out = call("compare", end, early).out
+    assert "better" not in out
+    assert "worse" not in out
+    assert "step 8 of 40, 20 %" in out
+    same = json.loads(call("compare", end, probed(root, parent).id, "--json").out)
+    rows = {row["metric"]: row for row in same["metrics"]}
+    assert rows["probe/pretrained/test_top1"]["verdicts"] == [None, "same"]
+
+
 def test_compare_of_runs_without_numbers_or_with_nan(call: Call, root: Path) -> None:
     a = create(root, "pretrain", PretrainConfig()).id
     b = create(root, "pretrain", PretrainConfig()).id

@@ -13,15 +13,18 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.history.entry import Entry
+from engine.history.history import History
 from moco_tui.cli.output import cut, table, width_of
-from moco_tui.cli.runs import listing
-from moco_tui.present.run_rows import row_of
+from moco_tui.cli.runs import COLUMNS, CSV_HEADER, listing
+from moco_tui.present.run_rows import CELLS, row_of
+from moco_tui.widgets.run_table import COLUMNS as APP_COLUMNS
 
 from ..environment import with_packages
 from .conftest import Call, probed, trained
@@ -85,12 +88,48 @@ def test_sorting_by_columns_settings_and_metrics(call: Call, root: Path) -> None
     ):
         called = call("runs", "--sort", key, "--json")
         assert [i for i in ids(called) if i != probe] == wanted, key
-    for title in ("id", "name", "state", "kind", "data", "augment", "labels", "step", "tags"):
+    for title in (column.title for column in COLUMNS):
         assert len(ids(call("runs", "--sort", title, "--json"))) == 4
         assert len(ids(call("runs", "--sort", f"-{title}", "--json"))) == 4
     assert ids(call("runs", "--sort", "labels", "--json"))[0] == probe
     called = call("runs", "--sort", "nonsense")
     assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
+
+
+HEADINGS = sorted(
+    {
+        key
+        for title in [*(c.title for c in COLUMNS), *(c.title for c in APP_COLUMNS), *CSV_HEADER]
+        for key in title.split("|")
+    }
+)
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_every_heading_is_a_key_for_the_number_that_it_shows(
+    call: Call, root: Path, heading: str
+) -> None:
+    """Derived from the tables: a new column has to be a key as well."""
+    trained(root, name="b", values={"moco.queue_size": 512}, top1=30.04, losses=(3.0, 9.0))
+    trained(root, name="a", values={"moco.queue_size": 4096}, top1=52.27, status="stopped")
+    probed(root, trained(root, name="c", top1=math.nan).id, label_fraction=0.07)
+    rows = {entry.id: row_of(entry) for entry in History(root).list()}
+    order = {sign: ids(call("runs", "--json", "--sort", sign + heading)) for sign in ("", "-")}
+    found = ids(call("runs", "--json", "--filter", f"{heading}!=nothing"))
+    assert set(order[""]) == set(order["-"]) == set(found) == set(rows)
+    show = CELLS.get("title" if heading == "name" else heading)  # a run without a name: its id
+    if show is None:  # of the CSV alone
+        return
+    # Runs without a value in the cell stand last in both directions, and equal none.
+    empty = {id_ for id_, row in rows.items() if show(row, time.time()) in ("", "NaN", "–")}
+    for sign in ("", "-"):
+        assert set(order[sign][len(rows) - len(empty) :]) == empty, sign
+    for id_ in rows.keys() - empty:
+        text = show(rows[id_], time.time())
+        if heading in ("top-1", "best", "labels", "trained", "done", "loss", "K", "kind", "state"):
+            matching = ids(call("runs", "--json", "--filter", f"{heading}={text}"))
+            assert id_ in matching, f"{heading}={text}"
+            assert matching == [i for i in matching if show(rows[i], 0.0) == text]
 
 
 def test_filters_and_limits(call: Call, root: Path) -> None:

@@ -109,3 +109,20 @@ def test_show_model_lists_layers_shapes_and_parameters(call: Call, root: Path) -
     orphan = probed(root, "gone")
     called = call("show", orphan.id, "--model")
     assert (called.code, called.err.count("\n")) == (2, 1)
+
+
+def test_a_probe_shows_which_encoder_it_is_about(call: Call, root: Path) -> None:
+    parent = trained(root).id
+    for step, words in ((40, "step 40 of 40, 100 %"), (8, "step 8 of 40, 20 %")):
+        probe = probed(root, parent, encoder_step=step).id
+        out = call("show", probe).out
+        assert f"{parent}, {words}" in out
+        assert f"pretrained encoder: {words}" in out
+        line = next(line for line in call("runs").out.splitlines() if probe in line)
+        assert words.rpartition(", ")[2] in line
+    old = probed(root, parent, encoder_step=None).id
+    out = call("show", old).out
+    assert f"{parent}, step not recorded" in out
+    assert "pretrained encoder: step not recorded" in out
+    found = json.loads(call("runs", "--filter", "trained>0", "--json").out)
+    assert old not in [run["id"] for run in found]

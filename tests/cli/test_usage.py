@@ -62,6 +62,8 @@ ESCAPE = "\x1b[2J"
         (["pretrain", "--data", "folder:"], "folder:PATH"),
         (["pretrain", "--set", "model.encoder=resnet99"], "resnet18"),
         (["pretrain", "--name"], "--name"),
+        (["pretrain", "--set", "=3"], "--set =3 names no key"),
+        (["study", "--set", " = 3"], "names no key"),
         (["pretrain", "--preset", ""], "notebook"),
         (["probe"], "RUN"),
         (["resume", "latest", "--allow-code", "Net"], "package.module:Name"),

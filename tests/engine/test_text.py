@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.text import clean_text, shorten, visible_line
+from engine.text import clean_text, one_line, shorten, visible_line
+from moco_tui.cli import output
+from moco_tui.present import fmt
 
 
 @settings(max_examples=200, deadline=None)
@@ -19,6 +23,24 @@ def test_clean_text_is_safe_to_print_and_done_once(text: str) -> None:
     assert clean_text(cleaned) == cleaned
     if text.isascii() and text.isprintable() and len(text) <= 200:
         assert cleaned == text.strip()
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=60))
+def test_a_text_of_others_is_one_line_that_no_terminal_obeys(text: str) -> None:
+    shown = one_line(text)
+    assert len(shown) == len(text)
+    assert shown.isprintable()
+    assert not any(unicodedata.category(c)[0] == "C" for c in shown)
+    shown.encode("utf-8")
+    for was, now in zip(text, shown, strict=True):
+        assert now == was or now == (" " if was.isspace() else "?")
+
+
+def test_the_app_and_the_commands_show_a_text_alike() -> None:
+    assert one_line("a\x1b[31m\nb\tc\u202ed\u200be\ufefff") == "a?[31m b c?d?e?f"
+    for text in ("a\x1b[31m\nb", "\u202e", "\udce9", "plain"):
+        assert fmt.clean(text) == output.clean(text) == one_line(text)
 
 
 def test_a_message_repeats_at_most_forty_characters() -> None:

@@ -35,6 +35,6 @@ def test_a_difference() -> None:
 
 def test_titles_and_a_line_of_progress() -> None:
     assert title("knn/top1") == "kNN top-1, withheld labels"
-    assert title("mine\x1b/top1") == "mine /top1"
+    assert title("mine\x1b/top1") == "mine?/top1"
     values = {"knn/top1": 41.25, "train/lr": 0.06, "mine/loss": 1.0, "train/loss": 9.4}
     assert short_texts(values) == ["loss 9.400", "lr 0.0600", "kNN 41.2 %"]

@@ -49,4 +49,4 @@ def test_what_there_is_nothing_of_is_empty() -> None:
 
 def test_texts_of_people_are_one_harmless_line() -> None:
     found = cells(Entry(id="k", name="a\x1b[31m\nb", config={"data.source": "folder:/x\x07y"}))
-    assert (found["name"], found["data"]) == ("a [31m b", "x y")
+    assert (found["name"], found["data"]) == ("a?[31m b", "x?y")

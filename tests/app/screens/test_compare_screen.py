@@ -98,7 +98,7 @@ async def test_runs_without_a_metric_say_so(root: Path, make_app: MakeApp) -> No
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_comparison(["k7m2qx", "q4r8st"])
-        await until(pilot, lambda: "these runs share no metric" in screen_text(app))
+        await until(pilot, lambda: "no run has measured anything yet" in screen_text(app))
         assert "reading" not in screen_text(app)
 
 
@@ -109,7 +109,7 @@ async def test_a_first_metric_that_comes_while_one_looks_is_drawn(
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_comparison(["k7m2qx", "q4r8st"])
-        await until(pilot, lambda: "these runs share no metric" in screen_text(app))
+        await until(pilot, lambda: "no run has measured anything yet" in screen_text(app))
         for folder in folders:
             with folder.metrics_path.open("ab") as log:
                 log.write(encode_line(1, 0.5, NOW, {"train/loss": 9.0}))

@@ -90,12 +90,39 @@ async def test_the_filter_narrows_and_a_wrong_one_says_why(root: Path, make_app:
         await until(pilot, lambda: shown(app) == ["q4r8st"])
         box.value = "queue_size=("
         await until(pilot, lambda: box.has_class("wrong"))
-        assert shown(app) == ["q4r8st"], "what was there stays while the filter is wrong"
+        assert len(shown(app)) == 4, "no filter is in force, least of all the one before"
+        assert "out of place" in screen_text(app) or "nothing to compare" in screen_text(app)
+        box.value = "queue_siz=16384"
+        await until(pilot, lambda: "did you mean queue_size?" in screen_text(app))
+        assert "No run matches" not in screen_text(app)
+        await pilot.press("enter")
+        assert box.has_focus, "what is wrong is to be mended here"
         box.value = "nothing-like-this"
         await until(pilot, lambda: "No run matches" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: len(table(app).rows) == 4)
         assert table(app).has_focus
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+async def test_an_unknown_key_is_named_where_it_is_typed(
+    root: Path, make_app: MakeApp, size: tuple[int, int]
+) -> None:
+    some_runs(root)
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: len(table(app).rows) == 4)
+        await pilot.press("slash", *"knnn")
+        await until(pilot, lambda: "No run matches" in screen_text(app))
+        await pilot.press(*">60")
+        await until(pilot, lambda: "did you mean knn?" in screen_text(app))
+        lines = screen_text(app).splitlines()
+        typed = next(i for i, line in enumerate(lines) if "knnn>60" in line)
+        assert "knnn is no key" in lines[typed + 1]
+        assert "No run matches" not in screen_text(app)
+        assert len(shown(app)) == 4
+        await pilot.press("escape")
+        await until(pilot, lambda: "did you mean" not in screen_text(app))
 
 
 async def test_sorting_goes_through_the_columns(root: Path, make_app: MakeApp) -> None:

@@ -67,13 +67,23 @@ def test_a_word_for_a_metric() -> None:
 
 
 def test_metrics_of_a_pattern_are_filtered_and_sorted_by() -> None:
-    low = Entry(id="low", last={"probe/pixels/test_top1": 20.0, "probe/pixels/loss": 90.0})
+    low = Entry(
+        id="low",
+        last={
+            "probe/pretrained/test_top1": 20.0,
+            "probe/pixels/test_top1": 25.0,
+            "probe/supervised/test_top1": 70.0,
+            "probe/supervised/test_balanced": 70.0,
+        },
+    )
     high = Entry(id="high", last={"probe/pretrained/test_top1": 60.0})
     none = Entry(id="none", last={"train/loss": 99.0})
     for query, wanted in (
         ("test_top1>10", ["low", "high"]),
-        ("test_top1>50", ["high"]),
-        ("probe>10", ["high"]),
+        ("test_top1>50", ["high"]),  # the probe's own, not that of a baseline
+        ("test_balanced>50", []),
+        ("probe/*/test_top1>50", ["low", "high"]),
+        ("probe>50", ["high"]),
         ("probe/pixels/test_top1<30", ["low"]),
     ):
         matches = parse_filter(query)  # as the app asks: without the names that runs have

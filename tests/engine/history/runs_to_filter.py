@@ -49,7 +49,7 @@ RUNS = [
         status="failed",
         error="out of memory",
         config={"label_fraction": 0.3, "head": "linear", "task.name": "binary"},
-        result={"top1": 91.0},
+        result={"top1": 91.0, "encoder_step": 400.0, "encoder_schedule_steps": 1000.0},
     ),
     entry("zzzzz2", name="(odd) name: a=b", status="damaged", kind=""),
 ]

@@ -37,6 +37,39 @@ def test_sorting_is_stable_and_puts_the_missing_last() -> None:
         sort_entries(RUNS, "--step")
 
 
+@pytest.mark.parametrize("key", ["top1", "best", "loss", "done", "labels", "trained", "K", "data"])
+def test_runs_without_the_value_come_last_in_both_directions(key: str) -> None:
+    without = [entry("1", kind="odd"), entry("2", kind="odd")]
+    runs = [*without, *RUNS]
+    up, down = (sort_entries(runs, sign + key) for sign in ("", "-"))
+    have = [
+        e for e in up if any(v not in ("", None) and v == v for v in keys.resolve(key, ())[1](e))
+    ]
+    assert 0 < len(have) < len(runs) - 1
+    assert up[: len(have)] == have
+    assert {e.id for e in down[: len(have)]} == {e.id for e in have}
+    figure = keys.resolve(key, ()).values
+    if len({tuple(figure(e)) for e in have}) > 1:
+        assert [figure(e) for e in down[: len(have)]] == [figure(e) for e in reversed(have)]
+
+
+def test_states_are_sorted_by_what_needs_a_look() -> None:
+    assert [e.status for e in sort_entries(RUNS, "state")] == [
+        "running",
+        "failed",
+        "damaged",
+        "finished",
+    ]
+
+
+def test_a_share_of_the_labels_is_found_by_the_per_cent_that_are_shown() -> None:
+    for percent in range(1, 101):
+        run = entry("p", kind="probe", config={"label_fraction": percent / 100})
+        for text in (f"labels={percent}", f"labels<={percent}%", f"label_fraction<={percent}%"):
+            assert parse_filter(text)(run), text
+            assert not parse_filter(f"labels<{percent}")(run)
+
+
 def test_a_key_stands_for_a_column_a_setting_or_a_metric() -> None:
     large = RUNS[0]
     for key, value in [

@@ -107,7 +107,7 @@ def test_a_probe_does_not_run_the_code_of_somebody_elses_pretraining(
     run: RunFolder, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     assert execute(run, data_dir=tmp_path) == "finished"
-    assert load_encoder(run).step == 3
+    assert load_encoder(run).at.step == 3
     request.getfixturevalue("stranger")
     own_code._named.clear()
     with pytest.raises(ConfigError, match="--allow-code"):

@@ -127,7 +127,7 @@ def test_the_result_holds_every_row_and_its_facts(encoder, head):
     assert result["rows"][3]["budget"]["images"] == 180
     assert msgspec.json.decode(msgspec.json.encode(result)) == result  # builtin values only
     assert sink.results[-1] == result
-    assert [len(partial["rows"]) for partial in sink.results] == [1, 2, 3, 4]
+    assert [len(partial["rows"]) for partial in sink.results] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("head", ["logistic", "linear"])

@@ -13,6 +13,7 @@ from engine.history.history import History
 from engine.runs import RunFolder, create, own
 from engine.sink import Plan
 from engine.study.grid import Cell, ProbePoint, cells, pretrain_config, pretrainings, probe_config
+from engine.study.result_keys import plain
 from engine.study.study_state import state_from_entries, state_from_history
 
 from ...environment import with_packages
@@ -210,3 +211,31 @@ def test_looking_needs_no_torch() -> None:
         check=True,
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_probe_of_an_earlier_step_is_none_of_the_finished_encoder() -> None:
+    """By the recorded step; where that is missing, only where the times prove it."""
+    config = small_grid()
+    pretraining = entry("k", pretrain_config(config, 8, 0), status="finished", step=50, ended=200.0)
+    cell = Cell("moco", 8, 0, "ten", 0.5, "logistic", 0)
+    pixels = Cell("pixels", None, None, "ten", 0.5, "logistic", 0)
+
+    def state(**changes: object) -> tuple[str, str]:
+        values = {
+            "started": 100.0,
+            "last": {"probe/pretrained/test_top1": 60.0, "probe/pixels/test_top1": 30.0},
+            **changes,
+        }
+        flat = plain(build(ProbeConfig, {"label_fraction": 0.5}))
+        probe = Entry(id="p", kind="probe", parent="k", status="finished", config=flat, **values)  # type: ignore[arg-type] # of tests
+        cells_ = state_from_entries(config, [pretraining, probe]).cells
+        assert cells_[cell].encoder_step == (50 if cells_[cell].state == "done" else None)
+        assert cells_[pixels].encoder_step is None
+        return cells_[cell].state, cells_[pixels].state
+
+    assert state(started=300.0) == ("done", "done")  # of version 0.1, begun after the end
+    assert state(started=100.0) == ("missing", "done")  # not proven; pixels have no encoder
+    assert state(started=300.0, result={"encoder_step": 39.0}) == ("missing", "done")
+    assert state(started=300.0, result={"encoder_step": 50.0}) == ("done", "done")
+    # begun early, and resumed with the finished encoder
+    assert state(started=100.0, result={"encoder_step": 50.0}) == ("done", "done")

@@ -1,0 +1,91 @@
+"""Which encoder a probe was about: how many steps of its pretraining were behind it.
+
+The encoder of a pretraining changes with every step, so a probe of step 3,900 and one of the end
+are results of two encoders, although they have the same parent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from engine.runs.record import Record
+
+NOT_RECORDED = "step not recorded"
+"""Said of a probe of version 0.1, whose result does not name the step."""
+
+
+class EncoderStep(NamedTuple):
+    """How far an encoder was trained.
+
+    Attributes:
+        step: steps of pretraining behind it.
+        schedule: steps of the whole schedule, of which ``stop_epoch`` may be an early part; 0
+            where that is not known.
+    """
+
+    step: int
+    schedule: int
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Self | None:
+        """The one that a result of a probe names; None where it names none."""
+        step = _count(result.get("encoder_step"))
+        schedule = _count(result.get("encoder_schedule_steps"))
+        return None if step is None else cls(step, schedule or 0)
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """As a result of a probe holds it."""
+        return {"encoder_step": self.step, "encoder_schedule_steps": self.schedule}
+
+    @property
+    def percent(self) -> float | None:
+        """Share of the schedule that is done, in per cent with one decimal; None: not known.
+
+        Rounded down: 100 is the end of the schedule and nothing before it.
+        """
+        if not self.schedule:
+            return None
+        return min(math.floor(1000 * self.step / self.schedule) / 10, 100.0)
+
+    def words(self) -> str:
+        """For people: ``step 3,900 of 19,500, 20 %``."""
+        if self.percent is None:
+            return f"step {self.step:,}"
+        return f"step {self.step:,} of {self.schedule:,}, {self.percent:g} %"
+
+
+def at_checkpoint(pretraining: Record) -> EncoderStep | None:
+    """How far the encoder is that a probe would read now; None where there is no checkpoint."""
+    if pretraining.checkpoint_step is None:
+        return None
+    optim = pretraining.config.get("optim")
+    epochs = _count(optim.get("epochs")) if isinstance(optim, Mapping) else None
+    return EncoderStep(pretraining.checkpoint_step, pretraining.steps_per_epoch * (epochs or 0))
+
+
+def proven_step(probe: Record, pretraining: Record | None) -> EncoderStep | None:
+    """The step of a probe's encoder: as recorded, else where the times prove it.
+
+    A probe that began after its pretraining had finished is one of the finished encoder.
+    """
+    known = EncoderStep.of(probe.result)
+    if known is not None or pretraining is None or pretraining.status != "finished":
+        return known
+    if probe.started is None or pretraining.ended is None or probe.started < pretraining.ended:
+        return None
+    return at_checkpoint(pretraining)
+
+
+def encoder_words(result: Mapping[str, Any]) -> str:
+    """The step of the encoder that a result of a probe is about, for people."""
+    found = EncoderStep.of(result)
+    return NOT_RECORDED if found is None else found.words()
+
+
+def _count(value: Any) -> int | None:
+    # In the index every number of a result is a float; the record may have been edited.
+    known = type(value) in (int, float) and math.isfinite(value) and value >= 0
+    return int(value) if known else None

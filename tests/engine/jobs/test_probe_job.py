@@ -1,0 +1,131 @@
+"""A probe as a run: it records how far its encoder was trained."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.config.resolve import build
+from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.data.dataset import Dataset, Split
+from engine.history import shown
+from engine.history.history import History
+from engine.jobs.execute import execute
+from engine.runs import RunFolder, create
+from engine.runs.encoder_step import encoder_words
+from engine.runs.export import to_csv, to_json
+from engine.sink import NullSink, Request
+
+PRETRAIN = {
+    "model.dim": 8,
+    "model.bn_splits": 2,
+    "moco.queue_size": 20,
+    "optim.batch_size": 8,
+    "optim.epochs": 4,
+    "optim.stop_epoch": 3,
+    "monitor.knn_every": 0,
+    "runtime.device": "cpu",
+    "runtime.threads": 1,
+}
+PROBE = {
+    "task.name": "all",
+    "label_fraction": 1.0,
+    "baselines": [],
+    "runtime.device": "cpu",
+    "runtime.threads": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three steps an epoch."""
+    generator = torch.Generator().manual_seed(5)
+
+    def split(count: int) -> Split:
+        size = (count, 3, 32, 32)
+        images = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
+        return Split(images, torch.arange(count) % 4)
+
+    dataset = Dataset("noise", split(24), split(12), ("a", "b", "c", "d"))
+    monkeypatch.setattr("engine.jobs.job.load_dataset", lambda *args, **options: dataset)
+
+
+class StopsAt(NullSink):
+    def __init__(self, last: int) -> None:
+        self.last, self.step = last, 0
+
+    def metrics(self, step: int, epoch: float, values: Any) -> None:
+        self.step = step
+
+    def request(self) -> Request | None:
+        return "stop" if self.step >= self.last else None
+
+
+class Listens(NullSink):
+    def __init__(self) -> None:
+        self.results: list[dict[str, Any]] = []
+        self.lines: list[str] = []
+
+    def result(self, values: Any) -> None:
+        self.results.append(dict(values))
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_probe_says_which_encoder_it_is_about(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    assert execute(run, data_dir=tmp_path, sink=StopsAt(4)) == "stopped"
+    early = create(root, "probe", build(ProbeConfig, PROBE), parent=run.id)
+    sink = Listens()
+    assert execute(early, data_dir=tmp_path, sink=sink) == "finished"
+    # From the first result on, before any row is measured.
+    assert sink.results[0]["rows"] == []
+    assert {r["encoder_step"] for r in sink.results} == {4}
+    assert [line for line in sink.lines if "step 4 of 12, 33.3 %" in line]
+    assert execute(run, data_dir=tmp_path) == "finished"
+    late = create(root, "probe", build(ProbeConfig, PROBE), parent=run.id)
+    assert execute(late, data_dir=tmp_path) == "finished"
+    # stop_epoch ends after three of the four epochs of the schedule.
+    assert {p.record().result["encoder_step"]: words(p) for p in (early, late)} == {
+        4: "step 4 of 12, 33.3 %",
+        9: "step 9 of 12, 75 %",
+    }
+    entries = {entry.id: entry for entry in History(root).list()}
+    assert (shown.encoder_step(entries[late.id]), shown.trained(entries[late.id])) == (9, 75.0)
+    assert [e.id for e in History(root).list("encoder_step<9")] == [early.id]
+    assert [e.id for e in History(root).list("trained>=75%")] == [late.id]
+    table = list(csv.DictReader(io.StringIO("".join(to_csv(early)))))
+    assert {line["encoder_step"] for line in table} == {"4"}
+    assert json.loads(to_json(early))["run"]["result"]["encoder_step"] == 4
+
+
+def words(probe: RunFolder) -> str:
+    return encoder_words(probe.record().result)
+
+
+def test_a_probe_that_goes_on_after_the_encoder_has_moved_names_the_new_step(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "runs"
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    execute(run, data_dir=tmp_path, sink=StopsAt(4))
+    values = {**PROBE, "baselines": ["pixels"]}
+    probe = create(root, "probe", build(ProbeConfig, values), parent=run.id)
+
+    class StopsAfterTheFirstRow(Listens):
+        def request(self) -> Request | None:
+            return "stop" if self.results and self.results[-1]["rows"] else None
+
+    assert execute(probe, data_dir=tmp_path, sink=StopsAfterTheFirstRow()) == "stopped"
+    assert words(probe) == "step 4 of 12, 33.3 %"
+    execute(run, data_dir=tmp_path)
+    assert execute(probe, data_dir=tmp_path) == "finished"
+    assert words(probe) == "step 9 of 12, 75 %"
