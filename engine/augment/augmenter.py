@@ -227,10 +227,32 @@ class Augmenter:
         grid[..., 1] = at.y * (2 / at.height) + (1 / at.height - 1)
         # The border is repeated so that a resized image has no dark edge; what a rotation brings in
         # from outside is made black by its weight.
-        out = F.grid_sample(
-            floats, grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
+        out = sample_repeating_border(floats, grid)
         return out if at.weight is None else out.mul_(at.weight.unsqueeze(1))
+
+
+def sample_repeating_border(images: Tensor, grid: Tensor, *, native: bool | None = None) -> Tensor:
+    """Bilinear values of float images ``(N, C, H, W)`` at ``grid`` (N, h, w, 2) in [-1, 1].
+
+    As ``F.grid_sample`` with ``padding_mode="border"``, which Apple's GPUs lack: there the grid is
+    drawn in to the centres of the outermost pixels, where both are the same up to rounding.
+
+    Args:
+        images: the images.
+        grid: x and y, without ``align_corners``; overwritten where the padding is lacking.
+        native: whether the device has that padding; None: all but ``mps`` have.
+
+    Returns:
+        (N, C, h, w).
+    """
+    if images.device.type != "mps" if native is None else native:
+        return F.grid_sample(
+            images, grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
+    for axis, size in enumerate((images.shape[3], images.shape[2])):
+        edge = 1.0 - 1.0 / size
+        grid[..., axis].clamp_(-edge, edge)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def to_float(images: Tensor) -> Tensor:

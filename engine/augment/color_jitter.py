@@ -55,7 +55,8 @@ class ColorJitter:
         return ColorJitterParams(
             applied=chosen(uniform[:, 0], c),
             factors=torch.stack(factors, dim=1),
-            order=uniform[:, 5:9].argsort(dim=1),  # a random permutation
+            # A random permutation. A copy, since Apple's GPUs sort a strided tensor wrongly.
+            order=uniform[:, 5:9].contiguous().argsort(dim=1),
         )
 
     def apply(self, images: Tensor, params: ColorJitterParams, *, dense: bool) -> Tensor:

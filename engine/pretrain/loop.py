@@ -28,10 +28,6 @@ __all__ = ["Outcome", "Pretraining", "check_batch", "pretrain"]
 
 Outcome = Literal["finished", "stopped", "handed-over"]
 
-# Steps whose losses are read together where the host does not wait for each step: 0.13 s at the
-# 2 ms that a fused step of the ConvNet takes on an H200.
-_BLOCK = 64
-
 _PAUSE_SECONDS = 0.05  # between two looks for a request while paused
 
 
@@ -97,7 +93,7 @@ class _Loop:
         # stop_epoch ends the run early; the schedule is still that of all epochs.
         last_epoch = config.optim.stop_epoch or config.optim.epochs
         self.total_steps = last_epoch * self.state.steps_per_epoch
-        self.losses = LossBuffer(runtime.device, _BLOCK if self.state.static else 1)
+        self.losses = LossBuffer(runtime.device, ahead=self.state.static)
         self.epoch_sum, self.epoch_count = 0.0, 0  # of the losses reported in this epoch
         # The baseline of kNN is measured after the first epoch, so that a run shows its first
         # losses at once. Until then the encoder as initialised by the seed is kept, also when a

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+MOST = 64
+"""Largest block, in steps."""
+
+SECONDS = 0.05
+"""Of a block, as nearly as whole steps allow. Two may be under way, and a stop or a hand-over waits
+for them."""
 
 
 class Loss(NamedTuple):
@@ -33,17 +42,31 @@ class LossBuffer:
 
     Reading a value waits for its step. On CUDA a block is copied while the next steps are already
     queued, so the device never idles while values are read and reported. The values read are one
-    block behind the steps, and at most two.
+    block behind the steps, and at most two. A block has as many steps as take ``SECONDS``, by the
+    time between the last two readings.
 
     Args:
         device: where the losses are computed.
-        block: steps of a block; 1: every value is read at once (a CPU has computed it by then).
+        ahead: whether steps are queued ahead of their losses. Otherwise every value is read at
+            once: a CPU has computed it by then.
+        clock: seconds.
+
+    Attributes:
+        block: steps of the newest block.
     """
 
-    def __init__(self, device: torch.device, block: int) -> None:
-        self._device, self._block = device, block
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        ahead: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._device, self._ahead, self._clock = device, ahead, clock
+        self.block = 1
         self._new: list[tuple[int, float, Tensor]] = []
         self._in_flight: _Block | None = None  # its copy to the host has begun
+        self._read_at: float | None = None  # when a block was read, if only steps came after it
 
     def add(self, step: int, lr: float, loss: Tensor) -> None:
         """Appends the loss of a step, a scalar on the device that nothing overwrites."""
@@ -52,15 +75,35 @@ class LossBuffer:
     @property
     def full(self) -> bool:
         """Whether the newest block is complete."""
-        return len(self._new) >= self._block
+        return len(self._new) >= self.block
 
     def read_block(self) -> list[Loss]:
-        """Begins to copy the newest block, and reads the one before it. In blocks of 1: all."""
+        """Begins to copy the newest block, and reads the one before it; all if not ``ahead``."""
+        if not self._ahead:
+            return self.read_all()
         before, self._in_flight = self._in_flight, self._start_copy()
-        return _read(before) + (self.read_all() if self._block == 1 else [])
+        losses = _read(before)
+        if losses:
+            self._resize(len(losses))
+        return losses
+
+    def _resize(self, steps: int) -> None:
+        """Sets the size of the next block, after one of ``steps`` steps was read.
+
+        Since the reading before, the device has computed those steps and the host has launched as
+        many as a block has now: only where both are as many is it known how long one takes.
+        """
+        now, before = self._clock(), self._read_at
+        self._read_at = now
+        if before is not None and steps == self.block:
+            # At most twice the last: the first steps after a start or a pause may seem fast, since
+            # the host launches them without waiting for the device.
+            fitting = round(SECONDS * steps / max(now - before, 1e-9))
+            self.block = max(1, min(fitting, 2 * self.block, MOST))
 
     def read_all(self) -> list[Loss]:
         """Reads everything, in the order of the steps; waits for the device."""
+        self._read_at = None  # what comes now (kNN, a checkpoint, a pause) is no step
         blocks, self._in_flight = (self._in_flight, self._start_copy()), None
         return [loss for block in blocks for loss in _read(block)]
 

@@ -91,9 +91,16 @@ def choose_step(state: TrainingState, recorder: Recorder | None) -> Step:
         plain = PlainStep(state)
         step = FusedStep(plain) if state.config.runtime.capture == "fused" else plain
         return step if recorder is None else CapturedStep(step, recorder)
-    # With fewer groups than threads, some threads would have nothing to do.
     cpu = state.runtime.device.type == "cpu"
-    enough_groups = state.config.model.bn_splits >= state.runtime.threads
-    if cpu and enough_groups and can_group(state.model.encoder_q.backbone):
+    if cpu and groups_suffice(state) and can_group(state.model.encoder_q.backbone):
         return GroupwiseStep(state)
     return PlainStep(state)
+
+
+def groups_suffice(state: TrainingState) -> bool:
+    """Whether each thread has a BatchNorm group of a step to work on.
+
+    Of a symmetric step both views are queries, and each has groups of its own.
+    """
+    views = 2 if state.config.moco.symmetric else 1
+    return views * state.config.model.bn_splits >= state.runtime.threads

@@ -175,7 +175,8 @@ class FeaturesForOneProbe:
     """The sources of one probe.
 
     Args:
-        pretrained: the encoder; moved to ``device``.
+        pretrained: the encoder; moved to ``device`` when it is first asked for, not before: a
+            probe may have to wait until the device is its own.
         model: its architecture, for the baselines.
         dataset: with labels and test images.
         mean: float32 (3,), of the channels in [0, 1], as in the pretraining.
@@ -192,13 +193,13 @@ class FeaturesForOneProbe:
         std: Tensor,
         device: torch.device,
     ) -> None:
-        self.pretrained, self.model, self.dataset = pretrained.to(device), model, dataset
+        self.pretrained, self.model, self.dataset = pretrained, model, dataset
         self.mean, self.std, self.device = mean, std, device
 
     def encoder(self, name: str, seed: int, sink: Sink) -> Encoder:
         """The pretrained encoder, or the one of random weights that belongs to ``seed``."""
         if name == PRETRAINED:
-            return self.pretrained
+            return self.pretrained.to(self.device)
         return random_encoder(
             self.model,
             self.dataset.train.images,

@@ -12,6 +12,7 @@ import torch
 
 from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
+from engine.runtime.cpu_count import available_cpus
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,6 @@ class Runtime:
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "cuda": torch.version.cuda or "",
         }
-
-
-def available_cpus() -> int:
-    """Cores this process may use: fewer than the machine has under taskset or a batch system."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = None) -> Runtime:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from engine.augment.augmenter import Augmenter, normalise, to_float
+from engine.augment.augmenter import Augmenter, normalise, sample_repeating_border, to_float
 from engine.config.augment import AUGMENTATIONS
 from engine.config.augment.blur import BlurConfig
 from engine.config.augment.color_jitter import ColorJitterConfig
@@ -395,6 +395,18 @@ def test_shapes_that_do_not_fit_are_refused():
     for images in (pictures(5), pictures(4)[0], pictures(4)[:, :1]):
         with pytest.raises(ValueError, match="do not fit"):
             augmenter.apply(images, params)
+
+
+def test_a_border_is_repeated_also_where_the_device_cannot():
+    """Far outside, on the edge, and between the centres of the outermost pixels and the edge."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(5, 3, 7, 11, generator=generator)
+    grid = torch.rand(5, 9, 8, 2, generator=generator) * 3.0 - 1.5
+    grid[0, 0, :, 0] = torch.tensor([-1.0, 1.0, -1.0 + 1 / 11, 1.0 - 1 / 11, -0.99, 0.99, 2.0, 0.0])
+    ours = sample_repeating_border(images, grid.clone(), native=False)
+    native = sample_repeating_border(images, grid, native=True)
+    torch.testing.assert_close(ours, native, rtol=0, atol=1e-5)
+    assert (grid.abs() > 1.0).any()
 
 
 def test_normalise():

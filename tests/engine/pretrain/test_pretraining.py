@@ -28,16 +28,24 @@ def dataset() -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("splits", "threads", "expected"),
-    [(2, 1, GroupwiseStep), (2, 2, GroupwiseStep), (2, 3, PlainStep), (1, 2, PlainStep)],
+    ("splits", "symmetric", "threads", "expected"),
+    [
+        (2, True, 4, GroupwiseStep),  # both views have groups of their own
+        (2, True, 5, PlainStep),
+        (2, False, 2, GroupwiseStep),
+        (2, False, 3, PlainStep),
+        (1, True, 2, GroupwiseStep),
+        (1, False, 2, PlainStep),
+    ],
 )
-def test_a_cpu_goes_group_by_group_unless_threads_would_have_nothing_to_do(
-    splits: int, threads: int, expected: type, dataset: Dataset
+def test_a_cpu_takes_groups_as_long_as_each_thread_has_one(
+    splits: int, symmetric: bool, threads: int, expected: type, dataset: Dataset
 ) -> None:
+    config = config_with(model__bn_splits=splits, moco__symmetric=symmetric)
     runtime = dataclasses.replace(RUNTIME, threads=threads)
-    config = config_with(model__bn_splits=splits, runtime__capture="fused")
     training = Pretraining(config, dataset.train.images, runtime)
     assert type(training.compute_step) is expected
+    assert 0.0 < float(training.advance()) < 20.0
     training.close()
 
 

@@ -131,3 +131,15 @@ def test_the_random_encoder_is_made_once_and_is_the_one_of_a_lone_probe(
     other = sources.encoder("random-init", 3, SINK)
     for name, value in other.state_dict().items():
         assert torch.equal(value, mine.state_dict()[name]), name
+
+
+def test_an_encoder_goes_to_the_device_when_it_is_asked_for() -> None:
+    """Not before: a probe may have to wait until the device is its own."""
+    device = torch.device("meta")
+    dataset = Dataset("noise", some_split(4, 0), some_split(2, 1), cifar10.CLASSES)
+    channels = torch.full((3,), 0.5)
+    made = FeaturesForOneProbe(build_encoder(MODEL), MODEL, dataset, channels, channels, device)
+    many = FeaturesForManyProbes(made, torch.arange(4), views=0)
+    assert {p.device.type for p in made.pretrained.parameters()} == {"cpu"}
+    encoder = many.encoder("pretrained", 0, NullSink())
+    assert {p.device.type for p in encoder.parameters()} == {"meta"}

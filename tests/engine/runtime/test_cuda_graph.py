@@ -26,7 +26,7 @@ from engine.errors import TrainingError
 from engine.models.encoder import build_encoder
 from engine.models.moco import MoCo
 from engine.pretrain import checkpoint as checkpoints
-from engine.pretrain import loop, pretraining
+from engine.pretrain import loss_buffer, pretraining
 from engine.pretrain.loop import pretrain
 from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
@@ -272,7 +272,7 @@ def test_momentum_that_begins_with_zeros_is_what_sgd_begins_with(
 def test_interrupted_paused_and_plain_runs_end_in_the_same_bits(
     dataset: Dataset, standins: list[Standin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_BLOCK", 2)
+    monkeypatch.setattr(loss_buffer, "MOST", 2)
     whole = Script()
     assert run(config_with(), dataset, tmp_path / "whole.pt", whole) == "finished"
     reference = checkpoints.load(tmp_path / "whole.pt")
@@ -320,7 +320,7 @@ def test_a_resume_point_holds_the_learning_rate_as_a_number(
 def test_a_loss_that_is_not_finite_keeps_the_last_good_resume_point(
     dataset: Dataset, standins: list[Standin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_BLOCK", 2)
+    monkeypatch.setattr(loss_buffer, "MOST", 2)
     advance = Pretraining.advance
 
     def broken(self: Pretraining) -> Tensor:
