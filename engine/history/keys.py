@@ -14,6 +14,7 @@ from engine.config.renamed import new_key, warn_renamed
 from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
 from engine.history.entry import Entry
+from engine.runs.training_time import seconds_trained
 from engine.text import shorten
 
 Getter = Callable[[Entry], Sequence[Any]]
@@ -59,7 +60,7 @@ def _given(value: float | None) -> Sequence[float]:
 
 
 def _duration(entry: Entry) -> float | None:
-    return None if entry.started is None else (entry.ended or time.time()) - entry.started
+    return seconds_trained(entry, time.time() if entry.status in ("running", "paused") else None)
 
 
 @functools.cache

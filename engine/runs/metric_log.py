@@ -9,7 +9,7 @@ import os
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,12 +28,27 @@ _decoder = msgspec.json.Decoder(dict[str, Any])
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+class Break(NamedTuple):
+    """A time in which a run was not trained: paused, stopped, or lost and resumed.
+
+    Attributes:
+        step: the last one before it.
+        since: unix seconds of the last value before it that still counts.
+        until: unix seconds at which the run went on.
+    """
+
+    step: int
+    since: float
+    until: float
+
+
 class MetricLog:
     """Reads a metric log as it grows.
 
     ``poll`` reads what is new; the other methods answer from memory. The arrays that they return
     are the log's own: they grow with the next ``poll``, so copy what must stay. Lines that are no
     metrics are skipped and counted in ``skipped``. One thread at a time may use an object.
+    ``breaks`` has the times in which the run was not trained, by ascending step.
 
     Args:
         path: ``metrics.jsonl``; it need not exist yet.
@@ -51,6 +66,7 @@ class MetricLog:
         self._guard = b""  # the last _GUARD bytes before _offset
         self._identity: tuple[int, int] | None = None  # device and inode
         self._series: dict[str, MetricSeries] = {}
+        self.breaks: list[Break] = []
         self.skipped = 0
 
     def poll(self, max_bytes: int | None = None) -> bool:
@@ -157,6 +173,13 @@ class MetricLog:
         for series in self._series.values():
             series.cut(step)
         self._series = {name: series for name, series in self._series.items() if series.steps}
+        # A break at the same step or a later one is part of this: nothing was kept since then.
+        self.breaks = [known for known in self.breaks if known.step < step]
+        until = _as_float(row.get("time"))
+        # Without those of the untrained encoder, whose step is 0 although they come later.
+        times = [s.times[-1] for s in self._series.values() if s.steps[-1] > 0]
+        if until is not None and times:
+            self.breaks.append(Break(step, max(times), until))
 
     def _take_rows(self, rows: list[dict[str, Any]], layouts: Iterable[tuple[str, ...]]) -> None:
         """Add rows metric by metric, as columns: row by row would take ten times as long.
@@ -217,6 +240,11 @@ class MetricLog:
     def times(self, name: str) -> Sequence[float]:
         """Unix seconds of every point of ``series(name)``."""
         return (self._series.get(name) or MetricSeries()).times
+
+    def idle_seconds(self, after: int, upto: int) -> float:
+        """Seconds between two steps in which the run was not trained."""
+        spans = (b.until - b.since for b in self.breaks if after <= b.step < upto)
+        return sum(max(span, 0.0) for span in spans)
 
     def last(self, name: str) -> float | None:
         """Value at the largest step, or None when there is none."""
