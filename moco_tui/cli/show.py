@@ -14,6 +14,7 @@ from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
+from engine.runs.training_time import seconds_trained
 from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
@@ -22,7 +23,6 @@ from moco_tui.cli.output import clean, print_json, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import value_text
-from moco_tui.present.run_progress import seconds_taken
 from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
@@ -134,7 +134,7 @@ def _facts(
         checkpoint = f"step {record.checkpoint_step}, {_ago(record.checkpoint_time)}"
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
     stage = record.stage if status == "running" else None  # of a lost run it stays in the record
-    took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
+    took = seconds_trained(record, time.time() if status in ("running", "paused") else None)
     data = data_source(settings_of(record).get) or ""
     return [
         ("state", status + (f": {clean(record.error)}" if record.error else "")),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.runs import MetricLog, Record
-from engine.runs.metric_writer import encode_line
+from engine.runs.metric_writer import encode_line, void_line
 from moco_tui.present.pace import RunPace, pace_texts, run_pace, steps_per_second
 
 
@@ -42,6 +42,28 @@ def test_a_short_pause_is_forgotten_after_half_a_minute(tmp_path: Path) -> None:
     moments = [(s, float(s)) for s in range(1, 100)]
     moments += [(100 + s, 120.0 + s) for s in range(32)]  # a pause of 20 s
     assert steps_per_second(log_of(tmp_path / "m.jsonl", moments)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("pause", [3.0, 20.0, 420.0])
+def test_no_pause_or_stop_counts_from_the_second_step_after_it(
+    tmp_path: Path, pause: float
+) -> None:
+    """The log says when the run went on; a stop of seven minutes was once read as 1 pairs/s."""
+    path = tmp_path / "metrics.jsonl"
+    lines = [encode_line(s, 0.0, s / 2, {"train/loss": 1.0}) for s in range(1, 101)]
+    lines.append(void_line(90, 50.0 + pause))  # the last checkpoint was at step 90
+    path.write_bytes(b"".join(lines))
+    log = MetricLog(path)
+    log.poll()
+    assert steps_per_second(log) is None
+    # Its first step takes 5 s, since it has to get ready.
+    for done in range(1, 6):
+        time = 50.0 + pause + 5 + (done - 1) / 2
+        with path.open("ab") as file:
+            file.write(encode_line(90 + done, 0.0, time, {"train/loss": 1.0}))
+        log.poll()
+        rate = steps_per_second(log)
+        assert rate is None if done == 1 else rate == pytest.approx(2.0)
 
 
 def test_slow_steps_and_a_clock_that_was_set_back(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.runs.metric_writer import encode_line
+from engine.runs.training_time import seconds_trained
 from moco_tui.present.pace import run_pace
-from moco_tui.present.run_progress import progress_facts, progress_text, rates_line, seconds_taken
+from moco_tui.present.run_progress import progress_facts, progress_text, rates_line
 
 from ..conftest import NOW, write_run
 
@@ -35,9 +36,12 @@ def test_the_line_tells_rate_and_eta_only_while_the_run_goes_on(root: Path) -> N
 
 def test_how_long_a_run_took(root: Path) -> None:
     record = write_run(root, "k7m2qx", checkpoint_time=NOW).record()
-    assert seconds_taken(record) == 540
+    assert seconds_trained(record) == 540
     line = rates_line(record, run_pace(record, "finished", write_run(root, "b").metrics()), NOW)
     assert line.startswith("took 9 min 00 s  checkpoint now")
-    record.ended = None
-    assert seconds_taken(record) is None
-    assert seconds_taken(record, NOW) == 600
+    record.trained_seconds = 90.0  # of the nine minutes; it was paused for the rest
+    line = rates_line(record, run_pace(record, "finished", write_run(root, "c").metrics()), NOW)
+    assert line.startswith("took 1 min 30 s  checkpoint now")
+    record.trained_seconds = record.ended = None
+    assert seconds_trained(record) is None
+    assert seconds_trained(record, NOW) == 600
