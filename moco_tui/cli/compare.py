@@ -12,7 +12,6 @@ from moco_tui.cli.options import Settings, complete_run, shared_options
 from moco_tui.cli.output import clean, print_json, table
 from moco_tui.present import comparison, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
-from moco_tui.present.metric_text import difference_text, value_text
 
 
 @click.command()
@@ -53,7 +52,8 @@ def _text(found: SideBySide) -> str:
     if found.metrics:
         header = ["metric", ids[0]]
         for id_ in ids[1:]:
-            header += [id_, "change", ""]  # the column without a head says better or worse
+            # The column without a head says better or worse, or why neither can be said.
+            header += [id_, "change", ""]
         right = [i for i, label in enumerate(header) if i and label]
         parts.append(table(header, [_metric(row) for row in found.metrics], right))
     else:
@@ -64,14 +64,13 @@ def _text(found: SideBySide) -> str:
 def _metric(row: MetricRow) -> list[str]:
     cells = [clean(row.label), _value(row, 0)]
     for run in range(1, len(row.values)):
-        change = difference_text(row.metric, row.differences[run])
-        cells += [_value(row, run), change, row.verdicts[run] or ""]
+        verdict = row.verdicts[run] or row.reasons[run]
+        cells += [_value(row, run), row.change_text(run), verdict]
     return cells
 
 
 def _value(row: MetricRow, run: int) -> str:
-    value = row.values[run]
-    return "-" if value is None else value_text(row.metric, value)
+    return "-" if row.values[run] is None else row.value_text(run)
 
 
 def _setting(value: Any) -> str:
