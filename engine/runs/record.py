@@ -172,8 +172,8 @@ def encode_record(record: Record) -> bytes:
     """The record as the bytes of ``run.json``."""
     payload = msgspec.structs.asdict(record)  # a copy, but a shallow one: dicts are replaced below
     for part in SUMMARIES:
-        values = payload[part] or {}
-        payload[part] = {name: spell(value) for name, value in values.items()}
+        if payload[part] is not None:
+            payload[part] = {name: spell(value) for name, value in payload[part].items()}
     # Indented: people open this file.
     return msgspec.json.format(msgspec.json.encode(payload), indent=1)
 

@@ -49,13 +49,14 @@ def _text(found: SideBySide) -> str:
         parts.append(table(["setting", *ids], rows))
     else:
         parts.append("The settings are the same.")
-    if found.metrics:
+    metrics = [_metric(row) for row in comparison.rows_to_show(found)]
+    if metrics:
         header = ["metric", ids[0]]
         for id_ in ids[1:]:
             # The column without a head says better or worse, or why neither can be said.
             header += [id_, "change", ""]
         right = [i for i, label in enumerate(header) if i and label]
-        parts.append(table(header, [_metric(row) for row in found.metrics], right))
+        parts.append(table(header, metrics, right))
     else:
         parts.append("No run has measured anything yet.")
     return "\n\n".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.runs import RunFolder
+from engine.runs.log_summary import gains
 from moco_tui.cli.output import clean, print_json, say, table
 
 
@@ -24,6 +25,8 @@ def print_outcome(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
                 "step": record.step,
                 "last": record.last,
                 "best": record.best,
+                "untrained": record.untrained or {},
+                "gain": gains(record.best, record.untrained),
                 "result": record.result,
             }
         )

@@ -78,7 +78,7 @@ def facts(row: RunRow) -> dict[str, Any]:
     """A run as builtin values."""
     entry = row.entry
     known = msgspec.structs.asdict(entry)
-    state, hidden = known.pop("status"), ("stamp", "warning", "config")
+    state, hidden = known.pop("status"), ("stamp", "warning", "config", "running_since")
     ahead = {"id": known.pop("id"), "name": known.pop("name"), "state": state}
     settings = {
         "data": data_source(entry.setting),
@@ -89,7 +89,7 @@ def facts(row: RunRow) -> dict[str, Any]:
         "head": entry.setting("head"),
     }
     rest = {key: value for key, value in known.items() if key not in hidden}
-    return {**ahead, **rest, **settings, "differs": entry.config}
+    return {**ahead, **rest, **settings, "gain": row.gain, "differs": entry.config}
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ _COLUMNS = (
     _Column("loss", right=True, rank=3),
     _Column("top-1", right=True),
     _Column("best", right=True, rank=4),
+    _Column("gain", right=True, rank=5),
     _Column("age", right=True),
     _Column("tags", least=6, rank=7),
 )
@@ -133,6 +134,7 @@ _VALUES: dict[str, Callable[[RunRow], Any]] = {
     "augment": lambda row: row.augment or None,
     "top-1": lambda row: row.top1,
     "best": lambda row: row.best,
+    "gain": lambda row: row.gain,
 }
 
 
@@ -213,7 +215,18 @@ def _print_csv(rows: Sequence[RunRow]) -> None:
     header = [
         *("id", "name", "state", "kind", "preset", "parent", "data", "queue_size"),
         *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
-        *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
+        *(
+            "epoch",
+            "loss",
+            "top1",
+            "best_top1",
+            "gain",
+            "created",
+            "started",
+            "ended",
+            "host",
+            "device",
+        ),
         *("tags", "note", "error"),
     ]
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -268,6 +268,14 @@ def _verdict(name: str, difference: float | None) -> Verdict | None:
     return "same" if difference == 0 else "better" if difference * direction > 0 else "worse"
 
 
+def rows_to_show(found: SideBySide) -> list[MetricRow]:
+    """The rows but for best values that say nothing that the newest do not."""
+    newest = {row.metric: row.values for row in found.metrics if row.which == "last"}
+    return [
+        row for row in found.metrics if row.which != "best" or row.values != newest.get(row.metric)
+    ]
+
+
 def change_text(row: MetricRow, run: int) -> tuple[str, str]:
     """How a run differs from the first, and whether that is better or why not: text and look."""
     text, verdict = row.change_text(run), row.verdicts[run]

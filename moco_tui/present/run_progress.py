@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.config.metrics import metric
@@ -81,10 +82,19 @@ def progress_facts(record: Record, status: str, log: MetricLog) -> dict[str, Any
         "epochs": record.total_steps // record.steps_per_epoch if record.steps_per_epoch else None,
         "stage": dict(record.stage) if record.stage and live else None,
         "metrics": dict(record.last),
+        "best": dict(record.best),
+        "untrained": dict(record.untrained or {}),
         "steps_per_second": pace.steps_per_second,
         "pairs_per_second": pace.pairs_per_second,
         "eta_seconds": pace.eta_seconds,
     }
+
+
+def trained_values(
+    last: Mapping[str, float], best: Mapping[str, float], untrained: Mapping[str, float]
+) -> dict[str, float]:
+    """The newest values but those of metrics that only the untrained encoder has."""
+    return {n: v for n, v in last.items() if n not in untrained or n in best}
 
 
 def progress_text(facts: dict[str, Any]) -> str:
@@ -99,7 +109,7 @@ def progress_text(facts: dict[str, Any]) -> str:
         parts.append(f"{step} {facts['step']}/{facts['total_steps']}")
     elif facts["step"]:
         parts.append(f"{step} {facts['step']}")
-    metrics = facts["metrics"]
+    metrics = trained_values(facts["metrics"], facts["best"], facts["untrained"])
     parts += short_texts(metrics)
     parts += [
         f"{name} {value_text(name, value)}"

@@ -10,7 +10,9 @@ from msgspec import Struct
 from engine.config.augment import AUGMENTATIONS, short_label
 from engine.config.metrics import ChartName, headline
 from engine.history.entry import Entry
+from engine.runs.log_summary import gains
 from moco_tui.present import fmt
+from moco_tui.present.run_progress import trained_values
 from moco_tui.present.run_settings import data_source
 
 LIVE = frozenset({"queued", "running", "paused", "handed-over"})
@@ -44,8 +46,10 @@ class RunRow(Struct):
         labels: share of the labels that a probe uses, in (0, 1].
         task, head: of a probe.
         last: newest loss.
-        top1: newest accuracy that stands for the run, in percent.
+        top1: newest accuracy that stands for the run, in percent; not that of step 0, where nothing
+            was trained yet.
         best: the best it had; of a probe with a result the accuracy in that.
+        gain: points by which the best lies above the untrained encoder, of a pretraining.
         share: how much is done, in [0, 1].
         created: unix seconds.
     """
@@ -67,6 +71,7 @@ class RunRow(Struct):
     last: float | None = None
     top1: float | None = None
     best: float | None = None
+    gain: float | None = None
     share: float | None = None
     created: float = 0.0
     tags: tuple[str, ...] = ()
@@ -108,8 +113,9 @@ def row_of(entry: Entry) -> RunRow:
         task=fmt.clean(str(entry.setting("task.name") or "")),
         head=fmt.clean(str(entry.setting("head") or "")),
         last=_value(entry.last, "loss"),
-        top1=_value(entry.last, "accuracy"),
+        top1=_value(trained_values(entry.last, entry.best, entry.untrained), "accuracy"),
         best=best if result is None else result,
+        gain=None if result is not None else _value(gains(entry.best, entry.untrained), "accuracy"),
         share=1.0 if entry.status == "finished" else share,
         created=entry.created,
         tags=entry.tags,
@@ -159,6 +165,10 @@ def _accuracy(value: float | None) -> str:
     return "" if value is None else fmt.accuracy(value)
 
 
+def _gain(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
+
+
 CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "id": lambda row, _: row.id,
     "name": lambda row, _: row.name,
@@ -175,6 +185,7 @@ CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "loss": lambda row, _: _loss(row),
     "top-1": lambda row, _: _accuracy(row.top1),
     "best": lambda row, _: _accuracy(row.best),
+    "gain": lambda row, _: _gain(row.gain),
     "done": lambda row, _: "" if row.share is None else fmt.percent(row.share, 0),
     "age": lambda row, now: fmt.age(now - row.created),
     "tags": lambda row, _: " ".join(row.tags),

@@ -197,17 +197,14 @@ Below are the settings that differ and every metric with its difference to the f
         return max(min(room, most), 9)
 
     def _show_tables(self) -> None:
-        panel, key = self.query_one("#metrics", TextPanel), 24
-        width = self._cell_width(panel, key, 16)
+        panel, key = self.query_one("#metrics", TextPanel), 26
+        width = self._cell_width(panel, key, 20)
         if width < 16:  # the values matter more than the ends of long names
             key = 18
             width = self._cell_width(panel, key, 16)
         lines: list[Line] = [self._head(key, width)]
         found = compare.side_by_side(self.runs)
-        newest = {row.metric: row.values for row in found.metrics if row.which == "last"}
-        for row in found.metrics:
-            if row.which == "best" and row.values == newest.get(row.metric):
-                continue  # says nothing that the newest values do not
+        for row in compare.rows_to_show(found):
             cells = "".join(
                 " " + fmt.fit(row.value_text(run), width, right=True)
                 for run in range(len(row.values))

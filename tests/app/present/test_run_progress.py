@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.history.entry import make_entry
 from engine.runs.metric_writer import encode_line
+from engine.runs.record import UserNotes
 from engine.runs.training_time import seconds_trained
 from moco_tui.present.pace import run_pace
 from moco_tui.present.run_progress import progress_facts, progress_text, rates_line
+from moco_tui.present.run_rows import row_of
 
 from ..conftest import NOW, write_run
 
@@ -32,6 +35,19 @@ def test_the_line_tells_rate_and_eta_only_while_the_run_goes_on(root: Path) -> N
     text = progress_text(progress_facts(record, "paused", log))
     assert "pairs/s" not in text
     assert "ETA" not in text
+
+
+def test_what_only_the_untrained_encoder_has_is_no_progress(root: Path) -> None:
+    folder = write_run(root, "k7m2qx", status="running", ended=None)
+    record, log = folder.record(), folder.metrics()
+    record.last, record.untrained = {"train/loss": 9.0, "knn/top1": 40.0}, {"knn/top1": 40.0}
+    facts = progress_facts(record, "running", log)
+    assert "kNN" not in progress_text(facts)
+    assert row_of(make_entry(record, UserNotes())).top1 is None
+    record.best = {"knn/top1": 40.0}  # now it was measured, and came out the same
+    assert "kNN 40.0 %" in progress_text(progress_facts(record, "running", log))
+    row = row_of(make_entry(record, UserNotes()))
+    assert (row.top1, row.best, row.gain) == (40.0, 40.0, 0.0)
 
 
 def test_how_long_a_run_took(root: Path) -> None:
