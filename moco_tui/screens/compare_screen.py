@@ -168,7 +168,12 @@ Below are the settings that differ and every metric with its difference to the f
         marks = ASCII_MARKS if self.session.ascii else MARKS
         chart.show_curves(
             [
-                Curve(f"{fmt.clean(run.name)}  ({run.id})", series, marks[i % len(marks)])
+                Curve(
+                    f"{fmt.clean(run.name)}  ({run.id})",
+                    series,
+                    marks[i % len(marks)],
+                    dense=metric(self.metric).dense,
+                )
                 for i, (run, series) in enumerate(zip(self.runs, self.series, strict=True))
             ]
         )
