@@ -19,7 +19,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine.errors import UserError
-from engine.runs import RunFolder
+from engine.runs import ACTIVE, RunFolder
 from moco_tui.present import fmt
 from moco_tui.screens import messages, screen_registry
 from moco_tui.session import READ_ONLY, Session
@@ -371,8 +371,9 @@ def run(
         if runner.busy:  # an error of the screen never ends the training
             runner.hand_over()
         display.restore()
-        if runner.handed_over:
-            print(_handed_over(runner), file=sys.stderr, flush=True)
+        left = _handed_over(runner)
+        if left:
+            print(left, file=sys.stderr, flush=True)
     # Textual returns None for an app that an error ended; then return_code is 1.
     return code if code is not None else (app.return_code or os.EX_OK)
 
@@ -385,10 +386,23 @@ def _kind(folder: RunFolder) -> str:
         return ""
 
 
+def _goes_on(folder: RunFolder) -> bool:
+    """Whether a process works on a run, or will when those before it have ended."""
+    try:
+        status = folder.status()
+    except UserError:
+        return False
+    return status in ACTIVE or (status == "queued" and folder.alive())
+
+
 def _handed_over(runner: Runner) -> str:
-    """Which runs go on in the background after the app; empty when none does."""
-    if not runner.handed_over:
+    """Which runs go on in the background after the app; empty when none does.
+
+    A run that was handed over while the app went on may have ended since.
+    """
+    left = [folder for folder in dict.fromkeys(runner.handed_over) if _goes_on(folder)]
+    if not left:
         return ""
-    names = ", ".join(folder.id for folder in runner.handed_over)
-    verb = "goes" if len(runner.handed_over) == 1 else "go"
+    names = ", ".join(folder.id for folder in left)
+    verb = "goes" if len(left) == 1 else "go"
     return f"{names} {verb} on in the background; moco-tui shows it."

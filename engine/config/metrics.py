@@ -130,6 +130,9 @@ _ENTRIES = (
         headline=True,
     ),
     replace(_PROBE, name="probe/*/test_top1", headline=True),
+    # Of a training that tries a learning rate, such as probe/supervised/lr_0.1/validation_top1: no
+    # figure for the whole run.
+    replace(_PROBE, name="probe/*/lr_*/validation_top1"),
     replace(_PROBE, name="probe/*/validation_top1", headline=True),
     Metric(name="probe/*/test_balanced"),
     Metric(name="probe/*/test_majority"),
