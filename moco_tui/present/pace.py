@@ -38,7 +38,8 @@ def run_pace(record: Record, status: str, log: MetricLog) -> RunPace:
         status: its state, as shown.
         log: read as far as it goes.
     """
-    rate = steps_per_second(log) if status == "running" and record.kind != "study" else None
+    goes_on = status == "running" and record.kind != "study"
+    rate = steps_per_second(log, since=record.running_since) if goes_on else None
     if not rate:
         return RunPace()
     left = max(record.total_steps - record.step, 0)
@@ -49,7 +50,9 @@ def run_pace(record: Record, status: str, log: MetricLog) -> RunPace:
     )
 
 
-def steps_per_second(log: MetricLog, window: float = WINDOW_SECONDS) -> float | None:
+def steps_per_second(
+    log: MetricLog, window: float = WINDOW_SECONDS, since: float | None = None
+) -> float | None:
     """Steps a second over the last seconds of the log; None while two steps are not known.
 
     Measured on the metric that is written most often, so that a probe, which has no
@@ -61,13 +64,15 @@ def steps_per_second(log: MetricLog, window: float = WINDOW_SECONDS) -> float | 
     Args:
         log: read as far as it goes.
         window: seconds.
+        since: unix seconds at which the run last went on. While it reads its images, the log says
+            nothing of that yet.
     """
     name = max(log.names(), key=lambda n: len(log.series(n)[0]), default="")  # "": no points
     steps, times = log.series(name)[0], log.times(name)
     # The first step after a break is left out: it has the time before it in its own.
     begin = bisect_right(steps, log.breaks[-1].step) if log.breaks else 0
     first = len(times) - 2
-    if first < begin:
+    if first < begin or (since is not None and times[-1] < since):
         return None
     # A clock that was set back ends the window as well.
     while (

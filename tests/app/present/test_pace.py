@@ -91,6 +91,12 @@ def test_only_a_run_that_trains_has_a_pace(tmp_path: Path) -> None:
     assert run_pace(record_of(kind="study"), "running", log) == RunPace()
 
 
+def test_a_run_that_goes_on_has_no_pace_before_its_first_step(tmp_path: Path) -> None:
+    log = log_of(tmp_path / "m.jsonl", [(s, s / 4) for s in range(1, 61)])
+    assert run_pace(record_of(running_since=0.0), "running", log).steps_per_second == 4.0
+    assert run_pace(record_of(running_since=300.0), "running", log) == RunPace()
+
+
 def test_a_probe_has_a_pace_too(tmp_path: Path) -> None:
     moments = [(s, s / 4) for s in range(1, 61)]
     log = log_of(tmp_path / "m.jsonl", moments, "probe/pretrained/loss")

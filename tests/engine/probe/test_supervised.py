@@ -89,7 +89,7 @@ def test_every_training_has_a_curve_of_its_own():
     """The trials of two rates, and the training with the rate that was chosen, are three curves."""
     images, targets = bright_and_dark()
     config = SupervisedConfig(epochs=9, batch_size=12, lr=(0.02, 0.04))
-    heard = []
+    heard: list[dict[str, float]] = []
     got = fitted(images, targets, config, report=heard.append)
     names = [name for values in heard for name in values]
     trial = got.budget.selection_epochs
@@ -114,7 +114,7 @@ def test_the_loss_of_a_rate_that_diverged_does_not_go_on_in_that_of_the_next(mon
             yield loss
 
     monkeypatch.setattr(SupervisedTraining, "train", diverging)
-    heard = []
+    heard: list[dict[str, float]] = []
     got = fitted(images, targets, config, report=heard.append)
     names = [name for values in heard for name in values]
     assert names.count("loss") == 2
