@@ -19,7 +19,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine.errors import UserError
-from engine.runs import ACTIVE, RunFolder
+from engine.runs import RunFolder
 from moco_tui.present import fmt
 from moco_tui.screens import messages, screen_registry
 from moco_tui.session import READ_ONLY, Session
@@ -386,21 +386,9 @@ def _kind(folder: RunFolder) -> str:
         return ""
 
 
-def _goes_on(folder: RunFolder) -> bool:
-    """Whether a process works on a run, or will when those before it have ended."""
-    try:
-        status = folder.status()
-    except UserError:
-        return False
-    return status in ACTIVE or (status == "queued" and folder.alive())
-
-
 def _handed_over(runner: Runner) -> str:
-    """Which runs go on in the background after the app; empty when none does.
-
-    A run that was handed over while the app went on may have ended since.
-    """
-    left = [folder for folder in dict.fromkeys(runner.handed_over) if _goes_on(folder)]
+    """Which runs go on in the background after the app; empty when none does."""
+    left = runner.going_on()
     if not left:
         return ""
     names = ", ".join(folder.id for folder in left)
