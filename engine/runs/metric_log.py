@@ -21,6 +21,7 @@ from engine.runs.record import unspell
 
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
 _NUMBERS = {int, float}  # types, compared exactly: bool is a subclass of int
+_TAIL = 1 << 14  # bytes; a line has a few hundred
 _GUARD = 64  # the bytes read last, compared before reading on: a rewritten file differs there
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
@@ -251,6 +252,25 @@ class MetricLog:
         series = self._series.get(name)
         # Not values[-1]: a thinned series may have dropped its newest point.
         return series.newest[1] if series is not None and series.newest is not None else None
+
+
+def last_written(path: Path) -> float | None:
+    """Unix seconds at which the last whole line of a log was told; None where there is none.
+
+    Only the end of the file is read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            tail = file.read()
+    except OSError:
+        return None
+    for line in reversed(tail.split(b"\n")[:-1]):  # behind the last line end: a half line, or none
+        try:
+            return _as_float(_decoder.decode(line).get("time"))
+        except _UNDECODABLE:
+            continue
+    return None
 
 
 def _as_float(value: Any) -> float | None:

@@ -30,6 +30,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import boot_id, host_name, read_heartbeat, write_heartbeat
 from engine.runs.journal import Journal
 from engine.runs.log_summary import take_log
+from engine.runs.metric_log import last_written
 from engine.runs.metric_writer import encode_line, void_line
 from engine.runs.owner_thread import OnChange, OwnerThread
 from engine.runs.record import Record, Status
@@ -89,7 +90,8 @@ class RunOwner:
         record: Record,
         on_change: OnChange = ignore_change,
     ) -> None:
-        end_of_killed(record, read_heartbeat(folder.heartbeat_path)[0])
+        heartbeat, _ = read_heartbeat(folder.heartbeat_path)
+        end_of_killed(record, heartbeat, last_written(folder.metrics_path))
         record.host, record.pid, record.boot_id = host_name(), os.getpid(), boot_id()
         # Of an owner that was killed in it. Left here, the same stage would not count as new, and
         # ``progress`` would not flush before the next checkpoint.

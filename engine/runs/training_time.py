@@ -60,14 +60,19 @@ def end(record: Record, now: float) -> None:
         record.running_since = None
 
 
-def end_of_killed(record: Record, heartbeat: Heartbeat | None) -> None:
+def end_of_killed(record: Record, heartbeat: Heartbeat | None, logged: float | None) -> None:
     """The same for a run whose process was killed: its last sign of life was the end.
 
     Args:
         record: as the killed process left it; changed in place.
-        heartbeat: the last one in the run's folder.
+        heartbeat: the last one in the run's folder. On a busy machine it may be late.
+        logged: unix seconds of the last line of the metric log.
     """
     if record.running_since is None:
         return
-    of_it = heartbeat is not None and (heartbeat.host, heartbeat.pid) == (record.host, record.pid)
-    end(record, heartbeat.time if heartbeat is not None and of_it else record.running_since)
+    signs = [record.running_since]
+    if heartbeat is not None and (heartbeat.host, heartbeat.pid) == (record.host, record.pid):
+        signs.append(heartbeat.time)
+    if logged is not None:
+        signs.append(logged)
+    end(record, max(signs))
