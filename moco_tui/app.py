@@ -381,8 +381,9 @@ def run(
         if runner.busy:  # an error of the screen never ends the training
             runner.hand_over()
         display.restore()
-        if runner.handed_over:
-            print(_handed_over(runner), file=sys.stderr, flush=True)
+        left = _handed_over(runner)
+        if left:
+            print(left, file=sys.stderr, flush=True)
     # Textual returns None for an app that an error ended; then return_code is 1.
     return code if code is not None else (app.return_code or os.EX_OK)
 
@@ -397,8 +398,9 @@ def _kind(folder: RunFolder) -> str:
 
 def _handed_over(runner: Runner) -> str:
     """Which runs go on in the background after the app; empty when none does."""
-    if not runner.handed_over:
+    left = runner.going_on()
+    if not left:
         return ""
-    names = ", ".join(folder.id for folder in runner.handed_over)
-    verb = "goes" if len(runner.handed_over) == 1 else "go"
+    names = ", ".join(folder.id for folder in left)
+    verb = "goes" if len(left) == 1 else "go"
     return f"{names} {verb} on in the background; moco-tui shows it."

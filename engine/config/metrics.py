@@ -1,4 +1,4 @@
-"""The metrics that runs measure: what each is called, its unit, which way is better, its chart.
+"""The metrics that runs measure: what each is called, its unit, its chart, what "better" means.
 
 A metric is one entry of ``METRICS``. Charts, tables, filters and sorting look a name up with
 ``metric`` and decide by the fields of the entry, never by the name itself.
@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 ChartName = Literal["", "loss", "accuracy"]
+BestOf = Literal["", "training", "full-queue"]
 
 
 class Metric(Struct, frozen=True, kw_only=True):
@@ -24,6 +25,13 @@ class Metric(Struct, frozen=True, kw_only=True):
         title: of its curve; empty: its name.
         unit: shown behind its values, such as ``%``; may be empty.
         direction: 1 when larger is better, -1 when smaller is, 0 when neither can be said.
+        best: of which values a run has a best one: ``training``, those of steps above 0 (what is
+            measured at step 0 is the untrained encoder's); ``full-queue``, the means of epochs in
+            which every query met a queue that held nothing but keys; empty: of none.
+        same: settings, or groups of them, that two runs must share if one value is to be better
+            than the other; where they differ the values measure different things.
+        of_chance: a loss whose level at chance the record of a run knows.
+        dense: written at every step, and so noisy that its curve is drawn smoothed.
         chart: the chart that draws it; empty: none does.
         decimals: digits after the point; None: ``digits`` significant ones.
         digits: significant digits where ``decimals`` is None.
@@ -39,6 +47,10 @@ class Metric(Struct, frozen=True, kw_only=True):
     title: str = ""
     unit: str = ""
     direction: Literal[-1, 0, 1] = 0
+    best: BestOf = ""
+    same: tuple[str, ...] = ()
+    of_chance: bool = False
+    dense: bool = False
     chart: ChartName = ""
     decimals: int | None = None
     digits: int = 4
@@ -65,19 +77,53 @@ class Metric(Struct, frozen=True, kw_only=True):
         return fnmatchcase(name, self.name) if self.is_pattern else name == self.name
 
 
-_LOSS = Metric(name="", direction=-1)
-_ACCURACY = Metric(name="", unit="%", direction=1, chart="accuracy", decimals=1)
+_LOSS = Metric(name="", direction=-1, best="training")
+_ACCURACY = Metric(name="", unit="%", direction=1, best="training", chart="accuracy", decimals=1)
+
+# What the contrastive loss (arXiv:1911.05722, eq. 1) measures: how well a key is told from the
+# others. More keys or another temperature make that harder or easier for one and the same encoder,
+# and so do other images, other views of them, and a leak through BatchNorm (section 3.3). No share
+# of chance makes up for it: with K negatives the loss grows as ln K plus a constant, so that its
+# share of ln(K + 1) differs between queue sizes for one and the same encoder.
+_CONTRAST = (
+    "data",
+    "augment",
+    "moco.queue_size",
+    "moco.temperature",
+    "moco.shuffle_keys",
+    "model.bn_splits",
+)
+_CONTRASTIVE_LOSS = replace(
+    _LOSS, same=(*_CONTRAST, "moco.symmetric"), of_chance=True
+)  # the symmetric loss is the sum of two directions: of chance it is the same share
+_KNN = replace(
+    _ACCURACY,
+    same=("data", "monitor.knn_k", "monitor.knn_temperature", "monitor.knn_features"),
+)
+_HEAD_LOSS = replace(_LOSS, same=("data", "task", "label_fraction", "head"))
+_PROBE = replace(_ACCURACY, same=("data", "task"))
 
 # The order counts: among headline metrics, and among patterns that fit one name, the first wins.
 # Hence kNN on withheld labels before that on the test set, by which nothing may be chosen.
 _ENTRIES = (
-    replace(_LOSS, name="train/loss", chart="loss", headline=True, short="loss", key="loss"),
-    Metric(name="train/lr", digits=3, short="lr", column="lr", key="lr"),
-    replace(_LOSS, name="train/epoch_loss", column="loss"),
-    # Of a probe the pretrained encoder, not a baseline: those only match the pattern below.
-    replace(_ACCURACY, name="probe/pretrained/test_top1", headline=True, key="probe"),
+    # The smallest loss of a single batch is luck, and in the first steps the queue holds random
+    # vectors, which any encoder tells from keys: no best. The mean of an epoch has one.
     replace(
-        _ACCURACY,
+        _CONTRASTIVE_LOSS,
+        name="train/loss",
+        best="",
+        dense=True,
+        chart="loss",
+        headline=True,
+        short="loss",
+        key="loss",
+    ),
+    Metric(name="train/lr", digits=3, short="lr", column="lr", key="lr"),
+    replace(_CONTRASTIVE_LOSS, name="train/epoch_loss", best="full-queue", column="loss"),
+    # Of a probe the pretrained encoder, not a baseline: those only match the pattern below.
+    replace(_PROBE, name="probe/pretrained/test_top1", headline=True, key="probe"),
+    replace(
+        _KNN,
         name="knn/top1",
         title="kNN top-1, withheld labels",
         headline=True,
@@ -86,18 +132,21 @@ _ENTRIES = (
         key="knn",
     ),
     replace(
-        _ACCURACY,
+        _KNN,
         name="knn/test_top1",
         title="kNN top-1, test set (reference only)",
         headline=True,
     ),
-    replace(_ACCURACY, name="probe/*/test_top1", headline=True),
-    replace(_ACCURACY, name="probe/*/validation_top1", headline=True),
+    replace(_PROBE, name="probe/*/test_top1", headline=True),
+    # Of a training that tries a learning rate, such as probe/supervised/lr_0.1/validation_top1: no
+    # figure for the whole run.
+    replace(_PROBE, name="probe/*/lr_*/validation_top1"),
+    replace(_PROBE, name="probe/*/validation_top1", headline=True),
     Metric(name="probe/*/test_balanced"),
     Metric(name="probe/*/test_majority"),
-    replace(_LOSS, name="probe/*/loss", chart="loss"),
-    replace(_LOSS, name="probe/*/validation_loss"),
-    replace(_LOSS, name="probe/*/selection_loss"),
+    replace(_HEAD_LOSS, name="probe/*/loss", chart="loss"),
+    replace(_HEAD_LOSS, name="probe/*/validation_loss"),
+    replace(_HEAD_LOSS, name="probe/*/selection_loss"),
     Metric(name="study/cells"),
 )
 

@@ -18,7 +18,7 @@ from engine.config.schema import KINDS
 from engine.errors import DamagedFileError, RunError
 from engine.files import reason
 from engine.runs.folder import RunFolder
-from engine.runs.record import Record, UserNotes, spell, unspell
+from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
 
 DAMAGED = "damaged"
 """State shown for a run whose record holds something else; ``Entry.error`` says what."""
@@ -35,8 +35,9 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     Small, since the index is one file that is read and written whole, with ten thousand of these.
 
     Attributes:
-        id, kind, preset, parent, seed, created, started, ended, host, device, step, epoch,
-        total_steps, checkpoint_step, best, last, error: as in ``Record``.
+        id, kind, preset, parent, seed, created, started, ended, trained_seconds, running_since,
+        host, device, step, epoch, total_steps, checkpoint_step, best, last, untrained, error: as in
+        ``Record``.
         name: what people called it, else the record's name; may be empty.
         status: as ``RunFolder.status`` shows it, ``damaged`` or ``unreadable``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
@@ -56,6 +57,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     created: float = 0.0
     started: float | None = None
     ended: float | None = None
+    trained_seconds: float | None = None
+    running_since: float | None = None
     host: str = ""
     device: str = ""
     step: int = 0
@@ -65,6 +68,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     config: dict[str, Any] = {}
     best: dict[str, float] = {}
     last: dict[str, float] = {}
+    untrained: dict[str, float] = {}
     result: dict[str, float] = {}
     tags: tuple[str, ...] = ()
     note: str = ""
@@ -105,17 +109,18 @@ def config_base(kind: str, preset: str) -> Mapping[str, Any]:
 
 @functools.cache
 def base_mark() -> str:
-    """A hash of all defaults and presets.
+    """A hash of all defaults and presets, and of what an entry has.
 
-    Entries hold what differs from these, so entries made with others are out of date; the index
-    keeps this text to notice it.
+    Entries hold what differs from these, so entries made with others are out of date; so are those
+    of a version whose entries lacked a field. The index keeps this text to notice it.
     """
     bases = [flatten(type_()) for type_ in KINDS.values()]
     presets = [
         {name: preset.values for name, preset in presets_of(type_).items()}
         for type_ in KINDS.values()
     ]
-    return f"{zlib.crc32(msgspec.json.encode([bases, presets], order='deterministic')):08x}"
+    facts = [bases, presets, Entry.__struct_fields__]
+    return f"{zlib.crc32(msgspec.json.encode(facts, order='deterministic')):08x}"
 
 
 def flat_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,6 +215,8 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         created=record.created,
         started=record.started,
         ended=record.ended,
+        trained_seconds=record.trained_seconds,
+        running_since=record.running_since,
         host=record.host,
         device=record.device,
         step=record.step,
@@ -219,6 +226,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         config={k: v for k, v in flat.items() if k not in base or base[k] != v},
         best=record.best,
         last=record.last,
+        untrained=record.untrained or {},
         result=_numbers(record.result),
         tags=notes.tags,
         note=notes.note,
@@ -239,7 +247,7 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
 def to_document(entry: Entry) -> dict[str, Any]:
     """The entry as a document of the index."""
     document: dict[str, Any] = msgspec.to_builtins(entry)
-    for part in ("best", "last"):
+    for part in SUMMARIES:
         if part in document:
             document[part] = {name: spell(value) for name, value in document[part].items()}
     return document
@@ -256,7 +264,7 @@ def from_document(document: Mapping[str, Any]) -> Entry:
     except msgspec.ValidationError:
         pass  # most likely a NaN or an infinity, which are texts in a document: rare, so second
     fixed = dict(document)
-    for part in ("best", "last"):
+    for part in SUMMARIES:
         values = fixed.get(part)
         if isinstance(values, dict):
             fixed[part] = {name: unspell(value) for name, value in values.items()}

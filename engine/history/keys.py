@@ -15,6 +15,7 @@ from engine.config.schema import GRID_KEYS, KINDS
 from engine.errors import ConfigError
 from engine.history import shown
 from engine.history.entry import Entry
+from engine.runs.training_time import seconds_trained
 from engine.text import shorten
 
 Getter = Callable[[Entry], Sequence[Any]]
@@ -60,6 +61,7 @@ _COLUMNS: dict[str, Getter] = {
     "loss": lambda e: _given(shown.loss(e)),
     "top1": lambda e: _given(shown.top1(e)),
     "best": lambda e: _given(shown.best(e)),
+    "gain": lambda e: _given(shown.gain(e)),
     "labels": lambda e: _given(shown.labels(e)),
     "trained": lambda e: _given(shown.trained(e)),
     "encoder_step": lambda e: _given(shown.encoder_step(e)),
@@ -88,7 +90,7 @@ _ALIASES = {
     "progress": "done",
 }
 # Figures that are worked out or measured, and shown rounded; "percent": they count in per cent.
-_PERCENT = frozenset({"done", "top1", "best", "labels", "trained"})
+_PERCENT = frozenset({"done", "top1", "best", "gain", "labels", "trained"})
 _MEASURED = frozenset({"loss", *_PERCENT})
 # What a column is sorted by where that is not its value.
 _ORDERS: dict[str, Getter] = {
@@ -108,7 +110,7 @@ def _given(value: float | None) -> Sequence[float]:
 
 
 def _duration(entry: Entry) -> float | None:
-    return None if entry.started is None else (entry.ended or time.time()) - entry.started
+    return seconds_trained(entry, time.time() if entry.status in ("running", "paused") else None)
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from engine.config.augment import AUGMENTATIONS, short_label
 from engine.config.metrics import ChartName, headline
 from engine.history.entry import Entry
 from engine.runs.encoder_step import EncoderStep
+from engine.runs.log_summary import gains, trained_values
 
 _STATES = ("running", "paused", "queued", "handed-over", "lost", "failed", "damaged", "stopped")
 
@@ -28,8 +29,11 @@ def loss(entry: Entry) -> float | None:
 
 
 def top1(entry: Entry) -> float | None:
-    """The newest accuracy that stands for the run, in percent; of a probe that of its encoder."""
-    found = _value(entry.last, "accuracy")
+    """The newest accuracy that stands for the run, in percent; of a probe that of its encoder.
+
+    Not that of step 0, where nothing was trained yet.
+    """
+    found = _value(trained_values(entry.last, entry.best, entry.untrained), "accuracy")
     return _result(entry) if found is None else found
 
 
@@ -37,6 +41,13 @@ def best(entry: Entry) -> float | None:
     """The best accuracy that stands for the run, in percent; of a result the one in that."""
     found = _result(entry)
     return _value(entry.best, "accuracy") if found is None else found
+
+
+def gain(entry: Entry) -> float | None:
+    """Points by which the best accuracy of a pretraining lies above the untrained encoder's."""
+    if _result(entry) is not None:
+        return None
+    return _value(gains(entry.best, entry.untrained), "accuracy")
 
 
 def done(entry: Entry) -> float | None:

@@ -82,9 +82,9 @@ class SupervisedBaseline:
         """See ``fit_supervised``."""
         candidates = [self.try_rate(lr) for lr in self.rates] if self.budget.chooses else []
         # A rate may survive the short training and diverge in the long one: then the next best.
-        for lr in self.ranking(candidates):
+        for place, lr in enumerate(self.ranking(candidates)):
             try:
-                net = self.train_on_everything(lr)
+                net = self.train_on_everything(lr, again=place > 0)
             except Diverged:
                 self._log_divergence(lr)
             else:
@@ -112,7 +112,8 @@ class SupervisedBaseline:
                 training = self._training(self.data.fit, lr, self.budget.selection_epochs)
                 for loss in training.train():
                     figures = self.validate(training.net)
-                    self.report({"selection_loss": loss, "validation_top1": figures["top1"]})
+                    values = {"selection_loss": loss, "validation_top1": figures["top1"]}
+                    self.report({_of_rate(lr, name): value for name, value in values.items()})
         except Diverged:
             self._log_divergence(lr)
             return {"lr": lr, "diverged": True}
@@ -134,8 +135,12 @@ class SupervisedBaseline:
             raise Diverged
         return {"loss": loss, "top1": 100.0 * float((scores.argmax(1) == truth).double().mean())}
 
-    def train_on_everything(self, lr: float) -> nn.Module:
+    def train_on_everything(self, lr: float, *, again: bool = False) -> nn.Module:
         """The net of the whole labelled part, with the statistics it is used with.
+
+        Args:
+            lr: learning rate at the start.
+            again: another rate has diverged; the curve of its loss must not go on in this one.
 
         Raises:
             Diverged: when the loss is not finite.
@@ -144,7 +149,7 @@ class SupervisedBaseline:
         with self._seeded():
             training = self._training(everything, lr, self.budget.epochs)
             for loss in training.train():
-                self.report({"loss": loss})
+                self.report({_of_rate(lr, "loss") if again else "loss": loss})
         calibrate_without_dropout(training.net, everything, self.data, self.sink)
         return training.net
 
@@ -171,6 +176,11 @@ class SupervisedBaseline:
         self.sink.log(f"supervised baseline: it diverged with the learning rate {lr:g}")
 
 
+def _of_rate(lr: float, name: str) -> str:
+    """The name of a value of one of several trainings: each has a curve of its own."""
+    return f"lr_{lr:g}/{name}"
+
+
 def fit_supervised(
     data: SupervisedData,
     model: ModelConfig,
@@ -194,8 +204,8 @@ def fit_supervised(
         device: where to train.
         seed: of weights, dropout, order and augmentation.
         sink: asked once a step whether to stop; logs rates that diverge.
-        report: receives, after each epoch, ``selection_loss`` and ``validation_top1`` while
-            choosing, ``loss`` afterwards.
+        report: receives, after each epoch, ``lr_0.1/selection_loss`` and ``lr_0.1/validation_top1``
+            while choosing (with the rate that is tried), ``loss`` afterwards.
 
     Raises:
         TrainingError: when the loss becomes infinite or NaN with every rate.

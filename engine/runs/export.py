@@ -20,6 +20,7 @@ from engine.files import replace_file, unwritable
 from engine.runs.encoder_step import EncoderStep
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import host_name
+from engine.runs.log_summary import gains
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import UserNotes, encode_record, encode_user, spell
 from engine.sink import NullSink, Plan, Sink, Tee
@@ -130,6 +131,8 @@ def to_csv(folder: RunFolder) -> Iterator[str]:
 def to_json(folder: RunFolder) -> bytes:
     """Record, notes and curves as one JSON document; NaN and infinities are strings.
 
+    ``gain`` says how far the best of a metric lies above the untrained encoder's value.
+
     Raises:
         RunError: when the record or the metric log cannot be read.
     """
@@ -149,8 +152,10 @@ def to_json(folder: RunFolder) -> bytes:
         for name in log.names()
     }
     # Raw: the documents as the files have them, NaN spelled out (msgspec would write null).
+    record = folder.record()
     document = {
-        "run": msgspec.Raw(encode_record(folder.record())),
+        "run": msgspec.Raw(encode_record(record)),
+        "gain": {n: spell(v) for n, v in gains(record.best, record.untrained).items()},
         "user": msgspec.Raw(encode_user(notes)),
         "metrics": curves,
     }

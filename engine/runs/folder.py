@@ -11,6 +11,7 @@ from engine.errors import DamagedFileError, RunBusyError, RunError
 from engine.files import is_gone, replace_file, unwritable
 from engine.runs.file_lock import FileLock
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
+from engine.runs.log_summary import correct_old_summary
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import (
     ACTIVE,
@@ -103,9 +104,13 @@ class RunFolder:
         """The record as last written.
 
         Raises:
-            RunError: one sentence, when it is missing, damaged or of a newer schema.
+            RunError: one sentence, when it is missing, damaged or of a newer schema, or when the
+                log that a record of version 0.1 needs cannot be read.
         """
-        return decode_record(read_bytes(self.record_path), self.record_path)
+        record = decode_record(read_bytes(self.record_path), self.record_path)
+        if record.untrained is None:
+            correct_old_summary(record, self.metrics_path)
+        return record
 
     def user(self) -> UserNotes:
         """Name, tags and note; empty ones when there is no ``user.json`` yet.

@@ -9,7 +9,7 @@ import os
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,11 +21,26 @@ from engine.runs.record import unspell
 
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
 _NUMBERS = {int, float}  # types, compared exactly: bool is a subclass of int
+_TAIL = 1 << 14  # bytes; a line has a few hundred
 _GUARD = 64  # the bytes read last, compared before reading on: a rewritten file differs there
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 # Not all of msgspec's errors are its own: bytes that are no UTF-8, and brackets nested too deep.
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Break(NamedTuple):
+    """A time in which a run was not trained: paused, stopped, or lost and resumed.
+
+    Attributes:
+        step: the last one before it.
+        since: unix seconds of the last value before it that still counts.
+        until: unix seconds at which the run went on.
+    """
+
+    step: int
+    since: float
+    until: float
 
 
 class MetricLog:
@@ -34,6 +49,7 @@ class MetricLog:
     ``poll`` reads what is new; the other methods answer from memory. The arrays that they return
     are the log's own: they grow with the next ``poll``, so copy what must stay. Lines that are no
     metrics are skipped and counted in ``skipped``. One thread at a time may use an object.
+    ``breaks`` has the times in which the run was not trained, by ascending step.
 
     Args:
         path: ``metrics.jsonl``; it need not exist yet.
@@ -51,6 +67,7 @@ class MetricLog:
         self._guard = b""  # the last _GUARD bytes before _offset
         self._identity: tuple[int, int] | None = None  # device and inode
         self._series: dict[str, MetricSeries] = {}
+        self.breaks: list[Break] = []
         self.skipped = 0
 
     def poll(self, max_bytes: int | None = None) -> bool:
@@ -157,6 +174,13 @@ class MetricLog:
         for series in self._series.values():
             series.cut(step)
         self._series = {name: series for name, series in self._series.items() if series.steps}
+        # A break at the same step or a later one is part of this: nothing was kept since then.
+        self.breaks = [known for known in self.breaks if known.step < step]
+        until = _as_float(row.get("time"))
+        # Without those of the untrained encoder, whose step is 0 although they come later.
+        times = [s.times[-1] for s in self._series.values() if s.steps[-1] > 0]
+        if until is not None and times:
+            self.breaks.append(Break(step, max(times), until))
 
     def _take_rows(self, rows: list[dict[str, Any]], layouts: Iterable[tuple[str, ...]]) -> None:
         """Add rows metric by metric, as columns: row by row would take ten times as long.
@@ -218,11 +242,35 @@ class MetricLog:
         """Unix seconds of every point of ``series(name)``."""
         return (self._series.get(name) or MetricSeries()).times
 
+    def idle_seconds(self, after: int, upto: int) -> float:
+        """Seconds between two steps in which the run was not trained."""
+        spans = (b.until - b.since for b in self.breaks if after <= b.step < upto)
+        return sum(max(span, 0.0) for span in spans)
+
     def last(self, name: str) -> float | None:
         """Value at the largest step, or None when there is none."""
         series = self._series.get(name)
         # Not values[-1]: a thinned series may have dropped its newest point.
         return series.newest[1] if series is not None and series.newest is not None else None
+
+
+def last_written(path: Path) -> float | None:
+    """Unix seconds at which the last whole line of a log was told; None where there is none.
+
+    Only the end of the file is read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            tail = file.read()
+    except OSError:
+        return None
+    for line in reversed(tail.split(b"\n")[:-1]):  # behind the last line end: a half line, or none
+        try:
+            return _as_float(_decoder.decode(line).get("time"))
+        except _UNDECODABLE:
+            continue
+    return None
 
 
 def _as_float(value: Any) -> float | None:

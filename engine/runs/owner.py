@@ -27,14 +27,17 @@ from engine.errors import RunError
 from engine.files import unwritable
 from engine.runs import record_updates as updates
 from engine.runs.folder import RunFolder
-from engine.runs.heartbeat import boot_id, host_name, write_heartbeat
+from engine.runs.heartbeat import boot_id, host_name, read_heartbeat, write_heartbeat
 from engine.runs.journal import Journal
+from engine.runs.log_summary import take_log
+from engine.runs.metric_log import last_written
 from engine.runs.metric_writer import encode_line, void_line
 from engine.runs.owner_thread import OnChange, OwnerThread
 from engine.runs.record import Record, Status
 from engine.runs.record_writer import RecordWriter
 from engine.runs.requests import Inbox
 from engine.runs.run_lock import RunLock
+from engine.runs.training_time import end_of_killed
 from engine.runs.transitions import change_status, check_transition, fulfilled_request
 from engine.sink import Plan, Request
 
@@ -87,6 +90,8 @@ class RunOwner:
         record: Record,
         on_change: OnChange = ignore_change,
     ) -> None:
+        heartbeat, _ = read_heartbeat(folder.heartbeat_path)
+        end_of_killed(record, heartbeat, last_written(folder.metrics_path))
         record.host, record.pid, record.boot_id = host_name(), os.getpid(), boot_id()
         # Of an owner that was killed in it. Left here, the same stage would not count as new, and
         # ``progress`` would not flush before the next checkpoint.
@@ -169,6 +174,9 @@ class RunOwner:
                 second case the owner holds the new state in memory and tries again on ``close``.
         """
         self._record.change(check_transition, status, changes)
+        if (self._record.status, status) == ("paused", "running"):
+            # Voids nothing: it tells those who read the log that time went by untrained.
+            self._journal.add(void_line(self._record.step, _now()))
         if status == "handed-over":
             self.flush()  # raises: the child must find every step
         else:  # that a run has failed is recorded even where its metrics cannot be written
@@ -181,12 +189,17 @@ class RunOwner:
     def resume_at(self, step: int) -> None:
         """Void every metric after ``step``: training goes on from the checkpoint that holds it.
 
+        The record's newest and best values are then those of the log without them.
+
         Raises:
-            RunError: when it cannot be written.
+            RunError: when it cannot be written, or the log cannot be read.
         """
         self._journal.add(void_line(step, _now()))
-        self._record.change(updates.set_step, step)
         self.flush()
+        log = self.folder.metrics()
+        log.poll()
+        self._record.change(updates.set_step, step)
+        self._record.change(take_log, log)
         self._record.save()
 
     def flush(self, *, sync: bool = True) -> None:

@@ -39,6 +39,9 @@ USER_MIGRATIONS: Mapping[int, Migration] = {}
 ACTIVE: frozenset[str] = frozenset({"running", "paused", "handed-over"})
 """States that need a living owner; without one the run is shown as lost."""
 
+SUMMARIES = ("best", "last", "untrained")
+"""Fields with a value for each metric, in which NaN and infinities are spelled out on disk."""
+
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -73,12 +76,17 @@ class Record(Struct, kw_only=True):
         seed: ``runtime.seed``.
         status: as last written by the owner; ``RunFolder.status`` derives ``lost`` from it.
         created, started, ended: unix seconds; ``started`` is the first start.
+        trained_seconds: time in the state ``running`` up to ``running_since``; None before the
+            first start, and in a record of version 0.1.
+        running_since: unix seconds; None in every other state.
         host, pid, boot_id: the owner's machine, process and boot of the machine.
         device, facts, total_steps, steps_per_epoch, pairs_per_step, chance: see ``sink.Plan``.
         step, epoch: progress; ``epoch`` is fractional, from 0.
         checkpoint_step, checkpoint_time: what the resume point holds and when it was written.
-        best: best value a metric has had, by its ``direction``; a metric without one is not here.
+        best: best value a metric has had, of those that ``Metric.best`` counts.
         last: newest value of every metric.
+        untrained: values of step 0; None in a record that was written before these were kept apart,
+            whose ``best`` may be among them.
         stage: side work now, or None.
         ack: last acknowledged request, or None.
         result: outcome (builtin values; a NaN or infinity in it becomes None on disk).
@@ -98,6 +106,8 @@ class Record(Struct, kw_only=True):
     created: float
     started: float | None = None
     ended: float | None = None
+    trained_seconds: float | None = None
+    running_since: float | None = None
     host: str = ""
     pid: int = 0
     boot_id: str = ""
@@ -113,6 +123,7 @@ class Record(Struct, kw_only=True):
     checkpoint_time: float | None = None
     best: dict[str, float] = {}
     last: dict[str, float] = {}
+    untrained: dict[str, float] | None = None
     stage: Stage | None = None
     ack: Ack | None = None
     result: dict[str, Any] = {}
@@ -160,8 +171,9 @@ def unspell(value: Any) -> Any:
 def encode_record(record: Record) -> bytes:
     """The record as the bytes of ``run.json``."""
     payload = msgspec.structs.asdict(record)  # a copy, but a shallow one: dicts are replaced below
-    for part in ("best", "last"):
-        payload[part] = {name: spell(value) for name, value in payload[part].items()}
+    for part in SUMMARIES:
+        if payload[part] is not None:
+            payload[part] = {name: spell(value) for name, value in payload[part].items()}
     # Indented: people open this file.
     return msgspec.json.format(msgspec.json.encode(payload), indent=1)
 
@@ -173,7 +185,7 @@ def decode_record(data: bytes, path: Path) -> Record:
         RunError: one sentence, when the bytes are no record or of a newer schema.
     """
     payload = upgrade(_parse(data, path), current=SCHEMA, steps=MIGRATIONS, what=str(path))
-    for part in ("best", "last"):
+    for part in SUMMARIES:
         values = payload.get(part)
         if isinstance(values, dict):
             payload[part] = {name: unspell(value) for name, value in values.items()}

@@ -6,14 +6,12 @@ its lock.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-from engine.runs.record import Ack, Record, Stage, direction
+from engine.runs.log_summary import add_value
+from engine.runs.record import Ack, Record, Stage
 from engine.sink import Plan, Request
-
-_direction = functools.cache(direction)  # looked up at every step, for the same few names
 
 
 def set_plan(record: Record, plan: Plan) -> None:
@@ -35,18 +33,11 @@ def set_step(record: Record, step: int) -> None:
 
 
 def add_metrics(record: Record, step: int, epoch: float, values: Mapping[str, float]) -> None:
-    """The newest values, and the best where larger or smaller is better; NaN is never best."""
+    """The newest values, and the best of those that can be compared."""
     if step >= record.step:  # a value may come late: kNN of the untrained encoder, at step 0
         record.step, record.epoch = step, epoch
-    last, best = record.last, record.best
     for name, value in values.items():
-        last[name] = value = float(value)  # it may be a number of another library
-        sign = _direction(name)
-        if not sign or value != value:
-            continue
-        old = best.get(name)
-        if old is None or (value - old) * sign > 0:
-            best[name] = value
+        add_value(record, name, step, float(value))  # it may be a number of another library
 
 
 def set_stage(record: Record, name: str, done: int, total: int) -> bool:

@@ -61,6 +61,7 @@ class RecordWriter:
             now = copy.copy(self._record)
             # The only parts that are changed in place; all others are replaced.
             now.last, now.best = dict(now.last), dict(now.best)
+            now.untrained = dict(now.untrained or {})
             return now
 
     def change(

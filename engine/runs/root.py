@@ -73,6 +73,7 @@ def create(
         parent=parent,
         seed=runtime.get("seed", 0) if isinstance(runtime, dict) else 0,
         created=time.time(),
+        untrained={},
     )
     try:
         root.mkdir(parents=True, exist_ok=True)

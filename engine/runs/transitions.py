@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import RunError
+from engine.runs import training_time
 from engine.runs.record import Record, Status
 from engine.sink import Request
 
@@ -56,10 +57,13 @@ def change_status(
     """
     record.status = status
     if status == "running":
+        training_time.begin(record, now)  # before ``ended`` goes, which it may need
         record.started = record.started or now  # of the first start; a resume keeps it
         record.ended, record.error = None, ""
     elif status in ("finished", "stopped", "failed"):
         record.ended = now
+    if status != "running":
+        training_time.end(record, now)
     if status != "running":
         record.stage = None
     for name, value in changes.items():

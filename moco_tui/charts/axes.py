@@ -52,16 +52,17 @@ def value_limits(
 def _ends(
     curves: Sequence[Curve], view: View, low_step: float, high_step: float
 ) -> tuple[list[float], list[float]]:
-    """Smallest and largest values of every curve between two steps, and ends of intervals."""
+    """Smallest and largest of what is drawn between two steps: lines, band, intervals."""
     lows: list[float] = []
     highs: list[float] = []
     for curve in curves:
         start, stop = curve.series.index_range(low_step, high_step)
-        if start < stop:
-            drawn = curve.series.raw if view.band else curve.series.line
-            low, high = drawn.range(start, stop)
+        # A smoothed line lags behind: in a part of the curve it may lie outside of the points.
+        rows = [curve.series.line, *([curve.series.raw] if view.has_band(curves) else [])]
+        for row in rows if start < stop else []:
+            low, high = row.range(start, stop)
             if view.log and low <= 0:  # rare: only then are all points looked at
-                low = min((v for v in drawn.values[start:stop] if v > 0), default=0.0)
+                low = min((v for v in row.values[start:stop] if v > 0), default=0.0)
             lows.append(low)
             highs.append(high)
         if view.points:

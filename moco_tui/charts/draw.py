@@ -56,8 +56,8 @@ def _paint(curves: Sequence[Curve], view: View, drawing: Drawing) -> Cells:
     if view.log:
         drawn = [log10_columns(cols) for cols in drawn]
     cells: Cells = {}
-    if view.band and len(curves) == 1 and curves[0].series.smoothing:
-        layers.add_band(cells, drawn[0], drawing, view)  # bands of several curves would overlap
+    if view.has_band(curves):
+        layers.add_band(cells, drawn[0], drawing, view)
     for level in view.levels:
         layers.add_level(cells, level, drawing, view)
     if view.cursor is not None:

@@ -41,12 +41,15 @@ class Curve:
         mark: a glyph set along the curve, so that colour is never the only difference; empty
             for none.
         bars: for points of the curve their step and the ends of their interval.
+        dense: it has a point at every step, so that a mean over many of them hides nothing; only
+            such a curve is smoothed.
     """
 
     name: str
     series: CurvePoints
     mark: str = ""
     bars: Sequence[tuple[float, float, float]] = ()
+    dense: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -126,3 +129,7 @@ class View:
     per_epoch: int = 0
     levels: Sequence[Level] = field(default_factory=tuple)
     points: bool = False
+
+    def has_band(self, curves: Sequence[Curve]) -> bool:
+        """Whether a band is drawn: bands of several curves would overlap."""
+        return self.band and len(curves) == 1 and bool(curves[0].series.smoothing)

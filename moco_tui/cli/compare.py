@@ -12,7 +12,6 @@ from moco_tui.cli.options import Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, table
 from moco_tui.present import comparison, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
-from moco_tui.present.metric_text import difference_text, value_text
 
 
 @click.command()
@@ -50,12 +49,14 @@ def _text(found: SideBySide) -> str:
         parts.append(table(["setting", *ids], rows))
     else:
         parts.append("The settings are the same.")
-    if found.metrics:
+    metrics = [_metric(row) for row in comparison.rows_to_show(found)]
+    if metrics:
         header = ["metric", ids[0]]
         for id_ in ids[1:]:
-            header += [id_, "change", ""]  # the column without a head says better or worse
+            # The column without a head says better or worse, or why neither can be said.
+            header += [id_, "change", ""]
         right = [i for i, label in enumerate(header) if i and label]
-        parts.append(table(header, [_metric(row) for row in found.metrics], right))
+        parts.append(table(header, metrics, right))
     else:
         parts.append("No run has measured anything yet.")
     return "\n\n".join(parts)
@@ -64,14 +65,13 @@ def _text(found: SideBySide) -> str:
 def _metric(row: MetricRow) -> list[str]:
     cells = [clean(row.label), _value(row, 0)]
     for run in range(1, len(row.values)):
-        change = difference_text(row.metric, row.differences[run])
-        cells += [_value(row, run), change, row.verdicts[run] or ""]
+        verdict = row.verdicts[run] or row.reasons[run]
+        cells += [_value(row, run), row.change_text(run), verdict]
     return cells
 
 
 def _value(row: MetricRow, run: int) -> str:
-    value = row.values[run]
-    return "-" if value is None else value_text(row.metric, value)
+    return "-" if row.values[run] is None else row.value_text(run)
 
 
 def _setting(value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.runs import RunFolder
 from engine.runs.encoder_step import encoder_words
+from engine.runs.log_summary import gains
 from moco_tui.cli.output import clean, print_json, say, table
 
 
@@ -25,6 +26,8 @@ def print_outcome(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
                 "step": record.step,
                 "last": record.last,
                 "best": record.best,
+                "untrained": record.untrained or {},
+                "gain": gains(record.best, record.untrained),
                 "result": record.result,
             }
         )

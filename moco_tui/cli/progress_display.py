@@ -152,7 +152,8 @@ class BarDisplay:
         self._close_side()
         if self._bar is None:
             return
-        self._shown.update(values)
+        if step:  # at step 0 it is the untrained encoder's, which is no progress
+            self._shown.update(values)
         # No refresh: the bar is drawn every ``mininterval`` seconds, not at every step.
         self._bar.set_postfix_str(self._postfix(epoch), refresh=False)
         _advance(self._bar, step * (self._plan.pairs_per_step or 1))

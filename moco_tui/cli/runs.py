@@ -82,7 +82,7 @@ def facts(row: RunRow) -> dict[str, Any]:
     """A run as builtin values."""
     entry = row.entry
     known = msgspec.structs.asdict(entry)
-    state, hidden = known.pop("status"), ("stamp", "warning", "config")
+    state, hidden = known.pop("status"), ("stamp", "warning", "config", "running_since")
     ahead = {"id": known.pop("id"), "name": known.pop("name"), "state": state}
     settings = {
         "data": shown.source(entry) or None,
@@ -93,7 +93,7 @@ def facts(row: RunRow) -> dict[str, Any]:
         "head": entry.setting("head"),
     }
     rest = {key: value for key, value in known.items() if key not in hidden}
-    return {**ahead, **rest, **settings, "differs": entry.config}
+    return {**ahead, **rest, **settings, "gain": row.gain, "differs": entry.config}
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ COLUMNS = (
     _Column("loss", right=True, rank=3),
     _Column("top-1", right=True),
     _Column("best", right=True, rank=4),
+    _Column("gain", right=True, rank=5),
     _Column("age", right=True),
     _Column("tags", least=6, rank=7),
 )
@@ -194,7 +195,7 @@ CSV_HEADER = (
     *("id", "name", "state", "kind", "preset", "parent", "data", "queue_size"),
     *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
     *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
-    *("tags", "note", "error", "encoder_step", "trained"),
+    *("tags", "note", "error", "encoder_step", "trained", "gain"),
 )
 
 

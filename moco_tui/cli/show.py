@@ -10,11 +10,14 @@ import click
 import msgspec
 
 from engine.config import own_code
+from engine.config.metrics import metric
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes, by_id
 from engine.runs.encoder_step import encoder_words
+from engine.runs.log_summary import gains
+from engine.runs.training_time import seconds_trained
 from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
@@ -22,8 +25,7 @@ from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
-from moco_tui.present.metric_text import value_text
-from moco_tui.present.run_progress import seconds_taken
+from moco_tui.present.metric_text import difference_text, value_text
 from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
@@ -55,6 +57,7 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         say(clean(problem))
     if as_json:
         facts = msgspec.to_builtins(record)
+        facts |= {"gain": gains(record.best, record.untrained)}
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
         if record.kind == "study":
@@ -91,14 +94,27 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
     parts.append("\n".join(f"{label:<{widest}}  {text}" for label, text in rows))
     parts.append(_settings(record))
     if record.last or record.best:
-        names = [*record.last, *(name for name in record.best if name not in record.last)]
-        cells = [
-            [clean(name), _value(name, record.last), _value(name, record.best)] for name in names
-        ]
-        parts.append(table(["metric", "last", "best"], cells, (1, 2)))
+        parts.append(_metrics(record))
     if record.result and record.kind != "study":
         parts.append(result_text(record.result))
     return "\n\n".join(parts)
+
+
+def _metrics(record: Record) -> str:
+    """The newest and the best value of every metric, beside that of the untrained encoder."""
+    names = dict.fromkeys([*record.last, *record.best])
+    before, gained = record.untrained or {}, gains(record.best, record.untrained)
+    head = ["metric", "last", "best", *(["untrained", "best over untrained"] if before else [])]
+    cells = []
+    for name in names:
+        # Of a metric without a best nothing is missing: its cell is empty.
+        best = _value(name, record.best) if metric(name).best else ""
+        row = [clean(name), _value(name, record.last), best]
+        if before:
+            row.append(_value(name, before) if name in before else "")
+            row.append(difference_text(name, gained.get(name)))
+        cells.append(row)
+    return table(head, cells, range(1, len(head)))
 
 
 def _value(name: str, values: Mapping[str, float]) -> str:
@@ -135,7 +151,7 @@ def _facts(
         checkpoint = f"step {record.checkpoint_step}, {_ago(record.checkpoint_time)}"
     where = f"{clean(record.host)}, process {record.pid}" if record.host else ""
     stage = record.stage if status == "running" else None  # of a lost run it stays in the record
-    took = seconds_taken(record, time.time() if status in ("running", "paused") else None)
+    took = seconds_trained(record, time.time() if status in ("running", "paused") else None)
     began = record.kind == "probe" and bool(record.result)
     data = data_source(settings_of(record).get) or ""
     return [

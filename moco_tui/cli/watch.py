@@ -51,8 +51,17 @@ def watch(settings: Settings, run: str, interval: float | None, as_json: bool) -
         return follow(folder, printer, seconds)
     except KeyboardInterrupt:
         printer.end()
-        say(f"no longer watching run {folder.id}; it goes on")
+        say(f"no longer watching run {folder.id}{_state_now(folder)}")
         return 130
+
+
+def _state_now(folder: RunFolder) -> str:
+    """What becomes of a run when nobody watches it, as the end of a sentence."""
+    try:
+        status = folder.status()
+    except RunError:
+        return ""
+    return "; it goes on" if status in ("running", "handed-over") else f"; it is {status}"
 
 
 def _updates_a_line() -> bool:

@@ -16,12 +16,13 @@ from engine.config.metrics import metric, rank
 from engine.errors import RunError
 from engine.runs import Record, RunFolder
 from engine.runs.encoder_step import encoder_words, proven_step
+from engine.runs.log_summary import gains
 from engine.runs.record import spell
 from moco_tui.present import fmt
-from moco_tui.present.metric_text import difference_text
+from moco_tui.present.metric_text import difference_text, points_text, value_text
 from moco_tui.present.run_settings import settings_of
 
-Which = Literal["last", "best", "result"]
+Which = Literal["last", "best", "gain", "share", "result"]
 Verdict = Literal["better", "worse", "same"]
 
 
@@ -33,8 +34,11 @@ class ComparedRun(Struct):
         name: what people call it, or its id.
         state: as shown.
         settings: dotted keys and values; its kind is among them.
-        metrics: every number that came out of it, by name and what it is: the newest of a metric,
-            its best, or part of a probe's result.
+        metrics: every number that came out of it, by name and what it is: the newest of a metric
+            (``last``), its best, how far that lies above the untrained encoder's (``gain``), the
+            newest in percent of its value at chance (``share``), or part of a probe's result.
+        measured_by: settings that say what the numbers measure; of a probe also those of the data
+            of its encoder.
         trained: of a probe the share of its schedule that its encoder had behind it, in per cent;
             None where that is not known.
     """
@@ -45,6 +49,7 @@ class ComparedRun(Struct):
     state: str
     settings: dict[str, Any]
     metrics: dict[tuple[str, Which], float]
+    measured_by: dict[str, Any] = {}
     trained: float | None = None
 
 
@@ -56,7 +61,10 @@ class MetricRow(Struct):
         which: what it is of the metric.
         values: of each run; None where a run lacks it.
         differences: of each run; None where a value is missing or not finite.
-        verdicts: of each run but the first; None where neither way is better.
+        verdicts: of each run but the first; None where neither way is better, or where a setting
+            differs on which the size of the number depends.
+        reasons: of each run but the first, why there is no verdict: ``other K``; empty where
+            there is one, or where none is to be had.
     """
 
     metric: str
@@ -64,11 +72,35 @@ class MetricRow(Struct):
     values: list[float | None]
     differences: list[float | None]
     verdicts: list[Verdict | None]
+    reasons: list[str]
 
     @property
     def label(self) -> str:
         """What to call it."""
-        return f"best {self.metric}" if self.which == "best" else self.metric
+        match self.which:
+            case "best":
+                return f"best {self.metric}"
+            case "gain":
+                return f"{self.metric} over untrained"
+            case "share":
+                return f"{self.metric} of chance"
+        return self.metric
+
+    def value_text(self, run: int) -> str:
+        """The value of a run with its unit; a dash where it has none."""
+        value = self.values[run]
+        if self.which == "gain":
+            return difference_text(self.metric, value) or fmt.number(None)
+        if self.which == "share":
+            return fmt.accuracy(value)
+        return value_text(self.metric, value)
+
+    def change_text(self, run: int) -> str:
+        """How the value of a run differs from the first; empty where that is not known."""
+        difference = self.differences[run]
+        if self.which == "share":
+            return points_text(difference)
+        return difference_text(self.metric, difference)
 
 
 class SideBySide(Struct):
@@ -95,13 +127,21 @@ def compared_run(folder: RunFolder) -> ComparedRun:
     record = folder.record()
     settings = {"kind": record.kind, **settings_of(record)}
     state = folder.status(record)
+    measured_by = {**settings, **_data_of_encoder(folder, record)}
     trained = None
     if record.kind == "probe":
         # Which encoder it is about is no setting, and tells two probes apart all the same.
         settings |= {"encoder of": record.parent, "encoder": encoder_words(record.result)}
         trained = _trained(folder, record)
     return ComparedRun(
-        record.id, record.kind, folder.title(), state, settings, _numbers(record), trained
+        record.id,
+        record.kind,
+        folder.title(),
+        state,
+        settings,
+        _numbers(record),
+        measured_by,
+        trained,
     )
 
 
@@ -114,12 +154,25 @@ def _trained(probe: RunFolder, record: Record) -> float | None:
     return None if at is None else at.percent
 
 
+def _data_of_encoder(folder: RunFolder, record: Record) -> dict[str, Any]:
+    """The settings of the images of a probe, which are those of the pretraining of its encoder."""
+    if not record.parent:
+        return {}
+    try:
+        parent = RunFolder(folder.path.parent / record.parent).record()
+    except RunError:  # deleted: the images are then those of the same encoder, or not known
+        return {"data": record.parent}
+    return {key: value for key, value in settings_of(parent).items() if key.startswith("data.")}
+
+
 def _numbers(record: Record) -> dict[tuple[str, Which], float]:
-    """Every number of a record, the best of a metric right behind its newest value."""
+    """Every number of a record, those of a metric behind each other."""
     out: dict[tuple[str, Which], float] = {}
     tables: tuple[tuple[Which, Mapping[str, float]], ...] = (
         ("last", record.last),
+        ("share", _shares(record)),
         ("best", record.best),
+        ("gain", gains(record.best, record.untrained)),
     )
     for name in dict.fromkeys([*record.last, *record.best]):
         for which, values in tables:
@@ -139,17 +192,33 @@ def _numbers(record: Record) -> dict[tuple[str, Which], float]:
     return out
 
 
+def _shares(record: Record) -> dict[str, float]:
+    """The newest losses in percent of their value at chance, where that is known."""
+    if not record.chance:
+        return {}
+    return {
+        name: 100 * value / record.chance
+        for name, value in record.last.items()
+        if metric(name).of_chance
+    }
+
+
 def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
     """The comparison of these runs."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     settings = {key: [run.settings.get(key) for run in runs] for key in keys}
     names = dict.fromkeys(name for run in runs for name in run.metrics)
+    measured_by = [run.measured_by for run in runs]
+    rows = [
+        metric_row(*name, [run.metrics.get(name) for run in runs], measured_by) for name in names
+    ]
     return SideBySide(
         list(runs),
         {key: row for key, row in settings.items() if any(item != row[0] for item in row)},
         [
-            _of_one_step(metric_row(*name, [run.metrics.get(name) for run in runs]), runs)
-            for name in names
+            _of_one_step(row, runs)
+            for row in rows
+            if row.which != "share" or _scales_differ(row, rows)
         ],
     )
 
@@ -164,14 +233,68 @@ def _of_one_step(row: MetricRow, runs: Sequence[ComparedRun]) -> MetricRow:
     first = runs[0].trained
     alike = [run.trained is not None and run.trained == first for run in runs]
     verdicts = [v if same else None for v, same in zip(row.verdicts, alike, strict=True)]
-    return structs.replace(row, verdicts=verdicts)
+    reasons = [
+        "other encoder step" if verdict is not None and not same else reason
+        for verdict, same, reason in zip(row.verdicts, alike, row.reasons, strict=True)
+    ]
+    return structs.replace(row, verdicts=verdicts, reasons=reasons)
 
 
-def metric_row(name: str, which: Which, values: Sequence[float | None]) -> MetricRow:
-    """The values of a metric with their differences to the first and what these mean."""
+def _scales_differ(share: MetricRow, rows: Sequence[MetricRow]) -> bool:
+    """Whether shares of chance say what the losses do not: runs differ in their chance level."""
+    (last,) = [row.values for row in rows if (row.metric, row.which) == (share.metric, "last")]
+    chances = {
+        round(100 * loss / part, 6)
+        for loss, part in zip(last, share.values, strict=True)
+        if loss is not None and part
+    }
+    return len(chances) > 1
+
+
+def metric_row(
+    name: str,
+    which: Which,
+    values: Sequence[float | None],
+    measured_by: Sequence[Mapping[str, Any]] | None = None,
+) -> MetricRow:
+    """The values of a metric with their differences to the first and what these mean.
+
+    Args:
+        name: of the metric.
+        which: what it is of the metric.
+        values: of each run.
+        measured_by: see ``ComparedRun``, of each run; None: they are the same.
+    """
+    settings = measured_by or [{} for _ in values]
     differences = [_difference(value, values[0]) for value in values]
-    verdicts = [None, *(_verdict(name, difference) for difference in differences[1:])]
-    return MetricRow(name, which, list(values), differences, verdicts)
+    reasons = [
+        "" if difference is None else _no_verdict(name, which, settings[0], other)
+        for difference, other in zip(differences, settings, strict=True)
+    ]
+    verdicts = [
+        None if reason else _verdict(name, difference)
+        for reason, difference in zip(reasons[1:], differences[1:], strict=True)
+    ]
+    return MetricRow(name, which, list(values), differences, [None, *verdicts], reasons)
+
+
+_SHORT = {"moco.queue_size": "K", "moco.temperature": "T", "label_fraction": "labels"}
+"""What settings are called where there is little room."""
+
+
+def _no_verdict(name: str, which: Which, first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Why the values of two runs measure different things, in two words; empty: they do not."""
+    known = metric(name)
+    if not known.direction:
+        return ""  # there would be none anyway
+    # What a result says was measured on the test images of its task.
+    for wanted in metric("probe/pretrained/test_top1").same if which == "result" else known.same:
+        if which == "share" and wanted == "moco.symmetric":
+            continue  # the sum of two directions: of its chance it is the mean of both
+        keys = {key for key in (*first, *other) if key == wanted or key.startswith(f"{wanted}.")}
+        if any(first.get(key) != other.get(key) for key in keys):
+            return f"other {_SHORT.get(wanted) or wanted.rpartition('.')[2]}"
+    return ""
 
 
 def _difference(value: float | None, first: float | None) -> float | None:
@@ -187,9 +310,19 @@ def _verdict(name: str, difference: float | None) -> Verdict | None:
     return "same" if difference == 0 else "better" if difference * direction > 0 else "worse"
 
 
+def rows_to_show(found: SideBySide) -> list[MetricRow]:
+    """The rows but for best values that say nothing that the newest do not."""
+    newest = {row.metric: row.values for row in found.metrics if row.which == "last"}
+    return [
+        row for row in found.metrics if row.which != "best" or row.values != newest.get(row.metric)
+    ]
+
+
 def change_text(row: MetricRow, run: int) -> tuple[str, str]:
-    """How a run differs from the first, and whether that is better: text and look."""
-    text, verdict = difference_text(row.metric, row.differences[run]), row.verdicts[run]
+    """How a run differs from the first, and whether that is better or why not: text and look."""
+    text, verdict = row.change_text(run), row.verdicts[run]
+    if row.reasons[run]:
+        return f"{text} {row.reasons[run]}", ""
     if verdict is None or verdict == "same":
         return text, ""
     return f"{text} {verdict}", "good" if verdict == "better" else "bad"
@@ -219,6 +352,7 @@ def facts(found: SideBySide) -> dict[str, Any]:
                 "values": row.values,
                 "differences": row.differences,
                 "verdicts": row.verdicts,
+                "reasons": row.reasons,
             }
             for row in found.metrics
         ],

@@ -9,6 +9,9 @@ from typing import Any
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 
+_LEAST_CPU_SECONDS = 0.25
+"""Of all cores together; the system counts in hundredths."""
+
 
 @dataclass(slots=True)
 class Card:
@@ -35,7 +38,7 @@ class Load:
     """One reading of the machine.
 
     Attributes:
-        cpu: share of all cores in use, in [0, 1], since the last reading.
+        cpu: share of all cores in use, in [0, 1], since an earlier reading; None at first.
         cores: number of cores.
         used, total: memory in bytes.
         process: resident memory of this process in bytes.
@@ -59,13 +62,15 @@ class Sampler:
 
     def __init__(self) -> None:
         self._psutil: Any = None
+        self._before = (0.0, 0.0)  # seconds that the cores have worked, and seconds in all
+        self._cpu: float | None = None
         self._nvml: Any = None
         self._handles: list[Any] = []
         with contextlib.suppress(Exception):
             import psutil
 
-            psutil.cpu_percent(None)  # the first call gives 0.0: each measures since the last
             self._psutil = psutil
+            self._before = _cpu_seconds(psutil)
         with contextlib.suppress(Exception):
             import pynvml
 
@@ -80,13 +85,24 @@ class Sampler:
         load = Load()
         if self._psutil is not None:
             with contextlib.suppress(Exception):
-                load.cpu = self._psutil.cpu_percent(None) / 100
+                load.cpu = self._cpu_share()
                 load.cores = self._psutil.cpu_count() or 0
                 memory = self._psutil.virtual_memory()
                 load.used, load.total = memory.total - memory.available, memory.total
                 load.process = self._psutil.Process().memory_info().rss
         load.cards = [self._card(handle) for handle in self._handles]
         return load
+
+    def _cpu_share(self) -> float | None:
+        """The share of all cores in use since the last call, or that of the last call."""
+        # Not psutil's cpu_percent: it measures since the last call in the same thread, gives 0.0
+        # for the first one, and noise where two calls are closer than the ticks of the system.
+        busy, total = _cpu_seconds(self._psutil)
+        if total - self._before[1] >= _LEAST_CPU_SECONDS:
+            share = (busy - self._before[0]) / (total - self._before[1])
+            self._cpu = min(max(share, 0.0), 1.0)
+            self._before = (busy, total)
+        return self._cpu
 
     def _card(self, handle: Any) -> Card:
         # Each value by itself: NVML raises NVMLError_NotSupported for what a card does not tell,
@@ -106,6 +122,14 @@ class Sampler:
         with contextlib.suppress(Exception):
             card.celsius = float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
         return card
+
+
+def _cpu_seconds(psutil: Any) -> tuple[float, float]:
+    """Seconds that the cores of this machine have worked since it started, and seconds in all."""
+    times = psutil.cpu_times()
+    # On Linux the time of guests is part of that of user and nice.
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
 def _gauge(share: float | None, cells: int, ascii_only: bool) -> str:

@@ -40,9 +40,10 @@ def epoch_lines(log: MetricLog, per_epoch: int, most: int = 2000) -> list[Line]:
     for i in range(len(steps) - 1, max(len(steps) - 1 - most, -1), -1):
         before, end = steps[i - 1] if i else 0, steps[i]
         epoch = f"{end / per_epoch:.0f}" if per_epoch else str(end)
-        seconds = fmt.duration(times[i] - times[i - 1]) if i and times[i] > times[i - 1] else ""
+        seconds = times[i] - times[i - 1] - log.idle_seconds(before, end) if i else 0.0
+        took = fmt.duration(seconds) if seconds > 0 else ""
         cells = " ".join(f"{_within(log, c.name, before, end):>{_width(c)}}" for c in columns)
-        lines.append([(f"{epoch:>6} {cells} {seconds:>8}", "")])
+        lines.append([(f"{epoch:>6} {cells} {took:>8}", "")])
     return lines
 
 

@@ -39,6 +39,13 @@ def difference_text(name: str, difference: float | None) -> str:
     return f"{'+' if difference > 0 else '-'}{size}"
 
 
+def points_text(difference: float | None) -> str:
+    """A difference of two percentages, with its sign; empty when there is none."""
+    if difference is None:
+        return ""
+    return f"{difference:+.1f} pts" if difference else "="
+
+
 def short_texts(values: Mapping[str, float]) -> list[str]:
     """The metrics that a line of progress has, each with its short name: ``loss 9.412``."""
     return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from msgspec import Struct
 
 from engine.runs import MetricLog, Record
@@ -36,7 +38,8 @@ def run_pace(record: Record, status: str, log: MetricLog) -> RunPace:
         status: its state, as shown.
         log: read as far as it goes.
     """
-    rate = steps_per_second(log) if status == "running" and record.kind != "study" else None
+    goes_on = status == "running" and record.kind != "study"
+    rate = steps_per_second(log, since=record.running_since) if goes_on else None
     if not rate:
         return RunPace()
     left = max(record.total_steps - record.step, 0)
@@ -47,27 +50,36 @@ def run_pace(record: Record, status: str, log: MetricLog) -> RunPace:
     )
 
 
-def steps_per_second(log: MetricLog, window: float = WINDOW_SECONDS) -> float | None:
+def steps_per_second(
+    log: MetricLog, window: float = WINDOW_SECONDS, since: float | None = None
+) -> float | None:
     """Steps a second over the last seconds of the log; None while two steps are not known.
 
     Measured on the metric that is written most often, so that a probe, which has no
-    ``train/loss``, has a pace too. The log does not tell a pause from a slow step, and a window
-    counts pauses up to its own length: hence half a minute and not more, and point by point, since
-    a search that skips points can land on the far side of a pause of any length. Half a minute
-    after a run went on, no pause counts any more. Where steps take longer than the window, the
-    last of them is the measure.
+    ``train/loss``, has a pace too. Only steps since the run last went on count. The log of version
+    0.1 does not tell a pause from a slow step: hence half a minute and not more, and point by
+    point, since a search that skips points can land on the far side of a pause of any length. Where
+    steps take longer than the window, the last of them is the measure.
 
     Args:
         log: read as far as it goes.
         window: seconds.
+        since: unix seconds at which the run last went on. While it reads its images, the log says
+            nothing of that yet.
     """
     name = max(log.names(), key=lambda n: len(log.series(n)[0]), default="")  # "": no points
     steps, times = log.series(name)[0], log.times(name)
-    if len(times) < 2:
-        return None
+    # The first step after a break is left out: it has the time before it in its own.
+    begin = bisect_right(steps, log.breaks[-1].step) if log.breaks else 0
     first = len(times) - 2
+    if first < begin or (since is not None and times[-1] < since):
+        return None
     # A clock that was set back ends the window as well.
-    while first > 0 and times[-1] - times[first - 1] <= window and times[first - 1] <= times[first]:
+    while (
+        first > begin
+        and times[-1] - times[first - 1] <= window
+        and times[first - 1] <= times[first]
+    ):
         first -= 1
     elapsed, done = times[-1] - times[first], steps[-1] - steps[first]
     return done / elapsed if elapsed > 0 and done > 0 else None

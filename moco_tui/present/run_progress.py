@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from engine.config.metrics import metric
-from engine.history.entry import Entry
 from engine.runs import MetricLog, Record
+from engine.runs.log_summary import trained_values
+from engine.runs.training_time import seconds_trained
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import short_texts, value_text
 from moco_tui.present.pace import RunPace, pace_texts, run_pace
@@ -47,7 +48,7 @@ def rates_line(record: Record, pace: RunPace, now: float) -> str:
         now: unix seconds.
     """
     parts = pace_texts(pace)
-    took = seconds_taken(record)
+    took = seconds_trained(record)
     if not parts and took is not None:
         parts.append(f"took {fmt.duration(took)}")
     if "train/lr" in record.last:
@@ -59,17 +60,6 @@ def rates_line(record: Record, pace: RunPace, now: float) -> str:
     if record.host:
         parts.append(f"on {fmt.clean(record.host)}")
     return "  ".join(parts)
-
-
-def seconds_taken(run: Record | Entry, now: float | None = None) -> float | None:
-    """How long a run took, from its first start to its end; None where that is not known.
-
-    Args:
-        run: its record, or its entry in the index.
-        now: unix seconds, for a run that has not ended; None: its time is not known yet.
-    """
-    ended = run.ended or now
-    return ended - run.started if ended and run.started and ended >= run.started else None
 
 
 def progress_facts(record: Record, status: str, log: MetricLog) -> dict[str, Any]:
@@ -92,6 +82,8 @@ def progress_facts(record: Record, status: str, log: MetricLog) -> dict[str, Any
         "epochs": record.total_steps // record.steps_per_epoch if record.steps_per_epoch else None,
         "stage": dict(record.stage) if record.stage and live else None,
         "metrics": dict(record.last),
+        "best": dict(record.best),
+        "untrained": dict(record.untrained or {}),
         "steps_per_second": pace.steps_per_second,
         "pairs_per_second": pace.pairs_per_second,
         "eta_seconds": pace.eta_seconds,
@@ -110,7 +102,7 @@ def progress_text(facts: dict[str, Any]) -> str:
         parts.append(f"{step} {facts['step']}/{facts['total_steps']}")
     elif facts["step"]:
         parts.append(f"{step} {facts['step']}")
-    metrics = facts["metrics"]
+    metrics = trained_values(facts["metrics"], facts["best"], facts["untrained"])
     parts += short_texts(metrics)
     parts += [
         f"{name} {value_text(name, value)}"

@@ -44,8 +44,10 @@ class RunRow(Struct):
             where that was not recorded.
         task, head: of a probe.
         last: newest loss.
-        top1: newest accuracy that stands for the run, in percent.
+        top1: newest accuracy that stands for the run, in percent; not that of step 0, where nothing
+            was trained yet.
         best: the best it had; of a probe with a result the accuracy in that.
+        gain: points by which the best lies above the untrained encoder, of a pretraining.
         share: how much is done, in [0, 1].
         created: unix seconds.
     """
@@ -68,6 +70,7 @@ class RunRow(Struct):
     last: float | None = None
     top1: float | None = None
     best: float | None = None
+    gain: float | None = None
     share: float | None = None
     created: float = 0.0
     tags: tuple[str, ...] = ()
@@ -108,6 +111,7 @@ def row_of(entry: Entry) -> RunRow:
         last=shown.loss(entry),
         top1=shown.top1(entry),
         best=shown.best(entry),
+        gain=shown.gain(entry),
         share=_share(shown.done(entry)),
         created=entry.created,
         tags=entry.tags,
@@ -141,6 +145,10 @@ def _accuracy(value: float | None) -> str:
     return "" if value is None else fmt.accuracy(value)
 
 
+def _gain(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
+
+
 CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "id": lambda row, _: row.id,
     "name": lambda row, _: row.name,
@@ -158,6 +166,7 @@ CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "loss": lambda row, _: _loss(row),
     "top-1": lambda row, _: _accuracy(row.top1),
     "best": lambda row, _: _accuracy(row.best),
+    "gain": lambda row, _: _gain(row.gain),
     "done": lambda row, _: "" if row.share is None else fmt.percent(row.share, 0),
     "age": lambda row, now: fmt.age(now - row.created if row.created else None),
     "tags": lambda row, _: " ".join(row.tags),

@@ -58,6 +58,7 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         ("queue", cells["K"] and f"{cells['K']} keys"),
         *((name, cells[name]) for name in ("labels", "task", "head", "augment", "done", "loss")),
         ("best", cells["best"]),
+        ("gain", cells["gain"] and f"{cells['gain']} points over the untrained encoder"),
         ("tags", cells["tags"]),
         ("note", row.note),
         ("error", row.error),

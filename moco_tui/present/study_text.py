@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.history.entry import Entry
 from engine.runs.record import Record
+from engine.runs.training_time import seconds_trained
 from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines
 from engine.study.report import Report
 from engine.study.study_state import StudyState
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
-from moco_tui.present.run_progress import seconds_taken
 from moco_tui.present.run_rows import GLYPHS
 from moco_tui.present.study_view import StudySnapshot
 
@@ -119,7 +119,7 @@ def state_line(snapshot: StudySnapshot, record: Record, status: str, left: str =
             parts.append(left)
     elif done == len(study_state.cells):
         parts.append("every cell is done")
-        took = seconds_taken(record)
+        took = seconds_trained(record)
         if took is not None:
             parts.append(f"took {fmt.duration(took)}")
     elif status == "queued":
@@ -165,8 +165,9 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
             continue
         missing += 1.0 - min(share, 1.0)
         # In the first 2 % much of the time since the start may be that of reading the images.
-        if trained.state == "running" and entry is not None and entry.started and share > 0.02:
-            took.append((now - entry.started) / share)
+        so_far = seconds_trained(entry, now) if entry is not None else None
+        if trained.state == "running" and so_far and share > 0.02:
+            took.append(so_far / share)
     # Probes of pretrained encoders alone; those of the baselines are left out of the estimate.
     encoders = {cell: found for cell, found in study_state.cells.items() if cell.source == "moco"}
     runs = {found.run for found in encoders.values() if found.state == "done"}
@@ -174,7 +175,7 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
     probes = sum(found.state != "done" for found in encoders.values())
     if missing and not took:
         return ""
-    # The median: a run that was paused, or shared the machine, took longer than it would now.
+    # The median: a run that shared the machine took longer than it would now.
     left = missing * statistics.median(took) if missing else 0.0
     if probes and not probed:
         return f"pretrainings about {fmt.duration(left)}, then probes" if left else ""
@@ -184,7 +185,7 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
 
 def _known(entries: Iterable[Entry | None]) -> list[float]:
     """How long these runs took, as far as that is known."""
-    seconds = (seconds_taken(entry) for entry in entries if entry is not None)
+    seconds = (seconds_trained(entry) for entry in entries if entry is not None)
     return [known for known in seconds if known is not None]
 
 

@@ -19,7 +19,6 @@ from moco_tui.present import comparison as compare
 from moco_tui.present import fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.lines import Line
-from moco_tui.present.metric_text import value_text
 from moco_tui.screens.export_dialog import ask_and_write
 from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.session import Session
@@ -169,7 +168,12 @@ Below are the settings that differ and every metric with its difference to the f
         marks = ASCII_MARKS if self.session.ascii else MARKS
         chart.show_curves(
             [
-                Curve(f"{fmt.clean(run.name)}  ({run.id})", series, marks[i % len(marks)])
+                Curve(
+                    f"{fmt.clean(run.name)}  ({run.id})",
+                    series,
+                    marks[i % len(marks)],
+                    dense=metric(self.metric).dense,
+                )
                 for i, (run, series) in enumerate(zip(self.runs, self.series, strict=True))
             ]
         )
@@ -198,17 +202,17 @@ Below are the settings that differ and every metric with its difference to the f
         return max(min(room, most), 9)
 
     def _show_tables(self) -> None:
-        panel, key = self.query_one("#metrics", TextPanel), 18
-        width = self._cell_width(panel, key, 16)
+        panel, key = self.query_one("#metrics", TextPanel), 26
+        width = self._cell_width(panel, key, 20)
+        if width < 16:  # the values matter more than the ends of long names
+            key = 18
+            width = self._cell_width(panel, key, 16)
         lines: list[Line] = [self._head(key, width)]
         found = compare.side_by_side(self.runs)
-        newest = {row.metric: row.values for row in found.metrics if row.which == "last"}
-        for row in found.metrics:
-            if row.which == "best" and row.values == newest.get(row.metric):
-                continue  # says nothing that the newest values do not
+        for row in compare.rows_to_show(found):
             cells = "".join(
-                " " + fmt.fit(value_text(row.metric, value), width, right=True)
-                for value in row.values
+                " " + fmt.fit(row.value_text(run), width, right=True)
+                for run in range(len(row.values))
             )
             lines.append([(fmt.fit(fmt.clean(row.label), key), "strong"), (cells, "")])
             # below the values, from the second run on: the first is what they are compared with

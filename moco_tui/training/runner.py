@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.runs import RunFolder
+from engine.runs import ACTIVE, RunFolder
 from engine.runs.run_lock import RunLock, Successor
 from moco_tui import lazy
 from moco_tui.training import detached as detach
@@ -108,6 +108,10 @@ class Runner:
     def busy(self) -> bool:
         """Whether this process trains a run or is about to."""
         return self._active is not None or bool(self._waiting)
+
+    def going_on(self) -> list[RunFolder]:
+        """Runs that were handed over and have not ended since, or wait for those before them."""
+        return [folder for folder in dict.fromkeys(self.handed_over) if _goes_on(folder)]
 
     def start(self, folder: RunFolder) -> bool:
         """Train (or resume) a run here; True when at once, False when it waits for its turn.
@@ -395,6 +399,15 @@ def _record_failure(folder: RunFolder, sentence: str) -> None:
     from engine.runs.unstarted import record_failure  # the first screen starts nothing
 
     record_failure(folder, sentence)
+
+
+def _goes_on(folder: RunFolder) -> bool:
+    """Whether a process works on a run, or holds it until its turn."""
+    try:
+        status = folder.status()
+    except UserError:
+        return False
+    return status in ACTIVE or (status == "queued" and folder.alive())
 
 
 def _leave_stderr(log: Path | None) -> None:

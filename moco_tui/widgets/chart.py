@@ -120,10 +120,11 @@ class Chart(Widget, can_focus=True):
     def show_curves(self, curves: Sequence[Curve], levels: Sequence[Level] = ()) -> None:
         """Show these curves from now on."""
         self.curves = list(curves)
-        for curve in self.curves:
-            curve.series.set_smoothing(self.smoothing)
+        self._smooth()
         self.view.levels = tuple(levels)
         self.changed()
+        if self.is_attached:
+            self.screen.refresh_bindings()  # whether there is anything to smooth
 
     def changed(self) -> None:
         """The curves have new points: draw again."""
@@ -193,9 +194,18 @@ class Chart(Widget, can_focus=True):
         """Step through the smoothings."""
         at = min(range(len(SMOOTHINGS)), key=lambda i: abs(SMOOTHINGS[i] - self.smoothing))
         self.smoothing = SMOOTHINGS[(at + direction) % len(SMOOTHINGS)]
-        for curve in self.curves:
-            curve.series.set_smoothing(self.smoothing)
+        self._smooth()
         self.changed()
+
+    def _smooth(self) -> None:
+        """Smooth what has points enough; of a few points each counts as it was measured."""
+        for curve in self.curves:
+            curve.series.set_smoothing(self.smoothing if curve.dense else 0.0)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide the keys of smoothing where there is no curve to smooth."""
+        del parameters
+        return action != "smooth" or any(curve.dense for curve in self.curves)
 
     def action_epochs(self) -> None:
         """Count the axis in steps or in epochs."""
@@ -304,30 +314,52 @@ class Chart(Widget, can_focus=True):
         return self._how_shown()
 
     def _values_at(self, step: float) -> str:
-        """The step and the value of each curve at its point next to a step."""
-        parts: list[str] = []
+        """A step, and the value of each curve at it; of one without a point there, where it has."""
+        shown = self._common_step(step)
+        if shown is None:
+            return ""
+        parts = [f"step {fmt.count(shown)}"]
+        if self.per_epoch:
+            parts[0] += f"  epoch {shown / self.per_epoch:.2f}"
         for curve in self.curves:
             series = curve.series
-            index = series.nearest(step)
+            index = series.nearest(shown)
             if index is None:
                 continue
-            if not parts:
-                where = f"step {fmt.count(series.steps[index])}"
-                if self.per_epoch:
-                    where += f"  epoch {series.steps[index] / self.per_epoch:.2f}"
-                parts.append(where)
             text = fmt.number(series.raw.values[index]) + self.unit
             if series.smoothing:
                 text += f" (smoothed {fmt.number(series.smooth.values[index])})"
+            if series.steps[index] != shown:
+                text += f" (step {fmt.count(series.steps[index])})"
             parts.append(f"{curve.mark} {text}".strip())
         return "  ".join(parts)
+
+    def _common_step(self, step: float) -> float | None:
+        """The step near another at which most curves have a point; None where none has any.
+
+        Near is what falls into the same cell of the chart; of equally many the nearest counts.
+        Where no point lies in that cell it is the nearest of all.
+        """
+        rows = [curve.series for curve in self.curves]
+        found = ((series, series.nearest(step)) for series in rows)
+        steps = {series.steps[index] for series, index in found if index is not None}
+        drawing = self._drawing
+        here = {
+            s for s in steps if drawing is not None and drawing.cell_of(s) == drawing.cell_of(step)
+        }
+
+        def rank(candidate: float) -> tuple[int, float]:
+            have = sum(series.has(candidate) for series in rows) if here else 0
+            return -have, abs(candidate - step)
+
+        return min(here or steps, key=rank, default=None)
 
     def _how_shown(self) -> str:
         """Scale, smoothing, range of the view, gaps, the last value, the unit of the axis."""
         parts: list[str] = []
         if self.view.log:
             parts.append("log")
-        if self.smoothing:
+        if any(curve.series.smoothing for curve in self.curves):
             parts.append(f"smoothing {self.smoothing:g}")
         if self.view.low is not None:
             low, high = step_limits(self.view, self.curves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.config.metrics import metric
 from engine.runs import MetricLog
 from moco_tui.charts.curve_points import CurvePoints
 from moco_tui.charts.drawing import Curve, Level
@@ -60,7 +61,12 @@ class RunChart(Chart):
             self.title = title
             self.show_curves(
                 [
-                    Curve(curve_title(name), known[name], MARKS[i] if several else "")
+                    Curve(
+                        curve_title(name),
+                        known[name],
+                        MARKS[i] if several else "",
+                        dense=metric(name).dense,
+                    )
                     for i, name in enumerate(names)
                 ],
                 levels,

@@ -58,6 +58,7 @@ COLUMNS = (
     RunColumn("augment", 24, CELLS["augment"], above=136),
     RunColumn("loss", 7, CELLS["loss"], True),
     RunColumn("best", 7, CELLS["best"], True),
+    RunColumn("gain", 6, CELLS["gain"], True, above=108),
     RunColumn("done", 5, CELLS["done"], True),
     RunColumn("age", 6, CELLS["age"], True),
     RunColumn("tags", 14, CELLS["tags"], above=108),

@@ -11,8 +11,8 @@ import pytest
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import TrainingError
-from engine.runs import RunFolder, create
-from moco_tui.app import MocoApp
+from engine.runs import RunFolder, create, own
+from moco_tui.app import MocoApp, _handed_over
 from moco_tui.screens.dialogs import Leave
 from moco_tui.training.runner import Runner
 
@@ -40,6 +40,24 @@ class Recording(Runner):
 
 def new_run(root: Path) -> RunFolder:
     return create(root, "pretrain", resolve(PretrainConfig, preset_name="quick"), name="busy")
+
+
+def test_only_runs_that_still_go_on_are_said_to(root: Path, tmp_path: Path) -> None:
+    """A run may be handed over and end before the app is left."""
+    runner = Runner(tmp_path)
+    ended, goes_on, waits, dropped = (new_run(root) for _ in range(4))
+    runner.handed_over += [ended, goes_on, waits, dropped]
+    with own(ended) as owner:
+        owner.transition("running")
+        owner.transition("finished")
+    assert _handed_over(runner) == ""
+    with own(goes_on) as owner, own(waits):
+        owner.transition("running")
+        assert _handed_over(runner) == (
+            f"{goes_on.id}, {waits.id} go on in the background; moco-tui shows it."
+        )
+    assert _handed_over(runner) == "", "its process is gone"
+    assert _handed_over(Runner(tmp_path)) == ""
 
 
 async def test_without_a_run_it_just_leaves(make_app: MakeApp) -> None:

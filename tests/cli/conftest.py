@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.config.presets import preset
@@ -76,13 +77,20 @@ def trained(
     name: str = "",
     losses: tuple[float, ...] = (12.0, 11.0, 10.5),
     top1: float = 40.0,
+    untrained: float | None = None,
+    chance: float = PLAN.chance,
     status: Any = "finished",
     values: Mapping[str, Any] | None = None,
 ) -> RunFolder:
-    """A pretraining that left these losses and this kNN; status None leaves it lost."""
+    """A pretraining that left these losses and this kNN; status None leaves it lost.
+
+    ``untrained`` is the kNN before training, ``chance`` the loss at chance.
+    """
     config = build(PretrainConfig, {**preset("quick").values, **(values or {})})
     folder = create(root, "pretrain", config, name=name, preset="quick")
-    with begin(folder) as owner:
+    with begin(folder, msgspec.structs.replace(PLAN, chance=chance)) as owner:
+        if untrained is not None:
+            owner.metrics(0, 0.0, {"knn/top1": untrained})
         for step, loss in enumerate(losses, start=1):
             owner.metrics(step, step / 10, {"train/loss": loss, "train/lr": 0.06})
         owner.metrics(len(losses), len(losses) / 10, {"knn/top1": top1})

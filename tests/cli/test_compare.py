@@ -7,6 +7,9 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from engine.config.schema import PretrainConfig
 from engine.runs import create
@@ -15,7 +18,8 @@ from .conftest import Call, probed, trained
 
 
 def test_compare_lists_only_what_differs(call: Call, root: Path) -> None:
-    a = trained(root, values={"moco.queue_size": 512}, top1=40.0, losses=(9.0, 8.0)).id
+    values = {"moco.queue_size": 512}
+    a = trained(root, values=values, top1=40.0, losses=(9.0, 8.0), chance=12.48).id
     b = trained(root, values={"optim.lr": 0.01}, top1=42.5, losses=(9.0, 8.5)).id
     facts = json.loads(call("compare", a, b, "--json").out)
     assert [run["id"] for run in facts["runs"]] == [a, b]
@@ -23,14 +27,94 @@ def test_compare_lists_only_what_differs(call: Call, root: Path) -> None:
     metrics = {(row["metric"], row["value"]): row for row in facts["metrics"]}
     assert metrics["train/loss", "last"]["values"] == [8.0, 8.5]
     assert metrics["train/loss", "last"]["differences"] == [0.0, 0.5]
-    assert metrics["train/loss", "last"]["verdicts"] == [None, "worse"]
+    # Another queue size: the losses measure different things, and no share of chance mends that.
+    for which in ("last", "share"):
+        assert metrics["train/loss", which]["verdicts"] == [None, None]
+        assert metrics["train/loss", which]["reasons"] == ["", "other K"]
     assert metrics["knn/top1", "best"]["verdicts"] == [None, "better"]
     assert metrics["train/lr", "last"]["verdicts"] == [None, None]
     out = call("compare", a, b).out
     assert "moco.queue_size" in out
     assert "augment.crop.enabled" not in out
     assert "+2.5 pts  better" in out
-    assert "+0.5000  worse" in out
+    assert "+0.5000  other K" in out
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"moco.queue_size": 512}, "other K"),
+        ({"moco.temperature": 0.1}, "other T"),
+        ({"moco.symmetric": False}, "other symmetric"),
+        ({"augment.crop.scale_min": 0.5}, "other augment"),
+        ({"data.limit": 100}, "other data"),
+        ({"optim.lr": 0.01}, ""),
+        ({"moco.momentum": 0.9}, ""),
+    ],
+)
+def test_a_loss_is_judged_only_where_it_measures_the_same(
+    call: Call, root: Path, values: dict[str, Any], reason: str
+) -> None:
+    a, b = trained(root, losses=(8.0,)).id, trained(root, values=values, losses=(8.5,)).id
+    facts = json.loads(call("compare", a, b, "--json").out)
+    row = next(r for r in facts["metrics"] if (r["metric"], r["value"]) == ("train/loss", "last"))
+    assert row["reasons"] == ["", reason]
+    assert row["verdicts"] == [None, None if reason else "worse"]
+
+
+def test_one_direction_and_the_sum_of_both_are_compared_as_shares_of_chance(
+    call: Call, root: Path
+) -> None:
+    """2 ln(2049) is 15.25: 9.15 is 60 % of it, and half of that sum, 4.27, is 56 % of its own."""
+    both = trained(root, losses=(9.15,)).id
+    one = trained(root, values={"moco.symmetric": False}, losses=(4.27,), chance=7.625).id
+    called = call("compare", both, one, "--json")
+    rows = {(r["metric"], r["value"]): r for r in json.loads(called.out)["metrics"]}
+    share = rows["train/loss", "share"]
+    assert share["values"] == [pytest.approx(60.0), pytest.approx(56.0)]
+    assert share["verdicts"] == [None, "better"]
+    assert "-4.0 pts  better" in call("compare", both, one).out
+    # Where chance is the same, the shares say nothing that the losses do not.
+    again = trained(root, losses=(9.0,)).id
+    facts = json.loads(call("compare", both, again, "--json").out)
+    assert "share" not in {row["value"] for row in facts["metrics"]}
+
+
+def test_how_far_a_run_came_from_its_untrained_encoder(call: Call, root: Path) -> None:
+    a, b = (trained(root, top1=top1, untrained=40.0).id for top1 in (42.0, 22.0))
+    rows = {
+        (r["metric"], r["value"]): r
+        for r in json.loads(call("compare", a, b, "--json").out)["metrics"]
+    }
+    assert rows["knn/top1", "best"]["values"] == [42.0, 22.0]
+    assert rows["knn/top1", "gain"]["values"] == [2.0, -18.0]
+    assert rows["knn/top1", "gain"]["verdicts"] == [None, "worse"]
+    line = next(line for line in call("compare", a, b).out.splitlines() if "over untrained" in line)
+    assert line.split() == [
+        "knn/top1",
+        "over",
+        "untrained",
+        "+2.0",
+        "pts",
+        "-18.0",
+        "pts",
+        "-20.0",
+        "pts",
+        "worse",
+    ]
+
+
+def test_probes_of_other_tasks_or_images_are_not_judged(call: Call, root: Path) -> None:
+    parent = trained(root).id
+    five: dict[str, Any] = {"task.name": "five"}
+    a, b = probed(root, parent).id, probed(root, parent, **five).id
+    c = probed(root, trained(root, values={"data.source": "shapes"}).id).id
+    d = probed(root, trained(root, values={"data.source": "cifar10"}).id).id
+    for first, second, wanted in ((a, b, "other task"), (c, d, "other data"), (a, c, "")):
+        facts = json.loads(call("compare", first, second, "--json").out)
+        row = next(r for r in facts["metrics"] if r["metric"] == "pretrained top1")
+        assert row["reasons"] == ["", wanted]
+        assert row["verdicts"] == [None, None if wanted else "same"]
 
 
 def test_compare_of_probes_lays_their_results_side_by_side(call: Call, root: Path) -> None:

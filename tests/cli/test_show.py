@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -93,9 +95,27 @@ def test_show_json_has_no_bare_nan(call: Call, root: Path) -> None:
     out = call("show", folder.id, "--json", "--log", "1").out
     facts = json.loads(out, parse_constant=lambda name: pytest.fail(f"bare {name}"))
     assert facts["last"]["train/loss"] == "NaN"
-    assert facts["best"]["train/loss"] == 1.0
+    assert "train/loss" not in facts["best"]
     assert facts["status"] == "finished"
     assert len(facts["log"]) == 1
+
+
+def test_show_lays_the_best_beside_the_untrained_encoder(call: Call, root: Path) -> None:
+    folder = trained(root, top1=22.0, untrained=40.0)
+    rows = [line.split() for line in call("show", folder.id).out.splitlines()]
+    at = rows.index(["metric", "last", "best", "untrained", "best", "over", "untrained"])
+    assert ["train/loss", "10.50"] in rows[at:]  # a single batch has no best
+    knn = next(row for row in rows if row[:1] == ["knn/top1"])
+    assert knn == ["knn/top1", "22.0", "%", "22.0", "%", "40.0", "%", "-18.0", "pts"]
+    facts = json.loads(call("show", folder.id, "--json").out)
+    assert facts["untrained"] == {"knn/top1": 40.0}
+    assert facts["gain"] == {"knn/top1": -18.0}
+    row = json.loads(call("runs", "--json").out)[0]
+    assert (row["best"]["knn/top1"], row["gain"]) == (22.0, -18.0)
+    assert "-18.0" in call("runs").out
+    (line,) = csv.DictReader(io.StringIO(call("runs", "--csv").out))
+    assert (line["best_top1"], line["gain"]) == ("22.0", "-18.0")
+    assert "untrained" not in call("show", trained(root).id).out
 
 
 def test_show_model_lists_layers_shapes_and_parameters(call: Call, root: Path) -> None:

@@ -199,6 +199,19 @@ def test_control_c_leaves_the_run_alone(call: Call, root: Path, clock: Clock) ->
         assert folder.pending_requests() == []
 
 
+def test_a_run_that_does_not_go_on_is_not_said_to(call: Call, root: Path, clock: Clock) -> None:
+    folder = create(root, "pretrain", PretrainConfig())
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with begin(folder) as owner:
+        owner.transition("paused")
+        clock.script = iter([interrupt])
+        called = call("watch", folder.id)
+    assert called.err.strip().endswith(f"no longer watching run {folder.id}; it is paused")
+
+
 def test_a_folder_that_is_deleted_meanwhile_is_a_sentence(
     call: Call, root: Path, clock: Clock
 ) -> None:

@@ -44,6 +44,35 @@ def test_smoothing_is_the_debiased_exponential_mean() -> None:
         assert series.smooth.values[at] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("smoothing", [0.6, 0.99, 0.999])
+def test_a_smoothed_constant_is_that_constant_however_many_points(smoothing: float) -> None:
+    """At 0.999 the weight of 4,096 points is 0.983: a line at 10 once fell to 9.8 there."""
+    whole, parts = CurvePoints(smoothing), CurvePoints(smoothing)
+    steps, values = range(45_000), [10.0] * 45_000
+    whole.update(steps, values)
+    for count in (4_000, 4_100, 39_000, 45_000):
+        parts.update(steps[:count], values[:count])
+    for series in (whole, parts):
+        low, high = series.smooth.range(0, len(values))
+        assert low == pytest.approx(10.0, rel=1e-12)
+        assert high == pytest.approx(10.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("log", [False, True])
+def test_a_smoothed_line_stays_within_the_chart_when_a_part_is_shown(log: bool, count: int) -> None:
+    """A mean over 1,000 points lies far above the points of a curve that has just fallen."""
+    series = CurvePoints(0.999)
+    series.update(range(4000), [100.0 if step < 2000 else 1.0 for step in range(4000)])
+    view = View(low=2100.0, high=2600.0, log=log)
+    drawing = draw(60, 20, [Curve(str(i), series, dense=True) for i in range(count)], view)
+    for step in range(2100, 2601, 50):
+        value = series.smooth.values[step]
+        assert 0 <= drawing.dot_of(math.log10(value) if log else value) < drawing.dots
+    if count == 1:  # with its band: the points themselves are seen as well
+        assert 0 <= drawing.dot_of(0.0 if log else 1.0) < drawing.dots
+
+
 def test_points_that_arrive_in_parts_draw_the_same_curve() -> None:
     generator = random.Random(1)
     steps = list(range(0, 6000, 2))

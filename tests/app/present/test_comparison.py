@@ -12,6 +12,8 @@ from moco_tui.present import comparison
 
 from ..conftest import RESULT, some_runs, write_run
 
+WHICH: tuple[comparison.Which, ...] = ("best", "gain", "share")
+
 
 def compared(root: Path, *ids: str) -> comparison.SideBySide:
     from engine.runs import RunFolder
@@ -28,7 +30,12 @@ def test_kind_settings_and_every_number_of_a_result(root: Path) -> None:
     for row in RESULT["rows"]:
         assert rows[f"{row['source']} top1", "result"].values == [None, row["top1"]]
     assert rows["top1", "result"].values == [None, 57.3]
-    assert [row.label for row in found.metrics if row.which == "best"] == ["best knn/top1"]
+    labels = {which: [row.label for row in found.metrics if row.which == which] for which in WHICH}
+    assert labels["best"] == ["best train/epoch_loss", "best knn/top1"]
+    assert labels["gain"] == ["knn/top1 over untrained"]
+    assert labels["share"] == [], "one of them alone has a chance level"
+    # What equals the newest values is in the exports alone.
+    assert not [row for row in comparison.rows_to_show(found) if row.which == "best"]
 
 
 def test_values_that_are_not_finite_are_spelled_in_json(root: Path) -> None:

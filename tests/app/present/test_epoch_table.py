@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.config.metrics import METRICS, Metric
-from engine.runs.metric_writer import encode_line
+from engine.runs.metric_writer import encode_line, void_line
 from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 
 from ..conftest import NOW, write_run
@@ -34,6 +34,32 @@ def test_a_line_for_each_epoch_and_what_was_measured_in_it(root: Path) -> None:
         "     3    7.000           0.0600     10 s",
         "     2    8.000  41.2 %   0.0600     10 s",
         "     1    9.000           0.0600         ",
+    ]
+
+
+def test_an_epoch_takes_the_time_in_which_it_was_trained(root: Path) -> None:
+    """10 s an epoch; a stop of an hour in the second one, whose last 3 steps are trained again."""
+    folder = write_run(root, "k7m2qx")
+    lines, time = [], NOW
+
+    def epoch_steps(first: int, last: int) -> None:
+        nonlocal time
+        for step in range(first, last + 1):
+            time += 1
+            name = "train/epoch_loss" if step % 10 == 0 else "train/loss"
+            lines.append(encode_line(step, step / 10, time, {name: 9.0}))
+
+    epoch_steps(1, 18)
+    time += 3600
+    lines.append(void_line(15, time))
+    epoch_steps(16, 30)
+    folder.metrics_path.write_bytes(b"".join(lines))
+    log = folder.metrics()
+    log.poll()
+    assert [line.split()[-1 - (line.split()[-1] == "s") :] for line in texts(log)[1:]] == [
+        ["10", "s"],
+        ["10", "s"],
+        ["9.000"],
     ]
 
 

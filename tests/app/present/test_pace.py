@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.runs import MetricLog, Record
-from engine.runs.metric_writer import encode_line
+from engine.runs.metric_writer import encode_line, void_line
 from moco_tui.present.pace import RunPace, pace_texts, run_pace, steps_per_second
 
 
@@ -44,6 +44,28 @@ def test_a_short_pause_is_forgotten_after_half_a_minute(tmp_path: Path) -> None:
     assert steps_per_second(log_of(tmp_path / "m.jsonl", moments)) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("pause", [3.0, 20.0, 420.0])
+def test_no_pause_or_stop_counts_from_the_second_step_after_it(
+    tmp_path: Path, pause: float
+) -> None:
+    """The log says when the run went on; a stop of seven minutes was once read as 1 pairs/s."""
+    path = tmp_path / "metrics.jsonl"
+    lines = [encode_line(s, 0.0, s / 2, {"train/loss": 1.0}) for s in range(1, 101)]
+    lines.append(void_line(90, 50.0 + pause))  # the last checkpoint was at step 90
+    path.write_bytes(b"".join(lines))
+    log = MetricLog(path)
+    log.poll()
+    assert steps_per_second(log) is None
+    # Its first step takes 5 s, since it has to get ready.
+    for done in range(1, 6):
+        time = 50.0 + pause + 5 + (done - 1) / 2
+        with path.open("ab") as file:
+            file.write(encode_line(90 + done, 0.0, time, {"train/loss": 1.0}))
+        log.poll()
+        rate = steps_per_second(log)
+        assert rate is None if done == 1 else rate == pytest.approx(2.0)
+
+
 def test_slow_steps_and_a_clock_that_was_set_back(tmp_path: Path) -> None:
     slow = log_of(tmp_path / "slow.jsonl", [(1, 0.0), (2, 100.0), (3, 250.0)])
     assert steps_per_second(slow) == pytest.approx(1 / 150)
@@ -67,6 +89,12 @@ def test_only_a_run_that_trains_has_a_pace(tmp_path: Path) -> None:
     for status in ("paused", "queued", "finished", "lost"):
         assert run_pace(record_of(), status, log) == RunPace()
     assert run_pace(record_of(kind="study"), "running", log) == RunPace()
+
+
+def test_a_run_that_goes_on_has_no_pace_before_its_first_step(tmp_path: Path) -> None:
+    log = log_of(tmp_path / "m.jsonl", [(s, s / 4) for s in range(1, 61)])
+    assert run_pace(record_of(running_since=0.0), "running", log).steps_per_second == 4.0
+    assert run_pace(record_of(running_since=300.0), "running", log) == RunPace()
 
 
 def test_a_probe_has_a_pace_too(tmp_path: Path) -> None:

@@ -49,6 +49,53 @@ async def test_only_settings_that_differ_and_differences_with_direction(
         assert app.screen.query_one(Chart).unit == " %"
 
 
+async def test_few_points_are_drawn_as_they_were_measured(root: Path, make_app: MakeApp) -> None:
+    """A mean over ten epochs drew a run that ended at 34.5 as ending at 38."""
+    some_runs(root)
+    app = make_app()
+    async with app.run_test(size=(160, 45)) as pilot:
+        app.open_comparison(["k7m2qx", "q4r8st"])
+        await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 2)
+        chart = app.screen.query_one(Chart)
+        assert [curve.series.smoothing for curve in chart.curves] == [0.9, 0.9]
+        assert "smoothing 0.9" in chart.readout()
+        assert "m Smooth" in screen_text(app)
+        await pilot.press("v")
+        await until(pilot, lambda: on_screen(app, CompareScreen).metric == "knn/top1")
+        for _ in range(3):
+            assert all(curve.series.line is curve.series.raw for curve in chart.curves)
+            assert "smoothing" not in chart.readout()
+            assert "m Smooth" not in screen_text(app)
+            await pilot.press("m")
+
+
+async def test_the_cursor_reads_every_run_at_one_step_or_says_at_which(
+    root: Path, make_app: MakeApp
+) -> None:
+    write_run(root, "a1bcdf", steps=120)
+    write_run(root, "b2bcdf", steps=80)
+    for run_id, steps in (("a1bcdf", (10, 20, 30, 120)), ("b2bcdf", (10, 30, 35))):
+        lines = (encode_line(s, s / 10, NOW, {"knn/top1": 0.5 * s}) for s in steps)
+        (root / run_id / "metrics.jsonl").write_bytes(b"".join(lines))
+    app = make_app()
+    async with app.run_test(size=(160, 45)) as pilot:
+        app.open_comparison(["a1bcdf", "b2bcdf"])
+        await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 2)
+        chart = app.screen.query_one(Chart)
+        assert chart.unit == " %"
+        for at, wanted in (
+            (30, "step 30  ● 15.00 %  ■ 15.00 %"),
+            (10.2, "step 10  ● 5.000 %  ■ 5.000 %"),  # in one cell, which both have
+            (20, "step 20  ● 10.00 %  ■ 5.000 % (step 10)"),
+            (110, "step 120  ● 60.00 %  ■ 17.50 % (step 35)"),
+            (38, "step 35  ● 15.00 % (step 30)  ■ 17.50 %"),
+        ):
+            chart.view.cursor = at
+            chart.changed()
+            await pilot.pause()
+            assert chart.readout() == wanted
+
+
 async def test_the_comparison_is_written_to_a_new_file_only(
     root: Path, make_app: MakeApp, tmp_path: Path
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.config.fields import fields
 from engine.config.metrics import METRICS, Metric, headline, metric, named, registered
+from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.history.entry import Entry
 from engine.history.filters import parse_filter, sort_entries
 from engine.runs import direction
@@ -40,6 +42,30 @@ def test_direction_chart_and_unit(name: str, way: int, chart: str, unit: str) ->
 def test_every_entry_is_found_under_its_own_name() -> None:
     for name, entry in METRICS.items():
         assert registered(name.replace("*", "anything")) is entry
+
+
+@pytest.mark.parametrize(
+    ("name", "best"),
+    [
+        ("train/loss", ""),
+        ("train/epoch_loss", "full-queue"),
+        ("train/lr", ""),
+        ("knn/top1", "training"),
+        ("probe/pixels/validation_top1", "training"),
+        ("mine/loss", "training"),
+        ("mine/gradient", ""),
+    ],
+)
+def test_of_which_values_there_is_a_best(name: str, best: str) -> None:
+    assert metric(name).best == best
+
+
+def test_what_two_runs_must_share_is_a_setting_or_a_group_of_them() -> None:
+    known = {"data", "augment", "task"}  # groups; of a probe "data" is that of its encoder
+    known |= set(fields(PretrainConfig)) | set(fields(ProbeConfig))
+    for entry in METRICS.values():
+        assert set(entry.same) <= known
+        assert bool(entry.direction) == bool(entry.same), "the direction of what is compared"
 
 
 def test_what_stands_for_a_run() -> None:

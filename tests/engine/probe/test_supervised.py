@@ -7,7 +7,7 @@ from engine.config.baselines import SupervisedConfig
 from engine.config.schema import ModelConfig
 from engine.errors import TrainingError
 from engine.probe.supervised import fit_supervised
-from engine.probe.supervised_training import SupervisedData
+from engine.probe.supervised_training import Diverged, SupervisedData, SupervisedTraining
 from engine.sink import Interrupted, NullSink
 
 CPU = torch.device("cpu")
@@ -50,7 +50,9 @@ def test_it_learns_and_reports_every_epoch():
     assert [c["lr"] for c in got.candidates] == [1e-9, 0.02]
     assert got.candidates[1]["top1"] == 100.0
     assert len(heard) == got.budget.reports == 10
-    assert [set(h) for h in heard[:4]] == [{"selection_loss", "validation_top1"}] * 4
+    for lr, trial in (("1e-09", heard[:2]), ("0.02", heard[2:4])):
+        names = {f"lr_{lr}/selection_loss", f"lr_{lr}/validation_top1"}
+        assert [set(h) for h in trial] == [names] * 2
     assert [set(h) for h in heard[4:]] == [{"loss"}] * 6
     assert heard[-1]["loss"] < heard[4]["loss"]
 
@@ -81,6 +83,42 @@ def test_a_rate_that_diverges_is_passed_over():
     assert got.lr == 0.02
     assert got.candidates[1] == {"lr": 1000.0, "diverged": True}
     assert any("diverged with the learning rate 1000" in line for line in lines)
+
+
+def test_every_training_has_a_curve_of_its_own():
+    """The trials of two rates, and the training with the rate that was chosen, are three curves."""
+    images, targets = bright_and_dark()
+    config = SupervisedConfig(epochs=9, batch_size=12, lr=(0.02, 0.04))
+    heard: list[dict[str, float]] = []
+    got = fitted(images, targets, config, report=heard.append)
+    names = [name for values in heard for name in values]
+    trial = got.budget.selection_epochs
+    assert trial > 1
+    for lr in ("0.02", "0.04"):
+        for name in ("selection_loss", "validation_top1"):
+            assert names.count(f"lr_{lr}/{name}") == trial
+    assert names.count("loss") == got.budget.epochs == 9
+    assert len(heard) == got.budget.reports
+
+
+def test_the_loss_of_a_rate_that_diverged_does_not_go_on_in_that_of_the_next(monkeypatch):
+    images, targets = bright_and_dark()
+    config = SupervisedConfig(epochs=6, batch_size=12, lr=(0.02, 0.04))
+    train, seen = SupervisedTraining.train, []
+
+    def diverging(self):
+        seen.append((self.lr, self.epochs))
+        for epoch, loss in enumerate(train(self)):
+            if self.epochs == 6 and [e for _, e in seen].count(6) == 1 and epoch == 2:
+                raise Diverged
+            yield loss
+
+    monkeypatch.setattr(SupervisedTraining, "train", diverging)
+    heard: list[dict[str, float]] = []
+    got = fitted(images, targets, config, report=heard.append)
+    names = [name for values in heard for name in values]
+    assert names.count("loss") == 2
+    assert names.count(f"lr_{got.lr:g}/loss") == 6
 
 
 def test_a_baseline_that_always_diverges_says_what_to_lower():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.runs import RunFolder, own
+from engine.runs.export import to_json
 from engine.runs.record import encode_record
 from engine.sink import Plan, Sink, check_interrupt
 
@@ -89,7 +91,7 @@ def test_what_the_trainer_says_is_in_the_record(run: RunFolder) -> None:
         owner.metrics(23, 2.3, {"train/loss": math.nan, "knn/top1": math.nan})
         owner.checkpointed(23)
         record = run.record()
-        assert record.best == {"train/loss": 5.0, "knn/top1": 40.0}
+        assert record.best == {"knn/top1": 40.0}
         assert math.isnan(record.last["train/loss"])
         assert record.last["train/lr"] == 0.2
         assert (record.step, record.epoch, record.checkpoint_step) == (23, 2.3, 23)
@@ -99,6 +101,64 @@ def test_what_the_trainer_says_is_in_the_record(run: RunFolder) -> None:
         owner.log("hello")
         owner.transition("stopped")
     assert run.log_tail(1)[0].endswith(" hello")
+
+
+KILLED = """
+owner = own(run)
+owner.transition("running")
+owner.plan(Plan(total_steps=60, steps_per_epoch=5))
+for step in range(1, 21):
+    owner.metrics(step, step / 5, {"train/loss": 9 - step / 10, "train/epoch_loss": 9 - step / 10})
+    if step == 6:
+        owner.checkpointed(6)
+    if step in (5, 20):
+        owner.metrics(0, 0.0, {"knn/top1": 30.0})
+        owner.metrics(step, step / 5, {"knn/top1": 30.0 + step})
+owner.checkpointed(6)
+print("logged", flush=True)
+time.sleep(60)
+"""
+
+
+def summary_of_lines(run: RunFolder) -> tuple[dict[str, float], dict[str, float]]:
+    """Newest and best accuracy by the lines of the file alone; no voided one counts."""
+    values: dict[str, dict[int, float]] = {}
+    for text in run.metrics_path.read_text().splitlines():
+        line = json.loads(text)
+        for name, points in values.items():
+            kept = line.get("void_after", math.inf)
+            values[name] = {step: value for step, value in points.items() if step <= kept}
+        for name in line.keys() - {"step", "epoch", "time", "void_after"}:
+            values.setdefault(name, {})[line["step"]] = line[name]
+    values = {name: points for name, points in values.items() if points}
+    trained = [value for step, value in values.get("knn/top1", {}).items() if step]
+    best = {"knn/top1": max(trained)} if trained else {}
+    return {name: points[max(points)] for name, points in values.items()}, best
+
+
+def test_no_voided_value_of_a_killed_run_is_left_in_its_record(
+    run: RunFolder, child: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = child("from engine.sink import Plan\n" + KILLED, run)
+    wait_for(process, "logged")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert run.record().best["knn/top1"] == 50.0
+    for kept in (6, 3):  # resumed twice, the second time before the first kNN
+        with own(run) as owner:
+            owner.transition("running")
+            owner.resume_at(kept)
+            owner.transition("stopped")
+        record = run.record()
+        last, best = summary_of_lines(run)
+        assert (record.step, record.last) == (kept, last)
+        assert {n: v for n, v in record.best.items() if n == "knn/top1"} == best
+        assert record.untrained == {"knn/top1": 30.0}
+        document = json.loads(to_json(run))
+        assert document["run"]["last"] == {
+            n: c["value"][-1] for n, c in document["metrics"].items()
+        }
+    assert best == {}
 
 
 def test_a_checkpoint_finds_every_step_before_it_in_the_log(run: RunFolder) -> None:
