@@ -120,6 +120,8 @@ def _train(
         recorded=None if point is None else point.facts,
         study=study,
     )
+    if job.dataset.left_out:
+        sink.log(job.dataset.left_out)
     for name in job.dataset.skipped[:_SKIPPED_SHOWN]:
         sink.log(f"skipped a broken image: {name}")
     # After ``prepare``, so that mistakes are found before what may be a long wait.

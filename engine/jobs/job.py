@@ -63,7 +63,9 @@ class JobInputs:
         """
         if self.study is not None:
             return self.study.dataset
-        return load_dataset(config, data_dir=self.data_dir, sink=self.sink)
+        return load_dataset(
+            config, data_dir=self.data_dir, sink=self.sink, own_folders=(self.root,)
+        )
 
     def encoder(self) -> TrainedEncoder:
         """The encoder of the parent.
