@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -211,7 +212,8 @@ def _parse(data: bytes, path: Path) -> Any:
         RunError: when it is none.
     """
     try:
-        return msgspec.json.decode(data)
+        # People open these files: an editor may have put a byte order mark before them.
+        return msgspec.json.decode(data.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Empty is what a crash of another program, or a full disk, usually leaves.
         state = "empty" if not data.strip() else "no JSON"

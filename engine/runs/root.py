@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def create(
         parent: id of the run whose encoder is used.
 
     Raises:
-        RunError: when the folder cannot be made.
+        RunError: when the folder cannot be made, or JSON cannot hold the configuration.
     """
     tree = msgspec.to_builtins(config)
     runtime = tree.get("runtime")
@@ -70,11 +71,20 @@ def create(
         folder = RunFolder(root / record.id)
         # Filled under another name, so that no process sees a run folder without its record. The
         # rename fails where another process has taken the id meanwhile: its folder is not empty.
+        encoded = encode_record(record)  # before anything is made: it may hold what JSON cannot
         making = root / f".{record.id}.new"
         making.mkdir()
-        replace_file(making / "run.json", encode_record(record))
-        making.rename(folder.path)
+        try:
+            replace_file(making / "run.json", encoded)
+            making.rename(folder.path)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
         return folder
+    except UnicodeEncodeError as error:
+        raise RunError(
+            "The run cannot be recorded: its configuration holds a text that is not UTF-8."
+        ) from error
     except OSError as error:
         raise RunError(
             f"The runs folder {root} cannot be written: {reason(error)}; "

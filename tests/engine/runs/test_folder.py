@@ -249,3 +249,12 @@ def test_a_finished_owner_seen_in_passing_is_not_called_lost(
         owner.transition("finished")
     # The viewer read the record before the owner wrote its last state and left.
     assert run.status(stale) == "finished"
+
+
+def test_a_byte_order_mark_that_an_editor_left_is_no_damage(run: RunFolder) -> None:
+    run.set_user(name="mine")
+    record = run.record()
+    for path in (run.record_path, run.user_path):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert run.record() == record
+    assert run.user().name == "mine"

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine.config.run_schema import RuntimeConfig
-from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.config.schema import DataConfig, PretrainConfig, ProbeConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, find, folders, own, runs_root
 
@@ -103,3 +103,20 @@ def test_a_new_run_is_queued_and_holds_its_resolved_config(root: Path) -> None:
     assert not folder.alive()
     assert folder.log_tail(5) == []
     assert not folder.metrics().poll()
+
+
+def test_a_run_that_cannot_be_recorded_leaves_nothing_behind(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PretrainConfig(data=DataConfig(source="folder:/lat\udce9n"))
+    with pytest.raises(RunError, match="not UTF-8"):
+        create(root, "pretrain", config)
+    assert list(root.iterdir()) == []
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("engine.runs.root.replace_file", full)
+    with pytest.raises(RunError, match="the disk is full"):
+        create(root, "pretrain", PretrainConfig())
+    assert list(root.iterdir()) == []
