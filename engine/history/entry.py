@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.config.fields import fields, flatten
+from engine.config.fields import flatten
+from engine.config.missing_settings import flat_config, missing_values
 from engine.config.presets import presets_of
 from engine.config.schema import KINDS
 from engine.errors import RunError
@@ -114,28 +115,6 @@ def base_mark() -> str:
     return f"{zlib.crc32(msgspec.json.encode([bases, presets], order='deterministic')):08x}"
 
 
-def flat_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested configuration as dotted keys; what is no setting of the kind keeps its own key.
-
-    Unlike ``config.fields.flatten`` it takes the plain tables of a record, which a person may have
-    edited or an older version written.
-    """
-    known = fields(KINDS[kind]) if kind in KINDS else {}
-    flat: dict[str, Any] = {}
-
-    def walk(table: Mapping[str, Any], prefix: str) -> None:
-        for name, value in table.items():
-            key = prefix + name
-            # A table that is a setting itself (task.groups) is a value.
-            if isinstance(value, dict) and key not in known:
-                walk(value, key + ".")
-            else:
-                flat[key] = value
-
-    walk(config, "")
-    return flat
-
-
 def stamp_of(path: str) -> int | None:
     """A number that changes when ``run.json`` or ``user.json`` does; None when there is no record.
 
@@ -181,6 +160,8 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
     """The entry that a record and its notes make."""
     base = config_base(record.kind, record.preset)
     flat = flat_config(record.kind, record.config)
+    # Else a setting that is missing would read as that of today's preset.
+    flat |= missing_values(record.kind, flat)
     return Entry(
         id=record.id,
         kind=record.kind,

@@ -8,6 +8,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from engine.config.missing_settings import completed
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.errors import RunError
 from engine.jobs.recorded_config import runnable_config
@@ -48,7 +49,8 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
         raise RunError(f"Run {record.id} is a {record.kind}; a probe needs a pretraining.")
     state = checkpoints.load(folder.checkpoint_path)
     try:
-        encoder = build_encoder_quietly(msgspec.convert(state["model_config"], ModelConfig))
+        model = completed("pretrain", {"model": state["model_config"]})["model"]
+        encoder = build_encoder_quietly(msgspec.convert(model, ModelConfig))
         encoder.load_state_dict(
             {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
         )

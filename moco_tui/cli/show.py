@@ -10,7 +10,8 @@ import click
 import msgspec
 
 from engine.config import own_code
-from engine.config.schema import ModelConfig
+from engine.config.missing_settings import read_config
+from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
@@ -199,13 +200,9 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
         record = folder.record()
     if record.kind != "pretrain":
         raise RunError(f"Run {record.id} is a {record.kind}; it has no encoder of its own.")
-    try:
-        model = msgspec.convert(record.config.get("model", {}), ModelConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise RunError(
-            f"The record of run {record.id} describes an encoder that this version does not "
-            f"know ({error})."
-        ) from error
+    config = read_config("pretrain", record.config, f"The record of run {record.id}")
+    assert isinstance(config, PretrainConfig)
+    model = config.model
     # An encoder of the user's own may be imported when the record is theirs as well.
     own_code.name_if_own([model.encoder], folder.record_path)
     from engine.models.encoder import build_encoder  # imports torch

@@ -16,6 +16,7 @@ from textual.containers import Container
 from textual.css.query import NoMatches
 from textual.widgets import Static
 
+from engine.config.missing_settings import read_config
 from engine.config.schema import StudyConfig
 from engine.errors import UserError
 from engine.runs import RunFolder
@@ -161,11 +162,13 @@ acknowledged it."""
         if self.config is not None or self.record is None:
             return
         try:
-            self.config = msgspec.convert(self.record.config, StudyConfig, strict=False)
-        except msgspec.ValidationError as error:
-            self.report(
-                f"The record of study {self.record.id} is not one of this version: {error}."
-            )
+            whose = f"The record of study {self.record.id}"
+            config = read_config("study", self.record.config, whose)
+        except UserError as error:
+            self.report(str(error))
+            return
+        if isinstance(config, StudyConfig):
+            self.config = config
 
     def _survey(self) -> tuple[studyview.StudySnapshot | None, float]:
         """The study now, None when unchanged, and the CPU seconds of finding out; in a thread.

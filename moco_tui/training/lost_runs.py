@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
+from engine.config.missing_settings import read_config
 from engine.config.schema import StudyConfig
 from engine.errors import RunError
 from engine.history.entry import Entry
@@ -113,9 +112,11 @@ def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
     from engine.study.study_state import state_from_entries
 
     try:
-        config = msgspec.convert(study.record().config, StudyConfig, strict=False)
-    except (RunError, msgspec.ValidationError):
+        record = study.record()
+        config = read_config("study", record.config, f"The record of run {record.id}")
+    except RunError:
         return set()
+    assert isinstance(config, StudyConfig)
     study_state = state_from_entries(config, entries)
     trained = {pretraining.run for pretraining in study_state.pretrainings.values()}
     return trained | {cell.run for cell in study_state.cells.values()}

@@ -176,7 +176,7 @@ def test_a_labelled_subset_is_drawn_once_for_all_of_its_probes(
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    from engine.history.entry import flat_config
+    from engine.config.missing_settings import flat_config
 
     return flat_config("probe", config)
 
