@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -127,7 +127,7 @@ def read_config(kind: str, tree: Mapping[str, Any], whose: str) -> AnyConfig:
         raise RunError(
             f"{whose} holds a configuration that this version does not know ({error})."
         ) from error
-    return cast(AnyConfig, config)
+    return config
 
 
 def unknown_settings(kind: str, tree: Mapping[str, Any]) -> list[str]:

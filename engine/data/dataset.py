@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
+from engine.data.digests import digest_of_names, digest_of_tensor
 from engine.data.own_data_set import load_own
+from engine.runs.data_identity import DataIdentity
 from engine.seeds import stream
 from engine.sink import NullSink, Sink
 
@@ -64,6 +67,22 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     left_out: str = ""
     decoder: str = ""
+
+    @functools.cached_property
+    def identity(self) -> DataIdentity:
+        """By which the images and labels are known again; worked out once."""
+        test = self.test
+        return DataIdentity(
+            train=len(self.train),
+            test=0 if test is None else len(test),
+            classes=len(self.class_names),
+            train_images=digest_of_tensor(self.train.images),
+            train_labels=digest_of_tensor(self.train.labels),
+            test_images="" if test is None else digest_of_tensor(test.images),
+            test_labels="" if test is None else digest_of_tensor(test.labels),
+            class_names=digest_of_names(self.class_names),
+            decoder=self.decoder,
+        )
 
 
 def load_dataset(

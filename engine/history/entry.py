@@ -17,6 +17,7 @@ from engine.config.missing_settings import flat_config, missing_values
 from engine.config.presets import presets_of
 from engine.config.schema import KINDS
 from engine.errors import RunError
+from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
 from engine.runs.record import Record, UserNotes, spell, unspell
 
@@ -38,6 +39,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         status: as ``RunFolder.status`` shows it, or ``damaged``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
         result: the finite numbers at the top level of the record's result, the first 16.
+        train_digest, data_digest: of the training images and of all data, see
+            ``data_identity.digests_of``; empty for a run of an earlier version.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
         stamp: of the folder's files when they were read, see ``stamp_of``.
@@ -63,6 +66,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     best: dict[str, float] = {}
     last: dict[str, float] = {}
     result: dict[str, float] = {}
+    train_digest: str = ""
+    data_digest: str = ""
     tags: tuple[str, ...] = ()
     note: str = ""
     error: str = ""
@@ -102,17 +107,18 @@ def config_base(kind: str, preset: str) -> Mapping[str, Any]:
 
 @functools.cache
 def base_mark() -> str:
-    """A hash of all defaults and presets.
+    """A hash of all defaults and presets, and of what an entry holds.
 
-    Entries hold what differs from these, so entries made with others are out of date; the index
-    keeps this text to notice it.
+    Entries hold what differs from the first two, so entries made with others are out of date; the
+    index keeps this text to notice it.
     """
     bases = [flatten(type_()) for type_ in KINDS.values()]
     presets = [
         {name: preset.values for name, preset in presets_of(type_).items()}
         for type_ in KINDS.values()
     ]
-    return f"{zlib.crc32(msgspec.json.encode([bases, presets], order='deterministic')):08x}"
+    shape = Entry.__struct_fields__
+    return f"{zlib.crc32(msgspec.json.encode([bases, presets, shape], order='deterministic')):08x}"
 
 
 def stamp_of(path: str) -> int | None:
@@ -162,6 +168,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
     flat = flat_config(record.kind, record.config)
     # Else a setting that is missing would read as that of today's preset.
     flat |= missing_values(record.kind, flat)
+    train_digest, data_digest = digests_of(record.data)
     return Entry(
         id=record.id,
         kind=record.kind,
@@ -183,6 +190,8 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         best=record.best,
         last=record.last,
         result=_numbers(record.result),
+        train_digest=train_digest,
+        data_digest=data_digest,
         tags=notes.tags,
         note=notes.note,
         error=record.error,

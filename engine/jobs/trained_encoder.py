@@ -15,6 +15,7 @@ from engine.jobs.recorded_config import runnable_config
 from engine.models.encoder import Encoder, build_encoder
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder
+from engine.runs.data_identity import DataIdentity, identity_in
 
 _PREFIX = "encoder_q."  # the query encoder's parameters in the state of MoCo
 
@@ -28,6 +29,7 @@ class TrainedEncoder:
         config: the configuration of its pretraining.
         mean, std: float32 ``(3,)``, of the channels in [0, 1].
         step: steps of pretraining behind it.
+        data: what it was trained on last; None for a checkpoint of an earlier version.
     """
 
     encoder: Encoder
@@ -35,6 +37,7 @@ class TrainedEncoder:
     mean: Tensor
     std: Tensor
     step: int
+    data: DataIdentity | None = None
 
 
 def load_encoder(folder: RunFolder) -> TrainedEncoder:
@@ -55,7 +58,12 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
             {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
         )
         return TrainedEncoder(
-            encoder.eval(), config, state["mean"], state["std"], int(state["step"])
+            encoder.eval(),
+            config,
+            state["mean"],
+            state["std"],
+            int(state["step"]),
+            identity_in(state.get("data")),
         )
     except (KeyError, TypeError, RuntimeError, msgspec.ValidationError) as error:
         raise RunError(

@@ -76,6 +76,9 @@ class Record(Struct, kw_only=True):
         created, started, ended: unix seconds; ``started`` is the first start.
         host, pid, boot_id: the owner's machine, process and boot of the machine.
         device, facts, total_steps, steps_per_epoch, pairs_per_step, chance: see ``sink.Plan``.
+        data: which images and labels the steps from ``step`` on have seen, see
+            ``engine.runs.data_identity``: one entry, or several where the run went on with others;
+            empty for a run of version 0.1.
         step, epoch: progress; ``epoch`` is fractional, from 0.
         checkpoint_step, checkpoint_time: what the resume point holds and when it was written.
         best: best value a metric has had, by its ``direction``; a metric without one is not here.
@@ -104,6 +107,7 @@ class Record(Struct, kw_only=True):
     boot_id: str = ""
     device: str = ""
     facts: dict[str, Any] = {}
+    data: list[dict[str, Any]] = []
     step: int = 0
     epoch: float = 0.0
     total_steps: int = 0

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from engine.runs.data_identity import with_part
 from engine.runs.record import Ack, Record, Stage, direction
 from engine.sink import Plan, Request
 
@@ -23,6 +24,7 @@ def set_plan(record: Record, plan: Plan) -> None:
     record.pairs_per_step = plan.pairs_per_step
     record.device = plan.device
     record.facts = dict(plan.facts)
+    record.data = with_part(record.data, plan.start_step, plan.data)
     record.chance = plan.chance
     set_step(record, plan.start_step)
 

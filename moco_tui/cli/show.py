@@ -15,6 +15,7 @@ from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
+from engine.runs.data_identity import last_identity
 from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
@@ -72,7 +73,7 @@ def _study(settings: Settings, record: Record) -> Report:
     """What a study says now: from the runs, not from its own record."""
     history = History(settings.root, read_only=settings.read_only)
     config = config_of_study(record)
-    return report(config, state_from_history(config, history))
+    return report(config, state_from_history(config, history, last_identity(record.data)))
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:

@@ -14,6 +14,7 @@ from engine.errors import RunError
 from engine.history.entry import Entry
 from engine.history.history import History
 from engine.runs import RunFolder
+from engine.runs.data_identity import last_identity
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name
 
 FRESH_SECONDS = 7 * 86_400.0
@@ -117,6 +118,6 @@ def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
     except RunError:
         return set()
     assert isinstance(config, StudyConfig)
-    study_state = state_from_entries(config, entries)
+    study_state = state_from_entries(config, entries, last_identity(record.data))
     trained = {pretraining.run for pretraining in study_state.pretrainings.values()}
     return trained | {cell.run for cell in study_state.cells.values()}

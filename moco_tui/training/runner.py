@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.runs import RunFolder
+from engine.runs.data_identity import OtherDataError
 from engine.runs.run_lock import RunLock, Successor
 from engine.sink import NullSink, Plan, Request
 from moco_tui import lazy
@@ -60,11 +61,13 @@ class _Job:
     """A run of this process, locked: others see that somebody is about to train it.
 
     Attributes:
+        allow_other_data: a person has said that it is to go on with other images or labels.
         handed_over: set once another process has taken the run over.
     """
 
     folder: RunFolder
     lock: RunLock
+    allow_other_data: bool = False
     sink: _RequestSink = field(default_factory=_RequestSink)
     handed_over: threading.Event = field(default_factory=threading.Event)
 
@@ -79,6 +82,8 @@ class Runner:
 
     Attributes:
         messages: (severity, sentence) of what went wrong in the thread, for the app to show.
+        refused: runs that did not go on since their images or labels have changed, with the
+            sentence that says so; ``start`` with ``allow_other_data`` goes on.
         handed_over: runs that were handed over to a process of their own.
         redirect_stderr: called with the log of the run that is trained from now on, and with None
             after it, so that stray output goes there and not on the screen.
@@ -102,6 +107,7 @@ class Runner:
         self._leaving = False  # this process ends after the hand-over
         self._failed = False  # in the hand-over that goes on now
         self.messages: deque[tuple[str, str]] = deque(maxlen=20)
+        self.refused: deque[tuple[RunFolder, str]] = deque()
         self.handed_over: list[RunFolder] = []
         self.redirect_stderr: Callable[[Path | None], None] = _leave_stderr
 
@@ -121,8 +127,12 @@ class Runner:
         """Whether this process trains a run or is about to."""
         return self._active is not None or bool(self._waiting)
 
-    def start(self, folder: RunFolder) -> bool:
+    def start(self, folder: RunFolder, *, allow_other_data: bool = False) -> bool:
         """Train (or resume) a run here; True when at once, False when it waits for its turn.
+
+        Args:
+            folder: the run.
+            allow_other_data: go on also with images or labels that have changed.
 
         Raises:
             UserError: when another process trains the run or is about to.
@@ -131,7 +141,7 @@ class Runner:
             if folder == self.active or folder in self.waiting:
                 return folder == self.active
             # Locked while it waits: no other process starts it or takes it for a lost run.
-            self._waiting.append(_Job(folder, detach.lock(folder)))
+            self._waiting.append(_Job(folder, detach.lock(folder), allow_other_data))
             self._closing = False
             at_once = self._active is None and len(self._waiting) == 1
             if self._thread is None:
@@ -278,7 +288,8 @@ class Runner:
         """Start the process and wait for its sign of life; returns what went wrong, or nothing."""
         folder = jobs[0].folder
         waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
-        start = detach.successor(folder, self.data_dir, waiting=waiting)
+        allowed = [job.folder.id for job in jobs if job.allow_other_data]
+        start = detach.successor(folder, self.data_dir, waiting=waiting, other_data=allowed)
         try:
             if start(lock_fd, device_fd):
                 return ""
@@ -306,6 +317,8 @@ class Runner:
         while (job := self._take_next()) is not None:
             try:
                 self._train(job)
+            except OtherDataError as error:  # the app asks what is to be done
+                self.refused.append((job.folder, str(error)))
             except UserError as error:  # the record says it too
                 self.messages.append(("error", str(error)))
             except BaseException as error:  # whatever it is: the runs behind it have their turn
@@ -345,6 +358,7 @@ class Runner:
                 sink=job.sink,
                 lock_fd=fd,
                 successor=self._successor(job),
+                allow_other_data=job.allow_other_data,
             )
         finally:
             self.redirect_stderr(None)
