@@ -186,6 +186,7 @@ class _Probe:
                 start_step=max((ends[source] for source in kept), default=0),
                 device=str(self.inputs.sources.device),
                 facts=facts(self.inputs),
+                data=self.inputs.sources.dataset.identity.facts(),
             )
         )
         for source, count in zip(self.rows, steps, strict=True):

@@ -109,6 +109,23 @@ def digests_of(parts: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return "+".join(train), "+".join(whole)
 
 
+def described(parts: Sequence[Mapping[str, Any]], encoder: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The data of a run in a line: ``240 to train, 40 to test; others from step 3 on``.
+
+    Args:
+        parts: ``Record.data``; empty for a run of an earlier version, and so is the line then.
+        encoder: of a probe, that of its pretraining.
+    """
+    last, trained_on = last_identity(parts), last_identity(encoder)
+    if last is None:
+        return ""
+    texts = [f"{last.train:,} to train" + (f", {last.test:,} to test" if last.test else "")]
+    texts += [f"others from step {part.get('step')} on" for part in parts[1:]]
+    if trained_on is not None and trained_on.train_images != last.train_images:
+        texts.append("not those that the encoder was pretrained on")
+    return "; ".join([*texts, f"digest {last.digest}"])
+
+
 def differences(then: DataIdentity, now: DataIdentity, *, test: bool) -> list[str]:
     """What differs between two data sets, in words; empty where they are the same.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,7 +15,7 @@ from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes
-from engine.runs.data_identity import last_identity
+from engine.runs.data_identity import described, last_identity
 from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
@@ -143,6 +143,7 @@ def _facts(
         ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),
         ("encoder of", record.parent),
         ("data", clean(str(data))),
+        ("images", clean(described(record.data, _of_encoder(folder, record)))),
         ("progress", done),
         ("now", f"{clean(stage['name'])} {stage['done']}/{stage['total']}" if stage else ""),
         ("checkpoint", checkpoint),
@@ -159,6 +160,16 @@ def _facts(
         ("folder", clean(str(folder.path))),
         *[(clean(str(key)), clean(fmt.value(value))) for key, value in record.facts.items()],
     ]
+
+
+def _of_encoder(folder: RunFolder, record: Record) -> Sequence[Mapping[str, Any]]:
+    """The data of the pretraining that a probe is about; empty where that is gone."""
+    if not record.parent:
+        return ()
+    try:
+        return RunFolder(folder.path.with_name(record.parent)).record().data
+    except RunError:
+        return ()
 
 
 def _asked(record: Record) -> str:

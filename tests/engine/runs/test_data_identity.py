@@ -9,6 +9,7 @@ from engine.runs.data_identity import (
     DataIdentity,
     OtherDataError,
     check_same_data,
+    described,
     differences,
     digests_of,
     identity_in,
@@ -85,6 +86,17 @@ def test_a_record_says_which_data_from_which_step() -> None:
     assert go_on(0, OTHER) == [(0, "x")]
     assert with_part([], 4, ONE.facts())[0]["step"] == 4, "a run of an earlier version"
     assert with_part([], 4, {}) == []
+
+
+def test_the_data_of_a_run_in_a_line() -> None:
+    parts = with_part([], 0, ONE.facts())
+    assert described([]) == ""
+    assert described(parts) == f"40 to train, 8 to test; digest {ONE.digest}"
+    assert described(with_part(parts, 3, OTHER.facts()), parts) == (
+        "40 to train, 8 to test; others from step 3 on; not those that the encoder was pretrained "
+        f"on; digest {OTHER.digest}"
+    )
+    assert described(parts, parts) == described(parts)
 
 
 def test_a_run_that_has_seen_two_sets_is_of_neither() -> None:
