@@ -223,6 +223,7 @@ def test_what_is_complete_is_printed_and_not_computed_again(
 def test_a_study_whose_images_were_replaced_is_not_done(
     call: Call, root: Path, images: Path, tmp_path: Path
 ) -> None:
+    images = shutil.copytree(images, tmp_path / "own")
     config = config_of(images)
     data = load_dataset(config.pretrain.data, data_dir=tmp_path / "data").identity
     fabricate(root, config, data=data.facts())

@@ -217,7 +217,7 @@ def test_the_layout_of_the_record_is_pinned_by_its_schema() -> None:
     fields = " ".join(Record.__struct_fields__)
     assert fields == (
         "schema id kind name preset config parent seed status created started ended host pid "
-        "boot_id device facts step epoch total_steps steps_per_epoch pairs_per_step chance "
+        "boot_id device facts data step epoch total_steps steps_per_epoch pairs_per_step chance "
         "checkpoint_step checkpoint_time best last stage ack result error"
     )
 
