@@ -100,21 +100,12 @@ class MocoApp(App[int]):
             severity, text = runner.messages.popleft()
             self.say(text, severity=severity)
         while runner.refused:
-            self._ask_about_data(*runner.refused.popleft())
+            from moco_tui.screens.other_data_dialog import OtherData
+
+            self.push_screen(OtherData(runner, *runner.refused.popleft(), self.say))
         if self.offers_lost and self.session.runs.loaded:
             self.offers_lost = False  # once per start, whatever the answer
             self.run_worker(self._offer_lost(), group="lost")
-
-    def _ask_about_data(self, folder: RunFolder, sentence: str) -> None:
-        """Ask whether a run goes on although its images have changed; else it stays stopped."""
-        from moco_tui.screens.dialogs import Confirm
-
-        def go_on(yes: bool | None) -> None:
-            if yes:
-                self.start_runs(folder, allow_other_data=True)
-
-        question = f"{sentence.partition('; put them back')[0]}. Go on with what is there now?"
-        self.push_screen(Confirm(fmt.clean(question), "Go on", "Leave it stopped"), go_on)
 
     async def _offer_lost(self) -> None:
         """Ask once what is to be done with runs whose process is gone."""
@@ -253,13 +244,7 @@ class MocoApp(App[int]):
             self.say(READ_ONLY, severity="warning")
         return not self.session.read_only
 
-    def start_runs(
-        self,
-        *folders: RunFolder,
-        detached: bool = False,
-        show: bool = False,
-        allow_other_data: bool = False,
-    ) -> None:
+    def start_runs(self, *folders: RunFolder, detached: bool = False, show: bool = False) -> None:
         """Train runs in turn, here or in a process of their own; show the first if asked to.
 
         A run that cannot be started, because another process has it, is named in a message.
@@ -270,7 +255,7 @@ class MocoApp(App[int]):
                 runner.start_detached(*folders)
             else:
                 for folder in folders:
-                    if not runner.start(folder, allow_other_data=allow_other_data):
+                    if not runner.start(folder):
                         self.say("It starts when the run before it has ended.")
         except UserError as error:
             self.say(str(error), severity="error")

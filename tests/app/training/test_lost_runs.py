@@ -133,7 +133,7 @@ async def test_nothing_is_asked_when_nothing_was_lost(root: Path, make_app: Make
         assert not isinstance(app.screen, LostRuns)
 
 
-@pytest.mark.parametrize(("key", "goes_on"), [("y", True), ("escape", False)])
+@pytest.mark.parametrize(("key", "goes_on"), [("y", True), ("enter", True), ("escape", False)])
 async def test_a_run_whose_images_have_changed_is_asked_about(
     root: Path, make_app: MakeApp, tmp_path: Path, key: str, goes_on: bool
 ) -> None:
