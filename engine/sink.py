@@ -29,6 +29,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         device: name of the device, for people (``cuda:0 NVIDIA H200``, ``cpu``).
         facts: everything that a repeat needs to know: versions, threads, precision, instruction
             set, sizes of the data, parameters; builtin values only.
+        data: which images and labels, see ``engine.runs.data_identity.DataIdentity.facts``.
         chance: loss of equal logits over the positive key and the K negative ones (equation 1 of
             arXiv:1911.05722): ``ln(K + 1)`` nats, twice that for the symmetric sum; 0 if unknown.
     """
@@ -39,6 +40,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     pairs_per_step: int = 0
     device: str = "cpu"
     facts: dict[str, Any] = {}  # msgspec makes a new one for every Plan
+    data: dict[str, Any] = {}
     chance: float = 0.0
 
 

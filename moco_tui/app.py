@@ -103,6 +103,10 @@ class MocoApp(App[int]):
             from moco_tui.screens.held_probes_dialog import ask_about_held
 
             ask_about_held(self, runner, self.start_runs, self.say)
+        while runner.refused:
+            from moco_tui.screens.other_data_dialog import OtherData
+
+            self.push_screen(OtherData(runner, *runner.refused.popleft(), self.say))
         if self.offers_lost and self.session.runs.loaded:
             self.offers_lost = False  # once per start, whatever the answer
             self.run_worker(self._offer_lost(), group="lost")

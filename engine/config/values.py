@@ -124,13 +124,16 @@ def read_toml(type_: type[Struct], path: Path) -> dict[str, Any]:
         ConfigError: when the file cannot be read or is not TOML, or a key is not a setting.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        # utf-8-sig: editors of Windows begin a file with a byte order mark, which TOML has not.
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"There is no config file {path}.") from None
     except OSError as error:
         raise ConfigError(f"The config file {path} cannot be read: {reason(error)}.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"The config file {path} cannot be read: {error}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"The config file {path} is not UTF-8, as TOML must be; save it in that encoding."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from None
     known = fields(type_)
@@ -179,7 +182,7 @@ def check_leaf(field: Field, type_: type[Struct], value: Any) -> Any:
 
 
 def check_beyond_type(field: Field, value: Any) -> None:
-    """What msgspec does not check: names in a registry, and that numbers are finite.
+    """What msgspec does not check: names in a registry, finite numbers, texts that JSON can hold.
 
     Args:
         field: the field.
@@ -188,11 +191,27 @@ def check_beyond_type(field: Field, value: Any) -> None:
     Raises:
         ConfigError: as ``check_leaf``.
     """
+    if not _is_unicode(value):
+        # From bytes of the command line or of file names that are not UTF-8 (PEP 383).
+        raise ConfigError(
+            f"{field.key} is {shown_value(value)}, which holds bytes that are not UTF-8 and cannot "
+            "be recorded; rename the file or folder, or make a link to it with a plain name.",
+            field.key,
+        )
     items = value if isinstance(value, list | tuple) else [value]
     known = field.registry is None or all(map(field.registry.accepts, items))
     finite = all(math.isfinite(item) for item in items if isinstance(item, float))
     if not known or not finite:
         raise refusal(field, value)
+
+
+def _is_unicode(value: Any) -> bool:
+    """Whether every text in a builtin value can be encoded."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, Mapping):
+        return all(_is_unicode(key) and _is_unicode(item) for key, item in value.items())
+    return not isinstance(value, list | tuple) or all(map(_is_unicode, value))
 
 
 def refusal(field: Field, value: Any) -> ConfigError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from torch import Tensor
 
 from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
+from engine.data.digests import digest_of_names, digest_of_tensor
 from engine.data.own_data_set import load_own
+from engine.runs.data_identity import DataIdentity
 from engine.seeds import stream
 from engine.sink import NullSink, Sink
 
@@ -52,6 +56,8 @@ class Dataset:
         test: the test images, or None.
         class_names: names of the classes, sorted; empty without classes.
         skipped: images that could not be read, with the reason, in the order of their paths.
+        left_out: what of the source is not among the images, in one line; empty for nothing.
+        decoder: what decoded the images, in two words; empty where files hold the pixels.
     """
 
     name: str
@@ -59,15 +65,41 @@ class Dataset:
     test: Split | None
     class_names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    left_out: str = ""
+    decoder: str = ""
+
+    @functools.cached_property
+    def identity(self) -> DataIdentity:
+        """By which the images and labels are known again; worked out once."""
+        test = self.test
+        return DataIdentity(
+            train=len(self.train),
+            test=0 if test is None else len(test),
+            classes=len(self.class_names),
+            train_images=digest_of_tensor(self.train.images),
+            train_labels=digest_of_tensor(self.train.labels),
+            test_images="" if test is None else digest_of_tensor(test.images),
+            test_labels="" if test is None else digest_of_tensor(test.labels),
+            class_names=digest_of_names(self.class_names),
+            decoder=self.decoder,
+        )
 
 
-def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig,
+    *,
+    data_dir: Path,
+    sink: Sink | None = None,
+    own_folders: Collection[Path] = (),
+) -> Dataset:
     """Reads, downloads or draws the images that ``config`` names.
 
     Args:
         config: the source and the limit.
         data_dir: where downloads and caches live; made when one is written.
         sink: receives the progress, and is asked whether to stop.
+        own_folders: folders that this program writes beside ``data_dir``, such as that of the
+            runs: they may lie in a folder of images, and are none of its classes.
 
     Raises:
         ConfigError: when ``config.source`` names nothing that there is.
@@ -81,8 +113,11 @@ def load_dataset(config: DataConfig, *, data_dir: Path, sink: Sink | None = None
         test = None if own.test is None else Split(*own.test)
         dataset = Dataset(config.source, Split(*own.train), test, own.class_names)
     else:
-        _, argument = DATA_SETS.find(config.source)
-        dataset = load(argument, data_dir, sink)
+        part, argument = DATA_SETS.find(config.source)
+        if part is not None and part.argument:  # of a place of the user's, who may work in it
+            dataset = load(argument, data_dir, sink, own_folders=(data_dir, *own_folders))
+        else:
+            dataset = load(argument, data_dir, sink)
     if 0 < config.limit < len(dataset.train):
         rows = limited(dataset.train.labels, config.limit)
         dataset = replace(dataset, train=dataset.train.take(rows))

@@ -25,7 +25,7 @@ SIZE = 32
 
 _IMAGE_BYTES = 3 * SIZE * SIZE
 _LABEL_BYTES = 8
-_VERSION = 2  # of the layout of a cache file
+_VERSION = 3  # of the layout of a cache file
 _LONGEST_HEADER = 1 << 26  # bytes; names of skipped images may be many
 
 
@@ -41,6 +41,9 @@ class ImageArrays:
         lasting: whether reading them again would give the same. False when an image was skipped for
             a reason that may pass (an error of the disk, too little memory): then they are not
             cached, so that the next run reads them again.
+        foreign: how many files were no images, and were not called so.
+        first_foreign: the path of the first of them.
+        left_out: what of the source is not among the images, in one line; not in the cache.
     """
 
     train: tuple[Tensor, Tensor]
@@ -48,6 +51,9 @@ class ImageArrays:
     class_names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     lasting: bool = True
+    foreign: int = 0
+    first_foreign: str = ""
+    left_out: str = ""
 
 
 class _Header(msgspec.Struct):
@@ -62,6 +68,8 @@ class _Header(msgspec.Struct):
     skipped: list[str]
     train: int
     test: int | None
+    foreign: int
+    first_foreign: str
 
 
 def cached(path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays]) -> ImageArrays:
@@ -112,7 +120,14 @@ def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
     except (ValueError, msgspec.MsgspecError):
         sink.log(f"the image cache {path} is damaged; it is made again")
         return None
-    return ImageArrays(train, test, tuple(header.classes), tuple(header.skipped))
+    return ImageArrays(
+        train,
+        test,
+        tuple(header.classes),
+        tuple(header.skipped),
+        foreign=header.foreign,
+        first_foreign=header.first_foreign,
+    )
 
 
 def _take(file: BufferedReader, count: int, crc: int) -> tuple[tuple[Tensor, Tensor], int]:
@@ -142,6 +157,8 @@ def _save(path: Path, key: str, found: ImageArrays, sink: Sink) -> None:
         skipped=list(found.skipped),
         train=len(found.train[0]),
         test=None if found.test is None else len(found.test[0]),
+        foreign=found.foreign,
+        first_foreign=found.first_foreign,
     )
     parts: list[bytes | memoryview] = [msgspec.json.encode(header) + b"\n"]
     for images, labels in filter(None, (found.train, found.test)):

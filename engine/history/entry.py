@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.config.fields import fields, flatten
+from engine.config.fields import flatten
+from engine.config.missing_settings import flat_config, missing_values
 from engine.config.presets import presets_of
 from engine.config.schema import KINDS
 from engine.errors import DamagedFileError, RunError
 from engine.files import reason
+from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
 from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
 
@@ -42,6 +44,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         status: as ``RunFolder.status`` shows it, ``damaged`` or ``unreadable``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
         result: the finite numbers at the top level of the record's result, the first 16.
+        train_digest, data_digest: of the training images and of all data, see
+            ``data_identity.digests_of``; empty for a run of an earlier version.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
         stamp: of the folder's files when they were read, see ``stamp_of``.
@@ -70,6 +74,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     last: dict[str, float] = {}
     untrained: dict[str, float] = {}
     result: dict[str, float] = {}
+    train_digest: str = ""
+    data_digest: str = ""
     tags: tuple[str, ...] = ()
     note: str = ""
     error: str = ""
@@ -121,28 +127,6 @@ def base_mark() -> str:
     ]
     facts = [bases, presets, Entry.__struct_fields__]
     return f"{zlib.crc32(msgspec.json.encode(facts, order='deterministic')):08x}"
-
-
-def flat_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested configuration as dotted keys; what is no setting of the kind keeps its own key.
-
-    Unlike ``config.fields.flatten`` it takes the plain tables of a record, which a person may have
-    edited or an older version written.
-    """
-    known = fields(KINDS[kind]) if kind in KINDS else {}
-    flat: dict[str, Any] = {}
-
-    def walk(table: Mapping[str, Any], prefix: str) -> None:
-        for name, value in table.items():
-            key = prefix + name
-            # A table that is a setting itself (task.groups) is a value.
-            if isinstance(value, dict) and key not in known:
-                walk(value, key + ".")
-            else:
-                flat[key] = value
-
-    walk(config, "")
-    return flat
 
 
 def stamp_of(path: str) -> int | None:
@@ -204,6 +188,9 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
     """The entry that a record and its notes make."""
     base = config_base(record.kind, record.preset)
     flat = flat_config(record.kind, record.config)
+    # Else a setting that is missing would read as that of today's preset.
+    flat |= missing_values(record.kind, flat)
+    train_digest, data_digest = digests_of(record.data)
     return Entry(
         id=record.id,
         kind=record.kind,
@@ -228,6 +215,8 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         last=record.last,
         untrained=record.untrained or {},
         result=_numbers(record.result),
+        train_digest=train_digest,
+        data_digest=data_digest,
         tags=notes.tags,
         note=notes.note,
         error=record.error,

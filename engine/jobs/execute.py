@@ -13,15 +13,23 @@ from typing import NoReturn
 
 import torch
 
+from engine.config.phrases import listed
 from engine.errors import RunError, TrainingError, UserError, described
 from engine.history.index import note_change
-from engine.jobs.job import Job, JobContext, StudyContext
+from engine.jobs.job import Job, JobContext, ResumePoint, StudyContext
 from engine.jobs.job_table import JOBS
 from engine.jobs.owner_sink import OwnerSink
 from engine.jobs.prepare import prepare
 from engine.jobs.recorded_config import config_of, runnable_config
 from engine.pretrain.loop import Outcome
-from engine.runs import RunFolder, RunOwner
+from engine.runs import Record, RunFolder, RunOwner
+from engine.runs.data_identity import (
+    OtherDataError,
+    check_same_data,
+    differences,
+    identity_in,
+    last_identity,
+)
 from engine.runs.run_lock import Successor
 from engine.runs.takeover import own
 from engine.runtime.device_lock import DeviceLock, device_key
@@ -40,6 +48,7 @@ def execute(
     prepared: Job | None = None,
     successor: Successor | None = None,
     study: StudyContext | None = None,
+    allow_other_data: bool = False,
 ) -> Outcome:
     """Trains, resumes or probes a run in the calling thread until it ends or is asked to.
 
@@ -56,6 +65,8 @@ def execute(
             the resume point is on disk and the memory of the device is free, while the run is
             still locked. Without one, the caller has to have the run resumed.
         study: what is loaded already, for a run of a study.
+        allow_other_data: a person has said that the run is to go on although its images or labels
+            are no longer those that it began with; the record says from which step.
 
     Returns:
         ``finished``, ``stopped`` or ``handed-over``; the record says the same. A run that the
@@ -63,6 +74,7 @@ def execute(
 
     Raises:
         RunBusyError: a living process owns the run.
+        OtherDataError: it was to go on with other images or labels; it is stopped, as it was.
         TrainingError: it failed after its first step could begin; the record says failed.
         UserError: it could not begin; the record says failed and why. The record is left unchanged
             where it belongs to another user and names code that this user has not named.
@@ -75,7 +87,13 @@ def execute(
             owner_sink = OwnerSink(owner, device_lock)
             both: Sink = owner_sink if sink is None else Tee([sink, owner_sink])
             try:
-                outcome = _train(owner, device_lock, data_dir, both, prepared, study)
+                outcome = _train(
+                    owner, device_lock, data_dir, both, prepared, study, allow_other_data
+                )
+            except OtherDataError as error:  # no failure: nothing of the run has changed
+                owner.log(str(error))
+                owner.transition("stopped", error=str(error))
+                raise
             except Interrupted as interrupted:  # asked to leave outside the loop over steps
                 both.acknowledge(interrupted.request, owner.record.step)
                 outcome = "stopped" if interrupted.request == "stop" else "handed-over"
@@ -103,6 +121,7 @@ def _train(
     sink: Sink,
     prepared: Job | None,
     study: StudyContext | None,
+    allow_other_data: bool,
 ) -> Outcome:
     """The run from its state before this start to its outcome."""
     folder, record = owner.folder, owner.record
@@ -120,8 +139,11 @@ def _train(
         recorded=None if point is None else point.facts,
         study=study,
     )
+    if job.dataset.left_out:
+        sink.log(job.dataset.left_out)
     for name in job.dataset.skipped[:_SKIPPED_SHOWN]:
         sink.log(f"skipped a broken image: {name}")
+    _check_data(record, job, point, sink, allowed=allow_other_data)
     # After ``prepare``, so that mistakes are found before what may be a long wait.
     if job.locks_device:
         device_lock.acquire(
@@ -133,7 +155,32 @@ def _train(
     step = job.resume_step(record, point, root)
     if step is not None:  # later steps are computed again: their metrics are removed
         owner.resume_at(step)
-    return job.run(JobContext(folder, data_dir, sink, execute), point)
+    return job.run(JobContext(folder, data_dir, sink, execute, allow_other_data), point)
+
+
+def _check_data(
+    record: Record, job: Job, point: ResumePoint | None, sink: Sink, *, allowed: bool
+) -> None:
+    """Compares the data with those of an earlier part of the run; says so where they differ.
+
+    Raises:
+        OtherDataError: where that is not allowed.
+    """
+    # The resume point first: it is what the run goes on from.
+    then = identity_in(point.state.get("data")) if point is not None else None
+    then = then or last_identity(record.data)
+    if record.started is None or then is None:
+        return
+    now = job.dataset.identity
+    if job.data_kept == "none":
+        changed = differences(then, now, test=True)
+        line = f"{listed(changed)} changed since: runs with the earlier data do not count"
+        line = line if changed else ""
+    else:
+        whole = job.data_kept == "all"
+        line = check_same_data(then, now, whose=f"run {record.id}", test=whole, allowed=allowed)
+    if line:
+        sink.log(line)
 
 
 def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import DataConfig
@@ -17,6 +17,8 @@ from engine.probe.feature_sources import FeaturesForManyProbes
 from engine.runs import Record, RunFolder, by_id
 from engine.runtime.device import Runtime
 from engine.sink import Sink
+
+DataKept = Literal["none", "train", "all"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class JobInputs:
         """
         if self.study is not None:
             return self.study.dataset
-        return load_dataset(config, data_dir=self.data_dir, sink=self.sink)
+        return load_dataset(
+            config, data_dir=self.data_dir, sink=self.sink, own_folders=(self.root,)
+        )
 
     def encoder(self) -> TrainedEncoder:
         """The encoder of the parent.
@@ -108,6 +112,7 @@ class JobContext:
     Attributes:
         folder: of the run.
         data_dir: where data sets and their caches live.
+        allow_other_data: a resume goes on also with other images or labels.
         sink: receives everything; its requests are those to the run.
         execute: trains a run, for the runs of a study. Handed over, since ``engine.jobs.execute``
             imports the modules of a study, which therefore cannot import it.
@@ -117,6 +122,7 @@ class JobContext:
     data_dir: Path
     sink: Sink
     execute: Execute
+    allow_other_data: bool = False
 
 
 class Job(Protocol):
@@ -127,9 +133,12 @@ class Job(Protocol):
 
     Attributes:
         locks_device: whether the run takes the lock of its device while it is trained.
+        data_kept: the part of the data that may not change when a run is resumed: ``train``,
+            ``all``, or ``none`` where the run looks at its data anew.
     """
 
     locks_device: ClassVar[bool]
+    data_kept: ClassVar[DataKept]
 
     @property
     def runtime(self) -> Runtime:

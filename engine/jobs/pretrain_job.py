@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
-from engine.jobs.job import JobContext, JobInputs, ResumePoint
+from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.loop import Outcome, check_batch, pretrain
 from engine.runs import Record, RunFolder
@@ -31,6 +31,7 @@ class PretrainJob:
     runtime: Runtime
     dataset: Dataset
     locks_device: ClassVar[bool] = True
+    data_kept: ClassVar[DataKept] = "train"
 
     @staticmethod
     def runtime_config(config: PretrainConfig) -> RuntimeConfig:
@@ -71,4 +72,5 @@ class PretrainJob:
                 sink=sink,
                 checkpoint=context.folder.checkpoint_path,
                 state=None if point is None else dict(point.state),
+                allow_other_data=context.allow_other_data,
             )

@@ -13,7 +13,7 @@ from engine.config.schema import ProbeConfig
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
 from engine.evaluate.tasks import Material, prepare_material
-from engine.jobs.job import JobContext, JobInputs, ResumePoint
+from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.jobs.trained_encoder import TrainedEncoder
 from engine.pretrain.loop import Outcome
 from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
@@ -43,6 +43,7 @@ class ProbeJob:
     sources: FeaturesForOneProbe | FeaturesForManyProbes
     material: Material
     locks_device: ClassVar[bool] = True
+    data_kept: ClassVar[DataKept] = "all"
 
     @staticmethod
     def runtime_config(config: ProbeConfig) -> RuntimeConfig:
@@ -54,6 +55,11 @@ class ProbeJob:
         """See ``Job.prepare``."""
         encoder = inputs.encoder()  # first, since its pretraining says which images
         dataset = inputs.dataset(encoder.config.data)
+        if encoder.data is not None and encoder.data.train_images != dataset.identity.train_images:
+            # A person may want just that, to see how features transfer; the record says it too.
+            inputs.sink.log(
+                "the encoder was pretrained on other images than those that it is probed on"
+            )
         load_head(config)  # refuses a head of the user's own before the run has begun
         study = inputs.study
         material = study.material if study is not None else None

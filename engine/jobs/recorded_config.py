@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from engine.config import own_code
+from engine.config.missing_settings import read_config
 from engine.config.resolve import paths_by_key, paths_of
-from engine.config.schema import KINDS, AnyConfig
-from engine.errors import RunError
+from engine.config.schema import AnyConfig
 from engine.runs import Record, RunFolder
 
 
@@ -17,13 +15,7 @@ def config_of(record: Record) -> AnyConfig:
     Raises:
         RunError: when it does not fit this version.
     """
-    try:
-        return msgspec.convert(record.config, KINDS[record.kind], strict=False)
-    except (KeyError, msgspec.ValidationError) as error:
-        raise RunError(
-            f"The record of run {record.id} holds a configuration that this version does not "
-            f"know ({error})."
-        ) from error
+    return read_config(record.kind, record.config, f"The record of run {record.id}")
 
 
 def runnable_config(folder: RunFolder) -> AnyConfig:

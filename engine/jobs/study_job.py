@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import StudyConfig
 from engine.data.dataset import Dataset
-from engine.jobs.job import JobContext, JobInputs, ResumePoint
+from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.jobs.study_run import cells_done, check_study, run_study
 from engine.pretrain.loop import Outcome, check_batch
 from engine.runs import Record, RunFolder
@@ -30,6 +30,7 @@ class StudyJob:
     runtime: Runtime
     dataset: Dataset
     locks_device: ClassVar[bool] = False  # each of its runs takes the lock for itself
+    data_kept: ClassVar[DataKept] = "none"  # runs with other data do not count
 
     @staticmethod
     def runtime_config(config: StudyConfig) -> RuntimeConfig:
@@ -52,7 +53,7 @@ class StudyJob:
 
     def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:
         """How many cells the history has."""
-        return cells_done(self.config, root) if record.step else None
+        return cells_done(self.config, root, self.dataset.identity) if record.step else None
 
     def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
         """See ``Job.run``."""

@@ -11,6 +11,7 @@ import torch
 from engine.config.schema import ProbeConfig, StudyConfig, head_settings
 from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
+from engine.jobs.recorded_config import config_of
 from engine.jobs.trained_encoder import TrainedEncoder
 from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
 from engine.runs import RunFolder
@@ -51,7 +52,8 @@ def unfinished_probe(
         record = RunFolder(root / run).record()
         if record.kind != "probe" or record.status == "finished":
             continue
-        begun = msgspec.convert(record.config, ProbeConfig, strict=False)
+        begun = config_of(record)
+        assert isinstance(begun, ProbeConfig)  # by its kind
         same = row_key(plain(begun), "moco") == wanted
         if same and set(begun.baselines) <= set(config.baselines):
             return run

@@ -33,6 +33,7 @@ from engine.jobs.study_probes import (
 from engine.jobs.trained_encoder import load_encoder
 from engine.probe.head import load_head
 from engine.runs import RunFolder
+from engine.runs.data_identity import DataIdentity
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import ProbePoint, pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.report import protocol
@@ -58,9 +59,9 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
         prepare_material(probe_config(config, *first, point), dataset)
 
 
-def cells_done(config: StudyConfig, root: Path) -> int:
-    """How many cells of the study the runs of a folder hold."""
-    return state_from_history(config, History(root, read_only=True)).done
+def cells_done(config: StudyConfig, root: Path, data: DataIdentity) -> int:
+    """How many cells of the study the runs of a folder hold, of the data as they are now."""
+    return state_from_history(config, History(root, read_only=True), data).done
 
 
 def run_study(
@@ -118,7 +119,7 @@ class _StudyRun:
 
     def run(self, device: str) -> None:
         """Computes what is missing, and waits for what other processes work on."""
-        study_state = state_from_history(self.config, self.history)
+        study_state = self._state()
         self.done = study_state.done
         self.sink.plan(
             Plan(
@@ -126,6 +127,7 @@ class _StudyRun:
                 start_step=self.done,
                 device=device,
                 facts=self._facts(),
+                data=self.dataset.identity.facts(),
             )
         )
         self._report(study_state)
@@ -138,14 +140,17 @@ class _StudyRun:
             if not self.children.busy:
                 break
             self._wait()
-        study_state = state_from_history(self.config, self.history)
+        study_state = self._state()
         self._advance(study_state.done - self.done)
         self._report(study_state)
         self._raise_failed()
 
+    def _state(self) -> StudyState:
+        return state_from_history(self.config, self.history, self.dataset.identity)
+
     def _train_and_probe(self, queue_size: int, seed: int) -> None:
         """One queue size and seed: the pretraining and its probes, where any is missing."""
-        study_state = state_from_history(self.config, self.history)
+        study_state = self._state()
         self._advance(study_state.done - self.done)  # cells that other processes have computed
         if not missing_probes(self.config, study_state, queue_size, seed):
             return
@@ -153,7 +158,7 @@ class _StudyRun:
         if trained.state != "finished":
             if not self._pretrain(queue_size, seed, trained.run):
                 return
-            study_state = state_from_history(self.config, self.history)
+            study_state = self._state()
             self._report(study_state)
         self._probe(study_state, queue_size, seed)
 

@@ -8,12 +8,14 @@ import msgspec
 import torch
 from torch import Tensor
 
+from engine.config.missing_settings import completed
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.errors import RunError
 from engine.jobs.recorded_config import runnable_config
 from engine.models.encoder import Encoder, build_encoder
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder
+from engine.runs.data_identity import DataIdentity, identity_in
 from engine.runs.encoder_step import EncoderStep
 
 _PREFIX = "encoder_q."  # the query encoder's parameters in the state of MoCo
@@ -28,6 +30,7 @@ class TrainedEncoder:
         config: the configuration of its pretraining.
         mean, std: float32 ``(3,)``, of the channels in [0, 1].
         at: the step of its pretraining, and the steps of the whole schedule.
+        data: what it was trained on last; None for a checkpoint of an earlier version.
     """
 
     encoder: Encoder
@@ -35,6 +38,7 @@ class TrainedEncoder:
     mean: Tensor
     std: Tensor
     at: EncoderStep
+    data: DataIdentity | None = None
 
 
 def load_encoder(folder: RunFolder) -> TrainedEncoder:
@@ -49,13 +53,20 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
         raise RunError(f"Run {record.id} is a {record.kind}; a probe needs a pretraining.")
     state = checkpoints.load(folder.checkpoint_path)
     try:
-        encoder = build_encoder_quietly(msgspec.convert(state["model_config"], ModelConfig))
+        model = completed("pretrain", {"model": state["model_config"]})["model"]
+        encoder = build_encoder_quietly(msgspec.convert(model, ModelConfig))
         encoder.load_state_dict(
             {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
         )
         schedule = int(state["steps_per_epoch"]) * config.optim.epochs
-        at = EncoderStep(int(state["step"]), schedule)
-        return TrainedEncoder(encoder.eval(), config, state["mean"], state["std"], at)
+        return TrainedEncoder(
+            encoder.eval(),
+            config,
+            state["mean"],
+            state["std"],
+            EncoderStep(int(state["step"]), schedule),
+            identity_in(state.get("data")),
+        )
     except (KeyError, TypeError, RuntimeError, msgspec.ValidationError) as error:
         raise RunError(
             f"The checkpoint of run {record.id} does not hold the encoder that its record "

@@ -21,6 +21,7 @@ from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.schedule import learning_rate
 from engine.pretrain.training_state import check_batch
+from engine.runs.data_identity import check_same_data, identity_in
 from engine.runtime.device import Runtime
 from engine.sink import Interrupted, Plan, Request, Sink
 
@@ -39,6 +40,7 @@ def pretrain(
     sink: Sink,
     checkpoint: Path,
     state: dict[str, Any] | None = None,
+    allow_other_data: bool = False,
 ) -> Outcome:
     """Runs a pretraining from its start, or from a checkpoint, to its end or a request.
 
@@ -49,19 +51,21 @@ def pretrain(
         sink: receives the metrics, and is asked for requests between steps.
         checkpoint: the file, replaced at each checkpoint.
         state: a loaded checkpoint to continue from; None: from the first step.
+        allow_other_data: continue also where ``dataset`` is not the checkpoint's.
 
     Returns:
         ``finished``, or ``stopped`` or ``handed-over`` as requested.
 
     Raises:
         DataError: the images do not fill a batch (before the first step).
+        OtherDataError: the checkpoint belongs to other images or labels.
         RunError: the checkpoint belongs to something else, or cannot be written.
         TrainingError: the loss is not finite, or the device's memory ran out.
     """
     loop = _Loop(config, dataset, runtime, sink, checkpoint)
     try:
         if state is not None:
-            loop.load(state)
+            loop.load(state, allow_other_data=allow_other_data)
         return loop.run()
     except Interrupted as interrupted:  # during a kNN or a checkpoint
         return loop.leave(interrupted.request)
@@ -106,18 +110,27 @@ class _Loop:
         self.saved_step = -1  # of the last checkpoint; -1: there is none, or it is out of date
         self.saved_at = time.monotonic()
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: dict[str, Any], *, allow_other_data: bool) -> None:
         """Continues from a checkpoint.
 
         Raises:
+            OtherDataError: when it belongs to other images or labels, and that is not allowed.
             RunError: when it belongs to something else.
         """
+        other_data = check_same_data(
+            identity_in(state.get("data")),
+            self.dataset.identity,
+            whose="the checkpoint",
+            test=False,
+            allowed=allow_other_data,
+        )
         self.training.load_state_dict(state)
         self.epoch_sum, self.epoch_count = float(state["epoch_sum"]), int(state["epoch_count"])
         self.monitored_step = int(state["monitored_step"])
         if self.monitored_step >= 0:
             self.untrained = None
-        self.saved_step = self.state.step
+        # With other data the checkpoint is of another run of steps, and is saved anew at once.
+        self.saved_step = -1 if other_data else self.state.step
 
     def run(self) -> Outcome:
         """The loop over steps; see ``pretrain``."""
@@ -160,6 +173,7 @@ class _Loop:
             start_step=state.step,
             pairs_per_step=self.config.optim.batch_size,
             device=self.runtime.name,
+            data=self.dataset.identity.facts(),
             chance=chance_loss(self.config.moco.queue_size, self.config.moco.symmetric),
             facts={
                 **self.runtime.facts(),
@@ -254,6 +268,7 @@ class _Loop:
                 "epoch_sum": self.epoch_sum,
                 "epoch_count": self.epoch_count,
                 "monitored_step": self.monitored_step,
+                "data": self.dataset.identity.facts(),
             }
             # A new stage flushes the metric log to disk, so that it never lacks steps that a
             # checkpoint has: a resumed run does not compute these again.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from engine.config.fields import flatten
+from engine.config.fields import fields, flatten
+from engine.config.missing_settings import missing_values, refusal_of_unknown
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.runtime.device import Runtime
@@ -49,12 +50,18 @@ def check_same(
     """
     if state.get("kind") != "pretrain":
         raise RunError("The checkpoint is not one of a pretraining; it cannot be resumed as one.")
-    if state["config"] != config_key(config):
-        ours, theirs = json.loads(config_key(config)), json.loads(state["config"])
-        key = next((k for k in ours if theirs.get(k) != ours[k]), "its configuration")
+    ours, theirs = json.loads(config_key(config)), json.loads(state["config"])
+    # What the checkpoint lacks was no setting yet: the run did what a record without it says.
+    missing = missing_values("pretrain", theirs)
+    theirs |= {key: value for key, value in missing.items() if key in ours}
+    unknown = sorted(theirs.keys() - fields(PretrainConfig).keys())
+    if unknown:
+        raise RunError(refusal_of_unknown("The checkpoint", unknown))
+    key = next((k for k in sorted({*ours, *theirs}) if theirs.get(k) != ours.get(k)), None)
+    if key is not None:
         raise RunError(
             f"The checkpoint is from another configuration ({key} is {theirs.get(key)} there and "
-            f"{ours.get(key)} in the record); resume it with the one it was made with."
+            f"{flatten(config).get(key)} in the record); resume it with the one it was made with."
         )
     if state["steps_per_epoch"] != steps_per_epoch:
         raise RunError(

@@ -6,24 +6,28 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
 from engine.config.fields import flatten
+from engine.config.missing_settings import values_when_missing
 from engine.config.schema import ModelConfig, ProbeConfig, head_settings
 from engine.data.dataset import Dataset
 from engine.evaluate.features import checksum
 from engine.evaluate.tasks import Material, prepare_material
 from engine.models.encoder import Encoder
-from engine.pretrain.old_checkpoints import name_in_0_1
 from engine.probe.feature_sources import PRETRAINED, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.probe.head import load_head
+from engine.probe.old_results import old_fingerprints
 from engine.probe.source_rows import ProbeInputs, load_source_row
 from engine.runs.encoder_step import EncoderStep
 from engine.sink import NullSink, PausableSink, Plan, Sink
+
+_FREE = ("runtime.device", "runtime.threads", "runtime.deterministic", "runtime.capture")
 
 
 def run_probe(
@@ -103,24 +107,19 @@ def probe_sources(
     return _Probe(probe).run(done or {})
 
 
-def fingerprint(
-    config: ProbeConfig,
-    dataset: Dataset,
-    pretrained: Encoder,
-    mean: Tensor,
-    rename: Callable[[str], str] = str,
-) -> str:
+def fingerprint(config: ProbeConfig, dataset: Dataset, pretrained: Encoder, mean: Tensor) -> str:
     """What a result belongs to: configuration, encoder and data, as a short text.
 
-    What does not change the numbers on a device is left out of the configuration. ``rename`` gives
-    the name that a layer of the encoder has in the text.
+    What does not change the numbers on a device is left out of the configuration, and so are
+    settings that have the value of a run that does not name them: one that is added later leaves
+    the fingerprints of earlier results as they are.
     """
-    free = ("runtime.device", "runtime.threads", "runtime.deterministic", "runtime.capture")
-    kept = {key: value for key, value in flatten(config).items() if key not in free}
-    test = len(dataset.test) if dataset.test is not None else 0
-    # The channel means of the pretraining stand for its images, which may be gigabytes.
-    data = [len(dataset.train), test, dataset.class_names, mean.tolist()]
-    text = json.dumps([kept, data, checksum(pretrained, rename)], sort_keys=True)
+    usual = values_when_missing("probe")
+    flat = json.loads(msgspec.json.encode(flatten(config)))
+    kept = {k: v for k, v in flat.items() if k not in _FREE and v != usual.get(k)}
+    text = json.dumps(
+        [kept, dataset.identity.digest, mean.tolist(), checksum(pretrained, str)], sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -135,12 +134,13 @@ def belongs(
     """Whether an earlier result, of this version or of 0.1, is one of this very probe."""
     if not done:
         return False
-    names: tuple[Callable[[str], str], ...] = (str, name_in_0_1)
+    recorded = done.get("fingerprint")
     # One after the other: each reads all weights of the encoder.
-    return any(
-        done.get("fingerprint") == fingerprint(config, dataset, pretrained, mean, rename)
-        for rename in names
+    ours = itertools.chain(
+        [fingerprint(config, dataset, pretrained, mean)],
+        old_fingerprints(config, dataset, pretrained, mean),
     )
+    return any(recorded == text for text in ours)
 
 
 def steps_kept(
@@ -194,6 +194,7 @@ class _Probe:
                 start_step=max((ends[source] for source in kept), default=0),
                 device=str(self.inputs.sources.device),
                 facts=facts(self.inputs),
+                data=self.inputs.sources.dataset.identity.facts(),
             )
         )
         if not kept:  # which encoder it is, is known from the beginning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +82,9 @@ class Record(Struct, kw_only=True):
         running_since: unix seconds; None in every other state.
         host, pid, boot_id: the owner's machine, process and boot of the machine.
         device, facts, total_steps, steps_per_epoch, pairs_per_step, chance: see ``sink.Plan``.
+        data: which images and labels the steps from ``step`` on have seen, see
+            ``engine.runs.data_identity``: one entry, or several where the run went on with others;
+            empty for a run of version 0.1.
         step, epoch: progress; ``epoch`` is fractional, from 0.
         checkpoint_step, checkpoint_time: what the resume point holds and when it was written.
         best: best value a metric has had, of those that ``Metric.best`` counts.
@@ -113,6 +117,7 @@ class Record(Struct, kw_only=True):
     boot_id: str = ""
     device: str = ""
     facts: dict[str, Any] = {}
+    data: list[dict[str, Any]] = []
     step: int = 0
     epoch: float = 0.0
     total_steps: int = 0
@@ -223,7 +228,8 @@ def _parse(data: bytes, path: Path) -> Any:
         RunError: when it is none.
     """
     try:
-        return msgspec.json.decode(data)
+        # People open these files: an editor may have put a byte order mark before them.
+        return msgspec.json.decode(data.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Empty is what a crash of another program, or a full disk, usually leaves.
         state = "empty" if not data.strip() else "no JSON"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.runs.data_identity import with_part
 from engine.runs.log_summary import add_value
 from engine.runs.record import Ack, Record, Stage
 from engine.sink import Plan, Request
@@ -21,6 +22,7 @@ def set_plan(record: Record, plan: Plan) -> None:
     record.pairs_per_step = plan.pairs_per_step
     record.device = plan.device
     record.facts = dict(plan.facts)
+    record.data = with_part(record.data, plan.start_step, plan.data)
     record.chance = plan.chance
     set_step(record, plan.start_step)
 

@@ -59,8 +59,8 @@ def create(
         parent: id of the run whose encoder is used.
 
     Raises:
-        RunError: when the folder cannot be made, its file system has no locks, or the name is the
-            word ``latest``.
+        RunError: when the folder cannot be made, its file system has no locks, the name is the
+            word ``latest``, or JSON cannot hold the configuration.
     """
     tree = msgspec.to_builtins(config)
     runtime = tree.get("runtime")
@@ -84,6 +84,10 @@ def create(
             replace_file(making / "run.json", encode_record(record))
             # Fails where another process has taken the id meanwhile: its folder is not empty.
             return RunFolder(making.rename(root / record.id))
+    except UnicodeEncodeError as error:
+        raise RunError(
+            "The run cannot be recorded: its configuration holds a text that is not UTF-8."
+        ) from error
     except OSError as error:
         raise _unwritable(root, error) from error
 

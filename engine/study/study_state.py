@@ -18,6 +18,7 @@ from engine.config.schema import StudyConfig
 from engine.history.entry import Entry, config_base
 from engine.history.history import History
 from engine.history.shown import encoder_step
+from engine.runs.data_identity import DataIdentity
 from engine.runs.record import ACTIVE
 from engine.study.grid import (
     Cell,
@@ -105,23 +106,38 @@ class StudyState(Struct, frozen=True):
         return sum(found.state == "done" for found in self.cells.values())
 
 
-def state_from_history(config: StudyConfig, history: History) -> StudyState:
+def state_from_history(
+    config: StudyConfig, history: History, data: DataIdentity | None = None
+) -> StudyState:
     """The progress of a study, from the runs that the history has now.
 
     Args:
         config: the study.
         history: of the folder that its runs are in.
+        data: see ``state_from_entries``.
 
     Raises:
         RunError: when the folder cannot be read.
     """
-    return state_from_entries(config, history.list())
+    return state_from_entries(config, history.list(), data)
 
 
-def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudyState:
-    """``state_from_history`` from runs that were listed already."""
+def state_from_entries(
+    config: StudyConfig, entries: Iterable[Entry], data: DataIdentity | None = None
+) -> StudyState:
+    """``state_from_history`` from runs that were listed already.
+
+    Args:
+        config: the study.
+        entries: the runs.
+        data: the images and labels of the study: runs that have seen others do not count; those
+            that recorded none (of version 0.1) do. None: not known, all count.
+    """
     # Of equal runs the first counts, so that a number does not change when others are added.
-    entries = sorted(entries, key=lambda entry: (entry.created, entry.id))
+    entries = sorted(
+        (entry for entry in entries if _saw(entry, data)),
+        key=lambda entry: (entry.created, entry.id),
+    )
     trained = _pretrainings(config, entries)
     probes = _probes(trained, entries)
     of_seed: dict[int, list[str]] = {}  # ids of the pretrainings of each seed, of every queue size
@@ -142,6 +158,15 @@ def state_from_entries(config: StudyConfig, entries: Iterable[Entry]) -> StudySt
                 found = structs.replace(found, encoder_step=_last_step(parent))
             cells[cell] = found
     return StudyState(cells, {at: _trained(entry) for at, entry in trained.items()})
+
+
+def _saw(entry: Entry, data: DataIdentity | None) -> bool:
+    """Whether a run was computed with these data, as far as that is known."""
+    if data is None:
+        return True
+    if entry.kind == "pretrain":  # the test images leave its weights as they are
+        return entry.train_digest in ("", data.train_digest)
+    return entry.data_digest in ("", data.digest)
 
 
 @functools.lru_cache(maxsize=4)

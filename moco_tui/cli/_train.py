@@ -21,17 +21,23 @@ from moco_tui.training.queued_probes import stays_queued, waits_in_vain
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--lock-fd", "lock_fds", type=int, multiple=True)
 @click.option("--device-fd", type=int, default=None)
+@click.option("--other-data", multiple=True, metavar="ID")
 @ALLOW_CODE
 @shared_options
 @click.pass_obj
 def _train(
-    settings: Settings, paths: tuple[Path, ...], lock_fds: tuple[int, ...], device_fd: int | None
+    settings: Settings,
+    paths: tuple[Path, ...],
+    lock_fds: tuple[int, ...],
+    device_fd: int | None,
+    other_data: tuple[str, ...],
 ) -> int:
     """Trains the runs in PATHS in turn, without a terminal.
 
     ``--lock-fd`` (one a run) and ``--device-fd`` are descriptors of locks that the process
-    inherited. A signal ends the run that is trained, and leaves those behind it queued. A probe
-    behind its pretraining stays queued, too, unless that has finished.
+    inherited; ``--other-data`` names runs that may go on with other images. A signal ends the run
+    that is trained, and leaves those behind it queued. A probe behind its pretraining stays queued,
+    too, unless that has finished.
     """
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
@@ -52,7 +58,9 @@ def _train(
                     os.close(lock_fd)  # another process may start it
                 continue
             handed: list[int] = []
-            successor = detached.successor(folder, settings.data, begun=handed.append, waiting=runs)
+            successor = detached.successor(
+                folder, settings.data, begun=handed.append, waiting=runs, other_data=other_data
+            )
             try:
                 execute(
                     folder,
@@ -61,6 +69,7 @@ def _train(
                     lock_fd=lock_fd,
                     device_fd=device_fd,
                     successor=successor,
+                    allow_other_data=folder.id in other_data,
                 )
             except UserError as error:  # one run that fails does not keep the others waiting
                 say(clean(str(error)))

@@ -20,9 +20,16 @@ from moco_tui.cli.study_settings import begun_study
 @DETACH
 @OUTCOME_JSON
 @ALLOW_CODE
+@click.option(
+    "--allow-other-data",
+    is_flag=True,
+    help="Go on also with images or labels that have changed; the record says so.",
+)
 @shared_options
 @click.pass_obj
-def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
+def resume(
+    settings: Settings, run: str, detach: bool, as_json: bool, allow_other_data: bool
+) -> int:
     """Go on with a run that was stopped, failed or lost, from its last checkpoint."""
     settings.writable()
     folder = settings.find(run)
@@ -32,10 +39,12 @@ def resume(settings: Settings, run: str, detach: bool, as_json: bool) -> int:
     if config is not None:  # else code that cannot be imported would fail each of its runs
         check_own_code(config)
     if detach:
-        return start_detached(folder, settings.data, as_json=as_json)
+        return start_detached(
+            folder, settings.data, as_json=as_json, allow_other_data=allow_other_data
+        )
     say(f"going on with {clean(described(folder))}")
     with terminal_sink(kind, hands_over=True) as sink:
-        outcome = train_here(folder, settings.data, sink)
+        outcome = train_here(folder, settings.data, sink, allow_other_data=allow_other_data)
     if config is None:
         return print_outcome(folder, outcome, as_json=as_json)
     return print_study_outcome(settings, config, folder, outcome, ReportFormat(as_json=as_json))

@@ -111,9 +111,21 @@ def make_folder(settings: Settings, run: NewRun) -> RunFolder:
 
 
 def train_here(
-    folder: RunFolder, data_dir: Path, sink: TerminalSink, prepared: Job | None = None
+    folder: RunFolder,
+    data_dir: Path,
+    sink: TerminalSink,
+    prepared: Job | None = None,
+    *,
+    allow_other_data: bool = False,
 ) -> str:
     """Trains in this process until the end, a signal, or the loss of the terminal.
+
+    Args:
+        folder: the run.
+        data_dir: where data sets and their caches live.
+        sink: shows the progress, and asks for what signals ask for.
+        prepared: what ``prepare`` gave for this run, if it was called already.
+        allow_other_data: see ``engine.jobs.execute.execute``.
 
     Returns:
         The outcome; after ``handed-over`` a detached process goes on with the run.
@@ -128,17 +140,23 @@ def train_here(
         data_dir=data_dir,
         sink=sink,
         prepared=prepared,
-        successor=detached.successor(folder, data_dir, begun=begun),
+        successor=detached.successor(
+            folder, data_dir, begun=begun, other_data=[folder.id] if allow_other_data else []
+        ),
+        allow_other_data=allow_other_data,
     )
 
 
-def start_detached(folder: RunFolder, data_dir: Path, *, as_json: bool) -> int:
+def start_detached(
+    folder: RunFolder, data_dir: Path, *, as_json: bool, allow_other_data: bool = False
+) -> int:
     """Trains in a process of its own, and returns once it has given a sign of life.
 
     Raises:
         RunError: when it could not be started or ended before it began.
     """
-    process = detached.start(folder, data_dir=data_dir)
+    other_data = [folder.id] if allow_other_data else []
+    process = detached.start(folder, data_dir=data_dir, other_data=other_data)
     if not detached.took_over(process, folder):
         raise RunError(
             f"The detached process for run {folder.id} ended before it began; what it said is "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,10 +11,12 @@ import msgspec
 
 from engine.config import own_code
 from engine.config.metrics import metric
-from engine.config.schema import ModelConfig
+from engine.config.missing_settings import read_config
+from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes, by_id
+from engine.runs.data_identity import described, last_identity
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
 from engine.runs.training_time import seconds_trained
@@ -75,7 +77,7 @@ def _study(settings: Settings, record: Record) -> Report:
     """What a study says now: from the runs, not from its own record."""
     history = History(settings.root, read_only=settings.read_only)
     config = config_of_study(record)
-    return report(config, state_from_history(config, history))
+    return report(config, state_from_history(config, history, last_identity(record.data)))
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
@@ -159,6 +161,7 @@ def _facts(
         ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),
         ("encoder of", record.parent + (f", {encoder_words(record.result)}" if began else "")),
         ("data", clean(str(data))),
+        ("images", clean(described(record.data, _of_encoder(folder, record)))),
         ("progress", done),
         ("now", f"{clean(stage['name'])} {stage['done']}/{stage['total']}" if stage else ""),
         ("checkpoint", checkpoint),
@@ -175,6 +178,16 @@ def _facts(
         ("folder", clean(str(folder.path))),
         *[(clean(str(key)), clean(fmt.value(value))) for key, value in record.facts.items()],
     ]
+
+
+def _of_encoder(folder: RunFolder, record: Record) -> Sequence[Mapping[str, Any]]:
+    """The data of the pretraining that a probe is about; empty where that is gone."""
+    if not record.parent:
+        return ()
+    try:
+        return RunFolder(folder.path.with_name(record.parent)).record().data
+    except RunError:
+        return ()
 
 
 def _asked(record: Record) -> str:
@@ -217,13 +230,9 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
         record = folder.record()
     if record.kind != "pretrain":
         raise RunError(f"Run {record.id} is a {record.kind}; it has no encoder of its own.")
-    try:
-        model = msgspec.convert(record.config.get("model", {}), ModelConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise RunError(
-            f"The record of run {record.id} describes an encoder that this version does not "
-            f"know ({error})."
-        ) from error
+    config = read_config("pretrain", record.config, f"The record of run {record.id}")
+    assert isinstance(config, PretrainConfig)
+    model = config.model
     # An encoder of the user's own may be imported when the record is theirs as well.
     own_code.name_if_own([model.encoder], folder.record_path)
     from engine.models.encoder import build_encoder  # imports torch

@@ -10,6 +10,7 @@ from engine.config.schema import StudyConfig
 from engine.errors import TrainingError, UserError
 from engine.history.history import History
 from engine.runs import RunFolder
+from engine.runs.data_identity import last_identity
 from engine.runs.unstarted import taken_back_unless_begun
 from engine.sink import Interrupted
 from engine.study.report import report
@@ -43,7 +44,13 @@ from moco_tui.cli.study_output import (
 )
 from moco_tui.cli.study_plan import print_plan
 from moco_tui.cli.study_report import config_of_study
-from moco_tui.cli.study_settings import begun_study, configure, unfinished_study
+from moco_tui.cli.study_settings import (
+    begun_study,
+    configure,
+    present_data,
+    recorded_data,
+    unfinished_study,
+)
 
 
 @click.command()
@@ -84,7 +91,12 @@ def study(
     # Read once: which cells are done and which study goes on are facts of the same moment.
     entries = history.list()
     say_notices(history)
-    now = report(config, state_from_entries(config, entries))
+    data = None
+    if show:
+        data = last_identity(recorded_data(settings, config, entries, run))
+    elif state_from_entries(config, entries).done:
+        data = present_data(settings, config)  # what is done counts only if it is of these images
+    now = report(config, state_from_entries(config, entries, data))
     if dry_run:
         return print_plan(settings, now, as_json=format_.as_json)
     cells = now.study_state.cells
@@ -145,7 +157,7 @@ def _compute(
                 outcome = train_here(folder, settings.data, sink, prepared)
             except TrainingError:  # some of its runs failed; the results of the others are printed
                 sink.close()  # else tqdm draws its bar over the table
-                format_.print(report_now(settings, config), pivot, run=folder.id)
+                format_.print(report_now(settings, config, folder), pivot, run=folder.id)
                 raise
     return print_study_outcome(settings, config, folder, outcome, format_, pivot)
 

@@ -11,6 +11,7 @@ from engine.config.schema import StudyConfig
 from engine.errors import UserError
 from engine.history.history import History
 from engine.runs import RunFolder
+from engine.runs.data_identity import last_identity
 from engine.study.formats import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_entries
@@ -82,10 +83,11 @@ REPORT_FORMAT = option_group(
 )
 
 
-def report_now(settings: Settings, config: StudyConfig) -> Report:
-    """What the runs in the index say of a study now."""
+def report_now(settings: Settings, config: StudyConfig, folder: RunFolder) -> Report:
+    """What the runs in the index say of a study now: those of the data that it has seen last."""
     history = History(settings.root, read_only=settings.read_only)
-    return report(config, state_from_entries(config, history.list()))
+    data = last_identity(folder.record().data)
+    return report(config, state_from_entries(config, history.list(), data))
 
 
 def print_study_outcome(
@@ -102,5 +104,5 @@ def print_study_outcome(
         The exit code: 0, or 130 for a study that was stopped.
     """
     if outcome != "handed-over":  # the study goes on, and its table would be incomplete
-        format_.print(report_now(settings, config), pivot, run=folder.id)
+        format_.print(report_now(settings, config, folder), pivot, run=folder.id)
     return say_outcome(outcome, folder.id)

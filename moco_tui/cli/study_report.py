@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-import msgspec
-
+from engine.config.missing_settings import read_config
 from engine.config.schema import StudyConfig
 from engine.errors import RunError
 from engine.runs.record import Record
@@ -28,13 +27,9 @@ def config_of_study(record: Record) -> StudyConfig:
     """
     if record.kind != "study":
         raise RunError(f"Run {record.id} is a {record.kind} and no study.")
-    try:
-        return msgspec.convert(record.config, StudyConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise RunError(
-            f"The record of run {record.id} holds a configuration that this version does not "
-            f"know ({error})."
-        ) from error
+    config = read_config("study", record.config, f"The record of run {record.id}")
+    assert isinstance(config, StudyConfig)
+    return config
 
 
 def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None) -> str:

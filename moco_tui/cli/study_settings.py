@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.config import own_code
 from engine.config.fields import fields
 from engine.config.resolve import paths_of
 from engine.config.schema import GRID_KEYS, StudyConfig
-from engine.errors import ConfigError, RunBusyError, RunError
+from engine.errors import ConfigError, DataError, RunBusyError, RunError
 from engine.history.entry import Entry
 from engine.runs import RunFolder, by_id
+from engine.runs.data_identity import DataIdentity
 from engine.runs.record import ACTIVE
 from engine.study.result_keys import plain, pretraining_key
 from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import Settings
+from moco_tui.cli.output import clean, say
+from moco_tui.cli.progress import terminal_sink
+from moco_tui.cli.run_here import check_own_code
 from moco_tui.cli.study_report import config_of_study
 
 # Settings of a probe that change no number that the study reports.
@@ -75,6 +79,54 @@ def study_key(config: StudyConfig) -> tuple[Any, ...]:
     probe = {k: v for k, v in plain(config.probe).items() if k not in _FREE_OF_PROBES}
     grid = {k: v for k, v in plain(config).items() if not k.startswith(("pretrain.", "probe."))}
     return pretraining_key(plain(config.pretrain)), probe, grid
+
+
+def present_data(settings: Settings, config: StudyConfig) -> DataIdentity | None:
+    """The images and labels that the study would be computed with now.
+
+    None, with a line that says so, where they cannot be read: what is done can be printed still.
+    """
+    from engine.data.dataset import load_dataset  # imports torch
+
+    check_own_code(config)
+    # Read with a bar, since a large folder takes minutes the first time.
+    with terminal_sink("study") as sink:
+        try:
+            dataset = load_dataset(
+                config.pretrain.data,
+                data_dir=settings.data,
+                sink=sink,
+                own_folders=(settings.root,),
+            )
+        except DataError as error:
+            say(f"{clean(str(error))} So it is not known whether what is done is of these images.")
+            return None
+    return dataset.identity
+
+
+def recorded_data(
+    settings: Settings, config: StudyConfig, entries: Sequence[Entry], run: str | None
+) -> Sequence[Mapping[str, Any]]:
+    """What the record of a study says of its data; empty where none was begun.
+
+    Args:
+        settings: where its record is.
+        config: the study.
+        entries: the runs.
+        run: the study, where one is named; else the newest of the same configuration.
+    """
+    if run is not None:
+        return settings.find(run).record().data
+    key = study_key(config)
+    for entry in sorted(entries, key=lambda e: e.created, reverse=True):
+        if entry.kind == "study":
+            try:
+                record = settings.find(entry.id).record()
+                if study_key(config_of_study(record)) == key:
+                    return record.data
+            except RunError:  # of another version, or damaged
+                continue
+    return ()
 
 
 def unfinished_study(

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.history.entry import config_base, flat_config
+from engine.config.missing_settings import flat_config, missing_values
+from engine.history.entry import config_base
 from engine.runs import Record
 
 
 def settings_of(record: Record) -> dict[str, Any]:
     """The settings of a run by dotted key, lists where a configuration has tuples.
 
-    Works for the configuration of any version, which a record may hold.
+    Works for the configuration of any version, which a record may hold: what it lacks has the value
+    that the run was computed with.
     """
     flat = flat_config(record.kind, record.config)
+    flat |= missing_values(record.kind, flat)
     return {key: _listed(value) for key, value in flat.items()}
 
 

@@ -10,9 +10,9 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
+from engine.config.missing_settings import completed, flat_config
 from engine.config.resolve import to_toml
 from engine.errors import UserError
-from engine.history.entry import flat_config
 from engine.runs import create
 from moco_tui import lazy
 from moco_tui.present import fmt, form
@@ -68,7 +68,7 @@ as a command and as TOML."""
         if self._like:
             try:
                 record = self.session.folder(self._like).record()
-                values = flat_config(record.kind, record.config)
+                values = flat_config(record.kind, completed(record.kind, record.config))
                 return form.FormState(record.kind, preset=record.preset, values=values)
             except (UserError, KeyError) as error:
                 self.call_after_refresh(self.say, str(error), severity="error")

@@ -16,9 +16,11 @@ from textual.containers import Container
 from textual.css.query import NoMatches
 from textual.widgets import Static
 
+from engine.config.missing_settings import read_config
 from engine.config.schema import StudyConfig
 from engine.errors import UserError
 from engine.runs import RunFolder
+from engine.runs.data_identity import DataIdentity, last_identity
 from engine.study import formats as studyexport
 from engine.study import report as findings
 from engine.study.study_state import state_from_entries
@@ -161,11 +163,17 @@ acknowledged it."""
         if self.config is not None or self.record is None:
             return
         try:
-            self.config = msgspec.convert(self.record.config, StudyConfig, strict=False)
-        except msgspec.ValidationError as error:
-            self.report(
-                f"The record of study {self.record.id} is not one of this version: {error}."
-            )
+            whose = f"The record of study {self.record.id}"
+            config = read_config("study", self.record.config, whose)
+        except UserError as error:
+            self.report(str(error))
+            return
+        if isinstance(config, StudyConfig):
+            self.config = config
+
+    def _data(self) -> DataIdentity | None:
+        """The images that the study has seen last: runs of others are not its own."""
+        return None if self.record is None else last_identity(self.record.data)
 
     def _survey(self) -> tuple[studyview.StudySnapshot | None, float]:
         """The study now, None when unchanged, and the CPU seconds of finding out; in a thread.
@@ -181,7 +189,7 @@ acknowledged it."""
             self._version = runs.version
             entries = [row.entry for row in runs.rows.values()]
             try:
-                study_state = state_from_entries(self.config, entries)
+                study_state = state_from_entries(self.config, entries, self._data())
                 if self.snapshot is None or study_state != self.snapshot.study_state:
                     snapshot = studyview.StudySnapshot(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:

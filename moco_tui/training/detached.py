@@ -31,6 +31,7 @@ def spawn(
     *,
     lock_fds: Sequence[int],
     device_fd: int | None = None,
+    other_data: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts a process that trains runs one after the other.
 
@@ -44,6 +45,7 @@ def spawn(
             file, not to the process (flock(2)), so no lock is free between the two processes.
         device_fd: descriptor of the lock of the device that the first run computes on; None: the
             process takes that lock itself.
+        other_data: ids of runs that may go on with other images or labels.
 
     Raises:
         RunError: when the process cannot be started.
@@ -51,6 +53,8 @@ def spawn(
     command = [sys.executable, "-m", "moco_tui", "_train", "--data-dir", str(data_dir)]
     for folder, fd in zip(folders, lock_fds, strict=True):
         command += ["--lock-fd", str(fd), str(folder.path)]
+    for run in other_data:
+        command += ["--other-data", run]
     passed = list(lock_fds)
     if device_fd is not None:
         command += ["--device-fd", str(device_fd)]
@@ -147,7 +151,9 @@ def lock(folder: RunFolder) -> RunLock:
     return held
 
 
-def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
+def start(
+    *folders: RunFolder, data_dir: Path, other_data: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """Trains (or resumes) runs in a process of their own, one after the other.
 
     Raises:
@@ -161,7 +167,7 @@ def start(*folders: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
         for folder in folders:
             fds.append(lock(folder).fd)
             held.callback(os.close, fds[-1])
-        return spawn(folders, data_dir, lock_fds=fds)
+        return spawn(folders, data_dir, lock_fds=fds, other_data=other_data)
 
 
 def successor(
@@ -170,6 +176,7 @@ def successor(
     *,
     begun: Callable[[int], None] | None = None,
     waiting: Sequence[tuple[RunFolder, int]] = (),
+    other_data: Sequence[str] = (),
 ) -> Successor:
     """What ``engine.jobs.execute`` calls to start a detached process that goes on with a run.
 
@@ -179,6 +186,7 @@ def successor(
         begun: called with the pid of that process once it has taken the run over.
         waiting: runs that follow it, with the descriptors of their locks; looked at when the
             process is started, so the list may still change until then.
+        other_data: see ``spawn``.
     """
 
     def take_over(lock_fd: int, device_fd: int | None) -> bool:
@@ -187,6 +195,7 @@ def successor(
             data_dir,
             lock_fds=[lock_fd, *(fd for _, fd in waiting)],
             device_fd=device_fd,
+            other_data=other_data,
         )
         if not took_over(process, folder):
             return False

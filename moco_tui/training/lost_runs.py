@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
+from engine.config.missing_settings import read_config
 from engine.config.schema import StudyConfig
 from engine.errors import RunError
 from engine.history.entry import Entry
 from engine.history.history import History
 from engine.runs import RunFolder
+from engine.runs.data_identity import last_identity
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name
 from moco_tui.training.queued_probes import is_finished, pretraining_of
 
@@ -123,9 +123,11 @@ def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
     from engine.study.study_state import state_from_entries
 
     try:
-        config = msgspec.convert(study.record().config, StudyConfig, strict=False)
-    except (RunError, msgspec.ValidationError):
+        record = study.record()
+        config = read_config("study", record.config, f"The record of run {record.id}")
+    except RunError:
         return set()
-    study_state = state_from_entries(config, entries)
+    assert isinstance(config, StudyConfig)
+    study_state = state_from_entries(config, entries, last_identity(record.data))
     trained = {pretraining.run for pretraining in study_state.pretrainings.values()}
     return trained | {cell.run for cell in study_state.cells.values()}

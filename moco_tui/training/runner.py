@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.runs import ACTIVE, RunFolder
+from engine.runs.data_identity import OtherDataError
 from engine.runs.run_lock import RunLock, Successor
 from moco_tui import lazy
 from moco_tui.training import detached as detach
@@ -38,12 +39,14 @@ class _Job:
     Attributes:
         after: of a probe the pretraining that it waits for, where that was queued here before it;
             it begins by itself only when that has finished.
+        allow_other_data: a person has said that it is to go on with other images or labels.
         handed_over: set once another process has taken the run over.
     """
 
     folder: RunFolder
     lock: RunLock
     after: RunFolder | None = None
+    allow_other_data: bool = False
     sink: RequestSink = field(default_factory=RequestSink)
     handed_over: threading.Event = field(default_factory=threading.Event)
 
@@ -58,6 +61,8 @@ class Runner:
 
     Attributes:
         messages: (severity, sentence) of what went wrong in the thread, for the app to show.
+        refused: runs that did not go on since their images or labels have changed, with the
+            sentence that says so; ``start`` with ``allow_other_data`` goes on.
         handed_over: runs that were handed over to a process of their own.
         undecided: probes whose turn has come while their pretraining has ended unfinished, for
             the app to ask about; they are among ``held`` meanwhile.
@@ -84,6 +89,7 @@ class Runner:
         self._leaving = False  # this process ends after the hand-over
         self._failed = False  # in the hand-over that goes on now
         self.messages: deque[tuple[str, str]] = deque(maxlen=20)
+        self.refused: deque[tuple[RunFolder, str]] = deque()
         self.handed_over: list[RunFolder] = []
         self.undecided: deque[RunFolder] = deque()
         self.redirect_stderr: Callable[[Path | None], None] = _leave_stderr
@@ -113,11 +119,15 @@ class Runner:
         """Runs that were handed over and have not ended since, or wait for those before them."""
         return [folder for folder in dict.fromkeys(self.handed_over) if _goes_on(folder)]
 
-    def start(self, folder: RunFolder) -> bool:
+    def start(self, folder: RunFolder, *, allow_other_data: bool = False) -> bool:
         """Train (or resume) a run here; True when at once, False when it waits for its turn.
 
         A probe behind its own pretraining waits until that has finished; one that is held already
         is begun with the encoder as it stands.
+
+        Args:
+            folder: the run.
+            allow_other_data: go on also with images or labels that have changed.
 
         Raises:
             UserError: when another process trains the run or is about to.
@@ -126,7 +136,8 @@ class Runner:
             if folder == self.active or folder in self.waiting:
                 return folder == self.active
             # Locked while it waits: no other process starts it or takes it for a lost run.
-            self._waiting.append(self._take_held(folder) or self._new_job(folder))
+            job = self._take_held(folder) or self._new_job(folder)
+            self._waiting.append(replace(job, allow_other_data=allow_other_data))
             at_once = self._active is None and len(self._waiting) == 1
             self._start_thread()
             return at_once
@@ -303,7 +314,8 @@ class Runner:
         """Start the process and wait for its sign of life; returns what went wrong, or nothing."""
         folder = jobs[0].folder
         waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
-        start = detach.successor(folder, self.data_dir, waiting=waiting)
+        allowed = [job.folder.id for job in jobs if job.allow_other_data]
+        start = detach.successor(folder, self.data_dir, waiting=waiting, other_data=allowed)
         try:
             if start(lock_fd, device_fd):
                 return ""
@@ -334,6 +346,8 @@ class Runner:
             failure = ""
             try:
                 self._train(job)
+            except OtherDataError as error:  # the app asks what is to be done
+                self.refused.append((job.folder, str(error)))
             except UserError as error:  # the record says it too
                 self.messages.append(("error", str(error)))
             except BaseException as error:  # whatever it is: the runs behind it have their turn
@@ -384,6 +398,7 @@ class Runner:
                 sink=job.sink,
                 lock_fd=fd,
                 successor=self._successor(job),
+                allow_other_data=job.allow_other_data,
             )
         finally:
             self.redirect_stderr(None)

@@ -178,10 +178,12 @@ class StillRunner(Runner):
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir)
         self.started: list[RunFolder] = []
+        self.allowed: list[RunFolder] = []
         self.detached: list[RunFolder] = []
 
-    def start(self, folder: RunFolder) -> bool:
+    def start(self, folder: RunFolder, *, allow_other_data: bool = False) -> bool:
         self.started.append(folder)
+        self.allowed += [folder] if allow_other_data else []
         return True
 
     def start_detached(self, *folders: RunFolder) -> Any:

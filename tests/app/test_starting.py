@@ -28,7 +28,7 @@ MakeApp = Callable[..., MocoApp]
 class RefusingRunner(StillRunner):
     """Can start nothing."""
 
-    def start(self, folder: RunFolder) -> bool:
+    def start(self, folder: RunFolder, *, allow_other_data: bool = False) -> bool:
         raise RunBusyError("Run is being trained by another process.")
 
     def start_detached(self, *folders: RunFolder) -> Any:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from engine.config.resolve import build
 from engine.config.schema import StudyConfig
+from engine.data.dataset import load_dataset
 from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.runs import RunFolder, create, folder_names
@@ -88,19 +90,26 @@ def config_of(images: Path, **changes: Any) -> StudyConfig:
     return build(StudyConfig, values)
 
 
-def fabricate(root: Path, config: StudyConfig, *, seeds: tuple[int, ...] = (0, 1, 2)) -> None:
+def fabricate(
+    root: Path,
+    config: StudyConfig,
+    *,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    data: dict[str, Any] | None = None,
+) -> None:
     """Finished runs for the cells of these seeds: K 48 is two points better, give or take."""
+    seen = data or {}  # which images; nothing in version 0.1
     rng = random.Random(3)
     for size, seed in pretrainings(config):
         if seed not in seeds:
             continue
         folder = create(root, "pretrain", pretrain_config(config, size, seed))
-        with begin(folder) as owner:
+        with begin(folder, Plan(total_steps=40, data=seen)) as owner:
             owner.transition("finished")
         for place in probe_points(config):
             one = probe_config(config, size, seed, place)
             probe = create(root, "probe", one, parent=folder.id)
-            with begin(probe, Plan(total_steps=3)) as owner:
+            with begin(probe, Plan(total_steps=3, data=seen)) as owner:
                 for source in ("pretrained", *one.baselines):
                     base = {"pretrained": 60.0 + 2.0 * (size == 48)}.get(source, 40.0)
                     top1 = base + rng.gauss(0, 0.05)
@@ -209,6 +218,29 @@ def test_what_is_complete_is_printed_and_not_computed_again(
     assert "everything is done: 18 cells" in called.err
     assert "the larger dictionary is better in this study" in " ".join(called.out.split())
     assert folder_names(root) == before
+
+
+def test_a_study_whose_images_were_replaced_is_not_done(
+    call: Call, root: Path, images: Path, tmp_path: Path
+) -> None:
+    images = shutil.copytree(images, tmp_path / "own")
+    config = config_of(images)
+    data = load_dataset(config.pretrain.data, data_dir=tmp_path / "data").identity
+    fabricate(root, config, data=data.facts())
+    assert "everything is done: 18 cells" in call(*args(images)).err
+    first = next(images.rglob("*.png"))
+    ImageOps.invert(Image.open(first)).save(first)
+    plan = json.loads(call(*args(images), "--dry-run", "--json").out)
+    trained = len(pretrainings(config))
+    # what tests alone see leaves the pretrainings as they are
+    in_test = "test" in first.relative_to(images).parts
+    assert plan["pretrainings"]["finished"] == (trained if in_test else 0)
+    assert plan["cells"]["done"] == 0
+    shutil.move(images, tmp_path / "away")
+    called = call(*args(images))
+    assert called.code == 0
+    assert "everything is done: 18 cells" in called.err
+    assert "it is not known whether what is done is of these images" in called.err
 
 
 def test_threads_device_and_monitor_do_not_make_another_study(images: Path) -> None:

@@ -620,8 +620,11 @@ def test_a_seed_gives_the_weights_that_it_gave(encoder: str, seed: int, jobs: Jo
     buffers = [line for line in then["checkpoint"] if line.endswith("momentum_buffer")]
     assert bool(buffers) <= (seed != 0)
     if seed == 0:
+        added = {"data"}  # digests of the images, which 0.1.0 did not have and would pass over
+        same_as_then = {key: value for key, value in state.items() if key not in added}
         now = [
-            " ".join((old_name(line.split(" ")[0]), *line.split(" ")[1:])) for line in layout(state)
+            " ".join((old_name(line.split(" ")[0]), *line.split(" ")[1:]))
+            for line in layout(same_as_then)
         ]
         assert now == then["checkpoint"]
     weights = then["seeds_machine_dependent"]["tensors"][str(seed)]

@@ -40,6 +40,7 @@ class Spawned:
         *,
         lock_fds: Sequence[int],
         device_fd: int | None = None,
+        other_data: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
         if self.error is not None:
             raise self.error
@@ -95,6 +96,7 @@ class Trainer:
         sink: NullSink,
         lock_fd: int,
         successor: Successor,
+        allow_other_data: bool,
     ) -> None:
         with own(folder, lock_fd=lock_fd) as owner:
             owner.transition("running")

@@ -12,12 +12,15 @@ import pytest
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.runs import RunFolder, create, own
+from engine.runs.data_identity import OtherDataError
 from engine.runs.record import encode_record
 from engine.study.grid import pretrain_config
 from moco_tui.app import MocoApp
+from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.lost_runs_dialog import LostRuns
 from moco_tui.training.detached import lock
 from moco_tui.training.lost_runs import FRESH_SECONDS, lost_runs
+from moco_tui.training.runner import Runner
 
 from ..conftest import StillRunner, screen_text, until
 
@@ -128,3 +131,45 @@ async def test_nothing_is_asked_when_nothing_was_lost(root: Path, make_app: Make
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert not isinstance(app.screen, LostRuns)
+
+
+@pytest.mark.parametrize(("key", "goes_on"), [("y", True), ("enter", True), ("escape", False)])
+async def test_a_run_whose_images_have_changed_is_asked_about(
+    root: Path, make_app: MakeApp, tmp_path: Path, key: str, goes_on: bool
+) -> None:
+    run = lose(root, "one")
+    runner = StillRunner(tmp_path)
+    app = make_app(runner=runner)
+    sentence = (
+        f"The data are not those that run {run.id} began with: the training images changed; put "
+        "them back, or go on with what is there now: --allow-other-data."
+    )
+    async with app.run_test(size=(80, 24)) as pilot:
+        runner.refused.append((run, sentence))
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        text = " ".join(screen_text(app).replace("│", " ").split())
+        assert "the training images changed. Go on with what is there now?" in text
+        assert "--allow" not in text
+        await pilot.press(key)
+        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        await pilot.pause()
+    assert runner.started == runner.allowed == ([run] if goes_on else [])
+
+
+def test_the_trainer_of_the_app_leaves_the_question_to_it(root: Path, tmp_path: Path) -> None:
+    run, asked = lose(root, "one"), []
+
+    def execute(folder: RunFolder, **options: object) -> str:
+        asked.append(options["allow_other_data"])
+        if not options["allow_other_data"]:
+            raise OtherDataError("other images")
+        return "finished"
+
+    runner = Runner(tmp_path, execute=execute)
+    runner.start(run)
+    assert runner.join(10)
+    assert list(runner.refused) == [(run, "other images")]
+    assert not runner.messages
+    runner.start(run, allow_other_data=True)
+    assert runner.join(10)
+    assert asked == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,30 @@ def test_control_characters_never_reach_a_message() -> None:
         resolve(PretrainConfig, sets=["source=\x1b[31m" + "x" * 500])
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_before_toml_is_no_part_of_it(mark: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(mark + b"[moco]\nqueue_size = 77\n")
+    assert resolve(PretrainConfig, toml=path).moco.queue_size == 77
+
+
+def test_toml_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes("[moco]\nqueue_size = 77\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"run\.toml is not UTF-8"):
+        resolve(PretrainConfig, toml=path)
+
+
+def test_bytes_that_are_not_utf8_are_refused_before_anything_is_made() -> None:
+    source = "folder:" + os.fsdecode(b"/data/lat\xe9n")
+    with pytest.raises(ConfigError) as caught:
+        resolve(PretrainConfig, extra={"data.source": source})
+    assert caught.value.key == "data.source"
+    assert "not UTF-8" in str(caught.value)
+    groups = {"a": ["cat"], "b": [os.fsdecode(b"d\xf6g")]}
+    with pytest.raises(ConfigError, match=r"task\.groups is .* not UTF-8"):
+        resolve(ProbeConfig, extra={"task.groups": groups, "task.name": "pets"})
+    accented = resolve(PretrainConfig, extra={"data.source": "folder:/data/lat\u00e9n \U0001f600"})
+    assert accented.data.source == "folder:/data/lat\u00e9n \U0001f600"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from engine.errors import RunError
 from engine.jobs.execute import execute
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
+from engine.runs.data_identity import OtherDataError
 from engine.runs.run_lock import lock_is_held
 from engine.sink import Interrupted, NullSink, Request
 
@@ -32,13 +35,23 @@ TINY = {
 
 
 @pytest.fixture(autouse=True)
-def noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def noise(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """Three steps an epoch, of noise."""
     generator = torch.Generator().manual_seed(5)
     images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=generator)
     split = Split(images, torch.arange(24) % 4)
     dataset = Dataset("noise", split, None, ("a", "b", "c", "d"))
+    return give(monkeypatch, dataset)
+
+
+def give(monkeypatch: pytest.MonkeyPatch, dataset: Dataset) -> Dataset:
+    """From now on the images of every run."""
     monkeypatch.setattr("engine.jobs.job.load_dataset", lambda *args, **options: dataset)
+    return dataset
+
+
+def inverted(dataset: Dataset) -> Dataset:
+    return replace(dataset, train=Split(255 - dataset.train.images, dataset.train.labels))
 
 
 @pytest.fixture
@@ -152,3 +165,71 @@ def test_a_run_whose_images_are_still_read_is_handed_over_too(
         assert execute(run, data_dir=tmp_path, successor=lambda *fds: True) == "handed-over"
     assert not run.checkpoint_path.exists()
     assert execute(run, data_dir=tmp_path) == "finished"
+
+
+# ------------------------------------------------------------------------- other images
+
+
+@pytest.mark.parametrize("stop_at", [2, 0])  # with a checkpoint, and before the first one
+def test_a_run_whose_images_have_changed_stays_as_it_was_until_a_person_allows_it(
+    run: RunFolder, tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    if stop_at:
+        assert execute(run, data_dir=tmp_path, sink=Asks((stop_at, "stop"))) == "stopped"
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            execute(run, data_dir=tmp_path, sink=Killed())
+        assert not run.checkpoint_path.exists()
+    record = run.record()
+    assert [part["train_images"] for part in record.data] == [noise.identity.train_images]
+    other = give(monkeypatch, inverted(noise))
+    kept = run.checkpoint_path.read_bytes() if stop_at else b""
+    with pytest.raises(OtherDataError, match=f"run {run.id} began with: the training images chan"):
+        execute(run, data_dir=tmp_path)
+    refused = run.record()
+    assert refused.status == "stopped"
+    assert "--allow-other-data" in refused.error
+    assert (refused.step, refused.data) == (record.step, record.data)
+    assert stop_at == 0 or run.checkpoint_path.read_bytes() == kept
+    assert execute(run, data_dir=tmp_path, allow_other_data=True) == "finished"
+    record = run.record()
+    first = [(0, noise.identity.train_images)] if stop_at else []
+    assert [(part["step"], part["train_images"]) for part in record.data] == [
+        *first,
+        (stop_at, other.identity.train_images),
+    ]
+    assert "goes on with other data, as asked" in run.log_path.read_text()
+
+
+class Killed(NullSink):
+    """As a kill before the first checkpoint: nothing is saved."""
+
+    def metrics(self, step: int, epoch: float, values: Any) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_run_of_a_version_without_digests_goes_on_and_has_one_then(
+    run: RunFolder, tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert execute(run, data_dir=tmp_path, sink=Asks((2, "stop"))) == "stopped"
+    state = checkpoints.load(run.checkpoint_path)
+    del state["data"]
+    checkpoints.save(run.checkpoint_path, state)
+    tree = json.loads(run.record_path.read_text())
+    del tree["data"]
+    run.record_path.write_text(json.dumps(tree))
+    other = give(monkeypatch, inverted(noise))
+    assert execute(run, data_dir=tmp_path) == "finished"
+    (part,) = run.record().data
+    assert (part["step"], part["train_images"]) == (2, other.identity.train_images)
+
+
+def test_what_is_left_out_of_a_folder_is_one_line_of_the_log(
+    run: RunFolder, tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, replace(noise, left_out="/pets: left out: 3 files that are no images"))
+    assert execute(run, data_dir=tmp_path) == "finished"
+    said = [line for line in run.log_path.read_text().splitlines() if "left out" in line]
+    assert [line.partition("/pets")[2] for line in said] == [
+        ": left out: 3 files that are no images"
+    ]

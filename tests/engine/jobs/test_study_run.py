@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import engine.evaluate.tasks
 from engine.config.resolve import build
 from engine.config.schema import ProbeConfig, StudyConfig
-from engine.data.dataset import Dataset
+from engine.data.dataset import Dataset, Split
 from engine.errors import ConfigError, DataError
 from engine.history.history import History
 from engine.jobs.execute import execute
@@ -176,7 +177,7 @@ def test_a_labelled_subset_is_drawn_once_for_all_of_its_probes(
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    from engine.history.entry import flat_config
+    from engine.config.missing_settings import flat_config
 
     return flat_config("probe", config)
 
@@ -349,3 +350,25 @@ def test_a_study_that_cannot_be_is_refused_before_anything_is_computed(
     with pytest.raises(error, match=words):
         execute(folder, data_dir=tmp_path)
     assert kinds(folder) == {"study": 1}
+
+
+def test_a_study_whose_images_were_replaced_is_computed_again(
+    tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_study(**SHORT, queue_sizes=[12], tasks=["ten"], baselines=[])
+    first = study_of(tmp_path, config)
+    assert execute(first, data_dir=tmp_path) == "finished"
+    images = 255 - noise.train.images
+    replaced = dataclasses.replace(noise, train=Split(images, noise.train.labels))
+    monkeypatch.setattr("engine.jobs.job.load_dataset", lambda *args, **options: replaced)
+    again, sink = study_of(tmp_path, config), Heard()
+    assert execute(again, data_dir=tmp_path, sink=sink) == "finished"
+    assert sink.plans[0].start_step == 0
+    assert kinds(again) == {"study": 2, "pretrain": 2, "probe": 2}
+    history = History(tmp_path / "runs")
+    for data in (noise, replaced):
+        assert state_from_history(config, history, data.identity).done == 1
+    third, sink = study_of(tmp_path, config), Heard()
+    assert execute(third, data_dir=tmp_path, sink=sink) == "finished"
+    assert sink.plans[0].start_step == 1, "with the images as they are everything is done"
+    assert kinds(third) == {"study": 3, "pretrain": 2, "probe": 2}

@@ -6,6 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from engine.models.moco import MoCo
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.loop import pretrain
 from engine.pretrain.pretraining import Pretraining
+from engine.runs.data_identity import OtherDataError, identity_in
 from engine.seeds import stream_seed
 from engine.sink import NullSink, Request
 
@@ -67,9 +69,17 @@ def run(
     path: Path,
     sink: Script,
     state: dict[str, Any] | None = None,
+    *,
+    allow_other_data: bool = False,
 ) -> str:
     return pretrain(
-        config, dataset=dataset, runtime=RUNTIME, sink=sink, checkpoint=path, state=state
+        config,
+        dataset=dataset,
+        runtime=RUNTIME,
+        sink=sink,
+        checkpoint=path,
+        state=state,
+        allow_other_data=allow_other_data,
     )
 
 
@@ -302,12 +312,53 @@ def test_a_foreign_checkpoint_is_refused(dataset: Dataset, tmp_path: Path) -> No
         class_names=dataset.class_names,
         skipped=(),
     )
-    with pytest.raises(RunError, match="images have changed"):
+    with pytest.raises(OtherDataError, match=r"number of training images \(28 then, 20 now\)"):
         run(config_with(), fewer, path, Script(), state)
+    of_0_1 = {key: value for key, value in state.items() if key != "data"}
+    with pytest.raises(RunError, match="images have changed"):  # an epoch has other steps
+        run(config_with(), fewer, path, Script(), of_0_1)
     with pytest.raises(RunError, match="not one of a pretraining"):
         run(config_with(), dataset, path, Script(), state | {"kind": "probe"})
     with pytest.raises(RunError, match="made on cuda"):
         run(config_with(), dataset, path, Script(), state | {"device_type": "cuda"})
+
+
+def test_other_images_or_labels_are_refused_and_allowed_ones_are_in_the_next_checkpoint(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.pt"
+    run(config_with(), dataset, path, Script({2: ["stop"]}))
+    state = checkpoints.load(path)
+    assert identity_in(state["data"]) == dataset.identity
+    inverted = replace(dataset, train=Split(255 - dataset.train.images, dataset.train.labels))
+    shuffled = replace(dataset, train=Split(dataset.train.images, dataset.train.labels.flip(0)))
+    renamed = replace(dataset, class_names=("a", "b", "c", "e"))
+    for other, what in ((inverted, "images"), (shuffled, "labels"), (renamed, "names")):
+        with pytest.raises(OtherDataError, match=what):
+            run(config_with(), other, path, Script(), state)
+    tested = replace(dataset, test=dataset.train)  # test images that were added meanwhile
+    assert run(config_with(), tested, path, Script({3: ["stop"]}), state) == "stopped"
+    # Asked to leave before its next step, it still saves whose steps are to come.
+    sink = Script({2: ["stop"]})
+    sink.step = 2
+    left = run(config_with(), inverted, path, sink, state, allow_other_data=True)
+    assert left == "stopped"
+    saved = checkpoints.load(path)
+    assert saved["step"] == 2
+    assert identity_in(saved["data"]) == inverted.identity
+    assert run(config_with(), inverted, path, Script(), saved) == "finished"
+
+
+def test_a_checkpoint_without_a_digest_goes_on_and_has_one_then(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.pt"
+    run(config_with(), dataset, path, Script({2: ["stop"]}))
+    state = checkpoints.load(path)
+    del state["data"]
+    inverted = replace(dataset, train=Split(255 - dataset.train.images, dataset.train.labels))
+    assert run(config_with(), inverted, path, Script({3: ["stop"]}), state) == "stopped"
+    assert identity_in(checkpoints.load(path)["data"]) == inverted.identity
 
 
 def test_unlabelled_images_are_pretrained_on_without_knn(dataset: Dataset, tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_the_layout_of_the_record_is_pinned_by_its_schema() -> None:
     fields = " ".join(Record.__struct_fields__)
     assert fields == (
         "schema id kind name preset config parent seed status created started ended "
-        "trained_seconds running_since host pid boot_id device facts step epoch total_steps "
+        "trained_seconds running_since host pid boot_id device facts data step epoch total_steps "
         "steps_per_epoch pairs_per_step chance checkpoint_step checkpoint_time best last "
         "untrained stage ack result error"
     )
@@ -250,3 +250,12 @@ def test_a_finished_owner_seen_in_passing_is_not_called_lost(
         owner.transition("finished")
     # The viewer read the record before the owner wrote its last state and left.
     assert run.status(stale) == "finished"
+
+
+def test_a_byte_order_mark_that_an_editor_left_is_no_damage(run: RunFolder) -> None:
+    run.set_user(name="mine")
+    record = run.record()
+    for path in (run.record_path, run.user_path):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert run.record() == record
+    assert run.user().name == "mine"

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from engine.config.run_schema import RuntimeConfig
-from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.config.schema import DataConfig, PretrainConfig, ProbeConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, folder_names, folders, runs_root
 from engine.runs import root as runs_folder
@@ -90,7 +90,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing(
 
     for name, broken, error in (
         ("replace_file", full, RunError),
-        ("encode_record", odd, UnicodeEncodeError),
+        ("encode_record", odd, RunError),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(runs_folder, name, broken)
@@ -135,3 +135,20 @@ def test_an_entry_that_cannot_be_looked_at_is_left_out_and_named(root: Path) -> 
     assert folder_names(root, skipped) == [run.id]
     assert list(skipped) == ["latest-run"]
     assert folder_names(root) == [run.id]
+
+
+def test_a_run_that_cannot_be_recorded_leaves_nothing_behind(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PretrainConfig(data=DataConfig(source="folder:/lat\udce9n"))
+    with pytest.raises(RunError, match="not UTF-8"):
+        create(root, "pretrain", config)
+    assert list(root.iterdir()) == []
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("engine.runs.root.replace_file", full)
+    with pytest.raises(RunError, match="the disk is full"):
+        create(root, "pretrain", PretrainConfig())
+    assert list(root.iterdir()) == []

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from engine.history.entry import Entry
 from engine.history.history import History
 from engine.runs import RunFolder, create, own
+from engine.runs.data_identity import DataIdentity
 from engine.sink import Plan
 from engine.study.grid import Cell, ProbePoint, cells, pretrain_config, pretrainings, probe_config
 from engine.study.result_keys import plain
@@ -20,10 +22,12 @@ from ...environment import with_packages
 from ..study_states import SMALL_GRID, small_grid
 
 
-def finish(folder: RunFolder, metrics: dict[str, float]) -> None:
+def finish(
+    folder: RunFolder, metrics: dict[str, float], data: dict[str, Any] | None = None
+) -> None:
     with own(folder) as owner:
         owner.transition("running")
-        owner.plan(Plan(total_steps=1))
+        owner.plan(Plan(total_steps=1, data=data or {}))
         owner.metrics(1, 1.0, metrics)
         owner.transition("finished")
 
@@ -239,3 +243,33 @@ def test_a_probe_of_an_earlier_step_is_none_of_the_finished_encoder() -> None:
     assert state(started=300.0, result={"encoder_step": 50.0}) == ("done", "done")
     # begun early, and resumed with the finished encoder
     assert state(started=100.0, result={"encoder_step": 50.0}) == ("done", "done")
+
+
+DATA = DataIdentity(train=1, train_images="a", train_labels="b", test_images="c")
+
+
+@pytest.mark.parametrize(
+    ("seen", "trained", "probed"),
+    [
+        (DATA, True, True),
+        (None, True, True),  # of version 0.1
+        (replace(DATA, test_images="x"), True, False),
+        (replace(DATA, train_images="x"), False, False),
+        (replace(DATA, train_labels="x"), False, False),
+    ],
+)
+def test_runs_of_other_images_do_not_count(
+    tmp_path: Path, seen: DataIdentity | None, trained: bool, probed: bool
+) -> None:
+    config = small_grid()
+    facts = {} if seen is None else seen.facts()
+    parent = create(tmp_path, "pretrain", pretrain_config(config, 8, 0))
+    finish(parent, {"train/loss": 1.0}, facts)
+    probe = create(tmp_path, "probe", build(ProbeConfig, {"label_fraction": 0.5}), parent=parent.id)
+    finish(probe, {"probe/pretrained/test_top1": 60.0}, facts)
+    cell = Cell("moco", 8, 0, "ten", 0.5, "logistic", 0)
+    state = state_from_history(config, History(tmp_path), DATA)
+    assert state.pretrainings[8, 0].state == ("finished" if trained else "missing")
+    assert (state.cells[cell].state == "done") == probed
+    state = state_from_history(config, History(tmp_path))  # where the images are not known
+    assert state.cells[cell].state == "done"
