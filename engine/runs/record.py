@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.config import metrics
+from engine.config.earlier_defaults import with_defaults_before_3
 from engine.config.renamed import renamed_tree
 from engine.errors import DamagedFileError, RunError
 from engine.files import reason
@@ -29,8 +30,16 @@ def _renamed_settings(payload: dict[str, Any]) -> dict[str, Any]:
     return payload | {"config": renamed_tree(config)} if isinstance(config, dict) else payload
 
 
-SCHEMA = 2
-MIGRATIONS: Mapping[int, Migration] = {1: _renamed_settings}
+def _defaults_of_then(payload: dict[str, Any]) -> dict[str, Any]:
+    """With schema 3 some defaults are others: a run keeps those that it began with."""
+    config = payload.get("config")
+    if not isinstance(config, dict):
+        return payload
+    return payload | {"config": with_defaults_before_3(str(payload.get("kind")), config)}
+
+
+SCHEMA = 3
+MIGRATIONS: Mapping[int, Migration] = {1: _renamed_settings, 2: _defaults_of_then}
 """For every older schema of the record the step to the next."""
 
 USER_SCHEMA = 1
