@@ -6,12 +6,13 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.config.earlier_defaults import BEFORE_RECORD_3
 from engine.config.fields import flatten
 from engine.config.schema import ModelConfig, ProbeConfig, head_settings
 from engine.data.dataset import Dataset
@@ -62,7 +63,8 @@ def run_probe(
         text), ``rows``, ``step`` (how many steps they took) and ``fingerprint`` (of what they
         belong to). Each row has ``source``, the figures of ``engine.evaluate.accuracy.score``
         (percent), ``chosen`` (how the regularisation was chosen), ``protocol`` and ``seconds``;
-        that of ``supervised`` has a ``budget``.
+        that of ``supervised`` has a ``budget`` (what was spent) and a ``convergence`` (whether
+        longer training would do better; None where that was not judged).
 
     Raises:
         DataError: when the data lacks something.
@@ -103,14 +105,16 @@ def fingerprint(
     pretrained: Encoder,
     mean: Tensor,
     rename: Callable[[str], str] = str,
+    without: Collection[str] = (),
 ) -> str:
     """What a result belongs to: configuration, encoder and data, as a short text.
 
     What does not change the numbers on a device is left out of the configuration. ``rename`` gives
-    the name that a layer of the encoder has in the text.
+    the name that a layer of the encoder has in the text, ``without`` names settings that are not
+    in it.
     """
     free = ("runtime.device", "runtime.threads", "runtime.deterministic", "runtime.capture")
-    kept = {key: value for key, value in flatten(config).items() if key not in free}
+    kept = {key: value for key, value in flatten(config).items() if key not in {*free, *without}}
     test = len(dataset.test) if dataset.test is not None else 0
     # The channel means of the pretraining stand for its images, which may be gigabytes.
     data = [len(dataset.train), test, dataset.class_names, mean.tolist()]
@@ -130,9 +134,13 @@ def belongs(
     if not done:
         return False
     names: tuple[Callable[[str], str], ...] = (str, name_in_0_1)
+    added: list[tuple[str, ...]] = [()]
+    if flatten(config)["linear.crop_min"] == BEFORE_RECORD_3["probe"]["linear.crop_min"]:
+        added.append(("linear.crop_min",))  # what it was while it was no setting
     # One after the other: each reads all weights of the encoder.
     return any(
-        done.get("fingerprint") == fingerprint(config, dataset, pretrained, mean, rename)
+        done.get("fingerprint") == fingerprint(config, dataset, pretrained, mean, rename, without)
+        for without in added
         for rename in names
     )
 
@@ -204,7 +212,8 @@ class _Probe:
         figures = self.rows[source].row(self.inputs, self._report)
         row = {"source": source, **figures, "seconds": time.perf_counter() - began}
         self.step = last - 1
-        self._report({f"test_{name}": row[name] for name in ("top1", "balanced", "majority")})
+        tested = {f"test_{name}": row[name] for name in ("top1", "balanced", "majority")}
+        self._report({**tested, **training_figures(row)})
         return row
 
     def _report(self, values: Mapping[str, float]) -> None:
@@ -240,6 +249,22 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
         "step": 0,
         "fingerprint": fingerprint(config, sources.dataset, sources.pretrained, sources.mean),
     }
+
+
+def training_figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """How long the net of a row was trained from scratch, as metrics; empty for other rows.
+
+    ``epochs_trained``, ``epochs_planned``, and ``converged`` (1 or 0) where that is known.
+    """
+    budget = row.get("budget")
+    if budget is None:
+        return {}
+    figures = {
+        "epochs_trained": float(budget["epochs"]),
+        "epochs_planned": float(budget["planned_epochs"]),
+    }
+    converged = (row.get("convergence") or {}).get("converged")
+    return figures if converged is None else figures | {"converged": float(converged)}
 
 
 def facts(inputs: ProbeInputs) -> dict[str, Any]:

@@ -178,7 +178,7 @@ class SupervisedRow:
         )
 
     def row(self, probe: ProbeInputs, report: Report) -> dict[str, Any]:
-        """See ``SourceRow.row``; also ``budget``, what was spent.
+        """See ``SourceRow.row``; also ``budget`` and ``convergence``, see ``SupervisedFit``.
 
         Raises:
             TrainingError: when it diverges with every learning rate.
@@ -206,8 +206,7 @@ class SupervisedRow:
         return {
             **score(material.test_targets, predicted, material.task.groups),
             "chosen": fitted.chosen,
-            "budget": fitted.budget.figures(),
-            "protocol": f"trained from scratch on the same labels: {fitted.budget.text()}",
+            **fitted.training,
         }
 
 

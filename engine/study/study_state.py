@@ -59,6 +59,10 @@ class CellResult(Struct, frozen=True):
         run: id of the probe, or of the pretraining that is waited for, or empty.
         top1, balanced, majority: percent, on the test images; None until they are known (the
             last two also for probes of earlier versions).
+        epochs_trained, epochs_planned: of a net trained from scratch; None for other sources, and
+            for probes of earlier versions.
+        converged: whether longer training from scratch would be no better, as
+            ``engine.probe.supervised_convergence`` judges it; None where it was not judged.
     """
 
     state: State
@@ -66,6 +70,9 @@ class CellResult(Struct, frozen=True):
     top1: float | None = None
     balanced: float | None = None
     majority: float | None = None
+    epochs_trained: float | None = None
+    epochs_planned: float | None = None
+    converged: bool | None = None
 
 
 class Trained(Struct, frozen=True):
@@ -239,6 +246,11 @@ def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellR
                 top1,
                 entry.last.get(f"probe/{row}/test_balanced"),
                 entry.last.get(f"probe/{row}/test_majority"),
+                entry.last.get(f"probe/{row}/epochs_trained"),
+                entry.last.get(f"probe/{row}/epochs_planned"),
+                None
+                if (converged := entry.last.get(f"probe/{row}/converged")) is None
+                else bool(converged),
             )
         # An active probe will have the number soonest; else the oldest one.
         if best is None or entry.status in ("running", "paused"):
