@@ -144,6 +144,12 @@ _ENTRIES = (
     replace(_PROBE, name="probe/*/validation_top1", headline=True),
     Metric(name="probe/*/test_balanced"),
     Metric(name="probe/*/test_majority"),
+    # Of the longer of two trainings from scratch: whether more epochs would do better.
+    replace(_PROBE, name="probe/*/check_top1"),
+    replace(_HEAD_LOSS, name="probe/*/check_loss"),
+    Metric(name="probe/*/epochs_trained", unit="epochs"),
+    Metric(name="probe/*/epochs_planned", unit="epochs"),
+    Metric(name="probe/*/converged"),
     replace(_HEAD_LOSS, name="probe/*/loss", chart="loss"),
     replace(_HEAD_LOSS, name="probe/*/validation_loss"),
     replace(_HEAD_LOSS, name="probe/*/selection_loss"),

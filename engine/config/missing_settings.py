@@ -20,9 +20,13 @@ from engine.config.schema import KINDS, AnyConfig
 from engine.errors import RunError
 
 WHEN_MISSING: Mapping[str, Mapping[str, Any]] = {
-    # version 0.1 began crops at 0.2 of the area
+    # version 0.1 began crops at 0.2 of the area, and trained a supervised baseline for less
     "pretrain": {"augment.crop.scale_min": 0.2},
-    "probe": {},
+    "probe": {
+        "linear.crop_min": 0.2,  # no setting then
+        "supervised.epochs": 60,
+        "supervised.max_images": 400_000,
+    },
 }
 """By kind and dotted key: what a run did that does not name a setting, where that is not its
 default. A study holds a pretraining and a probe."""

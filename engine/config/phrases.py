@@ -24,6 +24,22 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
+def training_shortfall(trained: float | None, planned: float | None, converged: bool | None) -> str:
+    """What a training from scratch lacks: ``16 of 100 epochs, not converged``; empty for nothing.
+
+    Args:
+        trained: epochs; None where they are not known.
+        planned: epochs that it was meant to have.
+        converged: whether longer training would be no better; None where that was not judged.
+    """
+    lacks = []
+    if trained is not None and planned is not None and trained < planned:
+        lacks.append(f"{trained:,.0f} of {planned:,.0f} epochs")
+    if converged is False:
+        lacks.append("not converged")
+    return ", ".join(lacks)
+
+
 def numbers(values: Sequence[float]) -> str:
     """``4,096 and 16,384``, ``0.01 and 0.1``."""
     return listed([f"{v:,}" if isinstance(v, int) else f"{v:g}" for v in values])

@@ -183,6 +183,10 @@ def holdout_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, T
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel over all pixels, scaled to [0, 1].
 
+    What images are normalised by, whatever the data. Of CIFAR-10 the deviations are .2470 .2435
+    .2616. The notebook and the CIFAR-10 demo of facebookresearch/moco have .2023 .1994 .2010, the
+    mean of the deviations of single images, which leaves a deviation of 1.2 to 1.3 in place of 1.
+
     Args:
         images: uint8 (N, 3, H, W), N >= 1.
 

@@ -211,5 +211,5 @@ def _from_scratch(
                 len(material.validate),
             )
             count += 1
-            seconds += (budget.images + budget.selection_images) * rates.supervised
+            seconds += budget.all_images * rates.supervised
     return Cost("trainings from scratch", count, seconds)

@@ -18,6 +18,7 @@ from engine.config.augment.color_jitter import ColorJitterConfig
 from engine.config.augment.crop import CropConfig
 from engine.config.augment.flip import FlipConfig
 from engine.config.augment.rotation import RotationConfig
+from engine.config.heads.linear import LinearConfig
 from engine.config.schema import AugmentConfig
 from engine.evaluate.features import Standardiser
 from engine.seeds import stream
@@ -26,14 +27,25 @@ from engine.sink import NullSink, Sink, check_interrupt
 CACHE_BYTES = 1 << 30
 """Most that the cached views may take; fewer views are made where they would take more."""
 
-LIGHT_AUGMENT = AugmentConfig(
-    crop=CropConfig(scale_min=0.2),
-    rotation=RotationConfig(enabled=False),
-    flip=FlipConfig(enabled=True),
-    blur=BlurConfig(enabled=False),
-    color_jitter=ColorJitterConfig(enabled=False),
-)
-"""Random resized crop of 0.2 to 1 of the area and a horizontal flip, as in the paper."""
+
+def light_augment(crop_min: float = LinearConfig().crop_min) -> AugmentConfig:
+    """Random resized crop and horizontal flip, as in the linear protocol of MoCo.
+
+    Args:
+        crop_min: smallest crop, as a share of the area. 0.08 is that of the protocol
+            (facebookresearch/moco, ``main_lincls.py``: torchvision's default); version 0.1 had 0.2.
+    """
+    return AugmentConfig(
+        crop=CropConfig(scale_min=crop_min),
+        rotation=RotationConfig(enabled=False),
+        flip=FlipConfig(enabled=True),
+        blur=BlurConfig(enabled=False),
+        color_jitter=ColorJitterConfig(enabled=False),
+    )
+
+
+LIGHT_AUGMENT = light_augment()
+"""``light_augment`` as the protocol has it."""
 
 _PASS = 512  # images augmented at a time: with a slow encoder, too, a stop is noticed in seconds
 _DRAWN = 4096  # images whose parameters are drawn at a time

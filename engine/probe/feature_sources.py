@@ -13,12 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.config.schema import ModelConfig
+from engine.config.schema import AugmentConfig, ModelConfig
 from engine.data.dataset import Dataset
 from engine.evaluate.features import extract, pixels
 from engine.evaluate.random_init import random_encoder
 from engine.models.encoder import Encoder
-from engine.probe.augmented_views import affordable_views, augmented_features
+from engine.probe.augmented_views import LIGHT_AUGMENT, affordable_views, augmented_features
 from engine.probe.labelled_features import LabelledFeatures
 from engine.seeds import stream_seed
 from engine.sink import Sink
@@ -36,7 +36,14 @@ class FeatureSource(Protocol):
     def labelled(self, rows: Tensor, sink: Sink) -> LabelledFeatures:
         """Of the training images ``rows`` (int64, ascending)."""
 
-    def views(self, rows: Tensor, count: int, seed: int, sink: Sink) -> tuple[Tensor, Tensor]:
+    def views(
+        self,
+        rows: Tensor,
+        count: int,
+        seed: int,
+        sink: Sink,
+        augment: AugmentConfig = LIGHT_AUGMENT,
+    ) -> tuple[Tensor, Tensor]:
         """Of ``count`` augmented views of the training images ``rows``.
 
         Returns:
@@ -77,7 +84,14 @@ class ComputedFeatures:
         """See ``FeatureSource.labelled``."""
         return LabelledFeatures(self.raw(rows, sink))
 
-    def views(self, rows: Tensor, count: int, seed: int, sink: Sink) -> tuple[Tensor, Tensor]:
+    def views(
+        self,
+        rows: Tensor,
+        count: int,
+        seed: int,
+        sink: Sink,
+        augment: AugmentConfig = LIGHT_AUGMENT,
+    ) -> tuple[Tensor, Tensor]:
         """See ``FeatureSource.views``."""
         features = augmented_features(
             lambda images: self._embed(images, None, "").to(self._head_device),
@@ -86,6 +100,7 @@ class ComputedFeatures:
             views=count,
             seed=seed,
             device=self._device,
+            augment=augment,
             sink=sink,
         )
         return features, torch.arange(len(rows), device=self._head_device)
@@ -114,7 +129,7 @@ class CachedFeatures:
         self._computed, self._rows, self._count = computed, rows, views
         self._train: Tensor | None = None
         self._test: Tensor | None = None
-        self._views: dict[int, Tensor] = {}
+        self._views: dict[tuple[int, AugmentConfig], Tensor] = {}
         self._last: tuple[Tensor, LabelledFeatures] | None = None
 
     def labelled(self, rows: Tensor, sink: Sink) -> LabelledFeatures:
@@ -134,7 +149,14 @@ class CachedFeatures:
             self._train = self._computed.raw(self._rows, sink)
         return self._train[self._places(rows).to(self._train.device)]
 
-    def views(self, rows: Tensor, count: int, seed: int, sink: Sink) -> tuple[Tensor, Tensor]:
+    def views(
+        self,
+        rows: Tensor,
+        count: int,
+        seed: int,
+        sink: Sink,
+        augment: AugmentConfig = LIGHT_AUGMENT,
+    ) -> tuple[Tensor, Tensor]:
         """See ``FeatureSource.views``."""
         everything = self._rows
         if (
@@ -143,11 +165,13 @@ class CachedFeatures:
             or count > self._count  # a head of the user's own may want more than the settings say
             or not self._fits(len(everything))
         ):
-            return self._computed.views(rows, count, seed, sink)
-        if seed not in self._views:
-            self._views = {}  # gives the memory of another seed's back first
-            self._views = {seed: self._computed.views(everything, self._count, seed, sink)[0]}
-        return self._views[seed][:count], self._places(rows)
+            return self._computed.views(rows, count, seed, sink, augment)
+        drawn = (seed, augment)
+        if drawn not in self._views:
+            self._views = {}  # gives the memory of other views back first
+            made, _ = self._computed.views(everything, self._count, seed, sink, augment)
+            self._views = {drawn: made}
+        return self._views[drawn][:count], self._places(rows)
 
     def test(self, rows: Tensor, sink: Sink) -> Tensor:
         """See ``FeatureSource.test``; all test images pass at the first time."""

@@ -24,16 +24,23 @@ import torch
 from torch import Tensor
 
 from engine.config.heads import HEADS
-from engine.config.schema import ProbeConfig, head_settings
+from engine.config.schema import AugmentConfig, ProbeConfig, head_settings
 from engine.errors import ConfigError, TrainingError, described
 from engine.evaluate.accuracy import score
 from engine.evaluate.tasks import Material
-from engine.probe.augmented_views import Views
+from engine.probe.augmented_views import LIGHT_AUGMENT, Views
 from engine.probe.labelled_features import LabelledFeatures
 from engine.probe.principal_directions import Spectrum
 from engine.sink import NullSink, Sink
 
 Report = Callable[[dict[str, float]], None]
+
+
+class MakeViews(Protocol):
+    """Makes augmented views of the labelled images."""
+
+    def __call__(self, wanted: int, augment: AugmentConfig = LIGHT_AUGMENT, /) -> Views:
+        """So many views of each image, or fewer; all calls of a head with the same ``augment``."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ class HeadData:
         fit: int64, rows to fit on while something is chosen.
         validate: int64, rows to choose by; empty when the labelled part is too small.
         views: computes (or takes from a cache) that many augmented views of each image, fewer where
-            they would not fit into memory; for heads whose settings ask for views.
+            they would not fit into memory; for heads whose settings ask for views. See
+            ``MakeViews``.
         spectrum: computes (or takes from a cache) the directions in which the features vary most.
         seed: of whatever the head draws at random.
         sink: receives the progress, and lines for the log; a long fit calls ``check_interrupt``
@@ -60,7 +68,7 @@ class HeadData:
     classes: int
     fit: Tensor
     validate: Tensor
-    views: Callable[[int], Views]
+    views: MakeViews
     spectrum: Callable[[], Spectrum]
     seed: int = 0
     sink: Sink = field(default_factory=NullSink)

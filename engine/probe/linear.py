@@ -1,7 +1,8 @@
 """A linear layer trained by SGD on augmented images: the ``linear`` head of a probe.
 
-The protocol is that of He et al., arXiv:1911.05722, section 4.1: frozen features, cross-entropy
-on the logits, SGD with momentum 0.9, no weight decay, random resized crop and flip. Two things
+The protocol is that of He et al., arXiv:1911.05722, section 4.1, with the views of
+``main_lincls.py`` in facebookresearch/moco: frozen features, cross-entropy on the logits, SGD with
+momentum 0.9, no weight decay, random resized crop of 0.08 to 1 of the area and flip. Two things
 differ. The features are standardised, so the learning rates are ordinary ones (the paper needed
 30). And the views of an image are a cached few, see ``engine.probe.augmented_views``.
 """
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.config.heads.linear import LinearConfig
-from engine.probe.augmented_views import Views
+from engine.probe.augmented_views import Views, light_augment
 from engine.probe.head import HeadData
 from engine.seeds import stream
 from engine.sink import NullSink, Sink, check_interrupt
@@ -190,7 +191,7 @@ class LinearHead:
         Raises:
             Interrupted: when the sink asked to stop.
         """
-        views = data.views(self.config.views)
+        views = data.views(self.config.views, light_augment(self.config.crop_min))
         candidates: list[dict[str, Any]] = []
         lr = self.rates[len(self.rates) // 2]
         if self._choosing(len(data.validate)):

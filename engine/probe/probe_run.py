@@ -67,10 +67,11 @@ def run_probe(
         Builtin values: ``task``, ``groups``, ``members`` (classes of each group),
         ``label_fraction``, ``labels`` and ``test_images`` (counts), ``head``, ``protocol`` (a
         text), ``rows``, ``step`` (how many steps they took) and ``fingerprint`` (of what they
-        belong to); where it is known ``encoder_step`` and ``encoder_schedule_steps``. Each
-        row has ``source``, the figures of ``engine.evaluate.accuracy.score`` (percent), ``chosen``
-        (how the regularisation was chosen), ``protocol`` and ``seconds``; that of ``supervised``
-        has a ``budget``.
+        belong to); where it is known ``encoder_step`` and ``encoder_schedule_steps``. Each row has
+        ``source``, the figures of ``engine.evaluate.accuracy.score`` (percent), ``chosen`` (how the
+        regularisation was chosen), ``protocol`` and ``seconds``; that of ``supervised`` has a
+        ``budget`` (what was spent) and a ``convergence`` (whether longer training would do better;
+        None where that was not judged).
 
     Raises:
         DataError: when the data lacks something.
@@ -215,7 +216,8 @@ class _Probe:
         figures = self.rows[source].row(self.inputs, self._report)
         row = {"source": source, **figures, "seconds": time.perf_counter() - began}
         self.step = last - 1
-        self._report({f"test_{name}": row[name] for name in ("top1", "balanced", "majority")})
+        tested = {f"test_{name}": row[name] for name in ("top1", "balanced", "majority")}
+        self._report({**tested, **training_figures(row)})
         return row
 
     def _report(self, values: Mapping[str, float]) -> None:
@@ -252,6 +254,22 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
         "step": 0,
         "fingerprint": fingerprint(config, sources.dataset, sources.pretrained, sources.mean),
     }
+
+
+def training_figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """How long the net of a row was trained from scratch, as metrics; empty for other rows.
+
+    ``epochs_trained``, ``epochs_planned``, and ``converged`` (1 or 0) where that is known.
+    """
+    budget = row.get("budget")
+    if budget is None:
+        return {}
+    figures = {
+        "epochs_trained": float(budget["epochs"]),
+        "epochs_planned": float(budget["planned_epochs"]),
+    }
+    converged = (row.get("convergence") or {}).get("converged")
+    return figures if converged is None else figures | {"converged": float(converged)}
 
 
 def facts(inputs: ProbeInputs) -> dict[str, Any]:

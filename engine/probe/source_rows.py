@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from engine.config.baselines import BASELINES
-from engine.config.schema import ProbeConfig
+from engine.config.schema import AugmentConfig, ProbeConfig
 from engine.evaluate.accuracy import score
 from engine.evaluate.features import frozen
 from engine.evaluate.tasks import Material
-from engine.probe.augmented_views import Views, affordable_views
+from engine.probe.augmented_views import LIGHT_AUGMENT, Views, affordable_views
 from engine.probe.feature_sources import (
     PRETRAINED,
     FeaturesForManyProbes,
@@ -91,14 +91,14 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
     # The same augmentations and the same order for every source: a paired comparison.
     seed = stream_seed(probe.config.runtime.seed, "linear")
 
-    def views(wanted: int) -> Views:
+    def views(wanted: int, augment: AugmentConfig = LIGHT_AUGMENT) -> Views:
         count = affordable_views(wanted, *labelled.features.shape)
         if count < wanted:
             sink.log(
                 f"{name}: {count} views of each image in place of {wanted}, so that "
                 "their features fit into the memory meant for them"
             )
-        made, places = features.views(material.rows, count, seed, sink)
+        made, places = features.views(material.rows, count, seed, sink, augment)
         return Views.standardised(made, places, labelled.standardise)
 
     # A function, so that the test images are read only when the head is final.
@@ -181,7 +181,7 @@ class SupervisedRow:
         )
 
     def row(self, probe: ProbeInputs, report: Report) -> dict[str, Any]:
-        """See ``SourceRow.row``; also ``budget``, what was spent.
+        """See ``SourceRow.row``; also ``budget`` and ``convergence``, see ``SupervisedFit``.
 
         Raises:
             TrainingError: when it diverges with every learning rate.
@@ -209,8 +209,7 @@ class SupervisedRow:
         return {
             **score(material.test_targets, predicted, material.task.groups),
             "chosen": fitted.chosen,
-            "budget": fitted.budget.figures(),
-            "protocol": f"trained from scratch on the same labels: {fitted.budget.text()}",
+            **fitted.training,
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from engine.config.baselines import SupervisedConfig
 from engine.config.schema import ModelConfig
 from engine.errors import TrainingError
 from engine.probe.supervised_budget import Budget, plan_budget
+from engine.probe.supervised_convergence import Convergence, compare_lengths
 from engine.probe.supervised_training import (
     Diverged,
     SupervisedData,
@@ -37,18 +38,54 @@ class SupervisedFit:
             validation images after the last epoch, or ``diverged``; empty when nothing could be
             chosen.
         budget: what was spent.
+        convergence: whether longer training would do better; None where that was not judged.
         predict: classes int64 (N,) of uint8 images (N, 3, 32, 32).
     """
 
     lr: float
     candidates: tuple[dict[str, Any], ...]
     budget: Budget
+    convergence: Convergence | None
     predict: Callable[[Tensor], Tensor]
 
     @property
     def chosen(self) -> dict[str, Any]:
         """``lr`` and ``candidates``, for the row of the result."""
         return {"lr": self.lr, "candidates": list(self.candidates)}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """``budget``, ``convergence`` and ``protocol`` (in words), for the row of the result."""
+        verdict = (
+            "whether it has converged is not known: too few labels or epochs"
+            if self.convergence is None
+            else self.convergence.text()
+        )
+        return {
+            "budget": self.budget.figures(),
+            "convergence": None if self.convergence is None else self.convergence.figures(),
+            "protocol": f"trained from scratch on the same labels: {self.budget.text()}; {verdict}",
+        }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training on ``data.fit``, seen from its end.
+
+    Attributes:
+        lr: its learning rate.
+        loss: on the validation images.
+        right: bool (n,), which validation images it has right.
+    """
+
+    lr: float
+    loss: float
+    right: Tensor
+
+    @property
+    def top1(self) -> float:
+        """Percent of the validation images."""
+        return 100.0 * float(self.right.double().mean())
 
 
 @dataclass(frozen=True)
@@ -80,47 +117,83 @@ class SupervisedBaseline:
 
     def fit(self) -> SupervisedFit:
         """See ``fit_supervised``."""
-        candidates = [self.try_rate(lr) for lr in self.rates] if self.budget.chooses else []
-        # A rate may survive the short training and diverge in the long one: then the next best.
-        for place, lr in enumerate(self.ranking(candidates)):
+        trials = {lr: self.try_rate(lr) for lr in self.rates} if self.budget.tries else {}
+        # A rate may survive the short training and diverge in a longer one: then the next best.
+        for place, lr in enumerate(self.ranking(trials)):
+            again = place > 0
             try:
-                net = self.train_on_everything(lr, again=place > 0)
+                convergence = None
+                if self.budget.checks:
+                    convergence = self.check_length(trials[lr], again=again)
+                net = self.train_on_everything(lr, again=again)
             except Diverged:
                 self._log_divergence(lr)
             else:
-                return SupervisedFit(lr, tuple(candidates), self.budget, self._predictor(net))
+                candidates = tuple(_candidate(lr, trial) for lr, trial in trials.items())
+                predict = self._predictor(net)
+                return SupervisedFit(lr, candidates, self.budget, convergence, predict)
         tried = ", ".join(f"{lr:g}" for lr in self.rates)
         raise TrainingError(
             f"The supervised baseline diverged with every learning rate ({tried}); lower "
             "supervised.lr, or leave supervised out of baselines."
         )
 
-    def ranking(self, candidates: list[dict[str, Any]]) -> list[float]:
+    def ranking(self, trials: Mapping[float, Trial | None]) -> list[float]:
         """The rates that did not diverge, best first; the middle one where none was tried."""
-        if not self.budget.chooses:
+        if not trials:
             return [self.rates[len(self.rates) // 2]]
-        finite = [c for c in candidates if "top1" in c]
-        return [c["lr"] for c in sorted(finite, key=lambda c: (-c["top1"], c["loss"]))]
+        finite = [trial for trial in trials.values() if trial is not None]
+        return [trial.lr for trial in sorted(finite, key=lambda trial: (-trial.top1, trial.loss))]
 
-    def try_rate(self, lr: float) -> dict[str, Any]:
-        """A short training on ``data.fit`` with one rate, as an entry of the candidates."""
+    def try_rate(self, lr: float) -> Trial | None:
+        """A short training with one rate; None when it diverges."""
         self.sink.log(f"supervised baseline: trying the learning rate {lr:g}")
-        figures: dict[str, float] = {}
         try:
-            # Seeded anew for each rate: all begin with the same weights and see the same images.
-            with self._seeded():
-                training = self._training(self.data.fit, lr, self.budget.selection_epochs)
-                for loss in training.train():
-                    figures = self.validate(training.net)
-                    values = {"selection_loss": loss, "validation_top1": figures["top1"]}
-                    self.report({_of_rate(lr, name): value for name, value in values.items()})
+            epochs = self.budget.selection_epochs
+            return self._trial(
+                lr, epochs, _of_rate(lr, "selection_loss"), _of_rate(lr, "validation_top1")
+            )
         except Diverged:
             self._log_divergence(lr)
-            return {"lr": lr, "diverged": True}
-        return {"lr": lr, **figures}
+            return None
 
-    def validate(self, net: nn.Module) -> dict[str, float]:
-        """``loss`` and ``top1`` (percent) on the validation images.
+    def check_length(self, short: Trial | None, *, again: bool = False) -> Convergence:
+        """Compares a trial with one of twice the length.
+
+        Args:
+            short: the trial.
+            again: as of ``train_on_everything``.
+
+        Raises:
+            Diverged: when the longer one does.
+        """
+        assert short is not None  # ``ranking`` leaves out those that diverged
+        epochs = (self.budget.selection_epochs, self.budget.check_epochs)
+        self.sink.log(
+            f"supervised baseline: is it better with {epochs[1]} epochs than {epochs[0]}?"
+        )
+        names = [
+            _of_rate(short.lr, name) if again else name for name in ("check_loss", "check_top1")
+        ]
+        long = self._trial(short.lr, epochs[1], *names)
+        counts = torch.bincount(self.data.targets[self.data.validate.to(self.data.targets.device)])
+        majority = 100.0 * int(counts.max()) / len(self.data.validate)
+        convergence = compare_lengths(epochs, short.right, long.right, majority)
+        self.sink.log(f"supervised baseline: {convergence.text()}")
+        return convergence
+
+    def _trial(self, lr: float, epochs: int, loss_name: str, top1_name: str) -> Trial:
+        """A training on ``data.fit``; reports its loss and its accuracy after each epoch."""
+        # Seeded anew each time: all begin with the same weights.
+        with self._seeded():
+            training = self._training(self.data.fit, lr, epochs)
+            for loss in training.train():
+                trial = self.validate(training.net, lr)
+                self.report({loss_name: loss, top1_name: trial.top1})
+        return trial
+
+    def validate(self, net: nn.Module, lr: float) -> Trial:
+        """How a net does on the validation images.
 
         Raises:
             Diverged: when the loss is not finite.
@@ -133,7 +206,7 @@ class SupervisedBaseline:
         loss = float(F.cross_entropy(scores, truth))
         if not math.isfinite(loss):
             raise Diverged
-        return {"loss": loss, "top1": 100.0 * float((scores.argmax(1) == truth).double().mean())}
+        return Trial(lr, loss, scores.argmax(1) == truth)
 
     def train_on_everything(self, lr: float, *, again: bool = False) -> nn.Module:
         """The net of the whole labelled part, with the statistics it is used with.
@@ -181,6 +254,13 @@ def _of_rate(lr: float, name: str) -> str:
     return f"lr_{lr:g}/{name}"
 
 
+def _candidate(lr: float, trial: Trial | None) -> dict[str, Any]:
+    """A trial as an entry of ``SupervisedFit.candidates``."""
+    if trial is None:
+        return {"lr": lr, "diverged": True}
+    return {"lr": lr, "loss": trial.loss, "top1": trial.top1}
+
+
 def fit_supervised(
     data: SupervisedData,
     model: ModelConfig,
@@ -193,9 +273,10 @@ def fit_supervised(
 ) -> SupervisedFit:
     """Chooses the learning rate inside the labelled part, then trains on the whole of it.
 
-    The rate with the highest validation accuracy after the last epoch of a training of a third of
-    the length wins (of equal ones that of the lower loss). Torch's default generators are seeded
-    for every training and left as they were.
+    The rate with the highest validation accuracy after the last epoch of a training of a quarter
+    of the length wins (of equal ones that of the lower loss). One more training with it shows
+    whether twice as many epochs do better. Torch's default generators are seeded for every training
+    and left as they were.
 
     Args:
         data: the labelled part.
@@ -205,7 +286,9 @@ def fit_supervised(
         seed: of weights, dropout, order and augmentation.
         sink: asked once a step whether to stop; logs rates that diverge.
         report: receives, after each epoch, ``lr_0.1/selection_loss`` and ``lr_0.1/validation_top1``
-            while choosing (with the rate that is tried), ``loss`` afterwards.
+            while choosing (with the rate that is tried), ``check_loss`` and ``check_top1``
+            (percent, on the validation images) of the longer trial, ``loss`` of the training whose
+            net is returned. What comes after a rate that diverged has its rate in its names, too.
 
     Raises:
         TrainingError: when the loss becomes infinite or NaN with every rate.

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.config.baselines import SupervisedConfig
+from engine.probe.supervised_convergence import LEAST_HELD_OUT
 
 SUPERVISED_MOMENTUM = 0.9
-SELECTION_SHARE = 1 / 3
-"""Length of the trainings that choose the learning rate, as a share of the last one's."""
+TRIAL_SHARE = 1 / 4
+"""Length of the trainings that choose the learning rate, as a share of the last one's. Another with
+the chosen rate is twice as long: see ``engine.probe.supervised_convergence``."""
 
 
 @dataclass(frozen=True)
@@ -18,36 +20,60 @@ class Budget:
 
     Attributes:
         epochs: of the training on the whole labelled part.
+        planned_epochs: what ``epochs`` would be without ``max_images``.
         selection_epochs: of each training that chooses the learning rate; 0 where none is made.
+        check_epochs: of the training that shows whether twice the epochs do better; 0 where none
+            is made.
         rates: learning rates tried.
         batch_size: images in a step.
         images: images seen by the last training.
         selection_images: images seen by all trainings that choose.
+        check_images: images seen by the training that checks.
     """
 
     epochs: int
+    planned_epochs: int
     selection_epochs: int
+    check_epochs: int
     rates: int
     batch_size: int
     images: int
     selection_images: int
+    check_images: int
 
     @property
     def chooses(self) -> bool:
         """Whether the learning rate is chosen."""
+        return self.rates > 1 and self.tries
+
+    @property
+    def tries(self) -> bool:
+        """Whether there are trials inside the labelled part."""
         return self.selection_epochs > 0
+
+    @property
+    def checks(self) -> bool:
+        """Whether it is found out if longer training does better."""
+        return self.check_epochs > 0
 
     @property
     def reports(self) -> int:
         """Epochs of all trainings together."""
-        return self.epochs + self.rates * self.selection_epochs
+        return self.epochs + self.rates * self.selection_epochs + self.check_epochs
+
+    @property
+    def all_images(self) -> int:
+        """Images seen by all trainings together."""
+        return self.images + self.selection_images + self.check_images
 
     def figures(self) -> dict[str, Any]:
         """The budget as builtin values, for the row of the result."""
         return {
             "epochs": self.epochs,
+            "planned_epochs": self.planned_epochs,
             "images": self.images,
             "selection_images": self.selection_images,
+            "check_images": self.check_images,
             "rates": self.rates,
             "batch_size": self.batch_size,
         }
@@ -60,35 +86,47 @@ class Budget:
             if self.chooses
             else "learning rate not tuned"
         )
+        cut = (
+            f", cut by supervised.max_images from {self.planned_epochs}"
+            if self.epochs < self.planned_epochs
+            else ""
+        )
         return (
-            f"{self.epochs} epochs ({self.images:,} images seen), batches of {self.batch_size}, "
-            f"SGD with momentum {SUPERVISED_MOMENTUM:g} and cosine schedule, random shift and "
-            f"flip, BatchNorm statistics set without dropout at the end; {chosen}; "
-            "longer training or more tuning may score higher"
+            f"{self.epochs} epochs{cut} ({self.images:,} images seen), batches of "
+            f"{self.batch_size}, SGD with momentum {SUPERVISED_MOMENTUM:g} and cosine schedule, "
+            "random shift and flip, BatchNorm statistics set without dropout at the end; "
+            f"{chosen}; more tuning may score higher"
         )
 
 
 def plan_budget(config: SupervisedConfig, labels: int, fit: int, validate: int) -> Budget:
-    """The budget for a labelled part: its epochs, or fewer where they would see too many images.
+    """The budget for a labelled part: as many epochs for a large one as for a small one.
 
     Args:
-        config: ``epochs`` and ``max_images`` of the training on the whole labelled part.
+        config: ``epochs`` of the training on the whole labelled part, and ``max_images``, which
+            may cut them where they would be too dear.
         labels: images in the labelled part.
-        fit: images to train on while choosing the learning rate.
-        validate: images to choose by; 0: nothing is chosen.
+        fit: images to train on in the trials.
+        validate: images to choose and to judge by; 0: nothing is chosen or judged.
     """
-    # Limited in images, since epochs over half of the labels take five times as long as over a
-    # tenth.
-    epochs = max(1, min(config.epochs, config.max_images // labels))
+    epochs = config.epochs
+    if config.max_images:
+        epochs = max(1, min(epochs, config.max_images // labels))
     rates = len(set(config.lr))
-    choosing = rates > 1 and validate > 0
-    selection = max(1, round(epochs * SELECTION_SHARE)) if choosing else 0
+    trial = max(1, round(epochs * TRIAL_SHARE))
+    checks = validate >= LEAST_HELD_OUT and 2 * trial <= epochs
+    tries = validate > 0 and (rates > 1 or checks)
+    selection = trial if tries else 0
+    check = 2 * trial if checks else 0
     return Budget(
         epochs=epochs,
+        planned_epochs=config.epochs,
         selection_epochs=selection,
+        check_epochs=check,
         rates=rates,
-        # The same for choosing and for the last training: the best learning rate depends on it.
-        batch_size=min(config.batch_size, fit if choosing else labels),
+        # The same for all trainings: the best learning rate depends on it.
+        batch_size=min(config.batch_size, fit if tries else labels),
         images=epochs * labels,
         selection_images=rates * selection * fit,
+        check_images=check * fit,
     )

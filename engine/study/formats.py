@@ -12,8 +12,9 @@ import msgspec
 
 from engine.study.comparisons import Comparison
 from engine.study.intervals import Estimate, rows
+from engine.study.legend import legend
 from engine.study.report import Report, signed
-from engine.study.table import LEGEND, Pivot, Table, cell_text, key_text, tables
+from engine.study.table import Pivot, Table, cell_text, key_text, tables
 
 SCHEMA = "moco-tui/study/1"
 """Name and version of the layout of the JSON document, for programs that read it."""
@@ -46,12 +47,14 @@ def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("source", "queue_size", "seed", "task", "label_fraction", "head", "subset_seed"),
         *("state", "top1", "balanced", "majority", "run", "encoder_step"),
+        *("epochs_trained", "epochs_planned", "converged"),
     )
     for cell, found in report.study_state.cells.items():
         yield (
             *(cell.source, cell.queue_size, cell.seed, cell.task, cell.fraction, cell.head),
             *(cell.subset_seed, found.state, found.top1, found.balanced, found.majority),
             *(found.run, found.encoder_step),
+            *(found.epochs_trained, found.epochs_planned, _flag(found.converged)),
         )
 
 
@@ -59,6 +62,7 @@ def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("source", "queue_size", "task", "label_fraction", "head", "metric", "mean", "low"),
         *("high", "kind", "over", "complete", "seeds", "cells_done", "cells", "state"),
+        *("epochs_trained", "epochs_planned", "converged"),
     )
     for metric, made in (
         ("top1", report.rows),
@@ -69,7 +73,13 @@ def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
                 *(row.source, row.queue_size, row.task, row.fraction, row.head, metric),
                 *_estimate_cells(row.estimate),
                 *(row.complete, row.seeds, row.done, row.cells, row.state),
+                *(row.epochs_trained, row.epochs_planned, _flag(row.converged)),
             )
+
+
+def _flag(value: bool | None) -> str | None:
+    """A yes or no as JSON spells it, which pandas and R read as one."""
+    return None if value is None else str(value).lower()
 
 
 def _estimate_cells(estimate: Estimate | None) -> tuple[Any, ...]:
@@ -146,7 +156,7 @@ def to_json(report: Report, *, run: str = "") -> str:
 def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
     """The tables, the comparison, the answer and the protocol, to paste into a report."""
     parts = ["\n\n".join(_escaped(sentence) for sentence in report.answer)]
-    parts.append(f"Top-1 accuracy on the test images, %. {_escaped(LEGEND)}")
+    parts.append(f"Top-1 accuracy on the test images, %. {_escaped(legend(report.rows))}")
     for table in tables(report.config, report.rows, pivot):
         parts.append(f"### {_escaped(table.title)}" if table.title else "")
         parts.append(_grid(*table_lines(table, report.majority)))

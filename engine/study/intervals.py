@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from engine.config.baselines import BASELINES
+from engine.config.phrases import training_shortfall
 from engine.config.schema import StudyConfig
 from engine.study.grid import Cell, Source
 from engine.study.statistics import mean, t_interval
@@ -66,6 +67,8 @@ class ResultRow(Struct, frozen=True):
         values: seed and its value (subset seeds averaged), of the complete seeds.
         state: of the cells together: done when all are, else the first of running, waiting,
             failed and missing that any cell is in.
+        epochs_trained, epochs_planned, converged: as in ``CellResult``, of the cell that lacks
+            most: the fewest epochs, and false where any is not converged.
     """
 
     source: Source
@@ -81,11 +84,19 @@ class ResultRow(Struct, frozen=True):
     cells: int
     values: tuple[tuple[int, float], ...]
     state: State
+    epochs_trained: float | None = None
+    epochs_planned: float | None = None
+    converged: bool | None = None
 
     @property
     def label(self) -> str:
         """What the source is called in a table: ``K 4096``, ``random-init`` ..."""
         return source_label(self.source, self.queue_size)
+
+    @property
+    def shortfall(self) -> str:
+        """What the training from scratch lacks, in words; see ``phrases.training_shortfall``."""
+        return training_shortfall(self.epochs_trained, self.epochs_planned, self.converged)
 
 
 class LabelCurve(Struct, frozen=True):
@@ -219,7 +230,16 @@ def _row(key: RowKey, cells: Mapping[Cell, CellResult], metric: Metric) -> Resul
         cells=len(cells),
         values=tuple(sorted(values.items())),
         state=_state(found.state for found in cells.values()),
+        epochs_trained=min(_of_done(cells, "epochs_trained"), default=None),
+        epochs_planned=max(_of_done(cells, "epochs_planned"), default=None),
+        converged=min(_of_done(cells, "converged"), default=None),
     )
+
+
+def _of_done(cells: Mapping[Cell, CellResult], name: str) -> list[Any]:
+    """A value of the cells that are done, where it is known."""
+    values = (getattr(found, name) for found in cells.values() if found.state == "done")
+    return [value for value in values if value is not None]
 
 
 def _state(states: Iterable[State]) -> State:

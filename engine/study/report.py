@@ -224,10 +224,10 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
             if row.task == task and row.fraction == fraction and row.head in (head, "")
         ]
         # Complete seeds only: a provisional mean is nothing to put into a sentence.
-        known = {(row.source, row.queue_size): row.estimate for row in beside_head if row.estimate}
+        known = {(row.source, row.queue_size): row for row in beside_head if row.estimate}
         encoders = [
-            f"{_figure(value)} with {size:,} keys"
-            for (source, size), value in known.items()
+            f"{_figure(row)} with {size:,} keys"
+            for (source, size), row in known.items()
             if source == "moco" and size is not None
         ]
         if not encoders:
@@ -245,11 +245,14 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
     return sentences
 
 
-def _figure(estimate: Estimate) -> str:
+def _figure(row: ResultRow) -> str:
+    estimate = row.estimate
+    assert estimate is not None  # the caller leaves the others out
     text = span(estimate)
     if estimate.kind == "single":
         text = f"one {estimate.over[:-1]}"  # without the plural's s
-    return f"{estimate.mean:.1f} % ({text})"
+    lacks = f", {row.shortfall}" if row.shortfall else ""
+    return f"{estimate.mean:.1f} % ({text}{lacks})"
 
 
 def _random_weights_sentence(comparison: Comparison) -> str:

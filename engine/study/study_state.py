@@ -63,6 +63,10 @@ class CellResult(Struct, frozen=True):
             last two also for probes of earlier versions).
         encoder_step: steps of pretraining behind the encoder, the last of its run; None for
             baselines, and until the cell is done.
+        epochs_trained, epochs_planned: of a net trained from scratch; None for other sources, and
+            for probes of earlier versions.
+        converged: whether longer training from scratch would be no better, as
+            ``engine.probe.supervised_convergence`` judges it; None where it was not judged.
     """
 
     state: State
@@ -71,6 +75,9 @@ class CellResult(Struct, frozen=True):
     balanced: float | None = None
     majority: float | None = None
     encoder_step: int | None = None
+    epochs_trained: float | None = None
+    epochs_planned: float | None = None
+    converged: bool | None = None
 
 
 class Trained(Struct, frozen=True):
@@ -279,12 +286,16 @@ def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellR
         # By the metric, not the status: a probe that was stopped keeps the rows it has finished.
         top1 = entry.last.get(f"probe/{row}/test_top1")
         if top1 is not None:
+            converged = entry.last.get(f"probe/{row}/converged")
             return CellResult(
                 "done",
                 entry.id,
                 top1,
                 entry.last.get(f"probe/{row}/test_balanced"),
                 entry.last.get(f"probe/{row}/test_majority"),
+                epochs_trained=entry.last.get(f"probe/{row}/epochs_trained"),
+                epochs_planned=entry.last.get(f"probe/{row}/epochs_planned"),
+                converged=None if converged is None else bool(converged),
             )
         # An active probe will have the number soonest; else the oldest one.
         if best is None or entry.status in ("running", "paused"):

@@ -15,6 +15,7 @@ from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
 from engine.study.intervals import Estimate, ResultRow, source_label
+from engine.study.legend import shortfall_text
 
 # A cell has one value of each; subset and pretraining seeds are averaged over (see intervals).
 Dimension = Literal["source", "task", "fraction", "head"]
@@ -22,9 +23,6 @@ DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 ANY_HEAD = ""
 """Head of the supervised baseline, which has none and is shown beside every head."""
-
-LEGEND = "(95 % interval)  [range: smallest to largest]  {what incomplete seeds say}"
-NARROW_LEGEND = "± half of the 95 % interval  [largest - smallest]  {what incomplete seeds say}"
 
 
 class Table(Struct, frozen=True):
@@ -162,19 +160,20 @@ def _at(
 
 
 def cell_text(row: ResultRow | None, *, narrow: bool = False) -> str:
-    """The figures of a row in short; the brackets are those of ``LEGEND``.
+    """The figures of a row in short; the brackets are those of ``legend``.
 
     Args:
         row: of the study; None where there is none.
-        narrow: one figure for the uncertainty in place of two, with ``NARROW_LEGEND``.
+        narrow: one figure for the uncertainty in place of two, with the narrow legend.
     """
     if row is None:
         return ""
     if row.estimate is not None:
         count = "" if row.complete == row.seeds else f" {row.complete}/{row.seeds}"
-        return estimate_text(row.estimate, narrow=narrow) + count
+        return estimate_text(row.estimate, narrow=narrow) + count + shortfall_text(row, narrow)
     if row.provisional is not None:
-        return f"{{{row.provisional.mean:.1f}}} {row.done}/{row.cells}"
+        counts = f"{row.done}/{row.cells}"
+        return f"{{{row.provisional.mean:.1f}}} {counts}{shortfall_text(row, narrow)}"
     return "-" if row.state == "missing" else row.state
 
 

@@ -85,7 +85,7 @@ def plain(settings: Settings, *, as_json: bool) -> int:
             }
         )
     else:
-        print(result_table(result))
+        print(result_table(result, probe.record().config))
     say(f"done in {time.monotonic() - began:.0f} s")
     return 0
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.runs import RunFolder
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
 from moco_tui.cli.output import clean, print_json, say, table
+from moco_tui.present.probe_training import training_words
 
 
 def print_outcome(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
@@ -32,7 +34,7 @@ def print_outcome(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
             }
         )
     elif record.result:
-        print(result_table(record.result))
+        print(result_table(record.result, record.config))
     return say_outcome(outcome, record.id)
 
 
@@ -53,12 +55,19 @@ def say_outcome(outcome: str, run_id: str) -> int:
     return 130 if outcome == "stopped" else 0
 
 
-def result_table(result: dict[str, Any]) -> str:
+def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
     """The accuracies of a probe as plain text, with what they are of above and the protocol below.
+
+    Args:
+        result: of the probe.
+        config: its configuration, nested, where it is at hand; results of version 0.1 do not say
+            how long a training was meant to be.
 
     Raises:
         KeyError, TypeError, ValueError: when it is not the result of a whole probe.
     """
+    found = result["rows"]
+    training = [training_words(row, config or {}) for row in found]
     rows = [
         [
             row["source"],
@@ -66,15 +75,15 @@ def result_table(result: dict[str, Any]) -> str:
             f"{row['low']:.1f} - {row['high']:.1f}",
             f"{row['balanced']:.1f}",
             f"{row['majority']:.1f}",
+            *([words] if any(training) else []),
         ]
-        for row in result["rows"]
+        for row, words in zip(found, training, strict=True)
     ]
     head = (
         f"{clean(result['task'])}, {result['head']}, {100 * result['label_fraction']:g} % of the "
         f"labels ({result['labels']} images), {result['test_images']} test images"
     )
     head += f"\npretrained encoder: {encoder_words(result)}"
-    body = table(
-        ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"], rows, (1, 3, 4)
-    )
+    titles = ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"]
+    body = table([*titles, *(["trained"] if any(training) else [])], rows, (1, 3, 4))
     return f"{head}\n\n{body}\n\n{clean(result['protocol'])}"

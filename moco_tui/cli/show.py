@@ -98,7 +98,7 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
     if record.last or record.best:
         parts.append(_metrics(record))
     if record.result and record.kind != "study":
-        parts.append(result_text(record.result))
+        parts.append(result_text(record.result, record.config))
     return "\n\n".join(parts)
 
 
@@ -123,12 +123,12 @@ def _value(name: str, values: Mapping[str, float]) -> str:
     return value_text(name, values[name]) if name in values else "-"
 
 
-def result_text(result: Mapping[str, Any]) -> str:
+def result_text(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The outcome of a probe as its table, anything else as lines of keys and values."""
     from moco_tui.cli.outcome import result_table
 
     try:
-        return result_table(dict(result))
+        return result_table(result, config)
     except (KeyError, TypeError, ValueError):  # a probe that has not ended, or another version
         return "\n".join(f"{clean(k)}  {clean(fmt.value(v))}" for k, v in result.items())
 

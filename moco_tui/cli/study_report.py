@@ -11,8 +11,9 @@ from engine.errors import RunError
 from engine.runs.record import Record
 from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines, table_lines
+from engine.study.legend import legend
 from engine.study.report import Report
-from engine.study.table import LEGEND, NARROW_LEGEND, Pivot, Table, tables
+from engine.study.table import Pivot, Table, tables
 from moco_tui.cli.output import clean, table, width_of
 
 PIPE_WIDTH = 100
@@ -48,8 +49,7 @@ def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None
     # All tables in one form: the legend says what stands in a cell.
     if width is not None and any(_width(text) > width for text in drawn):
         drawn, narrow = _drawn(shown, report, narrow=True), True
-    legend = NARROW_LEGEND if narrow else LEGEND
-    parts = [f"top-1 accuracy on the test images, %\n{legend}"]
+    parts = [f"top-1 accuracy on the test images, %\n{legend(report.rows, narrow=narrow)}"]
     for of, text in zip(shown, drawn, strict=True):
         parts.append(f"{clean(of.title)}\n\n{text}" if of.title else text)
     parts += _comparisons(report.comparisons, width)

@@ -9,6 +9,7 @@ from engine.runs import Record
 from engine.runs.encoder_step import encoder_words
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
+from moco_tui.present.probe_training import MARK, shortfall, training_words, why
 
 
 def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
@@ -32,11 +33,12 @@ def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
     titles = f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}"
     lines += [[("", "")], [(titles, "muted")]]
     best = max((fmt.measured(row.get("top1")) or 0.0 for row in rows), default=0.0)
-    return [*lines, *(_row_line(row, best) for row in rows), *_class_lines(rows)]
+    lines += [_row_line(row, best, MARK if shortfall(row, config) else " ") for row in rows]
+    return [*lines, *_training_lines(rows, config), *_class_lines(rows)]
 
 
-def _row_line(row: Mapping[str, Any], best: float) -> Line:
-    """The accuracies of one encoder."""
+def _row_line(row: Mapping[str, Any], best: float, mark: str) -> Line:
+    """The accuracies of one encoder; the mark is one character behind the first."""
     names = ("top1", "low", "high", "balanced", "majority")
     top1, low, high, balanced, majority = (fmt.measured(row.get(name)) for name in names)
     source = fmt.fit(fmt.clean(str(row.get("source", "?"))), 16)
@@ -44,10 +46,23 @@ def _row_line(row: Mapping[str, Any], best: float) -> Line:
     interval = f"{fmt.accuracy(low)} – {fmt.accuracy(high)}" if known else ""
     return [
         (f"{source}{fmt.accuracy(top1):>8}", "strong" if top1 is not None and top1 >= best else ""),
-        (f"  {interval:<17}", "muted"),
+        (f"{mark} {interval:<17}", "muted"),
         (f"{fmt.accuracy(balanced):>9}", ""),
         (f"{'' if majority is None else fmt.accuracy(majority):>9}", "muted"),
     ]
+
+
+def _training_lines(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> list[Line]:
+    """How long each net was trained from scratch, and whether that was long enough."""
+    lines: list[Line] = []
+    for row in rows:
+        words = training_words(row, config)
+        if words:
+            mark = f"{MARK} " if shortfall(row, config) else ""
+            source = fmt.clean(str(row.get("source", "?")))
+            lines.append([(f"{mark}{source}: {words}", "muted")])
+            lines += [[(f"  ({reason})", "muted")] for reason in (why(row),) if reason]
+    return lines
 
 
 def _class_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:

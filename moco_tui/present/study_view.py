@@ -12,6 +12,7 @@ from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.study.grid import Cell
 from engine.study.intervals import LabelCurve, ResultRow
+from engine.study.legend import SHORTFALL_MARK, shortfall_text
 from engine.study.report import Report, span
 from engine.study.study_state import CellResult, StudyState
 from engine.study.table import (
@@ -207,9 +208,12 @@ def cell_shown(row: ResultRow | None, width: int, progress: Progress) -> tuple[s
         texts = [f"{glyph} {text}" for text in texts]
     else:
         texts = [cell_text(row, narrow=narrow) for narrow in (width < FULL_CELL, True)]
+        if row.shortfall and width >= FULL_CELL:  # the words, if they fit, else their mark
+            marked = texts[0].removesuffix(shortfall_text(row, narrow=False)) + SHORTFALL_MARK
+            texts.insert(1, marked)
         if row.estimate is not None:
             count = "" if row.complete == row.seeds else f" {row.complete}/{row.seeds}"
-            texts.append(f"{row.estimate.mean:.1f}{count}")
+            texts.append(f"{row.estimate.mean:.1f}{count}{shortfall_text(row, narrow=True)}")
         texts = [f"{text} {glyph}".rstrip() for text in texts]
     return next((text for text in texts if len(text) <= width), texts[-1]), look
 
@@ -235,6 +239,8 @@ def details(snapshot: StudySnapshot, at: Mapping[Dimension, Any], row: ResultRow
     waits = snapshot.progress(row).text
     if waits:
         parts.append(waits)
+    if row.shortfall:
+        parts.append(row.shortfall)
     if row.task in snapshot.report.majority:
         parts.append(f"majority {snapshot.report.majority[row.task]:.1f} %")
     return f"{place}: {'; '.join(parts)}"

@@ -23,6 +23,7 @@ from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity, last_identity
 from engine.study import formats as studyexport
 from engine.study import report as findings
+from engine.study.legend import SHORTFALL_MARK
 from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot, dimension, tables, values
 from moco_tui.present import fmt
@@ -293,6 +294,9 @@ acknowledged it."""
         wide_cells = self.query_one(StudyTable).full
         interval = "(95 %)" if wide_cells else "±95 %"
         text.append(f" {interval} [range] {{partial}}", style="dim")
+        snapshot = self.snapshot
+        if snapshot is not None and any(row.shortfall for row in snapshot.report.rows):
+            text.append(f" {SHORTFALL_MARK} trained too short", style="dim")
         self.query_one("#tabs", Static).update(text)
 
     def action_panel(self, name: str) -> None:

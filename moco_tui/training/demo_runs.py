@@ -10,7 +10,12 @@ from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.runs import RunFolder, create
 from engine.runs.unstarted import taken_back_unless_begun
 
-PROBE = {"task.name": "ten", "label_fraction": 0.1, "head": "logistic"}
+PROBE = {
+    "task.name": "ten",
+    "label_fraction": 0.1,
+    "head": "logistic",
+    "supervised.epochs": 60,  # a demo is to end within minutes; its table says that they are few
+}
 """Settings of the demo's probe over the defaults."""
 
 

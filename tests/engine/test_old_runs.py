@@ -48,6 +48,17 @@ VALUES: Mapping[str, Mapping[str, str]] = {
 """Values that have another name now, by the name that their setting has today."""
 
 
+DEFAULTS: Mapping[str, tuple[Any, Any]] = {
+    "augment.crop.scale_min": (0.2, 0.08),
+    "supervised.epochs": (60, 200),
+    "supervised.max_images": (400_000, 0),
+}
+"""Defaults of 0.1.0 and of today, where they differ.
+
+A run keeps its own value; what it differs from is the preset of today.
+"""
+
+
 def load(name: str) -> Any:
     return json.loads((V01 / name).read_text(encoding="utf-8"))
 
@@ -170,6 +181,11 @@ def settings(tree: Mapping[str, Any], *, old: bool = False) -> dict[str, Any]:
             for setting, names in VALUES.items():
                 if f"{key}.".removeprefix("pretrain.").startswith(f"{setting}."):
                     found[key] = called(value, names)
+        for key, value in found.items():
+            if key.endswith(".preset"):
+                base = key.removesuffix(".preset").removeprefix("pretrain.").removeprefix("probe.")
+                then, now = DEFAULTS.get(base, (value, value))
+                found[key] = now if value == then else value
     return found
 
 
@@ -287,6 +303,22 @@ def test_every_old_setting_has_a_name_of_today(runs: Runs) -> None:
         for key in settings(config, old=True):
             of_table = any(key.startswith(f"{table}.") for table in known[kind])
             assert key in known[kind] or of_table, f"{kind}: {key}"
+
+
+def test_old_runs_keep_the_defaults_that_they_began_with(runs: Runs) -> None:
+    """All of 0.1.0 began with crops from 0.2, 60 epochs and 400,000 images, or named others."""
+    for id_ in IDS:
+        raw = json.loads((V01 / "runs" / id_ / "run.json").read_text(encoding="utf-8"))["config"]
+        now = settings(runs("show", id_, "--json").json["config"])
+        for part in ("pretrain.", "probe.", ""):
+            if f"{part}augment.order" in now:
+                then = raw.get("pretrain", raw)["augment"]["crop"]["scale_min"]
+                assert now[f"{part}augment.crop.scale_min"] == then
+            if f"{part}supervised.epochs" in now:
+                budget = raw.get("probe", raw)["supervised"]
+                assert now[f"{part}supervised.epochs"] == budget["epochs"]
+                assert now[f"{part}supervised.max_images"] == budget["max_images"]
+                assert now.get(f"{part}linear.crop_min", 0.2) == 0.2  # no setting then
 
 
 def test_old_runs_are_listed_without_their_index_and_without_writing(runs: Runs) -> None:
@@ -441,6 +473,8 @@ def works(images: Path) -> dict[str, list[str]]:
     }
     for name, probe in TRAINED["probes"].items():
         given = [str(V01 / part) if part == "probe.toml" else part for part in probe["options"]]
+        # What was built in then; a setting with another default now.
+        given += options("linear.crop_min=0.2")
         wanted[f"probe {name}"] = ["probe", "base", *given, "--name", "new", "--json"]
     for encoder in ENCODERS:
         for seed in SEEDS:

@@ -13,15 +13,16 @@ from engine.config.augment.augmentation import AugmentationPart, Probability, Pr
 class CropConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Random resized crop, resized back to 32x32 by bilinear sampling.
 
-    The range of the area is that of MoCo (facebookresearch/moco; torchvision's default is from
-    0.08), the range of the aspect ratio torchvision's default.
+    Both ranges are the defaults of torchvision's ``RandomResizedCrop``, which the notebook and the
+    CIFAR-10 demo of facebookresearch/moco take as they are. Its pretraining on ImageNet
+    (``main_moco.py``) takes areas from 0.2, an easier task.
     """
 
     enabled: Annotated[bool, Meta(description="crop a random part and resize it")] = True
     p: Probability = 1.0
     scale_min: Annotated[
         float, Meta(gt=0.0, le=1.0, description="smallest crop, as a share of the area")
-    ] = 0.2
+    ] = 0.08
     scale_max: Annotated[
         float, Meta(gt=0.0, le=1.0, description="largest crop, as a share of the area")
     ] = 1.0

@@ -41,6 +41,12 @@ class LinearConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_only=
             "through them",
         ),
     ] = 10
+    # 0.08 as in the linear protocol of facebookresearch/moco (main_lincls.py), whose
+    # RandomResizedCrop has torchvision's default.
+    crop_min: Annotated[
+        float,
+        Meta(gt=0.0, le=1.0, description="smallest crop of such a view, as a share of the area"),
+    ] = 0.08
 
     def method(self, chosen: str) -> str:
         """See ``HeadConfig.method``."""
@@ -50,7 +56,8 @@ class LinearConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_only=
         """See ``HeadConfig.sentence``."""
         return (
             f"Linear head: SGD on augmented images (features of {plural(self.views, 'view')} of "
-            f"each), {plural(self.epochs, 'epoch')}, batch {self.batch_size}, learning rate from "
+            f"each, crops from {100 * self.crop_min:g} % of the area), "
+            f"{plural(self.epochs, 'epoch')}, batch {self.batch_size}, learning rate from "
             f"{numbers(self.lr)}, weight decay {self.weight_decay:g}."
         )
 

@@ -45,7 +45,7 @@ def loader(images: Tensor, workers: int, *, cuda: bool) -> DataLoader[notebook.V
     two = MoCoV2Transform(
         input_size=32,
         cj_strength=1.0,  # of brightness, contrast and saturation 0.4, hue 0.1
-        min_scale=0.2,
+        min_scale=0.08,
         random_gray_scale=0.0,
         gaussian_blur=0.5,
         hf_prob=0.0,

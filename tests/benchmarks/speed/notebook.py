@@ -29,7 +29,7 @@ def transform() -> T.Compose:
     """One view of a PIL image: crop, resize, rotation, blur, colour; normalised ``(3, 32, 32)``."""
     return T.Compose(
         [
-            T.RandomResizedCrop(32, (0.2, 1.0)),
+            T.RandomResizedCrop(32),
             T.RandomRotation(180.0, T.InterpolationMode.BILINEAR),
             T.RandomApply([T.GaussianBlur(3, (0.1, 2.0))], 0.5),
             T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),

@@ -1,7 +1,18 @@
-import torch
+import inspect
 
+import torch
+from torchvision import transforms
+
+from engine.config.heads.linear import LinearConfig
 from engine.evaluate.features import Standardiser
-from engine.probe.augmented_views import CACHE_BYTES, Views, affordable_views, augmented_features
+from engine.probe.augmented_views import (
+    CACHE_BYTES,
+    LIGHT_AUGMENT,
+    Views,
+    affordable_views,
+    augmented_features,
+    light_augment,
+)
 
 
 def test_views_fit_the_cache():
@@ -57,3 +68,31 @@ def test_views_are_standardised_like_the_images_wherever_they_are_kept():
         torch.testing.assert_close(views.batch(view, some), expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(kept, before)
     assert (len(views), views.width) == (2, 7)
+
+
+def test_views_are_those_of_the_linear_protocol():
+    """``main_lincls.py`` of facebookresearch/moco: torchvision's RandomResizedCrop, and a flip."""
+    default = inspect.signature(transforms.RandomResizedCrop).parameters
+    on = {name for name in LIGHT_AUGMENT.order if getattr(LIGHT_AUGMENT, name).enabled}
+    assert on == {"crop", "flip"}
+    crop = LIGHT_AUGMENT.crop
+    assert (crop.scale_min, crop.scale_max) == default["scale"].default
+    assert (crop.ratio_min, crop.ratio_max) == default["ratio"].default
+    assert light_augment(LinearConfig().crop_min) == LIGHT_AUGMENT
+
+
+def test_the_smallest_crop_of_a_view_is_the_one_that_is_asked_for():
+    """A crop of a ramp spans a share of its values that no smaller crop could span."""
+    ramp = torch.arange(32, dtype=torch.uint8).mul(8).expand(400, 3, 32, 32).contiguous()
+
+    def least(crop_min):
+        made = augmented_features(
+            lambda x: x.flatten(1), ramp, torch.arange(400), views=1, seed=1,
+            augment=light_augment(crop_min),
+        )[0].view(400, 3, 32, 32)  # fmt: skip
+        span = (made.amax((1, 2, 3)) - made.amin((1, 2, 3))) * 255 / 8 / 32  # share of the width
+        return float(span.min())
+
+    # The width of a crop is at least the root of its area times 3/4, less a pixel for the edges.
+    assert least(0.8) > (0.8 * 0.75) ** 0.5 - 2 / 32
+    assert least(0.08) < 0.45

@@ -12,6 +12,7 @@ from engine.config.schema import ModelConfig
 from engine.data.dataset import Dataset, Split
 from engine.evaluate.features import extract
 from engine.models.encoder import build_encoder
+from engine.probe.augmented_views import light_augment
 from engine.probe.feature_sources import CachedFeatures, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.sink import NullSink
 
@@ -119,6 +120,21 @@ def test_pixels_are_made_anew_and_views_are_forgotten(
     shared.forget_views()
     kept.views(ROWS, 1, 7, SINK)
     assert sum(counted) == 2 * len(ROWS)
+
+
+def test_views_with_another_crop_are_other_views(sources: FeaturesForOneProbe) -> None:
+    kept = FeaturesForManyProbes(sources, ROWS, 1).of_encoder("pretrained", sources.pretrained)
+    made = sources.of_encoder("pretrained", sources.pretrained)
+    kept.labelled(ROWS, SINK)
+    close: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+    seen = []
+    for crop_min in (0.08, 0.2, 0.08):
+        features, places = kept.views(ROWS, 1, 7, SINK, light_augment(crop_min))
+        expected, _ = made.views(ROWS, 1, 7, SINK, light_augment(crop_min))
+        torch.testing.assert_close(features[:, places], expected, **close)
+        seen.append(features)
+    torch.testing.assert_close(seen[0], seen[2], **close)
+    assert not torch.allclose(seen[0], seen[1], **close)
 
 
 def test_the_random_encoder_is_made_once_and_is_the_one_of_a_lone_probe(

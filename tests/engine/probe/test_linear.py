@@ -29,7 +29,7 @@ def plain(views):
 
 def head_data(views, features, targets, classes, fit, validate, **options):
     return HeadData(
-        features, targets, classes, fit, validate, views=lambda _count: plain(views),
+        features, targets, classes, fit, validate, views=lambda _count, _augment=None: plain(views),
         spectrum=lambda: Spectrum.of(features), **options,
     )  # fmt: skip
 

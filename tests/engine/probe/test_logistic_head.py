@@ -39,7 +39,7 @@ def test_how_the_logistic_head_ended_is_said(tolerance, max_iter, converged, sai
         classes=3,
         fit=everyone,
         validate=everyone[:0],
-        views=lambda _count: pytest.fail("it works on the images as they are"),
+        views=lambda _count, _augment=None: pytest.fail("it works on the images as they are"),
         spectrum=lambda: Spectrum.of(features),
         sink=sink,
     )

@@ -125,6 +125,7 @@ def test_the_result_holds_every_row_and_its_facts(encoder, head):
         assert row["majority"] == pytest.approx(10.0)
         assert row["seconds"] > 0
     assert result["rows"][3]["budget"]["images"] == 180
+    assert result["rows"][3]["convergence"] is None
     assert msgspec.json.decode(msgspec.json.encode(result)) == result  # builtin values only
     assert sink.results[-1] == result
     assert [len(partial["rows"]) for partial in sink.results] == [0, 1, 2, 3, 4]
@@ -147,6 +148,14 @@ def test_the_steps_rise_to_the_total_of_the_plan(encoder, head):
     assert tests == {
         f"probe/{row['source']}/test_{figure}": row[figure]
         for row in result["rows"] for figure in ("top1", "balanced", "majority")
+    }  # fmt: skip
+    trained = {
+        name: value for _, values in sink.steps for name, value in values.items()
+        if name.rpartition("/")[2].startswith(("epochs_", "converged"))
+    }  # fmt: skip
+    # Twenty held-out images are too few to judge by.
+    assert trained == {
+        "probe/supervised/epochs_trained": 3.0, "probe/supervised/epochs_planned": 3.0,
     }  # fmt: skip
     for source in ("pretrained", "random-init", "pixels", "supervised"):
         names = {name for _, values in sink.steps for name in values if f"/{source}/" in name}

@@ -42,19 +42,60 @@ def fitted(images, targets, config, model=None, seed=0, **options):
 def test_it_learns_and_reports_every_epoch():
     images, targets = bright_and_dark()
     heard: list[dict[str, float]] = []
-    config = SupervisedConfig(epochs=6, batch_size=12, lr=(0.02, 1e-9))
+    config = SupervisedConfig(epochs=8, batch_size=12, lr=(0.02, 1e-9))
     got = fitted(images, targets, config, report=heard.append)
     fresh, truth = bright_and_dark(seed=9)
     assert torch.equal(got.predict(fresh), truth)
     assert got.lr == 0.02
     assert [c["lr"] for c in got.candidates] == [1e-9, 0.02]
     assert got.candidates[1]["top1"] == 100.0
-    assert len(heard) == got.budget.reports == 10
+    assert len(heard) == got.budget.reports == 12
     for lr, trial in (("1e-09", heard[:2]), ("0.02", heard[2:4])):
         names = {f"lr_{lr}/selection_loss", f"lr_{lr}/validation_top1"}
         assert [set(h) for h in trial] == [names] * 2
-    assert [set(h) for h in heard[4:]] == [{"loss"}] * 6
+    assert [set(h) for h in heard[4:]] == [{"loss"}] * 8
     assert heard[-1]["loss"] < heard[4]["loss"]
+    assert got.convergence is None
+    assert "not known: too few labels" in got.training["protocol"]
+
+
+def test_twice_the_epochs_are_compared_on_the_held_out_images():
+    """With the rate that won; what it is compared with is the trial that chose the rate."""
+    images, targets = bright_and_dark(220)
+    heard: list[dict[str, float]] = []
+    config = SupervisedConfig(epochs=4, batch_size=20, lr=(0.02, 1e-9))
+    data = some_data(images, targets, torch.arange(120), torch.arange(120, 220))
+    got = fitted(images, targets, config, data=data, report=heard.append)
+    assert [set(h) for h in heard] == [
+        {"lr_1e-09/selection_loss", "lr_1e-09/validation_top1"},  # two rates, one epoch each
+        {"lr_0.02/selection_loss", "lr_0.02/validation_top1"},
+        *[{"check_loss", "check_top1"}] * 2,
+        *[{"loss"}] * 4,
+    ]
+    short, long = heard[1]["lr_0.02/validation_top1"], heard[3]["check_top1"]
+    convergence = got.convergence
+    assert convergence is not None
+    assert (convergence.epochs, convergence.images) == ((1, 2), 100)
+    assert convergence.top1 == pytest.approx((short, long))
+    assert convergence.gain == pytest.approx(long - short)
+    assert convergence.majority == 50.0
+    # Not more than that, of trainings of one and two epochs.
+    assert got.training["convergence"]["converged"] in (None, False)
+    assert got.training["budget"]["check_images"] == 2 * 120
+    assert convergence.text() in got.training["protocol"]
+
+
+def test_a_longer_trial_changes_nothing_of_the_result():
+    images, targets = bright_and_dark(220)
+    config = SupervisedConfig(epochs=4, batch_size=20, lr=(0.02,))
+    fit, held = torch.arange(120), torch.arange(120, 220)
+    nets = [
+        fitted(images, targets, config, data=some_data(images, targets, fit, held[:count]))
+        for count in (99, 100)  # one too few to judge by
+    ]
+    assert [fit.convergence is None for fit in nets] == [True, False]
+    fresh = some_images(64, seed=3)
+    assert torch.equal(nets[0].predict(fresh), nets[1].predict(fresh))
 
 
 def test_the_same_seed_gives_the_same_net_whatever_was_drawn_before():

@@ -209,7 +209,7 @@ def test_the_protocol_says_what_the_numbers_are_over() -> None:
         "Student's t over the 4 pretraining seeds",
         "Holm",
         "Against random weights",
-        "most 60 epochs",
+        "labels (200 epochs, learning rate",
     ):
         assert words in text
     text = " ".join(made(study(seeds=(0, 1))).protocol)
