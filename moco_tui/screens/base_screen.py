@@ -10,6 +10,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from moco_tui.present import fmt
+from moco_tui.screens.follows_terminal import FollowsTerminal
 from moco_tui.screens.messages import Say, Severity
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.widgets.key_line import KeyLine
@@ -56,7 +57,7 @@ class TopBar(Static):
         return text
 
 
-class BaseScreen(Screen[None]):
+class BaseScreen(FollowsTerminal, Screen[None]):
     """A screen of the app: top line, content, keys.
 
     Subclasses say what they are in ``TITLE_TEXT``, how they are used in ``HELP``, which the help

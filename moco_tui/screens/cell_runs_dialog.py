@@ -18,6 +18,7 @@ from engine.study.intervals import ResultRow
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.run_rows import GLYPHS
+from moco_tui.screens.follows_terminal import FollowsTerminal
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def choices(snapshot: studyview.StudySnapshot, row: ResultRow) -> list[CellRun]:
     return found
 
 
-class CellRuns(ModalScreen[str | None]):
+class CellRuns(FollowsTerminal, ModalScreen[str | None]):
     """Offers runs; the answer is the id of one, or None.
 
     Args:

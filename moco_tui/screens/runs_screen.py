@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 from collections.abc import Callable
 
@@ -77,7 +76,6 @@ kind:probe, queue_size=4096 or knn>60."""
         self._shown_version = -1
         self._refreshing = False
         self._monitor_imported = False
-        self._paint_batch = contextlib.ExitStack()  # holds up painting while it is open
         self._timer: Timer | None = None
         self._select_next = ""  # id of the run to put the cursor on once its row is there
         self._unfolded: set[str] = set()
@@ -98,8 +96,8 @@ kind:probe, queue_size=4096 or knn>60."""
 
     # ---------------------------------------------------------------------------- data
 
-    def on_mount(self) -> None:
-        """Start reading the runs; delay the first paint for them, if only briefly."""
+    async def on_mount(self) -> None:
+        """Read the runs, and wait for them briefly: nothing is painted before the end of this."""
         self._actions = RunActions(self, self.poll)
         self.query_one("#filter").display = False
         self.query_one("#empty").display = False
@@ -107,14 +105,14 @@ kind:probe, queue_size=4096 or knn>60."""
         table = self.query_one(RunTable)
         table.clock = self.session.clock  # ages are of the time that a test may set
         table.focus()
-        # A paint of the empty table costs more time than reading a usual history.
-        self._paint_batch.enter_context(self.app.batch_update())
-        self.set_timer(FIRST_PAINT_SECONDS, self._paint_batch.close)
+        # A paint of the empty table costs more time than reading a usual history. No batch of
+        # updates is held for it: that would hold up every screen, whatever comes meanwhile.
+        reading = asyncio.ensure_future(asyncio.to_thread(self.session.runs.refresh))
+        await asyncio.wait({reading}, timeout=FIRST_PAINT_SECONDS)
+        if reading.done():
+            reading.result()
+            self.show_rows()
         self.poll()
-
-    def on_unmount(self) -> None:
-        """End the delay: it holds up the painting of every screen."""
-        self._paint_batch.close()
 
     def on_screen_resume(self) -> None:
         """Poll now, then every second while the screen is visible."""
@@ -141,7 +139,6 @@ kind:probe, queue_size=4096 or knn>60."""
             self._refreshing = False
         if self.is_mounted:  # the app may have been left while the thread was reading
             self.show_rows()
-            self._paint_batch.close()
         if not self._monitor_imported:
             self._monitor_imported = True
             # after the first paint, which must not share the interpreter with an import
