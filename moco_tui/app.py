@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import io
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 
 from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
 from moco_tui.screens import messages, screen_registry
 from moco_tui.session import READ_ONLY, Session
-from moco_tui.terminal.abilities import AsciiFilter
+from moco_tui.terminal.abilities import AsciiFilter, cannot_draw
 from moco_tui.training.runner import Runner
 
 START_SECONDS = 1.0
@@ -66,10 +71,25 @@ class MocoApp(App[int]):
 
     # ---------------------------------------------------------------------------- start
 
+    def keep_errors(self) -> io.StringIO:
+        """Has Textual write what an error was into a text instead of on the terminal."""
+        text = io.StringIO()
+        self.error_console = Console(file=text, width=100, markup=False, highlight=False)
+        return text
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Every line in ASCII where the terminal shows nothing else."""
         filters = list(super().get_line_filters())
         return [*filters, self._ascii_filter] if self.session.ascii else filters
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice; its driver of a terminal with a reader that no byte can end."""
+        driver = super().get_driver_class()
+        if driver.__name__ != "LinuxDriver":  # of another system, or named in the environment
+            return driver
+        from moco_tui.terminal.guarded_input import GuardedDriver
+
+        return GuardedDriver
 
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is the table of runs."""
@@ -214,6 +234,20 @@ class MocoApp(App[int]):
         """Light or dark."""
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
+    def action_command_palette(self) -> None:
+        """Open the palette, once."""
+        from moco_tui.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())  # without a name: one that closes may still have it
+
+    def search_themes(self) -> None:
+        """Offer all themes."""
+        from moco_tui.screens.palette import Palette
+
+        themes = Palette(providers=[ThemeProvider], placeholder="Search for themes ...")
+        self.push_screen(themes)
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers: commands of the app, then the keys of the screen."""
         yield SystemCommand("New pretraining", "Configure and start a run", self.open_form)
@@ -346,9 +380,22 @@ def run(
         device: device for new runs.
         read_only: look only.
         demo: open on the demonstration.
+
+    Returns:
+        0 when a person has left it; 1 when an error has ended it, after the hand-over of its runs.
+
+    Raises:
+        UserError: when the terminal cannot show it.
     """
     from moco_tui.terminal.descriptors import Display
     from moco_tui.training.signals import Guard
+
+    if reason := cannot_draw():
+        raise UserError(reason)
+    # A shell may export the size of the window in which it was started. Textual and its libraries
+    # prefer that to the size of the terminal, which changes with the window.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
 
     # Before the app: Textual opens its driver on the stream that Display has put in place, and
     # Guard blocks signals in this thread for every thread that is started from here on.
@@ -364,17 +411,37 @@ def run(
     session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
     app = MocoApp(session, demo=demo)
     app.offers_lost = not (read_only or demo)
+    details = app.keep_errors()
+    code, error = None, ""
     try:
         code = app.run()
+    except Exception:
+        error = traceback.format_exc()
     finally:
         guard.wait_if_leaving()  # it may be writing a checkpoint: it ends this process when done
         if runner.busy:  # an error of the screen never ends the training
             runner.hand_over()
         display.restore()
-        if runner.handed_over:
-            print(_handed_over(runner), file=sys.stderr, flush=True)
-    # Textual returns None for an app that an error ended; then return_code is 1.
-    return code if code is not None else (app.return_code or os.EX_OK)
+    # Textual returns None for an app that an error ended.
+    sentences = [] if code is not None else [_ended_by_error(app, details.getvalue() + error)]
+    sentences += [text for severity, text in runner.messages if severity == "error"]
+    sentences.append(_handed_over(runner))
+    for sentence in filter(None, sentences):
+        print(f"moco-tui: {fmt.clean(sentence)}", file=sys.stderr, flush=True)
+    return 1 if code is None else code
+
+
+def _ended_by_error(app: MocoApp, details: str) -> str:
+    """What is said of an error that ended the app; its details go into a file."""
+    from moco_tui.terminal.crash_report import write_report
+
+    failure = app._exception  # None where the error was in a thread of Textual's
+    kind = type(failure).__name__ if failure is not None else "see there"
+    # Textual's own text is cut to the width of the terminal; it has values beside the lines.
+    lines = traceback.format_exception(failure) if failure is not None else []
+    path = write_report("".join([details, *lines]))
+    place = f"its details are in {path}" if path is not None else "its details could not be written"
+    return f"An error of the app has ended it ({kind}); {place}."
 
 
 def _kind(folder: RunFolder) -> str:
@@ -391,4 +458,5 @@ def _handed_over(runner: Runner) -> str:
         return ""
     names = ", ".join(folder.id for folder in runner.handed_over)
     verb = "goes" if len(runner.handed_over) == 1 else "go"
-    return f"{names} {verb} on in the background; moco-tui shows it."
+    what = "it" if len(runner.handed_over) == 1 else "them"
+    return f"{names} {verb} on in the background; moco-tui shows {what}."

@@ -10,8 +10,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from moco_tui.present import fmt
-from moco_tui.screens.follows_terminal import FollowsTerminal
 from moco_tui.screens.messages import Say, Severity
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.widgets.key_line import KeyLine
 
@@ -57,7 +57,7 @@ class TopBar(Static):
         return text
 
 
-class BaseScreen(FollowsTerminal, Screen[None]):
+class BaseScreen(SteadyScreen, Screen[None]):
     """A screen of the app: top line, content, keys.
 
     Subclasses say what they are in ``TITLE_TEXT``, how they are used in ``HELP``, which the help
@@ -92,7 +92,7 @@ class BaseScreen(FollowsTerminal, Screen[None]):
 
     def action_back(self) -> None:
         """Go back to the previous screen."""
-        self.app.pop_screen()
+        self.dismiss()
 
     def ask_app(self, message: Message) -> None:
         """Post one of ``screens.messages`` to the app.

@@ -15,7 +15,7 @@ from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from moco_tui.screens.follows_terminal import FollowsTerminal
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import Session
 
 NAMES = {
@@ -125,7 +125,7 @@ def help_text(screen: Screen[Any]) -> Text:
     return text
 
 
-class HelpScreen(FollowsTerminal, ModalScreen[None]):
+class HelpScreen(SteadyScreen, ModalScreen[None]):
     """The keys of the screen below it.
 
     Args:

@@ -296,5 +296,5 @@ as a command and as TOML."""
             self._starting = False
             self.say(str(error), severity="error")
             return
-        self.app.pop_screen()  # first, so that Escape in the run does not lead back to the form
+        self.dismiss()  # first, so that Escape in the run does not lead back to the form
         self.ask_app(StartRuns(folder, detached=detached, show=True))

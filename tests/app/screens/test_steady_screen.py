@@ -1,4 +1,4 @@
-"""A screen ends in the size of the terminal, in whatever order sizes and other messages come."""
+"""Screens end in the size of the terminal and close once, in whatever order things come."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from textual.screen import Screen
 from moco_tui import screens
 from moco_tui.app import MocoApp
 from moco_tui.screens import help_screen
-from moco_tui.screens.follows_terminal import FollowsTerminal
+from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.runs_screen import RunsScreen
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.widgets.key_line import KeyLine
+from moco_tui.widgets.run_table import RunTable
 
 from ..conftest import some_runs, until
 
@@ -74,7 +76,7 @@ async def test_no_batch_of_updates_outlasts_a_handler(
             app.session.runs.lock.acquire()
 
 
-def test_every_screen_follows_the_terminal() -> None:
+def test_every_screen_is_steady() -> None:
     names = [name for _, name, _ in pkgutil.iter_modules(screens.__path__, f"{screens.__name__}.")]
     found = {
         thing
@@ -83,4 +85,61 @@ def test_every_screen_follows_the_terminal() -> None:
         if isinstance(thing, type) and issubclass(thing, Screen) and thing.__module__ == name
     }
     assert len(found) > 10
-    assert [screen.__name__ for screen in found if not issubclass(screen, FollowsTerminal)] == []
+    assert [screen.__name__ for screen in found if not issubclass(screen, SteadyScreen)] == []
+
+
+@pytest.mark.parametrize("opens", ["question_mark", "n", "enter", "ctrl+p"])
+async def test_keys_in_a_burst_close_a_screen_once(
+    root: Path, make_app: Callable[..., MocoApp], opens: str
+) -> None:
+    """Over a slow connection they come together, before the first of them has closed anything."""
+    some_runs(root)
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: len(app.screen.query_one(RunTable).rows) == 4)
+        await pilot.press(opens)
+        await until(pilot, lambda: len(app.screen_stack) == 2 and app.screen.is_mounted)
+        for _ in range(4):
+            app.post_message(events.Key("escape", "\x1b"))
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        assert isinstance(app.screen, RunsScreen)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, help_screen.HelpScreen))
+
+
+async def test_a_screen_that_is_closed_twice_answers_once(make_app: Callable[..., MocoApp]) -> None:
+    answers: list[bool | None] = []
+    app = make_app()
+    async with app.run_test() as pilot:
+        dialog = Confirm("Really?")
+        app.push_screen(dialog, answers.append)
+        await until(pilot, lambda: app.screen is dialog)
+        dialog.dismiss(True)
+        dialog.dismiss(False)
+        await until(pilot, lambda: app.screen is not dialog)
+        await pilot.pause()
+        assert answers == [True]
+        assert len(app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("turn", ["pageup", "pagedown"])
+async def test_pages_of_the_palette_may_be_turned_while_it_is_empty(
+    make_app: Callable[..., MocoApp], turn: str
+) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        await pilot.press("ctrl+p", "up", turn, turn, "down", turn, "Q", "u", turn, "escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+async def test_the_palette_opens_again_while_the_last_one_closes(
+    make_app: Callable[..., MocoApp],
+) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        for _ in range(3):
+            app.action_command_palette()
+            app.action_command_palette()  # twice is once
+            assert len(app.screen_stack) == 2
+            app.screen.dismiss(None)
+        await until(pilot, lambda: len(app.screen_stack) == 1)
