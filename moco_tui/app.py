@@ -56,7 +56,8 @@ class MocoApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [
         *screen_registry.bindings(),
-        Binding("q,ctrl+q", "leave", "Quit", key_display="q"),
+        # Without a key_display, which would name the first of two keys where only the second acts.
+        Binding("q,ctrl+q", "leave", "Quit"),
         Binding("T", "toggle_theme", "Light or dark", show=False),
     ]
 
@@ -90,6 +91,15 @@ class MocoApp(App[int]):
         from moco_tui.terminal.guarded_input import GuardedDriver
 
         return GuardedDriver
+
+    def get_key_display(self, binding: Binding) -> str:
+        """How the key line and the palette name a key; by its word where there is no sign."""
+        shown = super().get_key_display(binding)
+        if not self.session.ascii or shown.isascii():
+            return shown
+        from moco_tui.screens.help_screen import key_text
+
+        return key_text(binding.key)
 
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is the table of runs."""
@@ -182,7 +192,9 @@ class MocoApp(App[int]):
         seconds = 4 if level == "information" else 8
         with contextlib.suppress(Exception):  # there is no screen to show it on while it closes
             self.notify(
-                fmt.clean(text)[:600],  # a toast is 70 cells wide: more would cover the screen
+                fmt.fit(
+                    fmt.clean(text), 600
+                ).rstrip(),  # 70 cells wide: more would cover the screen
                 severity=level,  # type: ignore[arg-type]
                 timeout=seconds,
                 markup=False,
@@ -285,8 +297,11 @@ class MocoApp(App[int]):
                 runner.start_detached(*folders)
             else:
                 for folder in folders:
+                    waited = _status(folder) == "queued"
                     if not runner.start(folder):
                         self.say("It starts when the run before it has ended.")
+                    elif not show:  # else its screen says it
+                        self.say("Starting ..." if waited else "Resuming ...")
         except UserError as error:
             self.say(str(error), severity="error")
         if show:
@@ -442,6 +457,14 @@ def _ended_by_error(app: MocoApp, details: str) -> str:
     path = write_report("".join([details, *lines]))
     place = f"its details are in {path}" if path is not None else "its details could not be written"
     return f"An error of the app has ended it ({kind}); {place}."
+
+
+def _status(folder: RunFolder) -> str:
+    """The state that the record of a run names; empty where it cannot be read."""
+    try:
+        return folder.record().status
+    except UserError:
+        return ""
 
 
 def _kind(folder: RunFolder) -> str:

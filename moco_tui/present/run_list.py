@@ -40,7 +40,7 @@ class RunList:
         self._last_full = 0.0  # seconds of a monotonic clock
 
     def refresh(self, *, full_every: float = 10.0) -> bool:
-        """Look for changes; True when any row changed.
+        """Look for changes; True when any row changed, or ``error``.
 
         Live runs are looked at every time, all others when the folder or its index changed, or
         after ``full_every`` seconds, since what changes within a run need not touch either of them.
@@ -48,7 +48,7 @@ class RunList:
         with self.lock:
             stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
             now = time.monotonic()
-            before = self.rows
+            before, error_before = self.rows, self.error
             if stamp != self._stamp or not self.loaded or now - self._last_full > full_every:
                 rows = self._all()
                 self._last_full = now
@@ -56,7 +56,7 @@ class RunList:
                 self._stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
             else:
                 rows = self._live()
-            if rows == before and self.loaded:
+            if rows == before and self.error == error_before and self.loaded:
                 return False
             self.rows = rows
             self.version += 1

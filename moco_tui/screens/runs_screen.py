@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 from engine.errors import ConfigError
 from engine.history.entry import Entry
 from moco_tui.present import fmt, run_summary
+from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.present.run_order import SORTS, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.base_screen import BaseScreen
@@ -59,7 +60,7 @@ kind:probe, queue_size=4096 or knn>60."""
         Binding("t", "tags", "Tags", show=False),
         Binding("e", "note", "Note", show=False),
         Binding("N", "name", "Rename", show=False),
-        Binding("r", "resume", "Resume", show=False),
+        Binding("r", "resume", "Start or resume", show=False),
         Binding("y", "like", "New run like this one", show=False),
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Undo the delete", show=False),
@@ -275,6 +276,9 @@ kind:probe, queue_size=4096 or knn>60."""
             self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
             return
         parent = row.parent if row.kind == "probe" else row.id
+        if reason := why_no_probe_of(self.session.folder(parent)):
+            self.say(reason, severity="warning")
+            return
         self.ask_app(OpenForm(parent=parent))
 
     def action_study(self) -> None:

@@ -141,5 +141,6 @@ async def test_the_palette_opens_again_while_the_last_one_closes(
             app.action_command_palette()
             app.action_command_palette()  # twice is once
             assert len(app.screen_stack) == 2
+            await until(pilot, lambda: app.screen.is_mounted)
             app.screen.dismiss(None)
         await until(pilot, lambda: len(app.screen_stack) == 1)
