@@ -99,7 +99,7 @@ pans and reads values."""
             loss = self.query_one("#loss")
             loss.add_class("lower")
             self.query_one("#panels").move_child(loss, after=self.query_one("#accuracy"))
-        self._show_tab(2)
+        self._show_tab(1 if self._panels is PROBE_PANELS else 2)
         self.query_one(f"#{next(iter(self._panels.values()))}").focus()
         self.run_worker(self._load(), group="load")
 

@@ -105,7 +105,6 @@ kind:probe, queue_size=4096 or knn>60."""
         self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
         table.clock = self.session.clock  # ages are of the time that a test may set
-        table.focus()
         # A paint of the empty table costs more time than reading a usual history. No batch of
         # updates is held for it: that would hold up every screen, whatever comes meanwhile.
         reading = asyncio.ensure_future(asyncio.to_thread(self.session.runs.refresh))
@@ -113,6 +112,8 @@ kind:probe, queue_size=4096 or knn>60."""
         if reading.done():
             reading.result()
             self.show_rows()
+        if self.query_one("#body").display:  # without runs its keys have nothing to act on
+            table.focus()
         self.poll()
 
     def on_screen_resume(self) -> None:

@@ -84,7 +84,8 @@ class TextPanel(Widget, can_focus=True):
         new = list(lines)
         if new != self.lines or title != self.title:
             self.lines, self.title = new, title
-            self._widest = max((sum(cell_len(part) for part, _ in line) for line in new), default=0)
+            texts = ("".join(text for text, _ in line).rstrip() for line in new)
+            self._widest = max(map(cell_len, texts), default=0)
             self._wrapped_to = -1
             self.refresh()
 
@@ -159,7 +160,7 @@ class TextPanel(Widget, can_focus=True):
             note = note if more > 0 and len(title) + len(note) < width else ""
             # Before the place, which is left out first: that something is cut shows nowhere else.
             if not self.wrap and self._widest - self._skipped_cells > width:
-                cut = "  cut; Right shows more"
+                cut = "  Right: more"
                 note = cut + note if len(title + cut + note) < width else cut
             return Strip([Segment(title, style), Segment(note, muted)]).adjust_cell_length(
                 width, base
