@@ -24,7 +24,7 @@ def demo(settings: Settings, no_app: bool, as_json: bool) -> int:
     settings.writable()
     in_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if in_terminal and not no_app and not as_json and _app_can_be_drawn():
-        from moco_tui.app import run
+        from moco_tui.app_life import run
 
         return run(
             settings.root,

@@ -35,7 +35,7 @@ _UNREADABLE = "\ufffd"
 _MOST_CELLS = 2000  # in width or height: no screen has more
 
 
-class _Parser(XTermParser):
+class _TolerantParser(XTermParser):
     """Textual's parser, less the sequences that it does not know or cannot take."""
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
@@ -55,7 +55,7 @@ class InputReader:
         # Not "ignore": reports count characters, and one that is left out would have the next key
         # taken in its place.
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._parser = _Parser()
+        self._parser = _TolerantParser()
         self._begun = b""
 
     def read(self, data: bytes) -> Iterator[Message]:
@@ -76,7 +76,7 @@ class InputReader:
         try:
             yield from filter(_is_sound, messages)
         except Exception:
-            self._parser = _Parser()  # a generator that has raised has ended
+            self._parser = _TolerantParser()  # a generator that has raised has ended
 
 
 def _is_sound(message: Message) -> bool:

@@ -449,7 +449,7 @@ def stop_trainer(bench: Bench, root: Path, run: RunFolder, moment: float) -> tup
 _CRASH = """
 import sys
 from pathlib import Path
-from moco_tui import app
+from moco_tui import app, app_life
 
 def fail(self):
     active = self.session.runner.active
@@ -458,7 +458,7 @@ def fail(self):
 
 assert hasattr(app.MocoApp, "_poll_runner")  # else nothing would fail, and the trial time out
 app.MocoApp._poll_runner = fail
-sys.exit(app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
+sys.exit(app_life.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
 """
 
 
@@ -500,7 +500,7 @@ def crash(bench: Bench, chance: random.Random, times: int, small: bool) -> Itera
 _SLOW = """
 import sys, time
 from pathlib import Path
-from moco_tui import app
+from moco_tui import app_life
 from moco_tui.training.runner import Runner
 
 class Slow(Runner):
@@ -508,8 +508,8 @@ class Slow(Runner):
         time.sleep(6)
         return True
 
-app.Runner = Slow
-app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2]))
+app_life.Runner = Slow
+app_life.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2]))
 """
 
 

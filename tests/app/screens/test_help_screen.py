@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ async def open_screen(app: MocoApp, pilot: Pilot[Any], name: str) -> Screen[Any]
     return app.screen
 
 
+def has_focus(screen: Screen[Any], widget: Widget) -> bool:
+    return screen.focused is widget
+
+
 def meant(node: Any) -> dict[str, set[str]]:
     """The actions that help lists for each key of a node."""
     found: dict[str, set[str]] = {}
@@ -72,7 +77,7 @@ async def test_every_key_that_help_names_does_what_it_says(
         screen = await open_screen(app, pilot, name)
         for widget in focusable(screen):
             widget.focus()
-            await until(pilot, lambda widget=widget: screen.focused is widget)
+            await until(pilot, partial(has_focus, screen, widget))
             takes_letters = isinstance(widget, Input)
             help_of = [(widget, meant(widget)), (screen, meant(screen)), (app, meant(app))]
             active = screen.active_bindings
@@ -146,7 +151,7 @@ async def test_no_key_is_drawn_as_a_question_mark_in_ascii(
         screen = await open_screen(app, pilot, name)
         for widget in focusable(screen):
             widget.focus()
-            await until(pilot, lambda widget=widget: screen.focused is widget)
+            await until(pilot, partial(has_focus, screen, widget))
             line = screen.query_one(KeyLine).render_line(0).text
             assert line.isascii()
             assert line.count("?") == (0 if isinstance(widget, Input) else 1), line

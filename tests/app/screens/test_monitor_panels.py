@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widget import Widget
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
@@ -31,6 +33,14 @@ SUPERVISED: dict[str, Any] = {
 def said(app: MocoApp, words: str) -> int:
     """How many messages that are shown hold these words."""
     return sum(words in message.message for message in app._notifications)
+
+
+def has_focus(app: MocoApp, widget: Widget) -> bool:
+    return app.focused is widget
+
+
+def is_drawn(widget: Widget) -> bool:
+    return widget.region.area > 0
 
 
 def probe_with_curves(root: Path) -> None:
@@ -83,8 +93,8 @@ async def test_each_digit_leads_to_the_panel_of_its_name(
         for number, name in enumerate(names[run_id], 1):
             await pilot.press(str(number))
             panel = app.screen.query_one(f"#{name}")
-            await until(pilot, lambda panel=panel: app.focused is panel)
-            await until(pilot, lambda panel=panel: panel.region.area > 0)
+            await until(pilot, partial(has_focus, app, panel))
+            await until(pilot, partial(is_drawn, panel))
             assert panel.region.height >= 3
             assert panel.region.bottom <= size[1] - 1
 
@@ -213,4 +223,4 @@ async def test_an_answer_between_the_record_and_the_requests_is_not_missed(
             await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
             monkeypatch.setattr(RunFolder, "pending_requests", answered_first)
             await pilot.press("p")
-            await until(pilot, lambda: "Paused after step 7." in screen_text(app))
+            await until(pilot, lambda: said(app, "Paused after step 7.") == 1)

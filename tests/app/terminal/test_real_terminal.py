@@ -97,7 +97,7 @@ def test_a_terminal_that_the_database_does_not_know_is_tried(start: Start) -> No
 FAILS = """
 import sys
 from pathlib import Path
-from moco_tui import app
+from moco_tui import app, app_life
 
 def fail(self):
     if self.session.runs.loaded:
@@ -105,7 +105,7 @@ def fail(self):
 
 assert hasattr(app.MocoApp, "_poll_runner")
 app.MocoApp._poll_runner = fail
-sys.exit(app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
+sys.exit(app_life.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
 """
 
 
