@@ -90,6 +90,11 @@ class BaseScreen(SteadyScreen, Screen[None]):
         """The line at the top."""
         return self.query_one(TopBar)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is shown or covered: a worker may come to its end after it was closed."""
+        return self in self.app.screen_stack
+
     def action_back(self) -> None:
         """Go back to the previous screen."""
         self.dismiss()

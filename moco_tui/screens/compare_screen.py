@@ -79,6 +79,8 @@ Below are the settings that differ and every metric with its difference to the f
 
         for problem in await asyncio.to_thread(poll):
             self.say(problem, severity="error")
+        if not self.is_open:
+            return
         self._loaded = True
         names = self._metrics()
         chart = self.query_one(Chart)

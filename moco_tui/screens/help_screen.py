@@ -79,8 +79,9 @@ def bound_actions(screen: Screen[Any]) -> Iterable[tuple[str, str, Callable[[], 
             continue
 
         # The default binds the action of this turn; a closure would see that of the last.
-        def run(action: str = binding.action) -> Any:
-            return screen.run_action(action)
+        async def run(action: str = binding.action) -> None:
+            if screen in screen.app.screen_stack:  # it may have been closed under the palette
+                await screen.run_action(action)
 
         yield binding.description, f"key {key_text(binding.key)}", run
 

@@ -108,10 +108,14 @@ pans and reads values."""
             await asyncio.to_thread(self.log_reader.poll)
         except UserError as error:
             self.report(str(error))
+        if not self.is_open:
+            return
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
         self.query_one("#loss", Chart).changed()  # else a chart without data keeps its old words
         self._sampler = await asyncio.to_thread(Sampler)  # imports psutil, loads the card's driver
+        if not self.is_open:
+            return
         self._take_curves()
         self.tick()
 

@@ -283,14 +283,15 @@ as a command and as TOML."""
             self._close_side()
             await self.body.go_to(key)
             return
+        self._starting = True
         body = self.body
         if self.state.kind == "probe" and body.parent_id:
             # in a thread: it reads a file, which may lie on another machine
             parent = self.session.folder(body.parent_id)
             if reason := await asyncio.to_thread(why_no_probe_of, parent):
+                self._starting = False
                 self.say(reason, severity="error")
                 return
-        self._starting = True
         detached = body.detached
         try:
             folder = create(

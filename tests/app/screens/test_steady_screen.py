@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from textual import events
 from textual.geometry import Size
 from textual.screen import Screen
 
+from engine.runs import MetricLog
 from moco_tui import screens
 from moco_tui.app import MocoApp
 from moco_tui.screens import help_screen
@@ -144,3 +146,35 @@ async def test_the_palette_opens_again_while_the_last_one_closes(
             await until(pilot, lambda: app.screen.is_mounted)
             app.screen.dismiss(None)
         await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+@pytest.mark.parametrize("opens", ["monitor", "compare"])
+async def test_a_screen_that_is_closed_while_it_reads_does_nothing_more(
+    root: Path, make_app: Callable[..., MocoApp], monkeypatch: pytest.MonkeyPatch, opens: str
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    poll = MetricLog.poll
+
+    def slow(self: MetricLog) -> bool:
+        reading.set()
+        go_on.wait(30)
+        return poll(self)
+
+    some_runs(root)
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: len(app.screen.query_one(RunTable).rows) == 4)
+        monkeypatch.setattr(MetricLog, "poll", slow)
+        if opens == "monitor":
+            app.open_run("k7m2qx")
+        else:
+            app.open_comparison(["k7m2qx", "q4r8st"])
+        await until(pilot, reading.is_set)
+        commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
+        app.screen.dismiss(None)
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        await commands["Back"]()
+        go_on.set()
+        await until(pilot, lambda: all(worker.is_finished for worker in app.workers))
+        assert app.is_running
+        assert isinstance(app.screen, RunsScreen)
