@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
-import sys
+import io
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 
 from engine.errors import UserError
 from engine.runs import RunFolder
@@ -24,7 +25,6 @@ from moco_tui.present import fmt
 from moco_tui.screens import messages, screen_registry
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
-from moco_tui.training.runner import Runner
 
 START_SECONDS = 1.0
 """How long the garbage collector stays off, which the command line switches off for the start."""
@@ -51,7 +51,8 @@ class MocoApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [
         *screen_registry.bindings(),
-        Binding("q,ctrl+q", "leave", "Quit", key_display="q"),
+        # Without a key_display, which would name the first of two keys where only the second acts.
+        Binding("q,ctrl+q", "leave", "Quit"),
         Binding("T", "toggle_theme", "Light or dark", show=False),
     ]
 
@@ -66,10 +67,34 @@ class MocoApp(App[int]):
 
     # ---------------------------------------------------------------------------- start
 
+    def keep_errors(self) -> io.StringIO:
+        """Has Textual write what an error was into a text instead of on the terminal."""
+        text = io.StringIO()
+        self.error_console = Console(file=text, width=100, markup=False, highlight=False)
+        return text
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Every line in ASCII where the terminal shows nothing else."""
         filters = list(super().get_line_filters())
         return [*filters, self._ascii_filter] if self.session.ascii else filters
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice; its driver of a terminal with a reader that no byte can end."""
+        driver = super().get_driver_class()
+        if driver.__name__ != "LinuxDriver":  # of another system, or named in the environment
+            return driver
+        from moco_tui.terminal.guarded_input import GuardedDriver
+
+        return GuardedDriver
+
+    def get_key_display(self, binding: Binding) -> str:
+        """How the key line and the palette name a key; by its word where there is no sign."""
+        shown = super().get_key_display(binding)
+        if not self.session.ascii or shown.isascii():
+            return shown
+        from moco_tui.screens.help_screen import key_text
+
+        return key_text(binding.key)
 
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is the table of runs."""
@@ -171,7 +196,9 @@ class MocoApp(App[int]):
         seconds = 4 if level == "information" else 8
         with contextlib.suppress(Exception):  # there is no screen to show it on while it closes
             self.notify(
-                fmt.clean(text)[:600],  # a toast is 70 cells wide: more would cover the screen
+                fmt.fit(
+                    fmt.clean(text), 600
+                ).rstrip(),  # 70 cells wide: more would cover the screen
                 severity=level,  # type: ignore[arg-type]
                 timeout=seconds,
                 markup=False,
@@ -191,7 +218,7 @@ class MocoApp(App[int]):
     def open_run(self, run_id: str) -> None:
         """Show a run: a study as a study, every other in the monitor."""
         folder = self.session.folder(run_id)
-        self._open("study" if _kind(folder) == "study" else "monitor", folder=folder)
+        self._open("study" if _recorded(folder, "kind") == "study" else "monitor", folder=folder)
 
     def open_study(self) -> None:
         """Show the newest study; where there is none, the form for one."""
@@ -209,7 +236,7 @@ class MocoApp(App[int]):
     def open_comparison(self, run_ids: Iterable[str]) -> None:
         """Compare runs; a study has no curves to compare, which is said instead."""
         folders = [self.session.folder(run_id) for run_id in run_ids]
-        studies = [folder.id for folder in folders if _kind(folder) == "study"]
+        studies = [folder.id for folder in folders if _recorded(folder, "kind") == "study"]
         if studies:
             self.say(
                 f"{', '.join(studies)}: a study has no curves of its own to compare; open it, or "
@@ -222,6 +249,20 @@ class MocoApp(App[int]):
     def action_toggle_theme(self) -> None:
         """Light or dark."""
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+
+    def action_command_palette(self) -> None:
+        """Open the palette, once."""
+        from moco_tui.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())  # without a name: one that closes may still have it
+
+    def search_themes(self) -> None:
+        """Offer all themes."""
+        from moco_tui.screens.palette import Palette
+
+        themes = Palette(providers=[ThemeProvider], placeholder="Search for themes ...")
+        self.push_screen(themes)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers: commands of the app, then the keys of the screen."""
@@ -262,9 +303,12 @@ class MocoApp(App[int]):
             if detached:
                 runner.start_detached(*folders)
             else:
+                waited = _recorded(folders[0], "status") == "queued"
                 at_once = [runner.start(folder) for folder in folders]
                 if not at_once[0]:
                     self.say("It starts when the run before it has ended.")
+                elif not show:  # else its screen says it
+                    self.say("Starting ..." if waited else "Resuming ...")
         except UserError as error:
             from engine.runs.unstarted import take_back  # the first screen starts nothing
 
@@ -344,67 +388,9 @@ class MocoApp(App[int]):
         return False
 
 
-def run(
-    root: Path,
-    *,
-    data_dir: Path,
-    device: str | None = None,
-    read_only: bool = False,
-    demo: bool = False,
-) -> int:
-    """Run the app until it is left; returns the exit code.
-
-    Args:
-        root: the runs folder.
-        data_dir: where data sets and their caches live.
-        device: device for new runs.
-        read_only: look only.
-        demo: open on the demonstration.
-    """
-    from moco_tui.terminal.descriptors import Display
-    from moco_tui.training.signals import Guard
-
-    # Before the app: Textual opens its driver on the stream that Display has put in place, and
-    # Guard blocks signals in this thread for every thread that is started from here on.
-    display = Display()
-    runner = Runner(data_dir)
-    runner.redirect_stderr = display.redirect_stderr
-
-    def hand_over() -> str:  # called from the thread of the guard when a signal has come
-        runner.hand_over(leaving=True)
-        return _handed_over(runner)
-
-    guard = Guard(display, hand_over)
-    session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
-    app = MocoApp(session, demo=demo)
-    app.offers_lost = not (read_only or demo)
+def _recorded(folder: RunFolder, fact: str) -> str:
+    """The ``kind`` or ``status`` in the record of a run; empty where it cannot be read."""
     try:
-        code = app.run()
-    finally:
-        guard.wait_if_leaving()  # it may be writing a checkpoint: it ends this process when done
-        if runner.busy:  # an error of the screen never ends the training
-            runner.hand_over()
-        display.restore()
-        left = _handed_over(runner)
-        if left:
-            print(left, file=sys.stderr, flush=True)
-    # Textual returns None for an app that an error ended; then return_code is 1.
-    return code if code is not None else (app.return_code or os.EX_OK)
-
-
-def _kind(folder: RunFolder) -> str:
-    """The kind of a run; empty where its record cannot be read."""
-    try:
-        return folder.record().kind
+        return str(getattr(folder.record(), fact))
     except UserError:
         return ""
-
-
-def _handed_over(runner: Runner) -> str:
-    """Which runs go on in the background after the app; empty when none does."""
-    left = runner.going_on()
-    if not left:
-        return ""
-    names = ", ".join(folder.id for folder in left)
-    verb = "goes" if len(left) == 1 else "go"
-    return f"{names} {verb} on in the background; moco-tui shows it."

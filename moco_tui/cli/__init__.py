@@ -52,7 +52,7 @@ def cli(
         # What is made until the first screen stays, so a collection would find nothing;
         # MocoApp switches the collector on again.
         gc.disable()
-        from moco_tui.app import run
+        from moco_tui.app_life import run
 
         ctx.exit(run(ctx.obj.root, data_dir=ctx.obj.data, device=device, read_only=read_only))
 

@@ -10,7 +10,7 @@ import click
 from engine.errors import RunError
 from moco_tui.cli.options import Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, table
-from moco_tui.present import comparison, fmt
+from moco_tui.present import comparison, comparison_export, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
 
 
@@ -27,9 +27,9 @@ def compare(settings: Settings, runs: tuple[str, ...], as_json: bool, as_csv: bo
         raise RunError("Give two or more different runs to compare.")
     found = comparison.side_by_side([comparison.compared_run(folder) for folder in folders])
     if as_json:
-        print_json(comparison.facts(found))
+        print_json(comparison_export.facts(found))
     elif as_csv:
-        sys.stdout.write(comparison.to_csv(found))
+        sys.stdout.write(comparison_export.to_csv(found))
     else:
         print(_text(found))
 

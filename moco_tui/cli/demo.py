@@ -31,8 +31,8 @@ def demo(settings: Settings, no_app: bool, as_json: bool) -> int:
     """
     settings.writable()
     in_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if in_terminal and not no_app and not as_json:
-        from moco_tui.app import run
+    if in_terminal and not no_app and not as_json and _app_can_be_drawn():
+        from moco_tui.app_life import run
 
         return run(
             settings.root,
@@ -42,6 +42,13 @@ def demo(settings: Settings, no_app: bool, as_json: bool) -> int:
             demo=True,
         )
     return plain(settings, as_json=as_json)
+
+
+def _app_can_be_drawn() -> bool:
+    """Whether this kind of terminal shows more than lines."""
+    from moco_tui.terminal.abilities import cannot_draw  # imports Textual
+
+    return not cannot_draw()
 
 
 def plain(settings: Settings, *, as_json: bool) -> int:

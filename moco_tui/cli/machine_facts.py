@@ -139,11 +139,14 @@ def nvidia() -> dict[str, Any]:
 
 def terminal(problems: list[str]) -> dict[str, Any]:
     """What the terminal says of itself."""
+    tty = sys.stdin.isatty() and sys.stdout.isatty()
     size = shutil.get_terminal_size()
+    if tty:  # as the app takes it: COLUMNS and LINES may be those of a window before
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(sys.stdout.fileno())
     encoding = (sys.stdout.encoding or "").lower()
     names = ("TERM", "COLORTERM", "TERM_PROGRAM", "NO_COLOR", "LANG", "LC_ALL")
     found: dict[str, Any] = {name: os.environ.get(name, "") for name in names}
-    tty = sys.stdin.isatty() and sys.stdout.isatty()
     unicode = "utf" in encoding
     if tty and not unicode:
         problems.append(f"The terminal's encoding is {encoding}, so drawings use ASCII only.")

@@ -86,5 +86,9 @@ def cut(text: str, width: int) -> str:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None for a file or a pipe, where nothing is cut."""
+    """Columns of the terminal that stdout is; None for a file or a pipe, where nothing is cut.
+
+    An exported COLUMNS goes before what the terminal says (``shutil.get_terminal_size``), as with
+    other programs that print tables; the app takes the terminal's size alone.
+    """
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

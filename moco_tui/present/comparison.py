@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -17,7 +14,6 @@ from engine.errors import RunError
 from engine.runs import Record, RunFolder
 from engine.runs.encoder_step import encoder_words, proven_step
 from engine.runs.log_summary import gains
-from engine.runs.record import spell
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import difference_text, points_text, value_text
 from moco_tui.present.run_settings import settings_of
@@ -326,66 +322,6 @@ def change_text(row: MetricRow, run: int) -> tuple[str, str]:
     if verdict is None or verdict == "same":
         return text, ""
     return f"{text} {verdict}", "good" if verdict == "better" else "bad"
-
-
-# --------------------------------------------------------------------------------------------
-# Export
-
-
-def facts(found: SideBySide) -> dict[str, Any]:
-    """The comparison as builtin values.
-
-    Returns:
-        ``runs``: id, name, kind and state of each; ``config``: dotted key to the values of the
-        runs, only keys that differ; ``metrics``: see ``MetricRow``, whose ``which`` is ``value``.
-    """
-    return {
-        "runs": [
-            {"id": run.id, "name": run.name, "kind": run.kind, "state": run.state}
-            for run in found.runs
-        ],
-        "config": found.settings,
-        "metrics": [
-            {
-                "metric": row.metric,
-                "value": row.which,
-                "values": row.values,
-                "differences": row.differences,
-                "verdicts": row.verdicts,
-                "reasons": row.reasons,
-            }
-            for row in found.metrics
-        ],
-    }
-
-
-def to_json(found: SideBySide) -> str:
-    """The comparison as JSON; NaN and infinities as the strings that stand for them."""
-    known = facts(found)
-    for row in known["metrics"]:
-        row["values"] = [None if value is None else spell(value) for value in row["values"]]
-    return json.dumps(known, indent=2, ensure_ascii=False)
-
-
-def to_csv(found: SideBySide) -> str:
-    """The comparison as CSV: a row for each setting or number, a column for each run.
-
-    Behind them stand the differences to the first run. Every number has all its digits (``repr``
-    gives the fewest that lead back to the same float64).
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    first, *others = [run.id for run in found.runs]
-    changes = [f"{run_id} - {first}" for run_id in others]
-    writer.writerow(["part", "name", first, *others, *changes])
-    for key, values in found.settings.items():
-        cells = ["" if value is None else fmt.clean(fmt.value(value)) for value in values]
-        writer.writerow(["setting", fmt.clean(key), *cells, *[""] * len(changes)])
-    for row in found.metrics:
-        numbers = [*row.values, *row.differences[1:]]
-        cells = ["" if value is None else repr(value) for value in numbers]
-        writer.writerow([row.which, fmt.clean(row.metric), *cells])
-    return out.getvalue()
 
 
 # --------------------------------------------------------------------------------------------

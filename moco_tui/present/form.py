@@ -136,15 +136,15 @@ def range_hint(field: Field) -> str:
         right = "" if field.le is not None else "<"
         parts.append(f"{left}{_plain(low)} – {right}{_plain(high)}")
     elif low is not None:
-        parts.append(f"{'≥' if field.ge is not None else '>'} {_plain(low)}")
+        parts.append(f"{'>=' if field.ge is not None else '>'} {_plain(low)}")
     elif high is not None:
-        parts.append(f"{'≤' if field.le is not None else '<'} {_plain(high)}")
+        parts.append(f"{'<=' if field.le is not None else '<'} {_plain(high)}")
     return "  ".join(parts)
 
 
 def _plain(number: float) -> str:
     if number >= 2**31 - 1:  # the bound of seeds
-        return "2³¹"
+        return "2^31"
     return f"{number:g}" if abs(number) < 10_000 or number != int(number) else f"{int(number):,}"
 
 

@@ -6,10 +6,11 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.history.entry import read_entry
+from engine.history.entry import Entry, read_entry
 from engine.history.history import History
 from engine.runs import RunFolder
 from moco_tui.present import fmt
@@ -39,8 +40,19 @@ class RunList:
         self._stamp: tuple[int, int] = (-1, -1)  # of the folder and its index at the last reading
         self._last_full = 0.0  # seconds of a monotonic clock
 
+    def matcher(self, text: str) -> Callable[[Entry], bool]:
+        """What tells the runs that a filter lets through.
+
+        Raises:
+            ConfigError: when the text is no filter.
+        """
+        # The first screen filters nothing, and every import delays it.
+        from engine.history.filters import metric_names, parse_filter
+
+        return parse_filter(text, metrics=metric_names(row.entry for row in self.rows.values()))
+
     def refresh(self, *, full_every: float = 10.0) -> bool:
-        """Look for changes; True when any row changed.
+        """Look for changes; True when any row changed, or ``error``.
 
         Live runs are looked at every time, all others when the folder or its index changed, or
         after ``full_every`` seconds, since what changes within a run need not touch either of them.
@@ -48,7 +60,7 @@ class RunList:
         with self.lock:
             stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
             now = time.monotonic()
-            before = self.rows
+            before, error_before = self.rows, self.error
             if stamp != self._stamp or not self.loaded or now - self._last_full > full_every:
                 rows = self._all()
                 self._last_full = now
@@ -56,7 +68,7 @@ class RunList:
                 self._stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
             else:
                 rows = self._live()
-            if rows == before and self.loaded:
+            if rows == before and self.error == error_before and self.loaded:
                 return False
             self.rows = rows
             self.version += 1

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from moco_tui.present import fmt
 from moco_tui.screens.messages import Say, Severity
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.widgets.key_line import KeyLine
 
@@ -56,7 +57,7 @@ class TopBar(Static):
         return text
 
 
-class BaseScreen(Screen[None]):
+class BaseScreen(SteadyScreen, Screen[None]):
     """A screen of the app: top line, content, keys.
 
     Subclasses say what they are in ``TITLE_TEXT``, how they are used in ``HELP``, which the help
@@ -89,9 +90,14 @@ class BaseScreen(Screen[None]):
         """The line at the top."""
         return self.query_one(TopBar)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is shown or covered: a worker may come to its end after it was closed."""
+        return self in self.app.screen_stack
+
     def action_back(self) -> None:
         """Go back to the previous screen."""
-        self.app.pop_screen()
+        self.dismiss()
 
     def ask_app(self, message: Message) -> None:
         """Post one of ``screens.messages`` to the app.

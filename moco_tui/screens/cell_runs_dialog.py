@@ -18,6 +18,7 @@ from engine.study.intervals import ResultRow
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.run_rows import GLYPHS
+from moco_tui.screens.steady_screen import SteadyList, SteadyScreen
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def choices(snapshot: studyview.StudySnapshot, row: ResultRow) -> list[CellRun]:
     return found
 
 
-class CellRuns(ModalScreen[str | None]):
+class CellRuns(SteadyScreen, ModalScreen[str | None]):
     """Offers runs; the answer is the id of one, or None.
 
     Args:
@@ -105,7 +106,7 @@ class CellRuns(ModalScreen[str | None]):
         with Vertical():
             yield Static(self._place, classes="question", markup=False)
             # as Text, since a str is read as markup
-            yield OptionList(*(Option(Text(run.text)) for run in self._runs))
+            yield SteadyList(*(Option(Text(run.text)) for run in self._runs))
             yield Static("Enter opens the run, Escape goes back.", classes="muted", markup=False)
 
     def on_mount(self) -> None:

@@ -16,7 +16,7 @@ from engine.runs import MetricLog, RunFolder
 from moco_tui.charts.curve_points import MOST_POINTS, CurvePoints
 from moco_tui.charts.drawing import Curve
 from moco_tui.present import comparison as compare
-from moco_tui.present import fmt
+from moco_tui.present import comparison_export, fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.lines import Line
 from moco_tui.screens.export_dialog import ask_and_write
@@ -78,6 +78,8 @@ Below are the settings that differ and every metric with its difference to the f
 
         for problem in await asyncio.to_thread(poll):
             self.say(problem, severity="error")
+        if not self.is_open:
+            return
         self._loaded = True
         names = self._metrics()
         chart = self.query_one(Chart)
@@ -250,7 +252,7 @@ Below are the settings that differ and every metric with its difference to the f
         """Write the comparison to a file."""
         name = "compare-" + "-".join(run.id for run in self.runs[:3]) + ".csv"
         makers = {
-            ".csv": lambda: compare.to_csv(compare.side_by_side(self.runs)),
-            ".json": lambda: compare.to_json(compare.side_by_side(self.runs)),
+            ".csv": lambda: comparison_export.to_csv(compare.side_by_side(self.runs)),
+            ".json": lambda: comparison_export.to_json(compare.side_by_side(self.runs)),
         }
         ask_and_write(self, "Write the comparison to (.csv or .json)", name, makers)

@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.widgets.line_input import LineInput
 
 Leaving = Literal["keep", "stop", "cancel"]
@@ -31,7 +32,7 @@ _BOX = """
 """
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(SteadyScreen, ModalScreen[bool]):
     """A yes-or-no question.
 
     Args:
@@ -69,7 +70,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(SteadyScreen, ModalScreen[str | None]):
     """Asks for a line of text; Escape answers None.
 
     Args:
@@ -102,7 +103,7 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class Leave(ModalScreen[Leaving]):
+class Leave(SteadyScreen, ModalScreen[Leaving]):
     """Asks whether the run that this app trains goes on, stops, or keeps the app open.
 
     Args:

@@ -15,6 +15,7 @@ from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import Session
 
 NAMES = {
@@ -78,8 +79,9 @@ def bound_actions(screen: Screen[Any]) -> Iterable[tuple[str, str, Callable[[], 
             continue
 
         # The default binds the action of this turn; a closure would see that of the last.
-        def run(action: str = binding.action) -> Any:
-            return screen.run_action(action)
+        async def run(action: str = binding.action) -> None:
+            if screen in screen.app.screen_stack:  # it may have been closed under the palette
+                await screen.run_action(action)
 
         yield binding.description, f"key {key_text(binding.key)}", run
 
@@ -124,7 +126,7 @@ def help_text(screen: Screen[Any]) -> Text:
     return text
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(SteadyScreen, ModalScreen[None]):
     """The keys of the screen below it.
 
     Args:

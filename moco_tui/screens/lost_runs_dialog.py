@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from moco_tui.present import fmt
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.training.lost_runs import LostRun
 
 Answer = Literal["here", "detached", "later"]
@@ -20,7 +21,7 @@ Answer = Literal["here", "detached", "later"]
 _SHOWN = 5  # runs that are listed; of the others their number
 
 
-class LostRuns(ModalScreen[Answer]):
+class LostRuns(SteadyScreen, ModalScreen[Answer]):
     """Lists the lost runs with the step each resumes from, and asks where to resume them.
 
     Args:

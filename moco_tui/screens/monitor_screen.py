@@ -15,11 +15,12 @@ from engine.errors import UserError
 from engine.runs import MetricLog, RunFolder
 from moco_tui.charts.curve_points import MOST_POINTS
 from moco_tui.charts.drawing import Level
-from moco_tui.present import curves
+from moco_tui.present import curves, fmt
 from moco_tui.present.device_load import Sampler, device_lines
 from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 from moco_tui.present.learning_warnings import not_learning
 from moco_tui.present.pace import run_pace
+from moco_tui.present.probe_offer import why_no_probe
 from moco_tui.present.probe_table import probe_lines
 from moco_tui.present.run_progress import progress_line, rates_line
 from moco_tui.screens.messages import OpenForm
@@ -29,9 +30,23 @@ from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_chart import RunChart
 from moco_tui.widgets.text_panel import TextPanel
 
-PANELS = ("loss", "accuracy", "epochs", "device", "log")
-"""In the order of their keys, 1 to 5. On a narrow screen the first is always shown (of a probe its
-table), with one of the others below it."""
+PANELS = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "epochs": "epochs",
+    "device": "device",
+    "log": "log",
+}
+"""Names and ids of the panels of a pretraining, in the order of their keys, 1 to 5. On a narrow
+screen the first is always shown, with one of the others below it."""
+PROBE_PANELS = {
+    "table": "rows",
+    "accuracy": "accuracy",
+    "loss": "loss",
+    "device": "device",
+    "log": "log",
+}
+"""The same of a probe, which is first of all a table."""
 
 
 class MonitorScreen(WatchScreen):
@@ -39,15 +54,15 @@ class MonitorScreen(WatchScreen):
 
     TITLE_TEXT = "Monitor"
     HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
-acknowledged it. Tab moves between the panels; 1 to 5 show one of them; the chart in focus zooms,
+acknowledged it. Tab moves between the panels; 1 to 5 lead to one of them; the chart in focus zooms,
 pans and reads values."""
     BINDINGS = [
         Binding("b", "probe", "Probe"),
-        Binding("1", "panel('loss')", "Loss alone", show=False),
-        Binding("2", "panel('accuracy')", "Accuracy", show=False),
-        Binding("3", "panel('epochs')", "Epochs", show=False),
-        Binding("4", "panel('device')", "Device", show=False),
-        Binding("5", "panel('log')", "Log", show=False),
+        Binding("1", "panel(1)", "Loss; of a probe its table", show=False),
+        Binding("2", "panel(2)", "Accuracy", show=False),
+        Binding("3", "panel(3)", "Epochs; of a probe its loss", show=False),
+        Binding("4", "panel(4)", "Device", show=False),
+        Binding("5", "panel(5)", "Log", show=False),
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
@@ -60,6 +75,7 @@ pans and reads values."""
     def content(self) -> ComposeResult:
         """Progress and panels."""
         yield Static("", id="progress", markup=False)
+        yield Static("", id="failure", markup=False)
         yield Static("", id="warning", markup=False)
         with Container(id="panels"):
             yield RunChart("loss", smoothing=0.9, id="loss")
@@ -68,7 +84,7 @@ pans and reads values."""
             yield TextPanel("epochs", id="epochs", classes="lower")
             yield TextPanel("device", id="device", classes="lower")
             yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
-            yield TextPanel("log", follow=True, id="log", classes="lower")
+            yield TextPanel("log", follow=True, wrap=True, id="log", classes="lower")
 
     # ---------------------------------------------------------------------------- life
 
@@ -77,9 +93,14 @@ pans and reads values."""
         self.query_one("#loss", Chart).empty = "reading ..."
         self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
         self.read_record()
-        probe = self.record is not None and self.record.kind == "probe"
-        self._show_tab("loss" if probe else "accuracy")
-        self.query_one("#rows" if probe else "#loss").focus()
+        if self._panels is PROBE_PANELS:
+            # Below the table, and in a grid of two columns, which is filled row by row, behind what
+            # stands at its right.
+            loss = self.query_one("#loss")
+            loss.add_class("lower")
+            self.query_one("#panels").move_child(loss, after=self.query_one("#accuracy"))
+        self._show_tab(1 if self._panels is PROBE_PANELS else 2)
+        self.query_one(f"#{next(iter(self._panels.values()))}").focus()
         self.run_worker(self._load(), group="load")
 
     async def _load(self) -> None:
@@ -87,10 +108,14 @@ pans and reads values."""
             await asyncio.to_thread(self.log_reader.poll)
         except UserError as error:
             self.report(str(error))
+        if not self.is_open:
+            return
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
         self.query_one("#loss", Chart).changed()  # else a chart without data keeps its old words
         self._sampler = await asyncio.to_thread(Sampler)  # imports psutil, loads the card's driver
+        if not self.is_open:
+            return
         self._take_curves()
         self.tick()
 
@@ -133,6 +158,12 @@ pans and reads values."""
         self.set_class(record.kind == "probe", "-probe")
         if record.kind == "probe":
             self.query_one("#rows", TextPanel).show(probe_lines(record, record.config))
+        if why_no_probe(record):
+            accuracy = self.query_one("#accuracy", Chart)
+            accuracy.empty = "the images have no classes: no accuracy, and no probe"
+        failure = fmt.clean(record.error) if self.status == "failed" else ""
+        self.query_one("#failure", Static).update(failure)
+        self.query_one("#failure").display = bool(failure)
 
     def _show_progress(self) -> None:
         record = self.record
@@ -182,23 +213,27 @@ pans and reads values."""
 
     # ---------------------------------------------------------------------------- panels
 
-    def _show_tab(self, name: str) -> None:
-        for other in PANELS[1:]:
-            self.query_one(f"#{other}").set_class(other == name, "-shown")
+    @property
+    def _panels(self) -> dict[str, str]:
+        """Names and ids of the panels, in the order of their keys."""
+        return PROBE_PANELS if self.record is not None and self.record.kind == "probe" else PANELS
+
+    def _show_tab(self, chosen: int) -> None:
         text = Text(no_wrap=True, overflow="crop")
-        for number, other in enumerate(PANELS, 1):
-            probe = self.record is not None and self.record.kind == "probe"
-            shown = "table" if probe and other == "loss" else other
-            text.append(f" {number} {shown} ", style="reverse" if other == name else "")
+        for number, (name, panel) in enumerate(self._panels.items(), 1):
+            if number > 1:
+                self.query_one(f"#{panel}").set_class(number == chosen, "-shown")
+            text.append(f" {number} {name} ", style="reverse" if number == chosen else "")
         self.query_one("#tabs", Static).update(text)
 
-    def action_panel(self, name: str) -> None:
-        """Show and focus a panel."""
-        self._show_tab(name)
-        target = self.query_one(f"#{name}")
-        if name == "loss" and not target.display:  # of a probe without curves
-            target = self.query_one("#rows")
-        target.focus()
+    def action_panel(self, number: int) -> None:
+        """Show and focus a panel; the first is there always."""
+        name, panel = list(self._panels.items())[number - 1]
+        if not self.has_class("-wide"):
+            self._show_tab(number)
+        elif not self.query_one(f"#{panel}").display:
+            self.say(f"There is nothing to see yet in the panel {name}.")
+        self.query_one(f"#{panel}").focus()
 
     # ---------------------------------------------------------------------------- requests
 
@@ -206,7 +241,9 @@ pans and reads values."""
         """Hide the keys that make no sense in the state of the run."""
         if action == "probe":
             record = self.record
-            return record is not None and record.kind == "pretrain" and self.status != "gone"
+            if record is None or record.kind != "pretrain" or self.status == "gone":
+                return False
+            return not why_no_probe(record)
         return super().check_action(action, parameters)
 
     def action_probe(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -17,6 +19,7 @@ from engine.runs import create
 from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present.augment_preview import Previewer
+from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
@@ -282,6 +285,13 @@ as a command and as TOML."""
             return
         self._starting = True
         body = self.body
+        if self.state.kind == "probe" and body.parent_id:
+            # in a thread: it reads a file, which may lie on another machine
+            parent = self.session.folder(body.parent_id)
+            if reason := await asyncio.to_thread(why_no_probe_of, parent):
+                self._starting = False
+                self.say(reason, severity="error")
+                return
         detached = body.detached
         try:
             folder = create(
@@ -296,5 +306,5 @@ as a command and as TOML."""
             self._starting = False
             self.say(str(error), severity="error")
             return
-        self.app.pop_screen()  # first, so that Escape in the run does not lead back to the form
+        self.dismiss()  # first, so that Escape in the run does not lead back to the form
         self.ask_app(StartRuns(folder, detached=detached, show=True, new=True))

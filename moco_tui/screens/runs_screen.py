@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 from collections.abc import Callable
 
@@ -18,16 +17,11 @@ from textual.widgets import Input, Static
 from engine.errors import ConfigError
 from engine.history.entry import Entry
 from moco_tui.present import fmt, run_summary
+from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.present.run_order import SORTS, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.screens.messages import (
-    OpenComparison,
-    OpenForm,
-    OpenRun,
-    OpenStudy,
-    StartDemo,
-)
+from moco_tui.screens.messages import OpenComparison, OpenForm, OpenRun, OpenStudy, StartDemo
 from moco_tui.screens.run_actions import RunActions
 from moco_tui.session import Session
 from moco_tui.widgets.line_input import LineInput
@@ -60,7 +54,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         Binding("t", "tags", "Tags", show=False),
         Binding("e", "note", "Note", show=False),
         Binding("N", "name", "Rename", show=False),
-        Binding("r", "resume", "Resume", show=False),
+        Binding("r", "resume", "Start or resume", show=False),
         Binding("y", "like", "New run like this one", show=False),
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Undo the delete", show=False),
@@ -77,7 +71,6 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         self._shown_version = -1
         self._refreshing = False
         self._monitor_imported = False
-        self._paint_batch = contextlib.ExitStack()  # holds up painting while it is open
         self._timer: Timer | None = None
         self._select_next = ""  # id of the run to put the cursor on once its row is there
         self._unfolded: set[str] = set()
@@ -100,8 +93,8 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
 
     # ---------------------------------------------------------------------------- data
 
-    def on_mount(self) -> None:
-        """Start reading the runs; delay the first paint for them, if only briefly."""
+    async def on_mount(self) -> None:
+        """Read the runs, and wait for them briefly: nothing is painted before the end of this."""
         self._actions = RunActions(self, self.poll)
         self.query_one("#filter").display = False
         self.query_one("#filter-error").display = False
@@ -109,15 +102,16 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
         table.clock = self.session.clock  # ages are of the time that a test may set
-        table.focus()
-        # A paint of the empty table costs more time than reading a usual history.
-        self._paint_batch.enter_context(self.app.batch_update())
-        self.set_timer(FIRST_PAINT_SECONDS, self._paint_batch.close)
+        # A paint of the empty table costs more time than reading a usual history. No batch of
+        # updates is held for it: that would hold up every screen, whatever comes meanwhile.
+        reading = asyncio.ensure_future(asyncio.to_thread(self.session.runs.refresh))
+        await asyncio.wait({reading}, timeout=FIRST_PAINT_SECONDS)
+        if reading.done():
+            reading.result()
+            self.show_rows()
+        if self.query_one("#body").display:  # without runs its keys have nothing to act on
+            table.focus()
         self.poll()
-
-    def on_unmount(self) -> None:
-        """End the delay: it holds up the painting of every screen."""
-        self._paint_batch.close()
 
     def on_screen_resume(self) -> None:
         """Poll now, then every second while the screen is visible."""
@@ -145,7 +139,6 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         if self.is_mounted:  # the app may have been left while the thread was reading
             self._name_left_out()
             self.show_rows()
-            self._paint_batch.close()
         if not self._monitor_imported:
             self._monitor_imported = True
             # after the first paint, which must not share the interpreter with an import
@@ -292,6 +285,9 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
             self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
             return
         parent = row.parent if row.kind == "probe" else row.id
+        if reason := why_no_probe_of(self.session.folder(parent)):
+            self.say(reason, severity="warning")
+            return
         self.ask_app(OpenForm(parent=parent))
 
     def action_study(self) -> None:
@@ -346,7 +342,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
     def _filter_changed(self, event: Input.Changed) -> None:
         text = event.value.strip()
         try:
-            self._use_filter(text, self._matcher(text) if text else None)
+            self._use_filter(text, self.session.runs.matcher(text) if text else None)
         except ConfigError as error:
             self._use_filter(text, None, fmt.clean(str(error)))
         self.show_rows(force=True)
@@ -360,14 +356,6 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         line = self.query_one("#filter-error", Static)
         line.display = bool(error)
         line.update(Text(f"{error} No filter is in force." if error else "", style="bold"))
-
-    def _matcher(self, text: str) -> Callable[[Entry], bool]:
-        """What tells the runs that a filter lets through; see ``parse_filter``."""
-        # The first screen filters nothing, and every import delays it.
-        from engine.history.filters import metric_names, parse_filter
-
-        entries = [row.entry for row in self.session.runs.rows.values()]
-        return parse_filter(text, metrics=metric_names(entries))
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self, event: Input.Submitted) -> None:

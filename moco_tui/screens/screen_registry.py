@@ -24,7 +24,6 @@ class ScreenEntry(Struct, frozen=True):
         style: its style sheet, relative to this folder; empty for none.
         key: keys that open it from every screen, separated by commas; empty for a screen that
             needs arguments.
-        key_display: what the key line shows for the keys; empty for the name of the first.
         title: what the key line and the help call it.
         command: its name in the command palette; empty for the title.
         summary: what the command palette says of it; empty keeps it out of the palette.
@@ -33,7 +32,6 @@ class ScreenEntry(Struct, frozen=True):
     place: str
     style: str = ""
     key: str = ""
-    key_display: str = ""
     title: str = ""
     command: str = ""
     summary: str = ""
@@ -53,7 +51,7 @@ SCREENS: dict[str, ScreenEntry] = {
     "compare": ScreenEntry("moco_tui.screens.compare_screen:CompareScreen", "compare_screen.tcss"),
     "study": ScreenEntry("moco_tui.screens.study_screen:StudyScreen", "study_screen.tcss"),
     "help": ScreenEntry("moco_tui.screens.help_screen:HelpScreen", "help_screen.tcss",
-        "question_mark,f1", "?", "Help", "Keys", "Help for this screen"),
+        "question_mark,f1", "Help", "Keys", "Help for this screen"),
 }
 # fmt: on
 
@@ -83,7 +81,7 @@ def style_sheets() -> list[str | Path]:
 def bindings() -> list[Binding]:
     """The keys that open a screen from everywhere, as bindings of the app."""
     return [
-        Binding(entry.key, f"open({name!r})", entry.title, key_display=entry.key_display or None)
+        Binding(entry.key, f"open({name!r})", entry.title)
         for name, entry in SCREENS.items()
         if entry.key
     ]

@@ -93,7 +93,7 @@ acknowledged it."""
             yield LabelChart("accuracy", id="curve", classes="lower")
             yield TextPanel("answer", id="answer", classes="lower")
             yield TextPanel("pretrainings", id="pretrainings", classes="lower")
-            yield TextPanel("log", follow=True, id="log", classes="lower")
+            yield TextPanel("log", follow=True, wrap=True, id="log", classes="lower")
         yield Static("", id="tabs", markup=False)
 
     # ---------------------------------------------------------------------------- life

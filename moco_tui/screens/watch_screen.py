@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 
 from textual.binding import Binding
@@ -54,6 +55,7 @@ class WatchScreen(PollingScreen):
         Binding("s", "stop", "Stop"),
         Binding("k", "checkpoint", "Checkpoint"),
         Binding("r", "resume", "Resume"),
+        Binding("r", "begin", "Start"),  # the same key on a run that has not begun
         Binding("d", "detach", "Detach", show=False),
     ]
 
@@ -62,7 +64,7 @@ class WatchScreen(PollingScreen):
         self.folder = folder
         self.record: Record | None = None
         self.status = ""
-        self._log_stamp: tuple[int, int] = (-1, -1)
+        self._log_stamp: tuple[int, int, bool] = (-1, -1, False)
         self._stamp = -1
         self._request: tuple[str, Request] | None = None
         self._title_shown = folder.id
@@ -111,16 +113,19 @@ class WatchScreen(PollingScreen):
             return
         request_id, kind = self._request
         ack = self.record.ack
+        if (ack is None or ack["id"] != request_id) and (
+            self.status not in LIVE
+            or all(pending.id != request_id for pending in self.folder.pending_requests())
+        ):
+            # Answered since the record was read: the answer is written before the request goes. Or
+            # the run has ended, or a later request was answered: the record has the last one alone.
+            self._request = None
+            with contextlib.suppress(UserError):
+                ack = self.folder.record().ack
         if ack is not None and ack["id"] == request_id:
             self._request = None
             after = f" after step {fmt.count(ack['step'])}" if ack["step"] else ""
             self.say(f"{ACKNOWLEDGED[kind]}{after}.")
-        elif self.status not in LIVE or all(
-            pending.id != request_id for pending in self.folder.pending_requests()
-        ):
-            # The run has ended, or the trainer acknowledged a later request: the record names the
-            # last one only.
-            self._request = None
 
     def show_record(self) -> None:
         """Show the state and the name in the top line."""
@@ -145,10 +150,12 @@ class WatchScreen(PollingScreen):
             stamp = (info.st_size, info.st_mtime_ns)
         except OSError:
             stamp = (0, 0)
-        if stamp != self._log_stamp:
-            self._log_stamp = stamp
+        if (*stamp, self.status in LIVE) != self._log_stamp:
+            self._log_stamp = (*stamp, self.status in LIVE)
             lines = self.folder.log_tail(LOG_LINES)
-            self.query_one("#log", TextPanel).show_texts(lines or ["nothing in the log"])
+            live = self.status in LIVE
+            empty = "the run has not written to its log yet" if live else "the log is empty"
+            self.query_one("#log", TextPanel).show_texts(lines or [empty])
 
     # ---------------------------------------------------------------------------- requests
 
@@ -162,7 +169,9 @@ class WatchScreen(PollingScreen):
         if action == "detach":
             return self.session.runner.active == self.folder
         if action == "resume":
-            return self.status in ("stopped", "failed", "lost", "queued")
+            return self.status in ("stopped", "failed", "lost")
+        if action == "begin":
+            return self.status == "queued"
         return True
 
     def _send(self, kind: Request) -> None:
@@ -195,8 +204,11 @@ class WatchScreen(PollingScreen):
     def action_resume(self) -> None:
         """Resume from the last checkpoint, in this app."""
         if self.writable():
-            self.ask_app(StartRuns(self.folder))
-            self.say("Resuming ...")
+            self.ask_app(StartRuns(self.folder))  # the app says what becomes of it
+
+    def action_begin(self) -> None:
+        """Start a run that waits, in this app."""
+        self.action_resume()
 
     def action_detach(self) -> None:
         """Hand this run and those that wait behind it over to a process of their own."""

@@ -43,6 +43,8 @@ _TABLE = str.maketrans(
         "⭘": "o",
         "°": "d",
         "²": "2",
+        "‹": "<",
+        "›": ">",
     }
 )
 
@@ -68,6 +70,39 @@ def ascii_only(environ: Mapping[str, str] | None = None) -> bool:
         if locale:
             return "utf" not in locale.lower()
     return False
+
+
+def cannot_draw(environ: Mapping[str, str] | None = None) -> str:
+    """Why the app cannot be drawn on this kind of terminal, as a sentence; empty when it can.
+
+    A name that this machine's database lacks is no reason: new terminals are missing in it, above
+    all on a machine that is reached over the network, and they take the sequences of an xterm.
+
+    Args:
+        environ: environment variables; None: those of this process.
+    """
+    name = (os.environ if environ is None else environ).get("TERM", "")
+    says = f"TERM is {name}" if name else "TERM is not set"
+    if name not in ("", "dumb", "unknown") and _places_the_cursor(name):
+        return ""
+    return (
+        f"The app needs a terminal that can place its cursor, and {says}; set it to what the "
+        "terminal is (often xterm-256color), or use a command (moco-tui --help lists them)."
+    )
+
+
+def _places_the_cursor(name: str) -> bool:
+    """Whether a terminal has ``cup``; True where the database of terminals does not know it."""
+    try:
+        import curses
+    except ImportError:  # a Python that was built without it
+        return True
+    with open(os.devnull, "w", encoding="ascii") as nowhere:  # noqa: PTH123 - a device, no file
+        try:
+            curses.setupterm(name, nowhere.fileno())
+        except curses.error:
+            return True
+    return bool(curses.tigetstr("cup"))
 
 
 @lru_cache(4096)  # every piece of every painted line passes here, and most of them repeat

@@ -13,42 +13,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.runs import ACTIVE, RunFolder
+from engine.runs import RunFolder
 from engine.runs.data_identity import OtherDataError
-from engine.runs.run_lock import RunLock, Successor
+from engine.runs.run_lock import Successor
 from moco_tui import lazy
 from moco_tui.training import detached as detach
+from moco_tui.training.queued_job import QueuedJob, goes_on, record_failure
 from moco_tui.training.queued_probes import is_finished, pretraining_of
-from moco_tui.training.request_sink import RequestSink
 
 Execute = Callable[..., Any]
 
 START_TIMEOUT_SECONDS = 10.0
 """How long a hand-over waits for a run that has not begun (its images are read or downloaded)."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A run of this process, locked: others see that somebody is about to train it.
-
-    Attributes:
-        after: of a probe the pretraining that it waits for, where that was queued here before it;
-            it begins by itself only when that has finished.
-        allow_other_data: a person has said that it is to go on with other images or labels.
-        handed_over: set once another process has taken the run over.
-    """
-
-    folder: RunFolder
-    lock: RunLock
-    after: RunFolder | None = None
-    allow_other_data: bool = False
-    sink: RequestSink = field(default_factory=RequestSink)
-    handed_over: threading.Event = field(default_factory=threading.Event)
 
 
 class Runner:
@@ -79,9 +60,9 @@ class Runner:
         self._execute = execute
         self._lock = threading.Lock()
         self._handing_over = threading.Lock()
-        self._waiting: deque[_Job] = deque()
-        self._held: list[_Job] = []
-        self._active: _Job | None = None
+        self._waiting: deque[QueuedJob] = deque()
+        self._held: list[QueuedJob] = []
+        self._active: QueuedJob | None = None
         self._training = False  # the trainer has the active run, and looks for requests
         self._claimed: set[RunFolder] = set()  # a successor is being started for them
         self._thread: threading.Thread | None = None
@@ -117,7 +98,7 @@ class Runner:
 
     def going_on(self) -> list[RunFolder]:
         """Runs that were handed over and have not ended since, or wait for those before them."""
-        return [folder for folder in dict.fromkeys(self.handed_over) if _goes_on(folder)]
+        return [folder for folder in dict.fromkeys(self.handed_over) if goes_on(folder)]
 
     def start(self, folder: RunFolder, *, allow_other_data: bool = False) -> bool:
         """Train (or resume) a run here; True when at once, False when it waits for its turn.
@@ -148,12 +129,12 @@ class Runner:
             if self._held and self._release_ready():
                 self._start_thread()
 
-    def _new_job(self, folder: RunFolder) -> _Job:
+    def _new_job(self, folder: RunFolder) -> QueuedJob:
         pretraining = pretraining_of(folder)
         here = pretraining is not None and pretraining in (self.active, *self.waiting)
-        return _Job(folder, detach.lock(folder), after=pretraining if here else None)
+        return QueuedJob(folder, detach.lock(folder), after=pretraining if here else None)
 
-    def _take_held(self, folder: RunFolder) -> _Job | None:
+    def _take_held(self, folder: RunFolder) -> QueuedJob | None:
         for job in self._held:
             if job.folder == folder:
                 self._held.remove(job)
@@ -186,7 +167,7 @@ class Runner:
             if not detach.took_over(process, folder):
                 text = f"The process for run {folder.id} ended before it began; see its log."
                 self.messages.append(("error", text))
-                _record_failure(folder, text)
+                record_failure(folder, text)
             process.wait()  # else it would stay as a zombie
 
         threading.Thread(target=watch_start, name=f"detached-{folder.id}", daemon=True).start()
@@ -248,7 +229,7 @@ class Runner:
             self._hand_over_waiting()
             return not self._failed
 
-    def _stop_starting(self) -> tuple[_Job | None, threading.Thread | None]:
+    def _stop_starting(self) -> tuple[QueuedJob | None, threading.Thread | None]:
         """Start no further run; returns the one that the trainer has, and its thread."""
         with self._lock:
             self._closing = True
@@ -260,7 +241,7 @@ class Runner:
                 self._active = job = None
             return job, self._thread
 
-    def _hand_over_active(self, job: _Job, thread: threading.Thread) -> None:
+    def _hand_over_active(self, job: QueuedJob, thread: threading.Thread) -> None:
         """Ask the trainer, which calls ``_successor`` in its thread, and wait for that."""
         job.sink.wanted = "hand-over"
         give_up = time.monotonic() + START_TIMEOUT_SECONDS
@@ -281,7 +262,7 @@ class Runner:
         if jobs:
             self._hand_over(jobs, jobs[0].lock.fd, None)
 
-    def _successor(self, job: _Job) -> Successor:
+    def _successor(self, job: QueuedJob) -> Successor:
         """Hands the active run over, from the training thread, and all that wait with it."""
 
         def take_over(lock_fd: int, device_fd: int | None) -> bool:
@@ -291,7 +272,7 @@ class Runner:
 
         return take_over
 
-    def _hand_over(self, jobs: tuple[_Job, ...], lock_fd: int, device_fd: int | None) -> bool:
+    def _hand_over(self, jobs: tuple[QueuedJob, ...], lock_fd: int, device_fd: int | None) -> bool:
         """Start one process for all these runs; True when it has taken them over."""
         first = jobs[0]
         with self._lock:
@@ -310,7 +291,9 @@ class Runner:
             self.messages.append(("error", problem))
         return not problem
 
-    def _start_successor(self, jobs: tuple[_Job, ...], lock_fd: int, device_fd: int | None) -> str:
+    def _start_successor(
+        self, jobs: tuple[QueuedJob, ...], lock_fd: int, device_fd: int | None
+    ) -> str:
         """Start the process and wait for its sign of life; returns what went wrong, or nothing."""
         folder = jobs[0].folder
         waiting = [(job.folder, job.lock.fd) for job in jobs[1:]]
@@ -323,7 +306,7 @@ class Runner:
             return str(error)
         return f"The process for run {folder.id} ended before it began; see its log."
 
-    def _note_handed_over(self, jobs: tuple[_Job, ...]) -> None:
+    def _note_handed_over(self, jobs: tuple[QueuedJob, ...]) -> None:
         """Let go of runs that another process has; ``_lock`` is held."""
         for job in jobs:
             self.handed_over.append(job.folder)
@@ -362,9 +345,9 @@ class Runner:
                     job.lock.release()
                     self._active = None
             if failure and ours:  # the trainer records what it comes to know: an import that fails
-                _record_failure(job.folder, failure)
+                record_failure(job.folder, failure)
 
-    def _take_next(self) -> _Job | None:
+    def _take_next(self) -> QueuedJob | None:
         """Make the next run that waits the active one; None ends the thread."""
         with self._lock:
             self._training = False
@@ -381,7 +364,7 @@ class Runner:
             self._thread = None
             return None
 
-    def _train(self, job: _Job) -> None:
+    def _train(self, job: QueuedJob) -> None:
         execute = self._execute or lazy.engine("jobs.execute").execute  # imports torch: seconds
         with self._lock:
             if self._active is not job:
@@ -407,22 +390,6 @@ class Runner:
             with contextlib.suppress(OSError):
                 if os.path.sameopenfile(fd, job.lock.fd):
                     os.close(fd)
-
-
-def _record_failure(folder: RunFolder, sentence: str) -> None:
-    """Record that a run which is still queued has failed, so that it does not wait for ever."""
-    from engine.runs.unstarted import record_failure  # the first screen starts nothing
-
-    record_failure(folder, sentence)
-
-
-def _goes_on(folder: RunFolder) -> bool:
-    """Whether a process works on a run, or holds it until its turn."""
-    try:
-        status = folder.status()
-    except UserError:
-        return False
-    return status in ACTIVE or (status == "queued" and folder.alive())
 
 
 def _leave_stderr(log: Path | None) -> None:

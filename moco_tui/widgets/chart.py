@@ -40,7 +40,8 @@ class Chart(Widget, can_focus=True):
     """
 
     HELP_TITLE = "A chart"
-    HELP = """Curves over steps. Zoom with + and -, move with the arrow keys."""
+    HELP = """Curves over steps. + and - zoom, comma and full stop move along the curve, the arrow
+keys read values."""
 
     DEFAULT_CSS = """
     Chart { width: 1fr; height: 1fr; min-height: 4; background: $surface; }

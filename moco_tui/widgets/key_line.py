@@ -78,10 +78,15 @@ class KeyLine(Widget):
     def _items(self) -> list[_Item]:
         styles = [self.get_component_rich_style(f"keyline--{name}") for name in ("key", "text")]
         items: dict[str, _Item] = {}
+        shown: dict[str, str] = {}
         for node, binding, enabled, _ in self.screen.active_bindings.values():
-            if not binding.show or binding.action in items:  # several keys of one action: the first
+            key = self.app.get_key_display(binding)
+            # Of several keys of one action the shortest: a field in focus takes the letters among
+            # them for its text, and then they are not active.
+            if not binding.show or len(shown.get(binding.action, key + " ")) <= len(key):
                 continue
-            texts = (self.app.get_key_display(binding), f" {binding.description}")
+            shown[binding.action] = key
+            texts = (key, f" {binding.description}")
             parts = [
                 Segment(text, style if enabled else style + _DIM)
                 for text, style in zip(texts, styles, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -23,6 +23,8 @@ class TextPanel(Widget, can_focus=True):
     Args:
         title: the first line.
         follow: show the end unless scrolled (a log), else the beginning.
+        wrap: go on in the next line where a text is wider than the panel; else what is cut can be
+            reached by the keys Left and Right, and the title says that there is something.
     """
 
     HELP_TITLE = "A panel of text"
@@ -57,12 +59,22 @@ class TextPanel(Widget, can_focus=True):
     ]
 
     def __init__(
-        self, title: str, *, follow: bool = False, id: str | None = None, classes: str | None = None
+        self,
+        title: str,
+        *,
+        follow: bool = False,
+        wrap: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
         self.title = title
         self.follow = follow
+        self.wrap = wrap
         self.lines: list[Line] = []
+        self._widest = 0  # of the lines, in cells
+        self._wrapped: list[Line] = []
+        self._wrapped_to = -1  # width that the lines were wrapped to; negative: not yet
         self._scrolled_to: int | None = None  # first line; None: the beginning, or follow the end
         self._skipped_cells = 0  # at the left, when scrolled sideways
 
@@ -72,11 +84,29 @@ class TextPanel(Widget, can_focus=True):
         new = list(lines)
         if new != self.lines or title != self.title:
             self.lines, self.title = new, title
+            texts = ("".join(text for text, _ in line).rstrip() for line in new)
+            self._widest = max(map(cell_len, texts), default=0)
+            self._wrapped_to = -1
             self.refresh()
 
     def show_texts(self, texts: Sequence[str]) -> None:
         """Show plain texts, one a line."""
         self.show([[(text, "")] for text in texts])
+
+    @property
+    def _shown(self) -> list[Line]:
+        """The lines as they are drawn."""
+        width = self.size.width
+        if not self.wrap or self._widest <= width or width < 1:
+            return self.lines
+        if self._wrapped_to != width:
+            self._wrapped_to = width
+            self._wrapped = [
+                [(part, line[0][1])] if len(line) == 1 else line
+                for line in self.lines
+                for part in (chop_cells(line[0][0], width) or [""] if len(line) == 1 else [""])
+            ]
+        return self._wrapped
 
     @property
     def _room(self) -> int:
@@ -86,22 +116,22 @@ class TextPanel(Widget, can_focus=True):
     @property
     def _first(self) -> int:
         """Index of the first line shown; lines may have gone since the panel was scrolled."""
-        most = max(len(self.lines) - self._room, 0)
+        most = max(len(self._shown) - self._room, 0)
         if self._scrolled_to is None:
             return most if self.follow else 0
         return max(min(self._scrolled_to, most), 0)
 
     def action_scroll_lines(self, count: int) -> None:
         """Scroll; at the end a log follows again."""
-        most = max(len(self.lines) - self._room, 0)
+        most = max(len(self._shown) - self._room, 0)
         offset = max(min(self._first + count, most), 0)
         self._scrolled_to = None if self.follow and offset == most else offset
         self.refresh()
 
     def action_shift(self, cells: int) -> None:
         """Scroll sideways, as far as the widest line goes."""
-        widest = max((sum(cell_len(text) for text, _ in line) for line in self.lines), default=0)
-        self._skipped_cells = max(min(self._skipped_cells + cells, widest - self.size.width), 0)
+        most = 0 if self.wrap else self._widest - self.size.width
+        self._skipped_cells = max(min(self._skipped_cells + cells, most), 0)
         self.refresh()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -121,20 +151,26 @@ class TextPanel(Widget, can_focus=True):
         if y == 0:
             ascii_only = draws_ascii(self)
             arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
-            more = len(self.lines) - self._room
-            note = f"  {self._first + 1}–{self._first + self._room} of {len(self.lines)}"
+            count = len(self._shown)
+            more = count - self._room
+            note = f"  {self._first + 1}–{self._first + self._room} of {count}"
             title = arrow + self.title
             style = self.get_component_rich_style("panel--title")
             muted = self.get_component_rich_style("panel--muted")
             note = note if more > 0 and len(title) + len(note) < width else ""
+            # Before the place, which is left out first: that something is cut shows nowhere else.
+            if not self.wrap and self._widest - self._skipped_cells > width:
+                cut = "  Right: more"
+                note = cut + note if len(title + cut + note) < width else cut
             return Strip([Segment(title, style), Segment(note, muted)]).adjust_cell_length(
                 width, base
             )
         index = self._first + y - 1
-        if index >= len(self.lines):
+        lines = self._shown
+        if index >= len(lines):
             return Strip.blank(width, base)
         segments = [
-            Segment(fmt.clean(text), self._style_of(look, base)) for text, look in self.lines[index]
+            Segment(fmt.clean(text), self._style_of(look, base)) for text, look in lines[index]
         ]
         strip = Strip(segments)
         if self._skipped_cells:

@@ -12,7 +12,8 @@ from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import TrainingError
 from engine.runs import RunFolder, create, own
-from moco_tui.app import MocoApp, _handed_over
+from moco_tui.app import MocoApp
+from moco_tui.app_life import _handed_over
 from moco_tui.screens.dialogs import Leave
 from moco_tui.training.runner import Runner
 
@@ -54,7 +55,7 @@ def test_only_runs_that_still_go_on_are_said_to(root: Path, tmp_path: Path) -> N
     with own(goes_on) as owner, own(waits):
         owner.transition("running")
         assert _handed_over(runner) == (
-            f"{goes_on.id}, {waits.id} go on in the background; moco-tui shows it."
+            f"{goes_on.id}, {waits.id} go on in the background; moco-tui shows them."
         )
     assert _handed_over(runner) == "", "its process is gone"
     assert _handed_over(Runner(tmp_path)) == ""

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import select
-import signal
-import struct
-import subprocess
-import sys
-import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyte
 import pytest
 
 from engine.config.presets import preset
@@ -27,8 +16,8 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.form_rows import FieldRow, SectionHead
 
-from ..environment import with_packages
 from .conftest import on_screen, screen_text, until
+from .pseudo_terminal import Terminal, app_command, environment
 
 SMALL = {
     **preset("quick").values,
@@ -71,61 +60,9 @@ async def test_from_the_form_to_a_finished_run(
         assert app.session.runner.join(10)
 
 
-class Terminal:
-    """A program in a pseudo-terminal, and what its screen shows."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], size: tuple[int, int]):
-        columns, rows = size
-        self.screen = pyte.Screen(columns, rows)
-        self.stream = pyte.ByteStream(self.screen)
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.process = subprocess.Popen(
-            command,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            env=environment,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(slave)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.screen.display)
-
-    def read(self, seconds: float) -> None:
-        if select.select([self.master], [], [], seconds)[0]:
-            try:
-                self.stream.feed(os.read(self.master, 65536))
-            except OSError:
-                return
-
-    def until(self, condition: Callable[[str], object], seconds: float = 90.0) -> str:
-        end = time.monotonic() + seconds
-        while not condition(self.text):
-            assert time.monotonic() < end, f"it never came so far:\n{self.text}"
-            self.read(0.1)
-        return self.text
-
-    def keys(self, *keys: str) -> None:
-        for key in keys:
-            os.write(self.master, key.encode())
-            self.read(0.2)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        os.close(self.master)
-
-
 @pytest.fixture
 def terminal(root: Path, tmp_path: Path) -> Iterator[Terminal]:
-    environment = with_packages(TERM="xterm-256color", OMP_NUM_THREADS="1")
-    command = [sys.executable, "-m", "moco_tui", "--runs-dir", str(root)]
-    made = Terminal([*command, "--data-dir", str(tmp_path / "data")], environment, (80, 24))
+    made = Terminal(app_command(root, tmp_path / "data"), environment(), (80, 24))
     yield made
     made.close()
 
@@ -163,10 +100,7 @@ def test_a_session_in_a_terminal(root: Path, terminal: Terminal) -> None:
     terminal.keys("\x1b")
     terminal.until(lambda text: "■ stopped   session" in text)
     terminal.keys("q")
-    end = time.monotonic() + 30
-    while terminal.process.poll() is None and time.monotonic() < end:
-        terminal.read(0.1)
-    assert terminal.process.returncode == 0
+    assert terminal.wait() == 0
     (folder,) = [
         RunFolder(path)
         for path in root.iterdir()

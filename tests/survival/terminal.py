@@ -19,7 +19,8 @@ be left. Each scenario prints a line for each trial; the exit code is 0 when eve
                and to a detached trainer (stopped within 10 s, exit code 130); SIGHUP to a command
     demo       SIGTERM to the demo's own configurations at random moments, with all the cores:
                stopped within 10 s, resumable
-    quit       left by its keys with "keep training"; and an error in the screens
+    quit       left by its keys with "keep training"
+    crash      an error in the screens: a sentence, exit code 1, and the training goes on
     idle       an app that waits for its trainer after a hang-up does not spin
 """
 
@@ -448,7 +449,7 @@ def stop_trainer(bench: Bench, root: Path, run: RunFolder, moment: float) -> tup
 _CRASH = """
 import sys
 from pathlib import Path
-from moco_tui import app
+from moco_tui import app, app_life
 
 def fail(self):
     active = self.session.runner.active
@@ -457,7 +458,7 @@ def fail(self):
 
 assert hasattr(app.MocoApp, "_poll_runner")  # else nothing would fail, and the trial time out
 app.MocoApp._poll_runner = fail
-sys.exit(app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
+sys.exit(app_life.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
 """
 
 
@@ -477,13 +478,20 @@ def leave(bench: Bench, chance: random.Random, times: int, small: bool) -> Itera
     outcome = finish(bench, root, run)
     check_pretraining(run, bench.pretrained)
     yield f"left by its keys: run {outcome}, bit-equal"
+
+
+def crash(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterator[str]:
+    """See the top of the file."""
     root = bench.trial("crash")
     run = pretraining(root)
     app = Terminal([sys.executable, "-c", _CRASH, str(root), str(bench.data)], root.name)
     until("the table of runs", lambda: "queued" in app.text())
     app.press("r")
-    hold(app.wait(60) != 0, "an error is no success")
-    until("the traceback", lambda: "ZeroDivisionError" in app.text(), 5)
+    hold(app.wait(60) == 1, "left by another way")
+    until("its last words", lambda: "ended it (ZeroDivisionError)" in app.text(), 5)
+    until("what goes on", lambda: f"{run.id} goes on in the background" in app.text(), 5)
+    hold("Traceback" not in app.text(), "a traceback on the terminal")
+    hold(app.modes() == app.modes_before, "the terminal is not as it was before")
     outcome = finish(bench, root, run)
     check_pretraining(run, bench.pretrained)
     yield f"an error in the screens: run {outcome}, bit-equal"
@@ -492,7 +500,7 @@ def leave(bench: Bench, chance: random.Random, times: int, small: bool) -> Itera
 _SLOW = """
 import sys, time
 from pathlib import Path
-from moco_tui import app
+from moco_tui import app_life
 from moco_tui.training.runner import Runner
 
 class Slow(Runner):
@@ -500,8 +508,8 @@ class Slow(Runner):
         time.sleep(6)
         return True
 
-app.Runner = Slow
-app.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2]))
+app_life.Runner = Slow
+app_life.run(Path(sys.argv[1]), data_dir=Path(sys.argv[2]))
 """
 
 
@@ -533,6 +541,7 @@ SCENARIOS: dict[str, Callable[[Bench, random.Random, int, bool], Iterator[str]]]
     "signals": signals,
     "demo": demo,
     "quit": leave,
+    "crash": crash,
     "idle": idle,
 }
 

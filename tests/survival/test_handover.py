@@ -49,3 +49,8 @@ def test_nobody_reads_what_the_app_draws(bench: Bench) -> None:
 def test_waiting_without_a_terminal_takes_no_processor(bench: Bench) -> None:
     (line,) = terminal.idle(bench, CHANCE, 1, True)
     assert "% CPU" in line
+
+
+def test_an_error_of_the_app_does_not_end_its_training(bench: Bench) -> None:
+    (line,) = terminal.crash(bench, CHANCE, 1, True)
+    assert "bit-equal" in line

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moco_tui.present import comparison
+from moco_tui.present import comparison, comparison_export
 
 from ..conftest import RESULT, some_runs, write_run
 
@@ -42,7 +42,7 @@ def test_values_that_are_not_finite_are_spelled_in_json(root: Path) -> None:
     for i, value in (("a1bcdf", math.nan), ("b2bcdf", 3.0)):
         write_run(root, i, last={"train/loss": value})
     found = compared(root, "a1bcdf", "b2bcdf")
-    known = json.loads(comparison.to_json(found))
+    known = json.loads(comparison_export.to_json(found))
     assert known["metrics"][0]["values"] == ["NaN", 3.0]
     assert known["metrics"][0]["differences"] == [None, None]
 

@@ -20,7 +20,7 @@ from engine.runs.run_lock import RunLock
 from moco_tui.app import MocoApp
 from moco_tui.cli import main
 from moco_tui.cli import watch as watch_command
-from moco_tui.present import comparison
+from moco_tui.present import comparison, comparison_export
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.run_table import COLUMNS, RunTable
@@ -233,8 +233,10 @@ async def test_both_export_the_same_comparison(runs: Path, make_app: MakeApp, ca
         app.open_comparison(ids)
         await until(pilot, lambda: len(on_screen(app, CompareScreen).runs) == 2)
         found = comparison.side_by_side(on_screen(app, CompareScreen).runs)
-    assert comparison.to_csv(found) == call("compare", *ids, "--csv")
-    assert json.loads(comparison.to_json(found)) == json.loads(call("compare", *ids, "--json"))
+    assert comparison_export.to_csv(found) == call("compare", *ids, "--csv")
+    assert json.loads(comparison_export.to_json(found)) == json.loads(
+        call("compare", *ids, "--json")
+    )
 
 
 async def test_one_more_metric_is_known_everywhere(

@@ -1,0 +1,68 @@
+"""A comparison as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from engine.runs.record import spell
+from moco_tui.present import fmt
+from moco_tui.present.comparison import SideBySide
+
+
+def facts(found: SideBySide) -> dict[str, Any]:
+    """The comparison as builtin values.
+
+    Returns:
+        ``runs``: id, name, kind and state of each; ``config``: dotted key to the values of the
+        runs, only keys that differ; ``metrics``: see ``MetricRow``, whose ``which`` is ``value``.
+    """
+    return {
+        "runs": [
+            {"id": run.id, "name": run.name, "kind": run.kind, "state": run.state}
+            for run in found.runs
+        ],
+        "config": found.settings,
+        "metrics": [
+            {
+                "metric": row.metric,
+                "value": row.which,
+                "values": row.values,
+                "differences": row.differences,
+                "verdicts": row.verdicts,
+                "reasons": row.reasons,
+            }
+            for row in found.metrics
+        ],
+    }
+
+
+def to_json(found: SideBySide) -> str:
+    """The comparison as JSON; NaN and infinities as the strings that stand for them."""
+    known = facts(found)
+    for row in known["metrics"]:
+        row["values"] = [None if value is None else spell(value) for value in row["values"]]
+    return json.dumps(known, indent=2, ensure_ascii=False)
+
+
+def to_csv(found: SideBySide) -> str:
+    """The comparison as CSV: a row for each setting or number, a column for each run.
+
+    Behind them stand the differences to the first run. Every number has all its digits (``repr``
+    gives the fewest that lead back to the same float64).
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    first, *others = [run.id for run in found.runs]
+    changes = [f"{run_id} - {first}" for run_id in others]
+    writer.writerow(["part", "name", first, *others, *changes])
+    for key, values in found.settings.items():
+        cells = ["" if value is None else fmt.clean(fmt.value(value)) for value in values]
+        writer.writerow(["setting", fmt.clean(key), *cells, *[""] * len(changes)])
+    for row in found.metrics:
+        numbers = [*row.values, *row.differences[1:]]
+        cells = ["" if value is None else repr(value) for value in numbers]
+        writer.writerow([row.which, fmt.clean(row.metric), *cells])
+    return out.getvalue()

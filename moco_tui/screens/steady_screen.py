@@ -1,0 +1,51 @@
+"""What every screen has before Textual's class: it closes once, and forgets old sizes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from textual import events
+from textual.await_complete import AwaitComplete
+from textual.screen import Screen
+from textual.widgets import OptionList
+
+
+class SteadyScreen:
+    """Two things that Textual's ``Screen`` leaves to luck; named before it among the bases."""
+
+    # With an underscore beside the handlers of screens: Textual calls those of every class in turn.
+    async def _on_resize(self, event: events.Resize) -> None:
+        """Ends the handling of a size that the terminal no longer has; the app posts the new one.
+
+        ``Screen`` posts itself each size that it has laid out. Of two sizes in its queue
+        the first, posted again, comes after the second; while painting is held up, both are posted
+        again for ever, and the event loop sees nothing else.
+        """
+        if isinstance(self, Screen) and event.size != self.app.size:
+            event.prevent_default()
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Closes the screen with an answer; nothing when it is not the one shown.
+
+        A second Escape may come before the first has closed it. It would answer twice, which is an
+        error, and close the screen below.
+        """
+        if isinstance(self, Screen) and self.app.screen is self:
+            closing: AwaitComplete = super().dismiss(result)  # type: ignore[misc] # of Screen
+            return closing
+        return AwaitComplete()
+
+
+class SteadyList(OptionList):
+    """A list of options whose pages may be turned before it has been laid out."""
+
+    def action_page_up(self) -> None:
+        """Move up by a page."""
+        with contextlib.suppress(LookupError):  # no line has a place yet
+            super().action_page_up()  # type: ignore[no-untyped-call] # Textual's
+
+    def action_page_down(self) -> None:
+        """Move down by a page."""
+        with contextlib.suppress(LookupError):
+            super().action_page_down()  # type: ignore[no-untyped-call] # Textual's

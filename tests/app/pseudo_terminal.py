@@ -1,0 +1,111 @@
+"""A program in a pseudo-terminal, whose screen is read as a person would."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyte
+
+from ..environment import with_packages
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of this process, with a usual terminal and these packages."""
+    return with_packages(**({"TERM": "xterm-256color", "OMP_NUM_THREADS": "1"} | more))
+
+
+def app_command(root: Path, data: Path) -> list[str]:
+    """The command line of the app."""
+    here = ["--runs-dir", str(root), "--data-dir", str(data)]
+    return [sys.executable, "-m", "moco_tui", *here]
+
+
+class Terminal:
+    """A program in a pseudo-terminal, and what its screen shows."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], size: tuple[int, int]):
+        columns, rows = size
+        self.alternate = False  # whether it has ever taken the whole screen
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env=environment,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def read(self, seconds: float) -> None:
+        if select.select([self.master], [], [], seconds)[0]:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:  # the program has ended
+                return
+            self.alternate = self.alternate or b"\x1b[?1049h" in data
+            # the keyboard protocol's sequences, which pyte prints as text
+            self.stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", data))
+
+    def until(self, condition: Callable[[str], object], seconds: float = 90.0) -> str:
+        end = time.monotonic() + seconds
+        while not condition(self.text):
+            assert time.monotonic() < end, f"it never came so far:\n{self.text}"
+            self.read(0.1)
+        return self.text
+
+    def keys(self, *keys: str) -> None:
+        for key in keys:
+            os.write(self.master, key.encode())
+            self.read(0.2)
+
+    def send(self, data: bytes) -> None:
+        """Bytes as they are, with what is drawn meanwhile."""
+        os.write(self.master, data)
+        self.read(0)
+
+    def spend(self, seconds: float) -> None:
+        """Reads what is drawn for some time."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.read(left)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Another size, as of a window that is drawn larger; the program gets SIGWINCH."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.screen.resize(rows, columns)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """The exit code, once it has ended; all that it has written is on the screen."""
+        end = time.monotonic() + seconds
+        while self.process.poll() is None:
+            assert time.monotonic() < end, f"still there:\n{self.text}"
+            self.read(0.05)
+        self.read(0.05)
+        return self.process.returncode
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self.master)
