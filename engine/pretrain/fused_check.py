@@ -64,7 +64,7 @@ def disagreement(
     Returns:
         A clause, as "its gradient of backbone.conv1.weight is zero", or nothing.
     """
-    batch = _Batch(state, indices)
+    batch = _CheckedBatch(state, indices)
     with preserved(state.changing_tensors(), state.generators()):
         images = state.images.index_select(0, indices)
         numbers = state.augmenter.uniform_numbers(
@@ -108,7 +108,7 @@ def disagreement(
     return next((clause for clause in found if clause), "")
 
 
-class _Batch:
+class _CheckedBatch:
     """One batch, computed as often as wanted from the same statistics of BatchNorm."""
 
     def __init__(self, state: TrainingState, indices: Tensor) -> None:

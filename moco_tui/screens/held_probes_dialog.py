@@ -16,6 +16,7 @@ from textual.widgets import Button, Static
 from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
+from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.training.queued_probes import end_queued, pretraining_of, reached, state_words
 from moco_tui.training.runner import Runner
 
@@ -24,7 +25,7 @@ Answer = Literal["now", "wait", "drop"]
 _SHOWN = 5  # probes that are named; of the others their number
 
 
-class HeldProbes(ModalScreen[Answer]):
+class HeldProbes(SteadyScreen, ModalScreen[Answer]):
     """Names the pretraining, its step and the probes, and asks when they are to begin.
 
     Args:

@@ -111,7 +111,7 @@ def test_a_detached_process_that_ends_before_it_began_leaves_its_last_words(
         def poll(self) -> int:
             return 1
 
-    def start(*folders: Any, data_dir: Path) -> Process:
+    def start(*folders: Any, data_dir: Path, **options: Any) -> Process:
         folders[0].log_path.write_text("ImportError: libcudart.so.12\n")
         return Process()
 
