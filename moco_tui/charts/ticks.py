@@ -48,9 +48,11 @@ def label(value: float, span: float = 0.0) -> str:
         return "0"
     size = abs(value)
     if size >= 1e6 or (size < 1e-4 and (not span or span < 1e-4)):
-        text = f"{value:.3g}"
+        # Of two ticks that are close together all the digits that tell them apart.
+        apart = math.floor(math.log10(size)) - math.floor(math.log10(span)) + 1 if span else 0
+        text = f"{value:.{min(max(3, apart), 17)}g}"
         if size >= 1e6 and size < 1e9:
-            text = f"{value / 1e6:.4g}M"
+            text = f"{value / 1e6:.{min(max(4, apart), 17)}g}M"
         return text.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
     if size >= 10_000 and (not span or span >= 100):
         return f"{value / 1e3:.4g}k"

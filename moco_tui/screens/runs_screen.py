@@ -142,7 +142,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         if not self._monitor_imported:
             self._monitor_imported = True
             # after the first paint, which must not share the interpreter with an import
-            self.call_after_refresh(self.run_worker, self._import_monitor(), group="warm-up")
+            self.call_after_refresh(self.run_worker, self._import_monitor, group="warm-up")
 
     def _name_left_out(self) -> None:
         """Say once which entries of the runs folder cannot be looked at."""
