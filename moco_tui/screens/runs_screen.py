@@ -47,7 +47,8 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         Binding("p", "probe", "Probe"),
         Binding("c", "compare", "Compare"),
         Binding("S", "study", "Study"),
-        Binding("slash", "filter", "Filter", key_display="/"),
+        # Of priority, so that it has the focus before a key that is typed right behind it.
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("o", "sort", "Sort", show=False),
         Binding("O", "reverse", "Reverse the order", show=False),
         Binding("f", "fold", "Show or hide many probes", show=False),
@@ -231,6 +232,8 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys that need a run while there is none."""
+        if action == "filter" and isinstance(self.focused, Input):
+            return False  # there it is a character
         del parameters
         if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
             return bool(self.session.runs.rows) or bool(self._filter)
@@ -323,7 +326,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         """Show and focus the filter."""
         box = self.query_one("#filter", Input)
         box.display = True
-        box.focus()
+        self.set_focus(box)  # at once, which ``focus`` is not
 
     def action_back(self) -> None:
         """Clear the filter; where there is none, the marks. There is no screen to go back to."""
@@ -335,7 +338,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
             self._use_filter("", None)
         else:
             table.marked.clear()
-        table.focus()
+        self.set_focus(table)
         self.show_rows(force=True)
 
     @on(Input.Changed, "#filter")
@@ -363,7 +366,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
             return  # what is wrong stands below it
         if not event.value.strip():
             event.input.display = False
-        self.query_one(RunTable).focus()
+        self.set_focus(self.query_one(RunTable))
 
     def _change(self, change: Callable[[RunRow], None]) -> None:
         """Change the run under the cursor, if there is one and changes are allowed."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from engine.runs import RunFolder
@@ -76,6 +77,21 @@ async def test_the_keys_act_after_the_first_form_and_on_the_first_run(
         await until(pilot, lambda: shown(app) == ["k7m2qx"])
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+
+
+async def test_a_filter_that_is_typed_in_a_burst_is_typed_into_the_filter(
+    root: Path, make_app: MakeApp
+) -> None:
+    """Over a slow connection keys come together: n would open a form, d would delete."""
+    some_runs(root)
+    app = make_app()
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(shown(app)) == 4)
+        for key in "/nd":
+            app.post_message(events.Key("slash" if key == "/" else key, key))
+        box = app.screen.query_one("#filter", Input)
+        await until(pilot, lambda: box.value == "nd")
+        assert len(app.screen_stack) == 1
 
 
 async def test_the_filter_narrows_and_a_wrong_one_says_why(root: Path, make_app: MakeApp) -> None:
