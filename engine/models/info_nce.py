@@ -95,7 +95,9 @@ class ChunkedLogSumExp(torch.autograd.Function):
                 transposed = part.T if columns is None else columns[:, start : start + rows]
                 mean.mul_(decay[:, None]).add_(_product(weights, transposed))  # (B, dim)
         ctx.save_for_backward(mean.div_((total * temperature)[:, None]))
-        return total.log_().add_(top)
+        # A new tensor: up to torch 2.11 a compiled function that returns what an operation in place
+        # gave has no gradient: exactly zero, without a word.
+        return total.log_() + top
 
     @staticmethod
     @once_differentiable

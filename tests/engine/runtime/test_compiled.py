@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from engine.data.dataset import Dataset
+from engine.models import info_nce, split_batchnorm
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain import pretraining
 from engine.pretrain.plain_step import PlainStep
@@ -141,6 +142,41 @@ def test_what_a_fused_encoder_drops_is_the_generators(dataset: Dataset, as_cuda:
         torch.manual_seed(seed)
         losses.append(float(step.loss(view_1, view_2, None)[0].detach()))
     assert losses[0] == losses[2] != losses[1]
+
+
+def test_custom_gradients_are_kept_by_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to torch 2.11 it lost those of functions that return an alias: every gradient was exactly zero."""
+    monkeypatch.setattr(info_nce, "ONEDNN", False)  # as on CUDA
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    queue = random(50, 16)
+
+    def chunked(q: Tensor) -> Tensor:
+        out: Tensor = info_nce.ChunkedLogSumExp.apply(q, queue, None, 0.5, 16)
+        return out.sum()
+
+    def normalised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        found: tuple[Tensor, ...] = split_batchnorm._NormaliseGroups.apply(
+            x, weight, bias, 2, 2, 1e-5
+        )
+        return (found[0].reshape(x.shape) ** 3).sum()
+
+    cases: list[tuple[Callable[..., Tensor], list[Tensor]]] = [
+        (chunked, [random(8, 16)]),
+        (normalised, [random(8, 4, 6, 6), random(4), random(4)]),
+        (normalised, [random(8, 4, 6, 6).bfloat16(), random(4), random(4)]),
+    ]
+    for function, inputs in cases:
+        for values in inputs:
+            values.requires_grad_()
+        expected = torch.autograd.grad(function(*inputs), inputs)
+        fused = torch.compile(function, dynamic=False, backend="aot_eager")
+        for ours, theirs in zip(torch.autograd.grad(fused(*inputs), inputs), expected, strict=True):
+            assert float(theirs.norm()) > 0.0
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def no_compiler(*_: Any) -> Callable[..., Any]:
