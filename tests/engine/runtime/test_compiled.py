@@ -145,7 +145,7 @@ def test_what_a_fused_encoder_drops_is_the_generators(dataset: Dataset, as_cuda:
 
 
 def test_custom_gradients_are_kept_by_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to torch 2.11 it lost those of functions that return an alias: every gradient was exactly zero."""
+    """Up to torch 2.11 it lost those of functions that return an alias: all exactly zero."""
     monkeypatch.setattr(info_nce, "ONEDNN", False)  # as on CUDA
     generator = torch.Generator().manual_seed(0)
 
