@@ -168,7 +168,7 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
         so_far = seconds_trained(entry, now) if entry is not None else None
         if trained.state == "running" and so_far and share > 0.02:
             took.append(so_far / share)
-    # Probes of pretrained encoders alone; those of the baselines are left out of the estimate.
+    # Probes of pretrained encoders alone; other baselines cost little beside them.
     encoders = {cell: found for cell, found in study_state.cells.items() if cell.source == "moco"}
     runs = {found.run for found in encoders.values() if found.state == "done"}
     probed = _known(entries.get(run) for run in runs)
@@ -177,10 +177,20 @@ def time_left(study_state: StudyState, entries: Mapping[str, Entry], now: float)
         return ""
     # The median: a run that shared the machine took longer than it would now.
     left = missing * statistics.median(took) if missing else 0.0
+    # A training from scratch may take longer than all the rest, and its cells have no pace.
+    scratch = sum(
+        cell.source == "supervised" and found.state != "done"
+        for cell, found in study_state.cells.items()
+    )
+    trainings = f"{scratch} training{'s' * (scratch > 1)} from scratch" if scratch else ""
     if probes and not probed:
-        return f"pretrainings about {fmt.duration(left)}, then probes" if left else ""
+        then = " and ".join(filter(None, ["probes", trainings]))
+        return f"pretrainings about {fmt.duration(left)}, then {then}" if left else ""
     left += probes * statistics.median(probed) if probes else 0.0
-    return f"about {fmt.duration(left)} left" if left else ""
+    words = f"about {fmt.duration(left)} left" if left else ""
+    if not trainings:
+        return words
+    return f"{words} and {trainings}" if words else f"{trainings} left"
 
 
 def _known(entries: Iterable[Entry | None]) -> list[float]:

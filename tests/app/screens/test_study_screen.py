@@ -226,10 +226,21 @@ def test_the_time_left_is_that_of_what_is_done() -> None:
         "b": Entry(id="b", started=1150.0),
         "p": Entry(id="p", started=1100.0, ended=1110.0),
     }
+    scratch = [cell for cell in cells if cell.source == "supervised"]
+    cells |= dict.fromkeys(scratch, done)
     left = studytext.time_left(StudyState(cells, trained), entries, 1200.0)
     assert left == "about 3 min 10 s left"
     fresh = dict.fromkeys(cells, missing)
     assert "then probes" in studytext.time_left(StudyState(fresh, trained), entries, 1200.0)
+    # What has no pace is named, not left out in silence.
+    cells[scratch[0]] = missing
+    left = studytext.time_left(StudyState(cells, trained), entries, 1200.0)
+    assert left == "about 3 min 10 s left and 1 training from scratch"
+    ended = {at: Trained("a", "finished", 10, 10) for at in trained}
+    only = {cell: missing if cell in scratch else done for cell in cells}
+    left = studytext.time_left(StudyState(only, ended), entries, 1200.0)
+    assert len(scratch) == 1
+    assert left == "1 training from scratch left"
     assert studytext.time_left(StudyState(fresh, trained), {}, 1200.0) == ""
 
 
