@@ -20,7 +20,9 @@ from engine.files import reason
 from engine.text import clean_text
 
 # EPS and WMF start another program or the system's renderer, the others only name their content.
-_NOT_READ = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
+_NOT_READ = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
+if int(PIL.__version__.partition(".")[0]) < 13:
+    _NOT_READ.add("DDS")  # there Pillow works for minutes on a damaged file of a few hundred bytes
 _DECODING = 2
 """Of this module: raised when the same file gives other pixels than before."""
 
@@ -78,7 +80,8 @@ def decoder() -> str:
     codecs = ("jpg", "jpg_2000", "zlib", "libtiff")
     found = {name: features.version_codec(name) for name in codecs}
     found["libjpeg_turbo"] = features.version_feature("libjpeg_turbo")
-    found |= {name: features.version_module(name) for name in ("webp", "avif")}
+    modules = [name for name in ("webp", "avif") if name in features.modules]
+    found |= {name: features.version_module(name) for name in modules}
     versions = " ".join(f"{name} {version}" for name, version in found.items() if version)
     return f"{decoder_name()}, {versions}, decoding {_DECODING}, size {SIZE}"
 
@@ -167,6 +170,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0)
         # Floating-point samples are from 0 to 1 by convention; larger ones can only be 0 to 255.
         return _gray(values * 255.0 if values.max(initial=0.0) <= 1.0 else values)
+    if image.mode == "1" and isinstance(colour, int):
+        # In 8 bits: up to Pillow 12 the colour of 1 bit is named by one bit or by eight.
+        del image.info["transparency"]
+        image = image.convert("L")
+        image.info["transparency"] = 255 if colour else 0
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or colour is not None:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))

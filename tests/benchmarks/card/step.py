@@ -51,7 +51,7 @@ QUICK = {
     "moco.queue_size": 64,
     "model.dim": 16,
     "model.bn_splits": 1,
-    "runtime.threads": 2,
+    "runtime.threads": 3,
 }
 
 

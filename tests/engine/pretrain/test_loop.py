@@ -408,7 +408,7 @@ def test_a_failed_save_keeps_the_old_checkpoint(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="no space left"):
+    with pytest.raises(RunError, match="the disk is full"):
         checkpoints.save(path, {"step": 2})
     assert checkpoints.load(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
