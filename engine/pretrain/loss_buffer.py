@@ -84,22 +84,29 @@ class LossBuffer:
         before, self._in_flight = self._in_flight, self._start_copy()
         losses = _read(before)
         if losses:
-            self._resize(len(losses))
+            launched = 0 if self._in_flight is None else len(self._in_flight.steps)
+            self._resize(len(losses), launched)
         return losses
 
-    def _resize(self, steps: int) -> None:
-        """Sets the size of the next block, after one of ``steps`` steps was read.
+    def _resize(self, computed: int, launched: int) -> None:
+        """Sets the size of the next block.
 
-        Since the reading before, the device has computed those steps and the host has launched as
-        many as a block has now: only where both are as many is it known how long one takes.
+        Args:
+            computed: steps that the device has computed since the reading before.
+            launched: steps that the host has launched meanwhile. Only where both are as many is it
+                known how long one takes; else no more than how long it takes at least.
         """
         now, before = self._clock(), self._read_at
         self._read_at = now
-        if before is not None and steps == self.block:
+        if before is None:
+            return
+        fitting = max(1, round(SECONDS * max(computed, launched) / max(now - before, 1e-9)))
+        if computed == launched == self.block:
             # At most twice the last: the first steps after a start or a pause may seem fast, since
             # the host launches them without waiting for the device.
-            fitting = round(SECONDS * steps / max(now - before, 1e-9))
-            self.block = max(1, min(fitting, 2 * self.block, MOST))
+            self.block = min(fitting, 2 * self.block, MOST)
+        else:
+            self.block = min(fitting, self.block)
 
     def read_all(self) -> list[Loss]:
         """Reads everything, in the order of the steps; waits for the device."""

@@ -57,6 +57,16 @@ def test_what_is_under_way_takes_a_tenth_of_a_second_or_two_steps(
     assert max(device.held) * seconds <= max(0.1 + seconds, 2 * seconds) + 1e-9
 
 
+def test_blocks_that_an_epoch_cuts_short_become_shorter_too() -> None:
+    device = Device(0.001, ahead=True)
+    device.work(1, 500)
+    device.seconds = 0.02
+    for epoch in range(60):  # of 8 steps each
+        device.work(501 + 8 * epoch, 508 + 8 * epoch)
+        device.told += device.losses.read_block()
+    assert device.losses.block <= 3
+
+
 def test_a_step_that_becomes_slow_and_a_pause_that_is_no_step() -> None:
     device = Device(0.001, ahead=True)
     device.work(1, 500)
