@@ -8,7 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Button, Input, Static
 
 from moco_tui.screens.steady_screen import SteadyScreen
@@ -101,6 +101,37 @@ class Ask(SteadyScreen, ModalScreen[str | None]):
     def action_cancel(self) -> None:
         """Close without an answer."""
         self.dismiss(None)
+
+
+class WideChoice(SteadyScreen, ModalScreen[ScreenResultType]):
+    """A question with several answers below each other, each a button and a key.
+
+    The id of a button is its answer; ``action_answer`` takes it, from the button or from the key.
+    """
+
+    DEFAULT_CSS = """
+    WideChoice {
+        align: center middle;
+        & > Vertical {
+            width: 72; max-width: 100%; height: auto; max-height: 100%;
+            border: round $primary; background: $surface; padding: 0 2; overflow-y: auto;
+        }
+        & .question { width: 1fr; height: auto; margin: 1 0; }
+        & .choices { height: auto; margin-bottom: 1; }
+    }
+    """
+    BINDINGS = [
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+    ]
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.action_answer(str(event.button.id))
+
+    def action_answer(self, answer: str) -> None:
+        """Close with the answer that a key or a button stands for."""
+        raise NotImplementedError
 
 
 class Leave(SteadyScreen, ModalScreen[Leaving]):

@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
-from moco_tui.screens.steady_screen import SteadyScreen
+from moco_tui.screens.dialogs import WideChoice
 from moco_tui.training.queued_probes import end_queued, pretraining_of, reached, state_words
 from moco_tui.training.runner import Runner
 
@@ -25,7 +23,7 @@ Answer = Literal["now", "wait", "drop"]
 _SHOWN = 5  # probes that are named; of the others their number
 
 
-class HeldProbes(SteadyScreen, ModalScreen[Answer]):
+class HeldProbes(WideChoice[Answer]):
     """Names the pretraining, its step and the probes, and asks when they are to begin.
 
     Args:
@@ -33,23 +31,10 @@ class HeldProbes(SteadyScreen, ModalScreen[Answer]):
         probes: that waited for it, at least one.
     """
 
-    DEFAULT_CSS = """
-    HeldProbes {
-        align: center middle;
-        & > Vertical {
-            width: 72; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; background: $surface; padding: 0 2; overflow-y: auto;
-        }
-        & .question { width: 1fr; height: auto; margin: 1 0; }
-        & .choices { height: auto; margin-bottom: 1; }
-    }
-    """
     BINDINGS = [
         Binding("escape,w", "answer('wait')", "Wait until it is finished"),
         Binding("p", "answer('now')", "Probe it now"),
         Binding("d", "answer('drop')", "Drop"),
-        Binding("up", "app.focus_previous", show=False),
-        Binding("down", "app.focus_next", show=False),
     ]
 
     def __init__(self, pretraining: RunFolder, probes: Sequence[RunFolder]) -> None:
@@ -87,10 +72,6 @@ class HeldProbes(SteadyScreen, ModalScreen[Answer]):
                     id="drop",
                     compact=True,
                 )
-
-    @on(Button.Pressed)
-    def _pressed(self, event: Button.Pressed) -> None:
-        self.action_answer(str(event.button.id))
 
     def action_answer(self, answer: str) -> None:
         """Answer by a key."""
