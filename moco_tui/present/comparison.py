@@ -123,12 +123,14 @@ def compared_run(folder: RunFolder) -> ComparedRun:
     record = folder.record()
     settings = {"kind": record.kind, **settings_of(record)}
     state = folder.status(record)
-    measured_by = {**settings, **_data_of_encoder(folder, record)}
+    parent = _parent(folder, record)
+    measured_by = {**settings, **_data_of_encoder(record, parent)}
     trained = None
     if record.kind == "probe":
         # Which encoder it is about is no setting, and tells two probes apart all the same.
         settings |= {"encoder of": record.parent, "encoder": encoder_words(record.result)}
-        trained = _trained(folder, record)
+        at = proven_step(record, parent)
+        trained = None if at is None else at.percent
     return ComparedRun(
         record.id,
         record.kind,
@@ -141,23 +143,18 @@ def compared_run(folder: RunFolder) -> ComparedRun:
     )
 
 
-def _trained(probe: RunFolder, record: Record) -> float | None:
-    """Share of its schedule that the encoder of a probe had behind it, where that is certain."""
-    pretraining = None
-    with contextlib.suppress(RunError):
-        pretraining = RunFolder(probe.path.parent / record.parent).record()
-    at = proven_step(record, pretraining)
-    return None if at is None else at.percent
+def _parent(folder: RunFolder, record: Record) -> Record | None:
+    """The record of the pretraining of a probe's encoder; None where there is none, or no more."""
+    if record.parent:
+        with contextlib.suppress(RunError):
+            return RunFolder(folder.path.parent / record.parent).record()
+    return None
 
 
-def _data_of_encoder(folder: RunFolder, record: Record) -> dict[str, Any]:
+def _data_of_encoder(record: Record, parent: Record | None) -> dict[str, Any]:
     """The settings of the images of a probe, which are those of the pretraining of its encoder."""
-    if not record.parent:
-        return {}
-    try:
-        parent = RunFolder(folder.path.parent / record.parent).record()
-    except RunError:  # deleted: the images are then those of the same encoder, or not known
-        return {"data": record.parent}
+    if parent is None:  # deleted: the images are then those of the same encoder, or not known
+        return {"data": record.parent} if record.parent else {}
     return {key: value for key, value in settings_of(parent).items() if key.startswith("data.")}
 
 
