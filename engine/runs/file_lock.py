@@ -19,12 +19,27 @@ from pathlib import Path
 import filelock
 
 from engine.errors import RunBusyError, RunError
-from engine.files import is_folder, unwritable
+from engine.files import is_folder, open_new, unwritable
 
 # What flock sets where another open file holds the lock; EACCES on some network file systems.
 _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 # What flock sets where a file system does not support it; it differs between file systems.
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+
+
+def took_lock(fd: int) -> bool:
+    """Whether the lock of an open file was free and is this descriptor's now.
+
+    Raises:
+        OSError: when it cannot be locked at all.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        raise
+    return True
 
 
 def try_flock(fd: int, path: Path) -> bool:
@@ -38,14 +53,11 @@ def try_flock(fd: int, path: Path) -> bool:
         RunError: when the file system has no locks, or the lock fails for another reason.
     """
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return took_lock(fd)
     except OSError as error:
-        if error.errno in _HELD:
-            return False
         if error.errno in _NO_LOCKS:
             raise no_locks(path.parent) from error
         raise unwritable(path, error) from error
-    return True
 
 
 def is_same_file(fd: int, path: Path) -> bool:
@@ -100,7 +112,7 @@ def locks_work(folder: Path) -> bool:
         OSError: when that file cannot be made.
     """
     path = folder / f".lock-{os.getpid()}-{secrets.token_hex(4)}"
-    first = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    first = open_new(path)
     try:
         second = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import stat
@@ -22,10 +21,10 @@ from pathlib import Path
 
 import torch
 
+from engine.runs.file_lock import is_same_file, took_lock
 from engine.sink import Sink, check_interrupt
 
 POLL_SECONDS = 0.2  # a blocking flock could not be interrupted by a request to stop
-_LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # flock(2), fcntl(2)
 
 
 def device_key(device: torch.device) -> str:
@@ -84,7 +83,7 @@ class DeviceLock:
             return
         path = locks_folder() / f"moco-tui-{re.sub('[^A-Za-z0-9-]', '_', key)}.lock"
         try:
-            if inherited is not None and _is_same_file(inherited, path) and _try_lock(inherited):
+            if inherited is not None and _is_same_file(inherited, path) and took_lock(inherited):
                 # Children that are started later must not hold the lock by accident.
                 os.set_inheritable(inherited, False)
                 self.fd, inherited = inherited, None
@@ -114,7 +113,7 @@ class DeviceLock:
             try:
                 # The check comes after the lock: between _open and _try_lock a cleaner may have
                 # removed the file, and a lock on a removed file keeps nobody out.
-                if _try_lock(fd) and _is_same_file(fd, path):
+                if took_lock(fd) and _is_same_file(fd, path):
                     self.fd, fd = fd, -1  # -1: _close leaves it open
                     break
                 holder = os.pread(fd, 200, 0).decode(errors="replace") if not waited else ""
@@ -176,28 +175,11 @@ def _open(path: Path) -> int:
         return fd
 
 
-def _try_lock(fd: int) -> bool:
-    """Whether the lock was free and is now held.
-
-    Raises:
-        OSError: when the file system cannot lock.
-    """
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _LOCKED:
-            return False
-        raise
-    return True
-
-
 def _is_same_file(fd: int, path: Path) -> bool:
     """Whether the open file still is the one of this name: a cleaner may have removed it."""
-    try:
-        own, named = os.fstat(fd), path.stat()
-    except OSError:
-        return False
-    return (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
+    with contextlib.suppress(OSError):
+        return is_same_file(fd, path)
+    return False
 
 
 def _close(fd: int | None) -> None:
