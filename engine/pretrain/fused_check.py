@@ -64,7 +64,7 @@ def disagreement(
     Returns:
         A clause, as "its gradient of backbone.conv1.weight is zero", or nothing.
     """
-    batch = _CheckedBatch(state, indices)
+    batch = _CheckedBatch(state)
     with preserved(state.changing_tensors(), state.generators()):
         images = state.images.index_select(0, indices)
         numbers = state.augmenter.uniform_numbers(
@@ -111,8 +111,8 @@ def disagreement(
 class _CheckedBatch:
     """One batch, computed as often as wanted from the same statistics of BatchNorm."""
 
-    def __init__(self, state: TrainingState, indices: Tensor) -> None:
-        self.state, self.indices = state, indices
+    def __init__(self, state: TrainingState) -> None:
+        self.state = state
         self.statistics = {
             f"statistic {name}": buffer
             for name, buffer in state.model.named_buffers()

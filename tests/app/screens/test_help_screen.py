@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,14 @@ def focusable(screen: Screen[Any]) -> list[Widget]:
     return list(kinds.values())
 
 
+async def focused_in_turn(pilot: Pilot[Any], screen: Screen[Any]) -> AsyncIterator[Widget]:
+    """Gives the focus to one widget of each kind, and yields it then."""
+    for widget in focusable(screen):
+        widget.focus()
+        await until(pilot, partial(has_focus, screen, widget))
+        yield widget
+
+
 @pytest.mark.parametrize("name", SCREENS)
 async def test_every_key_that_help_names_does_what_it_says(
     root: Path, make_app: MakeApp, name: str
@@ -75,9 +83,7 @@ async def test_every_key_that_help_names_does_what_it_says(
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         screen = await open_screen(app, pilot, name)
-        for widget in focusable(screen):
-            widget.focus()
-            await until(pilot, partial(has_focus, screen, widget))
+        async for widget in focused_in_turn(pilot, screen):
             takes_letters = isinstance(widget, Input)
             help_of = [(widget, meant(widget)), (screen, meant(screen)), (app, meant(app))]
             active = screen.active_bindings
@@ -149,9 +155,7 @@ async def test_no_key_is_drawn_as_a_question_mark_in_ascii(
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         screen = await open_screen(app, pilot, name)
-        for widget in focusable(screen):
-            widget.focus()
-            await until(pilot, partial(has_focus, screen, widget))
+        async for widget in focused_in_turn(pilot, screen):
             line = screen.query_one(KeyLine).render_line(0).text
             assert line.isascii()
             assert line.count("?") == (0 if isinstance(widget, Input) else 1), line

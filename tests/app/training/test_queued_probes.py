@@ -64,6 +64,20 @@ def runner(tmp_path: Path, trainer: Trainer) -> Runner:
     return Runner(tmp_path, execute=trainer)
 
 
+def stopped_before_its_probe(
+    root: Path, runner: Runner, trainer: Trainer
+) -> tuple[RunFolder, RunFolder]:
+    """A pretraining that was stopped while its probe waited for it, and the probe."""
+    run = a_pretraining(root)
+    probe = a_probe(root, run)
+    trainer.outcomes[run.id] = "stopped"
+    runner.start(run)
+    runner.start(probe)
+    trainer.go_on.set()
+    assert runner.join(20)
+    return run, probe
+
+
 @pytest.mark.parametrize("outcome", ["stopped", "failed"])
 def test_a_probe_waits_for_the_finished_encoder(
     root: Path, runner: Runner, trainer: Trainer, outcome: Status
@@ -93,13 +107,7 @@ def test_a_probe_waits_for_the_finished_encoder(
 def test_a_held_probe_begins_when_another_process_has_finished_the_encoder(
     root: Path, runner: Runner, trainer: Trainer
 ) -> None:
-    run = a_pretraining(root)
-    probe = a_probe(root, run)
-    trainer.outcomes[run.id] = "stopped"
-    runner.start(run)
-    runner.start(probe)
-    trainer.go_on.set()
-    assert runner.join(20)
+    run, probe = stopped_before_its_probe(root, runner, trainer)
     assert runner.held == (probe,)
     with own(run) as owner:
         owner.transition("running")
@@ -112,13 +120,7 @@ def test_a_held_probe_begins_when_another_process_has_finished_the_encoder(
 def test_a_held_probe_begins_at_once_when_it_is_asked_for(
     root: Path, runner: Runner, trainer: Trainer
 ) -> None:
-    run = a_pretraining(root)
-    probe = a_probe(root, run)
-    trainer.outcomes[run.id] = "stopped"
-    runner.start(run)
-    runner.start(probe)
-    trainer.go_on.set()
-    assert runner.join(20)
+    _, probe = stopped_before_its_probe(root, runner, trainer)
     runner.start(probe)
     assert runner.join(20)
     assert probe.record().status == "finished"
