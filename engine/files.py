@@ -1,4 +1,9 @@
-"""Replacing files whole or not at all, and sentences for the errors of the file system."""
+"""Opening plain files only, replacing files whole or not at all, and why the system refused.
+
+A run folder may have been prepared by somebody else: a link in it would lead a write into another
+file, a pipe would wait for ever, a device would deliver without end. So nothing in one is opened
+but by ``open_plain``, ``read_plain`` and ``replace_file``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from engine.errors import RunError
@@ -22,6 +28,7 @@ _REASONS = {
     errno.ESTALE: "the network file system dropped it",
     errno.EISDIR: "a folder stands where a file should be",
     errno.ELOOP: "it is a link that leads back to itself",
+    errno.ENXIO: "it is no plain file",  # open of a socket, and of a pipe that nobody reads
     errno.EIO: "the disk reports an error",
     errno.EMFILE: "too many files are open",
     errno.ENFILE: "too many files are open",
@@ -89,6 +96,112 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
+def open_folder(path: Path, *, follow: bool = False) -> int:
+    """Open a folder, so that what is done relative to it stays in it whatever its name becomes.
+
+    Args:
+        path: the folder.
+        follow: it may be a link.
+
+    Raises:
+        OSError: when it is no folder, or a link that must not be followed.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags if follow else flags | os.O_NOFOLLOW)
+    except NotADirectoryError as error:
+        # A link gives this error too (open(2)), not ELOOP.
+        if not follow and path.is_symlink():
+            raise _not_plain("it is a link", path) from error
+        raise
+
+
+def open_plain(path: Path, flags: int, *, follow: bool = False, follow_folder: bool = False) -> int:
+    """Open a plain file, or none: no link, pipe, device or socket; never waits for another process.
+
+    Args:
+        path: the file.
+        flags: of ``os.open``, without ``O_TRUNC``: what is cut must have been looked at first. A
+            file that ``O_CREAT`` makes has the rights that the umask leaves.
+        follow: the file may be a link to a plain file; for what a person named.
+        follow_folder: the folder may be a link, as people make for runs on another disk.
+
+    Raises:
+        OSError: when the system refuses, or it is no plain file, or it has a second name (a hard
+            link) and was to be written: that would change a file elsewhere.
+    """
+    if flags & os.O_TRUNC:
+        raise ValueError("O_TRUNC cuts a file before anyone has looked at it")
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    if not follow:
+        flags |= os.O_NOFOLLOW
+    folder = open_folder(path.parent, follow=follow_folder)
+    try:
+        fd = os.open(path.name, flags, 0o666, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise _not_plain("it is a link", path) from error
+        raise
+    finally:
+        os.close(folder)
+    try:
+        _check_plain(os.fstat(fd), path, writes=bool(flags & (os.O_WRONLY | os.O_RDWR)))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_plain(found: os.stat_result, path: Path, *, writes: bool) -> None:
+    """Refuse what is no plain file.
+
+    Raises:
+        OSError: with a ``strerror`` that ``reason`` takes over.
+    """
+    if stat.S_ISLNK(found.st_mode):
+        raise _not_plain("it is a link", path)
+    if stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if stat.S_ISFIFO(found.st_mode):
+        raise _not_plain("it is a pipe and no plain file", path)
+    if not stat.S_ISREG(found.st_mode):
+        raise _not_plain("it is a device or socket and no plain file", path)
+    if writes and found.st_nlink > 1:
+        raise _not_plain("it is a hard link, and its other name would change", path)
+
+
+def _not_plain(words: str, path: Path) -> OSError:
+    # An errno that ``reason`` has no words for: it takes over the text.
+    return OSError(errno.ENODEV, words, str(path))
+
+
+def read_plain(path: Path, limit: int, *, follow: bool = False) -> bytes:
+    """The bytes of a plain file of bounded size.
+
+    Args:
+        path: the file; its folder may be a link.
+        limit: bytes that such a file may have.
+        follow: the file itself may be a link to a plain file.
+
+    Raises:
+        OSError: when it cannot be read, is no plain file or has more bytes than ``limit``.
+    """
+    fd = open_plain(path, os.O_RDONLY, follow=follow, follow_folder=True)
+    try:
+        size = os.fstat(fd).st_size
+        if size > limit:
+            words = f"it has {size:,} bytes, more than the {limit:,} that such a file may have"
+            raise OSError(errno.EFBIG, words, str(path))
+        parts = []
+        left = limit  # it may grow while it is read
+        while left and (part := os.read(fd, min(left, 1 << 24))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
 def open_new(path: Path) -> int:
     """Open a file for writing that must not exist; its rights are those that the umask leaves.
 
@@ -100,7 +213,9 @@ def open_new(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
 
-def replace_file(path: Path, *parts: bytes | memoryview, durable: bool = True) -> None:
+def replace_file(
+    path: Path, *parts: bytes | memoryview, durable: bool = True, follow_folder: bool = False
+) -> None:
     """Replace a file whole: after a crash either the old or the new one is there.
 
     Written under another name in the same folder, forced to the disk, renamed. The new file has the
@@ -111,26 +226,40 @@ def replace_file(path: Path, *parts: bytes | memoryview, durable: bool = True) -
         parts: what the file shall hold, one after the other; a part of gigabytes is not copied.
         durable: wait until the disk has the file and its name. Without it a power cut, but no
             killed process, may leave an incomplete file: for what can be checked and made again.
+        follow_folder: the folder may be a link.
 
     Raises:
-        OSError: the old file is untouched then, and no other file is left behind.
+        OSError: the old file is untouched then, and no other file is left behind; also when what
+            stands there is no plain file, which a rename would destroy.
     """
     # In the same folder, since a rename is atomic only within a file system; with a dot before it,
     # since those who list runs skip such names; with a random part, since threads share the pid.
-    temp = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    fd = open_new(temp)
+    temp = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    folder = open_folder(path.parent, follow=follow_folder)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+            _check_plain(found, path, writes=False)
+        # O_EXCL follows no link (open(2)).
+        fd = os.open(
+            temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder
+        )
         try:
-            for part in parts:
-                write_all(fd, part)
-            if durable:
-                os.fsync(fd)  # before the rename: else the new name may outlive a crash, empty
-        finally:
-            os.close(fd)
-        os.replace(temp, path)  # noqa: PTH105 - the same call, told apart from str.replace
-    except BaseException:  # a KeyboardInterrupt, too, must leave no file behind
-        with contextlib.suppress(OSError):
-            temp.unlink()
-        raise
-    if durable:
-        sync_folder(path.parent)
+            try:
+                for part in parts:
+                    write_all(fd, part)
+                if durable:
+                    os.fsync(fd)  # before the rename: else the new name may outlive a crash, empty
+            finally:
+                os.close(fd)
+            os.replace(temp, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:  # a KeyboardInterrupt, too, must leave no file behind
+            with contextlib.suppress(OSError):
+                os.unlink(temp, dir_fd=folder)
+            raise
+        if durable:
+            # Some network file systems refuse fsync of a folder; all they offer is the rename.
+            with contextlib.suppress(OSError):
+                os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -170,6 +170,6 @@ def _save(path: Path, key: str, found: ImageArrays, sink: Sink) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not durable: a file that a power cut left incomplete fails its checksum and is made anew.
-        replace_file(path, b"%08x\n" % crc, *parts, durable=False)
+        replace_file(path, b"%08x\n" % crc, *parts, durable=False, follow_folder=True)
     except OSError as error:
         sink.log(f"the images are not cached in {path.parent}: {reason(error)}")

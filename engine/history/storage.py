@@ -118,7 +118,7 @@ class AtomicStorage(Storage):
         if self.read_only:
             raise RunError(f"{self.path} is open for reading only.")
         try:
-            replace_file(self.path, data)
+            replace_file(self.path, data, follow_folder=True)
         except OSError as error:
             raise unwritable(self.path, error) from error
 

@@ -63,9 +63,9 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if format_ == "json":
-            replace_file(path, to_json(folder))
+            replace_file(path, to_json(folder), follow_folder=True)
         else:
-            replace_file(path, "".join(to_csv(folder)).encode())
+            replace_file(path, "".join(to_csv(folder)).encode(), follow_folder=True)
     except OSError as error:
         raise unwritable(path, error) from error
     return path

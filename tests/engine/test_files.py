@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.files import open_new, replace_file
+from engine.files import open_new, open_plain, read_plain, reason, replace_file
 
 
 def test_a_replacement_that_fails_leaves_the_old_file_and_no_other(
@@ -19,7 +20,7 @@ def test_a_replacement_that_fails_leaves_the_old_file_and_no_other(
     path = tmp_path / "a"
     replace_file(path, b"old")
 
-    def broken(*args: Any) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
     for name in ("write", "fsync", "replace"):
@@ -84,3 +85,94 @@ def test_only_a_durable_file_waits_for_the_disk(
     assert synced == []
     replace_file(tmp_path / "a", b"y")
     assert len(synced) == 2  # the file, then the folder that holds its name
+
+
+def odd_files(folder: Path) -> dict[str, str]:
+    """Makes one of each kind that is no plain file; gives the words for each."""
+    (folder / "mine").write_bytes(b"mine")
+    (folder / "link").symlink_to(folder / "mine")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "nowhere").symlink_to(folder / "missing")
+    (folder / "zero").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket"))
+    return {
+        "link": "it is a link",
+        "loop": "it is a link",
+        "nowhere": "it is a link",
+        "zero": "it is a link",
+        "pipe": "pipe|plain file",
+        "folder": "folder",
+        "socket": "plain file",
+    }
+
+
+@pytest.mark.timeout(10)  # a pipe that is waited for would hang
+def test_nothing_but_a_plain_file_is_opened_read_or_replaced(tmp_path: Path) -> None:
+    for name, words in odd_files(tmp_path).items():
+        path = tmp_path / name
+        for act in (
+            lambda path: open_plain(path, os.O_RDONLY),
+            lambda path: open_plain(path, os.O_WRONLY | os.O_CREAT),
+            lambda path: open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND),
+            lambda path: read_plain(path, 1000),
+            lambda path: replace_file(path, b"new"),
+        ):
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - its reason is looked at
+                act(path)
+            assert any(word in reason(caught.value) for word in words.split("|")), name
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert not (tmp_path / "missing").exists()
+    assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_file_that_a_person_named_may_be_a_link_but_no_device(tmp_path: Path) -> None:
+    odd_files(tmp_path)
+    assert read_plain(tmp_path / "link", 1000, follow=True) == b"mine"
+    with pytest.raises(OSError, match="device"):
+        read_plain(tmp_path / "zero", 1000, follow=True)
+
+
+def test_a_second_name_of_a_file_is_read_but_not_written(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    os.link(tmp_path / "mine", tmp_path / "other")
+    assert read_plain(tmp_path / "other", 4) == b"mine"
+    with pytest.raises(OSError, match="hard link"):
+        open_plain(tmp_path / "other", os.O_RDWR)
+    replace_file(tmp_path / "other", b"new")  # another file of that name: the first one stays
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_more_than_the_limit_is_refused_and_never_held(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_plain(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its reason is looked at
+        read_plain(tmp_path / "a", 4)
+    assert reason(caught.value) == "it has 5 bytes, more than the 4 that such a file may have"
+    with (tmp_path / "holes").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(OSError, match="more than"):
+        read_plain(tmp_path / "holes", 1 << 20)
+
+
+def test_a_linked_folder_is_read_but_not_written_unless_that_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    path = tmp_path / "link" / "a"
+    for act in (
+        lambda: replace_file(path, b"x"),
+        lambda: open_plain(path, os.O_WRONLY | os.O_CREAT),
+    ):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - its reason is looked at
+            act()
+        assert reason(caught.value) == "it is a link"
+    replace_file(path, b"x", follow_folder=True)
+    assert read_plain(path, 10) == b"x"
+    assert [p.name for p in (tmp_path / "real").iterdir()] == ["a"]
+
+
+def test_a_file_is_never_cut_before_it_was_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="O_TRUNC"):
+        open_plain(tmp_path / "a", os.O_WRONLY | os.O_TRUNC)

@@ -695,7 +695,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(load, forest, tmp_path, 
 
 
 def test_a_full_disk_leaves_no_half_file(load, forest, data_dir, monkeypatch):
-    def full(self, target):
+    def full(self, target, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)

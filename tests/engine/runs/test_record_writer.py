@@ -126,5 +126,5 @@ def test_a_record_that_could_not_be_saved_is_tried_again(
     assert run.record().step == 7
 
 
-def _full(*args: object) -> None:
+def _full(*args: object, **kwargs: object) -> None:
     raise OSError(28, "No space left on device")
