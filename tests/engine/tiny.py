@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -171,10 +170,12 @@ def compare(
         wide: the same in float32 where both are in bfloat16. Twice what ``other`` differs from it
             is allowed, and ``one`` is compared with it: how far bfloat16 goes wrong depends on the
             state, and a fused step rounds less often.
-        worst: then ``update`` holds for half of the states, and this for all: a state may multiply
-            the last places of a product a thousand times.
+        worst: then ``loss`` and ``update`` hold for half of the states, and ``worst`` times as much
+            for all: a state may multiply the last places of a product a thousand times.
     """
     off: list[float] = []  # of each state, the difference of the updates over what is allowed
+    losses: list[float] = []  # the same of the losses
+    compared = 0  # states in which bfloat16 leaves something of the update to compare
     others = [other] if wide is None else [other, wide]
     for _ in range(steps):
         with torch.no_grad():
@@ -195,13 +196,11 @@ def compare(
             results.append(moved(each))
         (their_loss, their_update), (reference_loss, reference_update) = results[0], results[-1]
         length = float(reference_update.norm())
-        assert our_loss == pytest.approx(
-            reference_loss, abs=loss * reference_loss + 2 * abs(their_loss - reference_loss)
-        )
+        allowed = loss * reference_loss + 2 * abs(their_loss - reference_loss)
+        losses.append(abs(our_loss - reference_loss) / allowed)
         allowed = update * length + 2 * float((their_update - reference_update).norm())
         off.append(float((our_update - reference_update).norm()) / allowed)
-        assert off[-1] < (worst or update) / update
-        assert allowed < length or wide is None  # else nothing was compared
+        compared += allowed < length
         for (name, ours), (_, theirs) in zip(
             one.state.model.named_buffers(), other.state.model.named_buffers(), strict=True
         ):
@@ -209,4 +208,9 @@ def compare(
                 assert torch.allclose(ours, theirs, atol=buffers, rtol=buffers), name
             else:
                 assert torch.equal(ours, theirs), name
-    assert sorted(off)[len(off) // 2] < 1.0
+    for name, values in (("losses", losses), ("updates", off)):
+        values.sort()
+        shown = f"{name}, over what is allowed: {[f'{value:.2g}' for value in values]}"
+        assert values[-1] < (worst or 1.0), shown
+        assert values[len(values) // 2] < 1.0, shown
+    assert compared > 0.8 * steps
