@@ -1,0 +1,209 @@
+/* What stands between two convolutions, for one dtype and one level of instructions.
+
+   Included several times with VALUE (the C type of a value), GET and PUT (up to LANES values as floats) and NAME (a
+   function's name with dtype and level). Values lie as (N, H, W, C), channels last. The innermost loops go over
+   channels, so the sums of a channel are taken in the same order whatever the width of the registers. */
+
+/* Mean, 1 / standard deviation and unbiased variance of each channel of n images of p pixels, (C,) each.
+
+   Sums are taken relative to the first pixel, since a mean far from zero would cancel the variance; in float over an
+   image and in double over images. Returns -1 where memory is lacking. */
+static int NAME(statistics)(const VALUE *restrict x, int64_t n, int64_t p, int64_t c, float eps, float *restrict mean,
+                            float *restrict inverse, float *restrict variance)
+{
+    struct sums room;
+    if (get_sums(&room, c))
+        return -1;
+    for (int64_t i = 0; i < n; i++) {
+        clear_sums(&room, c);
+        for (int64_t j = 0; j < p; j++) {
+            const VALUE *at = x + (i * p + j) * c;
+            OVER_CHANNELS(c, {
+                floats v = GET(at + k, m) - GET(x + k, m);
+                put_float32(room.sum + k, get_float32(room.sum + k, m) + v, m);
+                put_float32(room.product + k, get_float32(room.product + k, m) + v * v, m);
+            })
+        }
+        add_sums(&room, c);
+    }
+    double count = (double)n * (double)p;
+    OVER_CHANNELS(c, {
+        floats shift = GET(x + k, m);
+        for (int64_t l = 0; l < m; l++) {
+            double d = room.sums[k + l] / count, v = room.products[k + l] / count - d * d;
+            v = v < 0.0 ? 0.0 : v; /* below zero by rounding alone; a NaN stays */
+            mean[k + l] = (float)(d + shift[l]);
+            inverse[k + l] = (float)(1.0 / sqrt(v + eps));
+            variance[k + l] = (float)(v * count / (count - 1.0));
+        }
+    })
+    free_sums(&room);
+    return 0;
+}
+
+/* y = relu((x - mean) * scale + bias + residual), residual and relu where wanted. Returns 0. */
+static int NAME(apply)(const VALUE *restrict x, const VALUE *restrict residual, const float *restrict mean,
+                       const float *restrict scale, const float *restrict bias, VALUE *restrict out, int64_t pixels,
+                       int64_t c, int relu)
+{
+    for (int64_t j = 0; j < pixels; j++) {
+        const VALUE *at = x + j * c, *more = residual ? residual + j * c : NULL;
+        VALUE *to = out + j * c;
+        OVER_CHANNELS(c, {
+            floats y = (GET(at + k, m) - get_float32(mean + k, m)) * get_float32(scale + k, m) +
+                       get_float32(bias + k, m);
+            if (more)
+                y += GET(more + k, m);
+            PUT(to + k, relu ? relu_of(y) : y, m);
+        })
+    }
+    return 0;
+}
+
+/* The same with dropout before, and 2x2 max pooling and ReLU after it: y = relu(max over 2x2 of kept(x) * ((x - mean)
+   * scale + bias)). An odd last row or column is left out.
+
+   winner: which of the four inputs the value comes from, 0 to 3, or 4 where ReLU or dropout closed it; may be NULL.
+   keep: of 256 values of a random byte, those for which a unit is kept; 256: no dropout.
+   The caller has put 256 / keep into scale and bias. Returns -1 where memory is lacking. */
+static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mean, const float *restrict scale,
+                              const float *restrict bias, VALUE *restrict out, uint8_t *restrict winner, int64_t n,
+                              int64_t h, int64_t w, int64_t c, int keep, uint64_t seed)
+{
+    int64_t rows = h / 2, columns = w / 2, width = 2 * columns * c;
+    int64_t size = (2 * width + RANDOM_BLOCK - 1) / RANDOM_BLOCK * RANDOM_BLOCK;
+    uint8_t *drawn = malloc((size_t)size); /* the bytes of two rows */
+    if (!drawn)
+        return -1;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t r = 0; r < rows; r++) {
+            if (keep < 256)
+                LEVELLED(random_bytes)(drawn, size, seed, (uint64_t)(i * rows + r));
+            for (int64_t s = 0; s < columns; s++) {
+                const VALUE *upper = x + ((i * h + 2 * r) * w + 2 * s) * c, *lower = upper + w * c;
+                const uint8_t *above = drawn + 2 * s * c, *below = above + width;
+                int64_t at = ((i * rows + r) * columns + s) * c;
+                OVER_CHANNELS(c, {
+                    floats centre = get_float32(mean + k, m), times = get_float32(scale + k, m);
+                    floats plus = get_float32(bias + k, m);
+                    floats y0 = (GET(upper + k, m) - centre) * times + plus;
+                    floats y1 = (GET(upper + c + k, m) - centre) * times + plus;
+                    floats y2 = (GET(lower + k, m) - centre) * times + plus;
+                    floats y3 = (GET(lower + c + k, m) - centre) * times + plus;
+                    if (keep < 256) {
+                        floats zero = {0};
+                        y0 = choose_floats(get_bytes(above + k, m) < keep, y0, zero);
+                        y1 = choose_floats(get_bytes(above + c + k, m) < keep, y1, zero);
+                        y2 = choose_floats(get_bytes(below + k, m) < keep, y2, zero);
+                        y3 = choose_floats(get_bytes(below + c + k, m) < keep, y3, zero);
+                    }
+                    words number = {0};
+                    take_larger(&y0, &number, y1, 1);
+                    take_larger(&y0, &number, y2, 2);
+                    take_larger(&y0, &number, y3, 3);
+                    PUT(out + at + k, relu_of(y0), m);
+                    if (winner)
+                        put_bytes(winner + at + k, choose(y0 <= 0.0f, (words){0} + 4, number), m);
+                })
+            }
+        }
+    free(drawn);
+    return 0;
+}
+
+/* The gradient of a group through statistics, apply and ReLU.
+
+   out: what apply gave where it ended in ReLU, else NULL. grad_residual: where the gradient towards the residual goes,
+   or NULL; grad_weight and grad_bias are overwritten. Returns -1 where memory is lacking. */
+static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, const VALUE *restrict out,
+                          const float *restrict weight, const float *restrict mean, const float *restrict inverse,
+                          VALUE *restrict grad_x, VALUE *restrict grad_residual, float *restrict grad_weight,
+                          float *restrict grad_bias, int64_t n, int64_t p, int64_t c)
+{
+    struct sums room;
+    if (get_sums(&room, c))
+        return -1;
+    for (int64_t i = 0; i < n; i++) {
+        clear_sums(&room, c);
+        for (int64_t j = 0; j < p; j++) {
+            int64_t at = (i * p + j) * c;
+            OVER_CHANNELS(c, {
+                floats open = GET(grad + at + k, m);
+                if (out)
+                    open = choose_floats(GET(out + at + k, m) <= 0.0f, (floats){0}, open);
+                floats away = GET(x + at + k, m) - get_float32(mean + k, m);
+                put_float32(room.sum + k, get_float32(room.sum + k, m) + open, m);
+                put_float32(room.product + k, get_float32(room.product + k, m) + open * away, m);
+            })
+        }
+        add_sums(&room, c);
+    }
+    set_coefficients(&room, weight, inverse, (double)n * (double)p, 1.0f, c, grad_weight, grad_bias);
+    for (int64_t at = 0; at < n * p * c; at += c) {
+        OVER_CHANNELS(c, {
+            floats open = GET(grad + at + k, m);
+            if (out)
+                open = choose_floats(GET(out + at + k, m) <= 0.0f, (floats){0}, open);
+            if (grad_residual)
+                PUT(grad_residual + at + k, open, m);
+            floats away = GET(x + at + k, m) - get_float32(mean + k, m);
+            PUT(grad_x + at + k,
+                open * get_float32(room.scale + k, m) - away * get_float32(room.slope + k, m) -
+                    get_float32(room.constant + k, m),
+                m);
+        })
+    }
+    free_sums(&room);
+    return 0;
+}
+
+/* The gradient of a group through statistics and apply_pooled. factor: 256 / keep. */
+static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restrict x, const uint8_t *restrict winner,
+                                 const float *restrict weight, const float *restrict mean,
+                                 const float *restrict inverse, float factor, VALUE *restrict grad_x,
+                                 float *restrict grad_weight, float *restrict grad_bias, int64_t n, int64_t h,
+                                 int64_t w, int64_t c)
+{
+    int64_t rows = h / 2, columns = w / 2;
+    struct sums room;
+    if (get_sums(&room, c))
+        return -1;
+    for (int64_t i = 0; i < n; i++) {
+        clear_sums(&room, c);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t s = 0; s < columns; s++) {
+                int64_t at = ((i * rows + r) * columns + s) * c;
+                const VALUE *upper = x + ((i * h + 2 * r) * w + 2 * s) * c, *lower = upper + w * c;
+                OVER_CHANNELS(c, {
+                    words won = get_bytes(winner + at + k, m);
+                    floats open = choose_floats(won < 4, GET(grad + at + k, m), (floats){0});
+                    floats first = choose_floats(won == 0, GET(upper + k, m), GET(upper + c + k, m));
+                    floats second = choose_floats(won == 2, GET(lower + k, m), GET(lower + c + k, m));
+                    floats away = choose_floats(won < 2, first, second) - get_float32(mean + k, m);
+                    put_float32(room.sum + k, get_float32(room.sum + k, m) + open, m);
+                    put_float32(room.product + k, get_float32(room.product + k, m) + open * away, m);
+                })
+            }
+        add_sums(&room, c);
+    }
+    set_coefficients(&room, weight, inverse, (double)n * (double)h * (double)w, factor, c, grad_weight, grad_bias);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t y = 0; y < h; y++)
+            for (int64_t z = 0; z < w; z++) {
+                int64_t from = ((i * h + y) * w + z) * c;
+                int64_t at = ((i * rows + y / 2) * columns + z / 2) * c;
+                int pooled = y / 2 < rows && z / 2 < columns;
+                int here = (int)((y & 1) * 2 + (z & 1));
+                OVER_CHANNELS(c, {
+                    floats away = GET(x + from + k, m) - get_float32(mean + k, m);
+                    floats out = -away * get_float32(room.slope + k, m) - get_float32(room.constant + k, m);
+                    if (pooled) {
+                        floats open = GET(grad + at + k, m) * get_float32(room.scale + k, m);
+                        out += choose_floats(get_bytes(winner + at + k, m) == here, open, (floats){0});
+                    }
+                    PUT(grad_x + from + k, out, m);
+                })
+            }
+    free_sums(&room);
+    return 0;
+}

@@ -1,0 +1,244 @@
+"""What stands between two convolutions as one operation each way: BatchNorm, dropout, pooling, ReLU.
+
+One operation after another moves every value through memory a dozen times; here a group of images
+is read twice and written once in each direction. What a gradient needs is kept as one byte for each
+pooled value (which of four inputs won), or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from engine.native.library import LEVELS, call
+
+DTYPES = (torch.float32, torch.bfloat16)
+"""Of the values; sums, weights and statistics are float32."""
+KEEP_ALL = 256
+"""``keep`` without dropout."""
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, 1 / standard deviation and unbiased variance of each channel, float32 ``(C,)``."""
+    n, c, h, w = x.shape
+    mean, inverse, variance = torch.empty(3, c).unbind()
+    call(
+        "statistics",
+        level,
+        x.dtype == torch.float32,
+        x.data_ptr(),
+        n,
+        h * w,
+        c,
+        eps,
+        mean.data_ptr(),
+        inverse.data_ptr(),
+        variance.data_ptr(),
+    )
+    return mean, inverse, variance
+
+
+class _PooledBlock(torch.autograd.Function):
+    """See ``pooled_block``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, keep: int, seed: int, level: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x = _channels_last(x)
+        n, c, h, w = x.shape
+        mean, inverse, variance = _statistics(level, x, eps)
+        factor = KEEP_ALL / keep
+        scale, offset = weight * inverse * factor, bias * factor
+        out = torch.empty(
+            (n, c, h // 2, w // 2), dtype=x.dtype, memory_format=torch.channels_last
+        )
+        winner = None
+        if any(ctx.needs_input_grad):
+            winner = torch.empty(out.numel(), dtype=torch.uint8)
+        call(
+            "apply_pooled",
+            level,
+            x.dtype == torch.float32,
+            x.data_ptr(),
+            mean.data_ptr(),
+            scale.data_ptr(),
+            offset.data_ptr(),
+            out.data_ptr(),
+            None if winner is None else winner.data_ptr(),
+            n,
+            h,
+            w,
+            c,
+            keep,
+            seed,
+        )
+        if winner is not None:
+            ctx.save_for_backward(x, weight, mean, inverse, winner)
+        ctx.factor, ctx.level = factor, level
+        ctx.mark_non_differentiable(mean, variance)
+        return out, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse, winner = ctx.saved_tensors
+        n, c, h, w = x.shape
+        grad = _channels_last(grads[0])
+        grad_x = torch.empty_like(x)
+        grad_weight, grad_bias = torch.empty(2, c).unbind()
+        call(
+            "backward_pooled",
+            ctx.level,
+            x.dtype == torch.float32,
+            grad.data_ptr(),
+            x.data_ptr(),
+            winner.data_ptr(),
+            weight.data_ptr(),
+            mean.data_ptr(),
+            inverse.data_ptr(),
+            ctx.factor,
+            grad_x.data_ptr(),
+            grad_weight.data_ptr(),
+            grad_bias.data_ptr(),
+            n,
+            h,
+            w,
+            c,
+        )
+        return grad_x, grad_weight, grad_bias, None, None, None, None
+
+
+class _Block(torch.autograd.Function):
+    """See ``block``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        residual: Tensor | None,
+        relu: bool,
+        eps: float,
+        level: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x = _channels_last(x)
+        residual = None if residual is None else _channels_last(residual)
+        n, c, h, w = x.shape
+        mean, inverse, variance = _statistics(level, x, eps)
+        scale = weight * inverse
+        out = torch.empty_like(x)
+        call(
+            "apply",
+            level,
+            x.dtype == torch.float32,
+            x.data_ptr(),
+            None if residual is None else residual.data_ptr(),
+            mean.data_ptr(),
+            scale.data_ptr(),
+            bias.data_ptr(),
+            out.data_ptr(),
+            n * h * w,
+            c,
+            relu,
+        )
+        ctx.save_for_backward(x, weight, mean, inverse, *([out] if relu else []))
+        ctx.residual, ctx.level = residual is not None, level
+        ctx.mark_non_differentiable(mean, variance)
+        return out, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse, *rest = ctx.saved_tensors
+        n, c, h, w = x.shape
+        grad = _channels_last(grads[0])
+        grad_x = torch.empty_like(x)
+        grad_residual = None
+        if ctx.residual:  # without ReLU it is the gradient itself
+            grad_residual = torch.empty_like(x) if rest else grad
+        grad_weight, grad_bias = torch.empty(2, c).unbind()
+        call(
+            "backward",
+            ctx.level,
+            x.dtype == torch.float32,
+            grad.data_ptr(),
+            x.data_ptr(),
+            rest[0].data_ptr() if rest else None,
+            weight.data_ptr(),
+            mean.data_ptr(),
+            inverse.data_ptr(),
+            grad_x.data_ptr(),
+            grad_residual.data_ptr() if rest and grad_residual is not None else None,
+            grad_weight.data_ptr(),
+            grad_bias.data_ptr(),
+            n,
+            h * w,
+            c,
+        )
+        return grad_x, grad_weight, grad_bias, grad_residual, None, None, None
+
+
+def pooled_block(
+    x: Tensor, weight: Tensor, bias: Tensor, *, eps: float, keep: int, seed: int, level: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """BatchNorm over all of ``x``, dropout, 2x2 max pooling, ReLU.
+
+    Args:
+        x: ``(N, C, H, W)`` float32 or bfloat16 on a CPU, H and W at least 2; best channels_last.
+        weight: float32 ``(C,)``, of BatchNorm.
+        bias: float32 ``(C,)``, of BatchNorm.
+        eps: added to the variance.
+        keep: in how many of 256 cases a unit is kept, 1 to 256; kept units are multiplied by
+            ``256 / keep``.
+        seed: of the units that are kept, 0 to 2**64 - 1. One seed gives the same units at every
+            level.
+        level: of ``LEVELS``.
+
+    Returns:
+        ``(N, C, H // 2, W // 2)`` in the dtype of ``x``, channels_last; mean and unbiased variance
+        of each channel, float32 ``(C,)``, without a gradient.
+    """
+    out: tuple[Tensor, Tensor, Tensor] = _PooledBlock.apply(
+        x, weight, bias, eps, keep, seed, LEVELS.index(level) + 1
+    )
+    return out
+
+
+def block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    residual: Tensor | None = None,
+    *,
+    relu: bool,
+    eps: float,
+    level: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """BatchNorm over all of ``x``, plus ``residual`` where there is one, ReLU where wanted.
+
+    Args:
+        x: ``(N, C, H, W)`` float32 or bfloat16 on a CPU; best channels_last.
+        weight: float32 ``(C,)``, of BatchNorm.
+        bias: float32 ``(C,)``, of BatchNorm.
+        residual: of the shape and dtype of ``x``.
+        relu: whether ReLU comes last.
+        eps: added to the variance.
+        level: of ``LEVELS``.
+
+    Returns:
+        ``(N, C, H, W)`` in the dtype of ``x``, channels_last; mean and unbiased variance of each
+        channel, float32 ``(C,)``, without a gradient.
+    """
+    out: tuple[Tensor, Tensor, Tensor] = _Block.apply(
+        x, weight, bias, residual, relu, eps, LEVELS.index(level) + 1
+    )
+    return out

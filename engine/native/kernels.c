@@ -1,0 +1,144 @@
+/* Kernels for a CPU, called through ctypes (see library.py), which holds no interpreter lock meanwhile.
+
+   Each is compiled for several levels of instructions, and the caller says which: a run that goes on must use the level
+   that it began with, since contracted products round otherwise. No kernel starts a thread. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+
+#define RANDOM_BLOCK 256
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* The body for every LANES of c channels from k on, and once more for the m that are left. */
+#define OVER_CHANNELS(c, ...)                                                                                          \
+    {                                                                                                                  \
+        int64_t k = 0;                                                                                                 \
+        for (; k + LANES <= (c); k += LANES) {                                                                         \
+            enum { m = LANES };                                                                                        \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+        if (k < (c)) {                                                                                                 \
+            int64_t m = (c) - k;                                                                                       \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
+
+#include "sums.h"
+
+#define LEVEL plain
+#define LANES 4
+#include "level.h"
+#undef LEVEL
+#undef LANES
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define LEVELS 3
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#define LEVEL avx2
+#define LANES 8
+#include "level.h"
+#undef LEVEL
+#undef LANES
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,prefer-vector-width=512")
+#define LEVEL avx512
+#define LANES 16
+#include "level.h"
+#undef LEVEL
+#undef LANES
+#pragma GCC pop_options
+#else
+#define LEVELS 1
+#endif
+
+/* The number of levels that this processor and this build have: 1 plain, 2 AVX2 too, 3 AVX-512 too. */
+EXPORT int moco_levels(void)
+{
+#if LEVELS > 1
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")))
+        return 1;
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
+        return 2;
+    return 3;
+#else
+    return 1;
+#endif
+}
+
+#if LEVELS > 1
+#define CALL(name, ...)                                                                                                \
+    switch (level) {                                                                                                   \
+    case 3:                                                                                                            \
+        return wide ? name##_float32_avx512(__VA_ARGS__) : name##_bfloat16_avx512(__VA_ARGS__);                        \
+    case 2:                                                                                                            \
+        return wide ? name##_float32_avx2(__VA_ARGS__) : name##_bfloat16_avx2(__VA_ARGS__);                            \
+    default:                                                                                                           \
+        return wide ? name##_float32_plain(__VA_ARGS__) : name##_bfloat16_plain(__VA_ARGS__);                          \
+    }
+#else
+#define CALL(name, ...)                                                                                                \
+    return wide ? name##_float32_plain(__VA_ARGS__) : name##_bfloat16_plain(__VA_ARGS__);
+#endif
+
+/* level: 1 to moco_levels(). wide: values are float32, else bfloat16. The rest is described in block.h. */
+
+EXPORT int moco_statistics(int level, int wide, const void *x, int64_t n, int64_t p, int64_t c, float eps, float *mean,
+                           float *inverse, float *variance)
+{
+    CALL(statistics, x, n, p, c, eps, mean, inverse, variance)
+}
+
+EXPORT int moco_apply(int level, int wide, const void *x, const void *residual, const float *mean, const float *scale,
+                      const float *bias, void *out, int64_t pixels, int64_t c, int relu)
+{
+    CALL(apply, x, residual, mean, scale, bias, out, pixels, c, relu)
+}
+
+EXPORT int moco_apply_pooled(int level, int wide, const void *x, const float *mean, const float *scale,
+                             const float *bias, void *out, uint8_t *winner, int64_t n, int64_t h, int64_t w, int64_t c,
+                             int keep, uint64_t seed)
+{
+    CALL(apply_pooled, x, mean, scale, bias, out, winner, n, h, w, c, keep, seed)
+}
+
+EXPORT int moco_backward(int level, int wide, const void *grad, const void *x, const void *out, const float *weight,
+                         const float *mean, const float *inverse, void *grad_x, void *grad_residual,
+                         float *grad_weight, float *grad_bias, int64_t n, int64_t p, int64_t c)
+{
+    CALL(backward, grad, x, out, weight, mean, inverse, grad_x, grad_residual, grad_weight, grad_bias, n, p, c)
+}
+
+EXPORT int moco_backward_pooled(int level, int wide, const void *grad, const void *x, const uint8_t *winner,
+                                const float *weight, const float *mean, const float *inverse, float factor,
+                                void *grad_x, float *grad_weight, float *grad_bias, int64_t n, int64_t h, int64_t w,
+                                int64_t c)
+{
+    CALL(backward_pooled, grad, x, winner, weight, mean, inverse, factor, grad_x, grad_weight, grad_bias, n, h, w, c)
+}
+
+/* The module itself is empty: it is how the library is built, found and kept with the package. */
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, NULL, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+    return PyModule_Create(&module);
+}

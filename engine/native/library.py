@@ -1,0 +1,79 @@
+"""The library of kernels: whether it was built, and for which instructions.
+
+It is an extension module only so that installation builds it and keeps it with the package; its
+functions are called through ctypes, which lets other threads run meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+from ctypes import c_float, c_int, c_int64, c_uint64, c_void_p
+from typing import Any
+
+LEVELS = ("plain", "avx2", "avx512")
+"""Instructions that the kernels are compiled for, each a superset of those before it."""
+SWITCH = "MOCO_TUI_NATIVE"
+"""Environment variable: ``off``, or the best level to use."""
+
+_P, _I, _N, _F = c_void_p, c_int, c_int64, c_float
+_SIGNATURES: dict[str, list[Any]] = {
+    "moco_levels": [],
+    "moco_statistics": [_I, _I, _P, _N, _N, _N, _F, _P, _P, _P],
+    "moco_apply": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _I],
+    "moco_apply_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _N, _N, _I, c_uint64],
+    "moco_backward": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
+    "moco_backward_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _F, _P, _P, _P, _N, _N, _N, _N],
+}
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The kernels, or None where they were not built."""
+    try:
+        found = importlib.util.find_spec("engine.native._kernels")
+    except (ImportError, ValueError):
+        return None
+    if found is None or not found.origin:
+        return None
+    try:
+        kernels = ctypes.CDLL(found.origin)
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(kernels, name)
+            function.argtypes, function.restype = arguments, c_int
+    except (OSError, AttributeError):  # built for another machine, or by another version
+        return None
+    return kernels
+
+
+def level() -> str:
+    """The best level that processor, build and environment allow; ``off`` without kernels.
+
+    ``ATEN_CPU_CAPABILITY``, by which torch's own kernels are held back, holds these back as well.
+    """
+    kernels, wanted = library(), os.environ.get(SWITCH, LEVELS[-1])
+    if kernels is None or wanted not in LEVELS:
+        return "off"
+    best = min(kernels.moco_levels() - 1, LEVELS.index(wanted))
+    torch_level = os.environ.get("ATEN_CPU_CAPABILITY", "")
+    best = min(best, {"default": 0, "avx2": 1}.get(torch_level, best))
+    return LEVELS[best]
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call a kernel.
+
+    Args:
+        name: without its prefix.
+        arguments: as its declaration in ``kernels.c`` has them; pointers as ``data_ptr`` gives
+            them, None for no pointer.
+
+    Raises:
+        MemoryError: when it finds no memory for its sums.
+    """
+    kernels = library()
+    assert kernels is not None
+    if getattr(kernels, f"moco_{name}")(*arguments) != 0:
+        raise MemoryError("a kernel has no memory for its sums")
