@@ -94,6 +94,11 @@ class Augmenter:
         """The augmentations in the order in which they are applied."""
         return tuple(step.name for step in (*self._geometry, *self._photometry))
 
+    @property
+    def enabled_names(self) -> tuple[str, ...]:
+        """Those of ``names`` that are on."""
+        return tuple(s.name for s in (*self._geometry, *self._photometry) if s.enabled)
+
     def __getitem__(self, name: str) -> Any:
         """The object that draws and applies an augmentation."""
         return next(s.work for s in (*self._geometry, *self._photometry) if s.name == name)

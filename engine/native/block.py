@@ -1,4 +1,4 @@
-"""What stands between two convolutions as one operation each way: BatchNorm, dropout, pooling, ReLU.
+"""BatchNorm, dropout, pooling and ReLU between two convolutions as one operation each way.
 
 One operation after another moves every value through memory a dozen times; here a group of images
 is read twice and written once in each direction. What a gradient needs is kept as one byte for each
@@ -50,16 +50,21 @@ class _PooledBlock(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, keep: int, seed: int, level: int
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+        keep: int,
+        seed: int,
+        level: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = _channels_last(x)
         n, c, h, w = x.shape
         mean, inverse, variance = _statistics(level, x, eps)
         factor = KEEP_ALL / keep
         scale, offset = weight * inverse * factor, bias * factor
-        out = torch.empty(
-            (n, c, h // 2, w // 2), dtype=x.dtype, memory_format=torch.channels_last
-        )
+        out = torch.empty((n, c, h // 2, w // 2), dtype=x.dtype, memory_format=torch.channels_last)
         winner = None
         if any(ctx.needs_input_grad):
             winner = torch.empty(out.numel(), dtype=torch.uint8)

@@ -7,6 +7,9 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,7 +24,7 @@
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 
-#define RANDOM_BLOCK 256
+#define RANDOM_BLOCK 128
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -39,6 +42,7 @@
         }                                                                                                              \
     }
 
+#include "planes.h"
 #include "sums.h"
 
 #define LEVEL plain
@@ -133,6 +137,22 @@ EXPORT int moco_backward_pooled(int level, int wide, const void *grad, const voi
                                 int64_t c)
 {
     CALL(backward_pooled, grad, x, winner, weight, mean, inverse, factor, grad_x, grad_weight, grad_bias, n, h, w, c)
+}
+
+/* indices: of the images (., 3, h, w) to take, n of them; params: (n, PARAMS); how: see planes.h; mean, std: of each
+   channel. out: (n, size, size, 3), normalised. */
+EXPORT int moco_augment(int level, int wide, const void *how, const uint8_t *images, const int64_t *indices,
+                        const float *params, const float *mean, const float *std, void *out, int64_t n, int64_t h,
+                        int64_t w)
+{
+#if LEVELS > 1
+    if (level == 3)
+        return augment_avx512(how, wide, images, indices, params, mean, std, out, n, h, w);
+    if (level == 2)
+        return augment_avx2(how, wide, images, indices, params, mean, std, out, n, h, w);
+#endif
+    (void)level;
+    return augment_plain(how, wide, images, indices, params, mean, std, out, n, h, w);
 }
 
 /* The module itself is empty: it is how the library is built, found and kept with the package. */

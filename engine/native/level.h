@@ -18,6 +18,7 @@
 #define take_larger LEVELLED(take_larger)
 #include "vectors.h"
 #include "random.h"
+#include "augment.h"
 
 #define NAME(name) JOIN(JOIN(name, float32), LEVEL)
 #define VALUE float

@@ -15,6 +15,8 @@ from typing import Any
 
 LEVELS = ("plain", "avx2", "avx512")
 """Instructions that the kernels are compiled for, each a superset of those before it."""
+OFF = "off"
+"""In place of a level: no kernels."""
 SWITCH = "MOCO_TUI_NATIVE"
 """Environment variable: ``off``, or the best level to use."""
 
@@ -24,6 +26,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "moco_statistics": [_I, _I, _P, _N, _N, _N, _F, _P, _P, _P],
     "moco_apply": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _I],
     "moco_apply_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _N, _N, _I, c_uint64],
+    "moco_augment": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
     "moco_backward": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
     "moco_backward_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _F, _P, _P, _P, _N, _N, _N, _N],
 }
@@ -55,7 +58,7 @@ def level() -> str:
     """
     kernels, wanted = library(), os.environ.get(SWITCH, LEVELS[-1])
     if kernels is None or wanted not in LEVELS:
-        return "off"
+        return OFF
     best = min(kernels.moco_levels() - 1, LEVELS.index(wanted))
     torch_level = os.environ.get("ATEN_CPU_CAPABILITY", "")
     best = min(best, {"default": 0, "avx2": 1}.get(torch_level, best))

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from engine.models.dropout import Dropout
 from engine.models.encoder import Encoder
+from engine.models.fused_layers import can_fuse, fuse
 from engine.models.info_nce import info_nce
 from engine.models.moco import MoCo, shuffle
 from engine.models.split_batchnorm import SplitBatchNorm2d, check_groups
+from engine.native.library import OFF
 from engine.runtime.malloc import keep_freed_memory
 from engine.runtime.worker_threads import WorkerThreads
 
@@ -35,15 +37,30 @@ class GroupwiseBackward:
         moco: the model, on the CPU; its parameters are read anew at each step.
         threads: groups that are worked on at the same time.
         dtype: of the convolutions; everything from the features on is float32.
+        kernels: the level of the kernels in C that take what stands between two convolutions
+            (``engine.native``), or ``off``.
+
+    Attributes:
+        kernels: the same; ``off`` where there are none for this encoder.
     """
 
-    def __init__(self, moco: MoCo, *, threads: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        moco: MoCo,
+        *,
+        threads: int,
+        dtype: torch.dtype = torch.float32,
+        kernels: str = OFF,
+    ) -> None:
         keep_freed_memory()
         self.moco = moco
         self.splits = max((norm.num_splits for norm in _norms(moco.encoder_q)), default=1)
         self.workers = WorkerThreads(threads)
-        self._replicas_q = [_Replica(moco.encoder_q, dtype) for _ in range(threads)]
-        self._replicas_k = [_Replica(moco.encoder_k, dtype) for _ in range(threads)]
+        if kernels != OFF and not can_fuse(moco.encoder_q.backbone, dtype):
+            kernels = OFF
+        self.kernels = kernels
+        self._replicas_q = [_Replica(moco.encoder_q, dtype, kernels) for _ in range(threads)]
+        self._replicas_k = [_Replica(moco.encoder_k, dtype, kernels) for _ in range(threads)]
 
     def __call__(
         self, view_1: Tensor, view_2: Tensor, generator: torch.Generator | None = None
@@ -162,9 +179,10 @@ class _Replica:
     Args:
         source: the encoder of the model.
         dtype: of the convolutions.
+        kernels: as in ``GroupwiseBackward``.
     """
 
-    def __init__(self, source: Encoder, dtype: torch.dtype) -> None:
+    def __init__(self, source: Encoder, dtype: torch.dtype, kernels: str) -> None:
         self.generator = torch.Generator()  # of dropout
         self.source = source
         self.encoder = copy.deepcopy(source)
@@ -179,6 +197,9 @@ class _Replica:
                 module.to(dtype=dtype).to(memory_format=torch.channels_last)
         self.parameters: list[Tensor] = list(self.encoder.parameters())
         self.gradients: list[Tensor] = []
+        # Last: parameters and layers were listed in the order of the source.
+        if kernels != OFF:
+            self.encoder.backbone = fuse(self.encoder.backbone, kernels)
 
     @torch.no_grad()
     def refresh(self) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
+from engine.native.library import LEVELS, OFF, level
 from engine.runtime.cpu_count import available_cpus
 
 
@@ -25,6 +26,7 @@ class Runtime:
         bfloat16: whether the backbone runs in bfloat16.
         threads: CPU threads of an operation.
         notice: a sentence that the person should see, or empty.
+        kernels: level of the kernels in C that a CPU uses (``engine.native``), or ``off``.
     """
 
     device: torch.device
@@ -32,6 +34,7 @@ class Runtime:
     bfloat16: bool
     threads: int
     notice: str = ""
+    kernels: str = OFF
 
     def facts(self) -> dict[str, Any]:
         """What a repeat on the same machine needs to know, as builtin values."""
@@ -44,6 +47,7 @@ class Runtime:
             "threads": self.threads,
             "precision": "bfloat16" if self.bfloat16 else "float32",
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "kernels": self.kernels,
             "cuda": torch.version.cuda or "",
         }
 
@@ -64,7 +68,19 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
     threads = int(recorded.get("threads") or config.threads or available_cpus())
     precision = str(recorded.get("precision") or config.precision)
     bfloat16 = _device_has_fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
-    return Runtime(device, _name(device), bfloat16, threads, notice)
+    kernels = _kernels(recorded) if device.type == "cpu" else OFF
+    return Runtime(device, _name(device), bfloat16, threads, notice, kernels)
+
+
+def _kernels(recorded: dict[str, Any]) -> str:
+    """The level of the kernels: that of the run so far, else the best; see ``library.level``."""
+    best = level()
+    if not recorded.get("threads"):  # nothing was computed yet
+        return best
+    used = str(recorded.get("kernels", OFF))  # there were none when it began
+    if OFF in (used, best) or used not in LEVELS:
+        return OFF
+    return LEVELS[min(LEVELS.index(used), LEVELS.index(best))]
 
 
 def apply_runtime(runtime: Runtime, *, deterministic: bool) -> None:

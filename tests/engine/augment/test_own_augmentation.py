@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.augment.augmenter import Augmenter
+from engine.augment.native_augmenter import NativeAugmenter
 from engine.config import own_code
 from engine.config.augment import AUGMENTATIONS
 from engine.config.resolve import build, resolve
@@ -82,6 +83,7 @@ def test_it_is_applied_at_its_place_with_numbers_of_its_own(module: str) -> None
     augmenter = Augmenter(config)
     assert augmenter.names == order
     assert augmenter.own_streams == {f"{module}:Clip": 2}
+    assert not NativeAugmenter.can_take(augmenter)
     images = pictures(100)
     params = augmenter.random_params(100, generator())
     thresholds = params[f"{module}:Clip"]

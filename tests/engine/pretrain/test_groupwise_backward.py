@@ -8,9 +8,13 @@ from torch import Tensor
 
 from engine.config.schema import MocoConfig, ModelConfig
 from engine.models.moco import MoCo
+from engine.native.library import LEVELS, OFF, library
 from engine.pretrain.groupwise_backward import GroupwiseBackward
 
 from ..gradients import grad
+
+LIBRARY = library()
+AVAILABLE = LEVELS[: LIBRARY.moco_levels()] if LIBRARY is not None else ()
 
 
 def made(dtype: torch.dtype = torch.float64, **model: object) -> MoCo:
@@ -63,12 +67,18 @@ def test_a_step_is_that_of_loss_and_backward(
     assert all(p.grad is None for p in ours.encoder_k.parameters())
 
 
+@pytest.mark.parametrize("kernels", [OFF, *AVAILABLE])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("encoder", ["convnet", "resnet18"])
-def test_a_step_in_lower_precision_comes_close(dtype: torch.dtype, encoder: str) -> None:
+@pytest.mark.parametrize("encoder", ["convnet", "resnet18", "resnet50"])
+def test_a_step_in_lower_precision_comes_close(
+    dtype: torch.dtype, encoder: str, kernels: str
+) -> None:
+    if encoder == "resnet50" and kernels in (OFF, "plain"):
+        pytest.skip("resnet18 shows it")
     ours, plain = made(torch.float32, encoder=encoder), made(torch.float32, encoder=encoder)
     x, y = pair(16, torch.float32)
-    with GroupwiseBackward(ours, threads=2, dtype=dtype) as step:
+    with GroupwiseBackward(ours, threads=2, dtype=dtype, kernels=kernels) as step:
+        assert step.kernels == kernels
         loss, keys = step(x, y, torch.Generator().manual_seed(0))
     expected, wanted = plain.loss(x, y, torch.Generator().manual_seed(0))
     expected.backward()

@@ -1,0 +1,66 @@
+"""Which kernels are used, and that everything works where there are none."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.native import library
+from engine.native.library import LEVELS, OFF, SWITCH, level
+
+
+class Built:
+    """A library for all levels of a processor that has ``best`` of them."""
+
+    def __init__(self, best: int) -> None:
+        self.best = best
+
+    def moco_levels(self) -> int:
+        return self.best
+
+
+@pytest.mark.parametrize(
+    ("best", "switch", "torch_level", "expected"),
+    [
+        (3, None, None, "avx512"),
+        (2, None, None, "avx2"),
+        (1, None, None, "plain"),
+        (3, "avx2", None, "avx2"),
+        (1, "avx512", None, "plain"),
+        (3, "off", None, OFF),
+        (3, "no such level", None, OFF),
+        (3, None, "avx2", "avx2"),
+        (3, None, "default", "plain"),
+        (3, None, "avx512", "avx512"),
+        (3, "plain", "avx2", "plain"),
+    ],
+)
+def test_the_level_is_the_best_that_all_allow(
+    monkeypatch: pytest.MonkeyPatch,
+    best: int,
+    switch: str | None,
+    torch_level: str | None,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(library, "library", lambda: Built(best))
+    for name, value in ((SWITCH, switch), ("ATEN_CPU_CAPABILITY", torch_level)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert level() == expected
+
+
+def test_without_a_library_there_is_no_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "library", lambda: None)
+    assert level() == OFF
+    assert OFF not in LEVELS
+
+
+def test_a_library_that_does_not_fit_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found:
+        origin = "/no/such/file.so"
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: Found())
+    assert library.library.__wrapped__() is None
+    monkeypatch.setattr(library, "_SIGNATURES", {"no_such_kernel": []})
+    monkeypatch.setattr(Found, "origin", None)
+    assert library.library.__wrapped__() is None
