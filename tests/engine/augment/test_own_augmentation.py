@@ -13,10 +13,11 @@ from engine.config.augment import AUGMENTATIONS
 from engine.config.resolve import build, resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
+from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.pretraining import Pretraining
 from engine.seeds import stream_seed
 
-from ..tiny import RUNTIME, config_with, noise, plain_step
+from ..tiny import RUNTIME, config_with, noise
 from .augment_cases import generator, pictures
 
 OWN = """
@@ -172,8 +173,9 @@ def test_a_pretraining_applies_it_group_by_group_and_goes_on_after_a_checkpoint(
 def test_views_in_slices_are_those_of_the_whole_batch(module: str) -> None:
     """The groupwise step augments a few rows at a time, in several threads."""
     with_it = training(module)
+    assert isinstance(with_it.compute_step, GroupwiseStep)
     images = noise().train.images
-    views = torch.cat(plain_step(with_it).views(images))
+    views = torch.cat(with_it.compute_step.views(torch.arange(len(images))))
     augmenter = with_it.state.augmenter
     path = f"{module}:invert"
     numbers = augmenter.uniform_numbers(
