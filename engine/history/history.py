@@ -52,7 +52,7 @@ class History:
 
     @property
     def read_only(self) -> bool:
-        """True when nothing is written: by the argument, or after a write of the index failed."""
+        """True when nothing is written, by the argument."""
         return self._index.read_only
 
     @property
@@ -85,7 +85,7 @@ class History:
 
         Raises:
             ConfigError: when the filter or the sort key cannot be understood.
-            RunError: when the folder cannot be read, or the index is of a newer schema.
+            RunError: when the folder cannot be read.
         """
         entries = self._index.refresh()
         shown = [self._shown(entry) for entry in entries.values()]
@@ -96,6 +96,17 @@ class History:
             matches = parse_filter(query, metrics=metric_names(shown))
             shown = [entry for entry in shown if matches(entry)]
         return sort_entries(shown, sort)
+
+    def check_readable(self) -> None:
+        """Refuse to go on where the last list may lack a run that is there.
+
+        For those who compute what the history lacks: a run that cannot be read now (the network,
+        another user's rights) is not missing.
+
+        Raises:
+            RunError: when a record could not be read, or the folder of a run not looked into.
+        """
+        self._index.check_readable()
 
     def get(self, id_: str) -> Entry:
         """The entry of one run.
