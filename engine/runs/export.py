@@ -268,6 +268,7 @@ class TensorBoardSink(NullSink):
 
     def __init__(self, folder: Path) -> None:
         self._file = _EventFile(folder)
+        self._stage = ""
 
     def plan(self, plan: Plan) -> None:
         """See ``Sink.plan``."""
@@ -277,6 +278,14 @@ class TensorBoardSink(NullSink):
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """See ``Sink.metrics``."""
         self._file.add(step, time.time(), values)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """See ``Sink.progress``. What was measured before a stage is written when it begins."""
+        # Saving a checkpoint is a stage: its steps are not trained again after a kill during it or
+        # right behind it, so they have to be in the file before.
+        if done == 0 or stage != self._stage:
+            self._file.flush()
+        self._stage = "" if done >= total else stage
 
     def checkpointed(self, step: int) -> None:
         """See ``Sink.checkpointed``."""

@@ -151,6 +151,22 @@ def test_events_written_live_are_those_of_the_training(tmp_path: Path) -> None:
     sink.close()
 
 
+def test_events_hold_every_step_of_a_checkpoint_before_it_is_written(tmp_path: Path) -> None:
+    """Whatever kills the process after it: a resumed training does not come to these again."""
+    pytest.importorskip("tensorboard")
+    sink = TensorBoardSink(tmp_path / "tb")
+    sink.plan(Plan(total_steps=10))
+    curve: dict[int, dict[str, float]] = {}
+    for step in range(1, 7):
+        curve[step] = {"train/loss": float(step)}
+        sink.metrics(step, 0.0, curve[step])
+        if step % 3 == 0:
+            sink.progress("checkpoint", 0, 1)
+            check(scalars(tmp_path / "tb"), curve)
+            sink.progress("checkpoint", 1, 1)
+    del sink  # killed: nothing is closed
+
+
 def test_the_switch_of_the_configuration_adds_events_beside_the_sink(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     heard: list[int] = []
