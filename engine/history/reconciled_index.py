@@ -135,10 +135,13 @@ class ReconciledIndex:
         # Not whatever lies in the folder (``lost+found``): a run was made under such a name.
         why += [sentence for name, sentence in self._left_out.items() if is_run_id(name)]
         if why:
-            more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+            one = len(why) == 1
+            which = "It may be a run" if one else f"It and {len(why) - 1} more may be runs"
+            what = "it" if one else "them"
+            was = "was" if one else "were"
             raise RunError(
-                f"{why[0]}{more} Whether it is a run that was computed already cannot be told; "
-                f"make it readable, or move it out of {self.root}."
+                f"{why[0]} {which} that {was} computed already; make {what} readable, or move "
+                f"{what} out of {self.root}."
             )
 
     def _save(self, entries: dict[str, Entry]) -> None:

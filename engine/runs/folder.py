@@ -304,7 +304,7 @@ class RunFolder:
         try:
             return self.user()
         except DamagedFileError:  # one that is unreadable or of a newer schema is kept as it is
-            self.user_path.rename(self.path / f"user.json.damaged-{int(time.time())}")
+            self.user_path.rename(self.path / f"user.json.damaged-{time.time_ns()}")
             return UserNotes()
 
     def metrics(self) -> MetricLog:

@@ -398,7 +398,7 @@ def test_a_run_that_cannot_be_read_is_not_computed_again(
 
     with monkeypatch.context() as patch:
         patch.setattr("engine.runs.folder.read_bytes", refuse)
-        with pytest.raises(UserError, match=r"permission is denied\. Whether it is a run"):
+        with pytest.raises(UserError, match=r"is denied\. It may be a run that was computed"):
             execute(folder, data_dir=tmp_path)
     assert kinds(folder) == before
     assert execute(folder, data_dir=tmp_path) == "finished"

@@ -139,6 +139,25 @@ def test_tensorboard_reads_the_events_with_the_tags_of_the_notebook(
     check(scalars(folder), CURVE)
 
 
+def test_an_export_that_fails_leaves_no_events_that_lack_steps(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    real = exports._EventFile.add
+
+    def full(self: Any, step: int, seconds: float, values: Any) -> None:
+        if step == 3:
+            raise RunError("the disk is full")
+        real(self, step, seconds, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports._EventFile, "add", full)
+        with pytest.raises(RunError, match="the disk is full"):
+            export(run, "tensorboard", tmp_path / "events")
+    assert list((tmp_path / "events").iterdir()) == []
+    check(scalars(export(run, "tensorboard", tmp_path / "events")), CURVE)
+
+
 def test_events_written_live_are_those_of_the_training(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     sink = TensorBoardSink(tmp_path / "tb")
