@@ -28,6 +28,13 @@ UNREADABLE = "unreadable"
 """State shown for a run whose record cannot be read, or is of a newer version; ``Entry.error`` says
 why."""
 
+UNSURE = 0
+"""Stamp of an entry that a failed read made: it must not be kept, since the failure may pass
+without a change of the files (another user, another mount, a network that is back)."""
+
+_LAYOUT = (
+    2  # of what the index keeps beside the entries; in ``base_mark``, as it makes old ones stale
+)
 _RESULT_VALUES = 16  # bounds an entry, whatever a result holds
 
 
@@ -48,7 +55,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
             ``data_identity.digests_of``; empty for a run of an earlier version.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
-        stamp: of the folder's files when they were read, see ``stamp_of``.
+        stamp: of the folder's files when they were read, see ``stamp_of``; ``UNSURE`` when one of
+            them could not be read, so that the next list tries again.
     """
 
     id: str
@@ -125,7 +133,7 @@ def base_mark() -> str:
         {name: preset.values for name, preset in presets_of(type_).items()}
         for type_ in KINDS.values()
     ]
-    facts = [bases, presets, Entry.__struct_fields__]
+    facts = [bases, presets, Entry.__struct_fields__, _LAYOUT]
     return f"{zlib.crc32(msgspec.json.encode(facts, order='deterministic')):08x}"
 
 
@@ -133,8 +141,9 @@ def stamp_of(path: str) -> int | None:
     """A number that changes when ``run.json`` or ``user.json`` does; None when there is no record.
 
     Both files are replaced whole, so the inode differs even where two writes fall into one tick of
-    the file system's clock. Hashes of tuples of whole numbers are the same in every process (those
-    of texts are not), so the index can hold them.
+    the file system's clock. The time of the inode's change covers what ``chmod`` and ``chown`` do,
+    after which a file may be readable that was not (inode(7)). Hashes of tuples of whole numbers
+    are the same in every process (those of texts are not), so the index can hold them.
 
     Args:
         path: of the run folder; a text, since ten thousand Paths take longer than their stats.
@@ -149,14 +158,19 @@ def stamp_of(path: str) -> int | None:
     try:
         b = os.stat(f"{path}/user.json")  # noqa: PTH116
     except OSError:
-        return hash((a.st_mtime_ns, a.st_size, a.st_ino))
-    return hash((a.st_mtime_ns, a.st_size, a.st_ino, b.st_mtime_ns, b.st_size, b.st_ino))
+        return hash(_facts(a))
+    return hash(_facts(a) + _facts(b))
+
+
+def _facts(of: os.stat_result) -> tuple[int, ...]:
+    return of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino, of.st_mode
 
 
 def read_entry(folder: RunFolder) -> Entry | None:
     """The entry of a run as recorded (``lost`` is not derived); None when the folder is gone.
 
-    A run that cannot be read has an entry of its state and its error alone.
+    A run that cannot be read has an entry of its state and its error alone. Its stamp is ``UNSURE``
+    unless the record was read and found damaged.
     """
     # Before reading: a change in between then makes the entry look out of date, never up to date.
     try:
@@ -175,12 +189,16 @@ def read_entry(folder: RunFolder) -> Entry | None:
         damaged = isinstance(error, DamagedFileError)
         damaged = damaged or isinstance(error.__cause__, IsADirectoryError)
         status = DAMAGED if damaged else UNREADABLE
+        # What a newer version wrote is unsure as well: after an update this one can read it.
+        stamp = stamp if damaged else UNSURE
         return Entry(id=folder.id, status=status, error=str(error), stamp=stamp)
     warning = ""
     try:
         notes = folder.user()
     except RunError as error:
         notes, warning = UserNotes(), str(error)
+        if not isinstance(error, DamagedFileError):
+            stamp = UNSURE
     return make_entry(record, notes, warning=warning, stamp=stamp)
 
 

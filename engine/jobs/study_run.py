@@ -60,8 +60,23 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
 
 
 def cells_done(config: StudyConfig, root: Path, data: DataIdentity) -> int:
-    """How many cells of the study the runs of a folder hold, of the data as they are now."""
-    return state_from_history(config, History(root, read_only=True), data).done
+    """How many cells of the study the runs of a folder hold, of the data as they are now.
+
+    Raises:
+        RunError: when a run of the folder cannot be read, which may be one of the study's.
+    """
+    return _known_state(config, History(root, read_only=True), data).done
+
+
+def _known_state(config: StudyConfig, history: History, data: DataIdentity) -> StudyState:
+    """The progress of a study whose missing cells may be computed.
+
+    Raises:
+        RunError: when a run cannot be read: its cells would be computed a second time.
+    """
+    study_state = state_from_history(config, history, data)
+    history.check_readable()
+    return study_state
 
 
 def run_study(
@@ -146,7 +161,7 @@ class _StudyRun:
         self._raise_failed()
 
     def _state(self) -> StudyState:
-        return state_from_history(self.config, self.history, self.dataset.identity)
+        return _known_state(self.config, self.history, self.dataset.identity)
 
     def _train_and_probe(self, queue_size: int, seed: int) -> None:
         """One queue size and seed: the pretraining and its probes, where any is missing."""

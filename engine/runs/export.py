@@ -189,9 +189,10 @@ class _EventFile:
         # TensorBoard takes any name with "tfevents" in it and reads the files of a folder in the
         # order of their names: by time here, hence the leading zeros.
         name = f"events.out.tfevents.{time.time_ns():020d}.{host_name()}.{os.getpid()}"
+        self.path = folder / name
         with self._sentence():
             folder.mkdir(parents=True, exist_ok=True)
-            self._records = records.RecordWriter((folder / name).open("xb"))
+            self._records = records.RecordWriter(self.path.open("xb"))
         # From version 2 on TensorBoard obeys the START events of ``forget``; below that it guesses
         # from descending steps what is out of date (its event_accumulator.py).
         self._add(self._events.Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -249,9 +250,14 @@ def write_tensorboard(folder: RunFolder, target: Path) -> None:
     log = folder.metrics()
     log.poll()
     events = _EventFile(target)
-    for step, _, seconds, values in points(log):
-        events.add(step, seconds, values)
-    events.close()
+    try:
+        for step, _, seconds, values in points(log):
+            events.add(step, seconds, values)
+        events.close()
+    except BaseException:  # a file that lacks steps looks like a whole one
+        with contextlib.suppress(OSError):
+            events.path.unlink()
+        raise
 
 
 class TensorBoardSink(NullSink):
@@ -268,6 +274,7 @@ class TensorBoardSink(NullSink):
 
     def __init__(self, folder: Path) -> None:
         self._file = _EventFile(folder)
+        self._stage = ""
 
     def plan(self, plan: Plan) -> None:
         """See ``Sink.plan``."""
@@ -277,6 +284,14 @@ class TensorBoardSink(NullSink):
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """See ``Sink.metrics``."""
         self._file.add(step, time.time(), values)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """See ``Sink.progress``. What was measured before a stage is written when it begins."""
+        # Saving a checkpoint is a stage: its steps are not trained again after a kill during it or
+        # right behind it, so they have to be in the file before.
+        if done == 0 or stage != self._stage:
+            self._file.flush()
+        self._stage = "" if done >= total else stage
 
     def checkpointed(self, step: int) -> None:
         """See ``Sink.checkpointed``."""

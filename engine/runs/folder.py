@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from engine.errors import DamagedFileError, RunBusyError, RunError
@@ -34,6 +35,8 @@ LATEST = "latest"
 NAME_LIMIT = 200
 TAG_LIMIT = 50
 NOTE_LIMIT = 1000
+NOTES_SECONDS = 5.0
+"""How long a change of the notes waits for others who change them; an app must not stand still."""
 
 
 class RunFolder:
@@ -219,38 +222,89 @@ class RunFolder:
     ) -> UserNotes:
         """Change name, tags or note; what is None stays.
 
+        Returns:
+            The notes as they are now.
+
+        Raises:
+            RunError: see ``change_user``.
+        """
+        given = None if tags is None else tuple(tags)
+
+        def update(notes: UserNotes) -> None:
+            notes.name = notes.name if name is None else name
+            notes.tags = notes.tags if given is None else given
+            notes.note = notes.note if note is None else note
+
+        return self.change_user(update)
+
+    def change_user(
+        self, update: Callable[[UserNotes], None], *, timeout: float = NOTES_SECONDS
+    ) -> UserNotes:
+        """Change the notes by a function, which no other change of them comes between.
+
         Texts are cut to one line without control characters (name: 200 characters, note: 1,000,
         tag: 50, no spaces).
 
+        Args:
+            update: is given the notes as they are and changes them in place; what it raises leaves
+                the file as it was.
+            timeout: seconds to wait for others who change them, or move the run.
+
+        Returns:
+            The notes as they are now.
+
         Raises:
-            RunError: when ``user.json`` cannot be written, or the name is the word ``latest``. A
-                damaged ``user.json`` is set aside beside the new one.
+            RunBusyError: when others do so for longer; nothing is written then.
+            RunError: when there is no such run, ``user.json`` cannot be read or written, or the
+                name is the word ``latest``. A damaged ``user.json`` is set aside beside the new
+                one.
         """
         if is_gone(self.path):
             raise RunError(f"There is no run folder {self.path}.")
         try:
-            # Not the run's lock: notes are written while a trainer holds that.
-            with FileLock(self.path / "user.lock").held(timeout=5.0):
+            with self.notes_lock(timeout):
+                if is_gone(self.path):  # moved to the trash while this waited
+                    raise RunError(f"There is no run folder {self.path} (any more).")
                 notes = self._notes_to_change()
-                if name is not None:
-                    notes.name = checked_name(name)
-                if tags is not None:
-                    notes.tags = clean_tags(tags)
-                if note is not None:
-                    notes.note = clean_text(note, NOTE_LIMIT)
+                update(notes)
+                notes.name = checked_name(notes.name)
+                notes.tags = clean_tags(notes.tags)
+                notes.note = clean_text(notes.note, NOTE_LIMIT)
                 replace_file(self.user_path, encode_user(notes))
-        except RunBusyError:
-            raise RunError(f"{self.user_path} is being written by another process.") from None
         except OSError as error:
             raise unwritable(self.user_path, error) from error
         return notes
+
+    @contextlib.contextmanager
+    def notes_lock(self, timeout: float = NOTES_SECONDS) -> Iterator[None]:
+        """Keep others from changing the notes, and from moving the folder or removing it.
+
+        Not the run's own lock, which a trainer holds. The lock lies in the folder and moves with
+        it; who gets it must look whether the folder is still where it was.
+
+        Args:
+            timeout: seconds to wait for others.
+
+        Raises:
+            RunBusyError: when others have it for longer.
+            RunError: when it cannot be had at all.
+        """
+        # No context around the yield: errors of the caller's would be taken for those of the lock.
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(FileLock(self.path / "user.lock").held(timeout))
+            except RunBusyError:
+                raise RunBusyError(
+                    f"{self.user_path} is being written by another process; nothing was changed."
+                ) from None
+            yield
 
     def _notes_to_change(self) -> UserNotes:
         """The notes; a damaged file is renamed, so that new ones can be written and it is kept."""
         try:
             return self.user()
         except DamagedFileError:  # one that is unreadable or of a newer schema is kept as it is
-            self.user_path.rename(self.path / f"user.json.damaged-{int(time.time())}")
+            self.user_path.rename(self.path / f"user.json.damaged-{time.time_ns()}")
             return UserNotes()
 
     def metrics(self) -> MetricLog:

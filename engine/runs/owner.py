@@ -139,10 +139,10 @@ class RunOwner:
         # process may take the run over. Errors are dropped: a full disk must not hide the one that
         # the program is leaving with.
         self._thread.stop()
-        with contextlib.suppress(RunError):
+        with contextlib.suppress(Exception):
             self._record.close()
         self._thread.report_change(timeout=1.0)
-        with contextlib.suppress(RunError):
+        with contextlib.suppress(Exception):
             self._journal.write()
         self._journal.close()
         _owners.discard(self)
@@ -172,6 +172,8 @@ class RunOwner:
         Raises:
             RunError: when the state cannot follow the present one, or cannot be written; in the
                 second case the owner holds the new state in memory and tries again on ``close``.
+                Also when a run is to be ``finished`` whose metrics could not be written, or are
+                gone: its state stays as it was.
         """
         self._record.change(check_transition, status, changes)
         if (self._record.status, status) == ("paused", "running"):
@@ -179,6 +181,9 @@ class RunOwner:
             self._journal.add(void_line(self._record.step, _now()))
         if status == "handed-over":
             self.flush()  # raises: the child must find every step
+        elif status == "finished":  # raises: what is called so has all of its curves
+            self._thread.check()
+            self._journal.write(look=True)
         else:  # that a run has failed is recorded even where its metrics cannot be written
             with contextlib.suppress(RunError):
                 self._journal.write()

@@ -149,6 +149,11 @@ def _free_id(root: Path) -> str:
             return id_
 
 
+def is_run_id(name: str) -> bool:
+    """Whether ``create`` could have given a run this name."""
+    return len(name) == _ID_LENGTH and not name.strip(_ALPHABET)
+
+
 def folders(root: Path) -> list[RunFolder]:
     """Every run folder, by name. Empty when the root does not exist.
 

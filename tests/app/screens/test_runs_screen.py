@@ -168,6 +168,23 @@ async def test_tags_note_and_name_are_kept_in_the_run_folder(root: Path, make_ap
         await until(pilot, lambda: "renamed" in screen_text(app))
 
 
+async def test_tags_that_others_added_meanwhile_stay(root: Path, make_app: MakeApp) -> None:
+    some_runs(root)
+    folder = RunFolder(root / "q4r8st")
+    folder.set_user(tags=["mine", "old"])
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(table(app).rows) == 4)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        assert app.screen.query_one(Input).value == "mine old"
+        folder.set_user(tags=["mine", "old", "theirs"])
+        app.screen.query_one(Input).value = "mine new"
+        await pilot.press("enter")
+        await until(pilot, lambda: not isinstance(app.screen, Ask))
+        assert folder.user().tags == ("mine", "new", "theirs")
+
+
 async def test_a_deleted_run_comes_back(root: Path, make_app: MakeApp) -> None:
     some_runs(root)
     app = make_app()

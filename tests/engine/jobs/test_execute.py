@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, Split
-from engine.errors import RunError
+from engine.errors import RunError, TrainingError
 from engine.jobs.execute import execute
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
@@ -233,3 +234,57 @@ def test_what_is_left_out_of_a_folder_is_one_line_of_the_log(
     assert [line.partition("/pets")[2] for line in said] == [
         ": left out: 3 files that are no images"
     ]
+
+
+class Tampers(NullSink):
+    """Changes the metric log when a checkpoint of some step is on disk."""
+
+    def __init__(self, path: Path, step: int, how: Callable[[Path], object]) -> None:
+        self.path, self.step, self.how = path, step, how
+
+    def checkpointed(self, step: int) -> None:
+        if step == self.step:
+            self.how(self.path)
+
+
+def _replace(path: Path) -> None:
+    (path.parent / "other").write_bytes(b"no metrics\n")
+    (path.parent / "other").replace(path)
+
+
+EVERY = {**TINY, "log.checkpoint_epochs": 1}
+
+
+@pytest.mark.parametrize("step", [3, 9])
+@pytest.mark.parametrize("how", [Path.unlink, _replace])
+def test_a_metric_log_that_is_taken_away_is_there_in_the_end(
+    tmp_path: Path, step: int, how: Callable[[Path], object]
+) -> None:
+    run = create(tmp_path / "runs", "pretrain", build(PretrainConfig, EVERY))
+    sink = Tampers(run.metrics_path, step, how)
+    assert execute(run, data_dir=tmp_path, sink=sink) == "finished"
+    log = run.metrics()
+    log.poll()
+    assert list(log.series("train/loss")[0]) == list(range(1, 10))
+    assert len([line for line in run.log_tail(50) if "it was written again" in line]) == 1
+
+
+@pytest.mark.parametrize("step", [3, 9])
+@pytest.mark.parametrize(
+    "how", [lambda path: os.truncate(path, 100), lambda path: path.write_bytes(b"x" * 10_000)]
+)
+def test_a_run_whose_metrics_are_gone_fails_and_can_be_resumed(
+    tmp_path: Path, step: int, how: Callable[[Path], object]
+) -> None:
+    whole, run = (
+        create(tmp_path / "runs", "pretrain", build(PretrainConfig, EVERY)) for _ in range(2)
+    )
+    execute(whole, data_dir=tmp_path)
+    with pytest.raises(TrainingError, match="by another program while the run was trained"):
+        execute(run, data_dir=tmp_path, sink=Tampers(run.metrics_path, step, how))
+    assert run.status() == "failed"
+    assert "curves are incomplete" in run.record().error
+    assert execute(run, data_dir=tmp_path) == "finished"
+    ends = [checkpoints.load(folder.checkpoint_path) for folder in (whole, run)]
+    for name, tensor in ends[0]["model"].items():
+        assert torch.equal(tensor, ends[1]["model"][name]), name

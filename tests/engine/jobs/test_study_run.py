@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import engine.evaluate.tasks
 from engine.config.resolve import build
 from engine.config.schema import ProbeConfig, StudyConfig
 from engine.data.dataset import Dataset, Split
-from engine.errors import ConfigError, DataError
+from engine.errors import ConfigError, DataError, RunError, UserError
 from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.jobs.prepare import prepare
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
+from engine.runs import record as records
 from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Request
 from engine.study.grid import (
@@ -372,3 +374,32 @@ def test_a_study_whose_images_were_replaced_is_computed_again(
     assert execute(third, data_dir=tmp_path, sink=sink) == "finished"
     assert sink.plans[0].start_step == 1, "with the images as they are everything is done"
     assert kinds(third) == {"study": 3, "pretrain": 2, "probe": 2}
+
+
+@pytest.mark.usefixtures("noise")
+def test_a_run_that_cannot_be_read_is_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_study(**SHORT, **{"queue_sizes": [12]})
+    folder = study_of(tmp_path, config)
+    assert execute(folder, data_dir=tmp_path) == "finished"
+    folder = study_of(tmp_path, config)  # the same once more, of which nothing is missing
+    before = kinds(folder)
+    (trained,) = [e for e in entries_of(folder) if e.kind == "pretrain"]
+    closed = folder.path.parent / trained.id / "run.json"
+    closed.chmod(0o600)  # as its owner would; this process can read it in spite of that
+    real = records.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == closed:
+            error = PermissionError(errno.EACCES, "Permission denied", str(path))
+            raise RunError(f"{path} cannot be read: permission is denied.") from error
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.runs.folder.read_bytes", refuse)
+        with pytest.raises(UserError, match=r"is denied\. It may be a run that was computed"):
+            execute(folder, data_dir=tmp_path)
+    assert kinds(folder) == before
+    assert execute(folder, data_dir=tmp_path) == "finished"
+    assert kinds(folder) == before

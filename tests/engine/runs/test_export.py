@@ -139,6 +139,25 @@ def test_tensorboard_reads_the_events_with_the_tags_of_the_notebook(
     check(scalars(folder), CURVE)
 
 
+def test_an_export_that_fails_leaves_no_events_that_lack_steps(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    real = exports._EventFile.add
+
+    def full(self: Any, step: int, seconds: float, values: Any) -> None:
+        if step == 3:
+            raise RunError("the disk is full")
+        real(self, step, seconds, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports._EventFile, "add", full)
+        with pytest.raises(RunError, match="the disk is full"):
+            export(run, "tensorboard", tmp_path / "events")
+    assert list((tmp_path / "events").iterdir()) == []
+    check(scalars(export(run, "tensorboard", tmp_path / "events")), CURVE)
+
+
 def test_events_written_live_are_those_of_the_training(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     sink = TensorBoardSink(tmp_path / "tb")
@@ -149,6 +168,22 @@ def test_events_written_live_are_those_of_the_training(tmp_path: Path) -> None:
         tee.checkpointed(step)
         check(scalars(tmp_path / "tb"), {s: v for s, v in CURVE.items() if s <= step})
     sink.close()
+
+
+def test_events_hold_every_step_of_a_checkpoint_before_it_is_written(tmp_path: Path) -> None:
+    """Whatever kills the process after it: a resumed training does not come to these again."""
+    pytest.importorskip("tensorboard")
+    sink = TensorBoardSink(tmp_path / "tb")
+    sink.plan(Plan(total_steps=10))
+    curve: dict[int, dict[str, float]] = {}
+    for step in range(1, 7):
+        curve[step] = {"train/loss": float(step)}
+        sink.metrics(step, 0.0, curve[step])
+        if step % 3 == 0:
+            sink.progress("checkpoint", 0, 1)
+            check(scalars(tmp_path / "tb"), curve)
+            sink.progress("checkpoint", 1, 1)
+    del sink  # killed: nothing is closed
 
 
 def test_the_switch_of_the_configuration_adds_events_beside_the_sink(tmp_path: Path) -> None:
