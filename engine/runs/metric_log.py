@@ -18,6 +18,8 @@ from engine.files import reason
 from engine.runs.metric_series import MetricSeries
 from engine.runs.metric_writer import RESERVED, VOID
 from engine.runs.record import unspell
+from engine.runs.recorded_fields import KEY_LIMIT
+from engine.text import plain_text
 
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
 _NUMBERS = {int, float}  # types, compared exactly: bool is a subclass of int
@@ -140,6 +142,9 @@ class MetricLog:
         """Add whole lines to the series."""
         rows = self._decode(data)
         layouts = dict.fromkeys(map(tuple, rows))  # a set in order; a log has only a few
+        if not all(_is_clean(name) for names in layouts for name in names):
+            rows = [{plain_text(name, KEY_LIMIT): row[name] for name in row} for row in rows]
+            layouts = dict.fromkeys(map(tuple, rows))
         if not any(VOID in names for names in layouts):
             self._take_rows(rows, layouts)
             return
@@ -271,6 +276,11 @@ def last_written(path: Path) -> float | None:
         except _UNDECODABLE:
             continue
     return None
+
+
+def _is_clean(name: str) -> bool:
+    """Whether a record has a metric under the name that the log has."""
+    return name.isprintable() and len(name) <= KEY_LIMIT
 
 
 def _as_float(value: Any) -> float | None:

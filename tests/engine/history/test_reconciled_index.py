@@ -17,6 +17,7 @@ from tinydb import TinyDB
 
 from engine.config.schema import PretrainConfig
 from engine.errors import RunBusyError, RunError
+from engine.files import read_plain
 from engine.history import index as indexes
 from engine.history.entry import base_mark
 from engine.history.history import History
@@ -268,15 +269,14 @@ def test_a_record_that_may_not_be_read_is_not_called_damaged(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make(root)
-    real = Path.read_bytes
 
-    def refuse(self: Path) -> bytes:
-        if self == folder.record_path:
-            raise PermissionError(errno.EACCES, "Permission denied", str(self))
-        return real(self)
+    def refuse(path: Path, limit: int) -> bytes:
+        if path == folder.record_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read_plain(path, limit)
 
     (root / "history.json").unlink()
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("engine.runs.record.read_plain", refuse)
     (entry,) = History(root).list()
     assert entry.status == "unreadable"
     assert entry.error == f"{folder.record_path} cannot be read: permission is denied."
