@@ -280,13 +280,15 @@ def _check(entry: Entry) -> None:
         *(entry.id, entry.kind, entry.name, entry.preset, entry.parent, entry.status, entry.host),
         *(entry.device, entry.train_digest, entry.data_digest, entry.note, entry.error),
         *(entry.warning, *entry.tags, *entry.best, *entry.last, *entry.untrained, *entry.result),
+        *entry.config,
     )
     if not is_plain("".join(texts)):
         raise msgspec.ValidationError("a text holds control characters")
     if entry.config:
         try:
             wrong = unusable_setting(entry.kind, entry.config)
-            changed = cleaned(entry.config) != entry.config
+            values = list(entry.config.values())
+            changed = cleaned(values) != values
         except MisfitError as error:
             raise msgspec.ValidationError(str(error)) from None
         if wrong or changed:

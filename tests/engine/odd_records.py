@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -226,12 +227,18 @@ def _chosen() -> Iterator[tuple[str, bytes]]:
         yield name, json.dumps(changed(base, at, value)).encode()
 
 
-def odd_records() -> list[tuple[str, bytes]]:
+BY_HAND = 77
+"""How many of ``odd_records`` come first and were made by hand."""
+
+
+@functools.cache
+def odd_records() -> tuple[tuple[str, bytes], ...]:
     """Odd files of records: a name for each, and what ``run.json`` holds.
 
-    Those made by hand first, then every field with an odd value; at least 200.
+    Those made by hand first, then every field with an odd value; about 900.
     """
     found = [*_raw(), *_chosen()]
+    assert len(found) == BY_HAND
     for kind in ("pretrain", "probe", "study"):
         base = valid(kind)
         for number, at in enumerate(paths(base)):
@@ -242,4 +249,4 @@ def odd_records() -> list[tuple[str, bytes]]:
             for name in (names[i] for i in picked):
                 label = f"{kind} {'.'.join(map(str, at))} {name}"
                 found.append((label, json.dumps(changed(base, at, ODD[name])).encode()))
-    return found
+    return tuple(found)
