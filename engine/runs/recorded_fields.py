@@ -27,6 +27,7 @@ KEY_LIMIT = 200
 """Characters that are kept of a name, as of a metric."""
 _DEPTH = 32
 _VALUES = 250_000
+_HARMLESS = frozenset({float, bool, type(None)})  # JSON has neither NaN nor infinities
 _INTEGER = 2**63  # below it in size: what files of numbers and the index can hold
 
 _LIMITS = {"name": 200, "preset": 200, "kind": 40, "host": 255, "device": 200, "error": 2000}
@@ -51,6 +52,7 @@ class _Cleaning:
         self.left = _VALUES
 
     def value(self, value: Any, where: str, depth: int) -> Any:
+        """A clean copy of a value; ``where`` is its dotted name."""
         kind = type(value)
         if kind is str:
             return plain_text(value, TEXT_LIMIT)
@@ -67,8 +69,14 @@ class _Cleaning:
             return [self.value(item, where, depth + 1) for item in value]
         out = {}
         for key, item in value.items():
-            name = plain_text(key, KEY_LIMIT)
-            out[name] = self.value(item, f"{where}.{name}" if where else name, depth + 1)
+            name = key
+            if len(key) > KEY_LIMIT or not key.isprintable():
+                name = plain_text(key, KEY_LIMIT)
+            # Most values: thousands of records are read at a time, and each call would be felt.
+            if type(item) in _HARMLESS:
+                out[name] = item
+            else:
+                out[name] = self.value(item, f"{where}.{name}" if where else name, depth + 1)
         return out
 
 
