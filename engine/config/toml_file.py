@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.files import read_plain, reason
+from engine.files import is_folder, read_plain, reason
 from engine.text import plain_text
 
 MOST_BYTES = 1 << 20
@@ -33,6 +33,8 @@ def read_toml_file(path: Path) -> dict[str, Any]:
     """
     pipe = _own_pipe(path)
     try:
+        if is_folder(path):  # "/" has no name to open it by
+            raise IsADirectoryError(errno.EISDIR, "", str(path))
         data = read_plain(path, MOST_BYTES, follow=True) if pipe is None else _read_pipe(pipe)
     except FileNotFoundError:
         raise ConfigError(f"There is no config file {path}.") from None
