@@ -15,12 +15,15 @@ from msgspec import Struct
 from engine.config.fields import flatten
 from engine.config.missing_settings import flat_config, missing_values
 from engine.config.presets import presets_of
+from engine.config.recorded_values import unusable_setting
 from engine.config.schema import KINDS
 from engine.errors import DamagedFileError, RunError
 from engine.files import reason
 from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
 from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
+from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Span, cleaned
+from engine.text import is_plain, plain_text
 
 DAMAGED = "damaged"
 """State shown for a run whose record holds something else; ``Entry.error`` says what."""
@@ -35,6 +38,7 @@ without a change of the files (another user, another mount, a network that is ba
 _LAYOUT = (
     2  # of what the index keeps beside the entries; in ``base_mark``, as it makes old ones stale
 )
+_SENTENCE = 2000  # characters of why a run cannot be read
 _RESULT_VALUES = 16  # bounds an entry, whatever a result holds
 
 
@@ -66,17 +70,17 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     parent: str = ""
     seed: int = 0
     status: str = ""
-    created: float = 0.0
-    started: float | None = None
-    ended: float | None = None
-    trained_seconds: float | None = None
-    running_since: float | None = None
+    created: Moment = 0.0
+    started: Moment | None = None
+    ended: Moment | None = None
+    trained_seconds: Span | None = None
+    running_since: Moment | None = None
     host: str = ""
     device: str = ""
-    step: int = 0
-    epoch: float = 0.0
-    total_steps: int = 0
-    checkpoint_step: int | None = None
+    step: Count = 0
+    epoch: Epochs = 0.0
+    total_steps: Count = 0
+    checkpoint_step: Count | None = None
     config: dict[str, Any] = {}
     best: dict[str, float] = {}
     last: dict[str, float] = {}
@@ -176,7 +180,7 @@ def read_entry(folder: RunFolder) -> Entry | None:
     try:
         stamp = stamp_of(str(folder.path))
     except OSError as error:
-        sentence = f"{folder.record_path} cannot be read: {reason(error)}."
+        sentence = plain_text(f"{folder.record_path} cannot be read: {reason(error)}.", _SENTENCE)
         return Entry(id=folder.id, status=UNREADABLE, error=sentence)
     if stamp is None:
         return None
@@ -191,15 +195,19 @@ def read_entry(folder: RunFolder) -> Entry | None:
         status = DAMAGED if damaged else UNREADABLE
         # What a newer version wrote is unsure as well: after an update this one can read it.
         stamp = stamp if damaged else UNSURE
-        return Entry(id=folder.id, status=status, error=str(error), stamp=stamp)
+        return Entry(id=folder.id, status=status, error=_sentence(error), stamp=stamp)
     warning = ""
     try:
         notes = folder.user()
     except RunError as error:
-        notes, warning = UserNotes(), str(error)
+        notes, warning = UserNotes(), _sentence(error)
         if not isinstance(error, DamagedFileError):
             stamp = UNSURE
     return make_entry(record, notes, warning=warning, stamp=stamp)
+
+
+def _sentence(error: RunError) -> str:
+    return plain_text(str(error), _SENTENCE)  # it names the folder, which may be called anything
 
 
 def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: int = 0) -> Entry:
@@ -264,15 +272,42 @@ def from_document(document: Mapping[str, Any]) -> Entry:
     """The opposite of ``to_document``.
 
     Raises:
-        msgspec.ValidationError: when it is no entry.
+        msgspec.ValidationError: when it is no entry that a record could have made.
     """
     try:
-        return msgspec.convert(document, Entry)
+        entry = msgspec.convert(document, Entry)
     except msgspec.ValidationError:
-        pass  # most likely a NaN or an infinity, which are texts in a document: rare, so second
-    fixed = dict(document)
-    for part in SUMMARIES:
-        values = fixed.get(part)
-        if isinstance(values, dict):
-            fixed[part] = {name: unspell(value) for name, value in values.items()}
-    return msgspec.convert(fixed, Entry)
+        # Most likely a NaN or an infinity, which are texts in a document: rare, so second.
+        fixed = dict(document)
+        for part in SUMMARIES:
+            values = fixed.get(part)
+            if isinstance(values, dict):
+                fixed[part] = {name: unspell(value) for name, value in values.items()}
+        entry = msgspec.convert(fixed, Entry)
+    _check(entry)
+    return entry
+
+
+def _check(entry: Entry) -> None:
+    """Refuse what no record could have made: the index lies in a folder that others write to.
+
+    Raises:
+        msgspec.ValidationError: when a text is not clean, or a setting of another type.
+    """
+    texts = (
+        *(entry.id, entry.kind, entry.name, entry.preset, entry.parent, entry.status, entry.host),
+        *(entry.device, entry.train_digest, entry.data_digest, entry.note, entry.error),
+        *(entry.warning, *entry.tags, *entry.best, *entry.last, *entry.untrained, *entry.result),
+        *entry.config,
+    )
+    if not is_plain("".join(texts)):
+        raise msgspec.ValidationError("a text holds control characters")
+    if entry.config:
+        try:
+            wrong = unusable_setting(entry.kind, entry.config)
+            values = list(entry.config.values())
+            changed = cleaned(values) != values
+        except MisfitError as error:
+            raise msgspec.ValidationError(str(error)) from None
+        if wrong or changed:
+            raise msgspec.ValidationError(wrong or "a setting holds control characters")

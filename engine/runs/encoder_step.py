@@ -87,5 +87,5 @@ def encoder_words(result: Mapping[str, Any]) -> str:
 
 def _count(value: Any) -> int | None:
     # In the index every number of a result is a float; the record may have been edited.
-    known = type(value) in (int, float) and math.isfinite(value) and value >= 0
+    known = type(value) in (int, float) and 0 <= value <= 10**15  # neither NaN nor an infinity
     return int(value) if known else None

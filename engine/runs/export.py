@@ -24,6 +24,7 @@ from engine.runs.log_summary import gains
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import UserNotes, encode_record, encode_user, spell
 from engine.sink import NullSink, Plan, Sink, Tee
+from engine.text import csv_cell, printable_json
 
 Format = Literal["csv", "json", "tensorboard"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -122,7 +123,9 @@ def to_csv(folder: RunFolder) -> Iterator[str]:
     # spell: csv would write "nan" and "inf"; here and in JSON the spellings are the same.
     at = EncoderStep.of(folder.record().result)
     known = [] if at is None else [at.step]
-    yield line(["step", "epoch", "time", *names, *(["encoder_step"] if known else [])])
+    yield line(
+        ["step", "epoch", "time", *map(csv_cell, names), *(["encoder_step"] if known else [])]
+    )
     for step, epoch, seconds, values in points(log):
         cells = [spell(values[name]) if name in values else "" for name in names]
         yield line([step, spell(epoch), spell(seconds), *cells, *known])
@@ -159,7 +162,7 @@ def to_json(folder: RunFolder) -> bytes:
         "user": msgspec.Raw(encode_user(notes)),
         "metrics": curves,
     }
-    return msgspec.json.encode(document) + b"\n"
+    return printable_json(msgspec.json.encode(document).decode()).encode() + b"\n"
 
 
 # --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from engine.runs.file_lock import FileLock
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
 from engine.runs.log_summary import correct_old_summary
 from engine.runs.metric_log import MetricLog
+from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, check_tags, clean_tags
 from engine.runs.record import (
     ACTIVE,
     Record,
@@ -24,6 +25,7 @@ from engine.runs.record import (
     encode_user,
     read_bytes,
 )
+from engine.runs.recorded_fields import NOTES_BYTES
 from engine.runs.requests import PendingRequest, as_request, read_requests, write_request
 from engine.runs.run_lock import lock_is_held
 from engine.sink import Request
@@ -32,9 +34,6 @@ from engine.text import clean_text, visible_line
 _TAIL_BYTES = 1 << 16  # of log.txt, read from its end: a log may be large, a screen is not
 LATEST = "latest"
 """The word by which people mean the newest run; no run may be called so."""
-NAME_LIMIT = 200
-TAG_LIMIT = 50
-NOTE_LIMIT = 1000
 NOTES_SECONDS = 5.0
 """How long a change of the notes waits for others who change them; an app must not stand still."""
 
@@ -122,7 +121,7 @@ class RunFolder:
             RunError: one sentence, when ``user.json`` is damaged or of a newer schema.
         """
         try:
-            data = read_bytes(self.user_path)
+            data = read_bytes(self.user_path, NOTES_BYTES)
         except RunError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return UserNotes()
@@ -255,9 +254,9 @@ class RunFolder:
 
         Raises:
             RunBusyError: when others do so for longer; nothing is written then.
-            RunError: when there is no such run, ``user.json`` cannot be read or written, or the
-                name is the word ``latest``. A damaged ``user.json`` is set aside beside the new
-                one.
+            RunError: when there is no such run, ``user.json`` cannot be read or written, the name
+                is the word ``latest``, or the tags are more than ``TAGS_MOST``. A damaged
+                ``user.json`` is set aside beside the new one.
         """
         if is_gone(self.path):
             raise RunError(f"There is no run folder {self.path}.")
@@ -268,7 +267,7 @@ class RunFolder:
                 notes = self._notes_to_change()
                 update(notes)
                 notes.name = checked_name(notes.name)
-                notes.tags = clean_tags(notes.tags)
+                notes.tags = check_tags(clean_tags(notes.tags))
                 notes.note = clean_text(notes.note, NOTE_LIMIT)
                 replace_file(self.user_path, encode_user(notes))
         except OSError as error:
@@ -337,10 +336,3 @@ def checked_name(name: str) -> str:
     if name == LATEST:
         raise RunError("latest always means the newest run; choose another name.")
     return name
-
-
-def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Tags as they are stored: no spaces, each once, sorted."""
-    # A hyphen for each space: a space would end the tag in a filter (tag:keep).
-    cleaned = ("-".join(clean_text(tag, 4 * TAG_LIMIT).split())[:TAG_LIMIT] for tag in tags)
-    return tuple(sorted({tag for tag in cleaned if tag}))

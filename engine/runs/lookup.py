@@ -10,11 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from engine.errors import RunError
-from engine.files import is_gone, reason
+from engine.files import is_gone, read_plain, reason
 from engine.runs.folder import LATEST, RunFolder
+from engine.runs.note_limits import NAME_LIMIT
 from engine.runs.record import Record
+from engine.runs.recorded_fields import RECORD_BYTES
 from engine.runs.root import folder_names
-from engine.text import clean_text, shorten
+from engine.text import clean_text, plain_text, shorten
 
 LatestOf = Literal["", "pretrain", "study"]
 """What ``latest`` means to a command: the newest run of any kind, the newest pretraining that has a
@@ -97,11 +99,11 @@ def name_of(folder: RunFolder) -> str:
     # Not the whole record: ten thousand of those take seconds to decode.
     for path in (folder.user_path, folder.record_path):
         try:
-            name = msgspec.json.decode(path.read_bytes(), type=_Named).name
+            name = msgspec.json.decode(read_plain(path, RECORD_BYTES), type=_Named).name
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if name:
-            return name
+            return plain_text(name, NAME_LIMIT)
     return ""
 
 

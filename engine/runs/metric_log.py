@@ -18,14 +18,13 @@ from engine.files import reason
 from engine.runs.metric_series import MetricSeries
 from engine.runs.metric_writer import RESERVED, VOID
 from engine.runs.record import unspell
-from engine.text import one_line
+from engine.runs.recorded_fields import KEY_LIMIT
+from engine.text import plain_text
 
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
 LINE_LIMIT = 1 << 20
 """Bytes that a line may have; the writer's have a few hundred. A line without an end is read again
 with each poll up to so many bytes, and not again behind them."""
-NAME_LIMIT = 200
-"""Characters that the name of a metric may have."""
 MOST_NAMES = 1000
 """Metrics that a log may have: each is a series in memory and a curve on the screen."""
 _NUMBERS = {int, float}  # types, compared exactly: bool is a subclass of int
@@ -58,7 +57,7 @@ class MetricLog:
     ``poll`` reads what is new; the other methods answer from memory. The arrays that they return
     are the log's own: they grow with the next ``poll``, so copy what must stay. Lines and values
     that are no metrics are skipped and counted in ``skipped``, and so is a line of more than
-    ``LINE_LIMIT`` bytes. Names are cleaned and cut to ``NAME_LIMIT`` characters; there are at most
+    ``LINE_LIMIT`` bytes. Names are cleaned and cut to ``KEY_LIMIT`` characters; there are at most
     ``MOST_NAMES``. One thread at a time may use an object.
     ``breaks`` has the times in which the run was not trained, by ascending step.
 
@@ -211,7 +210,7 @@ class MetricLog:
             return row
         clean: dict[str, Any] = {}
         for name, value in row.items():
-            shown = name if name in self._names else one_line(name)[:NAME_LIMIT]
+            shown = name if name in self._names else plain_text(name, KEY_LIMIT)
             if shown in self._names or len(self._names) < MOST_NAMES:
                 self._names.add(shown)
                 clean.setdefault(shown, value)

@@ -24,7 +24,7 @@ from engine.study import formats
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_history
 from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
-from moco_tui.cli.output import clean, print_json, say, table, terminal_width
+from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import difference_text, value_text
@@ -66,11 +66,11 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
             facts["study"] = formats.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
-    print(_text(folder, record, notes, status))
+    print_text(_text(folder, record, notes, status))
     if record.kind == "study":
-        print("\n" + report_text(_study(settings, record), width=terminal_width()))
+        print_text("\n" + report_text(_study(settings, record), width=terminal_width()))
     if log:
-        print("\nlog\n" + "\n".join(f"  {line}" for line in log))
+        print_text("\nlog\n" + "\n".join(f"  {line}" for line in log))
 
 
 def _study(settings: Settings, record: Record) -> Report:
@@ -129,7 +129,13 @@ def result_text(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
     try:
         return result_table(result, config)
-    except (KeyError, TypeError, ValueError):  # a probe that has not ended, or another version
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # a probe that has not ended, or another version
         return "\n".join(f"{clean(k)}  {clean(fmt.value(v))}" for k, v in result.items())
 
 
@@ -158,8 +164,14 @@ def _facts(
     data = data_source(settings_of(record).get) or ""
     return [
         ("state", status + (f": {clean(record.error)}" if record.error else "")),
-        ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),
-        ("encoder of", record.parent + (f", {encoder_words(record.result)}" if began else "")),
+        (
+            "kind",
+            clean(record.kind) + (f", preset {clean(record.preset)}" if record.preset else ""),
+        ),
+        (
+            "encoder of",
+            clean(record.parent) + (f", {encoder_words(record.result)}" if began else ""),
+        ),
         ("data", clean(str(data))),
         ("images", clean(described(record.data, _of_encoder(folder, record)))),
         ("progress", done),
@@ -193,7 +205,7 @@ def _of_encoder(folder: RunFolder, record: Record) -> Sequence[Mapping[str, Any]
 def _asked(record: Record) -> str:
     if record.ack is None:
         return ""
-    return f"{record.ack['request']}, answered at step {record.ack['step']}"
+    return f"{clean(record.ack['request'])}, answered at step {record.ack['step']}"
 
 
 def _when(moment: float | None) -> str:
@@ -242,4 +254,4 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
     if as_json:
         print_json([msgspec.structs.asdict(row) for row in rows])
     else:
-        print(format_summary(rows))
+        print_text(format_summary(rows))

@@ -18,7 +18,7 @@ from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot
 from moco_tui.cli.options import Settings, option_group
 from moco_tui.cli.outcome import say_outcome
-from moco_tui.cli.output import terminal_width
+from moco_tui.cli.output import print_text, terminal_width
 from moco_tui.cli.study_report import report_text
 
 
@@ -63,7 +63,7 @@ class ReportFormat:
         elif self.markdown:
             sys.stdout.write(to_markdown(now, pivot))
         else:
-            print(report_text(now, width=terminal_width(), pivot=pivot))
+            print_text(report_text(now, width=terminal_width(), pivot=pivot))
 
 
 REPORT_FORMAT = option_group(

@@ -136,6 +136,13 @@ def _quoted(text: object) -> str:
     return json.dumps(str(text), ensure_ascii=False)
 
 
+def _in_table(item: object) -> str:
+    """A value within a table, where texts need their quotes."""
+    if isinstance(item, (list, tuple)):
+        return f"[{', '.join(map(_in_table, item))}]"
+    return _quoted(item) if isinstance(item, str) else value(item)
+
+
 def value(item: object) -> str:
     """A configuration value as a person would type it."""
     if isinstance(item, bool):
@@ -146,6 +153,6 @@ def value(item: object) -> str:
     if isinstance(item, (list, tuple)):
         return ", ".join(value(part) for part in item)
     if isinstance(item, dict):
-        parts = (f"{_quoted(name)} = [{', '.join(map(_quoted, v))}]" for name, v in item.items())
+        parts = (f"{_quoted(name)} = {_in_table(part)}" for name, part in item.items())
         return "{" + ", ".join(parts) + "}"
     return str(item)

@@ -279,11 +279,11 @@ def unreadable(*paths: Path, number: int = errno.EACCES) -> Iterator[None]:
     """Files of run folders that the system does not let this process read."""
     real = records.read_bytes
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, limit: int) -> bytes:
         if path in paths:
             error = OSError(number, os.strerror(number), str(path))
             raise RunError(f"{path} cannot be read: {reason(error)}.") from error
-        return real(path)
+        return real(path, limit)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("engine.runs.folder.read_bytes", refuse)

@@ -390,11 +390,11 @@ def test_a_run_that_cannot_be_read_is_not_computed_again(
     closed.chmod(0o600)  # as its owner would; this process can read it in spite of that
     real = records.read_bytes
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, limit: int) -> bytes:
         if path == closed:
             error = PermissionError(errno.EACCES, "Permission denied", str(path))
             raise RunError(f"{path} cannot be read: permission is denied.") from error
-        return real(path)
+        return real(path, limit)
 
     with monkeypatch.context() as patch:
         patch.setattr("engine.runs.folder.read_bytes", refuse)

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from engine.runs.metric_log import (
     LINE_LIMIT,
     MOST_NAMES,
-    NAME_LIMIT,
     MetricLog,
     last_written,
 )
 from engine.runs.metric_writer import MetricWriter, encode_line, void_line
+from engine.runs.recorded_fields import KEY_LIMIT
 
 
 def points(log: MetricLog, name: str) -> list[tuple[int, float]]:
@@ -418,7 +418,7 @@ def test_names_are_clean_short_and_not_without_number(tmp_path: Path) -> None:
     log = MetricLog(path)
     log.poll()
     names = log.names()
-    assert names[:3] == ["loss?[31m ", "?gnp", "n" * NAME_LIMIT]
+    assert names[:3] == ["loss?[31m ", "?gnp", "n" * KEY_LIMIT]
     assert all(name.isprintable() for name in names)
     assert points(log, "loss?[31m ") == [(1, 1.0), (2, 4.0)]
     assert MOST_NAMES - 5 < len(names) <= MOST_NAMES
