@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from engine.errors import RunError
-from engine.files import is_gone, reason
+from engine.files import is_gone, read_plain, reason
 from engine.runs.folder import LATEST, RunFolder
-from engine.runs.record import Record
+from engine.runs.record import RECORD_BYTES, USER_BYTES, Record
 from engine.runs.root import folder_names
 from engine.text import clean_text, shorten
 
@@ -95,9 +95,9 @@ class _Named(Struct):
 def name_of(folder: RunFolder) -> str:
     """The name that people gave a run; empty without one, or where it cannot be read."""
     # Not the whole record: ten thousand of those take seconds to decode.
-    for path in (folder.user_path, folder.record_path):
+    for path, limit in ((folder.user_path, USER_BYTES), (folder.record_path, RECORD_BYTES)):
         try:
-            name = msgspec.json.decode(path.read_bytes(), type=_Named).name
+            name = msgspec.json.decode(read_plain(path, limit), type=_Named).name
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if name:

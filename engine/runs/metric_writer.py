@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import RunError
-from engine.files import unwritable
+from engine.files import open_plain, unwritable
 from engine.runs.record import spell
 
 VOID = "void_after"
@@ -94,7 +94,7 @@ class MetricWriter:
 
     def _open(self) -> None:
         """Open the file, and cut off half a line, which the next line would be glued to."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        fd = open_plain(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(fd).st_size
             whole = _end_of_last_line(fd, size)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from engine.config import metrics
 from engine.config.renamed import renamed_tree
 from engine.errors import DamagedFileError, RunError
-from engine.files import reason
+from engine.files import read_plain, reason
 from engine.runs.migrations import Migration, upgrade
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "handed-over"]
@@ -236,14 +236,21 @@ def _parse(data: bytes, path: Path) -> Any:
         raise DamagedFileError(f"{path} is damaged: it is {state}.") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file of a run folder.
+RECORD_BYTES = 16 << 20
+"""Bytes that a ``run.json`` may have."""
+
+USER_BYTES = 1 << 20
+"""Bytes that a ``user.json`` may have."""
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The bytes of a file of a run folder, which may have ``limit`` bytes at most.
 
     Raises:
         RunError: when it cannot be read; ``__cause__`` is the OSError.
     """
     try:
-        return path.read_bytes()
+        return read_plain(path, limit)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {reason(error)}.") from error
 
