@@ -34,6 +34,7 @@ from engine.jobs.trained_encoder import load_encoder
 from engine.probe.head import load_head
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity
+from engine.runs.ownership import users_of
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import ProbePoint, pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.report import protocol
@@ -59,15 +60,16 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
         prepare_material(probe_config(config, *first, point), dataset)
 
 
-def cells_done(config: StudyConfig, root: Path, data: DataIdentity) -> int:
-    """How many cells of the study the runs of a folder hold, of the data as they are now."""
-    return state_from_history(config, History(root, read_only=True), data).done
+def cells_done(config: StudyConfig, study: RunFolder, data: DataIdentity) -> int:
+    """How many cells of a study the runs beside it hold, of the data as they are now."""
+    history = History(study.path.parent, read_only=True)
+    return state_from_history(config, history, data, users=users_of(study.path)).done
 
 
 def run_study(
     config: StudyConfig,
     *,
-    root: Path,
+    study: RunFolder,
     data_dir: Path,
     dataset: Dataset,
     sink: Sink,
@@ -81,7 +83,8 @@ def run_study(
 
     Args:
         config: the grid.
-        root: folder of the run folders, of the study's runs too.
+        study: its folder; its runs lie beside it. Runs of other users than this one, and the one
+            whose study it is, are left alone, and their cells are computed anew.
         data_dir: where data sets and their caches live.
         dataset: the images of ``config.pretrain.data``.
         sink: receives each cell (metrics), the progress of the run in work, and the outcome so
@@ -95,8 +98,8 @@ def run_study(
         TrainingError: some runs failed.
         UserError: a run could not begin.
     """
-    children = StudyChildren(root, data_dir, sink, execute)
-    _StudyRun(config, root, dataset, sink, children).run(device)
+    children = StudyChildren(study.path.parent, data_dir, sink, execute)
+    _StudyRun(config, study, dataset, sink, children).run(device)
 
 
 class _StudyRun:
@@ -105,15 +108,16 @@ class _StudyRun:
     def __init__(
         self,
         config: StudyConfig,
-        root: Path,
+        study: RunFolder,
         dataset: Dataset,
         sink: Sink,
         children: StudyChildren,
     ) -> None:
-        self.config, self.root, self.dataset = config, root, dataset
+        self.config, self.root, self.dataset = config, study.path.parent, dataset
+        self.users = users_of(study.path)
         self.sink = PausableSink(sink)
         self.children = children
-        self.history = History(root, read_only=True)  # the owners of the runs write the index
+        self.history = History(self.root, read_only=True)  # the owners of the runs write the index
         self.labels = StudyLabels(config, dataset)
         self.done = 0
 
@@ -146,7 +150,9 @@ class _StudyRun:
         self._raise_failed()
 
     def _state(self) -> StudyState:
-        return state_from_history(self.config, self.history, self.dataset.identity)
+        return state_from_history(
+            self.config, self.history, self.dataset.identity, users=self.users
+        )
 
     def _train_and_probe(self, queue_size: int, seed: int) -> None:
         """One queue size and seed: the pretraining and its probes, where any is missing."""
