@@ -20,7 +20,7 @@ from engine.errors import RunBusyError, RunError
 from engine.history import index as indexes
 from engine.history.entry import base_mark
 from engine.history.history import History
-from engine.runs import create
+from engine.runs import create, record
 from engine.runs.file_lock import FileLock
 
 from .conftest import ids, index, make, own_indexed
@@ -268,15 +268,15 @@ def test_a_record_that_may_not_be_read_is_not_called_damaged(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make(root)
-    real = Path.read_bytes
+    real = record.read_plain
 
-    def refuse(self: Path) -> bytes:
-        if self == folder.record_path:
-            raise PermissionError(errno.EACCES, "Permission denied", str(self))
-        return real(self)
+    def refuse(path: Path, limit: int) -> bytes:
+        if path == folder.record_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, limit)
 
     (root / "history.json").unlink()
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(record, "read_plain", refuse)
     (entry,) = History(root).list()
     assert entry.status == "unreadable"
     assert entry.error == f"{folder.record_path} cannot be read: permission is denied."

@@ -118,7 +118,7 @@ def test_a_signal_can_ask_without_a_file(run: RunFolder, clock: Clock) -> None:
 def test_strange_files_among_the_requests_are_left_alone(run: RunFolder, clock: Clock) -> None:
     with own(run) as owner:
         owner.transition("running")
-        run.control_path.mkdir()
+        run.control_path.mkdir(exist_ok=True)
         for name in ("stop", "x.stop", ".stop", "²" * 20 + ".stop", "1.explode"):
             (run.control_path / name).write_text("stop")
         clock.now += 1
@@ -129,6 +129,7 @@ def test_strange_files_among_the_requests_are_left_alone(run: RunFolder, clock: 
 def test_a_file_in_place_of_the_control_folder_is_a_sentence(run: RunFolder) -> None:
     with own(run) as owner:
         owner.transition("running")
+        run.control_path.rmdir()
         run.control_path.write_text("garbage")
         with pytest.raises(RunError, match="The request could not be left"):
             run.request("stop")
