@@ -167,9 +167,13 @@ def open_lock(path: Path, *, follow_folder: bool = False) -> int:
     try:
         # Made without any right to read, which is given below: nobody may open it in between.
         fd = open_plain(path, flags, follow_folder=follow_folder, mode=0o222)
-    except PermissionError:
+    except PermissionError as refused:
         # Of a process that was killed in between: its owner may write and not yet read it.
-        os.close(_readable_by_writers(open_plain(path, os.O_WRONLY, follow_folder=follow_folder)))
+        try:
+            writes = open_plain(path, os.O_WRONLY, follow_folder=follow_folder)
+        except FileNotFoundError:
+            raise refused from None
+        os.close(_readable_by_writers(writes))
         fd = open_plain(path, flags, follow_folder=follow_folder)
     return _readable_by_writers(fd)
 

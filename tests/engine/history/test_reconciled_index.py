@@ -17,10 +17,11 @@ from tinydb import TinyDB
 
 from engine.config.schema import PretrainConfig
 from engine.errors import RunBusyError, RunError
+from engine.files import read_plain
 from engine.history import index as indexes
 from engine.history.entry import base_mark
 from engine.history.history import History
-from engine.runs import create, record
+from engine.runs import create
 from engine.runs.file_lock import FileLock
 
 from .conftest import ids, index, make, own_indexed
@@ -268,7 +269,7 @@ def test_a_record_that_may_not_be_read_is_not_called_damaged(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make(root)
-    real = record.read_plain
+    real = read_plain
 
     def refuse(path: Path, limit: int) -> bytes:
         if path == folder.record_path:
@@ -276,7 +277,7 @@ def test_a_record_that_may_not_be_read_is_not_called_damaged(
         return real(path, limit)
 
     (root / "history.json").unlink()
-    monkeypatch.setattr(record, "read_plain", refuse)
+    monkeypatch.setattr("engine.runs.record.read_plain", refuse)
     (entry,) = History(root).list()
     assert entry.status == "unreadable"
     assert entry.error == f"{folder.record_path} cannot be read: permission is denied."
