@@ -214,7 +214,7 @@ def try_all(users: Users, root: Path, umask: int, pair: tuple[int, int], account
 
     with users.training(mine, umask, root, id_) as trainer:
         looks: list[tuple[object, ...]] = [("runs",), ("show", id_), ("export", id_)]
-        looks += [("show", id_, "--log", 5), ("show", id_, "--json"), ("compare", id_, id_)]
+        looks += [("show", id_, "--log", 5), ("show", id_, "--json")]
         for args in looks:
             note(f"{args[0]} by another", "done", outcome(users.call(other, umask, *args, *here)))
         note("state while it runs, seen by another", "running", state(other))
