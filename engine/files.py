@@ -116,7 +116,14 @@ def open_folder(path: Path, *, follow: bool = False) -> int:
         raise
 
 
-def open_plain(path: Path, flags: int, *, follow: bool = False, follow_folder: bool = False) -> int:
+def open_plain(
+    path: Path,
+    flags: int,
+    *,
+    follow: bool = False,
+    follow_folder: bool = False,
+    mode: int = 0o666,
+) -> int:
     """Open a plain file, or none: no link, pipe, device or socket; never waits for another process.
 
     Args:
@@ -125,6 +132,7 @@ def open_plain(path: Path, flags: int, *, follow: bool = False, follow_folder: b
             file that ``O_CREAT`` makes has the rights that the umask leaves.
         follow: the file may be a link to a plain file; for what a person named.
         follow_folder: the folder may be a link, as people make for runs on another disk.
+        mode: the most rights of a file that ``O_CREAT`` makes.
 
     Raises:
         OSError: when the system refuses, or it is no plain file, or it has a second name (a hard
@@ -137,7 +145,7 @@ def open_plain(path: Path, flags: int, *, follow: bool = False, follow_folder: b
         flags |= os.O_NOFOLLOW
     folder = open_folder(path.parent, follow=follow_folder)
     try:
-        fd = os.open(path.name, flags, 0o666, dir_fd=folder)
+        fd = os.open(path.name, flags, mode, dir_fd=folder)
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
             raise _not_plain("it is a link", path) from error

@@ -259,7 +259,7 @@ class History:
                 # The trash is ordered by this time, which a rename leaves as it was. Set from
                 # time_ns: the kernel's own stamps have the resolution of its clock tick.
                 now = time.time_ns()
-                os.utime(trash / id_, ns=(now, now))
+                _set_time(trash / id_, now)
         except OSError as error:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
         finally:
@@ -275,7 +275,7 @@ class History:
             entry = read_entry(RunFolder(trash / name))
             if entry is not None:
                 with contextlib.suppress(OSError):  # removed since, or it cannot be looked at
-                    dated.append(((trash / name).stat().st_mtime_ns, name, entry))
+                    dated.append(((trash / name).lstat().st_mtime_ns, name, entry))
         return [entry for _, _, entry in sorted(dated, key=lambda d: d[:2], reverse=True)]
 
     def restore(self, id_: str) -> Entry:
@@ -319,3 +319,16 @@ class History:
             RunError: when the folder cannot be read or the index cannot be written.
         """
         return self._index.rebuild()
+
+
+def _set_time(path: Path, now: int) -> None:
+    """Set the time of a folder, never of what a link leads to.
+
+    A group member may only touch what another one owns (utimensat(2)): the file system's clock is a
+    few milliseconds coarse. Never raises: the order of the trash is worth no failure.
+    """
+    with contextlib.suppress(OSError):
+        try:
+            os.utime(path, ns=(now, now), follow_symlinks=False)
+        except PermissionError:
+            os.utime(path, follow_symlinks=False)

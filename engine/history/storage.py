@@ -55,7 +55,7 @@ class AtomicStorage(Storage):
         self.timeout = timeout
         self.read_only = read_only
         # Beside the database, since that is replaced: a lock on the old file would keep nobody out.
-        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"), follow_folder=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

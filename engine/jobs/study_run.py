@@ -34,6 +34,7 @@ from engine.jobs.trained_encoder import load_encoder
 from engine.probe.head import load_head
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity
+from engine.runs.ownership import users_of
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import ProbePoint, pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.report import protocol
@@ -59,22 +60,25 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
         prepare_material(probe_config(config, *first, point), dataset)
 
 
-def cells_done(config: StudyConfig, root: Path, data: DataIdentity) -> int:
-    """How many cells of the study the runs of a folder hold, of the data as they are now.
+def cells_done(config: StudyConfig, study: RunFolder, data: DataIdentity) -> int:
+    """How many cells of a study the runs beside it hold, of the data as they are now.
 
     Raises:
         RunError: when a run of the folder cannot be read, which may be one of the study's.
     """
-    return _known_state(config, History(root, read_only=True), data).done
+    history = History(study.path.parent, read_only=True)
+    return _known_state(config, history, data, users_of(study.path)).done
 
 
-def _known_state(config: StudyConfig, history: History, data: DataIdentity) -> StudyState:
+def _known_state(
+    config: StudyConfig, history: History, data: DataIdentity, users: frozenset[int]
+) -> StudyState:
     """The progress of a study whose missing cells may be computed.
 
     Raises:
         RunError: when a run cannot be read: its cells would be computed a second time.
     """
-    study_state = state_from_history(config, history, data)
+    study_state = state_from_history(config, history, data, users=users)
     history.check_readable()
     return study_state
 
@@ -82,7 +86,7 @@ def _known_state(config: StudyConfig, history: History, data: DataIdentity) -> S
 def run_study(
     config: StudyConfig,
     *,
-    root: Path,
+    study: RunFolder,
     data_dir: Path,
     dataset: Dataset,
     sink: Sink,
@@ -96,7 +100,8 @@ def run_study(
 
     Args:
         config: the grid.
-        root: folder of the run folders, of the study's runs too.
+        study: its folder; its runs lie beside it. Runs of other users than this one, and the one
+            whose study it is, are left alone, and their cells are computed anew.
         data_dir: where data sets and their caches live.
         dataset: the images of ``config.pretrain.data``.
         sink: receives each cell (metrics), the progress of the run in work, and the outcome so
@@ -110,8 +115,8 @@ def run_study(
         TrainingError: some runs failed.
         UserError: a run could not begin.
     """
-    children = StudyChildren(root, data_dir, sink, execute)
-    _StudyRun(config, root, dataset, sink, children).run(device)
+    children = StudyChildren(study.path.parent, data_dir, sink, execute)
+    _StudyRun(config, study, dataset, sink, children).run(device)
 
 
 class _StudyRun:
@@ -120,15 +125,16 @@ class _StudyRun:
     def __init__(
         self,
         config: StudyConfig,
-        root: Path,
+        study: RunFolder,
         dataset: Dataset,
         sink: Sink,
         children: StudyChildren,
     ) -> None:
-        self.config, self.root, self.dataset = config, root, dataset
+        self.config, self.root, self.dataset = config, study.path.parent, dataset
+        self.users = users_of(study.path)
         self.sink = PausableSink(sink)
         self.children = children
-        self.history = History(root, read_only=True)  # the owners of the runs write the index
+        self.history = History(self.root, read_only=True)  # the owners of the runs write the index
         self.labels = StudyLabels(config, dataset)
         self.done = 0
 
@@ -161,7 +167,7 @@ class _StudyRun:
         self._raise_failed()
 
     def _state(self) -> StudyState:
-        return _known_state(self.config, self.history, self.dataset.identity)
+        return _known_state(self.config, self.history, self.dataset.identity, self.users)
 
     def _train_and_probe(self, queue_size: int, seed: int) -> None:
         """One queue size and seed: the pretraining and its probes, where any is missing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import importlib
 import io
 import math
@@ -16,7 +17,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from engine.errors import RunError
-from engine.files import replace_file, unwritable
+from engine.files import is_folder, open_folder, replace_file, unwritable
 from engine.runs.encoder_step import EncoderStep
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import host_name
@@ -51,8 +52,8 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
             file that is there is replaced; event files are added to a folder.
 
     Raises:
-        RunError: when the format is none, the run cannot be read, the target cannot be written, or
-            TensorBoard is not installed.
+        RunError: when the format is none, the run cannot be read, the target cannot be written (a
+            link, pipe or device is refused too), or TensorBoard is not installed.
     """
     if format_ not in FORMATS:
         raise RunError(f"{format_} is no export format; it must be one of {', '.join(FORMATS)}.")
@@ -62,7 +63,9 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
         write_tensorboard(folder, path)
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
+        if is_folder(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if format_ == "json":
             replace_file(path, to_json(folder), follow_folder=True)
         else:
@@ -70,6 +73,18 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
     except OSError as error:
         raise unwritable(path, error) from error
     return path
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing.
+
+    Raises:
+        OSError: when they cannot be made, or something else stands there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # a file, a device, a link to nothing
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
 
 
 # --------------------------------------------------------------------------------------------
@@ -194,8 +209,15 @@ class _EventFile:
         name = f"events.out.tfevents.{time.time_ns():020d}.{host_name()}.{os.getpid()}"
         self.path = folder / name
         with self._sentence():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._records = records.RecordWriter(self.path.open("xb"))
+            _make_folder(folder)
+            at = open_folder(folder, follow=True)  # named by a person, who may mean a link
+            try:
+                # O_EXCL follows no link and opens nothing that is there (open(2)).
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                fd = os.open(name, flags, 0o666, dir_fd=at)
+            finally:
+                os.close(at)
+            self._records = records.RecordWriter(os.fdopen(fd, "wb"))
         # From version 2 on TensorBoard obeys the START events of ``forget``; below that it guesses
         # from descending steps what is out of date (its event_accumulator.py).
         self._add(self._events.Event(wall_time=time.time(), file_version="brain.Event:2"))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from engine.errors import DamagedFileError, RunBusyError, RunError
-from engine.files import is_gone, replace_file, unwritable
+from engine.files import is_gone, open_folder, open_plain, replace_file, unwritable
 from engine.runs.file_lock import FileLock
-from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
+from engine.runs.heartbeat import ALIVE_SECONDS, host_name, is_process, read_heartbeat
 from engine.runs.log_summary import correct_old_summary
 from engine.runs.metric_log import MetricLog
 from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, check_tags, clean_tags
@@ -25,7 +25,7 @@ from engine.runs.record import (
     encode_user,
     read_bytes,
 )
-from engine.runs.recorded_fields import NOTES_BYTES
+from engine.runs.recorded_fields import NOTES_BYTES, RECORD_BYTES
 from engine.runs.requests import PendingRequest, as_request, read_requests, write_request
 from engine.runs.run_lock import lock_is_held
 from engine.sink import Request
@@ -109,7 +109,7 @@ class RunFolder:
             RunError: one sentence, when it is missing, damaged or of a newer schema, or when the
                 log that a record of version 0.1 needs cannot be read.
         """
-        record = decode_record(read_bytes(self.record_path), self.record_path)
+        record = decode_record(read_bytes(self.record_path, RECORD_BYTES), self.record_path)
         if record.untrained is None:
             correct_old_summary(record, self.metrics_path)
         return record
@@ -165,9 +165,20 @@ class RunFolder:
         """True when a process works on the run.
 
         On this machine: some process holds the run's lock. A file system may not carry locks from
-        machine to machine, so a heartbeat of another host counts as well while it is young.
+        machine to machine, so a heartbeat of another host counts as well while it is young; and so
+        does one of this host for a user who may look at the run and not write its lock.
         """
-        return lock_is_held(self.lock_path) or self.alive_elsewhere()
+        held = lock_is_held(self.lock_path)
+        if held is None:
+            held = self._beats_here()
+        return held or self.alive_elsewhere()
+
+    def _beats_here(self) -> bool:
+        """True when a process of this host that still lives wrote a heartbeat lately."""
+        heartbeat, written = read_heartbeat(self.heartbeat_path)
+        if heartbeat is None or heartbeat.host != host_name() or not is_process(heartbeat):
+            return False
+        return abs(time.time() - written) < ALIVE_SECONDS and self._is_active(heartbeat.host)
 
     def alive_elsewhere(self) -> bool:
         """True when another host has written a heartbeat in the last 15 s."""
@@ -175,9 +186,9 @@ class RunFolder:
         if heartbeat is None or heartbeat.host == host_name():
             return False
         # abs: the clock of a file server may be ahead of this machine's.
-        return abs(time.time() - written) < ALIVE_SECONDS and self._remote_active(heartbeat.host)
+        return abs(time.time() - written) < ALIVE_SECONDS and self._is_active(heartbeat.host)
 
-    def _remote_active(self, host: str) -> bool:
+    def _is_active(self, host: str) -> bool:
         """True unless the record says that the run has ended or is owned by another host."""
         try:
             record = self.record()
@@ -303,7 +314,12 @@ class RunFolder:
         try:
             return self.user()
         except DamagedFileError:  # one that is unreadable or of a newer schema is kept as it is
-            self.user_path.rename(self.path / f"user.json.damaged-{time.time_ns()}")
+            kept = f"{self.user_path.name}.damaged-{time.time_ns()}"
+            folder = open_folder(self.path)
+            try:
+                os.rename(self.user_path.name, kept, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                os.close(folder)
             return UserNotes()
 
     def metrics(self) -> MetricLog:
@@ -313,7 +329,8 @@ class RunFolder:
     def log_tail(self, lines: int) -> list[str]:
         """The last lines of ``log.txt`` without control characters; empty when there is none."""
         try:
-            with self.log_path.open("rb") as file:
+            fd = open_plain(self.log_path, os.O_RDONLY, follow_folder=True)
+            with os.fdopen(fd, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - _TAIL_BYTES))
                 data = file.read(_TAIL_BYTES)

@@ -17,11 +17,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from engine.files import open_plain, read_plain
+
 HEARTBEAT_SECONDS = 3.0
 ALIVE_SECONDS = 15.0
 """A heartbeat (or a hand-over) younger than this counts as alive: five beats, so that a busy disk
 may swallow some."""
 _BYTES = 400  # every heartbeat is padded to this, see write_heartbeat
+_MOST_BYTES = 1 << 16  # a file that has more is no heartbeat
 
 
 @functools.cache
@@ -50,17 +53,30 @@ class Heartbeat(Struct, kw_only=True):
     time: float
 
 
+def is_process(heartbeat: Heartbeat) -> bool:
+    """Whether the process that wrote a heartbeat on this host still lives, as far as is known."""
+    if heartbeat.boot_id and boot_id() and heartbeat.boot_id != boot_id():
+        return False
+    try:
+        os.kill(heartbeat.pid, 0)  # no signal: only looks (kill(2))
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except OSError:  # of another user
+        return True
+    return heartbeat.pid > 0
+
+
 def write_heartbeat(path: Path) -> None:
     """Write a heartbeat, in place: it need not survive a crash, and a new file needs free space.
 
     Raises:
-        OSError: when the folder is gone or read-only. On a full disk the file is only touched: a
-            run that has nothing to write goes on.
+        OSError: when the folder is gone or read-only, or what stands there is no plain file. On a
+            full disk the file is only touched: a run that has nothing to write goes on.
     """
     heartbeat = Heartbeat(host=host_name(), pid=os.getpid(), boot_id=boot_id(), time=time.time())
     # One length: a reader between the two calls sees no rest of an older, longer heartbeat.
     data = msgspec.json.encode(heartbeat).ljust(_BYTES)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fd = open_plain(path, os.O_WRONLY | os.O_CREAT)
     try:
         try:
             os.pwrite(fd, data, 0)
@@ -80,8 +96,8 @@ def read_heartbeat(path: Path) -> tuple[Heartbeat | None, float]:
     a network that is one clock for all hosts, unlike ``Heartbeat.time``.
     """
     try:
-        written = path.stat().st_mtime
-        return msgspec.json.decode(path.read_bytes(), type=Heartbeat), written
+        written = path.lstat().st_mtime
+        return msgspec.json.decode(read_plain(path, _MOST_BYTES), type=Heartbeat), written
     except OSError:
         return None, 0.0
     except (msgspec.DecodeError, UnicodeDecodeError):

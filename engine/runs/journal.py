@@ -7,7 +7,7 @@ import threading
 import time
 
 from engine.errors import RunError
-from engine.files import unwritable, write_all
+from engine.files import open_plain, unwritable, write_all
 from engine.runs.folder import RunFolder
 from engine.runs.metric_writer import LogError, MetricWriter
 
@@ -98,7 +98,7 @@ class Journal:
         path = self._folder.log_path
         try:
             # O_APPEND: the output of a detached process goes into this file as well.
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            fd = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             try:
                 write_all(fd, text.encode("utf-8", errors="replace"))
             finally:

@@ -14,7 +14,7 @@ from engine.files import is_gone, read_plain, reason
 from engine.runs.folder import LATEST, RunFolder
 from engine.runs.note_limits import NAME_LIMIT
 from engine.runs.record import Record
-from engine.runs.recorded_fields import RECORD_BYTES
+from engine.runs.recorded_fields import NOTES_BYTES, RECORD_BYTES
 from engine.runs.root import folder_names
 from engine.text import clean_text, plain_text, shorten
 
@@ -97,9 +97,9 @@ class _Named(Struct):
 def name_of(folder: RunFolder) -> str:
     """The name that people gave a run; empty without one, or where it cannot be read."""
     # Not the whole record: ten thousand of those take seconds to decode.
-    for path in (folder.user_path, folder.record_path):
+    for path, limit in ((folder.user_path, NOTES_BYTES), (folder.record_path, RECORD_BYTES)):
         try:
-            name = msgspec.json.decode(read_plain(path, RECORD_BYTES), type=_Named).name
+            name = msgspec.json.decode(read_plain(path, limit), type=_Named).name
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if name:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.errors import RunError
-from engine.files import reason
+from engine.files import open_plain, reason
 from engine.runs.metric_series import MetricSeries
 from engine.runs.metric_writer import RESERVED, VOID
 from engine.runs.record import unspell
@@ -98,7 +98,7 @@ class MetricLog:
         """
         # Opened anew each time: an open descriptor would go on showing a file that was replaced.
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_plain(self.path, os.O_RDONLY, follow_folder=True)
         except FileNotFoundError:
             changed = bool(self._series)
             self._reset()
@@ -320,7 +320,7 @@ def last_written(path: Path) -> float | None:
     Only the end of the file is read.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path, os.O_RDONLY, follow_folder=True), "rb") as file:
             file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
             tail = file.read()
     except OSError:

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import RunError
-from engine.files import is_gone, open_new, unwritable, write_all
+from engine.files import is_gone, open_new, open_plain, unwritable, write_all
 from engine.runs.record import spell
 
 VOID = "void_after"
@@ -115,7 +115,7 @@ class MetricWriter:
 
     def _open(self) -> None:
         """Open the file, and cut off half a line, which the next line would be glued to."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        fd = open_plain(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(fd).st_size
             whole = _end_of_last_line(fd, size)

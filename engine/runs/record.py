@@ -18,7 +18,6 @@ from engine.files import read_plain, reason
 from engine.runs.migrations import Migration, upgrade
 from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, TAGS_MOST, clean_tags
 from engine.runs.recorded_fields import (
-    RECORD_BYTES,
     Count,
     Epochs,
     MisfitError,
@@ -275,8 +274,8 @@ def _parse(data: bytes, path: Path) -> Any:
         raise DamagedFileError(f"{path} is damaged: it is {state}.") from None
 
 
-def read_bytes(path: Path, limit: int = RECORD_BYTES) -> bytes:
-    """The bytes of a file of a run folder.
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The bytes of a file of a run folder, which may have ``limit`` bytes at most.
 
     Raises:
         RunError: when it cannot be read, is no plain file or has more bytes than ``limit``;

@@ -98,7 +98,7 @@ class RecordWriter:
             OSError: when the room cannot be had.
         """
         # Random bytes: zeros would take no room on a file system that compresses.
-        self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))
+        replace_file(self._reserve, os.urandom(_RESERVE_BYTES), durable=False)
 
     def save(self, new_status: Status | None = None) -> None:
         """Replace the file now.

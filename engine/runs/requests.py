@@ -17,7 +17,7 @@ from typing import Any, get_args
 from msgspec import Struct
 
 from engine.errors import RunError
-from engine.files import reason
+from engine.files import open_folder, reason
 from engine.sink import Request
 
 REQUESTS: tuple[Request, ...] = get_args(Request)
@@ -51,20 +51,47 @@ def write_request(folder: Path, request: Request) -> str:
     # half a request.
     id_ = f"{now:020d}-{os.getpid()}-{secrets.token_hex(3)}"
     try:
-        folder.mkdir(exist_ok=True)
-        fd = os.open(
-            folder / f"{id_}.{request}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666
-        )
-        os.close(fd)
+        control = _open_or_make(folder)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            os.close(os.open(f"{id_}.{request}", flags, 0o666, dir_fd=control))
+        finally:
+            os.close(control)
     except OSError as error:
         raise RunError(f"The request could not be left in {folder}: {reason(error)}.") from error
     return id_
 
 
-def read_requests(folder: Path | str) -> list[PendingRequest]:
+def _open_or_make(folder: Path) -> int:
+    """Open the folder of the requests; made when it is missing.
+
+    One that a group member makes has the rights of the run's folder, whatever that one's umask is:
+    the run's owner removes what is answered.
+
+    Raises:
+        OSError: when it cannot be made, or is no folder.
+    """
+    run = open_folder(folder.parent)
+    try:
+        try:
+            os.mkdir(folder.name, dir_fd=run)
+        except FileExistsError:
+            return open_folder(folder)
+        control = open_folder(folder)
+        os.fchmod(control, os.fstat(run).st_mode & 0o777)
+        return control
+    finally:
+        os.close(run)
+
+
+def read_requests(folder: Path) -> list[PendingRequest]:
     """The requests in a folder, oldest first; none where it is missing. Other files are ignored."""
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - called five times a second
+        control = open_folder(folder)
+        try:
+            names = sorted(os.listdir(control))  # noqa: PTH208 - a descriptor, no path
+        finally:
+            os.close(control)
     except OSError:
         return []
     found = []
@@ -78,9 +105,16 @@ def read_requests(folder: Path | str) -> list[PendingRequest]:
 
 def remove_requests(folder: Path, requests: list[PendingRequest]) -> None:
     """Remove requests that were answered or are out of date; some may be gone already."""
-    for pending in requests:
-        with contextlib.suppress(OSError):
-            (folder / f"{pending.id}.{pending.request}").unlink()
+    if not requests:
+        return
+    with contextlib.suppress(OSError):
+        control = open_folder(folder)
+        try:
+            for pending in requests:
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{pending.id}.{pending.request}", dir_fd=control)
+        finally:
+            os.close(control)
 
 
 def as_request(text: Any) -> Request:
@@ -107,11 +141,11 @@ class Inbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._folder_text = str(folder)  # os.listdir takes it faster than a Path
         self._next_poll = 0.0
         self._lock = threading.Lock()  # guards _in_process
         self._in_process: list[PendingRequest] = []
         self._waiting: list[PendingRequest] = []
+        self._answered: set[str] = set()  # ids: a file may be one that cannot be removed
 
     def poll(self, now: float) -> bool:
         """Read the folder if the last time was ``POLL_SECONDS`` ago; True when it did.
@@ -124,7 +158,8 @@ class Inbox:
         self._next_poll = now + POLL_SECONDS
         with self._lock:
             in_process = list(self._in_process)
-        self._waiting = sorted([*in_process, *read_requests(self._folder_text)], key=_urgency)
+        found = [*in_process, *read_requests(self._folder)]
+        self._waiting = sorted((p for p in found if p.id not in self._answered), key=_urgency)
         return True
 
     @property
@@ -156,6 +191,7 @@ class Inbox:
         self._waiting = [pending for pending in self._waiting if pending.request != request]
         with self._lock:
             self._in_process = [p for p in self._in_process if p not in acknowledged]
+        self._answered.update(pending.id for pending in acknowledged)
         remove_requests(self._folder, acknowledged)
 
 

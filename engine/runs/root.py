@@ -82,6 +82,8 @@ def create(
             check_locks(making)  # else it would be made, and nobody could ever own it
             record.id = making.name[1:-4]
             replace_file(making / "run.json", encode_record(record))
+            # Here, so that it is the owner's: who may not write it cannot remove what it answered.
+            (making / "control").mkdir()
             # Fails where another process has taken the id meanwhile: its folder is not empty.
             return RunFolder(making.rename(root / record.id))
     except UnicodeEncodeError as error:

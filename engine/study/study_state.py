@@ -8,7 +8,7 @@ probes made by hand count. No torch here: the screen shows this before torch is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +19,7 @@ from engine.history.entry import Entry, config_base
 from engine.history.history import History
 from engine.history.shown import encoder_step
 from engine.runs.data_identity import DataIdentity
+from engine.runs.ownership import owned
 from engine.runs.record import ACTIVE
 from engine.study.grid import (
     Cell,
@@ -114,7 +115,11 @@ class StudyState(Struct, frozen=True):
 
 
 def state_from_history(
-    config: StudyConfig, history: History, data: DataIdentity | None = None
+    config: StudyConfig,
+    history: History,
+    data: DataIdentity | None = None,
+    *,
+    users: Collection[int] | None = None,
 ) -> StudyState:
     """The progress of a study, from the runs that the history has now.
 
@@ -122,15 +127,24 @@ def state_from_history(
         config: the study.
         history: of the folder that its runs are in.
         data: see ``state_from_entries``.
+        users: only runs of these users count, see ``engine.runs.ownership``; None: all runs, for
+            a look at what there is.
 
     Raises:
         RunError: when the folder cannot be read.
     """
-    return state_from_entries(config, history.list(), data)
+    entries = history.list()
+    if users is not None:
+        entries = owned(entries, history.root, users)
+    return state_from_entries(config, entries, data)
 
 
 def state_from_entries(
-    config: StudyConfig, entries: Iterable[Entry], data: DataIdentity | None = None
+    config: StudyConfig,
+    entries: Iterable[Entry],
+    data: DataIdentity | None = None,
+    *,
+    first: Collection[str] = (),
 ) -> StudyState:
     """``state_from_history`` from runs that were listed already.
 
@@ -139,11 +153,12 @@ def state_from_entries(
         entries: the runs.
         data: the images and labels of the study: runs that have seen others do not count; those
             that recorded none (of version 0.1) do. None: not known, all count.
+        first: ids of runs that go before equal ones, such as those of the study's own user.
     """
     # Of equal runs the first counts, so that a number does not change when others are added.
     entries = sorted(
         (entry for entry in entries if _saw(entry, data)),
-        key=lambda entry: (entry.created, entry.id),
+        key=lambda entry: (entry.id not in first, entry.created, entry.id),
     )
     trained = _pretrainings(config, entries)
     probes = _probes(trained, entries)

@@ -19,10 +19,11 @@ from engine.runs import Record, RunFolder, UserNotes, by_id
 from engine.runs.data_identity import described, last_identity
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
+from engine.runs.ownership import owned_ids, users_of
 from engine.runs.training_time import seconds_trained
 from engine.study import formats
 from engine.study.report import Report, report
-from engine.study.study_state import state_from_history
+from engine.study.study_state import state_from_entries
 from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
@@ -76,8 +77,11 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
 def _study(settings: Settings, record: Record) -> Report:
     """What a study says now: from the runs, not from its own record."""
     history = History(settings.root, read_only=settings.read_only)
-    config = config_of_study(record)
-    return report(config, state_from_history(config, history, last_identity(record.data)))
+    config, entries = config_of_study(record), history.list()
+    first = owned_ids(entries, settings.root, users_of(settings.root / record.id))
+    return report(
+        config, state_from_entries(config, entries, last_identity(record.data), first=first)
+    )
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:

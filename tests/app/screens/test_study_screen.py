@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import statistics
 from collections.abc import Callable
@@ -443,6 +444,10 @@ async def test_export_writes_new_files_only_and_tells_where(
     app = make_app()
     taken = tmp_path / "taken.csv"
     taken.write_text("mine")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    (tmp_path / "folder.csv").mkdir()
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
@@ -452,7 +457,12 @@ async def test_export_writes_new_files_only_and_tells_where(
             ("out.md", f"Written to {tmp_path / 'out.md'}"),
             ("out.txt", "must end in"),
             ("taken.csv", "already there"),
-            ("no/folder.csv", "cannot be written"),
+            ("pipe.csv", "already there"),
+            ("link.csv", "already there"),
+            ("zero.csv", "already there"),
+            ("folder.csv", "already there"),
+            ("no/folder.csv", f"There is no folder {tmp_path / 'no'}"),
+            ("taken.csv/below.csv", "a file stands where a folder should be"),
         ):
             await pilot.press("e")
             await until(pilot, lambda: isinstance(app.screen, Ask))
@@ -462,6 +472,7 @@ async def test_export_writes_new_files_only_and_tells_where(
             await until(pilot, lambda: isinstance(app.screen, StudyScreen))
     assert taken.read_text() == "mine"
     assert not (tmp_path / "out.txt").exists()
+    assert not (tmp_path / "nowhere").exists()
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(grid.cells(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import errno
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.jobs.prepare import prepare
 from engine.pretrain import checkpoint as checkpoints
-from engine.runs import RunFolder, create
+from engine.runs import RunFolder, create, ownership
 from engine.runs import record as records
 from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Request
@@ -34,7 +35,7 @@ from engine.study.grid import (
     probe_config,
     probe_points,
 )
-from engine.study.study_state import state_from_history
+from engine.study.study_state import state_from_entries, state_from_history
 
 from .small_studies import (
     Heard,
@@ -217,6 +218,35 @@ def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset)
     assert sink.steps == []
     assert sink.plans[0].start_step == sink.plans[0].total_steps == len(found)
     assert kinds(folder) == {"study": 2, "pretrain": 2, "probe": 9}
+
+
+def test_runs_of_another_user_are_not_taken_up(
+    tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a finished one, whose numbers may be anything, nor one that could be gone on with."""
+    config = small_study(**SHORT)
+    first = study_of(tmp_path, config)
+    assert execute(first, data_dir=tmp_path) == "finished"
+    root = first.path.parent
+    theirs = {path.name for path in root.iterdir() if path.is_dir()}
+    before = {path: path.read_bytes() for path in root.glob("*/run.json")}
+    monkeypatch.setattr(
+        ownership, "owner_of", lambda path: -1 if path.name in theirs else os.geteuid()
+    )
+    again = study_of(tmp_path, config)
+    sink = Heard()
+    assert execute(again, data_dir=tmp_path, sink=sink) == "finished"
+    assert sink.plans[0].start_step == 0
+    assert {path: path.read_bytes() for path in before} == before
+    own = state_from_history(config, History(root), users={os.geteuid()})
+    assert {found.state for found in own.cells.values()} == {"done"}
+    assert not {found.run for found in own.cells.values()} & theirs
+    both = state_from_history(config, History(root))  # a look at what there is
+    assert {found.run for found in both.cells.values()} <= theirs
+    entries = History(root).list()
+    mine = [entry.id for entry in entries if entry.id not in theirs]
+    shown = state_from_entries(config, entries, first=mine)
+    assert shown == own
 
 
 # --------------------------------------------------------------------------- interruptions

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 
 import pytest
 
 from engine.errors import RunError
-from engine.runs import RunFolder, own
+from engine.runs import RunFolder, own, requests
 from engine.runs.record import encode_record
+from engine.runs.requests import write_request
 from engine.sink import Request
 
 from .conftest import Clock
@@ -118,7 +121,7 @@ def test_a_signal_can_ask_without_a_file(run: RunFolder, clock: Clock) -> None:
 def test_strange_files_among_the_requests_are_left_alone(run: RunFolder, clock: Clock) -> None:
     with own(run) as owner:
         owner.transition("running")
-        run.control_path.mkdir()
+        run.control_path.mkdir(exist_ok=True)
         for name in ("stop", "x.stop", ".stop", "²" * 20 + ".stop", "1.explode"):
             (run.control_path / name).write_text("stop")
         clock.now += 1
@@ -129,7 +132,36 @@ def test_strange_files_among_the_requests_are_left_alone(run: RunFolder, clock: 
 def test_a_file_in_place_of_the_control_folder_is_a_sentence(run: RunFolder) -> None:
     with own(run) as owner:
         owner.transition("running")
+        run.control_path.rmdir()
         run.control_path.write_text("garbage")
         with pytest.raises(RunError, match="The request could not be left"):
             run.request("stop")
         assert owner.request() is None
+
+
+def test_a_request_that_cannot_be_removed_is_answered_once(
+    run: RunFolder, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that another user made, without the right for the run's owner to write it."""
+    with own(run) as owner:
+        owner.transition("running")
+        run.request("checkpoint")
+        monkeypatch.setattr(requests, "remove_requests", lambda *args: None)
+        clock.now += 1
+        assert owner.request() == "checkpoint"
+        owner.acknowledge("checkpoint", 1)
+        clock.now += 1
+        assert owner.request() is None
+        assert len(run.pending_requests()) == 1
+
+
+def test_the_folder_of_the_requests_has_the_rights_of_the_run(run: RunFolder) -> None:
+    """Whoever asks first makes it, and the owner must be able to remove what it answered."""
+    run.control_path.rmdir()
+    run.path.chmod(0o775)
+    old = os.umask(0o077)
+    try:
+        write_request(run.control_path, "stop")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(run.control_path.stat().st_mode) == 0o775
