@@ -174,7 +174,7 @@ def check_pickle(pickled: bytes) -> None:
         for opcode, argument, _ in pickletools.genops(pickled):
             name = opcode.name
             known = _GLOBALS.fullmatch(str(argument)) if name == "GLOBAL" else True
-            if not known or not _OPCODES.fullmatch(name):
+            if not known or not _OPCODES.fullmatch(name) or (name == "PROTO" and argument != 2):
                 raise ForeignArchiveError("it holds other things than a checkpoint does")
             if name.endswith("BINPUT"):
                 if stack[-1] == "MARK":
