@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import os
 import secrets
-import shutil
 import tarfile
 import urllib.request
 import zlib
@@ -24,11 +23,12 @@ from torchvision.datasets import CIFAR10
 from engine.config.data.cifar10 import CLASSES
 from engine.data.dataset import Dataset, Split
 from engine.errors import DataError
-from engine.files import open_new, reason
+from engine.files import open_new, open_plain, reason, replace_file
 from engine.sink import Sink, check_interrupt
 
 _BLOCK = 1 << 16  # bytes read, hashed and written at a time; a stop is noticed once a block
 _TIMEOUT = 20.0  # seconds without a byte
+_LARGEST_FILE = 1 << 25  # bytes; the files of CIFAR-10 have 31 million
 
 _Splits = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -169,22 +169,26 @@ def _unpack(archive: Path, sink: Sink) -> None:
     names = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)]
     wanted = {f"{CIFAR10.base_folder}/{name}" for name in (*names, CIFAR10.meta["filename"])}
     try:
-        with archive.open("rb") as file:
+        # A folder that others write to may hold a pipe of this name; a link is a person's choice.
+        fd = open_plain(archive, os.O_RDONLY, follow=True, follow_folder=True)
+        with os.fdopen(fd, "rb") as file:
             md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        if md5.hexdigest() != CIFAR10.tgz_md5:
-            raise DataError(
-                f"{archive} is damaged (its md5 is not {CIFAR10.tgz_md5}); remove it, and it is "
-                "downloaded again."
-            )
-        folder.mkdir(exist_ok=True)
-        # File by file in place of extractall, so that a stop is noticed in between.
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                check_interrupt(sink)
-                source = tar.extractfile(member) if member.name in wanted else None
-                if source is not None:
-                    with (folder / Path(member.name).name).open("wb") as target:
-                        shutil.copyfileobj(source, target)
+            if md5.hexdigest() != CIFAR10.tgz_md5:
+                raise DataError(
+                    f"{archive} is damaged (its md5 is not {CIFAR10.tgz_md5}); remove it, and it "
+                    "is downloaded again."
+                )
+            file.seek(0)
+            folder.mkdir(exist_ok=True)
+            # File by file in place of extractall, so that a stop is noticed in between.
+            with tarfile.open(fileobj=file, mode="r:gz") as tar:
+                for member in tar:
+                    check_interrupt(sink)
+                    source = tar.extractfile(member) if member.name in wanted else None
+                    if source is not None:
+                        # Whole or not at all, and never through a link that somebody left there.
+                        target = folder / Path(member.name).name
+                        replace_file(target, source.read(_LARGEST_FILE), follow_folder=True)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); remove it.") from error
     except OSError as error:

@@ -312,3 +312,20 @@ def test_nothing_outside_the_folder_is_written(server, tmp_path, monkeypatch):
     check(load(data_dir), server)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
     assert not (data_dir / FOLDER / "readme.html").exists()
+
+
+def test_a_link_in_place_of_a_file_is_not_written_through(server, tmp_path):
+    """A folder of data sets may be shared: whoever writes to it could name a file of mine."""
+    mine = tmp_path / "paper.tex"
+    mine.write_bytes(b"mine")
+    (tmp_path / "data" / FOLDER).mkdir(parents=True)
+    (tmp_path / "data" / NAME).write_bytes(server.archive)
+    (tmp_path / "data" / FOLDER / "data_batch_1").symlink_to(mine)
+    message = refused(lambda: load(tmp_path / "data"))
+    assert "it is a link" in message
+    assert mine.read_bytes() == b"mine"
+
+
+def test_an_archive_that_is_a_pipe_is_not_waited_for(server, tmp_path):
+    os.mkfifo(tmp_path / NAME)
+    assert "it is a pipe and no plain file" in refused(lambda: load(tmp_path))
