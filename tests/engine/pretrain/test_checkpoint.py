@@ -180,3 +180,11 @@ def test_what_is_no_plain_file_is_not_waited_for(what: str, tmp_path: Path) -> N
     (tmp_path / "real").mkdir()
     checkpoints.save(linked / "checkpoint.pt", {"step": 1})  # a run on another disk
     assert checkpoints.load(linked / "checkpoint.pt")["step"] == 1
+
+
+def test_a_file_of_any_size_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(RunError, match=r"it has 1,099,511,627,776 bytes, more than"):
+        checkpoints.load(path)
