@@ -160,7 +160,9 @@ def test_bands_give_the_colours_of_the_whole(mode: str, monkeypatch: pytest.Monk
         infos.append({"transparency": draw.integers(0, 256, 256, dtype=np.uint8).tobytes()})
     for info in infos:
         whole, parts = image.copy(), image.copy()
-        whole.info, parts.info = dict(info), dict(info)
+        for copy in (whole, parts):
+            copy.info.clear()
+            copy.info.update(info)
         monkeypatch.setattr(image_decoder, "_BAND_PIXELS", 1 << 20)
         expected = np.asarray(image_decoder._in_bands(whole))
         monkeypatch.setattr(image_decoder, "_BAND_PIXELS", 41 * 4)
