@@ -221,6 +221,9 @@ def load(path: Path) -> dict[str, Any]:
             f"The checkpoint {path} cannot be read: it is truncated or damaged."
         ) from error
     except Exception as error:  # torch's readers raise nearly anything for what others have made
+        # torch's own allocator raises a RuntimeError.
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise RunError(f"The checkpoint {path} cannot be read: memory ran out.") from error
         why = "" if isinstance(error, ForeignArchiveError) else f" ({_words(error)})"
         raise RunError(f"The checkpoint {path} was not written by moco-tui{why}.") from error
     if not isinstance(state, dict) or type(state.get("schema")) is not int:

@@ -235,8 +235,7 @@ class TrainingState:
         check_optimizer(state.get("optimizer"), self.optimizer)
         check_statistics(state, self.mean)
         generators = check_mapping(state.get("generators"), "generators")
-        for name in ("default", "augment", "shuffle", "cuda"):
-            own = self._generator_states()[name]
+        for name, own in self._generator_states().items():
             if own is not None:
                 check_tensor(generators.get(name), own, f"generators.{name}")
         own_states = check_mapping(generators.get("augment_own", {}), "generators.augment_own")

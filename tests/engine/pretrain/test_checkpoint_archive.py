@@ -181,6 +181,29 @@ def test_an_archive_that_grows_or_is_of_two_minds_is_refused(whole: bytes, tmp_p
         assert "moco-tui" in refused(path, sealed(data))
 
 
+def test_a_size_that_is_only_claimed_is_not_made(whole: bytes, tmp_path: Path) -> None:
+    def enlarge(name: str, data: bytes) -> bytes:
+        # The size of the tensor of 60 numbers, (60,), becomes (2**54,): 64 PiB.
+        big = b"\x8a\x07" + (1 << 54).to_bytes(7, "little") + b"\x85"
+        return data.replace(b"K\x3c\x85", big) if name.endswith("data.pkl") else data
+
+    data = sealed(rebuilt(whole, enlarge))
+    assert "was not written by moco-tui" in refused(tmp_path / "checkpoint.pt", data)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_too_little_memory_is_no_damage(
+    error: Exception, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", refuse)
+    assert "memory ran out" in refused(tmp_path / "checkpoint.pt", whole)
+
+
 def test_swapped_members_are_found(whole: bytes, tmp_path: Path) -> None:
     """Of version 0.1 the checksum of a member is in the archive; of today there is the digest."""
     first, second = torch.arange(60.0).numpy().tobytes(), torch.ones(60).numpy().tobytes()
