@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import time
+from pathlib import Path
 
 from engine.errors import RunBusyError
+from engine.files import open_folder
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import (
     ALIVE_SECONDS,
@@ -19,6 +24,11 @@ from engine.runs.requests import remove_requests
 from engine.runs.run_lock import RunLock
 
 _STALE_SECONDS = 3600.0  # no clock is that wrong: an older heartbeat is of a dead owner
+# What ``replace_file`` and ``checkpoint.save`` leave when they are killed, of the files that only a
+# run's owner writes; version 0.1 called that of a checkpoint otherwise.
+_UNFINISHED = re.compile(
+    r"\.(checkpoint(\.previous)?\.pt|run\.json)\.\d+-[0-9a-f]{8}\.tmp|\.checkpoint-[a-z0-9_]{8}"
+)
 _monotonic = time.monotonic
 _now = time.time
 
@@ -52,13 +62,35 @@ def own(
         record = folder.record()  # again: an owner may have written it before it released the lock
         if _works_elsewhere(folder, record):
             raise _busy(folder)
+        removed = _sweep(folder.path)  # before the owner writes: a full disk may need the room
         owner = RunOwner(folder, lock, record, on_change)
     except BaseException:
         lock.release()
         raise
+    if removed:
+        owner.log(f"removed what a killed process left unfinished ({removed})")
     if record.status not in ("queued", "handed-over"):
         _drop_requests(folder, owner, lock.taken_at)
     return owner
+
+
+def _sweep(folder: Path) -> int:
+    """Removes unfinished files of an owner that was killed; returns how many there were.
+
+    The lock of the run must be held: nobody else writes these files then.
+    """
+    removed = 0
+    # Whoever writes next says what is wrong with the folder.
+    with contextlib.suppress(OSError):
+        fd = open_folder(folder, follow=True)
+        try:
+            for name in filter(_UNFINISHED.fullmatch, os.listdir(fd)):  # noqa: PTH208 - of a descriptor
+                with contextlib.suppress(OSError):  # a folder of such a name is not ours
+                    os.unlink(name, dir_fd=fd)
+                    removed += 1
+        finally:
+            os.close(fd)
+    return removed
 
 
 def _drop_requests(folder: RunFolder, owner: RunOwner, before_ns: int) -> None:

@@ -288,3 +288,39 @@ def test_a_run_whose_metrics_are_gone_fails_and_can_be_resumed(
     ends = [checkpoints.load(folder.checkpoint_path) for folder in (whole, run)]
     for name, tensor in ends[0]["model"].items():
         assert torch.equal(tensor, ends[1]["model"][name]), name
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_leads_to_the_same_bits(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    whole = create(tmp_path / "runs", "pretrain", build(PretrainConfig, TINY))
+    execute(whole, data_dir=tmp_path)
+    for step in (2, 5):
+        assert execute(run, data_dir=tmp_path, sink=Asks((step, "stop"))) == "stopped"
+    data = bytearray(run.checkpoint_path.read_bytes())
+    data[len(data) // 2] ^= 1
+    run.checkpoint_path.write_bytes(data)
+    assert execute(run, data_dir=tmp_path) == "finished"
+    log = "\n".join(run.log_tail(100))
+    assert "truncated or damaged. Going on from the one before it." in log
+    assert "resuming after step 2" in log
+    ends = [checkpoints.load(folder.checkpoint_path) for folder in (whole, run)]
+    for name, tensor in ends[0]["model"].items():
+        assert torch.equal(tensor, ends[1]["model"][name]), name
+    curves = []
+    for folder in (whole, run):  # steps 3 to 5 of the damaged one are void
+        metrics = folder.metrics()
+        metrics.poll()
+        curves.append(metrics.series("train/loss"))
+    assert [list(part) for part in curves[0]] == [list(part) for part in curves[1]]
+
+
+def test_where_no_checkpoint_can_be_used_the_run_fails_with_a_sentence(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    assert execute(run, data_dir=tmp_path, sink=Asks((2, "stop"))) == "stopped"
+    run.checkpoint_path.write_bytes(b"PK")
+    with pytest.raises(RunError, match=r"There is none before it .* begins again\."):
+        execute(run, data_dir=tmp_path)
+    run.checkpoint_path.unlink()
+    assert execute(run, data_dir=tmp_path) == "finished"
