@@ -199,7 +199,7 @@ def check_command(name: str, here: Place, a: RunFolder, b: RunFolder, *, whole: 
         hold(title in (("another",) if name == "rename" and whole else ("a", "another")), title)
     target = Path(_target(here))
     if name == "export" and (whole or target.exists()):
-        hold(json.loads(target.read_bytes())["record"]["id"] == a.id, "export: not whole")
+        hold(json.loads(target.read_bytes())["run"]["id"] == a.id, "export: not whole")
 
 
 def _a_and_b(root: Path) -> tuple[RunFolder, RunFolder]:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder
+from tests.survival.run_files import curves, steps_in_file
 from tests.survival.trials import hold, unclean, until
 
 SETTINGS: dict[str, object] = {
@@ -90,28 +91,6 @@ def digest(value: Any) -> str:
 
     take(value)
     return taken.hexdigest()
-
-
-def curves(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
-    """Every point of every metric."""
-    log = run.metrics()
-    log.poll()
-    return {name: list(zip(*log.series(name), strict=True)) for name in log.names()}
-
-
-def steps_in_file(run: RunFolder) -> list[int]:
-    """Steps with a loss in the order of the file, less what later voiding lines took away.
-
-    Read without the engine's reader, which forgives a step that is there twice.
-    """
-    steps: list[int] = []
-    for line in run.metrics_path.read_text().splitlines():
-        item = json.loads(line)
-        if "train/loss" in item:
-            steps.append(item["step"])
-        elif "void_after" in item:
-            steps = [step for step in steps if step <= item["void_after"]]
-    return steps
 
 
 @dataclass(frozen=True)

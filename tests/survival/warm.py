@@ -37,7 +37,10 @@ from moco_tui.cli.command_table import load_command
 for _name in COMMANDS:
     load_command(_name)
 # What is imported when it is first needed; the optimizer imports torch._dynamo, in two seconds.
-for _name in ("torch._dynamo", "torchvision", "engine.jobs.execute", "moco_tui.training.signals"):
+for _name in (
+    *("torch._dynamo", "torchvision", "engine.jobs.execute"),
+    *("moco_tui.training.signals", "moco_tui.app_life", "moco_tui.screens.monitor_screen"),
+):
     importlib.import_module(_name)
 
 MARK = "MOCO_SURVIVAL_TRIAL"
@@ -229,7 +232,7 @@ class Place:
         """A command in a fork; see ``Process``."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         number = len(list(self.scratch.glob("*.err")))
-        output = self.scratch / f"{number:04d}-{args[0]}"
+        output = self.scratch / f"{number:04d}-{args[0] if args else 'app'}"
 
         def work() -> int:
             os.environ[MARK] = mark or self.root.name
