@@ -173,7 +173,7 @@ def check_app(bench: Bench, here: Place) -> None:
 
     limit = PATIENCE + LOAD * bench.seconds["app"]
     try:
-        hold(read(limit, "healthy"), f"app: the healthy run is not listed after {limit:.1f} s")
+        hold(read(limit, "healthy"), f"app: the healthy run is not listed: {_last(drawn)}")
         for key in (b"\r", b"\x1b", b"\x1b[B", b"\r", b"\x1b"):
             with contextlib.suppress(OSError):
                 os.write(master, key)

@@ -185,8 +185,8 @@ def _become_command(output: Path, terminal: int | None) -> None:
     """Streams, session and handlers of a process that a shell has started."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.SIG_DFL)
     # strace is no ancestor of the fork: kernels with Yama want that to be allowed.
     with contextlib.suppress(OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
@@ -206,6 +206,11 @@ def _become_command(output: Path, terminal: int | None) -> None:
         os.dup2(descriptor, stream)
     for descriptor in {*streams} - {0, 1, 2}:
         os.close(descriptor)
+    # New ones: those of the parent remember whether its own could seek.
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        opened = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+        setattr(sys, name, opened)
+        setattr(sys, f"__{name}__", opened)
 
 
 @dataclass(frozen=True)
