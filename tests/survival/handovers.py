@@ -102,7 +102,7 @@ def prepare(place: Path, options: argparse.Namespace) -> Work:
     def trial(trial: Trial) -> int:
         here = Place(trial.folder / "runs", place / "data", trial.folder / "output")
         process = here.start("pretrain", *settings)
-        until("the run to be made", lambda: any(here.root.glob("*/run.json")), 30)
+        until("the run to be made", lambda: any(here.root.glob("[!.]*/run.json")), 30)
         time.sleep(trial.chance.uniform(0, 0.2 * seconds))
         process.kill()
         process.wait()

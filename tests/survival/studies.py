@@ -78,7 +78,7 @@ def table(place: Place) -> list[dict[str, str]]:
 
 def runs_of(place: Place) -> dict[str, RunFolder]:
     """The runs of a folder by their ids."""
-    return {path.parent.name: RunFolder(path.parent) for path in place.root.glob("*/run.json")}
+    return {path.parent.name: RunFolder(path.parent) for path in place.root.glob("[!.]*/run.json")}
 
 
 def finished_runs(place: Place) -> dict[str, bytes]:

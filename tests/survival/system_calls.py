@@ -234,10 +234,10 @@ def make_bench(place: Path, moments: set[str]) -> Bench:
     object.__setattr__(bench, "wanted", end_of(quiet, run))
     killed = bench.place(place / "k")
     process = killed.start("pretrain", *settings)
-    until("a checkpoint", lambda: any(killed.root.glob("*/checkpoint.pt")), 60)
+    until("a checkpoint", lambda: any(killed.root.glob("[!.]*/checkpoint.pt")), 60)
     process.kill()
     process.wait()
-    hold(not RunFolder(next(killed.root.glob("*/run.json")).parent).alive(), "it lives")
+    hold(not RunFolder(next(killed.root.glob("[!.]*/run.json")).parent).alive(), "it lives")
     for moment, work in (("take-over", take_over), ("hand-over", hand_over)):
         if moment not in moments:
             continue

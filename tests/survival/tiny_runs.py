@@ -146,7 +146,7 @@ def check_words(done: Done, *, codes: tuple[int, ...]) -> None:
 
 def only_run(place: Place) -> RunFolder | None:
     """The run of a folder in which one was made; None when it was killed before that."""
-    found = [RunFolder(path.parent) for path in place.root.glob("*/run.json")]
+    found = [RunFolder(path.parent) for path in place.root.glob("[!.]*/run.json")]
     hold(len(found) <= 1, f"several runs: {found}")
     return found[0] if found else None
 
