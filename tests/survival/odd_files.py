@@ -70,7 +70,7 @@ class Odd:
     special: bool = False
 
 
-def paths_in(value: Any, depth: int = 3, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def paths_in(value: Any, depth: int = 5, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all values in a JSON document, so many levels deep."""
     if here:
         yield here
@@ -231,6 +231,40 @@ def odd_request(chance: random.Random) -> Odd:
         (run / "control" / name).touch()
 
     return Odd(f"control: {name.encode('ascii', 'replace').decode()!r}", change)
+
+
+def _field(field: str, value: Any) -> Odd:
+    path = tuple(field.split("."))
+
+    def change(root: Path, run: Path, canary: Path) -> None:
+        document = json.loads((run / "run.json").read_bytes())
+        (run / "run.json").write_bytes(dumped(with_value(document, path, value)))
+
+    return Odd(f"run.json: {field!r} is {_shown(value)}", change)
+
+
+def _kind(name: str, kind: str) -> Odd:
+    def change(root: Path, run: Path, canary: Path) -> None:
+        place((root if name in INDEX else run) / name, kind, canary)
+
+    return Odd(f"{name}: a {kind}", change, hides=name == "run.json", special=True)
+
+
+KNOWN: tuple[Odd, ...] = (
+    _field("config.augment.order", 5),
+    _field("config.augment.rotation.degrees", "x"),
+    _field("step", 10**400),
+    _field("created", 10**400),
+    _field("kind", ESCAPES),
+    _field("parent", ESCAPES),
+    _kind("run.json", "pipe"),
+    _kind("heartbeat", "link"),
+    _kind("metrics.jsonl", "/dev/zero"),
+    _kind("history.json", "folder"),
+    _kind("lock", "pipe"),
+    _kind("log.txt", "link"),
+)
+"""What has broken something once: these are tried first, before any that are drawn."""
 
 
 def some_odd(chance: random.Random, run: Path) -> Odd:
