@@ -255,7 +255,8 @@ class RunOwner:
 
     def result(self, values: Mapping[str, Any]) -> None:
         """See ``Sink.result``."""
-        self._thread.check()
+        # First: a resumed probe skips the rows that its result has, and never measures them again.
+        self.flush()
         self._record.change(updates.set_result, values)
         self._record.save()
 

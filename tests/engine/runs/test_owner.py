@@ -57,6 +57,16 @@ def test_a_forked_worker_does_not_keep_a_dead_owner_alive(
         os.kill(worker, signal.SIGKILL)
 
 
+def test_a_result_is_not_on_disk_before_what_was_measured_for_it(run: RunFolder) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        owner.metrics(3, 3.0, {"probe/pretrained/test_top1": 25.0})
+        owner.result({"rows": [{"source": "pretrained"}]})
+        log = run.metrics()
+        log.poll()
+        assert log.last("probe/pretrained/test_top1") == 25.0
+
+
 def test_an_error_that_nobody_recorded_makes_the_run_failed(run: RunFolder) -> None:
     def train() -> None:
         with own(run) as owner:
