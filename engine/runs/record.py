@@ -77,6 +77,8 @@ class Record(Struct, kw_only=True):
         seed: ``runtime.seed``.
         status: as last written by the owner; ``RunFolder.status`` derives ``lost`` from it.
         created, started, ended: unix seconds; ``started`` is the first start.
+        order: place among the runs of its folder, see ``engine.runs.creation_order``; None for a
+            run of an earlier version.
         trained_seconds: time in the state ``running`` up to ``running_since``; None before the
             first start, and in a record of version 0.1.
         running_since: unix seconds; None in every other state.
@@ -108,6 +110,7 @@ class Record(Struct, kw_only=True):
     seed: int = 0
     status: Status = "queued"
     created: float
+    order: float | None = None
     started: float | None = None
     ended: float | None = None
     trained_seconds: float | None = None

@@ -79,7 +79,7 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     now = time.time()
     entries = list(entries)
     found = []
-    for entry in sorted(entries, key=lambda entry: entry.created):
+    for entry in sorted(entries, key=lambda entry: entry.place):
         if entry.status in _MAY_BE_LOST:
             with contextlib.suppress(RunError, OSError):  # damaged, or deleted in the meantime
                 lost = _lost(RunFolder(root / entry.id), now)

@@ -123,7 +123,12 @@ def test_what_a_killed_process_left_half_made_is_removed(root: Path) -> None:
     for folder in (old, other):
         os.utime(folder, (long_ago, long_ago))
     run = create(root, "pretrain", PretrainConfig())
-    assert {path.name for path in root.iterdir()} == {".ghjkmn.new", ".notes.new", run.id}
+    assert {path.name for path in root.iterdir()} == {
+        ".ghjkmn.new",
+        ".notes.new",
+        ".newest",
+        run.id,
+    }
 
 
 def test_an_entry_that_cannot_be_looked_at_is_left_out_and_named(root: Path) -> None:
