@@ -214,15 +214,14 @@ class History:
         # Held until it is moved: no process can take the run over meanwhile. The lock file moves
         # along and is released under its new name.
         lock = RunLock(folder.lock_path)
-        if not lock.acquire() or folder.alive_elsewhere():
+        if not lock.acquire() or _works_elsewhere(folder):
             lock.release()
             raise RunBusyError(f"The run {id_} is being worked on; stop it before deleting it.")
         try:
             trash.mkdir(exist_ok=True)
             folder.path.rename(trash / id_)
-            # The trash is ordered by this time, which a rename leaves as it was. Set from time_ns:
-            # the kernel's own stamps have the resolution of its clock tick.
-            now = time.time_ns()
+            # The trash is ordered by this time, which a rename leaves as it was.
+            now = _later_than_all(trash, id_)
             os.utime(trash / id_, ns=(now, now))
         except OSError as error:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
@@ -282,3 +281,26 @@ class History:
             RunError: when the folder cannot be read or the index cannot be written.
         """
         return self._index.rebuild()
+
+
+def _works_elsewhere(folder: RunFolder) -> bool:
+    """``RunFolder.works_elsewhere``, also of a run whose record cannot be read."""
+    try:
+        return folder.works_elsewhere(folder.record())
+    except RunError:
+        return folder.alive_elsewhere()
+
+
+def _later_than_all(trash: Path, id_: str) -> int:
+    """A time in unix nanoseconds after those of all other runs in the trash.
+
+    The present one, unless the clock was set back since one of them was deleted. Not the kernel's
+    own stamps, which have the resolution of its clock tick.
+    """
+    newest = 0
+    with os.scandir(trash) as entries:
+        for entry in entries:
+            if entry.name != id_:
+                with contextlib.suppress(OSError):
+                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime_ns)
+    return max(time.time_ns(), newest + 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.errors import DamagedFileError, RunBusyError, RunError
 from engine.files import is_gone, replace_file, unwritable
 from engine.runs.file_lock import FileLock
-from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
+from engine.runs.heartbeat import changes, host_name, is_young, read_heartbeat
 from engine.runs.log_summary import correct_old_summary
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import (
@@ -23,8 +23,14 @@ from engine.runs.record import (
     encode_user,
     read_bytes,
 )
-from engine.runs.requests import PendingRequest, as_request, read_requests, write_request
-from engine.runs.run_lock import lock_is_held
+from engine.runs.requests import (
+    PendingRequest,
+    as_request,
+    read_requests,
+    set_aside,
+    write_request,
+)
+from engine.runs.run_lock import RunLock, lock_is_held
 from engine.sink import Request
 from engine.text import clean_text, visible_line
 
@@ -168,12 +174,54 @@ class RunFolder:
         return lock_is_held(self.lock_path) or self.alive_elsewhere()
 
     def alive_elsewhere(self) -> bool:
-        """True when another host has written a heartbeat in the last 15 s."""
+        """True when another host has written a heartbeat in the last 15 s, see ``is_young``."""
         heartbeat, written = read_heartbeat(self.heartbeat_path)
         if heartbeat is None or heartbeat.host == host_name():
             return False
-        # abs: the clock of a file server may be ahead of this machine's.
-        return abs(time.time() - written) < ALIVE_SECONDS and self._remote_active(heartbeat.host)
+        young = is_young(self.heartbeat_path, (heartbeat, written), written)
+        return young and self._remote_active(heartbeat.host)
+
+    def works_elsewhere(self, record: Record) -> bool:
+        """True when another host works on the run, on a file system that carries no locks.
+
+        For whoever is about to change the run. May take 7.5 s: a heartbeat that looks old is
+        watched for so long, since clocks of hosts may differ by any amount.
+
+        Args:
+            record: of the run, read a moment ago.
+        """
+        if record.status not in ACTIVE:
+            return False
+        heartbeat, _ = read_heartbeat(self.heartbeat_path)
+        if heartbeat is None or heartbeat.host == host_name():
+            return False
+        return self.alive_elsewhere() or changes(self.heartbeat_path)
+
+    def take_lock(self) -> RunLock | None:
+        """Take the lock of the run, to start or to resume it; None when a process works on it.
+
+        Requests that wait now were meant for an earlier owner (a ``stop`` that came too late would
+        end a resumed run at once): they are set aside, unless the run is queued or handed over.
+        What is asked from now on is for whoever has the lock, also by way of a hand-over.
+
+        Raises:
+            RunError: when the record cannot be read or the folder cannot be written.
+        """
+        lock = RunLock(self.lock_path)
+        if not lock.acquire():
+            return None
+        try:
+            # Once locked: an owner may have written it before he released the lock.
+            record = self.record()
+            if self.works_elsewhere(record):
+                lock.release()
+                return None
+            if record.status not in ("queued", "handed-over"):
+                set_aside(self.control_path)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
     def _remote_active(self, host: str) -> bool:
         """True unless the record says that the run has ended or is owned by another host."""
@@ -186,10 +234,11 @@ class RunFolder:
     def _just_written(self) -> bool:
         """True while the process that a run was handed over to may still be starting."""
         try:
-            written = self.record_path.stat().st_mtime
+            info = self.record_path.stat()
         except OSError:
             return False
-        return abs(time.time() - written) < ALIVE_SECONDS
+        # Its inode: the record is replaced whole.
+        return is_young(self.record_path, info.st_ino, info.st_mtime)
 
     def request(self, kind: Request) -> str:
         """Ask the run's owner for something; returns the id of the request.
@@ -205,7 +254,12 @@ class RunFolder:
         status = self.status()
         if status not in ("queued", "running", "paused", "handed-over"):
             raise RunError(f"The run {self.id} is {status}; there is nobody to {kind} it.")
-        return write_request(self.control_path, kind)
+
+        def last_answered() -> str:
+            ack = self.record().ack
+            return "" if ack is None else ack["id"]
+
+        return write_request(self.control_path, kind, last_answered)
 
     def pending_requests(self) -> list[PendingRequest]:
         """Requests that nobody has acknowledged yet, oldest first."""
@@ -250,7 +304,7 @@ class RunFolder:
         try:
             return self.user()
         except DamagedFileError:  # one that is unreadable or of a newer schema is kept as it is
-            self.user_path.rename(self.path / f"user.json.damaged-{int(time.time())}")
+            self.user_path.rename(self.path / f"user.json.damaged-{time.time_ns()}")
             return UserNotes()
 
     def metrics(self) -> MetricLog:

@@ -64,10 +64,6 @@ class RunLock:
                 # A file that was removed after it was opened: its lock would keep nobody out.
                 if not (try_flock(fd, self.path) and is_same_file(fd, self.path)):
                     return False
-                # For ``taken_at``, also of a child that adopts the descriptor; by the clock of the
-                # request ids that it is compared with.
-                now = time.time_ns()
-                os.utime(fd, ns=(now, now))
                 self.fd, fd = fd, -1
                 return True
             finally:
@@ -94,11 +90,6 @@ class RunLock:
         os.set_inheritable(fd, False)  # else every process that this one starts would hold the run
         self.fd = fd
         return True
-
-    @property
-    def taken_at(self) -> int:
-        """When the lock was taken, by the first of the processes that passed it on; unix ns."""
-        return os.fstat(self.fd).st_mtime_ns
 
     def still_there(self) -> bool:
         """False when the file was removed and another process has made and locked a new one.
