@@ -36,6 +36,7 @@ class OwnerThread:
         record: its record.
         journal: its metrics and its log.
         on_change: called after each change of state.
+        follow_clock: called in each turn, see ``training_time.RunningSince``.
 
     Attributes:
         failure: the first error in writing, else None. After it the thread writes heartbeats alone,
@@ -49,6 +50,7 @@ class OwnerThread:
         record: RecordWriter,
         journal: Journal,
         on_change: OnChange,
+        follow_clock: Callable[[], None],
     ) -> None:
         self.failure: RunError | None = None
         self._folder = folder
@@ -56,6 +58,7 @@ class OwnerThread:
         self._record = record
         self._journal = journal
         self._on_change = on_change
+        self._follow_clock = follow_clock
         self._change_pending = True
         self._stopping = False
         self._wake = threading.Event()
@@ -140,6 +143,7 @@ class OwnerThread:
             return
         if self._journal.waiting:
             self._journal.write()
+        self._follow_clock()
         if self._record.dirty and now >= self._next_record:
             self._next_record = now + RECORD_SECONDS
             self._record.save()
