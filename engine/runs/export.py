@@ -8,6 +8,7 @@ import importlib
 import io
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ metric keeps its own name."""
 
 _FLUSH_SECONDS = 5.0  # how far TensorBoard may lag behind; a flush at every step would cost a write
 _SUFFIX: Mapping[str, str] = {"csv": ".csv", "json": ".json", "tensorboard": ""}
+_EVENTS_NAME = re.compile(r"events\.out\.tfevents\.([0-8][0-9]{19})\.")  # a 9: none of ours
 _Point = tuple[int, float, float, dict[str, float]]  # step, epoch, unix seconds, values
 
 
@@ -187,10 +189,12 @@ class _EventFile:
         self._folder = folder
         self._next_flush = time.monotonic() + _FLUSH_SECONDS
         # TensorBoard takes any name with "tfevents" in it and reads the files of a folder in the
-        # order of their names: by time here, hence the leading zeros.
-        name = f"events.out.tfevents.{time.time_ns():020d}.{host_name()}.{os.getpid()}"
+        # order of their names: hence the leading zeros. A name before that of the file it is at
+        # would never be looked at, so a clock that was set back does not count.
         with self._sentence():
             folder.mkdir(parents=True, exist_ok=True)
+            number = max([time.time_ns(), *(found + 1 for found in _numbers(folder))])
+            name = f"events.out.tfevents.{number:020d}.{host_name()}.{os.getpid()}"
             self._records = records.RecordWriter((folder / name).open("xb"))
         # From version 2 on TensorBoard obeys the START events of ``forget``; below that it guesses
         # from descending steps what is out of date (its event_accumulator.py).
@@ -302,3 +306,9 @@ def with_events(sink: Sink, folder: Path | None) -> Iterator[Sink]:
         yield Tee([sink, board])
     finally:
         board.close()
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The numbers in the names of the event files in a folder."""
+    found = (_EVENTS_NAME.match(name) for name in os.listdir(folder))  # noqa: PTH208 - names alone
+    return [int(match[1]) for match in found if match]

@@ -205,19 +205,21 @@ class RunFolder:
         What is asked from now on is for whoever has the lock, also by way of a hand-over.
 
         Raises:
-            RunError: when the record cannot be read or the folder cannot be written.
+            RunError: when the folder cannot be written.
         """
         lock = RunLock(self.lock_path)
         if not lock.acquire():
             return None
         try:
-            # Once locked: an owner may have written it before he released the lock.
+            # Once locked: an owner may have written it before it released the lock.
             record = self.record()
             if self.works_elsewhere(record):
                 lock.release()
                 return None
             if record.status not in ("queued", "handed-over"):
                 set_aside(self.control_path)
+        except RunError:  # unreadable: who owns the run will say so
+            pass
         except BaseException:
             lock.release()
             raise

@@ -141,7 +141,7 @@ def lock(folder: RunFolder) -> RunLock:
 
     Raises:
         RunBusyError: when another process has it.
-        RunError: when its record cannot be read or the folder cannot be written.
+        RunError: when the folder cannot be written.
     """
     held = folder.take_lock()
     if held is None:

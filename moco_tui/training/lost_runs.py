@@ -94,8 +94,9 @@ def _lost(folder: RunFolder, now: float) -> LostRun | None:
     record = folder.record()
     status = folder.status(record)
     last_sign = max(record.created, folder.record_path.stat().st_mtime)
-    # A run that was made a moment ago is queued and not locked yet: it is about to be started.
-    orphan = status == "queued" and not folder.alive() and now - last_sign > ALIVE_SECONDS
+    # A run that was made a moment ago is queued and not locked yet: it is about to be started. One
+    # from the future was made before the clock was set back.
+    orphan = status == "queued" and not folder.alive() and abs(now - last_sign) > ALIVE_SECONDS
     if not (status == "lost" or orphan) or now - last_sign > FRESH_SECONDS:
         return None
     if record.host not in ("", host_name()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from engine.config.schema import PretrainConfig
 from engine.files import replace_file
 from engine.history.history import History
-from engine.runs import RunFolder, create, find, folders, root
+from engine.runs import RunFolder, create, find, folders
 from engine.runs.creation_order import NEWEST_NAME, place_of
 from engine.runs.record import encode_record
 
@@ -21,7 +22,7 @@ HOUR, TEN_YEARS = 3600.0, 10 * 365.25 * 86_400
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the clock says when a run is made."""
     now = [START]
-    monkeypatch.setattr(root.time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: now[0])
     return now
 
 

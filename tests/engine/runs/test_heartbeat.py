@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from engine.errors import RunBusyError
@@ -62,7 +64,7 @@ def test_a_run_that_lives_elsewhere_is_neither_taken_nor_deleted_whatever_the_cl
         clock.now += seconds
         remote_life(run, age=3600 * hours - (clock.now - 1000))
 
-    monkeypatch.setattr(heartbeat.time, "sleep", nap)
+    monkeypatch.setattr(time, "sleep", nap)
     for act in (lambda: own(run), lambda: History(run.path.parent).delete(run.id)):
         remote_life(run, age=3600 * hours)
         clock.now += heartbeat.ALIVE_SECONDS + 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 
 from engine.errors import RunBusyError, RunError
-from engine.runs import RunFolder, own, requests
+from engine.runs import RunFolder, own
 from engine.runs.record import encode_record
 from engine.sink import Request
 
@@ -155,7 +156,7 @@ JUMPS = [-87_660.0, -1.0, 0.0, 1.0, 87_660.0]  # hours; the largest are ten year
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
     wall = Wall()
-    monkeypatch.setattr(requests.time, "time_ns", wall)
+    monkeypatch.setattr(time, "time_ns", wall)
     return wall
 
 

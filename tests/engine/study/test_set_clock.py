@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from engine.config.schema import StudyConfig
 from engine.history.entry import Entry, make_entry
 from engine.history.history import History
-from engine.runs import create, own, owner, root
+from engine.runs import create, own, owner
 from engine.runs.record import Record, UserNotes
 from engine.study.grid import (
     ProbePoint,
@@ -58,7 +59,7 @@ def test_every_cell_is_done_once_its_probe_has_finished(
 ) -> None:
     clock = SteppingClock(*jumps)
     monkeypatch.setattr(owner, "_now", clock)
-    monkeypatch.setattr(root.time, "time", clock)
+    monkeypatch.setattr(time, "time", clock)
     config = small_grid(**SMALL)
     for size, seed in pretrainings(config):
         parent = create(tmp_path, "pretrain", pretrain_config(config, size, seed))
