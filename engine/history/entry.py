@@ -19,10 +19,11 @@ from engine.config.recorded_values import unusable_setting
 from engine.config.schema import KINDS
 from engine.errors import DamagedFileError, RunError
 from engine.files import reason
+from engine.runs.creation_order import place_of
 from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
 from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
-from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Span, cleaned
+from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Place, Span, cleaned
 from engine.text import is_plain, plain_text
 
 DAMAGED = "damaged"
@@ -48,9 +49,9 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     Small, since the index is one file that is read and written whole, with ten thousand of these.
 
     Attributes:
-        id, kind, preset, parent, seed, created, started, ended, trained_seconds, running_since,
-        host, device, step, epoch, total_steps, checkpoint_step, best, last, untrained, error: as in
-        ``Record``.
+        id, kind, preset, parent, seed, created, order, started, ended, trained_seconds,
+        running_since, host, device, step, epoch, total_steps, checkpoint_step, best, last,
+        untrained, error: as in ``Record``.
         name: what people called it, else the record's name; may be empty.
         status: as ``RunFolder.status`` shows it, ``damaged`` or ``unreadable``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
@@ -71,6 +72,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     seed: int = 0
     status: str = ""
     created: Moment = 0.0
+    order: Place | None = None
     started: Moment | None = None
     ended: Moment | None = None
     trained_seconds: Span | None = None
@@ -98,6 +100,11 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     def title(self) -> str:
         """What to call the run: its name, or its id."""
         return self.name or self.id
+
+    @property
+    def place(self) -> float:
+        """What runs are sorted by from the oldest to the newest, see ``runs.creation_order``."""
+        return place_of(self)
 
     @property
     def updated(self) -> float:
@@ -226,6 +233,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         seed=record.seed,
         status=record.status,
         created=record.created,
+        order=record.order,
         started=record.started,
         ended=record.ended,
         trained_seconds=record.trained_seconds,

@@ -249,17 +249,15 @@ class History:
         # Held until it is moved: no process can take the run over meanwhile. The lock file moves
         # along and is released under its new name.
         lock = RunLock(folder.lock_path)
-        if not lock.acquire() or folder.alive_elsewhere():
+        if not lock.acquire() or _works_elsewhere(folder):
             lock.release()
             raise RunBusyError(f"The run {id_} is being worked on; stop it before deleting it.")
         try:
             with folder.notes_lock():  # a note that is being written goes with the run, whole
                 trash.mkdir(exist_ok=True)
                 folder.path.rename(trash / id_)
-                # The trash is ordered by this time, which a rename leaves as it was. Set from
-                # time_ns: the kernel's own stamps have the resolution of its clock tick.
-                now = time.time_ns()
-                _set_time(trash / id_, now)
+                # The trash is ordered by this time, which a rename leaves as it was.
+                _set_time(trash / id_, _later_than_all(trash, id_))
         except OSError as error:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
         finally:
@@ -332,3 +330,26 @@ def _set_time(path: Path, now: int) -> None:
             os.utime(path, ns=(now, now), follow_symlinks=False)
         except PermissionError:
             os.utime(path, follow_symlinks=False)
+
+
+def _works_elsewhere(folder: RunFolder) -> bool:
+    """``RunFolder.works_elsewhere``, also of a run whose record cannot be read."""
+    try:
+        return folder.works_elsewhere(folder.record())
+    except RunError:
+        return folder.alive_elsewhere()
+
+
+def _later_than_all(trash: Path, id_: str) -> int:
+    """A time in unix nanoseconds after those of all other runs in the trash.
+
+    The present one, unless the clock was set back since one of them was deleted. Not the kernel's
+    own stamps, which have the resolution of its clock tick.
+    """
+    newest = 0
+    with os.scandir(trash) as entries:
+        for entry in entries:
+            if entry.name != id_:
+                with contextlib.suppress(OSError):
+                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime_ns)
+    return max(time.time_ns(), newest + 1)

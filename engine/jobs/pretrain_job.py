@@ -66,7 +66,13 @@ class PretrainJob:
         if point is not None:
             if point.notice:
                 context.sink.log(point.notice)
-            context.sink.log(f"resuming after step {point.state['step']}")
+            step = int(point.state["step"])
+            context.sink.log(f"resuming after step {step}")
+            # A process that was killed between its checkpoint and its record left an earlier one
+            # there; where no step is left, no further checkpoint would put that right. A resume
+            # from the checkpoint before the last finds a later one there.
+            if context.folder.record().checkpoint_step != step:
+                context.sink.checkpointed(step)
         events = context.folder.path / "tensorboard" if self.config.log.tensorboard else None
         with with_events(context.sink, events) as sink:
             return pretrain(

@@ -36,7 +36,14 @@ from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity
 from engine.runs.ownership import users_of
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
-from engine.study.grid import ProbePoint, pretrain_config, pretrainings, probe_config, probe_points
+from engine.study.grid import (
+    Cell,
+    ProbePoint,
+    pretrain_config,
+    pretrainings,
+    probe_config,
+    probe_points,
+)
 from engine.study.report import protocol
 from engine.study.study_state import StudyState, state_from_history
 
@@ -165,6 +172,7 @@ class _StudyRun:
         self._advance(study_state.done - self.done)
         self._report(study_state)
         self._raise_failed()
+        _check_whole(study_state)
 
     def _state(self) -> StudyState:
         return _known_state(self.config, self.history, self.dataset.identity, self.users)
@@ -275,6 +283,32 @@ class _StudyRun:
                 f"{len(failed)} {noun} of the study failed, {id_} first: {sentence} "
                 "Everything else is done; a resume of the study tries again."
             )
+
+
+def _check_whole(study_state: StudyState) -> None:
+    """Refuses to call a study finished that lacks a cell, though none of its runs has failed.
+
+    Raises:
+        TrainingError: with how many cells are missing, and the first of them.
+    """
+    missing = study_state.missing
+    if missing:
+        verb = "cell of the study has" if len(missing) == 1 else "cells of the study have"
+        raise TrainingError(
+            f"{len(missing)} {verb} no result, the first {_cell_words(missing[0])}, though no run "
+            "of it failed; was one deleted meanwhile? A resume of the study computes what is "
+            "missing."
+        )
+
+
+def _cell_words(cell: Cell) -> str:
+    encoder = "" if cell.queue_size is None else f" of K {cell.queue_size}"
+    seed = "" if cell.seed is None else f" of seed {cell.seed}"
+    head = f", {cell.head}" if cell.head else ""
+    return (
+        f"that of {cell.source}{encoder}{seed} ({cell.task}, {100 * cell.fraction:g} % of the "
+        f"labels{head}, subset {cell.subset_seed})"
+    )
 
 
 def _name(queue_size: int, seed: int) -> str:

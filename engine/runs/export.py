@@ -9,6 +9,7 @@ import importlib
 import io
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ metric keeps its own name."""
 
 _FLUSH_SECONDS = 5.0  # how far TensorBoard may lag behind; a flush at every step would cost a write
 _SUFFIX: Mapping[str, str] = {"csv": ".csv", "json": ".json", "tensorboard": ""}
+_EVENTS_NAME = re.compile(r"events\.out\.tfevents\.([0-8][0-9]{19})\.")  # a 9: none of ours
 _Point = tuple[int, float, float, dict[str, float]]  # step, epoch, unix seconds, values
 
 
@@ -205,11 +207,13 @@ class _EventFile:
         self._folder = folder
         self._next_flush = time.monotonic() + _FLUSH_SECONDS
         # TensorBoard takes any name with "tfevents" in it and reads the files of a folder in the
-        # order of their names: by time here, hence the leading zeros.
-        name = f"events.out.tfevents.{time.time_ns():020d}.{host_name()}.{os.getpid()}"
-        self.path = folder / name
+        # order of their names: hence the leading zeros. A name before that of the file it is at
+        # would never be looked at, so a clock that was set back does not count.
         with self._sentence():
             _make_folder(folder)
+            number = max([time.time_ns(), *(found + 1 for found in _numbers(folder))])
+            name = f"events.out.tfevents.{number:020d}.{host_name()}.{os.getpid()}"
+            self.path = folder / name
             at = open_folder(folder, follow=True)  # named by a person, who may mean a link
             try:
                 # O_EXCL follows no link and opens nothing that is there (open(2)).
@@ -342,3 +346,9 @@ def with_events(sink: Sink, folder: Path | None) -> Iterator[Sink]:
         yield Tee([sink, board])
     finally:
         board.close()
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The numbers in the names of the event files in a folder."""
+    found = (_EVENTS_NAME.match(name) for name in os.listdir(folder))  # noqa: PTH208 - names alone
+    return [int(match[1]) for match in found if match]

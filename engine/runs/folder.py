@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from engine.errors import DamagedFileError, RunBusyError, RunError
-from engine.files import is_gone, open_folder, open_plain, replace_file, unwritable
+from engine.files import is_gone, open_folder, replace_file, unwritable
 from engine.runs.file_lock import FileLock
-from engine.runs.heartbeat import ALIVE_SECONDS, host_name, is_process, read_heartbeat
+from engine.runs.heartbeat import changes, host_name, is_process, is_young, read_heartbeat
+from engine.runs.log_lines import last_lines
 from engine.runs.log_summary import correct_old_summary
 from engine.runs.metric_log import MetricLog
 from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, check_tags, clean_tags
@@ -26,12 +27,17 @@ from engine.runs.record import (
     read_bytes,
 )
 from engine.runs.recorded_fields import NOTES_BYTES, RECORD_BYTES
-from engine.runs.requests import PendingRequest, as_request, read_requests, write_request
-from engine.runs.run_lock import lock_is_held
+from engine.runs.requests import (
+    PendingRequest,
+    as_request,
+    read_requests,
+    set_aside,
+    write_request,
+)
+from engine.runs.run_lock import RunLock, lock_is_held
 from engine.sink import Request
-from engine.text import clean_text, visible_line
+from engine.text import clean_text
 
-_TAIL_BYTES = 1 << 16  # of log.txt, read from its end: a log may be large, a screen is not
 LATEST = "latest"
 """The word by which people mean the newest run; no run may be called so."""
 NOTES_SECONDS = 5.0
@@ -178,15 +184,60 @@ class RunFolder:
         heartbeat, written = read_heartbeat(self.heartbeat_path)
         if heartbeat is None or heartbeat.host != host_name() or not is_process(heartbeat):
             return False
-        return abs(time.time() - written) < ALIVE_SECONDS and self._is_active(heartbeat.host)
+        young = is_young(self.heartbeat_path, (heartbeat, written), written)
+        return young and self._is_active(heartbeat.host)
 
     def alive_elsewhere(self) -> bool:
-        """True when another host has written a heartbeat in the last 15 s."""
+        """True when another host has written a heartbeat in the last 15 s, see ``is_young``."""
         heartbeat, written = read_heartbeat(self.heartbeat_path)
         if heartbeat is None or heartbeat.host == host_name():
             return False
-        # abs: the clock of a file server may be ahead of this machine's.
-        return abs(time.time() - written) < ALIVE_SECONDS and self._is_active(heartbeat.host)
+        young = is_young(self.heartbeat_path, (heartbeat, written), written)
+        return young and self._is_active(heartbeat.host)
+
+    def works_elsewhere(self, record: Record) -> bool:
+        """True when another host works on the run, on a file system that carries no locks.
+
+        For whoever is about to change the run. May take 7.5 s: a heartbeat that looks old is
+        watched for so long, since clocks of hosts may differ by any amount.
+
+        Args:
+            record: of the run, read a moment ago.
+        """
+        if record.status not in ACTIVE:
+            return False
+        heartbeat, _ = read_heartbeat(self.heartbeat_path)
+        if heartbeat is None or heartbeat.host == host_name():
+            return False
+        return self.alive_elsewhere() or changes(self.heartbeat_path)
+
+    def take_lock(self) -> RunLock | None:
+        """Take the lock of the run, to start or to resume it; None when a process works on it.
+
+        Requests that wait now were meant for an earlier owner (a ``stop`` that came too late would
+        end a resumed run at once): they are set aside, unless the run is queued or handed over.
+        What is asked from now on is for whoever has the lock, also by way of a hand-over.
+
+        Raises:
+            RunError: when the folder cannot be written.
+        """
+        lock = RunLock(self.lock_path)
+        if not lock.acquire():
+            return None
+        try:
+            # Once locked: an owner may have written it before it released the lock.
+            record = self.record()
+            if self.works_elsewhere(record):
+                lock.release()
+                return None
+            if record.status not in ("queued", "handed-over"):
+                set_aside(self.control_path)
+        except RunError:  # unreadable: who owns the run will say so
+            pass
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
     def _is_active(self, host: str) -> bool:
         """True unless the record says that the run has ended or is owned by another host."""
@@ -199,10 +250,11 @@ class RunFolder:
     def _just_written(self) -> bool:
         """True while the process that a run was handed over to may still be starting."""
         try:
-            written = self.record_path.stat().st_mtime
+            info = self.record_path.stat()
         except OSError:
             return False
-        return abs(time.time() - written) < ALIVE_SECONDS
+        # Its inode: the record is replaced whole.
+        return is_young(self.record_path, info.st_ino, info.st_mtime)
 
     def request(self, kind: Request) -> str:
         """Ask the run's owner for something; returns the id of the request.
@@ -218,7 +270,12 @@ class RunFolder:
         status = self.status()
         if status not in ("queued", "running", "paused", "handed-over"):
             raise RunError(f"The run {self.id} is {status}; there is nobody to {kind} it.")
-        return write_request(self.control_path, kind)
+
+        def last_answered() -> str:
+            ack = self.record().ack
+            return "" if ack is None else ack["id"]
+
+        return write_request(self.control_path, kind, last_answered)
 
     def pending_requests(self) -> list[PendingRequest]:
         """Requests that nobody has acknowledged yet, oldest first."""
@@ -328,19 +385,7 @@ class RunFolder:
 
     def log_tail(self, lines: int) -> list[str]:
         """The last lines of ``log.txt`` without control characters; empty when there is none."""
-        try:
-            fd = open_plain(self.log_path, os.O_RDONLY, follow_folder=True)
-            with os.fdopen(fd, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _TAIL_BYTES))
-                data = file.read(_TAIL_BYTES)
-        except OSError:
-            return []
-        if size > _TAIL_BYTES:  # the first line is cut, maybe within a character
-            data = data.partition(b"\n")[2]
-        text = data.decode("utf-8", errors="replace").rstrip("\n")
-        found = [visible_line(line) for line in text.split("\n")] if text else []
-        return found[-lines:] if lines > 0 else []
+        return last_lines(self.log_path, lines)
 
 
 def checked_name(name: str) -> str:

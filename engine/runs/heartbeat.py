@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -23,8 +24,26 @@ HEARTBEAT_SECONDS = 3.0
 ALIVE_SECONDS = 15.0
 """A heartbeat (or a hand-over) younger than this counts as alive: five beats, so that a busy disk
 may swallow some."""
+WATCH_SECONDS = 2.5 * HEARTBEAT_SECONDS
 _BYTES = 400  # every heartbeat is padded to this, see write_heartbeat
 _MOST_BYTES = 1 << 16  # a file that has more is no heartbeat
+
+
+# Of this module, so that tests can put a clock of their own here.
+_monotonic = time.monotonic
+_now = time.time
+
+
+class _Look(NamedTuple):
+    """The first look of this process at what a file holds now."""
+
+    content: Any
+    at: float  # seconds of a monotonic clock
+    changed: bool  # it was another content at the look before
+
+
+_looks: dict[Path, _Look] = {}
+_MOST_LOOKS = 10_000
 
 
 @functools.cache
@@ -102,3 +121,42 @@ def read_heartbeat(path: Path) -> tuple[Heartbeat | None, float]:
         return None, 0.0
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None, written
+
+
+def is_young(path: Path, content: Any, written: float) -> bool:
+    """Whether a file was written in the last ``ALIVE_SECONDS``, as far as that can be told at once.
+
+    The clock of a file server may differ from this machine's by any amount, and either may be set.
+    So what counts is whether the file changes between two looks of this process; only for the first
+    look the clocks are compared. It is for what is shown. Who changes something watches the file
+    (``changes``) before he takes it for old.
+
+    Args:
+        path: the file.
+        content: what it holds, or another mark of it that every write changes.
+        written: unix seconds, by the clock of the file system.
+    """
+    now = _monotonic()
+    look = _looks.get(path)
+    if look is None or look.content != content:
+        if len(_looks) >= _MOST_LOOKS:  # of a process that has seen so many: it begins anew
+            _looks.clear()
+        look = _looks[path] = _Look(content, now, changed=look is not None)
+    if now - look.at >= ALIVE_SECONDS:
+        return False
+    # abs: the clock of the file server may be ahead.
+    return look.changed or abs(_now() - written) < ALIVE_SECONDS
+
+
+def changes(path: Path) -> bool:
+    """Whether a heartbeat is written while this process watches, whatever it and the clocks say.
+
+    Takes up to 7.5 s (``WATCH_SECONDS``).
+    """
+    before = read_heartbeat(path)
+    deadline = _monotonic() + WATCH_SECONDS
+    while _monotonic() < deadline:
+        time.sleep(0.1)
+        if read_heartbeat(path) != before:
+            return True
+    return False

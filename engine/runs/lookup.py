@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from engine.errors import RunError
 from engine.files import is_gone, read_plain, reason
+from engine.runs.creation_order import place_of
 from engine.runs.folder import LATEST, RunFolder
 from engine.runs.note_limits import NAME_LIMIT
 from engine.runs.record import Record
@@ -145,7 +146,7 @@ def _latest(root: Path, ids: Sequence[str], of: LatestOf) -> RunFolder:
         except RunError:  # a damaged record has no date
             continue
         if not of or (record.kind == of and _usable(folder, record)):
-            dated.append((record.created, folder.id))
+            dated.append((place_of(record), folder.id))
     if dated:
         return RunFolder(root / max(dated)[1])
     raise RunError(

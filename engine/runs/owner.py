@@ -37,7 +37,7 @@ from engine.runs.record import Record, Status
 from engine.runs.record_writer import RecordWriter
 from engine.runs.requests import Inbox
 from engine.runs.run_lock import RunLock
-from engine.runs.training_time import end_of_killed
+from engine.runs.training_time import RunningSince, end_of_killed
 from engine.runs.transitions import change_status, check_transition, fulfilled_request
 from engine.sink import Plan, Request
 
@@ -101,7 +101,10 @@ class RunOwner:
         self._record = RecordWriter(folder.record_path, record)
         self._journal = Journal(folder)
         self._inbox = Inbox(folder.control_path)
-        self._thread = OwnerThread(folder, lock, self._record, self._journal, on_change)
+        self._running_since = RunningSince()
+        self._thread = OwnerThread(
+            folder, lock, self._record, self._journal, on_change, self._follow_clock
+        )
         self._closed = False
         try:
             write_heartbeat(folder.heartbeat_path)
@@ -176,6 +179,7 @@ class RunOwner:
                 gone: its state stays as it was.
         """
         self._record.change(check_transition, status, changes)
+        self._follow_clock()
         if (self._record.status, status) == ("paused", "running"):
             # Voids nothing: it tells those who read the log that time went by untrained.
             self._journal.add(void_line(self._record.step, _now()))
@@ -188,8 +192,13 @@ class RunOwner:
             with contextlib.suppress(RunError):
                 self._journal.write()
         self._record.change(change_status, status, changes, now=_now())
+        self._running_since.begin(_monotonic())
         self._record.save(status)
         self._thread.note_change()
+
+    def _follow_clock(self) -> None:
+        """See ``RunningSince``; the thread saves the record where the clock was set."""
+        self._record.change_later_if(self._running_since.follow, _now(), _monotonic())
 
     def resume_at(self, step: int) -> None:
         """Void every metric after ``step``: training goes on from the checkpoint that holds it.

@@ -42,6 +42,7 @@ class OwnerThread:
         record: its record.
         journal: its metrics and its log.
         on_change: called after each change of state.
+        follow_clock: called in each turn, see ``training_time.RunningSince``.
 
     Attributes:
         failure: the first error in writing, else None. After it the thread writes heartbeats alone,
@@ -55,6 +56,7 @@ class OwnerThread:
         record: RecordWriter,
         journal: Journal,
         on_change: OnChange,
+        follow_clock: Callable[[], None],
     ) -> None:
         self.failure: RunError | None = None
         self._folder = folder
@@ -62,6 +64,7 @@ class OwnerThread:
         self._record = record
         self._journal = journal
         self._on_change = on_change
+        self._follow_clock = follow_clock
         self._change_pending = True
         self._busy_since: float | None = None
         self._said: set[str] = set()
@@ -177,6 +180,7 @@ class OwnerThread:
             self._journal.write()
 
     def _save_record(self, now: float) -> None:
+        self._follow_clock()
         if self._record.dirty and now >= self._next_record and not self._is_ended:
             self._next_record = now + RECORD_SECONDS
             self._record.save()

@@ -22,6 +22,7 @@ from engine.runs.recorded_fields import (
     Epochs,
     MisfitError,
     Moment,
+    Place,
     Span,
     check_record,
     cleaned,
@@ -90,6 +91,8 @@ class Record(Struct, kw_only=True):
         seed: ``runtime.seed``.
         status: as last written by the owner; ``RunFolder.status`` derives ``lost`` from it.
         created, started, ended: unix seconds; ``started`` is the first start.
+        order: place among the runs of its folder, see ``engine.runs.creation_order``; None for a
+            run of an earlier version.
         trained_seconds: time in the state ``running`` up to ``running_since``; None before the
             first start, and in a record of version 0.1.
         running_since: unix seconds; None in every other state.
@@ -121,6 +124,7 @@ class Record(Struct, kw_only=True):
     seed: int = 0
     status: Status = "queued"
     created: Moment
+    order: Place | None = None
     started: Moment | None = None
     ended: Moment | None = None
     trained_seconds: Span | None = None

@@ -91,6 +91,13 @@ class RecordWriter:
             self.dirty = True
             return update(self._record, *args, **kwargs)
 
+    def change_later_if(
+        self, update: Callable[Concatenate[Record, _P], bool], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """``change_later`` for an update that returns whether it has changed anything."""
+        with self._record_lock:
+            self.dirty = update(self._record, *args, **kwargs) or self.dirty
+
     def make_reserve(self) -> None:
         """Keep room on the disk for one last record: a run that fills it can then say why it ended.
 

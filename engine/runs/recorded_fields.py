@@ -37,6 +37,8 @@ Count = Annotated[int, Meta(ge=0, le=10**15)]
 Epochs = Annotated[float, Meta(ge=0.0, le=1e15)]
 Moment = Annotated[float, Meta(ge=-6e10, le=6e10)]
 """Unix seconds, in the years 69 to 3871, which every calendar function takes."""
+Place = Annotated[float, Meta(ge=-7e10, le=7e10)]
+"""Unix seconds; with room behind every moment, see ``creation_order``."""
 Span = Annotated[float, Meta(ge=0.0, le=1e12)]
 """Seconds."""
 

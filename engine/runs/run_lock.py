@@ -15,7 +15,6 @@ from engine.files import open_plain, unwritable
 from engine.runs.file_lock import is_same_file, open_lock, try_flock
 
 _RETRY_SECONDS = 0.01
-_DIGITS = 20  # of unix nanoseconds, as in the ids of requests
 
 
 Successor = Callable[[int, int | None], bool]
@@ -66,7 +65,6 @@ class RunLock:
                 # A file that was removed after it was opened: its lock would keep nobody out.
                 if not (try_flock(fd, self.path) and is_same_file(fd, self.path)):
                     return False
-                _write_time(fd, time.time_ns())
                 self.fd, fd = fd, -1
                 return True
             finally:
@@ -94,14 +92,6 @@ class RunLock:
         self.fd = fd
         return True
 
-    @property
-    def taken_at(self) -> int:
-        """When the lock was taken, by the first of the processes that passed it on; unix ns."""
-        text = os.pread(self.fd, _DIGITS, 0)
-        if len(text) == _DIGITS and text.isdigit():
-            return int(text)
-        return os.fstat(self.fd).st_mtime_ns
-
     def still_there(self) -> bool:
         """False when the file was removed and another process has made and locked a new one.
 
@@ -125,25 +115,6 @@ class RunLock:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def _write_time(fd: int, now: int) -> None:
-    """Keep for ``taken_at`` when a lock was taken, also for a child that adopts the descriptor.
-
-    By the clock of the request ids that it is compared with: as the time of the file where this
-    user owns it, which needs no room on the disk. Other members of a group cannot set a time
-    (utimensat(2)): they write it into the file.
-    """
-    try:
-        os.ftruncate(fd, 0)  # what another one has written; before the time, which it changes
-        os.utime(fd, ns=(now, now))
-    except PermissionError:
-        try:
-            os.pwrite(fd, f"{now:0{_DIGITS}d}".encode(), 0)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            os.utime(fd)  # of the file system's clock, a few milliseconds coarse
 
 
 def lock_is_held(path: Path) -> bool | None:

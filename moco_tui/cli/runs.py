@@ -223,4 +223,11 @@ def _plain(value: Any) -> Any:
 def _moment(seconds: float | None) -> str | None:
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # no year from 1 to 9999
+        return None

@@ -215,7 +215,10 @@ def _asked(record: Record) -> str:
 def _when(moment: float | None) -> str:
     if moment is None:
         return ""
-    shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    try:
+        shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    except (ValueError, OverflowError, OSError):  # no year that a calendar has
+        return f"{moment:.6g} s after 1970"
     return f"{shown} ({_ago(moment)})"
 
 

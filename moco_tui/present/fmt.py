@@ -86,7 +86,7 @@ def duration(seconds: float | None) -> str:
 
 def age(seconds: float | None) -> str:
     """How long ago, short: ``now``, ``42 s``, ``5 min``, ``3 h``, ``12 d``."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return "–"
     seconds = max(seconds, 0)  # the clock of the machine that wrote the time may be ahead
     for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):

@@ -154,8 +154,8 @@ def lock(folder: RunFolder) -> RunLock:
         RunBusyError: when another process has it.
         RunError: when the folder cannot be written.
     """
-    held = RunLock(folder.lock_path)
-    if not held.acquire():
+    held = folder.take_lock()
+    if held is None:
         raise RunBusyError(
             f"Run {folder.id} is being trained by another process, or waits for its turn there."
         )

@@ -82,7 +82,7 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     now = time.time()
     entries = list(entries)
     found = []
-    for entry in sorted(entries, key=lambda entry: entry.created):
+    for entry in sorted(entries, key=lambda entry: entry.place):
         if entry.status in _MAY_BE_LOST and owner_of(root / entry.id) == os.geteuid():
             with contextlib.suppress(RunError, OSError):  # damaged, or deleted in the meantime
                 lost = _lost(RunFolder(root / entry.id), now)
@@ -97,8 +97,9 @@ def _lost(folder: RunFolder, now: float) -> LostRun | None:
     record = folder.record()
     status = folder.status(record)
     last_sign = max(record.created, folder.record_path.stat().st_mtime)
-    # A run that was made a moment ago is queued and not locked yet: it is about to be started.
-    orphan = status == "queued" and not folder.alive() and now - last_sign > ALIVE_SECONDS
+    # A run that was made a moment ago is queued and not locked yet: it is about to be started. One
+    # from the future was made before the clock was set back.
+    orphan = status == "queued" and not folder.alive() and abs(now - last_sign) > ALIVE_SECONDS
     if not (status == "lost" or orphan) or now - last_sign > FRESH_SECONDS:
         return None
     if record.host not in ("", host_name()):

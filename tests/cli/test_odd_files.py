@@ -127,7 +127,7 @@ def test_an_odd_file_hangs_nothing_and_leads_no_write_elsewhere(
         if called.code:
             assert called.err.count("\n") <= 2, called.err
         assert "Traceback" not in called.err
-    one_sentence(lambda: write_request(folder.control_path, "stop"))
+    one_sentence(lambda: write_request(folder.control_path, "stop", str))
     one_sentence(lambda: take_over(folder))
     one_sentence(lambda: take_over(folder))
     called = call("delete", folder.id)
@@ -143,12 +143,12 @@ def test_what_stands_in_the_place_of_the_requests_is_said(root: Path, mine: Path
     folder.control_path.rmdir()
     folder.control_path.symlink_to(mine.parent)
     with pytest.raises(RunError, match=r"could not be left in .*: it is a link"):
-        write_request(folder.control_path, "stop")
+        write_request(folder.control_path, "stop", str)
     assert folder.pending_requests() == []
     folder.control_path.unlink()
     folder.control_path.write_bytes(b"")
     with pytest.raises(RunError, match="a file stands where a folder should be"):
-        write_request(folder.control_path, "stop")
+        write_request(folder.control_path, "stop", str)
 
 
 def test_a_run_folder_that_is_a_link_is_looked_at_only(

@@ -111,6 +111,7 @@ def fabricate(
             one = probe_config(config, size, seed, place)
             probe = create(root, "probe", one, parent=folder.id)
             with begin(probe, Plan(total_steps=3, data=seen)) as owner:
+                owner.result({"encoder_step": folder.record().step})
                 for source in ("pretrained", *one.baselines):
                     base = {"pretrained": 60.0 + 2.0 * (size == 48)}.get(source, 40.0)
                     top1 = base + rng.gauss(0, 0.05)

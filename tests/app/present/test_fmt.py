@@ -38,3 +38,20 @@ def test_what_counts_as_a_number() -> None:
 def test_tables_of_any_values_are_shown(item: object, text: str) -> None:
     """A record may hold any: of another version, or edited."""
     assert fmt.value(item) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [
+        (-3.2e8, "now"),  # from a clock that was ten years ahead
+        (-3600.0, "now"),
+        (1.7e9, "19675 d"),  # from 1970
+        (float("nan"), "–"),
+        (float("inf"), "–"),
+        (None, "–"),
+    ],
+)
+def test_an_age_by_a_clock_that_was_set_is_shown_soberly(
+    seconds: float | None, wanted: str
+) -> None:
+    assert fmt.age(seconds) == wanted

@@ -148,6 +148,7 @@ async def test_the_table_fills_in_cell_by_cell(root: Path, make_app: MakeApp) ->
         with own(run) as owner:
             owner.transition("running")
             await until(pilot, lambda: "▸ running" in line_of(app, "K 4096"))
+            owner.result({"encoder_step": 200})
             owner.metrics(1, 0.0, {"probe/pretrained/test_top1": 71.25})
             owner.transition("finished")
         await until(pilot, lambda: "{71.2} 1/6" in line_of(app, "K 4096"))

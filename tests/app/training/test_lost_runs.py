@@ -185,3 +185,13 @@ def test_the_trainer_of_the_app_leaves_the_question_to_it(root: Path, tmp_path: 
     runner.start(run, allow_other_data=True)
     assert runner.join(10)
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize("hours", [-87_660, -1, 1, 24])
+def test_a_run_that_waits_for_nobody_is_offered_whatever_the_clock_says(
+    root: Path, hours: int
+) -> None:
+    waiting, lost = new_run(root, "waiting"), lose(root, "lost")
+    for run in (waiting, lost):
+        age(run, 3600.0 * hours)
+    assert {found.folder for found in lost_runs(root)} == {waiting, lost}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,17 @@ def test_notes_of_a_run_that_is_deleted_while_they_are_written_go_with_it(root: 
         patch.setattr(RunFolder, "change_user", then_deleted)
         assert history.annotate(folder.id, tags=["x"]).tags == ("x",)
     assert history.restore(folder.id).tags == ("x",)
+
+
+@pytest.mark.parametrize("hours", [-87_660, -1, 1, 87_660])
+def test_the_run_that_was_deleted_last_is_first_in_the_trash_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    history, start = History(tmp_path), time.time_ns()
+    deleted = []
+    for at in (start, start + hours * 3600 * 10**9, start, start - 10**9):
+        run = create(tmp_path, "pretrain", PretrainConfig())
+        monkeypatch.setattr("engine.history.history.time.time_ns", lambda at=at: at)
+        history.delete(run.id)
+        deleted.append(run.id)
+        assert [entry.id for entry in history.trash()] == deleted[::-1]

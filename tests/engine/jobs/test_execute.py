@@ -168,6 +168,25 @@ def test_a_run_whose_images_are_still_read_is_handed_over_too(
     assert execute(run, data_dir=tmp_path) == "finished"
 
 
+class KilledInTheRecord(NullSink):
+    """The process dies when its last checkpoint is written, and its record does not say so yet."""
+
+    def checkpointed(self, step: int) -> None:
+        raise KeyboardInterrupt
+
+
+def test_the_record_names_the_last_checkpoint_also_where_no_step_was_left(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, data_dir=tmp_path, sink=KilledInTheRecord())
+    assert run.checkpoint_path.exists()
+    assert run.record().checkpoint_step is None
+    assert execute(run, data_dir=tmp_path) == "finished"
+    record = run.record()
+    assert record.checkpoint_step == record.step == record.total_steps
+
+
 # ------------------------------------------------------------------------- other images
 
 

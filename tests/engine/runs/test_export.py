@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +262,21 @@ def test_a_full_disk_under_the_live_events_is_a_sentence(
     with pytest.raises(RunError, match="the disk is full"):
         sink.metrics(1, 0.0, {"a": 1.0})
     assert exports.FORMATS == ("csv", "json", "tensorboard")
+
+
+@pytest.mark.parametrize("hours", [-87_660, -1, 0, 1, 87_660])
+def test_later_events_stand_behind_earlier_ones_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """TensorBoard goes through the files in the order of their names, and never back."""
+    pytest.importorskip("tensorboard")
+    start = 1_700_000_000 * 10**9
+    (tmp_path / f"events.out.tfevents.{'9' * 20}.box.1").touch()
+    names = []
+    for at in (start, start + hours * 3600 * 10**9, start):
+        monkeypatch.setattr(time, "time_ns", lambda at=at: at)
+        before = set(tmp_path.iterdir())
+        exports._EventFile(tmp_path).close()
+        (made,) = set(tmp_path.iterdir()) - before
+        names.append(made.name)
+    assert names == sorted(names)

@@ -168,8 +168,8 @@ def test_a_detached_resume_drops_what_was_asked_before_its_lock_was_taken(
         first.transition("running")
         run.request("stop")
         first.transition("paused")  # and here its process dies
-    lock = RunLock(run.lock_path)
-    assert lock.acquire()
+    lock = run.take_lock()
+    assert lock is not None
     run.request("checkpoint")  # somebody asks while the detached process starts
     with own(run, lock_fd=os.dup(lock.fd)) as second:
         lock.release()
