@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import RunError
@@ -116,7 +117,14 @@ def open_folder(path: Path, *, follow: bool = False) -> int:
         raise
 
 
-def open_plain(path: Path, flags: int, *, follow: bool = False, follow_folder: bool = False) -> int:
+def open_plain(
+    path: Path,
+    flags: int,
+    *,
+    follow: bool = False,
+    follow_folder: bool = False,
+    mode: int = 0o666,
+) -> int:
     """Open a plain file, or none: no link, pipe, device or socket; never waits for another process.
 
     Args:
@@ -125,6 +133,7 @@ def open_plain(path: Path, flags: int, *, follow: bool = False, follow_folder: b
             file that ``O_CREAT`` makes has the rights that the umask leaves.
         follow: the file may be a link to a plain file; for what a person named.
         follow_folder: the folder may be a link, as people make for runs on another disk.
+        mode: the most rights of a file that ``O_CREAT`` makes.
 
     Raises:
         OSError: when the system refuses, or it is no plain file, or it has a second name (a hard
@@ -137,7 +146,7 @@ def open_plain(path: Path, flags: int, *, follow: bool = False, follow_folder: b
         flags |= os.O_NOFOLLOW
     folder = open_folder(path.parent, follow=follow_folder)
     try:
-        fd = os.open(path.name, flags, 0o666, dir_fd=folder)
+        fd = os.open(path.name, flags, mode, dir_fd=folder)
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
             raise _not_plain("it is a link", path) from error
@@ -214,7 +223,11 @@ def open_new(path: Path) -> int:
 
 
 def replace_file(
-    path: Path, *parts: bytes | memoryview, durable: bool = True, follow_folder: bool = False
+    path: Path,
+    *parts: bytes | memoryview,
+    durable: bool = True,
+    follow_folder: bool = False,
+    check: Callable[[int], None] | None = None,
 ) -> None:
     """Replace a file whole: after a crash either the old or the new one is there.
 
@@ -227,6 +240,8 @@ def replace_file(
         durable: wait until the disk has the file and its name. Without it a power cut, but no
             killed process, may leave an incomplete file: for what can be checked and made again.
         follow_folder: the folder may be a link.
+        check: called with a descriptor of the new file, when that is written and has not got its
+            name yet; raises an OSError where it is not what was written.
 
     Raises:
         OSError: the old file is untouched then, and no other file is left behind; also when what
@@ -241,15 +256,16 @@ def replace_file(
             found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
             _check_plain(found, path, writes=False)
         # O_EXCL follows no link (open(2)).
-        fd = os.open(
-            temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder
-        )
+        access = os.O_WRONLY if check is None else os.O_RDWR
+        fd = os.open(temp, access | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
         try:
             try:
                 for part in parts:
                     write_all(fd, part)
                 if durable:
                     os.fsync(fd)  # before the rename: else the new name may outlive a crash, empty
+                if check is not None:
+                    check(fd)
             finally:
                 os.close(fd)
             os.replace(temp, path.name, src_dir_fd=folder, dst_dir_fd=folder)

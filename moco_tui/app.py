@@ -224,7 +224,7 @@ class MocoApp(App[int]):
         """Show the newest study; where there is none, the form for one."""
         studies = [row for row in self.session.runs.rows.values() if row.kind == "study"]
         if studies:
-            self.open_run(max(studies, key=lambda row: row.created).id)
+            self.open_run(max(studies, key=lambda row: row.entry.place).id)
         else:
             self.open_form(kind="study")
 

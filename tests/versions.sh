@@ -26,7 +26,7 @@ for versions in "${which[@]}"; do
   fi
   VIRTUAL_ENV=$venv "$venv/bin/uv" pip install --quiet --resolution "$resolution" --editable '.[dev]'
   echo "=== $versions"
-  "$venv/bin/pip" list 2>/dev/null | grep -iE "^(torch|torchvision|textual|tinydb|msgspec|numpy|filelock|pillow|psutil|rich) "
+  "$venv/bin/pip" list 2>/dev/null | grep -iE "^(torch|torchvision|textual|tinydb|msgspec|numpy|pillow|psutil|rich) "
   PATH="$venv/bin:$PATH" python -m pytest -p no:cacheprovider "${also[@]}" "$@" || status=1
   rm -rf "$venv"
 done

@@ -3,14 +3,16 @@
 Importing a path runs its code, and a run folder may have been written by somebody else. So a path
 is imported only when the person who runs this process has named it: in an option of the call, in a
 form, or in a TOML file of theirs. A path in a record counts as named when the record belongs to the
-user of this process; from a record of another user it is refused until it is named. Trainers that
-this process starts inherit what is named, through an environment variable.
+user of this process, who alone may write it; from any other record it is refused until it is named.
+Trainers that this process starts inherit what is named, through an environment variable.
 """
 
 from __future__ import annotations
 
+import grp
 import importlib
 import os
+import pwd
 import re
 import stat
 from collections.abc import Iterable
@@ -37,10 +39,12 @@ def name_paths(paths: Iterable[str]) -> None:
 
 
 def name_if_own(paths: Iterable[str], file: Path) -> None:
-    """Count the paths in a file as named where file and folder belong to the user of this process.
+    """Count the paths in a file as named where file and folder are the user's of this process.
 
-    The folder has to as well: resuming another user's run replaces its record, and the new file
-    belongs to whoever resumed it. A link or a file that cannot be inspected names nothing.
+    They belong to that user, and nobody else may write them: a member of a group could put a path
+    into the file. The folder has to as well: resuming another user's run replaces its record, and
+    the new file belongs to whoever resumed it. A link or a file that cannot be inspected names
+    nothing.
 
     Args:
         paths: the paths that the file holds.
@@ -53,8 +57,22 @@ def name_if_own(paths: Iterable[str], file: Path) -> None:
         return
     if stat.S_ISLNK(found.st_mode):
         return
-    if not hasattr(os, "getuid") or {found.st_uid, folder.st_uid} == {os.getuid()}:
+    if all(each.st_uid == os.getuid() and not _others_write(each) for each in (found, folder)):
         name_paths(paths)
+
+
+def _others_write(found: os.stat_result) -> bool:
+    """Whether somebody else than this user may write a file or folder of this user."""
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    if not found.st_mode & stat.S_IWGRP:
+        return False
+    # Many systems give each user a group of that name alone, and a umask of 002.
+    try:
+        user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(found.st_gid)
+    except KeyError:
+        return True
+    return group.gr_name != user or not set(group.gr_mem) <= {user}
 
 
 def environment() -> dict[str, str]:
@@ -74,8 +92,8 @@ def check_named(path: str, key: str) -> None:
     """
     if path not in _named:
         raise ConfigError(
-            f"{key} is {path}, code that a record of somebody else asks for; it is run only when "
-            f"you name it: --allow-code {path}.",
+            f"{key} is {path}, code that a record asks for which others may have written; it runs "
+            f"only when you name it: --allow-code {path}.",
             key,
         )
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from engine.text import plain_text
+
 
 def listed(parts: Sequence[str], conjunction: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``; empty for no part.
@@ -47,6 +49,10 @@ def numbers(values: Sequence[float]) -> str:
 
 def shown_value(value: Any) -> str:
     """A value as it stands in a message: one line, not long."""
-    text = value if isinstance(value, str) else repr(value)
-    text = re.sub(r"[\x00-\x1f\x7f]", "?", text)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or tables within tables
+        return "too large to show"
+    text = re.sub(r"[\x00-\x1f]", "?", text[:81])  # line ends as well: they must not act
+    text = plain_text(text, 81)
     return "empty" if not text else text if len(text) <= 80 else text[:77] + "..."

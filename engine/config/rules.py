@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 from msgspec import Struct
 
 from engine.config.augment import augment_problems
 from engine.config.fields import difference
 from engine.config.phrases import shown_value
+from engine.config.recorded_values import MOST_RUNS
 from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig, TaskConfig
 from engine.errors import ConfigError
 
@@ -102,6 +105,12 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
     for key, values in grids:
         if len(set(values)) != len(values):
             found[key] = f"{key} is {', '.join(map(str, values))}; each value may stand there once."
+    size = math.prod(len(values) for key, values in grids if key != "baselines")
+    if size > MOST_RUNS:  # it could be begun, and not be shown
+        found["seeds"] = (
+            f"the grid has {size:,} probes; seeds and the other lists must be so short that it has "
+            f"at most {MOST_RUNS:,}."
+        )
     # The rules of the runs that the grid makes, under the study's names of the keys.
     inner: dict[str, str] = {}
     _pretrain_problems(config.pretrain, inner)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from engine.config.fields import Field, fields, nest
 from engine.config.phrases import listed, shown_value
 from engine.config.renamed import new_key, new_value, warn_renamed
 from engine.config.schema import title
+from engine.config.toml_file import parse_toml, read_toml_file
 from engine.errors import ConfigError
-from engine.files import reason
+from engine.text import is_plain
 
 
 def expand_key(type_: type[Struct], key: str) -> str:
@@ -41,9 +41,9 @@ def expand_key(type_: type[Struct], key: str) -> str:
     if matches:
         raise ConfigError(f"{key} could be {listed(matches, 'or')}; write the whole name.", key)
     tails = {name.rpartition(".")[2]: name for name in known}
-    near = difflib.get_close_matches(key, [*known, *tails], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key[:100], [*known, *tails], n=1, cutoff=0.6)
     hint = f"; did you mean {tails.get(near[0], near[0])}?" if near else "."
-    raise ConfigError(f"{key} is not a setting of {title(type_)}{hint}", key)
+    raise ConfigError(f"{shown_value(key)} is not a setting of {title(type_)}{hint}", key)
 
 
 def parse_value(field: Field, text: str) -> Any:
@@ -74,10 +74,10 @@ def _parse(field: Field, text: str) -> Any:
     plain_words = field.item in ("names", "texts") and not text.startswith(("[", '"', "'"))
     if not plain_words:  # TOML would read a group called 5 as a number
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
+            value = parse_toml(f"value = {text}")["value"]
             # A single item is a list of one: seeds=0.
             return [value] if field.kind == "list" and not isinstance(value, list) else value
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             pass
     if field.kind == "list":
         items = [part.strip().strip("\"'") for part in text.strip("[]").split(",")]
@@ -107,10 +107,13 @@ def parse_sets(type_: type[Struct], sets: Iterable[str]) -> dict[str, Any]:
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"--set {text}: it must be key=value, as in queue_size=16384.")
+            raise ConfigError(
+                f"--set {shown_value(text)}: it must be key=value, as in queue_size=16384."
+            )
         if not key.strip():
             raise ConfigError(
-                f"--set {text} names no key: it must be key=value, as in queue_size=16384."
+                f"--set {shown_value(text)} names no key: it must be key=value, as in "
+                "queue_size=16384."
             )
         key = expand_key(type_, key.strip())
         values[key] = parse_value(fields(type_)[key], value)
@@ -123,19 +126,7 @@ def read_toml(type_: type[Struct], path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: when the file cannot be read or is not TOML, or a key is not a setting.
     """
-    try:
-        # utf-8-sig: editors of Windows begin a file with a byte order mark, which TOML has not.
-        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no config file {path}.") from None
-    except OSError as error:
-        raise ConfigError(f"The config file {path} cannot be read: {reason(error)}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(
-            f"The config file {path} is not UTF-8, as TOML must be; save it in that encoding."
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from None
+    tree = read_toml_file(path)
     known = fields(type_)
     flat: dict[str, Any] = {}
 
@@ -191,27 +182,41 @@ def check_beyond_type(field: Field, value: Any) -> None:
     Raises:
         ConfigError: as ``check_leaf``.
     """
-    if not _is_unicode(value):
+    if not _all_texts(value, _is_unicode):
         # From bytes of the command line or of file names that are not UTF-8 (PEP 383).
         raise ConfigError(
             f"{field.key} is {shown_value(value)}, which holds bytes that are not UTF-8 and cannot "
             "be recorded; rename the file or folder, or make a link to it with a plain name.",
             field.key,
         )
+    if not _all_texts(value, is_plain):
+        # A record that is read has none of them (``plain_text``): it would name another file.
+        raise ConfigError(
+            f"{field.key} is {shown_value(value)}, which holds control characters or marks of "
+            "direction; rename the file or folder, or make a link to it with a plain name.",
+            field.key,
+        )
     items = value if isinstance(value, list | tuple) else [value]
     known = field.registry is None or all(map(field.registry.accepts, items))
+    # A larger integer is one that no record can hold.
+    bounded = all(abs(item) < 2**63 for item in items if isinstance(item, int))
     finite = all(math.isfinite(item) for item in items if isinstance(item, float))
-    if not known or not finite:
+    if not (known and bounded and finite):
         raise refusal(field, value)
 
 
-def _is_unicode(value: Any) -> bool:
-    """Whether every text in a builtin value can be encoded."""
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be encoded."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _all_texts(value: Any, good: Callable[[str], bool]) -> bool:
+    """Whether every text in a builtin value is good."""
     if isinstance(value, str):
-        return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+        return good(value)
     if isinstance(value, Mapping):
-        return all(_is_unicode(key) and _is_unicode(item) for key, item in value.items())
-    return not isinstance(value, list | tuple) or all(map(_is_unicode, value))
+        return all(good(key) and _all_texts(item, good) for key, item in value.items())
+    return not isinstance(value, list | tuple) or all(_all_texts(item, good) for item in value)
 
 
 def refusal(field: Field, value: Any) -> ConfigError:

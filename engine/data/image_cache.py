@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.files import reason, replace_file
+from engine.files import open_plain, reason, replace_file
 from engine.sink import Sink
+from engine.text import clean_text
 
 SIZE = 32
 """Height and width of every image."""
@@ -27,6 +28,8 @@ _IMAGE_BYTES = 3 * SIZE * SIZE
 _LABEL_BYTES = 8
 _VERSION = 3  # of the layout of a cache file
 _LONGEST_HEADER = 1 << 26  # bytes; names of skipped images may be many
+_LONGEST_TEXT = 1000  # characters of a name or reason
+_MOST_IMAGES = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ class _Header(msgspec.Struct):
     first_foreign: str
 
 
-def cached(path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays]) -> ImageArrays:
+def cached(
+    path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays], *, most: int = _MOST_IMAGES
+) -> ImageArrays:
     """What ``make`` gives, taken from a cache file when that was made for the same ``key``.
 
     A cache that is damaged or of another key is made anew in its place; one that cannot be
@@ -83,8 +88,9 @@ def cached(path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays]) ->
         key: of everything that the images depend on.
         sink: logs why a cache is not used or not written.
         make: reads the images.
+        most: how many images there can be: a file that says more is damaged.
     """
-    found = _load(path, key, sink)
+    found = _load(path, key, sink, most)
     if found is None:
         found = make()
         if found.lasting:
@@ -92,9 +98,11 @@ def cached(path: Path, key: str, sink: Sink, make: Callable[[], ImageArrays]) ->
     return found
 
 
-def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
+def _load(path: Path, key: str, sink: Sink, most: int) -> ImageArrays | None:
     try:
-        with path.open("rb") as file:
+        # A link is followed, as people make for large files; no pipe or device, without an end.
+        fd = open_plain(path, os.O_RDONLY, follow=True, follow_folder=True)
+        with os.fdopen(fd, "rb") as file:
             checksum = int(file.readline(9), 16)  # 8 hexadecimal digits and the line end
             # Bounded: a damaged file may have no further line end, and gigabytes behind it.
             line = file.readline(_LONGEST_HEADER)
@@ -102,6 +110,8 @@ def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
             if header.version != _VERSION or header.key != key:
                 return None
             count = header.train + (header.test or 0)
+            if header.train < 0 or (header.test or 0) < 0 or count > most:
+                raise ValueError("wrong number of images")
             # Before the arrays are made: a damaged header may ask for any amount of memory.
             rest = os.fstat(file.fileno()).st_size - file.tell()
             if rest != count * (_IMAGE_BYTES + _LABEL_BYTES):
@@ -112,22 +122,35 @@ def _load(path: Path, key: str, sink: Sink) -> ImageArrays | None:
                 test, crc = _take(file, header.test, crc)
             if crc != checksum:
                 raise ValueError("wrong checksum")
+            _check_labels(train[1], len(header.classes))
+            if test is not None:
+                _check_labels(test[1], len(header.classes))
     except FileNotFoundError:
         return None
     except OSError as error:
         sink.log(f"the image cache {path} cannot be read: {reason(error)}; it is made again")
         return None
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError, RecursionError, MemoryError):
         sink.log(f"the image cache {path} is damaged; it is made again")
         return None
     return ImageArrays(
         train,
         test,
-        tuple(header.classes),
-        tuple(header.skipped),
+        tuple(clean_text(name, _LONGEST_TEXT) for name in header.classes),
+        tuple(clean_text(text, _LONGEST_TEXT) for text in header.skipped),
         foreign=header.foreign,
-        first_foreign=header.first_foreign,
+        first_foreign=clean_text(header.first_foreign, _LONGEST_TEXT),
     )
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    """Refuses numbers of classes that there are not: indexing by them would fail much later.
+
+    Raises:
+        ValueError: when there is one.
+    """
+    if len(labels) and not -1 <= int(labels.min()) <= int(labels.max()) < max(classes, 1):
+        raise ValueError("a label is no class")
 
 
 def _take(file: BufferedReader, count: int, crc: int) -> tuple[tuple[Tensor, Tensor], int]:
@@ -169,6 +192,8 @@ def _save(path: Path, key: str, found: ImageArrays, sink: Sink) -> None:
         crc = zlib.crc32(part, crc)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():  # replaced as any cache of another key; what it leads to stays
+            path.unlink()
         # Not durable: a file that a power cut left incomplete fails its checksum and is made anew.
         replace_file(path, b"%08x\n" % crc, *parts, durable=False, follow_folder=True)
     except OSError as error:

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
+from engine.data.decoding_memory import BUDGET, MOST_BYTES, MOST_PIXELS, memory_of, needs_all
 from engine.data.image_cache import SIZE
-from engine.files import reason
+from engine.files import open_plain, reason
 from engine.text import clean_text
 
 # EPS and WMF start another program or the system's renderer, the others only name their content.
@@ -25,6 +27,9 @@ if int(PIL.__version__.partition(".")[0]) < 13:
     _NOT_READ.add("DDS")  # there Pillow works for minutes on a damaged file of a few hundred bytes
 _DECODING = 2
 """Of this module: raised when the same file gives other pixels than before."""
+
+_TOO_MANY = f"more than the {MOST_PIXELS:,} pixels that an image may have"
+_BAND_PIXELS = 1 << 20  # that are made colours at a time
 
 # Factor from a gray value of few bits to the 8 bits that Pillow makes of it.
 _FEW_BITS = {"L;2": 85, "L;4": 17}
@@ -94,10 +99,26 @@ def decoder_name() -> str:
 def is_image(path: Path) -> bool:
     """Whether a file looks like an image by its first bytes; nothing is decoded."""
     try:
-        with Image.open(path, formats=_formats_for(path)):
-            return True
+        with _open(path) as file:
+            if _size_of(file) > MOST_BYTES:
+                return False
+            with Image.open(file, formats=_formats_for(path)):
+                return True
     except Exception:  # openers of malformed bytes raise nearly anything
         return False
+
+
+def _open(path: Path) -> BinaryIO:
+    """A plain file, or what a link leads to; no pipe or device, which may have no end.
+
+    Raises:
+        OSError: when it is none, or cannot be opened.
+    """
+    return os.fdopen(open_plain(path, os.O_RDONLY, follow=True, follow_folder=True), "rb")
+
+
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def decode(path: Path) -> NDArray[np.uint8] | Broken:
@@ -105,28 +126,50 @@ def decode(path: Path) -> NDArray[np.uint8] | Broken:
 
     Of several frames or pages the first counts. Gray becomes colour, what is transparent black, the
     orientation that a camera noted is applied; other sizes are resized: the short side to 32
-    pixels, then the middle is taken.
+    pixels, then the middle is taken. Waits where the images that other threads decode leave too
+    little memory (see ``decoding_memory``).
     """
+    foreign = not is_called_image(path.name)
     try:
-        with Image.open(path, formats=_formats_for(path)) as image:
-            if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * SIZE:
-                # Has the JPEG decoder scale a large photograph down while it decodes, to no less
-                # than twice the final size.
-                image.draft("RGB", (2 * SIZE, 2 * SIZE))
-            _match_transparent_colour(image)
-            with _quiet(image):
-                colour = _to_rgb(_upright(image))
-            if colour.size != (SIZE, SIZE):
-                colour = ImageOps.fit(colour, (SIZE, SIZE), Image.Resampling.BICUBIC)
-            return np.asarray(colour).transpose(2, 0, 1)  # (32, 32, 3) -> (3, 32, 32)
+        with _open(path) as file:
+            size = _size_of(file)
+            if size > MOST_BYTES:
+                why = f"more than the {MOST_BYTES:,} bytes that a file may have"
+                return Broken(why, lasting=True, foreign=foreign)
+            with BUDGET.hold(BUDGET.most if needs_all(size) else 0):
+                return _decoded(file, path, 0 if needs_all(size) else BUDGET.most)
     except UnidentifiedImageError:
-        return Broken("not an image", lasting=True, foreign=not is_called_image(path.name))
+        return Broken("not an image", lasting=True, foreign=foreign)
+    except Image.DecompressionBombError:
+        return Broken(_TOO_MANY, lasting=True)
     except Exception as error:  # decoders of malformed bytes raise nearly anything
         # With an errno it is an error of the disk; Pillow's own OSErrors have none.
         if isinstance(error, OSError) and error.errno:
             return Broken(reason(error), lasting=False)
         why = clean_text(str(error), 80) or type(error).__name__
         return Broken(why, lasting=not isinstance(error, MemoryError))
+
+
+def _decoded(file: BinaryIO, path: Path, most: int) -> NDArray[np.uint8] | Broken:
+    """See ``decode``; takes up to ``most`` bytes of the memory for decoding.
+
+    Raises:
+        Exception: nearly any, for malformed bytes.
+    """
+    with Image.open(file, formats=_formats_for(path)) as image:
+        full_size = image.size
+        if image.width * image.height > MOST_PIXELS:
+            return Broken(_TOO_MANY, lasting=True)
+        if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * SIZE:
+            # Has the JPEG decoder scale a large photograph down while it decodes, to no less
+            # than twice the final size.
+            image.draft("RGB", (2 * SIZE, 2 * SIZE))
+        _match_transparent_colour(image)
+        with BUDGET.hold(memory_of(image, full_size, most)), _quiet(image):
+            colour = _in_bands(_upright(image))
+            if colour.size != (SIZE, SIZE):
+                colour = ImageOps.fit(colour, (SIZE, SIZE), Image.Resampling.BICUBIC)
+            return np.asarray(colour).transpose(2, 0, 1)  # (32, 32, 3) -> (3, 32, 32)
 
 
 def _match_transparent_colour(image: ImageFile.ImageFile) -> None:
@@ -149,17 +192,43 @@ def _match_transparent_colour(image: ImageFile.ImageFile) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says."""
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # else a copy of what is upright already
     except Exception:  # malformed EXIF data; the pixels may be sound
         image.load()
+    return image
+
+
+def _in_bands(image: Image.Image) -> Image.Image:
+    """The image in mode RGB; what is transparent is black.
+
+    Worked out in bands of rows, since some ways to it take 40 bytes a pixel.
+    """
+    if image.mode == "RGB" and image.info.get("transparency") is None:
         return image
+    rows = max(1, _BAND_PIXELS // image.width)
+    boxes = [
+        (0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows)
+    ]
+    # Floating-point samples are from 0 to 1 by convention; larger ones can only be 0 to 255.
+    unit = image.mode == "F" and all(
+        _floats(image.crop(box)).max(initial=0.0) <= 1.0 for box in boxes
+    )
+    if len(boxes) == 1:
+        return _to_rgb(image, unit=unit)
+    colour = Image.new("RGB", image.size)
+    for box in boxes:
+        colour.paste(_to_rgb(image.crop(box), unit=unit), box)
+    return colour
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """The image in mode RGB; what is transparent is black."""
+def _to_rgb(image: Image.Image, *, unit: bool) -> Image.Image:
+    """The image in mode RGB; what is transparent is black.
+
+    Args:
+        image: in any mode.
+        unit: whether floating-point samples are from 0 to 1.
+    """
     colour = image.info.get("transparency")
-    if image.mode == "RGB" and colour is None:
-        return image
     if image.mode.startswith("I"):  # 16 bits a pixel: convert() would clip at 255
         samples = np.asarray(image)
         values = samples.astype(np.float64) * (255.0 / 65535.0)
@@ -167,9 +236,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             values[samples == colour] = 0.0
         return _gray(values)
     if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0)
-        # Floating-point samples are from 0 to 1 by convention; larger ones can only be 0 to 255.
-        return _gray(values * 255.0 if values.max(initial=0.0) <= 1.0 else values)
+        values = _floats(image)
+        return _gray(values * 255.0 if unit else values)
     if image.mode == "1" and isinstance(colour, int):
         # In 8 bits: up to Pillow 12 the colour of 1 bit is named by one bit or by eight.
         del image.info["transparency"]
@@ -180,6 +248,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _floats(image: Image.Image) -> NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0)
 
 
 def _gray(values: NDArray[np.float64]) -> Image.Image:

@@ -112,7 +112,8 @@ def load_folder(
     be missing, or be called ``val``), ``<class>/*`` (no test set), and images directly in the
     folder or in ``train`` (no classes: fit for pretraining only). Whatever Pillow reads counts, by
     its content; hidden files and folders are passed over, and so are this program's own. For how an
-    image is decoded see ``image_decoder.decode``. Names of classes are in the Unicode normal form
+    image is decoded see ``image_decoder.decode``; one of more than 178,956,970 pixels, or in a file
+    of more than 4 GiB, counts as broken. Names of classes are in the Unicode normal form
     NFC, without control characters.
 
     Args:
@@ -149,7 +150,8 @@ def load_folder(
     root_digest = hashlib.blake2b(os.fsencode(root.absolute()), digest_size=8).hexdigest()
     path = data_dir / "cache" / f"folder-{root_digest}.images"
     key = f"{listing.key}, {decoder()}"
-    found = cached(path, key, sink, lambda: _read(root, listing, sink))
+    most = len(listing.train) + len(listing.test)
+    found = cached(path, key, sink, lambda: _read(root, listing, sink), most=most)
     if found.foreign:
         listing.left_out.add(FOREIGN, found.first_foreign, found.foreign)
     if found.skipped:

@@ -15,12 +15,16 @@ from msgspec import Struct
 from engine.config.fields import flatten
 from engine.config.missing_settings import flat_config, missing_values
 from engine.config.presets import presets_of
+from engine.config.recorded_values import unusable_setting
 from engine.config.schema import KINDS
 from engine.errors import DamagedFileError, RunError
 from engine.files import reason
+from engine.runs.creation_order import place_of
 from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
 from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
+from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Place, Span, cleaned
+from engine.text import is_plain, plain_text
 
 DAMAGED = "damaged"
 """State shown for a run whose record holds something else; ``Entry.error`` says what."""
@@ -28,6 +32,14 @@ UNREADABLE = "unreadable"
 """State shown for a run whose record cannot be read, or is of a newer version; ``Entry.error`` says
 why."""
 
+UNSURE = 0
+"""Stamp of an entry that a failed read made: it must not be kept, since the failure may pass
+without a change of the files (another user, another mount, a network that is back)."""
+
+_LAYOUT = (
+    2  # of what the index keeps beside the entries; in ``base_mark``, as it makes old ones stale
+)
+_SENTENCE = 2000  # characters of why a run cannot be read
 _RESULT_VALUES = 16  # bounds an entry, whatever a result holds
 
 
@@ -37,9 +49,9 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     Small, since the index is one file that is read and written whole, with ten thousand of these.
 
     Attributes:
-        id, kind, preset, parent, seed, created, started, ended, trained_seconds, running_since,
-        host, device, step, epoch, total_steps, checkpoint_step, best, last, untrained, error: as in
-        ``Record``.
+        id, kind, preset, parent, seed, created, order, started, ended, trained_seconds,
+        running_since, host, device, step, epoch, total_steps, checkpoint_step, best, last,
+        untrained, error: as in ``Record``.
         name: what people called it, else the record's name; may be empty.
         status: as ``RunFolder.status`` shows it, ``damaged`` or ``unreadable``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
@@ -48,7 +60,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
             ``data_identity.digests_of``; empty for a run of an earlier version.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
-        stamp: of the folder's files when they were read, see ``stamp_of``.
+        stamp: of the folder's files when they were read, see ``stamp_of``; ``UNSURE`` when one of
+            them could not be read, so that the next list tries again.
     """
 
     id: str
@@ -58,17 +71,18 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     parent: str = ""
     seed: int = 0
     status: str = ""
-    created: float = 0.0
-    started: float | None = None
-    ended: float | None = None
-    trained_seconds: float | None = None
-    running_since: float | None = None
+    created: Moment = 0.0
+    order: Place | None = None
+    started: Moment | None = None
+    ended: Moment | None = None
+    trained_seconds: Span | None = None
+    running_since: Moment | None = None
     host: str = ""
     device: str = ""
-    step: int = 0
-    epoch: float = 0.0
-    total_steps: int = 0
-    checkpoint_step: int | None = None
+    step: Count = 0
+    epoch: Epochs = 0.0
+    total_steps: Count = 0
+    checkpoint_step: Count | None = None
     config: dict[str, Any] = {}
     best: dict[str, float] = {}
     last: dict[str, float] = {}
@@ -86,6 +100,11 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     def title(self) -> str:
         """What to call the run: its name, or its id."""
         return self.name or self.id
+
+    @property
+    def place(self) -> float:
+        """What runs are sorted by from the oldest to the newest, see ``runs.creation_order``."""
+        return place_of(self)
 
     @property
     def updated(self) -> float:
@@ -125,7 +144,7 @@ def base_mark() -> str:
         {name: preset.values for name, preset in presets_of(type_).items()}
         for type_ in KINDS.values()
     ]
-    facts = [bases, presets, Entry.__struct_fields__]
+    facts = [bases, presets, Entry.__struct_fields__, _LAYOUT]
     return f"{zlib.crc32(msgspec.json.encode(facts, order='deterministic')):08x}"
 
 
@@ -133,8 +152,9 @@ def stamp_of(path: str) -> int | None:
     """A number that changes when ``run.json`` or ``user.json`` does; None when there is no record.
 
     Both files are replaced whole, so the inode differs even where two writes fall into one tick of
-    the file system's clock. Hashes of tuples of whole numbers are the same in every process (those
-    of texts are not), so the index can hold them.
+    the file system's clock. The time of the inode's change covers what ``chmod`` and ``chown`` do,
+    after which a file may be readable that was not (inode(7)). Hashes of tuples of whole numbers
+    are the same in every process (those of texts are not), so the index can hold them.
 
     Args:
         path: of the run folder; a text, since ten thousand Paths take longer than their stats.
@@ -143,26 +163,31 @@ def stamp_of(path: str) -> int | None:
         OSError: when it cannot be found out whether there is one (no permission, a damaged disk).
     """
     try:
-        a = os.stat(f"{path}/run.json")  # noqa: PTH116 - ten thousand at a time
+        a = os.lstat(f"{path}/run.json")
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        b = os.stat(f"{path}/user.json")  # noqa: PTH116
+        b = os.lstat(f"{path}/user.json")
     except OSError:
-        return hash((a.st_mtime_ns, a.st_size, a.st_ino))
-    return hash((a.st_mtime_ns, a.st_size, a.st_ino, b.st_mtime_ns, b.st_size, b.st_ino))
+        return hash(_facts(a))
+    return hash(_facts(a) + _facts(b))
+
+
+def _facts(of: os.stat_result) -> tuple[int, ...]:
+    return of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino, of.st_mode
 
 
 def read_entry(folder: RunFolder) -> Entry | None:
     """The entry of a run as recorded (``lost`` is not derived); None when the folder is gone.
 
-    A run that cannot be read has an entry of its state and its error alone.
+    A run that cannot be read has an entry of its state and its error alone. Its stamp is ``UNSURE``
+    unless the record was read and found damaged.
     """
     # Before reading: a change in between then makes the entry look out of date, never up to date.
     try:
         stamp = stamp_of(str(folder.path))
     except OSError as error:
-        sentence = f"{folder.record_path} cannot be read: {reason(error)}."
+        sentence = plain_text(f"{folder.record_path} cannot be read: {reason(error)}.", _SENTENCE)
         return Entry(id=folder.id, status=UNREADABLE, error=sentence)
     if stamp is None:
         return None
@@ -175,13 +200,21 @@ def read_entry(folder: RunFolder) -> Entry | None:
         damaged = isinstance(error, DamagedFileError)
         damaged = damaged or isinstance(error.__cause__, IsADirectoryError)
         status = DAMAGED if damaged else UNREADABLE
-        return Entry(id=folder.id, status=status, error=str(error), stamp=stamp)
+        # What a newer version wrote is unsure as well: after an update this one can read it.
+        stamp = stamp if damaged else UNSURE
+        return Entry(id=folder.id, status=status, error=_sentence(error), stamp=stamp)
     warning = ""
     try:
         notes = folder.user()
     except RunError as error:
-        notes, warning = UserNotes(), str(error)
+        notes, warning = UserNotes(), _sentence(error)
+        if not isinstance(error, DamagedFileError):
+            stamp = UNSURE
     return make_entry(record, notes, warning=warning, stamp=stamp)
+
+
+def _sentence(error: RunError) -> str:
+    return plain_text(str(error), _SENTENCE)  # it names the folder, which may be called anything
 
 
 def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: int = 0) -> Entry:
@@ -200,6 +233,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         seed=record.seed,
         status=record.status,
         created=record.created,
+        order=record.order,
         started=record.started,
         ended=record.ended,
         trained_seconds=record.trained_seconds,
@@ -246,15 +280,42 @@ def from_document(document: Mapping[str, Any]) -> Entry:
     """The opposite of ``to_document``.
 
     Raises:
-        msgspec.ValidationError: when it is no entry.
+        msgspec.ValidationError: when it is no entry that a record could have made.
     """
     try:
-        return msgspec.convert(document, Entry)
+        entry = msgspec.convert(document, Entry)
     except msgspec.ValidationError:
-        pass  # most likely a NaN or an infinity, which are texts in a document: rare, so second
-    fixed = dict(document)
-    for part in SUMMARIES:
-        values = fixed.get(part)
-        if isinstance(values, dict):
-            fixed[part] = {name: unspell(value) for name, value in values.items()}
-    return msgspec.convert(fixed, Entry)
+        # Most likely a NaN or an infinity, which are texts in a document: rare, so second.
+        fixed = dict(document)
+        for part in SUMMARIES:
+            values = fixed.get(part)
+            if isinstance(values, dict):
+                fixed[part] = {name: unspell(value) for name, value in values.items()}
+        entry = msgspec.convert(fixed, Entry)
+    _check(entry)
+    return entry
+
+
+def _check(entry: Entry) -> None:
+    """Refuse what no record could have made: the index lies in a folder that others write to.
+
+    Raises:
+        msgspec.ValidationError: when a text is not clean, or a setting of another type.
+    """
+    texts = (
+        *(entry.id, entry.kind, entry.name, entry.preset, entry.parent, entry.status, entry.host),
+        *(entry.device, entry.train_digest, entry.data_digest, entry.note, entry.error),
+        *(entry.warning, *entry.tags, *entry.best, *entry.last, *entry.untrained, *entry.result),
+        *entry.config,
+    )
+    if not is_plain("".join(texts)):
+        raise msgspec.ValidationError("a text holds control characters")
+    if entry.config:
+        try:
+            wrong = unusable_setting(entry.kind, entry.config)
+            values = list(entry.config.values())
+            changed = cleaned(values) != values
+        except MisfitError as error:
+            raise msgspec.ValidationError(str(error)) from None
+        if wrong or changed:
+            raise msgspec.ValidationError(wrong or "a setting holds control characters")

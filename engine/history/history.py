@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,8 +25,8 @@ from engine.history.entry import Entry, read_entry, to_document
 from engine.history.keys import metric_names, sort_entries
 from engine.history.reconciled_index import ReconciledIndex
 from engine.history.storage import KeyedTable
-from engine.runs.folder import RunFolder
-from engine.runs.record import ACTIVE
+from engine.runs.folder import NOTES_SECONDS, RunFolder
+from engine.runs.record import ACTIVE, UserNotes
 from engine.runs.root import folder_names
 from engine.runs.run_lock import RunLock
 from engine.text import clean_text
@@ -52,7 +52,7 @@ class History:
 
     @property
     def read_only(self) -> bool:
-        """True when nothing is written: by the argument, or after a write of the index failed."""
+        """True when nothing is written, by the argument."""
         return self._index.read_only
 
     @property
@@ -85,7 +85,7 @@ class History:
 
         Raises:
             ConfigError: when the filter or the sort key cannot be understood.
-            RunError: when the folder cannot be read, or the index is of a newer schema.
+            RunError: when the folder cannot be read.
         """
         entries = self._index.refresh()
         shown = [self._shown(entry) for entry in entries.values()]
@@ -96,6 +96,17 @@ class History:
             matches = parse_filter(query, metrics=metric_names(shown))
             shown = [entry for entry in shown if matches(entry)]
         return sort_entries(shown, sort)
+
+    def check_readable(self) -> None:
+        """Refuse to go on where the last list may lack a run that is there.
+
+        For those who compute what the history lacks: a run that cannot be read now (the network,
+        another user's rights) is not missing.
+
+        Raises:
+            RunError: when a record could not be read, or the folder of a run not looked into.
+        """
+        self._index.check_readable()
 
     def get(self, id_: str) -> Entry:
         """The entry of one run.
@@ -194,7 +205,31 @@ class History:
             RunError: when there is no such run, or ``user.json`` cannot be written.
         """
         self._index.check_writable()
-        self.folder(id_).set_user(name=name, tags=tags, note=note)
+        return self._annotated(id_, self.folder(id_).set_user(name=name, tags=tags, note=note))
+
+    def change_notes(
+        self, id_: str, update: Callable[[UserNotes], None], *, timeout: float = NOTES_SECONDS
+    ) -> Entry:
+        """Change what people say of a run by a function; see ``RunFolder.change_user``.
+
+        Raises:
+            RunError: see there; nothing is written then.
+        """
+        self._index.check_writable()
+        return self._annotated(id_, self.folder(id_).change_user(update, timeout=timeout))
+
+    def _annotated(self, id_: str, notes: UserNotes) -> Entry:
+        """The entry of a run whose notes were written."""
+        try:
+            return self._indexed(id_)
+        except RunError:
+            if not is_gone(self.root / id_):
+                raise
+            # Deleted since, and the notes with it: they are written, so this is no failure.
+            return Entry(id=id_, name=notes.name, tags=notes.tags, note=notes.note)
+
+    def _indexed(self, id_: str) -> Entry:
+        """The entry of a run that was changed, written into the index where that can be."""
         with self._index_may_fail():
             return self.upsert(id_)
         return self.get(id_)
@@ -214,16 +249,15 @@ class History:
         # Held until it is moved: no process can take the run over meanwhile. The lock file moves
         # along and is released under its new name.
         lock = RunLock(folder.lock_path)
-        if not lock.acquire() or folder.alive_elsewhere():
+        if not lock.acquire() or _works_elsewhere(folder):
             lock.release()
             raise RunBusyError(f"The run {id_} is being worked on; stop it before deleting it.")
         try:
-            trash.mkdir(exist_ok=True)
-            folder.path.rename(trash / id_)
-            # The trash is ordered by this time, which a rename leaves as it was. Set from time_ns:
-            # the kernel's own stamps have the resolution of its clock tick.
-            now = time.time_ns()
-            os.utime(trash / id_, ns=(now, now))
+            with folder.notes_lock():  # a note that is being written goes with the run, whole
+                trash.mkdir(exist_ok=True)
+                folder.path.rename(trash / id_)
+                # The trash is ordered by this time, which a rename leaves as it was.
+                _set_time(trash / id_, _later_than_all(trash, id_))
         except OSError as error:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
         finally:
@@ -239,7 +273,7 @@ class History:
             entry = read_entry(RunFolder(trash / name))
             if entry is not None:
                 with contextlib.suppress(OSError):  # removed since, or it cannot be looked at
-                    dated.append(((trash / name).stat().st_mtime_ns, name, entry))
+                    dated.append(((trash / name).lstat().st_mtime_ns, name, entry))
         return [entry for _, _, entry in sorted(dated, key=lambda d: d[:2], reverse=True)]
 
     def restore(self, id_: str) -> Entry:
@@ -250,15 +284,14 @@ class History:
         """
         self._index.check_writable()
         source, target = self._trashed(id_), self.root / id_
-        if not is_gone(target):  # rename would replace an empty folder without a word
-            raise RunError(f"There is a run {id_} already; the one in the trash stays there.")
-        try:
-            source.rename(target)
-        except OSError as error:
-            raise RunError(f"The run {id_} cannot be restored: {reason(error)}.") from error
-        with self._index_may_fail():
-            return self.upsert(id_)
-        return self.get(id_)
+        with RunFolder(source).notes_lock():
+            if not is_gone(target):  # rename would replace an empty folder without a word
+                raise RunError(f"There is a run {id_} already; the one in the trash stays there.")
+            try:
+                source.rename(target)
+            except OSError as error:
+                raise RunError(f"The run {id_} cannot be restored: {reason(error)}.") from error
+        return self._indexed(id_)
 
     def purge(self, id_: str) -> None:
         """Remove a run from the trash for good.
@@ -269,7 +302,9 @@ class History:
         self._index.check_writable()
         path = self._trashed(id_)
         try:
-            shutil.rmtree(path)
+            with RunFolder(path).notes_lock():  # nobody restores half of it
+                self._trashed(id_)
+                shutil.rmtree(path)
         except OSError as error:
             raise RunError(f"The run {id_} cannot be removed: {reason(error)}.") from error
 
@@ -282,3 +317,39 @@ class History:
             RunError: when the folder cannot be read or the index cannot be written.
         """
         return self._index.rebuild()
+
+
+def _set_time(path: Path, now: int) -> None:
+    """Set the time of a folder, never of what a link leads to.
+
+    A group member may only touch what another one owns (utimensat(2)): the file system's clock is a
+    few milliseconds coarse. Never raises: the order of the trash is worth no failure.
+    """
+    with contextlib.suppress(OSError):
+        try:
+            os.utime(path, ns=(now, now), follow_symlinks=False)
+        except PermissionError:
+            os.utime(path, follow_symlinks=False)
+
+
+def _works_elsewhere(folder: RunFolder) -> bool:
+    """``RunFolder.works_elsewhere``, also of a run whose record cannot be read."""
+    try:
+        return folder.works_elsewhere(folder.record())
+    except RunError:
+        return folder.alive_elsewhere()
+
+
+def _later_than_all(trash: Path, id_: str) -> int:
+    """A time in unix nanoseconds after those of all other runs in the trash.
+
+    The present one, unless the clock was set back since one of them was deleted. Not the kernel's
+    own stamps, which have the resolution of its clock tick.
+    """
+    newest = 0
+    with os.scandir(trash) as entries:
+        for entry in entries:
+            if entry.name != id_:
+                with contextlib.suppress(OSError):
+                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime_ns)
+    return max(time.time_ns(), newest + 1)

@@ -73,7 +73,7 @@ _COLUMNS: dict[str, Getter] = {
     "ended": lambda e: _given(e.ended),
     "updated": lambda e: (e.updated,),
     # Seconds up to now: worked out at each comparison, so a filter that stays on a screen moves on.
-    "age": lambda e: (time.time() - e.created,),
+    "age": lambda e: (max(time.time() - e.created, 0.0),),  # as it is shown
     "duration": lambda e: _given(_duration(e)),
 }
 # Headings of columns, and words that people use for one; every heading of a table is a key.
@@ -94,6 +94,7 @@ _PERCENT = frozenset({"done", "top1", "best", "gain", "labels", "trained"})
 _MEASURED = frozenset({"loss", *_PERCENT})
 # What a column is sorted by where that is not its value.
 _ORDERS: dict[str, Getter] = {
+    "created": lambda e: (e.place,),
     "status": lambda e: (shown.state_rank(e.status),),
     "data": lambda e: (shown.short_source(shown.source(e)),),
 }
@@ -239,7 +240,7 @@ def sort_entries(entries: Iterable[Entry], key: str) -> list[Entry]:
         ConfigError: when the key is none.
     """
     # Sorted twice: sort() is stable, also with reverse, so equal runs stay newest first.
-    entries = sorted(entries, key=lambda entry: (-entry.created, entry.id))
+    entries = sorted(entries, key=lambda entry: (-entry.place, entry.id))
     down = key.startswith("-")
     found = resolve(key.removeprefix("-"), metric_names(entries))
     values = found.order or found.values

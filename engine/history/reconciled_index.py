@@ -9,22 +9,13 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import RunBusyError, RunError
-from engine.files import reason
-from engine.history.entry import Entry, base_mark, from_document, read_entry, stamp_of
-from engine.history.index import (
-    INDEX_NAME,
-    META,
-    META_ID,
-    MIGRATIONS,
-    RUNS,
-    SCHEMA,
-    write_index,
-)
+from engine.files import is_gone, reason
+from engine.history.entry import UNREADABLE, UNSURE, Entry, from_document, read_entry, stamp_of
+from engine.history.index import INDEX_NAME, RUNS, read_index, write_index
 from engine.history.storage import AtomicStorage, DamagedStoreError, KeyedTable, KeyedTinyDB
 from engine.runs.folder import RunFolder
-from engine.runs.migrations import upgrade
 from engine.runs.record import ACTIVE
-from engine.runs.root import candidates, folder_names
+from engine.runs.root import candidates, folder_names, is_run_id
 
 _LIST_TIMEOUT = 0.2  # seconds that a list waits for other processes before it does without writing
 
@@ -32,8 +23,8 @@ _LIST_TIMEOUT = 0.2  # seconds that a list waits for other processes before it d
 class ReconciledIndex:
     """The entries of the runs of one folder, in memory and in the index. For one thread.
 
-    A list never fails for the sake of the index: an index that is missing, damaged, locked or not
-    writable costs reading the records.
+    A list never fails for the sake of the index: an index that is missing, damaged, locked, not
+    writable or of a newer version costs reading the records.
 
     Args:
         root: the folder of the run folders; it need not exist.
@@ -41,23 +32,23 @@ class ReconciledIndex:
         timeout: seconds that a change of the index waits for other processes.
 
     Attributes:
-        read_only: as given; True as well after a write of the index has failed, so that not every
-            list fails again and adds a notice.
+        read_only: as given.
+        index_failed: the index could not be read or written; it is left alone from then on, so that
+            not every list fails again and adds a notice.
         notices: lines for the person (an index that was rebuilt, or could not be written).
-        left_out: a sentence for each entry of the folder that cannot be looked at now; also among
-            the notices, once.
     """
 
     def __init__(self, root: Path, *, read_only: bool, timeout: float) -> None:
         self.root = root
         self.read_only = read_only
+        self.index_failed = False
         self.notices: list[str] = []
         self._timeout = timeout
         self._db = KeyedTinyDB(root / INDEX_NAME, timeout=timeout, read_only=read_only)
         self._entries: dict[str, Entry] | None = None  # None: the index was not read yet
         self._unsaved: set[str] = set()  # ids whose documents the index lacks
         self._gone: set[str] = set()  # ids that the index has and the folder has not
-        self.left_out: tuple[str, ...] = ()
+        self._left_out: dict[str, str] = {}  # a sentence by the name in the folder
 
     @property
     def table(self) -> KeyedTable:
@@ -75,14 +66,15 @@ class ReconciledIndex:
     @property
     def is_saved(self) -> bool:
         """True when the index on disk holds what the last ``refresh`` returned."""
-        return not (self._unsaved or self._gone)
+        unsure = any(entry.stamp == UNSURE for entry in (self._entries or {}).values())
+        return not (self._unsaved or self._gone or unsure)
 
     def refresh(self) -> dict[str, Entry]:
         """The entries of all runs by id, after bringing memory in line with the folders, and the
         index with memory.
 
         Raises:
-            RunError: when the folder cannot be read, or the index is of a newer schema.
+            RunError: when the folder cannot be read.
         """
         if self._entries is None:
             self._entries = self._load()
@@ -106,6 +98,8 @@ class ReconciledIndex:
             if entry is None:
                 continue
             entries[name] = entry
+            if entry.stamp == UNSURE:  # a read that failed is not kept
+                continue
             # The record of an active run changes each second, and a list would write the index each
             # time; its owner writes the document, at each change of state.
             if old is None or entry.status not in ACTIVE:
@@ -119,15 +113,39 @@ class ReconciledIndex:
 
     def _note_skipped(self, skipped: Mapping[str, OSError]) -> None:
         """Add a notice for each entry of the folder that is left out; once, until it was well."""
-        sentences = [
-            f"{self.root / name} is left out: {reason(error)}."
+        sentences = {
+            name: f"{self.root / name} is left out: {reason(error)}."
             for name, error in sorted(skipped.items())
-        ]
-        self.notices += [sentence for sentence in sentences if sentence not in self.left_out]
-        self.left_out = tuple(sentences)
+        }
+        self.notices += [line for line in sentences.values() if line not in self.left_out]
+        self._left_out = sentences
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each entry of the folder that cannot be looked at now."""
+        return tuple(self._left_out.values())
+
+    def check_readable(self) -> None:
+        """See ``History.check_readable``.
+
+        Raises:
+            RunError: see there.
+        """
+        why = [e.error for e in (self._entries or {}).values() if e.status == UNREADABLE]
+        # Not whatever lies in the folder (``lost+found``): a run was made under such a name.
+        why += [sentence for name, sentence in self._left_out.items() if is_run_id(name)]
+        if why:
+            one = len(why) == 1
+            which = "It may be a run" if one else f"It and {len(why) - 1} more may be runs"
+            what = "it" if one else "them"
+            was = "was" if one else "were"
+            raise RunError(
+                f"{why[0]} {which} that {was} computed already; make {what} readable, or move "
+                f"{what} out of {self.root}."
+            )
 
     def _save(self, entries: dict[str, Entry]) -> None:
-        if self.read_only or self.is_saved:
+        if self.read_only or self.index_failed or not (self._unsaved or self._gone):
             return
         put = {id_: entries[id_] for id_ in self._unsaved if id_ in entries}
         try:
@@ -135,7 +153,7 @@ class ReconciledIndex:
         except RunBusyError:
             return  # tried again with the next list
         except RunError as error:
-            self.read_only = True
+            self.index_failed = True
             self.notices.append(f"The index is not kept up to date: {error}")
             return
         self._mark_saved()
@@ -170,7 +188,7 @@ class ReconciledIndex:
         try:
             write_index(self.root, put, drop, timeout=self._timeout)
         except DamagedStoreError as error:
-            self._set_aside(error)
+            self._set_aside(error, self._timeout)
             self._entries = {}  # so that the next refresh counts every run as unsaved
             write_index(self.root, put, drop, timeout=self._timeout)
 
@@ -199,7 +217,7 @@ class ReconciledIndex:
             if entry is not None:
                 entries[name] = entry
         self._note_skipped(skipped)
-        if self._storage.path.exists():
+        if not is_gone(self._storage.path):
             self._set_aside_unusable()
         write_index(self.root, entries, None, timeout=self._timeout)
         self._entries = entries
@@ -211,38 +229,45 @@ class ReconciledIndex:
         storage = self._storage
         with storage.lock():
             try:
-                tables = storage.read() or {}
-                usable = tables.get(META, {}).get(META_ID, {}).get("schema") == SCHEMA
-            except DamagedStoreError:
-                usable = False
-            if not usable:
+                read_index(storage)
+            except RunError:  # also one that may not be read: who asks for it gets a new one
                 self.notices.append(f"The former index is kept as {storage.set_aside()}.")
 
     def _load(self) -> dict[str, Entry]:
-        """The entries of the index; none, and a notice, when it is damaged or cannot be read."""
+        """The entries of the index; none, and a notice, where it cannot be used."""
         try:
             return self._read()
         except DamagedStoreError as error:
-            self._set_aside(error)
+            self._set_aside(error, _LIST_TIMEOUT)
         except RunError as error:
-            if not isinstance(error.__cause__, OSError):  # of a newer version, which is refused
-                raise
-            # Perhaps another user's: it is left as it is, and the records are read in its place.
-            self.read_only = True
+            # Perhaps another user's, or of a newer version: it is left as it is.
+            self.index_failed = True
             self.notices.append(f"{error} The run folders are read without it.")
         return {}
 
-    def _set_aside(self, error: DamagedStoreError) -> None:
-        """Rename a damaged index, and add a notice. With ``read_only`` there is only the notice."""
-        kept = ""
+    def _set_aside(self, error: DamagedStoreError, timeout: float) -> None:
+        """Rename a damaged index, and add a notice. With ``read_only`` there is only the notice.
+
+        Args:
+            error: what is wrong with it.
+            timeout: seconds to wait for other processes; after that nothing is renamed.
+        """
+        end = "It is made anew from the run folders."
         if not self.read_only:
-            with contextlib.suppress(RunError), self._storage.lock():
-                try:
-                    self._read()
-                    return  # another process has repaired it since
-                except DamagedStoreError:
-                    kept = f"; the old file is kept as {self._storage.set_aside().name}"
-        self.notices.append(f"{error} It is made anew from the run folders{kept}.")
+            storage = AtomicStorage(self._storage.path, timeout=timeout)
+            try:
+                with storage.lock():
+                    try:
+                        self._read()
+                        return  # another process has repaired it since
+                    except DamagedStoreError:
+                        end = f"{end[:-1]}; the old file is kept as {storage.set_aside().name}."
+            except RunBusyError:
+                pass  # tried again by whoever meets it next
+            except RunError:
+                self.index_failed = True
+                end = "It cannot be replaced; the run folders are read without it."
+        self.notices.append(f"{error} {end}")
 
     def _read(self) -> dict[str, Entry]:
         """The entries of the index; none where it is missing or of other defaults.
@@ -252,24 +277,13 @@ class ReconciledIndex:
             RunError: when it cannot be read, or is of a newer schema.
         """
         path = self._storage.path
-        tables = self._storage.read()
-        if tables is None:
+        stored = read_index(self._storage)
+        if stored is None:
             if folder_names(self.root):
                 self.notices.append(f"{path} was missing; it is made anew.")
             return {}
-        meta = tables.get(META, {}).get(META_ID)
-        if meta is None:
-            raise _no_index(path)
-        payload = upgrade(
-            {**meta, RUNS: tables.get(RUNS, {})},
-            current=SCHEMA,
-            steps=MIGRATIONS,
-            what=str(path),
-        )
-        if payload.get("base") != base_mark():
-            return {}  # the entries differ from defaults of another version: read the records
-        entries = _decode(payload[RUNS], path)
-        if meta.get("schema") != SCHEMA:  # migrated in memory; not yet on disk
+        entries = _decode(stored.documents, path)
+        if stored.migrated:  # in memory; not yet on disk
             self._unsaved.update(entries)
         return entries
 
@@ -282,10 +296,6 @@ def _decode(documents: Mapping[str, Mapping[str, object]], path: Path) -> dict[s
             # One that was edited by hand is left out, and read from its folder.
             if entry.id == id_:
                 entries[id_] = entry
-    except (msgspec.ValidationError, TypeError, AttributeError):
-        raise _no_index(path) from None
+    except (msgspec.MsgspecError, TypeError, AttributeError, ValueError, ArithmeticError):
+        raise DamagedStoreError(f"{path} is damaged: it is no index.") from None
     return entries
-
-
-def _no_index(path: Path) -> DamagedStoreError:
-    return DamagedStoreError(f"{path} is damaged: it is no index.")

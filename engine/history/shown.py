@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.config.augment import AUGMENTATIONS, short_label
 from engine.config.metrics import ChartName, headline
+from engine.config.schema import KINDS
 from engine.history.entry import Entry
 from engine.runs.encoder_step import EncoderStep
 from engine.runs.log_summary import gains, trained_values
@@ -79,7 +80,9 @@ def trained(entry: Entry) -> float | None:
 
 def augmentations(entry: Entry) -> list[str]:
     """The short labels of the augmentations that are on, in their order (``crop``, ``rot15``)."""
-    shown = []
+    shown: list[str] = []
+    if entry.kind not in KINDS:  # nothing is known of what its settings hold
+        return shown
     for name in entry.setting("augment.order") or ():
         part = AUGMENTATIONS.get(name)
         own = part is None and AUGMENTATIONS.is_own(name)  # has no settings: it is on when named

@@ -7,6 +7,7 @@ half of it; and its read-modify-write cycles are not protected from other proces
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,11 +20,15 @@ from tinydb.storages import Storage
 from tinydb.table import Document, Table
 
 from engine.errors import RunBusyError, RunError
-from engine.files import reason, replace_file, unwritable
+from engine.files import read_plain, reason, replace_file, unwritable
 from engine.runs.file_lock import FileLock
 
 RawTables = dict[str, dict[str, msgspec.Raw]]
 """Tables by name, documents by id, each document still encoded: enough to replace a few."""
+
+LIMIT = 1 << 27  # bytes: about 300,000 runs. What is larger was not written here, and is not read.
+# What stands there is no plain file, or a larger one: no later read will find a database in it.
+_NO_DATABASE = frozenset({errno.ENODEV, errno.EISDIR, errno.EFBIG, errno.ENXIO, errno.ELOOP})
 
 _T = TypeVar("_T")
 
@@ -50,7 +55,7 @@ class AtomicStorage(Storage):
         self.timeout = timeout
         self.read_only = read_only
         # Beside the database, since that is replaced: a lock on the old file would keep nobody out.
-        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"), follow_folder=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -79,6 +84,16 @@ class AtomicStorage(Storage):
         data = self._bytes()
         return None if data is None else _decode(data, _TABLES, self.path)
 
+    def read_tables(self) -> dict[str, msgspec.Raw] | None:
+        """The tables by name, each as the bytes that the file has for it; None without a file.
+
+        Raises:
+            DamagedStoreError: when the file holds no database (an empty file included).
+            RunError: when it cannot be read.
+        """
+        data = self._bytes()
+        return None if data is None else _decode(data, _RAW_FILE, self.path)
+
     def edit(self, change: Callable[[RawTables], None]) -> None:
         """Change documents under the lock without decoding the others.
 
@@ -100,10 +115,12 @@ class AtomicStorage(Storage):
 
     def _bytes(self) -> bytes | None:
         try:
-            return self.path.read_bytes()
+            return read_plain(self.path, LIMIT)
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in _NO_DATABASE:
+                raise DamagedStoreError(f"{self.path} is damaged: {reason(error)}.") from error
             raise RunError(f"{self.path} cannot be read: {reason(error)}.") from error
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
@@ -117,6 +134,8 @@ class AtomicStorage(Storage):
     def _replace(self, data: bytes) -> None:
         if self.read_only:
             raise RunError(f"{self.path} is open for reading only.")
+        if len(data) > LIMIT:
+            raise RunError(f"{self.path} would have {len(data):,} bytes, more than {LIMIT:,}.")
         try:
             replace_file(self.path, data, follow_folder=True)
         except OSError as error:
@@ -139,18 +158,22 @@ class AtomicStorage(Storage):
         return aside
 
 
-# Both check the shape of the file; the second leaves the documents undecoded.
+# All check the shape of the file; the second leaves documents undecoded, the third tables.
 _TABLES: msgspec.json.Decoder[dict[str, dict[str, Any]]] = msgspec.json.Decoder(
     dict[str, dict[str, dict[str, Any]]]
 )
 _RAW_TABLES: msgspec.json.Decoder[RawTables] = msgspec.json.Decoder(RawTables)
+_RAW_FILE: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(
+    dict[str, msgspec.Raw]
+)
 
 
-# RecursionError: brackets nested too deep are the third way in which bytes can be no database.
+# ValueError: of bytes that are no UTF-8 and, in some versions of msgspec, of numbers with thousands
+# of digits. RecursionError: of brackets nested too deep.
 def _decode(data: bytes, decoder: msgspec.json.Decoder[_T], path: Path) -> _T:
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         state = "empty" if not data.strip() else "no database"
         raise DamagedStoreError(f"{path} is damaged: it is {state}.") from None
 

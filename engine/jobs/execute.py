@@ -217,7 +217,10 @@ def _end(
 ) -> Outcome:
     """Records the outcome and, after a hand-over, starts the successor; returns the outcome."""
     paused = owner.record.status == "paused"
-    owner.transition(outcome)
+    try:
+        owner.transition(outcome)
+    except RunError as error:  # its metrics are not on the disk
+        _fail(owner, error, began=True)
     if outcome != "handed-over":
         return outcome
     if paused:

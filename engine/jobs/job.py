@@ -89,10 +89,12 @@ class ResumePoint:
             probe. May be empty.
         facts: see ``Plan.facts``; the next part computes with the same threads and precision,
             which change the last bits of the numbers.
+        notice: a sentence for the log where it is not the last one that was saved.
     """
 
     state: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notice: str = ""
 
 
 class Execute(Protocol):

@@ -12,6 +12,7 @@ from engine.data.dataset import Dataset
 from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.loop import Outcome, check_batch, pretrain
+from engine.pretrain.state_check import check_count
 from engine.runs import Record, RunFolder
 from engine.runs.export import with_events
 from engine.runtime.device import Runtime
@@ -47,22 +48,31 @@ class PretrainJob:
 
     @staticmethod
     def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:
-        """The checkpoint, if there is one yet."""
-        if not folder.checkpoint_path.exists():
+        """The last checkpoint, or the one before it; None where there is none yet."""
+        if not checkpoints.exists(folder.checkpoint_path):
             return None
-        return ResumePoint(checkpoints.load(folder.checkpoint_path), record.facts)
+        state, notice = checkpoints.load_last(folder.checkpoint_path)
+        return ResumePoint(state, record.facts, notice)
 
     def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:
         """The step of the checkpoint; 0 for a run that ended before its first one."""
         if point is not None:
-            return int(point.state["step"])
+            return check_count(point.state.get("step"), None, "step")
         # Steps that were made before the first checkpoint are lost: their metrics are void.
         return None if record.started is None else 0
 
     def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
         """See ``Job.run``."""
         if point is not None:
-            context.sink.log(f"resuming after step {point.state['step']}")
+            if point.notice:
+                context.sink.log(point.notice)
+            step = int(point.state["step"])
+            context.sink.log(f"resuming after step {step}")
+            # A process that was killed between its checkpoint and its record left an earlier one
+            # there; where no step is left, no further checkpoint would put that right. A resume
+            # from the checkpoint before the last finds a later one there.
+            if context.folder.record().checkpoint_step != step:
+                context.sink.checkpointed(step)
         events = context.folder.path / "tensorboard" if self.config.log.tensorboard else None
         with with_events(context.sink, events) as sink:
             return pretrain(

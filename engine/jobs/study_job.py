@@ -53,13 +53,15 @@ class StudyJob:
 
     def resume_step(self, record: Record, point: ResumePoint | None, root: Path) -> int | None:
         """How many cells the history has."""
-        return cells_done(self.config, root, self.dataset.identity) if record.step else None
+        if not record.step:
+            return None
+        return cells_done(self.config, RunFolder(root / record.id), self.dataset.identity)
 
     def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
         """See ``Job.run``."""
         run_study(
             self.config,
-            root=context.folder.path.parent,
+            study=context.folder,
             data_dir=context.data_dir,
             dataset=self.dataset,
             sink=context.sink,

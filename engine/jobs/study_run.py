@@ -34,8 +34,16 @@ from engine.jobs.trained_encoder import load_encoder
 from engine.probe.head import load_head
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity
+from engine.runs.ownership import users_of
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
-from engine.study.grid import ProbePoint, pretrain_config, pretrainings, probe_config, probe_points
+from engine.study.grid import (
+    Cell,
+    ProbePoint,
+    pretrain_config,
+    pretrainings,
+    probe_config,
+    probe_points,
+)
 from engine.study.report import protocol
 from engine.study.study_state import StudyState, state_from_history
 
@@ -59,15 +67,33 @@ def check_study(config: StudyConfig, dataset: Dataset) -> None:
         prepare_material(probe_config(config, *first, point), dataset)
 
 
-def cells_done(config: StudyConfig, root: Path, data: DataIdentity) -> int:
-    """How many cells of the study the runs of a folder hold, of the data as they are now."""
-    return state_from_history(config, History(root, read_only=True), data).done
+def cells_done(config: StudyConfig, study: RunFolder, data: DataIdentity) -> int:
+    """How many cells of a study the runs beside it hold, of the data as they are now.
+
+    Raises:
+        RunError: when a run of the folder cannot be read, which may be one of the study's.
+    """
+    history = History(study.path.parent, read_only=True)
+    return _known_state(config, history, data, users_of(study.path)).done
+
+
+def _known_state(
+    config: StudyConfig, history: History, data: DataIdentity, users: frozenset[int]
+) -> StudyState:
+    """The progress of a study whose missing cells may be computed.
+
+    Raises:
+        RunError: when a run cannot be read: its cells would be computed a second time.
+    """
+    study_state = state_from_history(config, history, data, users=users)
+    history.check_readable()
+    return study_state
 
 
 def run_study(
     config: StudyConfig,
     *,
-    root: Path,
+    study: RunFolder,
     data_dir: Path,
     dataset: Dataset,
     sink: Sink,
@@ -81,7 +107,8 @@ def run_study(
 
     Args:
         config: the grid.
-        root: folder of the run folders, of the study's runs too.
+        study: its folder; its runs lie beside it. Runs of other users than this one, and the one
+            whose study it is, are left alone, and their cells are computed anew.
         data_dir: where data sets and their caches live.
         dataset: the images of ``config.pretrain.data``.
         sink: receives each cell (metrics), the progress of the run in work, and the outcome so
@@ -95,8 +122,8 @@ def run_study(
         TrainingError: some runs failed.
         UserError: a run could not begin.
     """
-    children = StudyChildren(root, data_dir, sink, execute)
-    _StudyRun(config, root, dataset, sink, children).run(device)
+    children = StudyChildren(study.path.parent, data_dir, sink, execute)
+    _StudyRun(config, study, dataset, sink, children).run(device)
 
 
 class _StudyRun:
@@ -105,15 +132,16 @@ class _StudyRun:
     def __init__(
         self,
         config: StudyConfig,
-        root: Path,
+        study: RunFolder,
         dataset: Dataset,
         sink: Sink,
         children: StudyChildren,
     ) -> None:
-        self.config, self.root, self.dataset = config, root, dataset
+        self.config, self.root, self.dataset = config, study.path.parent, dataset
+        self.users = users_of(study.path)
         self.sink = PausableSink(sink)
         self.children = children
-        self.history = History(root, read_only=True)  # the owners of the runs write the index
+        self.history = History(self.root, read_only=True)  # the owners of the runs write the index
         self.labels = StudyLabels(config, dataset)
         self.done = 0
 
@@ -144,9 +172,10 @@ class _StudyRun:
         self._advance(study_state.done - self.done)
         self._report(study_state)
         self._raise_failed()
+        _check_whole(study_state)
 
     def _state(self) -> StudyState:
-        return state_from_history(self.config, self.history, self.dataset.identity)
+        return _known_state(self.config, self.history, self.dataset.identity, self.users)
 
     def _train_and_probe(self, queue_size: int, seed: int) -> None:
         """One queue size and seed: the pretraining and its probes, where any is missing."""
@@ -254,6 +283,32 @@ class _StudyRun:
                 f"{len(failed)} {noun} of the study failed, {id_} first: {sentence} "
                 "Everything else is done; a resume of the study tries again."
             )
+
+
+def _check_whole(study_state: StudyState) -> None:
+    """Refuses to call a study finished that lacks a cell, though none of its runs has failed.
+
+    Raises:
+        TrainingError: with how many cells are missing, and the first of them.
+    """
+    missing = study_state.missing
+    if missing:
+        verb = "cell of the study has" if len(missing) == 1 else "cells of the study have"
+        raise TrainingError(
+            f"{len(missing)} {verb} no result, the first {_cell_words(missing[0])}, though no run "
+            "of it failed; was one deleted meanwhile? A resume of the study computes what is "
+            "missing."
+        )
+
+
+def _cell_words(cell: Cell) -> str:
+    encoder = "" if cell.queue_size is None else f" of K {cell.queue_size}"
+    seed = "" if cell.seed is None else f" of seed {cell.seed}"
+    head = f", {cell.head}" if cell.head else ""
+    return (
+        f"that of {cell.source}{encoder}{seed} ({cell.task}, {100 * cell.fraction:g} % of the "
+        f"labels{head}, subset {cell.subset_seed})"
+    )
 
 
 def _name(queue_size: int, seed: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import torch
@@ -10,10 +11,17 @@ from torch import Tensor
 
 from engine.config.missing_settings import completed
 from engine.config.schema import ModelConfig, PretrainConfig
-from engine.errors import RunError
+from engine.errors import DamagedFileError, RunError
+from engine.files import is_gone
 from engine.jobs.recorded_config import runnable_config
 from engine.models.encoder import Encoder, build_encoder
 from engine.pretrain import checkpoint as checkpoints
+from engine.pretrain.state_check import (
+    check_count,
+    check_mapping,
+    check_statistics,
+    check_tensors,
+)
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity, identity_in
 from engine.runs.encoder_step import EncoderStep
@@ -51,26 +59,59 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
     record, config = folder.record(), runnable_config(folder)
     if not isinstance(config, PretrainConfig):
         raise RunError(f"Run {record.id} is a {record.kind}; a probe needs a pretraining.")
-    state = checkpoints.load(folder.checkpoint_path)
+    state = _last_checkpoint(folder)
     try:
+        step = check_count(state.get("step"), None, "step")
+        steps_per_epoch = check_count(state.get("steps_per_epoch"), None, "steps_per_epoch")
         model = completed("pretrain", {"model": state["model_config"]})["model"]
-        encoder = build_encoder_quietly(msgspec.convert(model, ModelConfig))
-        encoder.load_state_dict(
-            {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
-        )
-        schedule = int(state["steps_per_epoch"]) * config.optim.epochs
+        # The record's own, which names no code that nobody has named, and no layers of any size.
+        if msgspec.convert(model, ModelConfig) != config.model:
+            raise ValueError("the model is another one")
+        encoder = build_encoder_quietly(config.model)
+        trained = {
+            name.removeprefix(_PREFIX): value
+            for name, value in check_mapping(state.get("model"), "model").items()
+            if isinstance(name, str) and name.startswith(_PREFIX)
+        }
+        check_tensors(trained, encoder.state_dict(), "encoder_q")
+        encoder.load_state_dict(trained)
+        mean, std = check_statistics(state, torch.zeros(3))
         return TrainedEncoder(
             encoder.eval(),
             config,
-            state["mean"],
-            state["std"],
-            EncoderStep(int(state["step"]), schedule),
+            mean,
+            std,
+            EncoderStep(step, steps_per_epoch * config.optim.epochs),
             identity_in(state.get("data")),
         )
-    except (KeyError, TypeError, RuntimeError, msgspec.ValidationError) as error:
+    except (
+        DamagedFileError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         raise RunError(
             f"The checkpoint of run {record.id} does not hold the encoder that its record "
             "describes."
+        ) from error
+
+
+def _last_checkpoint(folder: RunFolder) -> dict[str, Any]:
+    """The state in the last checkpoint; that before it would be of another step.
+
+    Raises:
+        RunError: when it cannot be read.
+    """
+    path = folder.checkpoint_path
+    try:
+        return checkpoints.load(path)
+    except DamagedFileError as error:
+        if is_gone(checkpoints.previous(path)):
+            raise
+        raise DamagedFileError(
+            f"{error} Resume run {folder.id}: it goes on from the one before it."
         ) from error
 
 

@@ -20,6 +20,7 @@ from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.schedule import learning_rate
+from engine.pretrain.state_check import check_count, check_number
 from engine.pretrain.training_state import check_batch
 from engine.runs.data_identity import check_same_data, identity_in
 from engine.runtime.device import Runtime
@@ -114,6 +115,7 @@ class _Loop:
         """Continues from a checkpoint.
 
         Raises:
+            DamagedFileError: when it is no state that this run can have.
             OtherDataError: when it belongs to other images or labels, and that is not allowed.
             RunError: when it belongs to something else.
         """
@@ -125,8 +127,11 @@ class _Loop:
             allowed=allow_other_data,
         )
         self.training.load_state_dict(state)
-        self.epoch_sum, self.epoch_count = float(state["epoch_sum"]), int(state["epoch_count"])
-        self.monitored_step = int(state["monitored_step"])
+        self.epoch_sum = check_number(state.get("epoch_sum"), "epoch_sum")
+        most = self.state.steps_per_epoch
+        self.epoch_count = check_count(state.get("epoch_count"), most, "epoch_count")
+        measured = state.get("monitored_step")
+        self.monitored_step = check_count(measured, self.state.step, "monitored_step", least=-1)
         if self.monitored_step >= 0:
             self.untrained = None
         # With other data the checkpoint is of another run of steps, and is saved anew at once.
@@ -163,6 +168,8 @@ class _Loop:
                 self._save()
 
         self._save()
+        # It was read back. Of a run that has ended a second one would only take room, for ever.
+        checkpoints.remove_previous(self.checkpoint)
         return "finished"
 
     def _plan(self) -> Plan:

@@ -35,6 +35,11 @@ def _from_1(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
+def _from_2(state: dict[str, Any]) -> dict[str, Any]:
+    """The state is the same; files of schema 3 have a digest."""
+    return state
+
+
 def new_name(name: str, *, resnet: bool) -> str:
     """The name that an entry of a model's state dict has now, from that of version 0.1.
 
@@ -73,5 +78,5 @@ def name_in_0_1(name: str) -> str:
     return ".".join(("trunk", *("shortcut" if layer == "downsample" else layer for layer in rest)))
 
 
-MIGRATIONS: Mapping[int, Migration] = {1: _from_1}
+MIGRATIONS: Mapping[int, Migration] = {1: _from_1, 2: _from_2}
 """For every older schema of a checkpoint the step to the next one."""

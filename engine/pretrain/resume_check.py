@@ -9,7 +9,11 @@ from engine.config.fields import fields, flatten
 from engine.config.missing_settings import missing_values, refusal_of_unknown
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
+from engine.pretrain.state_check import check_count, damaged
 from engine.runtime.device import Runtime
+from engine.text import clean_text
+
+_SHOWN = 80  # characters of a value in a message
 
 
 def config_key(config: PretrainConfig) -> str:
@@ -46,32 +50,52 @@ def check_same(
         runtime: where it continues.
 
     Raises:
+        DamagedFileError: when what is compared is missing.
         RunError: naming what differs.
     """
     if state.get("kind") != "pretrain":
         raise RunError("The checkpoint is not one of a pretraining; it cannot be resumed as one.")
-    ours, theirs = json.loads(config_key(config)), json.loads(state["config"])
+    ours, theirs = json.loads(config_key(config)), _config_in(state)
     # What the checkpoint lacks was no setting yet: the run did what a record without it says.
     missing = missing_values("pretrain", theirs)
     theirs |= {key: value for key, value in missing.items() if key in ours}
     unknown = sorted(theirs.keys() - fields(PretrainConfig).keys())
     if unknown:
-        raise RunError(refusal_of_unknown("The checkpoint", unknown))
+        shown = [clean_text(name, _SHOWN) for name in unknown]
+        raise RunError(refusal_of_unknown("The checkpoint", shown))
     key = next((k for k in sorted({*ours, *theirs}) if theirs.get(k) != ours.get(k)), None)
     if key is not None:
         raise RunError(
-            f"The checkpoint is from another configuration ({key} is {theirs.get(key)} there and "
+            f"The checkpoint is from another configuration ({key} is "
+            f"{clean_text(str(theirs.get(key)), _SHOWN)} there and "
             f"{flatten(config).get(key)} in the record); resume it with the one it was made with."
         )
-    if state["steps_per_epoch"] != steps_per_epoch:
+    then = check_count(state.get("steps_per_epoch"), None, "steps_per_epoch", least=1)
+    if then != steps_per_epoch:
         raise RunError(
             "The training images have changed since the checkpoint was made "
-            f"({state['steps_per_epoch']} steps an epoch then, {steps_per_epoch} now); "
+            f"({then} steps an epoch then, {steps_per_epoch} now); "
             "it cannot be resumed."
         )
-    if state["device_type"] != runtime.device.type:
+    if state.get("device_type") != runtime.device.type:
+        device = clean_text(str(state.get("device_type")), _SHOWN)
         raise RunError(
-            f"The checkpoint was made on {state['device_type']} and the device is now "
+            f"The checkpoint was made on {device} and the device is now "
             f"{runtime.device.type}; resume it on the same kind of device "
-            f"(--device {state['device_type']})."
+            f"(--device {device})."
         )
+
+
+def _config_in(state: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that a checkpoint names.
+
+    Raises:
+        DamagedFileError: when it is none.
+    """
+    try:
+        config = json.loads(state["config"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        damaged("config is missing or no configuration")
+    return config

@@ -14,10 +14,18 @@ from torch import Tensor
 from engine.augment.augmenter import Augmenter
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import channel_statistics
-from engine.errors import DataError
+from engine.errors import DamagedFileError, DataError
 from engine.models.moco import MoCo
 from engine.pretrain.resume_check import check_same, config_key
 from engine.pretrain.schedule import learning_rate
+from engine.pretrain.state_check import (
+    check_count,
+    check_mapping,
+    check_optimizer,
+    check_statistics,
+    check_tensor,
+    check_tensors,
+)
 from engine.runtime.device import Runtime
 from engine.seeds import stream_seed
 
@@ -169,18 +177,17 @@ class TrainingState:
             "optimizer": optimizer,
             "mean": self.mean,
             "std": self.std,
-            "generators": {
-                "default": torch.get_rng_state(),
-                "cuda": (
-                    torch.cuda.get_rng_state(self.runtime.device)
-                    if self.runtime.device.type == "cuda"
-                    else None
-                ),
-                "augment": self.augment_generator.get_state(),
-                "shuffle": self.shuffle_generator.get_state(),
-            }
-            | self._own_states(),
+            "generators": self._generator_states() | self._own_states(),
             "device_type": self.runtime.device.type,
+        }
+
+    def _generator_states(self) -> dict[str, Tensor | None]:
+        cuda = self.runtime.device.type == "cuda"
+        return {
+            "default": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.runtime.device) if cuda else None,
+            "augment": self.augment_generator.get_state(),
+            "shuffle": self.shuffle_generator.get_state(),
         }
 
     def _own_states(self) -> dict[str, Any]:
@@ -192,28 +199,62 @@ class TrainingState:
         """Puts back what ``state_dict`` gave. Tensors of the optimizer are replaced by others.
 
         Raises:
+            DamagedFileError: when something is missing, or has another type or shape or an
+                impossible value; this state is then as it was, but for the generators.
             RunError: when it belongs to another configuration or kind of device.
         """
         check_same(state, self.config, self.steps_per_epoch, self.runtime)
+        step = self._check(state)
+        try:
+            self._load_generators(state["generators"])
+        except (RuntimeError, TypeError, ValueError) as error:
+            # torch looks at more than the length: an engine may be in no such state.
+            raise DamagedFileError(
+                "The checkpoint is damaged: the state of a random generator is impossible."
+            ) from error
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._lr = float(state["optimizer"]["param_groups"][0]["lr"])
         if self.static:
             self._make_optimizer_static()
-        self.step = int(state["step"])
+        self.step = step
         self.mean = state["mean"].to(self.runtime.device)
         self.std = state["std"].to(self.runtime.device)
-        generators = state["generators"]
-        torch.set_rng_state(generators["default"])
-        if generators["cuda"] is not None:
-            torch.cuda.set_rng_state(generators["cuda"], self.runtime.device)
-        self.augment_generator.set_state(generators["augment"])
-        for name, own_state in generators.get("augment_own", {}).items():
-            self.own_generators[name].set_state(own_state)
-        self.shuffle_generator.set_state(generators["shuffle"])
         # Forces next_indices to draw the order and to set the learning rate of this epoch.
         self._order_epoch = -1
         self._order = None
+
+    def _check(self, state: dict[str, Any]) -> int:
+        """Refuses a state that this one cannot be made from; returns its step.
+
+        Raises:
+            DamagedFileError: naming what is wrong.
+        """
+        check_tensors(state.get("model"), self.model.state_dict(), "model")
+        check_count(int(state["model"]["queue_ptr"]), len(self.model.queue) - 1, "model.queue_ptr")
+        check_optimizer(state.get("optimizer"), self.optimizer)
+        check_statistics(state, self.mean)
+        generators = check_mapping(state.get("generators"), "generators")
+        for name, own in self._generator_states().items():
+            if own is not None:
+                check_tensor(generators.get(name), own, f"generators.{name}")
+        own_states = check_mapping(generators.get("augment_own", {}), "generators.augment_own")
+        for name, generator in self.own_generators.items():
+            if name in own_states:
+                like = generator.get_state()
+                check_tensor(own_states[name], like, f"generators.augment_own.{name}")
+        steps = self.config.optim.epochs * self.steps_per_epoch
+        return check_count(state.get("step"), steps, "step")
+
+    def _load_generators(self, generators: dict[str, Any]) -> None:
+        torch.set_rng_state(generators["default"])
+        if self.runtime.device.type == "cuda":
+            torch.cuda.set_rng_state(generators["cuda"], self.runtime.device)
+        self.augment_generator.set_state(generators["augment"])
+        for name, generator in self.own_generators.items():
+            if name in generators.get("augment_own", {}):
+                generator.set_state(generators["augment_own"][name])
+        self.shuffle_generator.set_state(generators["shuffle"])
 
     def _set_lr(self, lr: float) -> None:
         self._lr = lr

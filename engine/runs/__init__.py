@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.runs.folder import RunFolder, clean_tags
+from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import ALIVE_SECONDS, Heartbeat
 from engine.runs.lookup import by_id, described, find
 from engine.runs.metric_log import MetricLog
+from engine.runs.note_limits import clean_tags
 from engine.runs.record import ACTIVE, Ack, Record, ShownStatus, Stage, Status, UserNotes, direction
 from engine.runs.requests import PendingRequest
 from engine.runs.root import create, folder_names, folders, runs_root

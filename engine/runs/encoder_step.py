@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 from engine.runs.record import Record
+from engine.runs.training_time import Timed
 
 NOT_RECORDED = "step not recorded"
 """Said of a probe of version 0.1, whose result does not name the step."""
@@ -67,16 +68,26 @@ def at_checkpoint(pretraining: Record) -> EncoderStep | None:
 
 
 def proven_step(probe: Record, pretraining: Record | None) -> EncoderStep | None:
-    """The step of a probe's encoder: as recorded, else where the times prove it.
-
-    A probe that began after its pretraining had finished is one of the finished encoder.
-    """
+    """The step of a probe's encoder: as recorded, else where ``began_after`` proves it."""
     known = EncoderStep.of(probe.result)
     if known is not None or pretraining is None or pretraining.status != "finished":
         return known
-    if probe.started is None or pretraining.ended is None or probe.started < pretraining.ended:
-        return None
-    return at_checkpoint(pretraining)
+    return at_checkpoint(pretraining) if began_after(probe, pretraining.ended) else None
+
+
+def began_after(probe: Timed, end: float | None) -> bool:
+    """Whether a probe of version 0.1 began when its pretraining had finished.
+
+    Its result names no step, so the times of the two records are all there is to go by. A probe of
+    a later version records the step before its first number: its times prove nothing, since the
+    clock may have been set between the two runs.
+
+    Args:
+        probe: its record, or its entry in the index.
+        end: unix seconds at which the pretraining ended; None: not known.
+    """
+    of_0_1 = probe.trained_seconds is None  # it kept no such account
+    return of_0_1 and probe.started is not None and end is not None and probe.started >= end
 
 
 def encoder_words(result: Mapping[str, Any]) -> str:
@@ -87,5 +98,5 @@ def encoder_words(result: Mapping[str, Any]) -> str:
 
 def _count(value: Any) -> int | None:
     # In the index every number of a result is a float; the record may have been edited.
-    known = type(value) in (int, float) and math.isfinite(value) and value >= 0
+    known = type(value) in (int, float) and 0 <= value <= 10**15  # neither NaN nor an infinity
     return int(value) if known else None

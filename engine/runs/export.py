@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import importlib
 import io
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from engine.errors import RunError
-from engine.files import replace_file, unwritable
+from engine.files import is_folder, open_folder, replace_file, unwritable
 from engine.runs.encoder_step import EncoderStep
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import host_name
@@ -24,6 +26,7 @@ from engine.runs.log_summary import gains
 from engine.runs.metric_log import MetricLog
 from engine.runs.record import UserNotes, encode_record, encode_user, spell
 from engine.sink import NullSink, Plan, Sink, Tee
+from engine.text import csv_cell, printable_json
 
 Format = Literal["csv", "json", "tensorboard"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -37,6 +40,7 @@ metric keeps its own name."""
 
 _FLUSH_SECONDS = 5.0  # how far TensorBoard may lag behind; a flush at every step would cost a write
 _SUFFIX: Mapping[str, str] = {"csv": ".csv", "json": ".json", "tensorboard": ""}
+_EVENTS_NAME = re.compile(r"events\.out\.tfevents\.([0-8][0-9]{19})\.")  # a 9: none of ours
 _Point = tuple[int, float, float, dict[str, float]]  # step, epoch, unix seconds, values
 
 
@@ -50,8 +54,8 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
             file that is there is replaced; event files are added to a folder.
 
     Raises:
-        RunError: when the format is none, the run cannot be read, the target cannot be written, or
-            TensorBoard is not installed.
+        RunError: when the format is none, the run cannot be read, the target cannot be written (a
+            link, pipe or device is refused too), or TensorBoard is not installed.
     """
     if format_ not in FORMATS:
         raise RunError(f"{format_} is no export format; it must be one of {', '.join(FORMATS)}.")
@@ -61,7 +65,9 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
         write_tensorboard(folder, path)
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
+        if is_folder(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if format_ == "json":
             replace_file(path, to_json(folder), follow_folder=True)
         else:
@@ -69,6 +75,18 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
     except OSError as error:
         raise unwritable(path, error) from error
     return path
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing.
+
+    Raises:
+        OSError: when they cannot be made, or something else stands there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # a file, a device, a link to nothing
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
 
 
 # --------------------------------------------------------------------------------------------
@@ -122,7 +140,9 @@ def to_csv(folder: RunFolder) -> Iterator[str]:
     # spell: csv would write "nan" and "inf"; here and in JSON the spellings are the same.
     at = EncoderStep.of(folder.record().result)
     known = [] if at is None else [at.step]
-    yield line(["step", "epoch", "time", *names, *(["encoder_step"] if known else [])])
+    yield line(
+        ["step", "epoch", "time", *map(csv_cell, names), *(["encoder_step"] if known else [])]
+    )
     for step, epoch, seconds, values in points(log):
         cells = [spell(values[name]) if name in values else "" for name in names]
         yield line([step, spell(epoch), spell(seconds), *cells, *known])
@@ -159,7 +179,7 @@ def to_json(folder: RunFolder) -> bytes:
         "user": msgspec.Raw(encode_user(notes)),
         "metrics": curves,
     }
-    return msgspec.json.encode(document) + b"\n"
+    return printable_json(msgspec.json.encode(document).decode()).encode() + b"\n"
 
 
 # --------------------------------------------------------------------------------------------
@@ -187,11 +207,21 @@ class _EventFile:
         self._folder = folder
         self._next_flush = time.monotonic() + _FLUSH_SECONDS
         # TensorBoard takes any name with "tfevents" in it and reads the files of a folder in the
-        # order of their names: by time here, hence the leading zeros.
-        name = f"events.out.tfevents.{time.time_ns():020d}.{host_name()}.{os.getpid()}"
+        # order of their names: hence the leading zeros. A name before that of the file it is at
+        # would never be looked at, so a clock that was set back does not count.
         with self._sentence():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._records = records.RecordWriter((folder / name).open("xb"))
+            _make_folder(folder)
+            number = max([time.time_ns(), *(found + 1 for found in _numbers(folder))])
+            name = f"events.out.tfevents.{number:020d}.{host_name()}.{os.getpid()}"
+            self.path = folder / name
+            at = open_folder(folder, follow=True)  # named by a person, who may mean a link
+            try:
+                # O_EXCL follows no link and opens nothing that is there (open(2)).
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                fd = os.open(name, flags, 0o666, dir_fd=at)
+            finally:
+                os.close(at)
+            self._records = records.RecordWriter(os.fdopen(fd, "wb"))
         # From version 2 on TensorBoard obeys the START events of ``forget``; below that it guesses
         # from descending steps what is out of date (its event_accumulator.py).
         self._add(self._events.Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -249,9 +279,14 @@ def write_tensorboard(folder: RunFolder, target: Path) -> None:
     log = folder.metrics()
     log.poll()
     events = _EventFile(target)
-    for step, _, seconds, values in points(log):
-        events.add(step, seconds, values)
-    events.close()
+    try:
+        for step, _, seconds, values in points(log):
+            events.add(step, seconds, values)
+        events.close()
+    except BaseException:  # a file that lacks steps looks like a whole one
+        with contextlib.suppress(OSError):
+            events.path.unlink()
+        raise
 
 
 class TensorBoardSink(NullSink):
@@ -268,6 +303,7 @@ class TensorBoardSink(NullSink):
 
     def __init__(self, folder: Path) -> None:
         self._file = _EventFile(folder)
+        self._stage = ""
 
     def plan(self, plan: Plan) -> None:
         """See ``Sink.plan``."""
@@ -277,6 +313,14 @@ class TensorBoardSink(NullSink):
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """See ``Sink.metrics``."""
         self._file.add(step, time.time(), values)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """See ``Sink.progress``. What was measured before a stage is written when it begins."""
+        # Saving a checkpoint is a stage: its steps are not trained again after a kill during it or
+        # right behind it, so they have to be in the file before.
+        if done == 0 or stage != self._stage:
+            self._file.flush()
+        self._stage = "" if done >= total else stage
 
     def checkpointed(self, step: int) -> None:
         """See ``Sink.checkpointed``."""
@@ -302,3 +346,9 @@ def with_events(sink: Sink, folder: Path | None) -> Iterator[Sink]:
         yield Tee([sink, board])
     finally:
         board.close()
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The numbers in the names of the event files in a folder."""
+    found = (_EVENTS_NAME.match(name) for name in os.listdir(folder))  # noqa: PTH208 - names alone
+    return [int(match[1]) for match in found if match]

@@ -2,8 +2,10 @@
 
 A file system that knows no flock (some network and FUSE ones) is refused at once, in a sentence
 that names it. Without locks two processes could train one run, and no substitute is safe: a file
-that marks an owner (to which the package filelock would fall back by itself) stays behind when the
-owner is killed.
+that marks an owner stays behind when the owner is killed.
+
+Whoever can open a file can hold its lock, also when it is open for reading only. So a lock file can
+be opened by those alone who may write it: nobody who may only look keeps an owner out.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 from engine.errors import RunBusyError, RunError
-from engine.files import is_folder, open_new, unwritable
+from engine.files import is_folder, open_new, open_plain, unwritable
+
+_RETRY_SECONDS = 0.01
 
 # What flock sets where another open file holds the lock; EACCES on some network file systems.
 _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
@@ -143,19 +148,62 @@ def check_locks(folder: Path) -> None:
         raise no_locks(folder)
 
 
+def open_lock(path: Path, *, follow_folder: bool = False) -> int:
+    """Open a lock file to take its lock; made when it is missing.
+
+    Its rights are those that the umask leaves, without the right to read for those who may not
+    write: group members under a umask of 002, nobody but its owner under 022.
+
+    Args:
+        path: the file.
+        follow_folder: its folder may be a link.
+
+    Raises:
+        OSError: when this user may not write it, or it is no plain file.
+    """
+    # Open for writing, without writing: NFS wants that for an exclusive lock (flock(2)). And for
+    # reading: ``RunLock`` may keep a time in it.
+    flags = os.O_RDWR | os.O_CREAT
+    try:
+        # Made without any right to read, which is given below: nobody may open it in between.
+        fd = open_plain(path, flags, follow_folder=follow_folder, mode=0o222)
+    except PermissionError as refused:
+        # Of a process that was killed in between: its owner may write and not yet read it.
+        try:
+            writes = open_plain(path, os.O_WRONLY, follow_folder=follow_folder)
+        except FileNotFoundError:
+            raise refused from None
+        os.close(_readable_by_writers(writes))
+        fd = open_plain(path, flags, follow_folder=follow_folder)
+    return _readable_by_writers(fd)
+
+
+def _readable_by_writers(fd: int) -> int:
+    """Let those read an open file who may write it, and nobody else, if it is this user's."""
+    found = os.fstat(fd)
+    writers = found.st_mode & 0o222
+    wanted = writers | writers << 1
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != wanted:
+        # Some file systems have rights of their own, which nobody can change.
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, wanted)
+    return fd
+
+
 class FileLock:
     """A lock to hold around a change of a file: against other processes, and other threads.
 
     One thread may take it again while it has it. The file stays when the lock is released.
 
     Args:
-        path: of the lock's own file; made when it is missing, with the rights that the umask leaves
-            (filelock before version 4 set a mode of its own by fchmod).
+        path: of the lock's own file; made when it is missing, see ``open_lock``.
+        follow_folder: its folder may be a link.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, follow_folder: bool = False) -> None:
         self._path = path
-        self._lock = filelock.FileLock(path, fallback_to_soft=False)
+        self._follow_folder = follow_folder
+        self._of_thread = threading.local()  # ``depth``: how often this thread holds it
 
     @contextlib.contextmanager
     def held(self, timeout: float) -> Iterator[None]:
@@ -168,15 +216,40 @@ class FileLock:
             RunBusyError: when another process or thread has it for longer.
             RunError: when its file cannot be opened, or the file system has no locks.
         """
-        try:
-            self._lock.acquire(timeout=timeout)
-        except filelock.Timeout:
-            raise RunBusyError(f"{self._path} is locked by another process.") from None
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                raise no_locks(self._path.parent) from error
-            raise unwritable(self._path, error) from error
+        if getattr(self._of_thread, "depth", 0):
+            self._of_thread.depth += 1
+            try:
+                yield
+            finally:
+                self._of_thread.depth -= 1
+            return
+        fd = self._acquire(timeout)
+        self._of_thread.depth = 1
         try:
             yield
         finally:
-            self._lock.release()
+            self._of_thread.depth = 0
+            # Not only closed: a process that was forked meanwhile has a copy of the descriptor.
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+    def _acquire(self, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                # Each time: the file may have been removed and made again meanwhile.
+                fd = open_lock(self._path, follow_folder=self._follow_folder)
+                locked = False
+                try:
+                    locked = try_flock(fd, self._path) and is_same_file(fd, self._path)
+                finally:
+                    if not locked:
+                        os.close(fd)
+            except OSError as error:
+                raise unwritable(self._path, error) from error
+            if locked:
+                return fd
+            if time.monotonic() >= deadline:
+                raise RunBusyError(f"{self._path} is locked by another process.")
+            time.sleep(_RETRY_SECONDS)

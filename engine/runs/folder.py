@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from engine.errors import DamagedFileError, RunBusyError, RunError
-from engine.files import is_gone, replace_file, unwritable
+from engine.files import is_gone, open_folder, replace_file, unwritable
 from engine.runs.file_lock import FileLock
-from engine.runs.heartbeat import ALIVE_SECONDS, host_name, read_heartbeat
+from engine.runs.heartbeat import changes, host_name, is_process, is_young, read_heartbeat
+from engine.runs.log_lines import last_lines
 from engine.runs.log_summary import correct_old_summary
 from engine.runs.metric_log import MetricLog
+from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, check_tags, clean_tags
 from engine.runs.record import (
     ACTIVE,
     Record,
@@ -23,17 +26,22 @@ from engine.runs.record import (
     encode_user,
     read_bytes,
 )
-from engine.runs.requests import PendingRequest, as_request, read_requests, write_request
-from engine.runs.run_lock import lock_is_held
+from engine.runs.recorded_fields import NOTES_BYTES, RECORD_BYTES
+from engine.runs.requests import (
+    PendingRequest,
+    as_request,
+    read_requests,
+    set_aside,
+    write_request,
+)
+from engine.runs.run_lock import RunLock, lock_is_held
 from engine.sink import Request
-from engine.text import clean_text, visible_line
+from engine.text import clean_text
 
-_TAIL_BYTES = 1 << 16  # of log.txt, read from its end: a log may be large, a screen is not
 LATEST = "latest"
 """The word by which people mean the newest run; no run may be called so."""
-NAME_LIMIT = 200
-TAG_LIMIT = 50
-NOTE_LIMIT = 1000
+NOTES_SECONDS = 5.0
+"""How long a change of the notes waits for others who change them; an app must not stand still."""
 
 
 class RunFolder:
@@ -107,7 +115,7 @@ class RunFolder:
             RunError: one sentence, when it is missing, damaged or of a newer schema, or when the
                 log that a record of version 0.1 needs cannot be read.
         """
-        record = decode_record(read_bytes(self.record_path), self.record_path)
+        record = decode_record(read_bytes(self.record_path, RECORD_BYTES), self.record_path)
         if record.untrained is None:
             correct_old_summary(record, self.metrics_path)
         return record
@@ -119,7 +127,7 @@ class RunFolder:
             RunError: one sentence, when ``user.json`` is damaged or of a newer schema.
         """
         try:
-            data = read_bytes(self.user_path)
+            data = read_bytes(self.user_path, NOTES_BYTES)
         except RunError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return UserNotes()
@@ -163,19 +171,75 @@ class RunFolder:
         """True when a process works on the run.
 
         On this machine: some process holds the run's lock. A file system may not carry locks from
-        machine to machine, so a heartbeat of another host counts as well while it is young.
+        machine to machine, so a heartbeat of another host counts as well while it is young; and so
+        does one of this host for a user who may look at the run and not write its lock.
         """
-        return lock_is_held(self.lock_path) or self.alive_elsewhere()
+        held = lock_is_held(self.lock_path)
+        if held is None:
+            held = self._beats_here()
+        return held or self.alive_elsewhere()
+
+    def _beats_here(self) -> bool:
+        """True when a process of this host that still lives wrote a heartbeat lately."""
+        heartbeat, written = read_heartbeat(self.heartbeat_path)
+        if heartbeat is None or heartbeat.host != host_name() or not is_process(heartbeat):
+            return False
+        young = is_young(self.heartbeat_path, (heartbeat, written), written)
+        return young and self._is_active(heartbeat.host)
 
     def alive_elsewhere(self) -> bool:
-        """True when another host has written a heartbeat in the last 15 s."""
+        """True when another host has written a heartbeat in the last 15 s, see ``is_young``."""
         heartbeat, written = read_heartbeat(self.heartbeat_path)
         if heartbeat is None or heartbeat.host == host_name():
             return False
-        # abs: the clock of a file server may be ahead of this machine's.
-        return abs(time.time() - written) < ALIVE_SECONDS and self._remote_active(heartbeat.host)
+        young = is_young(self.heartbeat_path, (heartbeat, written), written)
+        return young and self._is_active(heartbeat.host)
 
-    def _remote_active(self, host: str) -> bool:
+    def works_elsewhere(self, record: Record) -> bool:
+        """True when another host works on the run, on a file system that carries no locks.
+
+        For whoever is about to change the run. May take 7.5 s: a heartbeat that looks old is
+        watched for so long, since clocks of hosts may differ by any amount.
+
+        Args:
+            record: of the run, read a moment ago.
+        """
+        if record.status not in ACTIVE:
+            return False
+        heartbeat, _ = read_heartbeat(self.heartbeat_path)
+        if heartbeat is None or heartbeat.host == host_name():
+            return False
+        return self.alive_elsewhere() or changes(self.heartbeat_path)
+
+    def take_lock(self) -> RunLock | None:
+        """Take the lock of the run, to start or to resume it; None when a process works on it.
+
+        Requests that wait now were meant for an earlier owner (a ``stop`` that came too late would
+        end a resumed run at once): they are set aside, unless the run is queued or handed over.
+        What is asked from now on is for whoever has the lock, also by way of a hand-over.
+
+        Raises:
+            RunError: when the folder cannot be written.
+        """
+        lock = RunLock(self.lock_path)
+        if not lock.acquire():
+            return None
+        try:
+            # Once locked: an owner may have written it before it released the lock.
+            record = self.record()
+            if self.works_elsewhere(record):
+                lock.release()
+                return None
+            if record.status not in ("queued", "handed-over"):
+                set_aside(self.control_path)
+        except RunError:  # unreadable: who owns the run will say so
+            pass
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def _is_active(self, host: str) -> bool:
         """True unless the record says that the run has ended or is owned by another host."""
         try:
             record = self.record()
@@ -186,10 +250,11 @@ class RunFolder:
     def _just_written(self) -> bool:
         """True while the process that a run was handed over to may still be starting."""
         try:
-            written = self.record_path.stat().st_mtime
+            info = self.record_path.stat()
         except OSError:
             return False
-        return abs(time.time() - written) < ALIVE_SECONDS
+        # Its inode: the record is replaced whole.
+        return is_young(self.record_path, info.st_ino, info.st_mtime)
 
     def request(self, kind: Request) -> str:
         """Ask the run's owner for something; returns the id of the request.
@@ -205,7 +270,12 @@ class RunFolder:
         status = self.status()
         if status not in ("queued", "running", "paused", "handed-over"):
             raise RunError(f"The run {self.id} is {status}; there is nobody to {kind} it.")
-        return write_request(self.control_path, kind)
+
+        def last_answered() -> str:
+            ack = self.record().ack
+            return "" if ack is None else ack["id"]
+
+        return write_request(self.control_path, kind, last_answered)
 
     def pending_requests(self) -> list[PendingRequest]:
         """Requests that nobody has acknowledged yet, oldest first."""
@@ -219,38 +289,94 @@ class RunFolder:
     ) -> UserNotes:
         """Change name, tags or note; what is None stays.
 
+        Returns:
+            The notes as they are now.
+
+        Raises:
+            RunError: see ``change_user``.
+        """
+        given = None if tags is None else tuple(tags)
+
+        def update(notes: UserNotes) -> None:
+            notes.name = notes.name if name is None else name
+            notes.tags = notes.tags if given is None else given
+            notes.note = notes.note if note is None else note
+
+        return self.change_user(update)
+
+    def change_user(
+        self, update: Callable[[UserNotes], None], *, timeout: float = NOTES_SECONDS
+    ) -> UserNotes:
+        """Change the notes by a function, which no other change of them comes between.
+
         Texts are cut to one line without control characters (name: 200 characters, note: 1,000,
         tag: 50, no spaces).
 
+        Args:
+            update: is given the notes as they are and changes them in place; what it raises leaves
+                the file as it was.
+            timeout: seconds to wait for others who change them, or move the run.
+
+        Returns:
+            The notes as they are now.
+
         Raises:
-            RunError: when ``user.json`` cannot be written, or the name is the word ``latest``. A
-                damaged ``user.json`` is set aside beside the new one.
+            RunBusyError: when others do so for longer; nothing is written then.
+            RunError: when there is no such run, ``user.json`` cannot be read or written, the name
+                is the word ``latest``, or the tags are more than ``TAGS_MOST``. A damaged
+                ``user.json`` is set aside beside the new one.
         """
         if is_gone(self.path):
             raise RunError(f"There is no run folder {self.path}.")
         try:
-            # Not the run's lock: notes are written while a trainer holds that.
-            with FileLock(self.path / "user.lock").held(timeout=5.0):
+            with self.notes_lock(timeout):
+                if is_gone(self.path):  # moved to the trash while this waited
+                    raise RunError(f"There is no run folder {self.path} (any more).")
                 notes = self._notes_to_change()
-                if name is not None:
-                    notes.name = checked_name(name)
-                if tags is not None:
-                    notes.tags = clean_tags(tags)
-                if note is not None:
-                    notes.note = clean_text(note, NOTE_LIMIT)
+                update(notes)
+                notes.name = checked_name(notes.name)
+                notes.tags = check_tags(clean_tags(notes.tags))
+                notes.note = clean_text(notes.note, NOTE_LIMIT)
                 replace_file(self.user_path, encode_user(notes))
-        except RunBusyError:
-            raise RunError(f"{self.user_path} is being written by another process.") from None
         except OSError as error:
             raise unwritable(self.user_path, error) from error
         return notes
+
+    @contextlib.contextmanager
+    def notes_lock(self, timeout: float = NOTES_SECONDS) -> Iterator[None]:
+        """Keep others from changing the notes, and from moving the folder or removing it.
+
+        Not the run's own lock, which a trainer holds. The lock lies in the folder and moves with
+        it; who gets it must look whether the folder is still where it was.
+
+        Args:
+            timeout: seconds to wait for others.
+
+        Raises:
+            RunBusyError: when others have it for longer.
+            RunError: when it cannot be had at all.
+        """
+        # No context around the yield: errors of the caller's would be taken for those of the lock.
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(FileLock(self.path / "user.lock").held(timeout))
+            except RunBusyError:
+                raise RunBusyError(
+                    f"{self.user_path} is being written by another process; nothing was changed."
+                ) from None
+            yield
 
     def _notes_to_change(self) -> UserNotes:
         """The notes; a damaged file is renamed, so that new ones can be written and it is kept."""
         try:
             return self.user()
         except DamagedFileError:  # one that is unreadable or of a newer schema is kept as it is
-            self.user_path.rename(self.path / f"user.json.damaged-{int(time.time())}")
+            kept = f"{self.user_path.name}.damaged-{time.time_ns()}"
+            folder = open_folder(self.path)
+            try:
+                os.rename(self.user_path.name, kept, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                os.close(folder)
             return UserNotes()
 
     def metrics(self) -> MetricLog:
@@ -259,18 +385,7 @@ class RunFolder:
 
     def log_tail(self, lines: int) -> list[str]:
         """The last lines of ``log.txt`` without control characters; empty when there is none."""
-        try:
-            with self.log_path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _TAIL_BYTES))
-                data = file.read(_TAIL_BYTES)
-        except OSError:
-            return []
-        if size > _TAIL_BYTES:  # the first line is cut, maybe within a character
-            data = data.partition(b"\n")[2]
-        text = data.decode("utf-8", errors="replace").rstrip("\n")
-        found = [visible_line(line) for line in text.split("\n")] if text else []
-        return found[-lines:] if lines > 0 else []
+        return last_lines(self.log_path, lines)
 
 
 def checked_name(name: str) -> str:
@@ -283,10 +398,3 @@ def checked_name(name: str) -> str:
     if name == LATEST:
         raise RunError("latest always means the newest run; choose another name.")
     return name
-
-
-def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Tags as they are stored: no spaces, each once, sorted."""
-    # A hyphen for each space: a space would end the tag in a filter (tag:keep).
-    cleaned = ("-".join(clean_text(tag, 4 * TAG_LIMIT).split())[:TAG_LIMIT] for tag in tags)
-    return tuple(sorted({tag for tag in cleaned if tag}))

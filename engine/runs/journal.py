@@ -7,7 +7,7 @@ import threading
 import time
 
 from engine.errors import RunError
-from engine.files import unwritable, write_all
+from engine.files import open_plain, unwritable, write_all
 from engine.runs.folder import RunFolder
 from engine.runs.metric_writer import LogError, MetricWriter
 
@@ -37,7 +37,7 @@ class Journal:
 
     def add_text(self, text: str) -> None:
         """Add a line to ``log.txt``, with the time of day before it. No file is touched."""
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+        line = _dated(text)
         with self._adding:
             self._texts.append(line)
 
@@ -46,11 +46,12 @@ class Journal:
         """True when there is something to write."""
         return bool(self._lines or self._texts)
 
-    def write(self, *, sync: bool = False) -> None:
+    def write(self, *, sync: bool = False, look: bool = False) -> None:
         """Write what was added.
 
         Args:
             sync: also force the metric log to the disk.
+            look: see to the metric log although there may be nothing to write into it.
 
         Raises:
             RunError: when it cannot be written; the metric log ends with a whole line then, and
@@ -59,10 +60,12 @@ class Journal:
         with self._writing:
             data, text = self._take()
             # Both files are tried: the lines of the log matter most when the metrics fail.
-            failure = self._append_lines(data, sync=sync)
+            failure = self._append_lines(data, sync=sync, look=look)
             if self._metrics.repaired:
                 text += f"cut a half line of {self._metrics.repaired} bytes off the metric log\n"
                 self._metrics.repaired = 0
+            text += "".join(map(_dated, self._metrics.notices))
+            self._metrics.notices.clear()
             if text:
                 text_failure = self._append_text(text)
                 failure = failure or text_failure
@@ -79,20 +82,23 @@ class Journal:
             self._unwritten = b""
             return data, text
 
-    def _append_lines(self, data: bytes, *, sync: bool) -> RunError | None:
+    def _append_lines(self, data: bytes, *, sync: bool, look: bool) -> RunError | None:
         try:
-            if data or sync:
+            if data or sync or (look and self._metrics.is_open):
                 self._metrics.append(data, sync=sync)
         except LogError as error:
             self._unwritten = data[error.written :]
             return error
+        except BaseException:  # a line that comes twice does no harm, one that is lost does
+            self._unwritten = data
+            raise
         return None
 
     def _append_text(self, text: str) -> RunError | None:
         path = self._folder.log_path
         try:
             # O_APPEND: the output of a detached process goes into this file as well.
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            fd = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             try:
                 write_all(fd, text.encode("utf-8", errors="replace"))
             finally:
@@ -104,3 +110,8 @@ class Journal:
     def close(self) -> None:
         """Close the metric log. What was not written is lost."""
         self._metrics.close()
+
+
+def _dated(text: str) -> str:
+    """A line of the log, with the time of day before it."""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"

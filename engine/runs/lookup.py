@@ -10,11 +10,14 @@ import msgspec
 from msgspec import Struct
 
 from engine.errors import RunError
-from engine.files import is_gone, reason
+from engine.files import is_gone, read_plain, reason
+from engine.runs.creation_order import place_of
 from engine.runs.folder import LATEST, RunFolder
+from engine.runs.note_limits import NAME_LIMIT
 from engine.runs.record import Record
+from engine.runs.recorded_fields import NOTES_BYTES, RECORD_BYTES
 from engine.runs.root import folder_names
-from engine.text import clean_text, shorten
+from engine.text import clean_text, plain_text, shorten
 
 LatestOf = Literal["", "pretrain", "study"]
 """What ``latest`` means to a command: the newest run of any kind, the newest pretraining that has a
@@ -95,13 +98,13 @@ class _Named(Struct):
 def name_of(folder: RunFolder) -> str:
     """The name that people gave a run; empty without one, or where it cannot be read."""
     # Not the whole record: ten thousand of those take seconds to decode.
-    for path in (folder.user_path, folder.record_path):
+    for path, limit in ((folder.user_path, NOTES_BYTES), (folder.record_path, RECORD_BYTES)):
         try:
-            name = msgspec.json.decode(path.read_bytes(), type=_Named).name
+            name = msgspec.json.decode(read_plain(path, limit), type=_Named).name
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if name:
-            return name
+            return plain_text(name, NAME_LIMIT)
     return ""
 
 
@@ -143,7 +146,7 @@ def _latest(root: Path, ids: Sequence[str], of: LatestOf) -> RunFolder:
         except RunError:  # a damaged record has no date
             continue
         if not of or (record.kind == of and _usable(folder, record)):
-            dated.append((record.created, folder.id))
+            dated.append((place_of(record), folder.id))
     if dated:
         return RunFolder(root / max(dated)[1])
     raise RunError(

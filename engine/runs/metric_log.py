@@ -14,19 +14,27 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.errors import RunError
-from engine.files import reason
+from engine.files import open_plain, reason
 from engine.runs.metric_series import MetricSeries
 from engine.runs.metric_writer import RESERVED, VOID
 from engine.runs.record import unspell
+from engine.runs.recorded_fields import KEY_LIMIT
+from engine.text import plain_text
 
 _CHUNK = 1 << 19  # bytes decoded at a time: bounds the memory of a first load
+LINE_LIMIT = 1 << 20
+"""Bytes that a line may have; the writer's have a few hundred. A line without an end is read again
+with each poll up to so many bytes, and not again behind them."""
+MOST_NAMES = 1000
+"""Metrics that a log may have: each is a series in memory and a curve on the screen."""
 _NUMBERS = {int, float}  # types, compared exactly: bool is a subclass of int
 _TAIL = 1 << 14  # bytes; a line has a few hundred
 _GUARD = 64  # the bytes read last, compared before reading on: a rewritten file differs there
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
-# Not all of msgspec's errors are its own: bytes that are no UTF-8, and brackets nested too deep.
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# Not all of msgspec's errors are its own: bytes that are no UTF-8, numbers of thousands of digits
+# (ValueError), and brackets nested too deep.
+_UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class Break(NamedTuple):
@@ -47,8 +55,10 @@ class MetricLog:
     """Reads a metric log as it grows.
 
     ``poll`` reads what is new; the other methods answer from memory. The arrays that they return
-    are the log's own: they grow with the next ``poll``, so copy what must stay. Lines that are no
-    metrics are skipped and counted in ``skipped``. One thread at a time may use an object.
+    are the log's own: they grow with the next ``poll``, so copy what must stay. Lines and values
+    that are no metrics are skipped and counted in ``skipped``, and so is a line of more than
+    ``LINE_LIMIT`` bytes. Names are cleaned and cut to ``KEY_LIMIT`` characters; there are at most
+    ``MOST_NAMES``. One thread at a time may use an object.
     ``breaks`` has the times in which the run was not trained, by ascending step.
 
     Args:
@@ -63,10 +73,12 @@ class MetricLog:
         self._reset()
 
     def _reset(self) -> None:
-        self._offset = 0  # bytes read: up to the end of a line
+        self._offset = 0  # bytes read: up to the end of a line, or within one that is skipped
+        self._in_long_line = False  # what comes up to the next line end is part of one
         self._guard = b""  # the last _GUARD bytes before _offset
         self._identity: tuple[int, int] | None = None  # device and inode
         self._series: dict[str, MetricSeries] = {}
+        self._names = set(RESERVED)  # all that were seen, also of lines that were voided
         self.breaks: list[Break] = []
         self.skipped = 0
 
@@ -86,7 +98,7 @@ class MetricLog:
         """
         # Opened anew each time: an open descriptor would go on showing a file that was replaced.
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_plain(self.path, os.O_RDONLY, follow_folder=True)
         except FileNotFoundError:
             changed = bool(self._series)
             self._reset()
@@ -109,24 +121,50 @@ class MetricLog:
             self._reset()
         self._identity = identity
         begin = position = self._offset
-        carry = b""  # of a line that is longer than a chunk, or half written
-        while max_bytes is None or position - begin < max_bytes:
+        carry = bytearray()  # of a line that is longer than a chunk, or half written
+        # On behind max_bytes within a line: else it would be begun anew with each call.
+        while (
+            max_bytes is None or position - begin < max_bytes or (carry and self._offset == begin)
+        ):
             block = os.pread(fd, _CHUNK, position)
             if not block:
                 break
             position += len(block)
+            if self._in_long_line:
+                end = block.find(b"\n") + 1
+                self._pass(block[:end] if end else block)
+                self._in_long_line = not end
+                changed = True
+                block = block[end:] if end else b""
             # Only whole lines: the writer may be within one. What is left is read again next time.
             end = block.rfind(b"\n") + 1
             if not end:
                 carry += block
+                if len(carry) > LINE_LIMIT:
+                    self.skipped += 1
+                    self._pass(carry)
+                    self._in_long_line = changed = True
+                    carry = bytearray()
                 continue
-            whole = carry + block[:end]
-            carry = block[end:]
-            self._take(whole)
-            self._offset += len(whole)
-            self._guard = whole[-_GUARD:]
+            whole = bytes(carry) + block[:end] if carry else block[:end]
+            carry = bytearray(block[end:])
+            self._take(self._without_long_line(whole))
+            self._pass(whole)
             changed = True
         return changed
+
+    def _pass(self, data: bytes | bytearray) -> None:
+        """Count bytes as read."""
+        self._offset += len(data)
+        self._guard = (self._guard + data[-_GUARD:])[-_GUARD:]
+
+    def _without_long_line(self, whole: bytes) -> bytes:
+        """Whole lines without the first one where that is too long; all others are of a chunk."""
+        first = whole.find(b"\n") + 1
+        if first <= LINE_LIMIT:
+            return whole
+        self.skipped += 1
+        return whole[first:]
 
     def _is_continued(self, fd: int, identity: tuple[int, int], size: int) -> bool:
         """True when the file is the one that was read before, with nothing but more at its end."""
@@ -138,7 +176,7 @@ class MetricLog:
 
     def _take(self, data: bytes) -> None:
         """Add whole lines to the series."""
-        rows = self._decode(data)
+        rows = [self._named(row) for row in self._decode(data)]
         layouts = dict.fromkeys(map(tuple, rows))  # a set in order; a log has only a few
         if not any(VOID in names for names in layouts):
             self._take_rows(rows, layouts)
@@ -164,6 +202,21 @@ class MetricLog:
             except _UNDECODABLE:
                 self.skipped += 1
         return rows
+
+    def _named(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row, with every name as it can be shown."""
+        # The names of a log are few, and nearly always all known.
+        if row.keys() <= self._names:
+            return row
+        clean: dict[str, Any] = {}
+        for name, value in row.items():
+            shown = name if name in self._names else plain_text(name, KEY_LIMIT)
+            if shown in self._names or len(self._names) < MOST_NAMES:
+                self._names.add(shown)
+                clean.setdefault(shown, value)
+            else:
+                self.skipped += 1
+        return clean
 
     def _void(self, row: dict[str, Any]) -> None:
         """Drop the points after a step: a resumed training comes to these steps once more."""
@@ -223,7 +276,14 @@ class MetricLog:
         number = _as_float(unspell(row[name]))
         if number is not None:
             point = (row["step"], row["epoch"], row["time"], number)
-            self._series.setdefault(name, MetricSeries(self.most)).put(point)
+            if self._series.setdefault(name, MetricSeries(self.most)).put(point):
+                return
+        self.skipped += 1
+
+    @property
+    def notice(self) -> str:
+        """A sentence where something was left out, the same however much it is; else empty."""
+        return f"Some lines of {self.path} are no metrics and are left out." if self.skipped else ""
 
     def names(self) -> list[str]:
         """Names of the metrics, in the order in which they appeared."""
@@ -260,7 +320,7 @@ def last_written(path: Path) -> float | None:
     Only the end of the file is read.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path, os.O_RDONLY, follow_folder=True), "rb") as file:
             file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
             tail = file.read()
     except OSError:

@@ -7,6 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
+LATE_LIMIT = 1000
+"""Points that may come after one of a later step. A trainer tells few (those of step 0); each moves
+all points behind it, so a log of descending steps would take hours."""
+
 _COLUMNS = ("steps", "epochs", "times", "values")
 
 
@@ -23,7 +27,17 @@ class MetricSeries:
         newest: step and value of the newest point, kept or not; None when there is none.
     """
 
-    __slots__ = ("_added", "_most", "_stride", "epochs", "newest", "steps", "times", "values")
+    __slots__ = (
+        "_added",
+        "_late",
+        "_most",
+        "_stride",
+        "epochs",
+        "newest",
+        "steps",
+        "times",
+        "values",
+    )
 
     def __init__(self, most: int = 0) -> None:
         self.steps = array("q")
@@ -34,6 +48,7 @@ class MetricSeries:
         self._most = most
         self._stride = 1  # one of so many added points is kept
         self._added = 0
+        self._late = 0
 
     def columns(self) -> tuple[array[Any], array[Any], array[Any], array[Any]]:
         """Steps, epochs, times and values."""
@@ -60,26 +75,30 @@ class MetricSeries:
                 setattr(self, name, getattr(self, name)[::2])
             self._stride *= 2
 
-    def put(self, point: tuple[int, float, float, float]) -> None:
-        """Add a point or replace the one of its step."""
+    def put(self, point: tuple[int, float, float, float]) -> bool:
+        """Add a point or replace the one of its step; False for one of too many, see LATE_LIMIT."""
         if not self.steps or point[0] > self.steps[-1]:
             self.extend(
                 [array(c.typecode, [p]) for c, p in zip(self.columns(), point, strict=True)]
             )
-            return
+            return True
         at = bisect_left(self.steps, point[0])
         if self.steps[at] == point[0]:
             for column, value in zip(self.columns(), point, strict=True):
                 column[at] = value
             if at == len(self.steps) - 1:
                 self.newest = point[0], point[3]
+        elif self._late >= LATE_LIMIT:
+            return False
         else:
+            self._late += 1
 
             def insert(old: array[Any], new: Any) -> None:
                 old.insert(at, new)
 
             self._change(insert, point)
             self._thin()
+        return True
 
     def cut(self, step: int) -> None:
         """Drop everything after ``step``."""

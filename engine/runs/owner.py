@@ -37,7 +37,7 @@ from engine.runs.record import Record, Status
 from engine.runs.record_writer import RecordWriter
 from engine.runs.requests import Inbox
 from engine.runs.run_lock import RunLock
-from engine.runs.training_time import end_of_killed
+from engine.runs.training_time import RunningSince, end_of_killed
 from engine.runs.transitions import change_status, check_transition, fulfilled_request
 from engine.sink import Plan, Request
 
@@ -101,7 +101,10 @@ class RunOwner:
         self._record = RecordWriter(folder.record_path, record)
         self._journal = Journal(folder)
         self._inbox = Inbox(folder.control_path)
-        self._thread = OwnerThread(folder, lock, self._record, self._journal, on_change)
+        self._running_since = RunningSince()
+        self._thread = OwnerThread(
+            folder, lock, self._record, self._journal, on_change, self._follow_clock
+        )
         self._closed = False
         try:
             write_heartbeat(folder.heartbeat_path)
@@ -139,10 +142,10 @@ class RunOwner:
         # process may take the run over. Errors are dropped: a full disk must not hide the one that
         # the program is leaving with.
         self._thread.stop()
-        with contextlib.suppress(RunError):
+        with contextlib.suppress(Exception):
             self._record.close()
         self._thread.report_change(timeout=1.0)
-        with contextlib.suppress(RunError):
+        with contextlib.suppress(Exception):
             self._journal.write()
         self._journal.close()
         _owners.discard(self)
@@ -172,19 +175,30 @@ class RunOwner:
         Raises:
             RunError: when the state cannot follow the present one, or cannot be written; in the
                 second case the owner holds the new state in memory and tries again on ``close``.
+                Also when a run is to be ``finished`` whose metrics could not be written, or are
+                gone: its state stays as it was.
         """
         self._record.change(check_transition, status, changes)
+        self._follow_clock()
         if (self._record.status, status) == ("paused", "running"):
             # Voids nothing: it tells those who read the log that time went by untrained.
             self._journal.add(void_line(self._record.step, _now()))
         if status == "handed-over":
             self.flush()  # raises: the child must find every step
+        elif status == "finished":  # raises: what is called so has all of its curves
+            self._thread.check()
+            self._journal.write(look=True)
         else:  # that a run has failed is recorded even where its metrics cannot be written
             with contextlib.suppress(RunError):
                 self._journal.write()
         self._record.change(change_status, status, changes, now=_now())
+        self._running_since.begin(_monotonic())
         self._record.save(status)
         self._thread.note_change()
+
+    def _follow_clock(self) -> None:
+        """See ``RunningSince``; the thread saves the record where the clock was set."""
+        self._record.change_later_if(self._running_since.follow, _now(), _monotonic())
 
     def resume_at(self, step: int) -> None:
         """Void every metric after ``step``: training goes on from the checkpoint that holds it.
@@ -250,7 +264,8 @@ class RunOwner:
 
     def result(self, values: Mapping[str, Any]) -> None:
         """See ``Sink.result``."""
-        self._thread.check()
+        # First: a resumed probe skips the rows that its result has, and never measures them again.
+        self.flush()
         self._record.change(updates.set_result, values)
         self._record.save()
 

@@ -6,14 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 
-from engine.errors import RunBusyError, RunError
+from engine.errors import RunBusyError, RunError, described
 from engine.files import reason
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import HEARTBEAT_SECONDS, write_heartbeat
 from engine.runs.journal import Journal
 from engine.runs.record_writer import RecordWriter
 from engine.runs.run_lock import RunLock
+from engine.text import one_line
 
+_BUSY_SECONDS = 60.0  # after which a person is told that others hold the index
+_SAID_CHARACTERS = 500  # of an error of somebody else's
 FLUSH_SECONDS = 0.5  # how far a monitor lags behind, at most
 RECORD_SECONDS = 1.0  # the record is replaced whole, with an fsync: dearer than appending lines
 _monotonic = time.monotonic
@@ -21,7 +24,7 @@ _monotonic = time.monotonic
 OnChange = Callable[[RunFolder, float], None]
 """Takes a run whose state changed and the seconds that it may wait for other processes.
 
-It may raise RunBusyError (called again later) or RunError (logged)."""
+It may raise RunBusyError (called again later); every other error is logged, once."""
 
 
 class OwnerThread:
@@ -30,12 +33,16 @@ class OwnerThread:
     Metrics and log after at most 0.5 s, the record after at most 1 s, a heartbeat every 3 s. A
     thread of its own, since a trainer may be in one call of torch for minutes.
 
+    Only what keeps the run's own files from being written ends the training. Any other error, the
+    index's above all, is one line in the log, and the thread goes on.
+
     Args:
         folder: the run.
         lock: its lock, held.
         record: its record.
         journal: its metrics and its log.
         on_change: called after each change of state.
+        follow_clock: called in each turn, see ``training_time.RunningSince``.
 
     Attributes:
         failure: the first error in writing, else None. After it the thread writes heartbeats alone,
@@ -49,6 +56,7 @@ class OwnerThread:
         record: RecordWriter,
         journal: Journal,
         on_change: OnChange,
+        follow_clock: Callable[[], None],
     ) -> None:
         self.failure: RunError | None = None
         self._folder = folder
@@ -56,7 +64,10 @@ class OwnerThread:
         self._record = record
         self._journal = journal
         self._on_change = on_change
+        self._follow_clock = follow_clock
         self._change_pending = True
+        self._busy_since: float | None = None
+        self._said: set[str] = set()
         self._stopping = False
         self._wake = threading.Event()
         self._next_beat = self._next_record = 0.0
@@ -98,10 +109,23 @@ class OwnerThread:
         self._change_pending = False  # before the call: a change during it is reported again
         try:
             self._on_change(self._folder, timeout)
-        except RunBusyError:
+            self._busy_since = None
+        except RunBusyError as error:
             self._change_pending = True  # tried again in the next turn of the thread
-        except RunError as error:  # no reason to end a training: the index can be made anew
-            self._journal.add_text(f"the index was not brought up to date: {error}")
+            now = _monotonic()
+            self._busy_since = now if self._busy_since is None else self._busy_since
+            if now - self._busy_since >= _BUSY_SECONDS:
+                self._say("the index", f"the index is not brought up to date: {error}")
+        # Whatever it is, it is no reason to end a training: the index can be made anew.
+        except Exception as error:
+            words = str(error) if isinstance(error, RunError) else described(error)
+            self._say("the index", f"the index was not brought up to date: {words}")
+
+    def _say(self, about: str, text: str) -> None:
+        """Put a line into the log, the first time that there is something to say about this."""
+        if about not in self._said:
+            self._said.add(about)
+            self._journal.add_text(one_line(text)[:_SAID_CHARACTERS])
 
     def beat(self) -> None:
         """Write a heartbeat, and make sure that the run is still this owner's.
@@ -126,20 +150,42 @@ class OwnerThread:
         while not self._stopping:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()  # before the turn: what is set during it causes another one
-            try:
-                self._turn(_monotonic())
-            except RunError as error:
-                self.failure = self.failure or error
+            self._turn(_monotonic())
 
     def _turn(self, now: float) -> None:
+        # Each part by itself: an odd value in the record must not keep the metrics from the disk.
+        for what, part in (
+            ("write the heartbeat", self._beat_if_due),
+            ("report the change", self._report),
+            ("write the metrics", self._write_lines),
+            ("save the record", self._save_record),
+        ):
+            try:
+                part(now)
+            except RunError as error:
+                self.failure = self.failure or error
+            except Exception as error:
+                self._say(what, f"the background thread could not {what}: {described(error)}")
+
+    def _beat_if_due(self, now: float) -> None:
         if now >= self._next_beat:
             self._next_beat = now + HEARTBEAT_SECONDS
             self.beat()
+
+    def _report(self, now: float) -> None:
         self.report_change(timeout=0.1)  # short: metrics and heartbeat wait behind it
-        if self._record.frozen or self.failure is not None:
-            return
-        if self._journal.waiting:
+
+    def _write_lines(self, now: float) -> None:
+        if self._journal.waiting and not self._is_ended:
             self._journal.write()
-        if self._record.dirty and now >= self._next_record:
+
+    def _save_record(self, now: float) -> None:
+        self._follow_clock()
+        if self._record.dirty and now >= self._next_record and not self._is_ended:
             self._next_record = now + RECORD_SECONDS
             self._record.save()
+
+    @property
+    def _is_ended(self) -> bool:
+        """Another process writes the run now, or nothing can be written any more."""
+        return self._record.frozen or self.failure is not None

@@ -6,16 +6,28 @@ import codecs
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Annotated, Any, Literal, TypedDict, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from engine.config import metrics
 from engine.config.renamed import renamed_tree
 from engine.errors import DamagedFileError, RunError
-from engine.files import reason
+from engine.files import read_plain, reason
 from engine.runs.migrations import Migration, upgrade
+from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, TAGS_MOST, clean_tags
+from engine.runs.recorded_fields import (
+    Count,
+    Epochs,
+    MisfitError,
+    Moment,
+    Place,
+    Span,
+    check_record,
+    cleaned,
+)
+from engine.text import clean_text
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "handed-over"]
 ShownStatus = Literal[
@@ -50,8 +62,8 @@ class Stage(TypedDict):
     """Side work in progress: its name, units done and units in all."""
 
     name: str
-    done: int
-    total: int
+    done: Count
+    total: Count
 
 
 class Ack(TypedDict):
@@ -59,12 +71,14 @@ class Ack(TypedDict):
 
     id: str
     request: str
-    step: int
-    time: float
+    step: Count
+    time: Moment
 
 
 class Record(Struct, kw_only=True):
     """Everything known of a run but its curves; written only by the run's owner.
+
+    One that ``decode_record`` gave has clean texts and bounded numbers in all its fields.
 
     Attributes:
         schema: version of this layout.
@@ -77,6 +91,8 @@ class Record(Struct, kw_only=True):
         seed: ``runtime.seed``.
         status: as last written by the owner; ``RunFolder.status`` derives ``lost`` from it.
         created, started, ended: unix seconds; ``started`` is the first start.
+        order: place among the runs of its folder, see ``engine.runs.creation_order``; None for a
+            run of an earlier version.
         trained_seconds: time in the state ``running`` up to ``running_since``; None before the
             first start, and in a record of version 0.1.
         running_since: unix seconds; None in every other state.
@@ -107,25 +123,26 @@ class Record(Struct, kw_only=True):
     parent: str = ""
     seed: int = 0
     status: Status = "queued"
-    created: float
-    started: float | None = None
-    ended: float | None = None
-    trained_seconds: float | None = None
-    running_since: float | None = None
+    created: Moment
+    order: Place | None = None
+    started: Moment | None = None
+    ended: Moment | None = None
+    trained_seconds: Span | None = None
+    running_since: Moment | None = None
     host: str = ""
-    pid: int = 0
+    pid: Count = 0
     boot_id: str = ""
     device: str = ""
     facts: dict[str, Any] = {}
     data: list[dict[str, Any]] = []
-    step: int = 0
-    epoch: float = 0.0
-    total_steps: int = 0
-    steps_per_epoch: int = 0
-    pairs_per_step: int = 0
-    chance: float = 0.0
-    checkpoint_step: int | None = None
-    checkpoint_time: float | None = None
+    step: Count = 0
+    epoch: Epochs = 0.0
+    total_steps: Count = 0
+    steps_per_epoch: Count = 0
+    pairs_per_step: Count = 0
+    chance: Annotated[float, Meta(ge=0.0, le=1e12)] = 0.0
+    checkpoint_step: Count | None = None
+    checkpoint_time: Moment | None = None
     best: dict[str, float] = {}
     last: dict[str, float] = {}
     untrained: dict[str, float] | None = None
@@ -186,18 +203,22 @@ def encode_record(record: Record) -> bytes:
 def decode_record(data: bytes, path: Path) -> Record:
     """The record in the bytes of ``run.json``; its id is the name of the folder it lies in.
 
+    Whatever the file holds, what comes back can be listed, shown and compared: see
+    ``engine.runs.recorded_fields`` for what is cleaned and what is refused.
+
     Raises:
         RunError: one sentence, when the bytes are no record or of a newer schema.
     """
-    payload = upgrade(_parse(data, path), current=SCHEMA, steps=MIGRATIONS, what=str(path))
+    payload = _payload(data, path, current=SCHEMA, steps=MIGRATIONS)
     for part in SUMMARIES:
         values = payload.get(part)
         if isinstance(values, dict):
             payload[part] = {name: unspell(value) for name, value in values.items()}
     payload["id"] = path.parent.name  # not the recorded one: a copied folder is another run
     try:
+        check_record(payload)
         return msgspec.convert(payload, Record)
-    except msgspec.ValidationError as error:
+    except (MisfitError, msgspec.ValidationError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}.") from None
 
 
@@ -207,18 +228,39 @@ def encode_user(notes: UserNotes) -> bytes:
 
 
 def decode_user(data: bytes, path: Path) -> UserNotes:
-    """The notes in the bytes of ``user.json``.
+    """The notes in the bytes of ``user.json``, as they would be written: cleaned and cut.
 
     Raises:
         RunError: one sentence, when the bytes are no notes or of a newer schema.
     """
-    payload = upgrade(
-        _parse(data, path), current=USER_SCHEMA, steps=USER_MIGRATIONS, what=str(path)
-    )
+    payload = _payload(data, path, current=USER_SCHEMA, steps=USER_MIGRATIONS)
     try:
-        return msgspec.convert(payload, UserNotes)
+        notes = msgspec.convert(payload, UserNotes)
     except msgspec.ValidationError as error:
         raise DamagedFileError(f"{path} is damaged: {error}.") from None
+    notes.name = clean_text(notes.name, NAME_LIMIT)
+    notes.tags = clean_tags(notes.tags[:TAGS_MOST])
+    notes.note = clean_text(notes.note, NOTE_LIMIT)
+    return notes
+
+
+def _payload(
+    data: bytes, path: Path, *, current: int, steps: Mapping[int, Migration]
+) -> dict[str, Any]:
+    """The JSON object in a file, cleaned and in the present schema.
+
+    Raises:
+        RunError: when it is none, or of a newer schema.
+    """
+    payload = _parse(data, path)
+    version = payload.get("schema") if isinstance(payload, dict) else None
+    # Of a newer one nothing is known, so it is not called damaged: ``upgrade`` refuses it.
+    if type(version) is not int or version <= current:
+        try:
+            payload = cleaned(payload)
+        except MisfitError as error:
+            raise DamagedFileError(f"{path} is damaged: {error}.") from None
+    return upgrade(payload, current=current, steps=steps, what=str(path))
 
 
 def _parse(data: bytes, path: Path) -> Any:
@@ -236,14 +278,15 @@ def _parse(data: bytes, path: Path) -> Any:
         raise DamagedFileError(f"{path} is damaged: it is {state}.") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file of a run folder.
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The bytes of a file of a run folder, which may have ``limit`` bytes at most.
 
     Raises:
-        RunError: when it cannot be read; ``__cause__`` is the OSError.
+        RunError: when it cannot be read, is no plain file or has more bytes than ``limit``;
+            ``__cause__`` is the OSError.
     """
     try:
-        return path.read_bytes()
+        return read_plain(path, limit)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {reason(error)}.") from error
 

@@ -91,6 +91,13 @@ class RecordWriter:
             self.dirty = True
             return update(self._record, *args, **kwargs)
 
+    def change_later_if(
+        self, update: Callable[Concatenate[Record, _P], bool], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """``change_later`` for an update that returns whether it has changed anything."""
+        with self._record_lock:
+            self.dirty = update(self._record, *args, **kwargs) or self.dirty
+
     def make_reserve(self) -> None:
         """Keep room on the disk for one last record: a run that fills it can then say why it ended.
 
@@ -98,7 +105,7 @@ class RecordWriter:
             OSError: when the room cannot be had.
         """
         # Random bytes: zeros would take no room on a file system that compresses.
-        self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))
+        replace_file(self._reserve, os.urandom(_RESERVE_BYTES), durable=False)
 
     def save(self, new_status: Status | None = None) -> None:
         """Replace the file now.

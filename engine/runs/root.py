@@ -16,9 +16,11 @@ from msgspec import Struct
 
 from engine.errors import RunError
 from engine.files import reason, replace_file
+from engine.runs.creation_order import next_order, note_newest
 from engine.runs.file_lock import check_locks
 from engine.runs.folder import RunFolder, checked_name
 from engine.runs.record import Record, encode_record
+from engine.runs.run_lock import RunLock, lock_is_held
 
 # No vowels, so that no id is a word; none of l, 1, 0 and o, which look alike.
 _ALPHABET = "bcdfghjkmnpqrstvwxyz23456789"
@@ -77,11 +79,13 @@ def create(
     )
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(root)
         with _folder_in_the_making(root) as making:
-            check_locks(making)  # else it would be made, and nobody could ever own it
             record.id = making.name[1:-4]
+            record.order = next_order(root, lambda: folder_names(root), record.created)
             replace_file(making / "run.json", encode_record(record))
+            # Here, so that it is the owner's: who may not write it cannot remove what it answered.
+            (making / "control").mkdir()
+            note_newest(root, record)
             # Fails where another process has taken the id meanwhile: its folder is not empty.
             return RunFolder(making.rename(root / record.id))
     except UnicodeEncodeError as error:
@@ -119,24 +123,40 @@ def _unwritable(root: Path, error: OSError) -> RunError:
 def _folder_in_the_making(root: Path) -> Iterator[Path]:
     """A folder ``.ID.new`` to fill, so that no process sees a run folder without its record.
 
-    What an error leaves of it is removed.
+    The lock of the run is held meanwhile: so others know that it is not abandoned. What an error
+    leaves of it is removed.
     """
     making = root / f".{_free_id(root)}.new"
     making.mkdir()
+    lock = RunLock(making / "lock")
     try:
+        check_locks(making)  # else it would be made, and nobody could ever own it
+        lock.acquire()
+        _remove_abandoned(root, making.stat().st_mtime)
         yield making
     except BaseException:
         shutil.rmtree(making, ignore_errors=True)
         raise
+    finally:
+        lock.release()
 
 
-def _remove_abandoned(root: Path) -> None:
-    """Remove what processes that were killed while they made a run have left."""
+def _remove_abandoned(root: Path, now: float) -> None:
+    """Remove what processes that were killed while they made a run have left.
+
+    Args:
+        root: folder of all runs.
+        now: unix seconds by the clock of the file system, which may be that of another machine.
+    """
     with contextlib.suppress(OSError), os.scandir(root) as entries:
         for entry in entries:
             if _MAKING.fullmatch(entry.name):
                 with contextlib.suppress(OSError):
-                    if time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+                    # The age counts only beside the lock: the clock may have been set. One from
+                    # the future is as old. (A lock alone would not do where locks do not reach
+                    # from machine to machine, nor for a folder that has none yet.)
+                    old = abs(now - entry.stat().st_mtime) > _ABANDONED_SECONDS
+                    if old and not lock_is_held(Path(entry.path, "lock")):
                         shutil.rmtree(entry.path)
 
 
@@ -147,6 +167,11 @@ def _free_id(root: Path) -> str:
         taken = os.path.lexists(root / id_) or os.path.lexists(root / f".{id_}.new")
         if not id_.isdigit() and not taken:
             return id_
+
+
+def is_run_id(name: str) -> bool:
+    """Whether ``create`` could have given a run this name."""
+    return len(name) == _ID_LENGTH and not name.strip(_ALPHABET)
 
 
 def folders(root: Path) -> list[RunFolder]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -9,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import RunError
-from engine.files import unwritable
-from engine.runs.file_lock import is_same_file, try_flock
+from engine.files import open_plain, unwritable
+from engine.runs.file_lock import is_same_file, open_lock, try_flock
 
 _RETRY_SECONDS = 0.01
 
@@ -58,16 +60,11 @@ class RunLock:
 
     def _try(self) -> bool:
         try:
-            # Open for writing, without writing: NFS wants that for an exclusive lock (flock(2)).
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = open_lock(self.path)
             try:
                 # A file that was removed after it was opened: its lock would keep nobody out.
                 if not (try_flock(fd, self.path) and is_same_file(fd, self.path)):
                     return False
-                # For ``taken_at``, also of a child that adopts the descriptor; by the clock of the
-                # request ids that it is compared with.
-                now = time.time_ns()
-                os.utime(fd, ns=(now, now))
                 self.fd, fd = fd, -1
                 return True
             finally:
@@ -95,11 +92,6 @@ class RunLock:
         self.fd = fd
         return True
 
-    @property
-    def taken_at(self) -> int:
-        """When the lock was taken, by the first of the processes that passed it on; unix ns."""
-        return os.fstat(self.fd).st_mtime_ns
-
     def still_there(self) -> bool:
         """False when the file was removed and another process has made and locked a new one.
 
@@ -125,22 +117,29 @@ class RunLock:
             self.fd = -1
 
 
-def lock_is_held(path: Path) -> bool:
-    """True when some process holds the lock; False also where that cannot be found out.
+def lock_is_held(path: Path) -> bool | None:
+    """Whether some process holds the lock; None where that cannot be found out.
 
-    Takes it for a moment, writes nothing, and works on a folder of another user.
+    Takes it for a moment and writes nothing. None for a user who may not write the file, see
+    ``open_lock``: that some process holds it is then seen by the heartbeat alone.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    # For reading alone: on a read-only mount, and a file of an earlier version.
+    for mode in (os.O_RDWR, os.O_RDONLY):
+        try:
+            fd = open_plain(path, mode, follow_folder=True)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                continue
+            return None
+        with contextlib.closing(os.fdopen(fd, "rb", buffering=0)):
+            try:
+                # Shared: two processes that look at once must not take each other for the owner.
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return None
         return False
-    try:
-        # Shared: two processes that look at once must not take each other for the owner.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return False
+    return None

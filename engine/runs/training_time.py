@@ -7,6 +7,9 @@ from typing import Protocol
 from engine.runs.heartbeat import Heartbeat
 from engine.runs.record import Record
 
+_SET_SECONDS = 1.0
+"""A clock that is off by more than this was set."""
+
 
 class Timed(Protocol):
     """A record, or what an index has of it; see ``Record`` for the attributes."""
@@ -51,6 +54,43 @@ def begin(record: Record, now: float) -> None:
     if record.trained_seconds is None:  # of version 0.1, or never started
         record.trained_seconds = seconds_trained(record) or 0.0
     record.running_since = now
+
+
+class RunningSince:
+    """Keeps ``running_since`` right where the clock is set while the run is running.
+
+    For the process that owns the run: it has a clock that is never set. Without this an hour by
+    which the clock is put forward would count as an hour of training.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    def begin(self, monotonic: float) -> None:
+        """The state has just changed, at this time of the clock that is never set (seconds)."""
+        self._since = monotonic
+
+    def follow(self, record: Record, now: float, monotonic: float) -> bool:
+        """Date the time at which the run went on by what the clock says today.
+
+        Called before each change of state, and now and then while the run is running.
+
+        Args:
+            record: changed in place.
+            now: unix seconds.
+            monotonic: seconds of the clock that is never set.
+
+        Returns:
+            True when the clock was set since the last call.
+        """
+        if record.running_since is None:
+            return False
+        since = now - max(monotonic - self._since, 0.0)
+        # Less is the drift that a time server corrects, and the time between two looks at a clock.
+        if abs(since - record.running_since) < _SET_SECONDS:
+            return False
+        record.running_since = since
+        return True
 
 
 def end(record: Record, now: float) -> None:

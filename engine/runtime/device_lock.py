@@ -12,15 +12,14 @@ it when the last process that holds the file ends, however that happens.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import stat
 import time
 from pathlib import Path
 
 import torch
 
+from engine.files import open_plain, reason
 from engine.runs.file_lock import is_same_file, took_lock
 from engine.sink import Sink, check_interrupt
 
@@ -90,7 +89,7 @@ class DeviceLock:
             else:
                 self._wait(path, name, sink)
         except OSError as error:
-            sink.log(f"no lock for {name} ({path}: {error.strerror}); going on without it")
+            sink.log(f"no lock for {name} ({path}: {reason(error)}); going on without it")
         finally:
             _close(inherited)
         if self.fd is not None:
@@ -123,7 +122,10 @@ class DeviceLock:
                 waited = True
                 # Any user can write to the file: no control characters of it reach the terminal.
                 clean = "".join(c for c in holder if c.isprintable()) or "another trainer"
-                sink.log(f"{name} is used by {clean}; waiting until it is free")
+                sink.log(
+                    f"{name} is used by {clean}; waiting until it is free "
+                    "(MOCO_TUI_SHARE_DEVICE=1 would share it)"
+                )
                 sink.progress(stage, 0, 1)
             check_interrupt(sink)
             time.sleep(POLL_SECONDS)
@@ -148,26 +150,20 @@ def _open(path: Path) -> int:
     Raises:
         OSError: when it cannot be opened or is no plain file.
     """
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         # In a sticky folder the kernel may refuse O_CREAT for a file of another user
-        # (fs.protected_regular), so an existing file is opened without it. O_NOFOLLOW: in /tmp
-        # another user could have put a link there.
+        # (fs.protected_regular), so an existing file is opened without it. A plain file only: in
+        # /tmp another user could have put a link there, a hard link to a file of this one, a pipe.
         for mode in (os.O_RDWR, os.O_RDONLY):
             try:
-                fd = os.open(path, mode | flags)
+                return open_plain(path, mode, follow_folder=True)
             except FileNotFoundError:
                 break
             except PermissionError:
                 if mode == os.O_RDONLY:
                     raise
-                continue
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                os.close(fd)
-                raise OSError(errno.EINVAL, "it is no plain file")
-            return fd
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
+            fd = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, follow_folder=True)
         except FileExistsError:
             continue
         with contextlib.suppress(OSError):

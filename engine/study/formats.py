@@ -15,6 +15,7 @@ from engine.study.intervals import Estimate, rows
 from engine.study.legend import legend
 from engine.study.report import Report, signed
 from engine.study.table import Pivot, Table, cell_text, key_text, tables
+from engine.text import csv_cell, one_line, printable_json
 
 SCHEMA = "moco-tui/study/1"
 """Name and version of the layout of the JSON document, for programs that read it."""
@@ -39,7 +40,7 @@ def to_csv(report: Report, part: CsvPart = "cells") -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for line in lines[part](report):  # the first one is the head
-        writer.writerow(["" if item is None else item for item in line])
+        writer.writerow(["" if item is None else csv_cell(item) for item in line])
     return out.getvalue()
 
 
@@ -146,7 +147,7 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
 def to_json(report: Report, *, run: str = "") -> str:
     """The ``facts`` as a JSON document with a line end; what is not finite is null."""
     document = msgspec.json.encode(facts(report, run=run))
-    return msgspec.json.format(document, indent=2).decode() + "\n"
+    return printable_json(msgspec.json.format(document, indent=2).decode()) + "\n"
 
 
 # --------------------------------------------------------------------------------------------
@@ -250,5 +251,5 @@ def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def _escaped(text: str) -> str:
     """A text of one line that Markdown shows as it is: names of tasks and groups are people's."""
-    text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
-    return re.sub(r"([\\`*_<>|#\[\]])", r"\\\1", text)
+    # & as well: it begins the name of a character, which would be shown in its place.
+    return re.sub(r"([\\`*_<>|#\[\]&])", r"\\\1", one_line(text))

@@ -8,7 +8,7 @@ probes made by hand count. No torch here: the screen shows this before torch is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +19,8 @@ from engine.history.entry import Entry, config_base
 from engine.history.history import History
 from engine.history.shown import encoder_step
 from engine.runs.data_identity import DataIdentity
+from engine.runs.encoder_step import began_after
+from engine.runs.ownership import owned
 from engine.runs.record import ACTIVE
 from engine.study.grid import (
     Cell,
@@ -112,9 +114,18 @@ class StudyState(Struct, frozen=True):
         """How many cells are done."""
         return sum(found.state == "done" for found in self.cells.values())
 
+    @property
+    def missing(self) -> tuple[Cell, ...]:
+        """The cells that are not done, in the order of ``cells``."""
+        return tuple(cell for cell, found in self.cells.items() if found.state != "done")
+
 
 def state_from_history(
-    config: StudyConfig, history: History, data: DataIdentity | None = None
+    config: StudyConfig,
+    history: History,
+    data: DataIdentity | None = None,
+    *,
+    users: Collection[int] | None = None,
 ) -> StudyState:
     """The progress of a study, from the runs that the history has now.
 
@@ -122,15 +133,24 @@ def state_from_history(
         config: the study.
         history: of the folder that its runs are in.
         data: see ``state_from_entries``.
+        users: only runs of these users count, see ``engine.runs.ownership``; None: all runs, for
+            a look at what there is.
 
     Raises:
         RunError: when the folder cannot be read.
     """
-    return state_from_entries(config, history.list(), data)
+    entries = history.list()
+    if users is not None:
+        entries = owned(entries, history.root, users)
+    return state_from_entries(config, entries, data)
 
 
 def state_from_entries(
-    config: StudyConfig, entries: Iterable[Entry], data: DataIdentity | None = None
+    config: StudyConfig,
+    entries: Iterable[Entry],
+    data: DataIdentity | None = None,
+    *,
+    first: Collection[str] = (),
 ) -> StudyState:
     """``state_from_history`` from runs that were listed already.
 
@@ -139,11 +159,12 @@ def state_from_entries(
         entries: the runs.
         data: the images and labels of the study: runs that have seen others do not count; those
             that recorded none (of version 0.1) do. None: not known, all count.
+        first: ids of runs that go before equal ones, such as those of the study's own user.
     """
     # Of equal runs the first counts, so that a number does not change when others are added.
     entries = sorted(
         (entry for entry in entries if _saw(entry, data)),
-        key=lambda entry: (entry.created, entry.id),
+        key=lambda entry: (entry.id not in first, entry.place, entry.id),
     )
     trained = _pretrainings(config, entries)
     probes = _probes(trained, entries)
@@ -248,29 +269,30 @@ def _probes(
 def _probes_of_the_end(
     parent: Entry | None, probes: Mapping[tuple[str, Source, str], list[Entry]], key: str
 ) -> list[Entry]:
-    """The probes with a key that used the last checkpoint of a pretraining.
+    """The probes with a key that used, or will use, the last checkpoint of a pretraining.
 
-    A probe of an earlier step is one of another encoder. Where the step is not recorded (version
-    0.1, or no result yet), a probe that began before the pretraining ended may have used weights
-    that have changed since.
+    A probe of an earlier step is one of another encoder. One that has neither a step nor a number
+    yet will read the last checkpoint, since its pretraining has finished. Only of a result of
+    version 0.1, which names no step, do the recorded times tell (``began_after``).
     """
     if parent is None or parent.status != "finished":
         return []
-    end = parent.ended or 0.0
-    found = probes.get((parent.id, "moco", key), [])
-    last = _last_step(parent)
+    finished, last = parent, _last_step(parent)
 
     def is_of_the_end(entry: Entry) -> bool:
         step = encoder_step(entry)
-        return (entry.started or entry.created) >= end if step is None else step == last
+        if step is not None:
+            return step == last
+        has_number = f"probe/{ROWS['moco']}/test_top1" in entry.last
+        return began_after(entry, finished.ended) if has_number else True
 
-    return [entry for entry in found if is_of_the_end(entry)]
+    return [entry for entry in probes.get((parent.id, "moco", key), []) if is_of_the_end(entry)]
 
 
 def _last_step(pretraining: Entry) -> int:
     """Step of the encoder that a probe of a finished pretraining reads."""
-    at = pretraining.checkpoint_step
-    return pretraining.step if at is None else at
+    # A process that was killed between its last checkpoint and its record leaves a smaller one.
+    return max(pretraining.step, pretraining.checkpoint_step or 0)
 
 
 def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellResult:

@@ -9,7 +9,7 @@ import click
 
 from engine.errors import RunError
 from moco_tui.cli.options import Settings, run_argument, shared_options
-from moco_tui.cli.output import clean, print_json, table
+from moco_tui.cli.output import clean, print_json, print_text, table
 from moco_tui.present import comparison, comparison_export, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
 
@@ -31,13 +31,13 @@ def compare(settings: Settings, runs: tuple[str, ...], as_json: bool, as_csv: bo
     elif as_csv:
         sys.stdout.write(comparison_export.to_csv(found))
     else:
-        print(_text(found))
+        print_text(_text(found))
 
 
 def _text(found: SideBySide) -> str:
     ids = [run.id for run in found.runs]
     runs = [
-        [run.id, "" if run.name == run.id else clean(run.name), run.kind, run.state]
+        [run.id, "" if run.name == run.id else clean(run.name), clean(run.kind), run.state]
         for run in found.runs
     ]
     parts = [table(["run", "name", "kind", "state"], runs)]

@@ -24,7 +24,6 @@ PACKAGES = (
     "tinydb",
     "msgspec",
     "click",
-    "filelock",
     "psutil",
     "nvidia-ml-py",
     "tensorboard",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.runs import described
+from engine.runs import UserNotes, described
 from moco_tui.cli.annotate import annotate
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say
@@ -22,7 +22,11 @@ def note(settings: Settings, run: str, text: tuple[str, ...], as_json: bool) -> 
     An empty TEXT removes it.
     """
     folder = settings.find(run)
-    shown = annotate(settings, folder, note=" ".join(text)).note if text else folder.user().note
+
+    def update(notes: UserNotes) -> None:
+        notes.note = " ".join(text)
+
+    shown = annotate(settings, folder, update).note if text else folder.user().note
     if as_json:
         print_json({"id": folder.id, "note": shown})
         return

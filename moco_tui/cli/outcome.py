@@ -8,7 +8,7 @@ from typing import Any
 from engine.runs import RunFolder
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
-from moco_tui.cli.output import clean, print_json, say, table
+from moco_tui.cli.output import clean, print_json, print_text, say, table
 from moco_tui.present.probe_training import training_words
 
 
@@ -34,7 +34,7 @@ def print_outcome(folder: RunFolder, outcome: str, *, as_json: bool) -> int:
             }
         )
     elif record.result:
-        print(result_table(record.result, record.config))
+        print_text(result_table(record.result, record.config))
     return say_outcome(outcome, record.id)
 
 
@@ -70,7 +70,7 @@ def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = N
     training = [training_words(row, config or {}) for row in found]
     rows = [
         [
-            row["source"],
+            clean(row["source"]),
             f"{row['top1']:.1f}",
             f"{row['low']:.1f} - {row['high']:.1f}",
             f"{row['balanced']:.1f}",
@@ -79,11 +79,12 @@ def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = N
         ]
         for row, words in zip(found, training, strict=True)
     ]
-    head = (
-        f"{clean(result['task'])}, {result['head']}, {100 * result['label_fraction']:g} % of the "
+    task, head = clean(result["task"]), clean(result["head"])
+    title = (
+        f"{task}, {head}, {100 * result['label_fraction']:g} % of the "
         f"labels ({result['labels']} images), {result['test_images']} test images"
     )
-    head += f"\npretrained encoder: {encoder_words(result)}"
+    title += f"\npretrained encoder: {encoder_words(result)}"
     titles = ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"]
     body = table([*titles, *(["trained"] if any(training) else [])], rows, (1, 3, 4))
-    return f"{head}\n\n{body}\n\n{clean(result['protocol'])}"
+    return f"{title}\n\n{body}\n\n{clean(result['protocol'])}"

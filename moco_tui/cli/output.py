@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.runs.record import spell
-from engine.text import one_line
+from engine.text import clean_lines, one_line, printable_json
 
 if TYPE_CHECKING:
     from engine.history.history import History
@@ -20,7 +20,16 @@ clean = one_line
 
 def say(text: str) -> None:
     """Prints a line on stderr, so that stdout holds nothing but the data asked for."""
-    print(text, file=sys.stderr, flush=True)
+    print(clean_lines(text), file=sys.stderr, flush=True)
+
+
+def print_text(text: str) -> None:
+    """Prints lines on stdout; what a terminal would obey in them is replaced.
+
+    Whoever puts texts of others into columns cleans them before that, for the widths and since a
+    line end in them is no line end of the table. This is for what was forgotten.
+    """
+    print(clean_lines(text))
 
 
 def say_notices(history: History) -> None:
@@ -32,7 +41,7 @@ def say_notices(history: History) -> None:
 
 def print_json(facts: Any, *, indent: int | None = 2) -> None:
     """Facts on stdout, as JSON that any reader takes (no NaN literals); one line without indent."""
-    print(json.dumps(_finite(facts), indent=indent, ensure_ascii=False))
+    print(printable_json(json.dumps(_finite(facts), indent=indent, ensure_ascii=False)))
 
 
 def _finite(value: Any) -> Any:
@@ -48,7 +57,7 @@ def _finite(value: Any) -> Any:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Plain text columns; the columns numbered in ``right`` are aligned to the right."""
-    cells = [list(header), *[list(row) for row in rows]]
+    cells = [[clean(cell) for cell in row] for row in (header, *rows)]
     widths = [max(width_of(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:

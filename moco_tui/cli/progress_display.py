@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from engine.sink import Plan
+from engine.text import clean_lines
 from moco_tui.cli.nonblocking_stream import NonBlockingStream
 from moco_tui.cli.output import clean
 from moco_tui.present.metric_text import short_texts
@@ -99,7 +100,7 @@ class LineDisplay:
 
     def log(self, text: str) -> None:
         """A line, at once."""
-        tqdm.write(text, file=self._stream)
+        tqdm.write(clean_lines(text), file=self._stream)
 
     def close(self) -> None:
         """Nothing is left to end."""
@@ -176,7 +177,7 @@ class BarDisplay:
 
     def log(self, text: str) -> None:
         """A line above the bars."""
-        tqdm.write(text, file=self._stream)
+        tqdm.write(clean_lines(text), file=self._stream)
 
     def close(self) -> None:
         """Ends the bars."""
@@ -187,7 +188,7 @@ class BarDisplay:
 
     def _new_bar(self, label: str, **options: Any) -> tqdm[Any]:
         return tqdm(
-            desc=label,
+            desc=clean(label),
             mininterval=self._interval,
             dynamic_ncols=True,
             file=self._stream,

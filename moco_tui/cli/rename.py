@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.runs import described
+from engine.runs import UserNotes, described
 from engine.runs.folder import checked_name
 from moco_tui.cli.annotate import annotate
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
@@ -25,7 +25,11 @@ def rename(settings: Settings, run: str, name: str, as_json: bool) -> None:
     checked_name(name)  # a mistake in the new name comes before one in the old
     folder = settings.find(run)
     before = described(folder)
-    entry = annotate(settings, folder, name=name)
+
+    def update(notes: UserNotes) -> None:
+        notes.name = name
+
+    entry = annotate(settings, folder, update)
     if as_json:
         print_json({"id": folder.id, "name": entry.name})
     else:

@@ -109,9 +109,9 @@ def wait_for_answer(folder: RunFolder, kind: Request, request: str, timeout: flo
         waiting = any(asked.id == request for asked in folder.pending_requests())
         ack = folder.record().ack
         ended = status in ("finished", "stopped", "failed", "lost")
-        # An id begins with the time of asking (engine.runs.requests), so a larger one is of a
-        # later request. Of a run that has ended an earlier stop counts as well: somebody else asked
-        # for it a moment before.
+        # An id is larger than all that were there when it was made (engine.runs.requests), so a
+        # larger one is of a later request. Of a run that has ended an earlier stop counts as well:
+        # somebody else asked for it a moment before.
         counts_earlier = ended and kind == "stop"
         if ack is not None and ack["request"] == kind and (ack["id"] >= request or counts_earlier):
             return ack

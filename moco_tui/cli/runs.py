@@ -16,11 +16,13 @@ import msgspec
 from engine.history import shown
 from engine.history.entry import DAMAGED, UNREADABLE
 from engine.history.history import History
+from engine.text import csv_cell
 from moco_tui.cli.options import Settings, shared_options
 from moco_tui.cli.output import (
     clean,
     cut,
     print_json,
+    print_text,
     say,
     say_notices,
     table,
@@ -69,7 +71,7 @@ def runs(
     elif not rows:
         say("no run matches" if query.strip() else f"there are no runs in {settings.root}")
     else:
-        print(listing(rows, terminal_width()))
+        print_text(listing(rows, terminal_width()))
         for row in [row for row in rows if row.status in (DAMAGED, UNREADABLE)][:5]:
             say(row.error)
 
@@ -209,11 +211,23 @@ def _print_csv(rows: Sequence[RunRow]) -> None:
         known |= {key: _moment(known[key]) for key in ("created", "started", "ended")}
         known |= {key: " ".join(known[key]) for key in ("augmentations", "tags")}
         writer.writerow(
-            ["" if known[key] is None else clean(str(known[key])) for key in CSV_HEADER]
+            ["" if known[key] is None else csv_cell(_plain(known[key])) for key in CSV_HEADER]
         )
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as they are, which ``csv`` writes; anything else as a text."""
+    return value if type(value) in (int, float) else str(value)
 
 
 def _moment(seconds: float | None) -> str | None:
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # no year from 1 to 9999
+        return None

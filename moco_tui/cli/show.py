@@ -19,12 +19,13 @@ from engine.runs import Record, RunFolder, UserNotes, by_id
 from engine.runs.data_identity import described, last_identity
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
+from engine.runs.ownership import owned_ids, users_of
 from engine.runs.training_time import seconds_trained
 from engine.study import formats
 from engine.study.report import Report, report
-from engine.study.study_state import state_from_history
+from engine.study.study_state import state_from_entries
 from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
-from moco_tui.cli.output import clean, print_json, say, table, terminal_width
+from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import difference_text, value_text
@@ -66,18 +67,21 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
             facts["study"] = formats.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
-    print(_text(folder, record, notes, status))
+    print_text(_text(folder, record, notes, status))
     if record.kind == "study":
-        print("\n" + report_text(_study(settings, record), width=terminal_width()))
+        print_text("\n" + report_text(_study(settings, record), width=terminal_width()))
     if log:
-        print("\nlog\n" + "\n".join(f"  {line}" for line in log))
+        print_text("\nlog\n" + "\n".join(f"  {line}" for line in log))
 
 
 def _study(settings: Settings, record: Record) -> Report:
     """What a study says now: from the runs, not from its own record."""
     history = History(settings.root, read_only=settings.read_only)
-    config = config_of_study(record)
-    return report(config, state_from_history(config, history, last_identity(record.data)))
+    config, entries = config_of_study(record), history.list()
+    first = owned_ids(entries, settings.root, users_of(settings.root / record.id))
+    return report(
+        config, state_from_entries(config, entries, last_identity(record.data), first=first)
+    )
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
@@ -129,7 +133,13 @@ def result_text(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
     try:
         return result_table(result, config)
-    except (KeyError, TypeError, ValueError):  # a probe that has not ended, or another version
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # a probe that has not ended, or another version
         return "\n".join(f"{clean(k)}  {clean(fmt.value(v))}" for k, v in result.items())
 
 
@@ -158,8 +168,14 @@ def _facts(
     data = data_source(settings_of(record).get) or ""
     return [
         ("state", status + (f": {clean(record.error)}" if record.error else "")),
-        ("kind", record.kind + (f", preset {clean(record.preset)}" if record.preset else "")),
-        ("encoder of", record.parent + (f", {encoder_words(record.result)}" if began else "")),
+        (
+            "kind",
+            clean(record.kind) + (f", preset {clean(record.preset)}" if record.preset else ""),
+        ),
+        (
+            "encoder of",
+            clean(record.parent) + (f", {encoder_words(record.result)}" if began else ""),
+        ),
         ("data", clean(str(data))),
         ("images", clean(described(record.data, _of_encoder(folder, record)))),
         ("progress", done),
@@ -193,13 +209,16 @@ def _of_encoder(folder: RunFolder, record: Record) -> Sequence[Mapping[str, Any]
 def _asked(record: Record) -> str:
     if record.ack is None:
         return ""
-    return f"{record.ack['request']}, answered at step {record.ack['step']}"
+    return f"{clean(record.ack['request'])}, answered at step {record.ack['step']}"
 
 
 def _when(moment: float | None) -> str:
     if moment is None:
         return ""
-    shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    try:
+        shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    except (ValueError, OverflowError, OSError):  # no year that a calendar has
+        return f"{moment:.6g} s after 1970"
     return f"{shown} ({_ago(moment)})"
 
 
@@ -242,4 +261,4 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
     if as_json:
         print_json([msgspec.structs.asdict(row) for row in rows])
     else:
-        print(format_summary(rows))
+        print_text(format_summary(rows))

@@ -11,6 +11,7 @@ from engine.errors import TrainingError, UserError
 from engine.history.history import History
 from engine.runs import RunFolder
 from engine.runs.data_identity import last_identity
+from engine.runs.ownership import owned, users_of
 from engine.runs.unstarted import taken_back_unless_begun
 from engine.sink import Interrupted
 from engine.study.report import report
@@ -78,9 +79,9 @@ def study(
 ) -> int:
     """Run the whole experiment: queue sizes, label fractions, tasks, heads, seeds; one table.
 
-    What the history has already is not computed again, whoever computed it, so the same command
-    goes on after an interruption, and once everything is done it only prints. RUN takes the
-    settings from a study that was begun.
+    What the history has already is not computed again, so the same command goes on after an
+    interruption, and once everything is done it only prints. Runs of other users are shown, and
+    not taken up. RUN takes the settings from a study that was begun.
     """
     config = _config(settings, run, source)
     pivot = layout.pivot(config)
@@ -91,12 +92,17 @@ def study(
     # Read once: which cells are done and which study goes on are facts of the same moment.
     entries = history.list()
     say_notices(history)
+    named = None if run is None else settings.find(run, latest_of="study").path
+    own = owned(entries, settings.root, users_of(named))
+    if not show:
+        entries = own
     data = None
     if show:
         data = last_identity(recorded_data(settings, config, entries, run))
     elif state_from_entries(config, entries).done:
         data = present_data(settings, config)  # what is done counts only if it is of these images
-    now = report(config, state_from_entries(config, entries, data))
+    first = {entry.id for entry in own}
+    now = report(config, state_from_entries(config, entries, data, first=first))
     if dry_run:
         return print_plan(settings, now, as_json=format_.as_json)
     cells = now.study_state.cells

@@ -12,13 +12,14 @@ from engine.errors import UserError
 from engine.history.history import History
 from engine.runs import RunFolder
 from engine.runs.data_identity import last_identity
+from engine.runs.ownership import owned, users_of
 from engine.study.formats import CSV_PARTS, CsvPart, to_csv, to_json, to_markdown
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot
 from moco_tui.cli.options import Settings, option_group
 from moco_tui.cli.outcome import say_outcome
-from moco_tui.cli.output import terminal_width
+from moco_tui.cli.output import print_text, terminal_width
 from moco_tui.cli.study_report import report_text
 
 
@@ -63,7 +64,7 @@ class ReportFormat:
         elif self.markdown:
             sys.stdout.write(to_markdown(now, pivot))
         else:
-            print(report_text(now, width=terminal_width(), pivot=pivot))
+            print_text(report_text(now, width=terminal_width(), pivot=pivot))
 
 
 REPORT_FORMAT = option_group(
@@ -87,7 +88,8 @@ def report_now(settings: Settings, config: StudyConfig, folder: RunFolder) -> Re
     """What the runs in the index say of a study now: those of the data that it has seen last."""
     history = History(settings.root, read_only=settings.read_only)
     data = last_identity(folder.record().data)
-    return report(config, state_from_entries(config, history.list(), data))
+    entries = owned(history.list(), settings.root, users_of(folder.path))  # as it was computed
+    return report(config, state_from_entries(config, entries, data))
 
 
 def print_study_outcome(

@@ -118,7 +118,7 @@ def recorded_data(
     if run is not None:
         return settings.find(run).record().data
     key = study_key(config)
-    for entry in sorted(entries, key=lambda e: e.created, reverse=True):
+    for entry in sorted(entries, key=lambda e: e.place, reverse=True):
         if entry.kind == "study":
             try:
                 record = settings.find(entry.id).record()
@@ -138,7 +138,7 @@ def unfinished_study(
         RunBusyError: when one is being computed by another process.
     """
     key = study_key(config)
-    for entry in sorted(entries, key=lambda e: e.created, reverse=True):
+    for entry in sorted(entries, key=lambda e: e.place, reverse=True):
         if entry.kind != "study" or entry.status == "finished":
             continue
         folder = by_id(settings.root, entry.id)

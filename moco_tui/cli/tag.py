@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 
 from engine.errors import RunError
-from engine.runs import RunFolder, clean_tags, described
+from engine.runs import UserNotes, clean_tags, described
 from moco_tui.cli.annotate import annotate
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say
@@ -29,9 +29,15 @@ def tag(settings: Settings, run: str, changes: tuple[str, ...], as_json: bool) -
     Without a TAG, print those it has.
     """
     folder = settings.find(run)
-    tags = _changed(folder, changes)
-    if changes:
-        tags = annotate(settings, folder, tags=tags).tags
+    words = [(_tag_in(change), change.startswith("-")) for change in changes]
+    absent: list[str] = []
+
+    def update(notes: UserNotes) -> None:
+        notes.tags, absent[:] = _changed(notes.tags, words)
+
+    tags = annotate(settings, folder, update).tags if words else folder.user().tags
+    for word in absent:
+        say(f"run {folder.id} has no tag {clean(word)}")
     if as_json:
         print_json({"id": folder.id, "tags": list(tags)})
         return
@@ -41,18 +47,25 @@ def tag(settings: Settings, run: str, changes: tuple[str, ...], as_json: bool) -
         print(clean(" ".join(tags)))
 
 
-def _changed(folder: RunFolder, changes: Iterable[str]) -> tuple[str, ...]:
-    """The run's tags after the changes, sorted; says which tag to remove it does not have."""
-    tags = set(folder.user().tags)
-    for change in changes:
-        word = _tag_in(change)
-        if not change.startswith("-"):
-            tags.add(word)
-        elif word in tags:
-            tags.remove(word)
+def _changed(
+    tags: Iterable[str], words: Iterable[tuple[str, bool]]
+) -> tuple[tuple[str, ...], list[str]]:
+    """The tags after the changes, and those to remove that were not there.
+
+    Args:
+        tags: before.
+        words: tags, each with whether it is to be removed.
+    """
+    after = set(tags)
+    absent = []
+    for word, is_removed in words:
+        if not is_removed:
+            after.add(word)
+        elif word in after:
+            after.remove(word)
         else:
-            say(f"run {folder.id} has no tag {clean(word)}")
-    return tuple(sorted(tags))
+            absent.append(word)
+    return tuple(sorted(after)), absent
 
 
 def _tag_in(change: str) -> str:

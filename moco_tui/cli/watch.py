@@ -83,7 +83,7 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
     """
     log = folder.metrics()
     shown, seen, next_line = "", -1, 0.0
-    warned = False
+    warned = noticed = False
     while True:
         status, record = _look(folder)
         now = _monotonic()
@@ -94,6 +94,10 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
         moved = record.step != seen or record.stage is not None
         if changed or (moved and now >= next_line):
             log.poll()
+            if log.notice and not noticed:
+                printer.end()
+                say(clean(log.notice))
+                noticed = True
             facts = progress_facts(record, status, log)
             if changed and shown:
                 printer.end()

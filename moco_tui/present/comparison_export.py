@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from engine.runs.record import spell
+from engine.text import csv_cell, printable_json
 from moco_tui.present import fmt
 from moco_tui.present.comparison import SideBySide
 
@@ -44,7 +45,7 @@ def to_json(found: SideBySide) -> str:
     known = facts(found)
     for row in known["metrics"]:
         row["values"] = [None if value is None else spell(value) for value in row["values"]]
-    return json.dumps(known, indent=2, ensure_ascii=False)
+    return printable_json(json.dumps(known, indent=2, ensure_ascii=False))
 
 
 def to_csv(found: SideBySide) -> str:
@@ -57,12 +58,12 @@ def to_csv(found: SideBySide) -> str:
     writer = csv.writer(out, lineterminator="\n")
     first, *others = [run.id for run in found.runs]
     changes = [f"{run_id} - {first}" for run_id in others]
-    writer.writerow(["part", "name", first, *others, *changes])
+    writer.writerow(map(csv_cell, ["part", "name", first, *others, *changes]))
     for key, values in found.settings.items():
-        cells = ["" if value is None else fmt.clean(fmt.value(value)) for value in values]
-        writer.writerow(["setting", fmt.clean(key), *cells, *[""] * len(changes)])
+        cells = ["" if value is None else fmt.value(value) for value in values]
+        writer.writerow(map(csv_cell, ["setting", key, *cells, *[""] * len(changes)]))
     for row in found.metrics:
         numbers = [*row.values, *row.differences[1:]]
         cells = ["" if value is None else repr(value) for value in numbers]
-        writer.writerow([row.which, fmt.clean(row.metric), *cells])
+        writer.writerow(map(csv_cell, [row.which, row.metric, *cells]))
     return out.getvalue()

@@ -86,7 +86,7 @@ def duration(seconds: float | None) -> str:
 
 def age(seconds: float | None) -> str:
     """How long ago, short: ``now``, ``42 s``, ``5 min``, ``3 h``, ``12 d``."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return "–"
     seconds = max(seconds, 0)  # the clock of the machine that wrote the time may be ahead
     for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
@@ -136,6 +136,13 @@ def _quoted(text: object) -> str:
     return json.dumps(str(text), ensure_ascii=False)
 
 
+def _in_table(item: object) -> str:
+    """A value within a table, where texts need their quotes."""
+    if isinstance(item, (list, tuple)):
+        return f"[{', '.join(map(_in_table, item))}]"
+    return _quoted(item) if isinstance(item, str) else value(item)
+
+
 def value(item: object) -> str:
     """A configuration value as a person would type it."""
     if isinstance(item, bool):
@@ -146,6 +153,6 @@ def value(item: object) -> str:
     if isinstance(item, (list, tuple)):
         return ", ".join(value(part) for part in item)
     if isinstance(item, dict):
-        parts = (f"{_quoted(name)} = [{', '.join(map(_quoted, v))}]" for name, v in item.items())
+        parts = (f"{_quoted(name)} = {_in_table(part)}" for name, part in item.items())
         return "{" + ", ".join(parts) + "}"
     return str(item)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from engine.files import open_new, reason, write_all
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import Ask
 
@@ -25,7 +27,11 @@ def ask_and_write(
     def write(text: str | None) -> None:
         if not text or not text.strip():
             return
-        path = Path(text.strip()).expanduser().absolute()
+        try:
+            path = Path(text.strip()).expanduser().absolute()
+        except RuntimeError:  # ~name of a user that does not exist
+            screen.say(f"{text.strip()}: there is no such home folder.", severity="error")
+            return
         if path.suffix not in makers:
             *first, last = makers
             ends = f"{', '.join(first)} or {last}"
@@ -33,14 +39,30 @@ def ask_and_write(
             return
         data = makers[path.suffix]()
         try:
-            # "x" refuses a file that is there; newline="" leaves the line ends as they were made
-            with path.open("x", encoding="utf-8", newline="") as file:
-                file.write(data)
-        except FileExistsError:
+            _write_new(path, data.encode())
+        except FileExistsError:  # whatever stands there: a file, a link, a pipe, a device
             screen.say(f"{path} is already there; choose another name.", severity="error")
+        except FileNotFoundError:
+            screen.say(f"There is no folder {path.parent}; make it first.", severity="error")
         except OSError as error:
-            screen.say(f"{path} cannot be written: {error.strerror}.", severity="error")
+            screen.say(f"{path} cannot be written: {reason(error)}.", severity="error")
         else:
             screen.say(f"Written to {path}.")
 
     screen.app.push_screen(Ask(question, name), write)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that must not exist; one that cannot be completed is removed.
+
+    Raises:
+        OSError: when something has this name, or the system refuses.
+    """
+    fd = open_new(path)
+    try:
+        write_all(fd, data)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)

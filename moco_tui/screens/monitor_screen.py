@@ -71,6 +71,7 @@ pans and reads values."""
         self.loaded = False
         self._epochs_stamp: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
+        self._notice = ""  # what was said of the metric log
 
     def content(self) -> ComposeResult:
         """Progress and panels."""
@@ -183,6 +184,10 @@ pans and reads values."""
     def _take_curves(self) -> None:
         """Bring the curves up to date with the metric log."""
         log = self.log_reader
+        if log.notice != self._notice:
+            self._notice = log.notice
+            if self._notice:
+                self.say(self._notice, severity="warning")
         loss = self.query_one("#loss", RunChart)
         accuracy = self.query_one("#accuracy", RunChart)
         probe = self.record is not None and self.record.kind == "probe"

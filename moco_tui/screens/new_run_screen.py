@@ -86,7 +86,7 @@ as a command and as TOML."""
         rows = self.session.runs.rows
         choices = [
             (row.id, f"{row.title} ({row.id})" if row.name else row.id)
-            for row in sorted(rows.values(), key=lambda row: -row.created)
+            for row in sorted(rows.values(), key=lambda row: -row.entry.place)
             if row.kind == "pretrain"
         ]
         # The list of runs may not be read yet, or not hold it any more.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.errors import UserError
-from engine.runs import described
+from engine.runs import UserNotes, described
 from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import StartRuns
@@ -29,7 +29,15 @@ class RunActions:
         """Change the tags."""
 
         def keep(text: str) -> None:
-            self._runs.history.annotate(row.id, tags=text.replace(",", " ").split())
+            words = set(text.replace(",", " ").split())
+            added, removed = words - set(row.tags), set(row.tags) - words
+
+            # What was changed here, and not what the tags were when the dialog was opened: others
+            # may have added some since.
+            def update(notes: UserNotes) -> None:
+                notes.tags = tuple((set(notes.tags) - removed) | added)
+
+            self._runs.history.change_notes(row.id, update)
 
         self._ask(f"Tags of {row.title}, separated by spaces", " ".join(row.tags), keep)
 

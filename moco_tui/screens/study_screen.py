@@ -21,6 +21,7 @@ from engine.config.schema import StudyConfig
 from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity, last_identity
+from engine.runs.ownership import owned_ids, users_of
 from engine.study import formats as studyexport
 from engine.study import report as findings
 from engine.study.legend import SHORTFALL_MARK
@@ -189,8 +190,10 @@ acknowledged it."""
         if self.config is not None and runs.version != self._version:
             self._version = runs.version
             entries = [row.entry for row in runs.rows.values()]
+            folder = self.folder.path
+            first = owned_ids(entries, folder.parent, users_of(folder))
             try:
-                study_state = state_from_entries(self.config, entries, self._data())
+                study_state = state_from_entries(self.config, entries, self._data(), first=first)
                 if self.snapshot is None or study_state != self.snapshot.study_state:
                     snapshot = studyview.StudySnapshot(findings.report(self.config, study_state))
             except (UserError, TypeError, ValueError, LookupError) as error:

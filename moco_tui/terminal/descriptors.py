@@ -11,6 +11,8 @@ import termios
 from pathlib import Path
 from typing import Any
 
+from engine.files import open_plain
+
 # Switches off what Textual has switched on (textual/drivers/linux_driver.py): mouse, paste, focus
 # and resize reports, keyboard protocol, alternate screen. Switches line wrap and cursor on.
 _RESET = (
@@ -95,9 +97,8 @@ class Display:
             return
         with contextlib.suppress(OSError):
             # Appends: the owner of the run writes lines into the same log.
-            fd = os.open(
-                log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
-            )
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            fd = open_plain(log, flags) if log else os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             os.dup2(fd, 2)
             os.close(fd)
 

@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from engine.config import own_code
 from engine.errors import RunBusyError, RunError
+from engine.files import open_plain, reason
 from engine.runs import RunFolder
 from engine.runs.heartbeat import read_heartbeat, write_heartbeat
 from engine.runs.run_lock import RunLock, Successor
@@ -60,7 +62,7 @@ def spawn(
         command += ["--device-fd", str(device_fd)]
         passed.append(device_fd)
     try:
-        with folders[0].log_path.open("ab") as log:
+        with _open_log(folders[0].log_path) as log:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -73,8 +75,17 @@ def spawn(
             )
     except OSError as error:
         raise RunError(
-            f"A detached process for run {folders[0].id} could not be started ({error.strerror})."
+            f"A detached process for run {folders[0].id} could not be started: {reason(error)}."
         ) from error
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """A log to append to, which no link may lead out of the run's folder.
+
+    Raises:
+        OSError: as of ``open_plain``.
+    """
+    return os.fdopen(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 def child_environment() -> dict[str, str]:
@@ -143,8 +154,8 @@ def lock(folder: RunFolder) -> RunLock:
         RunBusyError: when another process has it.
         RunError: when the folder cannot be written.
     """
-    held = RunLock(folder.lock_path)
-    if not held.acquire():
+    held = folder.take_lock()
+    if held is None:
         raise RunBusyError(
             f"Run {folder.id} is being trained by another process, or waits for its turn there."
         )
@@ -209,7 +220,7 @@ def successor(
 
 def redirect_output(log: Path) -> None:
     """Sends all that this process prints from now on into a log."""
-    with contextlib.suppress(OSError), log.open("ab") as file:
+    with contextlib.suppress(OSError), _open_log(log) as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # what was printed before belongs to the log before
             os.dup2(file.fileno(), stream.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from engine.history.history import History
 from engine.runs import RunFolder
 from engine.runs.data_identity import last_identity
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name
+from engine.runs.ownership import owned, owner_of, users_of
 from moco_tui.training.queued_probes import is_finished, pretraining_of
 
 FRESH_SECONDS = 7 * 86_400.0
@@ -69,8 +71,9 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     """Those among the entries of a history that were lost lately on this machine.
 
     Runs of other machines are left out: one that shares the folder may still work on what looks
-    lost from here. So are the runs of a lost study, which starts them itself, and probes that
-    waited for a pretraining which was stopped: nobody has asked to probe that.
+    lost from here. So are runs of other users, whom nobody has named, the runs of a lost study,
+    which starts them itself, and probes that waited for a pretraining which was stopped: nobody has
+    asked to probe that.
 
     Args:
         entries: of the history.
@@ -79,8 +82,8 @@ def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     now = time.time()
     entries = list(entries)
     found = []
-    for entry in sorted(entries, key=lambda entry: entry.created):
-        if entry.status in _MAY_BE_LOST:
+    for entry in sorted(entries, key=lambda entry: entry.place):
+        if entry.status in _MAY_BE_LOST and owner_of(root / entry.id) == os.geteuid():
             with contextlib.suppress(RunError, OSError):  # damaged, or deleted in the meantime
                 lost = _lost(RunFolder(root / entry.id), now)
                 if lost is not None:
@@ -94,8 +97,9 @@ def _lost(folder: RunFolder, now: float) -> LostRun | None:
     record = folder.record()
     status = folder.status(record)
     last_sign = max(record.created, folder.record_path.stat().st_mtime)
-    # A run that was made a moment ago is queued and not locked yet: it is about to be started.
-    orphan = status == "queued" and not folder.alive() and now - last_sign > ALIVE_SECONDS
+    # A run that was made a moment ago is queued and not locked yet: it is about to be started. One
+    # from the future was made before the clock was set back.
+    orphan = status == "queued" and not folder.alive() and abs(now - last_sign) > ALIVE_SECONDS
     if not (status == "lost" or orphan) or now - last_sign > FRESH_SECONDS:
         return None
     if record.host not in ("", host_name()):
@@ -128,6 +132,7 @@ def _parts(study: RunFolder, entries: Iterable[Entry]) -> set[str]:
     except RunError:
         return set()
     assert isinstance(config, StudyConfig)
+    entries = owned(entries, study.path.parent, users_of(study.path))
     study_state = state_from_entries(config, entries, last_identity(record.data))
     trained = {pretraining.run for pretraining in study_state.pretrainings.values()}
     return trained | {cell.run for cell in study_state.cells.values()}

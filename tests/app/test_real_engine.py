@@ -16,8 +16,8 @@ from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.form_rows import FieldRow, SectionHead
 
+from ..pseudo_terminal import Terminal, app_command, environment
 from .conftest import on_screen, screen_text, until
-from .pseudo_terminal import Terminal, app_command, environment
 
 SMALL = {
     **preset("quick").values,

@@ -16,61 +16,39 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import math
 import os
-import pty
 import select
 import shlex
 import shutil
-import signal
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import pyte
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.pseudo_terminal import Terminal
 
 HERE = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(HERE))
-
 STEPS = 242_500
 SIZE = (160, 45)
 SAMPLE_SECONDS = 0.25  # between two readings of a process's processor time
 
 
-class Session:
+class Session(Terminal):
     """A program in a pseudo-terminal; times are from its start."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
-        self.screen = pyte.Screen(*SIZE)
-        self.stream = pyte.ByteStream(self.screen)
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
+        super().__init__(command, environment, SIZE)
         self.raw = b""
-        self.began = time.perf_counter()
-        self.process = subprocess.Popen(
-            command,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            env=environment,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(slave)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.screen.display)
 
     def pump(self, seconds: float) -> bool:
         """Read what there is within so many seconds; False when nothing came."""
@@ -87,7 +65,7 @@ class Session:
             os.write(self.master, b"\x1b[?62;c")
         return True
 
-    def until(self, condition: Callable[[str], bool], seconds: float = 60.0) -> float:
+    def seconds_until(self, condition: Callable[[str], bool], seconds: float = 60.0) -> float:
         """Seconds from the start until the screen shows something."""
         end = time.perf_counter() + seconds
         while not condition(self.text):
@@ -127,12 +105,6 @@ class Session:
             while (left := again - time.perf_counter()) > 0:
                 if select.select([self.master], [], [], left)[0]:
                     os.read(self.master, 1 << 16)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        os.close(self.master)
 
 
 def environment() -> dict[str, str]:
@@ -196,7 +168,7 @@ def first_paint(command: Sequence[str], shows: str) -> tuple[float, float]:
     """Seconds to the first screen that shows something, and processor seconds until then."""
     session = Session(command, environment())
     try:
-        seconds, used = session.until(lambda text: shows in text), 0.0
+        seconds, used = session.seconds_until(lambda text: shows in text), 0.0
         process = psutil.Process(session.process.pid)
         for each in (process, *process.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
@@ -210,12 +182,14 @@ def app_long(root: Path) -> tuple[float, float]:
     """Seconds to the drawn curve from Enter, and from the start of the program."""
     session = Session(app(root), environment())
     try:
-        session.until(lambda text: "long" in text)
+        session.seconds_until(lambda text: "long" in text)
         session.read_until_quiet(0.3)
         start = time.perf_counter()
         os.write(session.master, b"\r")
         # The axis reaches the last steps, and a curve (in Braille) is drawn.
-        session.until(lambda text: "200k" in text and any(0x2800 < ord(c) < 0x2900 for c in text))
+        session.seconds_until(
+            lambda text: "200k" in text and any(0x2800 < ord(c) < 0x2900 for c in text)
+        )
         return time.perf_counter() - start, time.perf_counter() - session.began
     finally:
         session.close()
@@ -241,7 +215,7 @@ def leet_long(command: Sequence[str], seconds: float = 60.0) -> float:
 def key_times(command: Sequence[str], ready: Callable[[str], bool], keys: list[bytes]) -> float:
     session = Session(command, environment())
     try:
-        session.until(ready)
+        session.seconds_until(ready)
         session.read_until_quiet()
         times = []
         for _ in range(15):
@@ -308,7 +282,7 @@ def training(root: Path, steps: int, device: str, *, screen: bool) -> Training:
     if screen:
         session = Session(app(root), environment())
         try:
-            session.until(lambda text: "speed" in text)
+            session.seconds_until(lambda text: "speed" in text)
             os.write(session.master, b"r")
             usage = Usage(session.process.pid)
 

@@ -36,3 +36,16 @@ def test_a_log_file_gets_a_line_of_progress_now_and_then(lines: list[str]) -> No
     assert not any("\r" in line for line in lines)
     moved = [line for line in lines if line.startswith("study: ")]
     assert 4 <= len(moved) <= 6  # a minute, a line every fifteen seconds
+
+
+@pytest.mark.parametrize("label", ["study", "probe\x1b]0;t\x07"])
+def test_no_terminal_obeys_what_a_trainer_says(lines: list[str], label: str) -> None:
+    sink = TerminalSink(label)
+    sink.plan(Plan(total_steps=9))
+    sink.progress("stage\x9b31m", 1, 2)
+    sink.progress("stage\x9b31m", 2, 2)
+    sink.log("a class called \x1b[2J\u202e\nand a line")
+    sink.close()
+    text = "".join(lines).replace("\x1b[A", "")  # of tqdm itself, between two bars
+    assert "a class called ?[2J?\nand a line" in text
+    assert not any(c in text for c in "\x1b\x07\x9b\u202e")

@@ -13,6 +13,7 @@ import pytest
 
 from engine.errors import RunError
 from engine.runs import folder_names
+from engine.runs.creation_order import NEWEST_NAME
 from moco_tui.training import detached
 
 from .conftest import Call, trained
@@ -35,8 +36,9 @@ def images(tmp_path: Path) -> str:
 
 
 def left(root: Path) -> list[str]:
-    """What is in the runs folder, hidden things and all."""
-    return sorted(path.name for path in root.iterdir() if not path.name.startswith("history"))
+    """What is in the runs folder, hidden things and all, but for what is kept about all runs."""
+    kept = ("history", NEWEST_NAME)
+    return sorted(path.name for path in root.iterdir() if not path.name.startswith(kept))
 
 
 @pytest.mark.parametrize(

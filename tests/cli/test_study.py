@@ -21,12 +21,13 @@ from engine.config.schema import StudyConfig
 from engine.data.dataset import load_dataset
 from engine.history.history import History
 from engine.jobs.execute import execute
-from engine.runs import RunFolder, create, folder_names
+from engine.runs import RunFolder, create, folder_names, ownership
 from engine.sink import NullSink, Plan, Request
 from engine.study.formats import SCHEMA
 from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.study_state import state_from_history
-from moco_tui.cli.study_settings import study_key
+from moco_tui.cli.options import Settings
+from moco_tui.cli.study_settings import study_key, unfinished_study
 from moco_tui.training import detached as detach
 
 from .conftest import Call, begin
@@ -110,6 +111,7 @@ def fabricate(
             one = probe_config(config, size, seed, place)
             probe = create(root, "probe", one, parent=folder.id)
             with begin(probe, Plan(total_steps=3, data=seen)) as owner:
+                owner.result({"encoder_step": folder.record().step})
                 for source in ("pretrained", *one.baselines):
                     base = {"pretrained": 60.0 + 2.0 * (size == 48)}.get(source, 40.0)
                     top1 = base + rng.gauss(0, 0.05)
@@ -360,6 +362,28 @@ def test_nothing_is_left_of_a_complete_study(call: Call, root: Path, images: Pat
     called = call(*args(images), "--dry-run")
     assert called.code == 0
     assert "nothing is left to do" in called.out
+
+
+def test_runs_of_another_user_are_shown_and_left_to_do(
+    call: Call, root: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(images)
+    fabricate(root, config)
+    begun = create(root, "study", config)
+    real = ownership.owner_of
+    theirs = set(folder_names(root))
+    monkeypatch.setattr(
+        ownership, "owner_of", lambda path: -1 if path.name in theirs else real(path)
+    )
+    assert json.loads(call(*args(images), "--dry-run", "--json").out)["cells"]["missing"] == 18
+    for shown in (
+        json.loads(call(*args(images), "--show", "--json").out),
+        json.loads(call("show", begun.id, "--json").out)["study"],
+    ):
+        assert {cell["state"] for cell in shown["cells"]} == {"done"}
+    own = [entry for entry in History(root).list() if entry.id not in theirs - {begun.id}]
+    assert unfinished_study(Settings(str(root)), config, own) == begun, "where it is named"
+    assert unfinished_study(Settings(str(root)), config, []) is None
 
 
 # --------------------------------------------------------------------------------------------

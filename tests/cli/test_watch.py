@@ -280,3 +280,19 @@ def test_side_work_is_shown_while_no_step_passes(call: Call, root: Path, clock: 
     assert "kNN? 3/9" in out
     assert "kNN? 6/9" in out
     assert "kNN" not in out.splitlines()[-1]
+
+
+def test_lines_that_are_no_metrics_are_said_once(call: Call, root: Path, clock: Clock) -> None:
+    folder = create(root, "pretrain", PretrainConfig())
+    owner = begin(folder)
+
+    def damage() -> None:
+        with folder.metrics_path.open("ab") as file:
+            file.write(b"{no metric\n")
+
+    clock.script = iter(
+        [step(owner, 1), damage, step(owner, 2), damage, step(owner, 3), end(owner, "finished")]
+    )
+    called = call("watch", folder.id, "--interval", "1")
+    assert called.code == 0
+    assert called.err.count(f"Some lines of {folder.metrics_path} are no metrics") == 1

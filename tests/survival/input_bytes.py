@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.app.conftest import some_runs
-from tests.app.pseudo_terminal import Terminal, app_command, environment
+from tests.pseudo_terminal import Terminal, app_command, environment
 
 PIECES = [
     *(b"\x1b", b"\x1b[", b"\x1bO", b"\x1b[<", b"\x1b[M", b"\x1b]", b"\x1bP", b"\x1b\\", b"\x07"),

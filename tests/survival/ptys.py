@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import pty
 import select
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config.data.shapes import CLASSES
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import psutil
-import pyte
 import torch
 from PIL import Image
 
+from engine.config.data.shapes import CLASSES
 from engine.config.presets import preset
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from engine.data.shapes import generate
 from engine.errors import RunError
 from engine.runs import RunFolder, create
+from tests.environment import with_packages
+from tests.pseudo_terminal import Terminal as PseudoTerminal
+from tests.survival.run_files import curves, steps_in_file
+from tests.survival.trials import hold, until
 
-REPO = Path(__file__).resolve().parents[2]
 MARK = "MOCO_SURVIVAL_TRIAL"
 
 # Tens of milliseconds a step on one core, with kNN and a checkpoint after every epoch of 20 steps.
@@ -62,58 +58,10 @@ PROBE = {
     "runtime.precision": "float32",
 }
 
-# Makes the pseudo-terminal the controlling one, as a login does: the program gets SIGHUP when it
-# closes. In a process of its own, since preexec_fn is not safe beside threads (subprocess docs).
-_LAUNCH = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
-def hold(condition: object, promise: str) -> None:
-    """Like assert, also under ``python -O``: ends the trial with the sentence."""
-    if not condition:
-        raise AssertionError(promise)
-
-
-def until(
-    what: str,
-    condition: Callable[[], Any],
-    seconds: float = 90.0,
-    instead: Callable[[], object] = str,
-) -> Any:
-    """Waits for a condition, and returns its first true value.
-
-    Args:
-        what: what is waited for, for the failure's sentence.
-        condition: looked at a hundred times a second.
-        seconds: to wait at most.
-        instead: what to show in the failure's sentence.
-
-    Raises:
-        AssertionError: when it has not come true in time.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() >= deadline:
-            hold(False, f"waited {seconds:g} s for: {what}; there was: {instead()}")
-        time.sleep(0.01)
-
 
 def environment(mark: str) -> dict[str, str]:
     """The environment of what a trial starts; by the mark in it leftover processes are found."""
-    paths = [str(REPO), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        MARK: mark,
-        "TERM": "xterm-256color",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "OMP_NUM_THREADS": "1",
-    }
+    return with_packages(**{MARK: mark, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"})
 
 
 def words(root: Path, data: Path, *args: str) -> list[str]:
@@ -122,8 +70,8 @@ def words(root: Path, data: Path, *args: str) -> list[str]:
     return [sys.executable, "-m", "moco_tui", *here, *args]
 
 
-class Terminal:
-    """A program in a pseudo-terminal of 100x30 whose screen is read as a person would.
+class Terminal(PseudoTerminal):
+    """A program in a pseudo-terminal of 100x30 whose screen is read by a thread.
 
     Args:
         command: what to run.
@@ -131,20 +79,7 @@ class Terminal:
     """
 
     def __init__(self, command: list[str], mark: str) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        self.modes_before = termios.tcgetattr(slave)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *command],
-            start_new_session=True,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment(mark),
-        )
-        os.close(slave)
-        self._screen = pyte.Screen(100, 30)
-        self._stream = pyte.ByteStream(self._screen)
+        super().__init__(command, environment(mark), (100, 30), threads=True)
         self._reading = threading.Event()
         self._reading.set()
         self._hung_up = threading.Event()
@@ -163,21 +98,13 @@ class Terminal:
             except OSError:
                 return
             with self._lock, contextlib.suppress(Exception):  # a sequence that pyte does not know
-                self._stream.feed(data)
+                self.stream.feed(data)
 
     @property
-    def pid(self) -> int:
-        """Process id of the program."""
-        return self.process.pid
-
     def text(self) -> str:
         """What is on the screen."""
         with self._lock:
-            return "\n".join(self._screen.display)
-
-    def modes(self) -> list[Any]:
-        """Modes of the terminal, as ``termios.tcgetattr`` gives them (echo, line editing ...)."""
-        return termios.tcgetattr(self.master)
+            return super().text
 
     def press(self, keys: str) -> None:
         """Types the keys."""
@@ -267,7 +194,7 @@ class Bench:
     def app(self, root: Path) -> Terminal:
         """The app on a runs folder, once it shows the newest run there."""
         app = Terminal(words(root, self.data), root.name)
-        until("the table of runs", lambda: "queued" in app.text())
+        until("the table of runs", lambda: "queued" in app.text)
         return app
 
     def resume(self, root: Path, run: RunFolder) -> None:
@@ -346,13 +273,6 @@ def differences(a: Any, b: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def curves(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
-    """Every point of every metric that counts."""
-    log = run.metrics()
-    log.poll()
-    return {name: list(zip(*log.series(name), strict=True)) for name in log.names()}
-
-
 def check_pretraining(run: RunFolder, oracle: RunFolder) -> None:
     """The run ended where the undisturbed one did, over the same points, each step once."""
     hold(run.record().status == "finished", f"{run.record().status}: {run.log_tail(20)}")
@@ -393,21 +313,6 @@ def check_study(run: RunFolder, pretrained: RunFolder, probed: RunFolder) -> Non
         for r in (kinds["probe"], probed)
     ]
     hold(tables[0] == tables[1], f"not the accuracies of the probe alone: {tables}")
-
-
-def steps_in_file(run: RunFolder) -> list[int]:
-    """Steps with a loss in the order of the file, less what later voiding lines took away.
-
-    Read without the engine's reader, which forgives a step that is there twice.
-    """
-    steps: list[int] = []
-    for line in run.metrics_path.read_text().splitlines():
-        item = json.loads(line)
-        if "train/loss" in item:
-            steps.append(item["step"])
-        elif "void_after" in item:
-            steps = [step for step in steps if step <= item["void_after"]]
-    return steps
 
 
 def at_rest(run: RunFolder) -> str:

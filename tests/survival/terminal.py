@@ -57,16 +57,15 @@ from tests.survival.ptys import (
     check_probe,
     check_study,
     environment,
-    hold,
     kill_left_over,
     marked,
     phase,
     pretraining,
     probing,
     studying,
-    until,
     words,
 )
+from tests.survival.trials import hold, until
 
 
 def finish(bench: Bench, root: Path, run: RunFolder) -> str:
@@ -230,7 +229,7 @@ def study_once(bench: Bench, kind: str, moment: float) -> str:
                     return folder
         return None
 
-    folder: RunFolder = until("the run in the study", part, 180, app.text)
+    folder: RunFolder = until("the run in the study", part, 180, lambda: app.text)
     time.sleep(moment)
     where = f"{kind}: {phase(folder)}"
     gone = lose(app, signal.SIGHUP)
@@ -298,7 +297,7 @@ def kill_once(bench: Bench, name: str, wanted: int) -> str:
     run = pretraining(root)
     app = bench.app(root)
     app.press("r")
-    until("a step", lambda: run.record().step >= wanted, 180, app.text)
+    until("a step", lambda: run.record().step >= wanted, 180, lambda: app.text)
     os.kill(app.pid, signal.SIGKILL)
     app.wait()
     app.close()
@@ -317,9 +316,9 @@ def kill_once(bench: Bench, name: str, wanted: int) -> str:
     hold(reached - kept <= interval, f"{reached - kept} steps lost of at most {interval}")
     other = Terminal(words(root, bench.data), root.name)
     offer = f"goes on from step {kept}" if kept else "there is no checkpoint"
-    until("the offer", lambda: offer in other.text(), 90, other.text)
+    until("the offer", lambda: offer in other.text, 90, lambda: other.text)
     other.press("b")  # in the background
-    until("the run to be taken up", run.alive, 30, other.text)
+    until("the run to be taken up", run.alive, 30, lambda: other.text)
     other.press("q")
     hold(other.wait() == 0, "the second app did not leave")
     other.close()
@@ -375,7 +374,7 @@ def signal_app(bench: Bench, number: int) -> str:
     os.kill(app.pid, number)
     hold(app.wait() == 128 + number, "left by another way")
     gone = time.monotonic() - began
-    until("its last words", lambda: f"{run.id} goes on in the background" in app.text(), 5)
+    until("its last words", lambda: f"{run.id} goes on in the background" in app.text, 5)
     hold(app.modes() == app.modes_before, "the terminal is not as it was before")
     app.close()
     outcome = finish(bench, root, run)
@@ -470,10 +469,10 @@ def leave(bench: Bench, chance: random.Random, times: int, small: bool) -> Itera
     app.press("r")
     until("a step", lambda: run.record().step > 5, 60)
     app.press("q")
-    until("the question", lambda: "Keep training" in app.text(), 30)
+    until("the question", lambda: "Keep training" in app.text, 30)
     app.press("k")
     hold(app.wait() == 0, "left by another way")
-    until("its last words", lambda: f"{run.id} goes on in the background" in app.text(), 5)
+    until("its last words", lambda: f"{run.id} goes on in the background" in app.text, 5)
     hold(app.modes() == app.modes_before, "the terminal is not as it was before")
     outcome = finish(bench, root, run)
     check_pretraining(run, bench.pretrained)
@@ -485,12 +484,12 @@ def crash(bench: Bench, chance: random.Random, times: int, small: bool) -> Itera
     root = bench.trial("crash")
     run = pretraining(root)
     app = Terminal([sys.executable, "-c", _CRASH, str(root), str(bench.data)], root.name)
-    until("the table of runs", lambda: "queued" in app.text())
+    until("the table of runs", lambda: "queued" in app.text)
     app.press("r")
     hold(app.wait(60) == 1, "left by another way")
-    until("its last words", lambda: "ended it (ZeroDivisionError)" in app.text(), 5)
-    until("what goes on", lambda: f"{run.id} goes on in the background" in app.text(), 5)
-    hold("Traceback" not in app.text(), "a traceback on the terminal")
+    until("its last words", lambda: "ended it (ZeroDivisionError)" in app.text, 5)
+    until("what goes on", lambda: f"{run.id} goes on in the background" in app.text, 5)
+    hold("Traceback" not in app.text, "a traceback on the terminal")
     hold(app.modes() == app.modes_before, "the terminal is not as it was before")
     outcome = finish(bench, root, run)
     check_pretraining(run, bench.pretrained)
@@ -518,7 +517,7 @@ def idle(bench: Bench, chance: random.Random, times: int, small: bool) -> Iterat
     root = bench.trial("idle")
     pretraining(root)
     app = Terminal([sys.executable, "-c", _SLOW, str(root), str(bench.data)], root.name)
-    until("the table of runs", lambda: "queued" in app.text())
+    until("the table of runs", lambda: "queued" in app.text)
     process = psutil.Process(app.pid)
     process.cpu_percent()
     app.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from moco_tui.present import fmt
 
 
@@ -23,3 +25,33 @@ def test_a_bar() -> None:
 
 def test_what_counts_as_a_number() -> None:
     assert [fmt.measured(item) for item in (1, 2.5, True, "3", None)] == [1.0, 2.5, *[None] * 3]
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ({"a": ["x", "y"]}, '{"a" = ["x", "y"]}'),
+        ({"a": 5, "b": None, "c": [1, ["d"]]}, '{"a" = 5, "b" = None, "c" = [1, ["d"]]}'),
+        ({"a": {"b": "c"}}, '{"a" = {"b" = "c"}}'),
+    ],
+)
+def test_tables_of_any_values_are_shown(item: object, text: str) -> None:
+    """A record may hold any: of another version, or edited."""
+    assert fmt.value(item) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [
+        (-3.2e8, "now"),  # from a clock that was ten years ahead
+        (-3600.0, "now"),
+        (1.7e9, "19675 d"),  # from 1970
+        (float("nan"), "–"),
+        (float("inf"), "–"),
+        (None, "–"),
+    ],
+)
+def test_an_age_by_a_clock_that_was_set_is_shown_soberly(
+    seconds: float | None, wanted: str
+) -> None:
+    assert fmt.age(seconds) == wanted

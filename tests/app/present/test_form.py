@@ -227,12 +227,19 @@ def test_the_preview_asks_for_augmentations_that_are_right_whatever_else_is_wron
     assert FormState("study").preview() == ("cifar10", AugmentConfig())
 
 
-@pytest.mark.parametrize("path", ["/no/such", "x" * 5000, "~nobody-of-that-name/x", "a\0b"])
+@pytest.mark.parametrize("path", ["/no/such", "x" * 5000, "~nobody-of-that-name/x"])
 def test_a_folder_that_cannot_be_is_named(path: str) -> None:
     for kind, key in (("pretrain", "data.source"), ("study", "pretrain.data.source")):
         state = FormState(kind)
         state.set(key, "folder:" + path)
         assert "there is no folder" in state.problems()[key]
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\x1b[31m", "a\u202e"])
+def test_a_folder_whose_name_no_record_may_hold_is_refused(path: str) -> None:
+    state = FormState("pretrain")
+    state.set("data.source", "folder:" + path)
+    assert "data.source" in state.problems()
 
 
 def test_the_toml_gives_the_same_configuration(tmp_path: Path) -> None:

@@ -158,6 +158,8 @@ async def test_corrupt_metrics_are_survived(root: Path, make_app: MakeApp, damag
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_run("k7m2qx")
         await until(pilot, lambda: monitor(app).loaded and "finished" in screen_text(app))
+        said = any("are no metrics and are left out" in n.message for n in app._notifications)
+        assert said == damage.startswith(b'{"step": "x"')  # the others are half a line, or values
         await pilot.press("l", "m", "plus", "left", "0", "2", "3", "5")
         assert isinstance(app.screen, MonitorScreen)
 

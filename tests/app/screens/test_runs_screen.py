@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,29 @@ async def test_probes_stand_under_their_pretraining_newest_first(
         assert "✗ failed" in text
         assert "57.3 %" in text
         assert "└ 10 % of the" in text
+
+
+@pytest.mark.timeout(60)  # a pipe that is waited for would keep the app from ending
+@pytest.mark.parametrize("name", ["run.json", "user.json", "metrics.jsonl", "log.txt", "lock"])
+@pytest.mark.parametrize("kind", ["pipe", "zero"])
+async def test_a_pipe_or_a_device_in_a_run_neither_hides_the_others_nor_blocks(
+    root: Path, make_app: MakeApp, name: str, kind: str
+) -> None:
+    some_runs(root)
+    path = root / "q4r8st" / name
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(table(app).rows) == 4)
+        app.open_run("q4r8st")
+        await until(pilot, lambda: len(app.screen_stack) == 2)
+        await pilot.press("l")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
 
 
 async def test_without_runs_it_offers_the_demo(make_app: MakeApp) -> None:
@@ -166,6 +190,23 @@ async def test_tags_note_and_name_are_kept_in_the_run_folder(root: Path, make_ap
         notes = RunFolder(root / "q4r8st").user()
         assert (notes.tags, notes.note, notes.name) == (("good", "keep"), "a [bold]note", "renamed")
         await until(pilot, lambda: "renamed" in screen_text(app))
+
+
+async def test_tags_that_others_added_meanwhile_stay(root: Path, make_app: MakeApp) -> None:
+    some_runs(root)
+    folder = RunFolder(root / "q4r8st")
+    folder.set_user(tags=["mine", "old"])
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(table(app).rows) == 4)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        assert app.screen.query_one(Input).value == "mine old"
+        folder.set_user(tags=["mine", "old", "theirs"])
+        app.screen.query_one(Input).value = "mine new"
+        await pilot.press("enter")
+        await until(pilot, lambda: not isinstance(app.screen, Ask))
+        assert folder.user().tags == ("mine", "new", "theirs")
 
 
 async def test_a_deleted_run_comes_back(root: Path, make_app: MakeApp) -> None:

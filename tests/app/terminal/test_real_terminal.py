@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ...pseudo_terminal import Terminal, app_command, environment
 from ..conftest import some_runs
-from ..pseudo_terminal import Terminal, app_command, environment
 
 Start = Callable[..., Terminal]
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig, StudyConfig
-from engine.runs import RunFolder, create, own
+from engine.runs import RunFolder, create, own, ownership
 from engine.runs.data_identity import OtherDataError
 from engine.runs.record import encode_record
 from engine.study.grid import pretrain_config
@@ -47,6 +47,18 @@ def age(run: RunFolder, seconds: float) -> None:
     run.record_path.write_bytes(encode_record(record))
     then = time.time() - seconds
     os.utime(run.record_path, (then, then))
+
+
+def test_lost_runs_of_another_user_are_not_offered(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, mine = lose(root, "theirs"), lose(root, "mine")
+    real = ownership.owner_of
+    monkeypatch.setattr(
+        "moco_tui.training.lost_runs.owner_of",
+        lambda path: -1 if path == theirs.path else real(path),
+    )
+    assert [run.folder for run in lost_runs(root)] == [mine]
 
 
 def test_a_lost_run_is_found_with_the_step_it_goes_on_from(root: Path) -> None:
@@ -173,3 +185,13 @@ def test_the_trainer_of_the_app_leaves_the_question_to_it(root: Path, tmp_path: 
     runner.start(run, allow_other_data=True)
     assert runner.join(10)
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize("hours", [-87_660, -1, 1, 24])
+def test_a_run_that_waits_for_nobody_is_offered_whatever_the_clock_says(
+    root: Path, hours: int
+) -> None:
+    waiting, lost = new_run(root, "waiting"), lose(root, "lost")
+    for run in (waiting, lost):
+        age(run, 3600.0 * hours)
+    assert {found.folder for found in lost_runs(root)} == {waiting, lost}

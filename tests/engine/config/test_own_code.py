@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,28 @@ def test_file_and_folder_both_have_to_be_this_users(
     os.chown(tmp_path / given_away, 12345, -1)
     own_code.name_if_own([CODE], record)
     assert not is_named()
+
+
+@pytest.mark.parametrize("shared", ["run/run.json", "run"])
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+@pytest.mark.parametrize(("members", "named"), [((), True), (("someone",), False)])
+def test_what_others_may_write_names_nothing(
+    record: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: str,
+    mode: int,
+    members: tuple[str, ...],
+    named: bool,
+) -> None:
+    """A group of one's own, as many systems give each user, is nobody else's."""
+    (tmp_path / shared).chmod(0o755 | mode)
+    user = pwd.struct_passwd(("me", "x", os.getuid(), os.getgid(), "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: user)
+    group = grp.struct_group(("me", "x", os.getgid(), [*members]))
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: group)
+    own_code.name_if_own([CODE], record)
+    assert is_named() == (named and mode == 0o020)
 
 
 def test_a_link_and_a_file_that_is_not_there_name_nothing(record: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
+from engine import files
 from engine.config.schema import DataConfig
 from engine.data import cifar10
 from engine.data.dataset import load_dataset
@@ -312,3 +313,46 @@ def test_nothing_outside_the_folder_is_written(server, tmp_path, monkeypatch):
     check(load(data_dir), server)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
     assert not (data_dir / FOLDER / "readme.html").exists()
+
+
+def test_a_link_in_place_of_a_file_is_not_written_through(server, tmp_path):
+    """A folder of data sets may be shared: whoever writes to it could name a file of mine."""
+    mine = tmp_path / "paper.tex"
+    mine.write_bytes(b"mine")
+    (tmp_path / "data" / FOLDER).mkdir(parents=True)
+    (tmp_path / "data" / NAME).write_bytes(server.archive)
+    (tmp_path / "data" / FOLDER / "data_batch_1").symlink_to(mine)
+    message = refused(lambda: load(tmp_path / "data"))
+    assert "it is a link" in message
+    assert mine.read_bytes() == b"mine"
+
+
+def test_an_archive_that_is_a_pipe_is_not_waited_for(server, tmp_path):
+    os.mkfifo(tmp_path / NAME)
+    assert "it is a pipe and no plain file" in refused(lambda: load(tmp_path))
+
+
+def test_only_the_bytes_that_were_checked_are_unpickled(server, tmp_path, monkeypatch):
+    """Between a check and a second look the file may have become another one."""
+    load(tmp_path)
+    read = []
+    real = files.read_plain
+
+    def swap(path, limit, **options):
+        data = real(path, limit, **options)
+        read.append(path.name)
+        path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")  # at once after it was read
+        return data
+
+    monkeypatch.setattr(cifar10, "read_plain", swap)
+    check(load(tmp_path), server)
+    assert sorted(read) == sorted(name for name in server.files if name != "readme.html")
+
+
+def test_a_file_that_has_no_end_is_made_again_or_named(server, tmp_path):
+    load(tmp_path)
+    os.truncate(tmp_path / FOLDER / "data_batch_2", 1 << 40)
+    check(load(tmp_path), server)
+    (tmp_path / FOLDER / "data_batch_2").unlink()
+    os.mkfifo(tmp_path / FOLDER / "data_batch_2")
+    assert "it is a pipe" in refused(lambda: load(tmp_path))

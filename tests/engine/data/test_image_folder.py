@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from engine import files
 from engine.data import image_folder as imagefolder
 from engine.data.image_decoder import decode
 from engine.data.image_folder import load_folder
@@ -706,14 +707,14 @@ def test_a_full_disk_leaves_no_half_file(load, forest, data_dir, monkeypatch):
 
 
 def test_a_failure_of_the_disk_is_not_remembered(load, forest, data_dir, monkeypatch):
-    opened = Image.open
+    opened = files.open_plain
 
-    def failing(path, **options):
-        if Path(path).name == "1.png" and "dog" in str(path):
+    def failing(path, flags, **options):
+        if path.name == "1.png" and "dog" in str(path):
             raise OSError(5, "Input/output error", str(path))
-        return opened(path, **options)
+        return opened(path, flags, **options)
 
-    monkeypatch.setattr(Image, "open", failing)
+    monkeypatch.setattr("engine.data.image_decoder.open_plain", failing)
     found = load()
     assert "train/dog/1.png (the disk reports an error)" in found.skipped
     monkeypatch.undo()

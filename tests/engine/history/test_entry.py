@@ -13,17 +13,23 @@ from engine.history.entry import from_document, make_entry, to_document
 from engine.history.history import History
 from engine.runs import create
 from engine.runs.record import Record, UserNotes
+from engine.text import plain_text
 
 from .conftest import make, own_indexed
 
 floats = st.floats(allow_nan=False, width=64)
 
 
+def plain(limit: int) -> st.SearchStrategy[str]:
+    """Texts as a record that was read has them."""
+    return st.text(max_size=limit).map(lambda text: plain_text(text, limit))
+
+
 @settings(max_examples=100, deadline=None)
 @given(
-    last=st.dictionaries(st.text(max_size=5), floats, max_size=3),
-    tags=st.lists(st.text(max_size=5), max_size=3),
-    name=st.text(max_size=20),
+    last=st.dictionaries(plain(5), floats, max_size=3),
+    tags=st.lists(plain(5), max_size=3),
+    name=plain(20),
     seed=st.integers(0, 2**31 - 1),
 )
 def test_an_entry_survives_its_document(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from tinydb import where
 
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import ConfigError, RunBusyError, RunError
-from engine.history.history import History
-from engine.runs import create
+from engine.history.history import TRASH_NAME, History
+from engine.runs import RunFolder, UserNotes, create
 
 from .conftest import ids, index, make, own_indexed
 
@@ -139,7 +140,8 @@ def test_a_deleted_run_comes_back_whole(root: Path) -> None:
     with pytest.raises(RunError, match="There is no run"):
         history.delete(folder.id)
     assert history.restore(folder.id).name == "a"
-    assert {p.name: p.read_bytes() for p in folder.path.iterdir() if p.is_file()} == files
+    after = {p.name: p.read_bytes() for p in folder.path.iterdir() if p.is_file()}
+    assert after == files | {"user.lock": b""}  # nobody wrote notes while it was moved
     assert sorted(ids(history)) == sorted([folder.id, other.id])
     assert history.trash() == []
 
@@ -218,3 +220,74 @@ def test_lists_are_sorted_with_the_missing_ones_last(root: Path) -> None:
     assert names("queue_size") == ["b", "C", "a"]
     with pytest.raises(ConfigError, match="did you mean queue_size"):
         names("queue_sise")
+
+
+def test_notes_are_changed_by_what_they_are_and_not_by_what_they_were(root: Path) -> None:
+    folder = make(root, "mine")
+    histories = [History(root), History(root)]
+    for history in histories:
+        history.list()
+    for word, history in zip("ab", histories, strict=True):
+
+        def update(notes: UserNotes, word: str = word) -> None:
+            notes.tags = (*notes.tags, word)
+            notes.note = f"{notes.note}{word}"
+
+        entry = history.change_notes(folder.id, update)
+    assert (entry.tags, entry.note) == (("a", "b"), "ab")
+    assert ids(History(root), "tag:a tag:b") == [folder.id]
+
+
+def test_a_run_is_not_moved_while_its_notes_are_written(root: Path) -> None:
+    folder = make(root, "mine")
+    history = History(root)
+    history.delete(folder.id)
+    trashed = RunFolder(root / TRASH_NAME / folder.id)
+
+    def busy(self: RunFolder, timeout: float = 0.0) -> Any:
+        return real(self, 0.01)
+
+    with pytest.MonkeyPatch.context() as patch, trashed.notes_lock():
+        real = RunFolder.notes_lock
+        patch.setattr(RunFolder, "notes_lock", busy)
+        for action in (history.restore, history.purge):
+            with pytest.raises(RunBusyError, match="nothing was changed"):
+                action(folder.id)
+    history.restore(folder.id)
+    with pytest.MonkeyPatch.context() as patch, folder.notes_lock():
+        patch.setattr(RunFolder, "notes_lock", busy)
+        with pytest.raises(RunBusyError, match="nothing was changed"):
+            history.delete(folder.id)
+        with pytest.raises(RunBusyError, match="nothing was changed"):
+            history.annotate(folder.id, tags=["x"])
+    assert history.annotate(folder.id, tags=["y"]).tags == ("y",)
+
+
+def test_notes_of_a_run_that_is_deleted_while_they_are_written_go_with_it(root: Path) -> None:
+    folder = make(root, "mine")
+    history, other = History(root), History(root)
+    real = RunFolder.change_user
+
+    def then_deleted(self: RunFolder, *args: Any, **options: Any) -> UserNotes:
+        notes = real(self, *args, **options)
+        other.delete(self.id)
+        return notes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "change_user", then_deleted)
+        assert history.annotate(folder.id, tags=["x"]).tags == ("x",)
+    assert history.restore(folder.id).tags == ("x",)
+
+
+@pytest.mark.parametrize("hours", [-87_660, -1, 1, 87_660])
+def test_the_run_that_was_deleted_last_is_first_in_the_trash_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    history, start = History(tmp_path), time.time_ns()
+    deleted = []
+    for at in (start, start + hours * 3600 * 10**9, start, start - 10**9):
+        run = create(tmp_path, "pretrain", PretrainConfig())
+        monkeypatch.setattr("engine.history.history.time.time_ns", lambda at=at: at)
+        history.delete(run.id)
+        deleted.append(run.id)
+        assert [entry.id for entry in history.trash()] == deleted[::-1]

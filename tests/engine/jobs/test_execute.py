@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, Split
-from engine.errors import RunError
+from engine.errors import RunError, TrainingError
 from engine.jobs.execute import execute
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
@@ -167,6 +168,25 @@ def test_a_run_whose_images_are_still_read_is_handed_over_too(
     assert execute(run, data_dir=tmp_path) == "finished"
 
 
+class KilledInTheRecord(NullSink):
+    """The process dies when its last checkpoint is written, and its record does not say so yet."""
+
+    def checkpointed(self, step: int) -> None:
+        raise KeyboardInterrupt
+
+
+def test_the_record_names_the_last_checkpoint_also_where_no_step_was_left(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, data_dir=tmp_path, sink=KilledInTheRecord())
+    assert run.checkpoint_path.exists()
+    assert run.record().checkpoint_step is None
+    assert execute(run, data_dir=tmp_path) == "finished"
+    record = run.record()
+    assert record.checkpoint_step == record.step == record.total_steps
+
+
 # ------------------------------------------------------------------------- other images
 
 
@@ -233,3 +253,93 @@ def test_what_is_left_out_of_a_folder_is_one_line_of_the_log(
     assert [line.partition("/pets")[2] for line in said] == [
         ": left out: 3 files that are no images"
     ]
+
+
+class Tampers(NullSink):
+    """Changes the metric log when a checkpoint of some step is on disk."""
+
+    def __init__(self, path: Path, step: int, how: Callable[[Path], object]) -> None:
+        self.path, self.step, self.how = path, step, how
+
+    def checkpointed(self, step: int) -> None:
+        if step == self.step:
+            self.how(self.path)
+
+
+def _replace(path: Path) -> None:
+    (path.parent / "other").write_bytes(b"no metrics\n")
+    (path.parent / "other").replace(path)
+
+
+EVERY = {**TINY, "log.checkpoint_epochs": 1}
+
+
+@pytest.mark.parametrize("step", [3, 9])
+@pytest.mark.parametrize("how", [Path.unlink, _replace])
+def test_a_metric_log_that_is_taken_away_is_there_in_the_end(
+    tmp_path: Path, step: int, how: Callable[[Path], object]
+) -> None:
+    run = create(tmp_path / "runs", "pretrain", build(PretrainConfig, EVERY))
+    sink = Tampers(run.metrics_path, step, how)
+    assert execute(run, data_dir=tmp_path, sink=sink) == "finished"
+    log = run.metrics()
+    log.poll()
+    assert list(log.series("train/loss")[0]) == list(range(1, 10))
+    assert len([line for line in run.log_tail(50) if "it was written again" in line]) == 1
+
+
+@pytest.mark.parametrize("step", [3, 9])
+@pytest.mark.parametrize(
+    "how", [lambda path: os.truncate(path, 100), lambda path: path.write_bytes(b"x" * 10_000)]
+)
+def test_a_run_whose_metrics_are_gone_fails_and_can_be_resumed(
+    tmp_path: Path, step: int, how: Callable[[Path], object]
+) -> None:
+    whole, run = (
+        create(tmp_path / "runs", "pretrain", build(PretrainConfig, EVERY)) for _ in range(2)
+    )
+    execute(whole, data_dir=tmp_path)
+    with pytest.raises(TrainingError, match="by another program while the run was trained"):
+        execute(run, data_dir=tmp_path, sink=Tampers(run.metrics_path, step, how))
+    assert run.status() == "failed"
+    assert "curves are incomplete" in run.record().error
+    assert execute(run, data_dir=tmp_path) == "finished"
+    ends = [checkpoints.load(folder.checkpoint_path) for folder in (whole, run)]
+    for name, tensor in ends[0]["model"].items():
+        assert torch.equal(tensor, ends[1]["model"][name]), name
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_leads_to_the_same_bits(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    whole = create(tmp_path / "runs", "pretrain", build(PretrainConfig, TINY))
+    execute(whole, data_dir=tmp_path)
+    for step in (2, 5):
+        assert execute(run, data_dir=tmp_path, sink=Asks((step, "stop"))) == "stopped"
+    data = bytearray(run.checkpoint_path.read_bytes())
+    data[len(data) // 2] ^= 1
+    run.checkpoint_path.write_bytes(data)
+    assert execute(run, data_dir=tmp_path) == "finished"
+    log = "\n".join(run.log_tail(100))
+    assert "truncated or damaged. Going on from the one before it." in log
+    assert "resuming after step 2" in log
+    ends = [checkpoints.load(folder.checkpoint_path) for folder in (whole, run)]
+    for name, tensor in ends[0]["model"].items():
+        assert torch.equal(tensor, ends[1]["model"][name]), name
+    curves = []
+    for folder in (whole, run):  # steps 3 to 5 of the damaged one are void
+        metrics = folder.metrics()
+        metrics.poll()
+        curves.append(metrics.series("train/loss"))
+    assert [list(part) for part in curves[0]] == [list(part) for part in curves[1]]
+
+
+def test_where_no_checkpoint_can_be_used_the_run_fails_with_a_sentence(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    assert execute(run, data_dir=tmp_path, sink=Asks((2, "stop"))) == "stopped"
+    run.checkpoint_path.write_bytes(b"PK")
+    with pytest.raises(RunError, match=r"There is none before it .* begins again\."):
+        execute(run, data_dir=tmp_path)
+    run.checkpoint_path.unlink()
+    assert execute(run, data_dir=tmp_path) == "finished"

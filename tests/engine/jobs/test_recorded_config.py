@@ -128,7 +128,7 @@ def test_a_configuration_of_another_version_is_a_failure_of_the_run(
     run: RunFolder, tmp_path: Path
 ) -> None:
     text = run.record_path.read_text(encoding="utf-8")
-    run.record_path.write_text(text.replace('"momentum": 0.99', '"momentum": "x"'), "utf-8")
+    run.record_path.write_text(text.replace('"momentum": 0.99', '"momentum": 7.5'), "utf-8")
     with pytest.raises(RunError, match="does not know"):
         execute(run, data_dir=tmp_path)
     assert run.status() == "failed"

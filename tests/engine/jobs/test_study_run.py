@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
+import os
+import random
+import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +20,13 @@ import engine.evaluate.tasks
 from engine.config.resolve import build
 from engine.config.schema import ProbeConfig, StudyConfig
 from engine.data.dataset import Dataset, Split
-from engine.errors import ConfigError, DataError
+from engine.errors import ConfigError, DataError, RunError, TrainingError, UserError
 from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.jobs.prepare import prepare
 from engine.pretrain import checkpoint as checkpoints
-from engine.runs import RunFolder, create
+from engine.runs import RunFolder, create, heartbeat, owner, ownership
+from engine.runs import record as records
 from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Request
 from engine.study.grid import (
@@ -32,7 +38,7 @@ from engine.study.grid import (
     probe_config,
     probe_points,
 )
-from engine.study.study_state import state_from_history
+from engine.study.study_state import state_from_entries, state_from_history
 
 from .small_studies import (
     Heard,
@@ -217,6 +223,35 @@ def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset)
     assert kinds(folder) == {"study": 2, "pretrain": 2, "probe": 9}
 
 
+def test_runs_of_another_user_are_not_taken_up(
+    tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a finished one, whose numbers may be anything, nor one that could be gone on with."""
+    config = small_study(**SHORT)
+    first = study_of(tmp_path, config)
+    assert execute(first, data_dir=tmp_path) == "finished"
+    root = first.path.parent
+    theirs = {path.name for path in root.iterdir() if path.is_dir()}
+    before = {path: path.read_bytes() for path in root.glob("*/run.json")}
+    monkeypatch.setattr(
+        ownership, "owner_of", lambda path: -1 if path.name in theirs else os.geteuid()
+    )
+    again = study_of(tmp_path, config)
+    sink = Heard()
+    assert execute(again, data_dir=tmp_path, sink=sink) == "finished"
+    assert sink.plans[0].start_step == 0
+    assert {path: path.read_bytes() for path in before} == before
+    own = state_from_history(config, History(root), users={os.geteuid()})
+    assert {found.state for found in own.cells.values()} == {"done"}
+    assert not {found.run for found in own.cells.values()} & theirs
+    both = state_from_history(config, History(root))  # a look at what there is
+    assert {found.run for found in both.cells.values()} <= theirs
+    entries = History(root).list()
+    mine = [entry.id for entry in entries if entry.id not in theirs]
+    shown = state_from_entries(config, entries, first=mine)
+    assert shown == own
+
+
 # --------------------------------------------------------------------------- interruptions
 
 
@@ -372,3 +407,120 @@ def test_a_study_whose_images_were_replaced_is_computed_again(
     assert execute(third, data_dir=tmp_path, sink=sink) == "finished"
     assert sink.plans[0].start_step == 1, "with the images as they are everything is done"
     assert kinds(third) == {"study": 3, "pretrain": 2, "probe": 2}
+
+
+@pytest.mark.usefixtures("noise")
+def test_a_run_that_cannot_be_read_is_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_study(**SHORT, **{"queue_sizes": [12]})
+    folder = study_of(tmp_path, config)
+    assert execute(folder, data_dir=tmp_path) == "finished"
+    folder = study_of(tmp_path, config)  # the same once more, of which nothing is missing
+    before = kinds(folder)
+    (trained,) = [e for e in entries_of(folder) if e.kind == "pretrain"]
+    closed = folder.path.parent / trained.id / "run.json"
+    closed.chmod(0o600)  # as its owner would; this process can read it in spite of that
+    real = records.read_bytes
+
+    def refuse(path: Path, limit: int) -> bytes:
+        if path == closed:
+            error = PermissionError(errno.EACCES, "Permission denied", str(path))
+            raise RunError(f"{path} cannot be read: permission is denied.") from error
+        return real(path, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.runs.folder.read_bytes", refuse)
+        with pytest.raises(UserError, match=r"is denied\. It may be a run that was computed"):
+            execute(folder, data_dir=tmp_path)
+    assert kinds(folder) == before
+    assert execute(folder, data_dir=tmp_path) == "finished"
+    assert kinds(folder) == before
+
+
+# --------------------------------------------------------------------------- clocks that are set
+
+SMALL = {"queue_sizes": [12], "label_fractions": [0.5], "tasks": ["ten"]}
+
+
+class SetClock:
+    """The clock of the system, set by up to an hour or ten years at each tenth look or so.
+
+    Args:
+        seed: of the jumps.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._time, self._offset, self.jumps = time.time, 0, 0
+
+    def seconds(self) -> float:
+        return self._time() + self._look()
+
+    def nanoseconds(self) -> int:
+        return int(self._time() * 10**9) + self._look() * 10**9
+
+    def _look(self) -> int:
+        if self._rng.random() < 0.1:
+            self._offset = self._rng.choice([-315_360_000, -3600, 0, 3600, 315_360_000])
+            self.jumps += 1
+        return self._offset
+
+
+def test_a_study_ends_with_the_same_numbers_and_computes_nothing_again(
+    tmp_path: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_study(**SMALL)
+    whole, sink = study_of(tmp_path / "a", config), Heard()
+    assert execute(whole, data_dir=tmp_path, sink=sink) == "finished"
+    expected, made = numbers(whole, config), kinds(whole)
+
+    clock = SetClock(0)
+    monkeypatch.setattr(time, "time", clock.seconds)
+    monkeypatch.setattr(time, "time_ns", clock.nanoseconds)
+    for module in (owner, heartbeat):
+        monkeypatch.setattr(module, "_now", clock.seconds)
+    folder = study_of(tmp_path / "b", config)
+    for share in (0.3, 0.6, 0.3, 2.0):
+        outcome = execute(folder, data_dir=tmp_path, sink=Heard(at=int(share * sink.looks)))
+        if outcome == "finished":
+            break
+    assert outcome == "finished"
+    assert numbers(folder, config) == expected
+    assert kinds(folder) == made, "nothing was made anew"
+    assert states(folder) == {"finished"}
+    again = study_of(tmp_path / "b", config)
+    heard = Heard()
+    assert execute(again, data_dir=tmp_path, sink=heard) == "finished"
+    assert heard.steps == [], "a rerun computes nothing"
+    assert kinds(folder) == made | {"study": 2}
+    assert clock.jumps >= 5
+
+
+def test_a_study_that_lacks_a_cell_is_not_finished(tmp_path: Path, noise: Dataset) -> None:
+    """Somebody deletes a probe after its turn."""
+    config = small_study(**SMALL)
+    folder = study_of(tmp_path, config)
+
+    class Deleting(Heard):
+        deleted = ""
+
+        def log(self, text: str) -> None:
+            if "subset 0" in text and not self.deleted:
+                (probe,) = (
+                    path.parent
+                    for path in folder.path.parent.glob("*/run.json")
+                    if RunFolder(path.parent).record().kind == "probe"
+                )
+                self.deleted = probe.name
+                shutil.rmtree(probe)
+
+    sentence = (
+        "2 cells of the study have no result, the first that of moco of K 12 of seed 0 "
+        r"\(ten, 50 % of the labels, logistic, subset 0\), though no run of it failed"
+    )
+    with pytest.raises(TrainingError, match=sentence):
+        execute(folder, data_dir=tmp_path, sink=Deleting())
+    assert folder.status() == "failed"
+    assert execute(folder, data_dir=tmp_path) == "finished"
+    assert len(numbers(folder, config)) == 2

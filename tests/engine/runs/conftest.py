@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from engine.config.schema import PretrainConfig
-from engine.runs import RunFolder, create, owner, owner_thread, takeover
+from engine.runs import RunFolder, create, heartbeat, owner, owner_thread
 from engine.runs.heartbeat import Heartbeat
 from engine.runs.record import encode_record
 
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(owner, "_monotonic", clock)
     monkeypatch.setattr(owner_thread, "_monotonic", clock)
-    monkeypatch.setattr(takeover, "_monotonic", clock)
+    monkeypatch.setattr(heartbeat, "_monotonic", clock)
     return clock
 
 

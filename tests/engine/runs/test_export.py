@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,25 @@ def test_tensorboard_reads_the_events_with_the_tags_of_the_notebook(
     check(scalars(folder), CURVE)
 
 
+def test_an_export_that_fails_leaves_no_events_that_lack_steps(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    real = exports._EventFile.add
+
+    def full(self: Any, step: int, seconds: float, values: Any) -> None:
+        if step == 3:
+            raise RunError("the disk is full")
+        real(self, step, seconds, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports._EventFile, "add", full)
+        with pytest.raises(RunError, match="the disk is full"):
+            export(run, "tensorboard", tmp_path / "events")
+    assert list((tmp_path / "events").iterdir()) == []
+    check(scalars(export(run, "tensorboard", tmp_path / "events")), CURVE)
+
+
 def test_events_written_live_are_those_of_the_training(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     sink = TensorBoardSink(tmp_path / "tb")
@@ -149,6 +169,22 @@ def test_events_written_live_are_those_of_the_training(tmp_path: Path) -> None:
         tee.checkpointed(step)
         check(scalars(tmp_path / "tb"), {s: v for s, v in CURVE.items() if s <= step})
     sink.close()
+
+
+def test_events_hold_every_step_of_a_checkpoint_before_it_is_written(tmp_path: Path) -> None:
+    """Whatever kills the process after it: a resumed training does not come to these again."""
+    pytest.importorskip("tensorboard")
+    sink = TensorBoardSink(tmp_path / "tb")
+    sink.plan(Plan(total_steps=10))
+    curve: dict[int, dict[str, float]] = {}
+    for step in range(1, 7):
+        curve[step] = {"train/loss": float(step)}
+        sink.metrics(step, 0.0, curve[step])
+        if step % 3 == 0:
+            sink.progress("checkpoint", 0, 1)
+            check(scalars(tmp_path / "tb"), curve)
+            sink.progress("checkpoint", 1, 1)
+    del sink  # killed: nothing is closed
 
 
 def test_the_switch_of_the_configuration_adds_events_beside_the_sink(tmp_path: Path) -> None:
@@ -226,3 +262,21 @@ def test_a_full_disk_under_the_live_events_is_a_sentence(
     with pytest.raises(RunError, match="the disk is full"):
         sink.metrics(1, 0.0, {"a": 1.0})
     assert exports.FORMATS == ("csv", "json", "tensorboard")
+
+
+@pytest.mark.parametrize("hours", [-87_660, -1, 0, 1, 87_660])
+def test_later_events_stand_behind_earlier_ones_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """TensorBoard goes through the files in the order of their names, and never back."""
+    pytest.importorskip("tensorboard")
+    start = 1_700_000_000 * 10**9
+    (tmp_path / f"events.out.tfevents.{'9' * 20}.box.1").touch()
+    names = []
+    for at in (start, start + hours * 3600 * 10**9, start):
+        monkeypatch.setattr(time, "time_ns", lambda at=at: at)
+        before = set(tmp_path.iterdir())
+        exports._EventFile(tmp_path).close()
+        (made,) = set(tmp_path.iterdir()) - before
+        names.append(made.name)
+    assert names == sorted(names)

@@ -15,7 +15,7 @@ import pytest
 
 from engine.errors import RunBusyError, RunError
 from engine.runs import file_lock
-from engine.runs.file_lock import FileLock, check_locks, locks_work
+from engine.runs.file_lock import FileLock, check_locks, locks_work, open_lock
 
 NO_FLOCK = [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL]
 
@@ -85,15 +85,50 @@ def test_a_lock_that_is_held_keeps_others_out_and_its_own_thread_in(tmp_path: Pa
         pass
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
-def test_the_mode_of_a_lock_file_follows_the_umask(tmp_path: Path, umask: int) -> None:
+@pytest.mark.parametrize(
+    ("umask", "mode"), [(0o000, 0o666), (0o002, 0o660), (0o022, 0o600), (0o077, 0o600)]
+)
+def test_a_lock_file_can_be_opened_by_those_alone_who_may_write_it(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    """Whoever can open it, for reading alone too, can hold its lock."""
+    (tmp_path / "old.lock").touch(0o644)  # as an earlier version made it
     old = os.umask(umask)
     try:
-        with FileLock(tmp_path / "a.lock").held(0.0):
+        with FileLock(tmp_path / "a.lock").held(0.0), FileLock(tmp_path / "old.lock").held(0.0):
             pass
+        os.close(open_lock(tmp_path / "b.lock"))
     finally:
         os.umask(old)
-    assert stat.S_IMODE((tmp_path / "a.lock").stat().st_mode) == 0o666 & ~umask
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"a.lock": mode, "b.lock": mode, "old.lock": 0o600}
+
+
+def test_a_fork_while_a_lock_is_held_does_not_keep_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    read, write = os.pipe()
+    with FileLock(path).held(0.0):
+        child = os.fork()
+        if not child:
+            os.read(read, 1)
+            os._exit(0)
+    with FileLock(path).held(0.0):
+        pass
+    os.write(write, b"x")
+    os.waitpid(child, 0)
+    os.close(read)
+    os.close(write)
+
+
+def test_a_lock_file_that_was_removed_keeps_nobody_in(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    lock = FileLock(path)
+    with lock.held(0.0):
+        path.unlink()
+        with FileLock(path).held(0.0), pytest.raises(RunBusyError), FileLock(path).held(0.0):
+            pass
+    with lock.held(0.0):
+        pass
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

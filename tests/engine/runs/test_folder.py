@@ -216,10 +216,10 @@ def test_the_layout_of_the_record_is_pinned_by_its_schema() -> None:
     assert records.SCHEMA == 2
     fields = " ".join(Record.__struct_fields__)
     assert fields == (
-        "schema id kind name preset config parent seed status created started ended "
-        "trained_seconds running_since host pid boot_id device facts data step epoch total_steps "
-        "steps_per_epoch pairs_per_step chance checkpoint_step checkpoint_time best last "
-        "untrained stage ack result error"
+        "schema id kind name preset config parent seed status created order "
+        "started ended trained_seconds running_since host pid boot_id device facts data step epoch "
+        "total_steps steps_per_epoch pairs_per_step chance checkpoint_step checkpoint_time best "
+        "last untrained stage ack result error"
     )
 
 
@@ -259,3 +259,13 @@ def test_a_byte_order_mark_that_an_editor_left_is_no_damage(run: RunFolder) -> N
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert run.record() == record
     assert run.user().name == "mine"
+
+
+def test_each_damaged_file_of_notes_is_kept_whatever_the_clock_says(
+    run: RunFolder,
+) -> None:
+    for number in range(3):
+        run.user_path.write_text(f"garbage {number}")
+        run.set_user(name="mine")
+    kept = [path.read_text() for path in run.path.glob("user.json.damaged-*")]
+    assert sorted(kept) == ["garbage 0", "garbage 1", "garbage 2"]

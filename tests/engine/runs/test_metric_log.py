@@ -13,8 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.runs.metric_log import MetricLog
+from engine.runs.metric_log import (
+    LINE_LIMIT,
+    MOST_NAMES,
+    MetricLog,
+    last_written,
+)
 from engine.runs.metric_writer import MetricWriter, encode_line, void_line
+from engine.runs.recorded_fields import KEY_LIMIT
 
 
 def points(log: MetricLog, name: str) -> list[tuple[int, float]]:
@@ -276,3 +282,182 @@ def test_long_logs_are_read_as_columns_whatever_their_names(tmp_path: Path) -> N
     last = lines[-1]
     assert log.epochs("train/loss")[-1] == last["step"] / 97
     assert log.times("train/loss")[-1] == float(last["step"])
+
+
+class Counted:
+    """Counts the bytes that are read from files by position."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bytes = 0
+        real = os.pread
+
+        def pread(fd: int, count: int, at: int) -> bytes:
+            data = real(fd, count, at)
+            self.bytes += len(data)
+            return data
+
+        monkeypatch.setattr(os, "pread", pread)
+
+
+def row(step: int) -> bytes:
+    return encode_line(step, 0.0, 0.0, {"a": float(step)})
+
+
+def test_a_log_without_a_line_end_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    size = 200 * 10**6
+    path.write_bytes(row(1))
+    with path.open("ab") as file:
+        file.truncate(size)  # nothing but zeros, and no room on the disk
+    counted = Counted(monkeypatch)
+    kept = []
+    real = MetricLog._pass
+
+    def watched(log: MetricLog, data: bytes) -> None:
+        kept.append(len(data))
+        real(log, data)
+
+    monkeypatch.setattr(MetricLog, "_pass", watched)
+    log = MetricLog(path)
+    assert log.poll()
+    assert size <= counted.bytes <= size + 1000
+    assert sum(kept) == size
+    assert max(kept) <= 2 * LINE_LIMIT, "no more than this is held at a time"
+    assert log.skipped == 1
+    counted.bytes = 0
+    for _ in range(20):
+        assert not log.poll()
+    assert counted.bytes <= 20 * 100, "what was read is not read again"
+    with path.open("ab") as file:
+        file.write(b"the end of it\n" + row(2) + row(3))
+    assert log.poll()
+    assert points(log, "a") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert log.skipped == 1
+
+
+@pytest.mark.parametrize("max_bytes", [1, 1 << 20, None])
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 2 * LINE_LIMIT])
+def test_a_line_may_have_so_many_bytes_and_no_more(
+    tmp_path: Path, beyond: int, max_bytes: int | None
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    length = LINE_LIMIT + beyond
+    long = row(2)[:-1]
+    path.write_bytes(row(1) + long + b" " * (length - len(long) - 1) + b"\n" + row(3))
+    log = MetricLog(path)
+    while log.poll(max_bytes):
+        pass
+    expected = [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert points(log, "a") == [p for p in expected if beyond <= 0 or p[0] != 2]
+    assert log.skipped == (beyond > 0)
+
+
+def test_a_long_line_that_comes_in_pieces_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricLog(path)
+    path.write_bytes(row(1))
+    for _ in range(12):
+        log.poll()
+        with path.open("ab") as file:
+            file.write(b"x" * 300_000)
+    with path.open("ab") as file:
+        file.write(b"\n" + row(2))
+    log.poll()
+    assert points(log, "a") == [(1, 1.0), (2, 2.0)]
+    assert log.skipped == 1
+
+
+@pytest.mark.parametrize("line", [row(9), void_line(0, 0.0)])
+def test_a_log_that_is_replaced_within_a_long_line_is_read_anew(
+    tmp_path: Path, line: bytes
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(row(1) + b"x" * (2 * LINE_LIMIT))
+    log = MetricLog(path)
+    log.poll()
+    path.write_bytes(row(5) + line)
+    assert log.poll()
+    assert log.skipped == 0
+    assert points(log, "a")[:1] == ([(5, 5.0)] if line == row(9) else [])
+
+
+ODD_ROWS = [
+    b'{"step": 1%s, "epoch": 0, "time": 0, "b": 1}' % (b"0" * 25),
+    b'{"step": 1, "epoch": 0, "time": 0, "b": %s}' % (b"9" * 5000),
+    b'{"step": 1, "epoch": 0, "time": 0, "b": %s}' % (b"[" * 10_000 + b"]" * 10_000),
+    b'{"step": 1, "epoch": 0, "time": 0, "b": "five"}',
+    b'{"step": 1, "epoch": 0, "time": 0, "b": true}',
+    b'{"step": 1, "epoch": 0, "time": 0, "b": {}}',
+    b'{"step": 1, "epoch": [], "time": 0, "b": 1}',
+    b'{"void_after": 1e5}',
+    b'{"void_after": null}',
+    b'{"b": 1}',
+]
+
+
+@pytest.mark.parametrize("odd", ODD_ROWS)
+def test_a_line_that_is_no_metric_is_counted(tmp_path: Path, odd: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(row(1) + odd + b"\n" + row(2))
+    log = MetricLog(path)
+    log.poll()
+    assert points(log, "a") == [(1, 1.0), (2, 2.0)]
+    assert log.names() == ["a"]
+    assert log.skipped == 1
+
+
+def test_names_are_clean_short_and_not_without_number(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(
+        encode_line(1, 0.0, 0.0, {"loss\x1b[31m\n": 1.0, "\u202egnp": 2.0, "n" * 5000: 3.0})
+        + encode_line(2, 0.0, 0.0, {"loss\x1b[31m\n": 4.0})
+        + b"".join(encode_line(s, 0.0, 0.0, {f"m{s}": 1.0}) for s in range(3, MOST_NAMES + 50))
+    )
+    log = MetricLog(path)
+    log.poll()
+    names = log.names()
+    assert names[:3] == ["loss?[31m ", "?gnp", "n" * KEY_LIMIT]
+    assert all(name.isprintable() for name in names)
+    assert points(log, "loss?[31m ") == [(1, 1.0), (2, 4.0)]
+    assert MOST_NAMES - 5 < len(names) <= MOST_NAMES
+    assert log.skipped > 0
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(width=64)
+    | st.text(max_size=5)
+    # What the reader treats in a way of its own.
+    | st.sampled_from([10**400, -(2**63), "NaN", 1e308]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(
+        st.dictionaries(
+            st.sampled_from(["step", "epoch", "time", "void_after", "a", "b\x1b"]), json_values
+        ),
+        max_size=6,
+    )
+)
+def test_no_row_whatever_it_holds_is_an_exception(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "metrics.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in rows))
+    log = MetricLog(path)
+    log.poll()
+    for name in log.names():
+        steps, values = log.series(name)
+        assert len(steps) == len(values) == len(log.times(name)) == len(log.epochs(name))
+        assert list(steps) == sorted(set(steps))
+        log.last(name)
+    log.idle_seconds(0, 100)
+    last_written(path)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.runs.metric_log import MetricLog
+from engine.runs.metric_series import LATE_LIMIT, MetricSeries
 from engine.runs.metric_writer import MetricWriter, encode_line, void_line
 
 MOST = 16
@@ -80,3 +81,12 @@ def test_what_is_void_is_gone_kept_or_not(tmp_path: Path) -> None:
         assert not log.series("a")[0]
         write(1, 101, 0.0)
     writer.close()
+
+
+def test_descending_steps_are_refused_after_so_many() -> None:
+    series = MetricSeries()
+    kept = sum(series.put((step, 0.0, 0.0, 1.0)) for step in range(5000, 0, -1))
+    assert kept == len(series.steps) == LATE_LIMIT + 1
+    assert list(series.steps) == list(range(5000 - LATE_LIMIT, 5001))
+    assert series.put((4500, 0.0, 0.0, 2.0)), "one that is there may change"
+    assert series.put((6000, 0.0, 0.0, 2.0)), "and later ones may come"

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.runs import RunFolder, own
+from engine.errors import RunError
+from engine.runs import RunFolder, RunOwner, own
 from engine.runs.export import to_json
 from engine.runs.record import encode_record
 from engine.sink import Plan, Sink, check_interrupt
@@ -54,6 +55,16 @@ def test_a_forked_worker_does_not_keep_a_dead_owner_alive(
         assert not run.alive()
     finally:
         os.kill(worker, signal.SIGKILL)
+
+
+def test_a_result_is_not_on_disk_before_what_was_measured_for_it(run: RunFolder) -> None:
+    with own(run) as owner:
+        owner.transition("running")
+        owner.metrics(3, 3.0, {"probe/pretrained/test_top1": 25.0})
+        owner.result({"rows": [{"source": "pretrained"}]})
+        log = run.metrics()
+        log.poll()
+        assert log.last("probe/pretrained/test_top1") == 25.0
 
 
 def test_an_error_that_nobody_recorded_makes_the_run_failed(run: RunFolder) -> None:
@@ -223,3 +234,45 @@ def test_metrics_of_two_threads_are_whole_lines(run: RunFolder) -> None:
     assert log.skipped == 0
     for name in ("a", "b"):
         assert list(log.series(name)[1]) == [float(s) for s in range(1, 2001)]
+
+
+def trained(run: RunFolder, upto: int) -> RunOwner:
+    owner = own(run)
+    owner.transition("running")
+    for step in range(1, upto + 1):
+        owner.metrics(step, step / 10, {"a": float(step)})
+    owner.checkpointed(upto)
+    return owner
+
+
+def curve(run: RunFolder) -> list[int]:
+    log = run.metrics()
+    log.poll()
+    return list(log.series("a")[0])
+
+
+def test_a_run_whose_metrics_were_removed_ends_with_all_of_them(run: RunFolder) -> None:
+    with trained(run, 5) as owner:
+        run.metrics_path.unlink()
+        owner.transition("finished")  # though there was nothing left to write
+    assert run.status() == "finished"
+    assert curve(run) == [1, 2, 3, 4, 5]
+    said = [line for line in run.log_tail(9) if "metric log was removed" in line]
+    assert len(said) == 1
+
+
+def test_a_run_whose_metrics_were_cut_does_not_end_as_finished(run: RunFolder) -> None:
+    with trained(run, 5) as owner:
+        os.truncate(run.metrics_path, 70)
+        with pytest.raises(RunError, match="cut short by another program"):
+            owner.transition("finished")
+        assert run.status() == "running"
+        owner.transition("failed", error="its metrics are gone")
+    assert run.status() == "failed"
+    with own(run) as owner:  # and a resume goes on from the checkpoint
+        owner.transition("running")
+        owner.resume_at(5)
+        owner.metrics(6, 0.6, {"a": 6.0})
+        owner.transition("finished")
+    assert run.status() == "finished"
+    assert curve(run)[-1] == 6

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 
 import pytest
 
 from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder, own, owner_thread
+from engine.runs.record import Status
 from engine.runs.run_lock import RunLock
+
+from .conftest import Clock
 
 
 def test_everything_is_written_while_the_trainer_is_in_a_long_call(
@@ -73,3 +77,100 @@ def test_a_folder_that_vanishes_is_a_sentence(run: RunFolder) -> None:
         owner.result({})
     owner.close()
     assert not run.path.exists()
+
+
+ODD = {
+    "RunError": RunError("/runs/history.json is damaged: it is no index."),
+    "TypeError": TypeError("'<' not supported"),
+    "AttributeError": AttributeError("x\x1b[31m\ny"),
+    "RecursionError": RecursionError(),
+    "MemoryError": MemoryError(),
+    "OSError": OSError(errno.ESTALE, "Stale file handle"),
+}
+
+
+@pytest.mark.parametrize("how", ODD)
+def test_no_error_of_the_index_keeps_the_thread_from_its_work(
+    run: RunFolder, clock: Clock, how: str
+) -> None:
+    calls = []
+
+    def fails(folder: RunFolder, timeout: float) -> None:
+        calls.append(folder)
+        raise ODD[how]
+
+    with own(run, on_change=fails) as owner:
+        owner._thread.stop()  # turns are taken by hand
+        states: tuple[Status, ...] = ("running", "paused", "running")
+        for step, status in enumerate(states, start=1):
+            owner.transition(status)
+            owner.metrics(step, 0.1, {"a": 1.0})
+            run.heartbeat_path.unlink()
+            clock.now += 10.0
+            owner._thread._turn(clock())
+            assert run.heartbeat_path.exists()
+        assert len(calls) >= 3
+        log = run.metrics()
+        log.poll()
+        assert len(log.series("a")[0]) == 3
+        assert run.record().step == 3
+        owner.transition("finished")
+    assert run.status() == "finished"
+    said = [line for line in run.log_tail(100) if "index was not brought up to date" in line]
+    assert len(said) == 1
+    assert said[0].isprintable()
+
+
+def test_an_index_that_is_never_free_is_said_once(run: RunFolder, clock: Clock) -> None:
+    def busy(folder: RunFolder, timeout: float) -> None:
+        raise RunBusyError("/runs/history.json is being written by another process.")
+
+    with own(run, on_change=busy) as owner:
+        owner._thread.stop()
+        owner.transition("running")
+        for step in range(1, 201):
+            owner.metrics(step, 0.1, {"a": 1.0})
+            clock.now += 1.0
+            owner._thread._turn(clock())
+            if step == 50:
+                assert run.log_tail(100) == [], "others may take their time"
+        assert run.record().step == 200
+        owner.transition("finished")
+    said = [line for line in run.log_tail(100) if "index is not brought up to date" in line]
+    assert len(said) == 1
+
+
+def test_a_value_that_no_record_can_hold_keeps_no_metric_from_the_disk(
+    run: RunFolder, clock: Clock
+) -> None:
+    with own(run) as owner:
+        owner._thread.stop()
+        owner.transition("running")
+        owner._record.change_later(lambda record: record.facts.update(odd=object()))
+        for step in range(1, 4):
+            owner.metrics(step, 0.1, {"a": 1.0})
+            clock.now += 10.0
+            owner._thread._turn(clock())
+        log = run.metrics()
+        log.poll()
+        assert list(log.series("a")[0]) == [1, 2, 3]
+        said = [line for line in run.log_tail(100) if "could not save the record" in line]
+        assert len(said) == 1
+        owner._record.change(lambda record: record.facts.clear())
+        owner.transition("stopped")
+    assert run.record().step == 3
+
+
+def test_metrics_that_cannot_be_written_end_the_training(run: RunFolder, clock: Clock) -> None:
+    with own(run) as owner:
+        owner._thread.stop()
+        owner.transition("running")
+        owner.metrics(1, 0.1, {"a": 1.0})
+        run.metrics_path.mkdir()  # its own disk, and before the file was opened
+        owner._thread._turn(clock())
+        with pytest.raises(RunError, match=r"metrics\.jsonl cannot be written"):
+            owner.metrics(2, 0.2, {"a": 1.0})
+        with pytest.raises(RunError, match=r"metrics\.jsonl cannot be written"):
+            owner.transition("finished")
+        owner.transition("failed", error="x")
+    assert run.status() == "failed"

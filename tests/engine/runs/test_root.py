@@ -123,7 +123,12 @@ def test_what_a_killed_process_left_half_made_is_removed(root: Path) -> None:
     for folder in (old, other):
         os.utime(folder, (long_ago, long_ago))
     run = create(root, "pretrain", PretrainConfig())
-    assert {path.name for path in root.iterdir()} == {".ghjkmn.new", ".notes.new", run.id}
+    assert {path.name for path in root.iterdir()} == {
+        ".ghjkmn.new",
+        ".notes.new",
+        ".newest",
+        run.id,
+    }
 
 
 def test_an_entry_that_cannot_be_looked_at_is_left_out_and_named(root: Path) -> None:
@@ -152,3 +157,31 @@ def test_a_run_that_cannot_be_recorded_leaves_nothing_behind(
     with pytest.raises(RunError, match="the disk is full"):
         create(root, "pretrain", PretrainConfig())
     assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("hours", [-87_660, -2, 2, 87_660])
+def test_a_run_in_the_making_is_not_removed_whatever_the_clock_says(
+    root: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """While it is made, the clock is set and another process makes a run."""
+    moved = []
+
+    def between(*_args: object) -> None:
+        monkeypatch.undo()
+        (making,) = root.glob(".*.new")
+        then = time.time() + 3600 * hours
+        os.utime(making, (then, then))
+        moved.append(create(root, "pretrain", PretrainConfig()))
+
+    monkeypatch.setattr("engine.runs.root.note_newest", between)
+    run = create(root, "pretrain", PretrainConfig())
+    assert run.record().status == "queued"
+    assert {folder.id for folder in folders(root)} == {run.id, moved[0].id}
+    assert not run.alive(), "nobody holds it any more"
+    abandoned = root / ".bcdfgh.new"
+    abandoned.mkdir()
+    (abandoned / "lock").touch()  # of a process that was killed
+    then = time.time() + 3600 * hours
+    os.utime(abandoned, (then, then))
+    create(root, "pretrain", PretrainConfig())
+    assert not abandoned.exists()

@@ -168,8 +168,8 @@ def test_a_detached_resume_drops_what_was_asked_before_its_lock_was_taken(
         first.transition("running")
         run.request("stop")
         first.transition("paused")  # and here its process dies
-    lock = RunLock(run.lock_path)
-    assert lock.acquire()
+    lock = run.take_lock()
+    assert lock is not None
     run.request("checkpoint")  # somebody asks while the detached process starts
     with own(run, lock_fd=os.dup(lock.fd)) as second:
         lock.release()
@@ -186,3 +186,38 @@ def test_a_queued_run_can_be_stopped_before_it_starts(run: RunFolder, clock: Clo
     with own(run) as owner:
         owner.transition("running")
         assert owner.request() == "stop"
+
+
+def test_what_a_killed_owner_left_unfinished_is_removed_and_nothing_else(run: RunFolder) -> None:
+    ours = [
+        ".checkpoint.pt.123-0a1b2c3d.tmp",
+        ".checkpoint.previous.pt.123-0a1b2c3d.tmp",
+        ".run.json.9-ffffffff.tmp",
+        ".checkpoint-ab_9xyz1",  # of version 0.1
+    ]
+    others = [
+        ".checkpoint.pt.123-0a1b2c3d.tmp.keep",
+        ".checkpoint-mine",
+        "checkpoint.pt",
+        "checkpoint.previous.pt",
+        ".notes.123-0a1b2c3d.tmp",
+        ".user.json.123-0a1b2c3d.tmp",  # of another process, which may be writing it now
+        ".checkpoint.pt.x-0a1b2c3d.tmp",
+    ]
+    for name in (*ours, *others):
+        (run.path / name).write_bytes(b"x")
+    folder = run.path / ".run.json.1-00000000.tmp"
+    folder.mkdir()
+    held = RunLock(run.lock_path)
+    assert held.acquire()
+    with pytest.raises(RunBusyError):
+        own(run)
+    assert all((run.path / name).exists() for name in ours), "the owner may be writing them"
+    held.release()
+    with own(run):
+        pass
+    names = {path.name for path in run.path.iterdir()}
+    assert names.isdisjoint(ours)
+    assert names.issuperset(others)
+    assert folder.is_dir()
+    assert any("a killed process left unfinished (4)" in line for line in run.log_tail(5))

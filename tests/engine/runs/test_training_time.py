@@ -23,22 +23,25 @@ from .conftest import wait_for
 
 
 class Time:
-    """Unix seconds, set by hand."""
+    """Unix seconds, set by hand; ``elapsed`` are those of a clock that is never set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.elapsed = 0.0
 
     def __call__(self) -> float:
         return self.now
 
     def pass_(self, seconds: float) -> None:
         self.now += seconds
+        self.elapsed += seconds
 
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     monkeypatch.setattr(owner, "_now", time)
+    monkeypatch.setattr(owner, "_monotonic", lambda: time.elapsed)
     return time
 
 
@@ -90,6 +93,27 @@ def test_pauses_and_stops_do_not_count(run: RunFolder, time: Time) -> None:
         assert times[at] - times[at - 1] - idle == 2.0
     assert log.idle_seconds(1, 5) == 0
     assert log.idle_seconds(1, 6) == 300
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 3.2e8, -3.2e8])
+def test_a_clock_that_is_set_is_no_training(run: RunFolder, time: Time, jump: float) -> None:
+    with own(run) as first:
+        first.transition("running")
+        train(first, time, 1, 5)
+        time.now += jump
+        first.transition("paused")
+        assert seconds_trained(first.record) == 10
+        time.now -= jump
+        first.transition("running")
+        train(first, time, 6, 10)
+        time.now += jump
+        first._follow_clock()  # what the thread does every half second
+        assert seconds_trained(first.record, time.now) == 20, "also for who looks at it meanwhile"
+        time.pass_(3)
+        first.transition("running")
+        time.pass_(2)
+        first.transition("stopped")
+    assert seconds_trained(run.record()) == 25
 
 
 def test_a_hand_over_counts_once(run: RunFolder, time: Time) -> None:

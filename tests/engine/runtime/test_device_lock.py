@@ -200,3 +200,24 @@ def test_the_key_of_a_card_is_its_uuid() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     assert len(device_key(torch.device("cuda", 0))) > 20
+
+
+@pytest.mark.timeout(30)  # a pipe would be waited for
+@pytest.mark.parametrize("kind", ["link", "hard-link", "pipe", "pipe-to-read", "folder"])
+def test_what_another_user_put_in_its_place_is_left_alone(folder: Path, kind: str) -> None:
+    path = folder / f"moco-tui-{KEY}.lock"
+    mine = folder / "mine"
+    mine.write_text("mine")
+    {
+        "link": lambda: path.symlink_to(mine),
+        "hard-link": lambda: path.hardlink_to(mine),
+        "pipe": lambda: os.mkfifo(path),
+        "pipe-to-read": lambda: os.mkfifo(path, 0o444),
+        "folder": lambda: path.mkdir(),
+    }[kind]()
+    lock, sink = DeviceLock(), Listener()
+    acquire(lock, sink)
+    assert lock.fd is None
+    assert len(sink.lines) == 1
+    assert "going on without it" in sink.lines[0]
+    assert mine.read_text() == "mine"

@@ -1,4 +1,7 @@
-"""A program in a pseudo-terminal, whose screen is read as a person would."""
+"""Programs in pseudo-terminals, whose screens are read as a person would.
+
+The one place of the tests, benchmarks and survival scripts that opens a pseudo-terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyte
 
-from ..environment import with_packages
+from tests.environment import with_packages
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -32,26 +36,66 @@ def app_command(root: Path, data: Path) -> list[str]:
     return [sys.executable, "-m", "moco_tui", *here]
 
 
-class Terminal:
-    """A program in a pseudo-terminal, and what its screen shows."""
+# Makes the pseudo-terminal the controlling one, as a login does: the program gets SIGHUP when it
+# closes. In a process of its own, since preexec_fn is not safe beside threads (subprocess docs).
+_LAUNCH = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
-    def __init__(self, command: list[str], environment: dict[str, str], size: tuple[int, int]):
-        columns, rows = size
+
+def open_terminal(size: tuple[int, int]) -> tuple[int, int]:
+    """A new pseudo-terminal of so many columns and rows: our end, and the program's."""
+    columns, rows = size
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    return master, slave
+
+
+class Terminal:
+    """A program in a pseudo-terminal, and what its screen shows.
+
+    Args:
+        command: what to run.
+        environment: of the program.
+        size: columns and rows.
+        threads: this process has threads, or will have; the program starts a moment later then.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        size: tuple[int, int],
+        *,
+        threads: bool = False,
+    ) -> None:
         self.alternate = False  # whether it has ever taken the whole screen
-        self.screen = pyte.Screen(columns, rows)
+        self.screen = pyte.Screen(*size)
         self.stream = pyte.ByteStream(self.screen)
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.master, slave = open_terminal(size)
+        self.modes_before = termios.tcgetattr(slave)
+        self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-c", _LAUNCH, *command] if threads else command,
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
             env=environment,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=None if threads else lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the program."""
+        return self.process.pid
+
+    def modes(self) -> list[Any]:
+        """Modes of the terminal, as ``termios.tcgetattr`` gives them (echo, line editing ...)."""
+        return termios.tcgetattr(self.master)
 
     @property
     def text(self) -> str:

@@ -1,0 +1,9 @@
+"""The small form of ``studies.py``: a study that is killed computes nothing twice."""
+
+from __future__ import annotations
+
+from .scripts import survives
+
+
+def test_a_killed_study_ends_with_the_table_of_an_undisturbed_one() -> None:
+    survives("studies.py", "--tries", "2")
