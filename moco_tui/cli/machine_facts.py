@@ -111,6 +111,7 @@ def compute_device(asked: str | None, problems: list[str]) -> dict[str, Any]:
         "device": runtime.name,
         "precision": "bfloat16" if runtime.bfloat16 else "float32",
         "threads": runtime.threads,
+        "kernels in C": runtime.kernels,
     }
 
 

@@ -1,0 +1,42 @@
+"""What a run computes with, found out once, recorded, and used again when it goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.config.run_schema import RuntimeConfig
+from engine.native.library import OFF
+from engine.runtime import device
+from engine.runtime.device import resolve_runtime
+
+CPU = RuntimeConfig(device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "here", "expected"),
+    [
+        ({}, "avx512", "avx512"),
+        ({}, OFF, OFF),
+        ({"threads": 2, "kernels": "avx2"}, "avx512", "avx2"),
+        ({"threads": 2, "kernels": "avx512"}, "avx512", "avx512"),
+        ({"threads": 2, "kernels": "avx512"}, "avx2", "avx2"),  # the nearest that there is
+        ({"threads": 2, "kernels": "avx512"}, OFF, OFF),
+        ({"threads": 2, "kernels": OFF}, "avx512", OFF),
+        ({"threads": 2}, "avx512", OFF),  # begun when there were no kernels
+        ({"threads": 2, "kernels": "of another version"}, "avx512", OFF),
+    ],
+)
+def test_a_run_goes_on_with_the_kernels_that_it_began_with(
+    monkeypatch: pytest.MonkeyPatch, recorded: dict[str, Any], here: str, expected: str
+) -> None:
+    monkeypatch.setattr(device, "level", lambda: here)
+    runtime = resolve_runtime(CPU, recorded=recorded)
+    assert runtime.kernels == expected
+    assert runtime.facts()["kernels"] == expected
+
+
+def test_threads_and_precision_are_those_of_the_record() -> None:
+    runtime = resolve_runtime(CPU, recorded={"threads": 3, "precision": "float32"})
+    assert (runtime.threads, runtime.bfloat16) == (3, False)
