@@ -114,10 +114,13 @@ class History:
         Raises:
             RunError: when there is no run of that id.
         """
+        return self._shown(self._read(id_))
+
+    def _read(self, id_: str) -> Entry:
         entry = read_entry(self.folder(id_))
         if entry is None:
             raise RunError(f"There is no run {id_} in {self.root}.")
-        return self._shown(entry)
+        return entry
 
     def search(self, condition: QueryLike) -> Documents:
         """Documents of the index that a TinyDB query matches, after bringing it up to date.
@@ -172,9 +175,7 @@ class History:
         Raises:
             RunError: when there is no such run, or the index cannot be written in time.
         """
-        entry = read_entry(self.folder(id_))
-        if entry is None:
-            raise RunError(f"There is no run {id_} in {self.root}.")
+        entry = self._read(id_)
         self._index.put(entry)
         return self._shown(entry)
 
@@ -230,9 +231,11 @@ class History:
 
     def _indexed(self, id_: str) -> Entry:
         """The entry of a run that was changed, written into the index where that can be."""
+        # By itself: a run that another process has moved is no failure of the index.
+        entry = self._read(id_)
         with self._index_may_fail():
-            return self.upsert(id_)
-        return self.get(id_)
+            self._index.put(entry)
+        return self._shown(entry)
 
     def delete(self, id_: str) -> None:
         """Move a run to the trash.

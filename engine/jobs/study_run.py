@@ -168,6 +168,7 @@ class _StudyRun:
             if not self.children.busy:
                 break
             self._wait()
+        self._end_computed(self._state())
         study_state = self._state()
         self._advance(study_state.done - self.done)
         self._report(study_state)
@@ -229,6 +230,19 @@ class _StudyRun:
             if self.children.train(folder, context, cells_done=self.done):
                 self.sink.log(f"{name}: {describe(point)}: {_accuracies(folder)}")
                 self._advance(len(missing[point]))
+
+    def _end_computed(self, study_state: StudyState) -> None:
+        """Ends the probes whose process was killed between the last result and the end of the run.
+
+        Their cells are done, so nobody would go on with them, and they would stay lost for ever.
+        """
+        done = (found.run for found in study_state.cells.values() if found.state == "done")
+        for run in dict.fromkeys(done):
+            folder = RunFolder(self.root / run)
+            record = folder.record()
+            computed = record.kind == "probe" and 0 < record.total_steps == record.step
+            if computed and folder.status(record) == "lost":
+                self.children.train(folder, StudyContext(self.dataset), cells_done=self.done)
 
     def _wait(self) -> None:
         """Returns when one of the runs that other processes work on has ended."""

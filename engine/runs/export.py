@@ -194,7 +194,7 @@ class _EventFile:
     imported on first use, since the package is an extra.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, follow: bool) -> None:
         try:
             self._events = importlib.import_module("tensorboard.compat.proto.event_pb2")
             self._summary = importlib.import_module("tensorboard.compat.proto.summary_pb2")
@@ -214,7 +214,7 @@ class _EventFile:
             number = max([time.time_ns(), *(found + 1 for found in _numbers(folder))])
             name = f"events.out.tfevents.{number:020d}.{host_name()}.{os.getpid()}"
             self.path = folder / name
-            at = open_folder(folder, follow=True)  # named by a person, who may mean a link
+            at = open_folder(folder, follow=follow)
             try:
                 # O_EXCL follows no link and opens nothing that is there (open(2)).
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -278,7 +278,7 @@ def write_tensorboard(folder: RunFolder, target: Path) -> None:
     """
     log = folder.metrics()
     log.poll()
-    events = _EventFile(target)
+    events = _EventFile(target, follow=True)  # named by a person, who may mean a link
     try:
         for step, _, seconds, values in points(log):
             events.add(step, seconds, values)
@@ -302,7 +302,7 @@ class TensorBoardSink(NullSink):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = _EventFile(folder)
+        self._file = _EventFile(folder, follow=False)
         self._stage = ""
 
     def plan(self, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from engine.runs.heartbeat import changes, host_name, is_process, is_young, read
 from engine.runs.log_lines import last_lines
 from engine.runs.log_summary import correct_old_summary
 from engine.runs.metric_log import MetricLog
-from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, check_tags, clean_tags
+from engine.runs.note_limits import NOTE_LIMIT, check_tags, checked_name, clean_tags
 from engine.runs.record import (
     ACTIVE,
     Record,
@@ -38,8 +38,6 @@ from engine.runs.run_lock import RunLock, lock_is_held
 from engine.sink import Request
 from engine.text import clean_text
 
-LATEST = "latest"
-"""The word by which people mean the newest run; no run may be called so."""
 NOTES_SECONDS = 5.0
 """How long a change of the notes waits for others who change them; an app must not stand still."""
 
@@ -268,7 +266,9 @@ class RunFolder:
         """
         kind = as_request(kind)
         status = self.status()
-        if status not in ("queued", "running", "paused", "handed-over"):
+        # A run of another host looks lost where clocks differ, to a process that looks once.
+        lost = status == "lost" and not self.works_elsewhere(self.record())
+        if lost or status not in ("queued", "running", "paused", "handed-over", "lost"):
             raise RunError(f"The run {self.id} is {status}; there is nobody to {kind} it.")
 
         def last_answered() -> str:
@@ -386,15 +386,3 @@ class RunFolder:
     def log_tail(self, lines: int) -> list[str]:
         """The last lines of ``log.txt`` without control characters; empty when there is none."""
         return last_lines(self.log_path, lines)
-
-
-def checked_name(name: str) -> str:
-    """A name of a run as it is stored: one line of at most 200 characters.
-
-    Raises:
-        RunError: when it is the word ``latest``.
-    """
-    name = clean_text(name, NAME_LIMIT)
-    if name == LATEST:
-        raise RunError("latest always means the newest run; choose another name.")
-    return name

@@ -12,8 +12,8 @@ from msgspec import Struct
 from engine.errors import RunError
 from engine.files import is_gone, read_plain, reason
 from engine.runs.creation_order import place_of
-from engine.runs.folder import LATEST, RunFolder
-from engine.runs.note_limits import NAME_LIMIT
+from engine.runs.folder import RunFolder
+from engine.runs.note_limits import LATEST, NAME_LIMIT
 from engine.runs.record import Record
 from engine.runs.recorded_fields import NOTES_BYTES, RECORD_BYTES
 from engine.runs.root import folder_names

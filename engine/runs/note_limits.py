@@ -1,4 +1,4 @@
-"""How long the texts may be that people give a run, written and read."""
+"""What the name, the tags and the note may be that people give a run, written and read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ NAME_LIMIT = 200
 TAG_LIMIT = 50
 NOTE_LIMIT = 1000
 TAGS_MOST = 1000
+LATEST = "latest"
+"""The word by which people mean the newest run; no run may be called so."""
+
+
+def checked_name(name: str) -> str:
+    """A name of a run as it is stored: one line of at most 200 characters.
+
+    Raises:
+        RunError: when it is the word ``latest``.
+    """
+    name = clean_text(name, NAME_LIMIT)
+    if name == LATEST:
+        raise RunError("latest always means the newest run; choose another name.")
+    return name
 
 
 def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from engine.errors import RunError
 from engine.files import reason, replace_file
 from engine.runs.creation_order import next_order, note_newest
 from engine.runs.file_lock import check_locks
-from engine.runs.folder import RunFolder, checked_name
+from engine.runs.folder import RunFolder
+from engine.runs.note_limits import checked_name
 from engine.runs.record import Record, encode_record
 from engine.runs.run_lock import RunLock, lock_is_held
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from engine.runs import UserNotes, described
-from engine.runs.folder import checked_name
+from engine.runs.note_limits import checked_name
 from moco_tui.cli.annotate import annotate
 from moco_tui.cli.options import JSON, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say

@@ -11,7 +11,7 @@ from engine.config.resolve import paths_by_key
 from engine.config.schema import AnyConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create
-from engine.runs.folder import checked_name
+from engine.runs.note_limits import checked_name
 from engine.runs.root import check_place
 from engine.runs.unstarted import taken_back_unless_begun
 from engine.sink import Interrupted

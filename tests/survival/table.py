@@ -58,7 +58,7 @@ ROWS = (
     Row("hand-overs", "terminals closed", "handovers.py", 2, 50),
     Row("notes", "tags, notes and names by 8 processes", "notes.py"),
     Row("records", "odd files, every command, the app", "records.py", 12, 200),
-    Row("checkpoints", "damaged checkpoints", "checkpoints.py", 0, 2000),
+    Row("checkpoints", "damaged checkpoints", "checkpoints.py", 40, 2000),
     Row("clock", "clocks that step", "clock.py"),
     Row("users", "two users on one folder", "users.py"),
     Row("storage", "full, read-only and damaged disks", "storage.py"),

@@ -91,6 +91,8 @@ class Process:
     ) -> None:
         self.args, self._output = tuple(args), output
         self.trace_path = output.with_suffix(".strace")
+        for suffix in (".out", ".err"):  # a fork that is killed at once makes none
+            output.with_suffix(suffix).touch()
         sys.stdout.flush()
         sys.stderr.flush()
         ready, go = os.pipe()

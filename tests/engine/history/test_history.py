@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +293,24 @@ def test_the_run_that_was_deleted_last_is_first_in_the_trash_whatever_the_clock_
         history.delete(run.id)
         deleted.append(run.id)
         assert [entry.id for entry in history.trash()] == deleted[::-1]
+
+
+def test_a_run_that_another_process_has_moved_is_no_failure_of_the_index(root: Path) -> None:
+    folder = make(root, "mine")
+    history, other = History(root), History(root)
+    history.delete(folder.id)
+    real = RunFolder.notes_lock
+
+    @contextlib.contextmanager
+    def then_deleted(self: RunFolder, timeout: float = 5.0) -> Iterator[None]:
+        with real(self, timeout):
+            yield
+        patch.setattr(RunFolder, "notes_lock", real)
+        other.delete(folder.id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "notes_lock", then_deleted)
+        with pytest.raises(RunError, match=f"There is no run {folder.id}"):
+            history.restore(folder.id)
+    assert history.notices == []
+    assert [entry.id for entry in history.trash()] == [folder.id]

@@ -27,6 +27,7 @@ from engine.jobs.prepare import prepare
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create, heartbeat, owner, ownership
 from engine.runs import record as records
+from engine.runs.record import encode_record
 from engine.runs.run_lock import lock_is_held
 from engine.sink import NullSink, Request
 from engine.study.grid import (
@@ -436,6 +437,25 @@ def test_a_run_that_cannot_be_read_is_not_computed_again(
     assert kinds(folder) == before
     assert execute(folder, data_dir=tmp_path) == "finished"
     assert kinds(folder) == before
+
+
+@pytest.mark.usefixtures("noise")
+def test_a_probe_that_was_killed_behind_its_last_result_is_ended(tmp_path: Path) -> None:
+    config = small_study(**SHORT, **{"queue_sizes": [12]})
+    folder = study_of(tmp_path, config)
+    assert execute(folder, data_dir=tmp_path) == "finished"
+    expected = numbers(folder, config)
+    (probe, *_) = (entry for entry in entries_of(folder) if entry.kind == "probe")
+    run = RunFolder(folder.path.parent / probe.id)
+    record = run.record()
+    record.status, record.ended = "running", None
+    run.record_path.write_bytes(encode_record(record))
+    assert run.status() == "lost"
+    again = study_of(tmp_path, config)
+    assert execute(again, data_dir=tmp_path) == "finished"
+    assert run.status() == "finished"
+    assert kinds(again)["probe"] == kinds(folder)["probe"]
+    assert numbers(again, config) == expected
 
 
 # --------------------------------------------------------------------------- clocks that are set

@@ -276,7 +276,16 @@ def test_later_events_stand_behind_earlier_ones_whatever_the_clock_says(
     for at in (start, start + hours * 3600 * 10**9, start):
         monkeypatch.setattr(time, "time_ns", lambda at=at: at)
         before = set(tmp_path.iterdir())
-        exports._EventFile(tmp_path).close()
+        exports._EventFile(tmp_path, follow=True).close()
         (made,) = set(tmp_path.iterdir()) - before
         names.append(made.name)
     assert names == sorted(names)
+
+
+def test_event_files_of_a_run_do_not_follow_a_link_out_of_it(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").symlink_to(tmp_path / "mine")
+    with pytest.raises(RunError, match="it is a link"):
+        TensorBoardSink(tmp_path / "run" / "tensorboard")
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import RunBusyError
 from engine.history.history import History
-from engine.runs import RunFolder, heartbeat, own, run_lock
+from engine.runs import RunFolder, heartbeat, own, owner_thread, run_lock
 from engine.runs.heartbeat import ALIVE_SECONDS, read_heartbeat
 
 from .conftest import Clock, remote_life
@@ -99,6 +99,8 @@ def test_who_may_not_open_the_lock_sees_by_the_heartbeat_whether_a_run_lives(
         owner.transition("running")
         with monkeypatch.context() as patch:
             patch.setattr(run_lock, "open_plain", refuse)
+            # From here on the heartbeat is the test's own.
+            patch.setattr(owner_thread, "write_heartbeat", lambda path: None)
             assert run_lock.lock_is_held(run.lock_path) is None
             assert (run.alive(), run.status()) == (True, "running")
             life, _ = read_heartbeat(run.heartbeat_path)

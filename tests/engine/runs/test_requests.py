@@ -296,3 +296,17 @@ def test_requests_of_another_hosts_owner_are_not_set_aside(
     with pytest.raises(RunBusyError):
         own(run)
     assert [asked.request for asked in run.pending_requests()] == ["stop"]
+
+
+def test_a_run_of_a_host_with_another_clock_can_be_asked(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks lost to a process that looks once, unless its heartbeat is watched."""
+    remote_life(run, age=3600.0)
+    assert run.status() == "lost"
+    monkeypatch.setattr("engine.runs.folder.changes", lambda path: False)
+    with pytest.raises(RunError, match="is lost; there is nobody to stop it"):
+        run.request("stop")
+    monkeypatch.setattr("engine.runs.folder.changes", lambda path: True)
+    run.request("stop")
+    assert [asked.request for asked in run.pending_requests()] == ["stop"]
