@@ -41,7 +41,7 @@ def distance(ours: Tensor | None, exact: Tensor | None) -> float:
     """Length of the difference over that of the exact values."""
     assert ours is not None
     assert exact is not None
-    return float((ours.double() - exact).norm() / exact.norm())
+    return float((ours.detach().double() - exact).norm() / exact.norm())
 
 
 def bound(dtype: torch.dtype) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from ..gradients import grad
 
 LIBRARY = library()
 AVAILABLE = LEVELS[: LIBRARY.moco_levels()] if LIBRARY is not None else ()
+without_and_with = pytest.mark.parametrize("kernels", [OFF, *AVAILABLE[-1:]])
 
 
 def made(dtype: torch.dtype = torch.float64, **model: object) -> MoCo:
@@ -67,14 +70,17 @@ def test_a_step_is_that_of_loss_and_backward(
     assert all(p.grad is None for p in ours.encoder_k.parameters())
 
 
-@pytest.mark.parametrize("kernels", [OFF, *AVAILABLE])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("encoder", ["convnet", "resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("encoder", "dtype", "kernels"),
+    [
+        *itertools.product(["convnet"], [torch.float32, torch.bfloat16], [OFF, *AVAILABLE]),
+        *itertools.product(["resnet18"], [torch.float32, torch.bfloat16], [OFF, *AVAILABLE[-1:]]),
+        *itertools.product(["resnet50"], [torch.float32], AVAILABLE[-1:]),  # of other blocks
+    ],
+)
 def test_a_step_in_lower_precision_comes_close(
     dtype: torch.dtype, encoder: str, kernels: str
 ) -> None:
-    if encoder == "resnet50" and kernels in (OFF, "plain"):
-        pytest.skip("resnet18 shows it")
     ours, plain = made(torch.float32, encoder=encoder), made(torch.float32, encoder=encoder)
     x, y = pair(16, torch.float32)
     with GroupwiseBackward(ours, threads=2, dtype=dtype, kernels=kernels) as step:
@@ -91,6 +97,9 @@ def test_a_step_in_lower_precision_comes_close(
     b = torch.cat([grad(p).flatten() for p in plain.encoder_q.parameters()])
     assert float(torch.nn.functional.cosine_similarity(a, b, dim=0)) > (0.97 if loose else 1 - 1e-5)
     assert all(grad(p).dtype == torch.float32 for p in ours.encoder_q.parameters())
+    near = 0.05 if loose else 1e-4
+    for ours_now, wanted_now in zip(ours.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(ours_now, wanted_now, rtol=near, atol=near)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -115,10 +124,13 @@ def test_gradients_have_the_layout_that_fused_optimizers_need(dtype: torch.dtype
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_repeats_with_the_default_generator_and_differs_between_steps() -> None:
+@without_and_with
+def test_dropout_repeats_with_the_default_generator_and_differs_between_steps(
+    kernels: str,
+) -> None:
     moco = made(torch.float32, dropout=0.3)
     x, y = pair(8, torch.float32)
-    with GroupwiseBackward(moco, threads=2) as step:
+    with GroupwiseBackward(moco, threads=2, kernels=kernels) as step:
 
         def gradient() -> Tensor:
             step(x, y, torch.Generator().manual_seed(0))
@@ -133,12 +145,13 @@ def test_dropout_repeats_with_the_default_generator_and_differs_between_steps() 
         assert not torch.allclose(first, second)
 
 
-def test_every_group_drops_other_units() -> None:
+@without_and_with
+def test_every_group_drops_other_units(kernels: str) -> None:
     """Twelve groups of equal images, one net: without dropout all would embed alike."""
     moco = made(torch.float32, dropout=0.3, bn_splits=6)
     x = torch.randn(2, 3, 32, 32).repeat_interleave(6, 0)  # image a in every group, then b
     seen: list[Tensor] = []
-    with GroupwiseBackward(moco, threads=2) as step:
+    with GroupwiseBackward(moco, threads=2, kernels=kernels) as step:
         for replica in step._replicas_q:
             replica.encoder.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
         step(x, x)
