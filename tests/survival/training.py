@@ -63,6 +63,8 @@ def prepare(place: Path, options: argparse.Namespace) -> Work:
             )
             check_readable(here, {run.id} if run else set())
             if run is not None:
+                if run.record().status == "finished":  # killed behind its last record
+                    break
                 args = ["resume", run.id]
         if kills and run is None:  # each was killed before the folder was made
             hold(here.call(*args).code == 0, "a new run cannot be made")
