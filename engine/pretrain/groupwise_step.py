@@ -38,7 +38,9 @@ class GroupwiseStep:
             kernels=state.runtime.kernels,
         )
         self._native: NativeAugmenter | None = None
-        if state.runtime.kernels != OFF and NativeAugmenter.can_take(state.augmenter):
+        # The kernel reads the images by their address.
+        plain = state.images.dtype == torch.uint8 and state.images.is_contiguous()
+        if state.runtime.kernels != OFF and plain and NativeAugmenter.can_take(state.augmenter):
             self._native = NativeAugmenter(
                 state.augmenter, state.mean, state.std, state.runtime.kernels
             )

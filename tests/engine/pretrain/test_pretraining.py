@@ -12,6 +12,7 @@ import torch
 
 from engine.config import own_code
 from engine.data.dataset import Dataset
+from engine.native.library import level, library
 from engine.pretrain import pretraining
 from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.plain_step import PlainStep
@@ -138,3 +139,29 @@ def test_an_encoder_of_ones_own_is_trained_by_the_plain_step(
     after = encoder.state_dict()
     assert all(not torch.equal(after[key], value) for key, value in before.items())
     training.close()
+
+
+@pytest.mark.skipif(library() is None, reason="the kernels were not built")
+def test_kernels_in_c_compute_the_step_and_a_run_repeats_with_them(dataset: Dataset) -> None:
+    """They agree with the step without them, whatever the format of the images in memory."""
+    config = config_with(model__dropout=0.0)
+    native = dataclasses.replace(RUNTIME, kernels=level())
+    images = dataset.train.images
+    other_format = images.contiguous(memory_format=torch.channels_last)
+    ways = [
+        Pretraining(config, images, RUNTIME),
+        Pretraining(config, images, native),
+        Pretraining(config, images, native),
+        Pretraining(config, other_format, native),
+    ]
+    assert [way.compute_step.kind for way in ways] == ["groupwise", "native", "native", "native"]
+    losses = [[float(way.advance()) for _ in range(6)] for way in ways]
+    assert losses[1] == losses[2]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0] == pytest.approx(losses[3], rel=1e-3)
+    for one, two in zip(
+        ways[1].state.model.parameters(), ways[2].state.model.parameters(), strict=True
+    ):
+        assert torch.equal(one, two)
+    for way in ways:
+        way.close()
