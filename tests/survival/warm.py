@@ -40,6 +40,11 @@ for _name in COMMANDS:
 for _name in (
     *("torch._dynamo", "torchvision", "engine.jobs.execute"),
     *("moco_tui.training.signals", "moco_tui.app_life", "moco_tui.screens.monitor_screen"),
+    # What a registry imports: an error that is injected must not hit the source of a module.
+    *("engine.data.image_folder", "engine.data.shapes", "engine.models.convnet"),
+    *("engine.probe.logistic_head", "engine.probe.linear", "engine.probe.supervised"),
+    *(f"engine.augment.{name}" for name in ("crop", "rotation", "flip")),
+    *(f"engine.augment.{name}" for name in ("blur", "color_jitter", "grayscale")),
 ):
     importlib.import_module(_name)
 
