@@ -121,7 +121,7 @@ class _PooledBlock(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None, None, None, None
 
 
-class _Block(torch.autograd.Function):
+class _NormBlock(torch.autograd.Function):
     """See ``block``."""
 
     @staticmethod
@@ -243,7 +243,7 @@ def block(
         ``(N, C, H, W)`` in the dtype of ``x``, channels_last; mean and unbiased variance of each
         channel, float32 ``(C,)``, without a gradient.
     """
-    out: tuple[Tensor, Tensor, Tensor] = _Block.apply(
+    out: tuple[Tensor, Tensor, Tensor] = _NormBlock.apply(
         x, weight, bias, residual, relu, eps, LEVELS.index(level) + 1
     )
     return out

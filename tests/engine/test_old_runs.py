@@ -112,7 +112,8 @@ class Called:
 
 
 def environment() -> dict[str, str]:
-    known = with_packages()
+    # Version 0.1 had no kernels in C, which round otherwise.
+    known = with_packages(MOCO_TUI_NATIVE="off")
     return {k: v for k, v in known.items() if k not in ("MOCO_TUI_RUNS", "MOCO_TUI_DATA")}
 
 
