@@ -18,7 +18,10 @@ LEVELS = ("plain", "avx2", "avx512")
 OFF = "off"
 """In place of a level: no kernels."""
 SWITCH = "MOCO_TUI_NATIVE"
-"""Environment variable: ``off``, or the best level to use."""
+"""Environment variable: ``on``, or the best level to use; without it no kernels are used.
+
+They are checked against float64 layer by layer, and not yet by learning curves of several seeds.
+"""
 
 _P, _I, _N, _F = c_void_p, c_int, c_int64, c_float
 _SIGNATURES: dict[str, list[Any]] = {
@@ -51,18 +54,28 @@ def library() -> ctypes.CDLL | None:
     return kernels
 
 
-def level() -> str:
-    """The best level that processor, build and environment allow; ``off`` without kernels.
+def available() -> str:
+    """The best level that processor and build allow; ``off`` where no kernels were built.
 
     ``ATEN_CPU_CAPABILITY``, by which torch's own kernels are held back, holds these back as well.
     """
-    kernels, wanted = library(), os.environ.get(SWITCH, LEVELS[-1])
-    if kernels is None or wanted not in LEVELS:
+    kernels = library()
+    if kernels is None:
         return OFF
-    best = min(kernels.moco_levels() - 1, LEVELS.index(wanted))
     torch_level = os.environ.get("ATEN_CPU_CAPABILITY", "")
-    best = min(best, {"default": 0, "avx2": 1}.get(torch_level, best))
+    most = {"default": 0, "avx2": 1}.get(torch_level, len(LEVELS) - 1)
+    best: int = min(kernels.moco_levels() - 1, most)
     return LEVELS[best]
+
+
+def level() -> str:
+    """The level that a new run uses: the best of those up to what the environment asks for."""
+    wanted = os.environ.get(SWITCH, OFF)
+    wanted = LEVELS[-1] if wanted == "on" else wanted
+    best = available() if wanted in LEVELS else OFF
+    if best == OFF:
+        return OFF
+    return LEVELS[min(LEVELS.index(best), LEVELS.index(wanted))]
 
 
 def call(name: str, *arguments: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
-from engine.native.library import LEVELS, OFF, level
+from engine.native.library import LEVELS, OFF, available, level
 from engine.runtime.cpu_count import available_cpus
 
 
@@ -73,12 +73,11 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
 
 
 def _kernels(recorded: dict[str, Any]) -> str:
-    """The level of the kernels: that of the run so far, else the best; see ``library.level``."""
-    best = level()
+    """The level of the kernels: that of the run so far, whatever is asked for now."""
     if not recorded.get("threads"):  # nothing was computed yet
-        return best
-    used = str(recorded.get("kernels", OFF))  # there were none when it began
-    if OFF in (used, best) or used not in LEVELS:
+        return level()
+    used, best = str(recorded.get("kernels", OFF)), available()  # lacking: there were none then
+    if used not in LEVELS or best == OFF:
         return OFF
     return LEVELS[min(LEVELS.index(used), LEVELS.index(best))]
 

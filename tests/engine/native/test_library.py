@@ -21,16 +21,17 @@ class Built:
 @pytest.mark.parametrize(
     ("best", "switch", "torch_level", "expected"),
     [
-        (3, None, None, "avx512"),
-        (2, None, None, "avx2"),
-        (1, None, None, "plain"),
+        (3, None, None, OFF),
+        (3, "on", None, "avx512"),
+        (2, "on", None, "avx2"),
+        (1, "on", None, "plain"),
         (3, "avx2", None, "avx2"),
         (1, "avx512", None, "plain"),
         (3, "off", None, OFF),
         (3, "no such level", None, OFF),
-        (3, None, "avx2", "avx2"),
-        (3, None, "default", "plain"),
-        (3, None, "avx512", "avx512"),
+        (3, "on", "avx2", "avx2"),
+        (3, "on", "default", "plain"),
+        (3, "on", "avx512", "avx512"),
         (3, "plain", "avx2", "plain"),
     ],
 )
@@ -51,6 +52,7 @@ def test_the_level_is_the_best_that_all_allow(
 
 def test_without_a_library_there_is_no_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "library", lambda: None)
+    monkeypatch.setenv(SWITCH, "on")
     assert level() == OFF
     assert OFF not in LEVELS
 

@@ -12,7 +12,7 @@ import torch
 
 from engine.config import own_code
 from engine.data.dataset import Dataset
-from engine.native.library import level, library
+from engine.native.library import LEVELS, library
 from engine.pretrain import pretraining
 from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.plain_step import PlainStep
@@ -145,7 +145,9 @@ def test_an_encoder_of_ones_own_is_trained_by_the_plain_step(
 def test_kernels_in_c_compute_the_step_and_a_run_repeats_with_them(dataset: Dataset) -> None:
     """They agree with the step without them, whatever the format of the images in memory."""
     config = config_with(model__dropout=0.0)
-    native = dataclasses.replace(RUNTIME, kernels=level())
+    kernels = library()
+    assert kernels is not None
+    native = dataclasses.replace(RUNTIME, kernels=LEVELS[kernels.moco_levels() - 1])
     images = dataset.train.images
     other_format = images.contiguous(memory_format=torch.channels_last)
     ways = [

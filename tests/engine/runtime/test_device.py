@@ -31,7 +31,9 @@ CPU = RuntimeConfig(device="cpu")
 def test_a_run_goes_on_with_the_kernels_that_it_began_with(
     monkeypatch: pytest.MonkeyPatch, recorded: dict[str, Any], here: str, expected: str
 ) -> None:
-    monkeypatch.setattr(device, "level", lambda: here)
+    # What is asked for in the environment counts for new runs alone.
+    monkeypatch.setattr(device, "level", lambda: OFF if recorded else here)
+    monkeypatch.setattr(device, "available", lambda: here)
     runtime = resolve_runtime(CPU, recorded=recorded)
     assert runtime.kernels == expected
     assert runtime.facts()["kernels"] == expected
