@@ -161,20 +161,10 @@ def open_lock(path: Path, *, follow_folder: bool = False) -> int:
     Raises:
         OSError: when this user may not write it, or it is no plain file.
     """
-    # Open for writing, without writing: NFS wants that for an exclusive lock (flock(2)). And for
-    # reading: ``RunLock`` may keep a time in it.
-    flags = os.O_RDWR | os.O_CREAT
-    try:
-        # Made without any right to read, which is given below: nobody may open it in between.
-        fd = open_plain(path, flags, follow_folder=follow_folder, mode=0o222)
-    except PermissionError as refused:
-        # Of a process that was killed in between: its owner may write and not yet read it.
-        try:
-            writes = open_plain(path, os.O_WRONLY, follow_folder=follow_folder)
-        except FileNotFoundError:
-            raise refused from None
-        os.close(_readable_by_writers(writes))
-        fd = open_plain(path, flags, follow_folder=follow_folder)
+    # Open for writing, without writing: NFS wants that for an exclusive lock (flock(2)). Made
+    # without any right to read, which is given below: nobody may open it in between.
+    flags = os.O_WRONLY | os.O_CREAT
+    fd = open_plain(path, flags, follow_folder=follow_folder, mode=0o222)
     return _readable_by_writers(fd)
 
 
@@ -188,6 +178,38 @@ def _readable_by_writers(fd: int) -> int:
         with contextlib.suppress(OSError):
             os.fchmod(fd, wanted)
     return fd
+
+
+def open_locked(path: Path, timeout: float, *, follow_folder: bool = False) -> int | None:
+    """Open a lock file with its lock; None when another open file has it for longer.
+
+    Args:
+        path: the file, see ``open_lock``.
+        timeout: seconds to try again.
+        follow_folder: its folder may be a link.
+
+    Raises:
+        RunError: when it cannot be opened, or the file system has no locks.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        locked = False
+        try:
+            # Each time: the file may have been removed and made again meanwhile.
+            fd = open_lock(path, follow_folder=follow_folder)
+            try:
+                # Of a file that was removed after it was opened the lock would keep nobody out.
+                locked = try_flock(fd, path) and is_same_file(fd, path)
+            finally:
+                if not locked:
+                    os.close(fd)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        if locked:
+            return fd
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(_RETRY_SECONDS)
 
 
 class FileLock:
@@ -223,7 +245,9 @@ class FileLock:
             finally:
                 self._of_thread.depth -= 1
             return
-        fd = self._acquire(timeout)
+        fd = open_locked(self._path, timeout, follow_folder=self._follow_folder)
+        if fd is None:
+            raise RunBusyError(f"{self._path} is locked by another process.")
         self._of_thread.depth = 1
         try:
             yield
@@ -233,23 +257,3 @@ class FileLock:
             with contextlib.suppress(OSError):
                 fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
-
-    def _acquire(self, timeout: float) -> int:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                # Each time: the file may have been removed and made again meanwhile.
-                fd = open_lock(self._path, follow_folder=self._follow_folder)
-                locked = False
-                try:
-                    locked = try_flock(fd, self._path) and is_same_file(fd, self._path)
-                finally:
-                    if not locked:
-                        os.close(fd)
-            except OSError as error:
-                raise unwritable(self._path, error) from error
-            if locked:
-                return fd
-            if time.monotonic() >= deadline:
-                raise RunBusyError(f"{self._path} is locked by another process.")
-            time.sleep(_RETRY_SECONDS)

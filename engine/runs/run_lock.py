@@ -6,16 +6,12 @@ import contextlib
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import RunError
-from engine.files import open_plain, unwritable
-from engine.runs.file_lock import is_same_file, open_lock, try_flock
-
-_RETRY_SECONDS = 0.01
-
+from engine.files import open_plain
+from engine.runs.file_lock import is_same_file, open_locked, try_flock
 
 Successor = Callable[[int, int | None], bool]
 """Starts the process that continues a run after a hand-over: takes the descriptors of the run's
@@ -51,27 +47,9 @@ class RunLock:
         Raises:
             RunError: when the file cannot be opened or the file system knows no locks.
         """
-        deadline = time.monotonic() + timeout
-        while not self._try():
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_RETRY_SECONDS)
-        return True
-
-    def _try(self) -> bool:
-        try:
-            fd = open_lock(self.path)
-            try:
-                # A file that was removed after it was opened: its lock would keep nobody out.
-                if not (try_flock(fd, self.path) and is_same_file(fd, self.path)):
-                    return False
-                self.fd, fd = fd, -1
-                return True
-            finally:
-                if fd >= 0:
-                    os.close(fd)
-        except OSError as error:
-            raise unwritable(self.path, error) from error
+        fd = open_locked(self.path, timeout)
+        self.fd = -1 if fd is None else fd
+        return fd is not None
 
     def adopt(self, fd: int) -> bool:
         """Use a descriptor that was inherited; False when another process has the lock.
