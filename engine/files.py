@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.errors import RunError
@@ -67,21 +67,6 @@ def is_folder(path: Path) -> bool:
     return False
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable: fsync of a file does not cover its name (fsync(2)).
-
-    Raises:
-        OSError: when the folder cannot be opened. An fsync that is refused is no error.
-    """
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        # Some network file systems refuse fsync of a folder; all they offer is the rename.
-        with contextlib.suppress(OSError):
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write every byte; ``os.write`` may stop short on a disk that runs full.
 
@@ -117,6 +102,16 @@ def open_folder(path: Path, *, follow: bool = False) -> int:
         raise
 
 
+@contextlib.contextmanager
+def opened_folder(path: Path, *, follow: bool = False) -> Iterator[int]:
+    """The descriptor of ``open_folder``, which is closed behind the block."""
+    fd = open_folder(path, follow=follow)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def open_plain(
     path: Path,
     flags: int,
@@ -144,15 +139,13 @@ def open_plain(
     flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     if not follow:
         flags |= os.O_NOFOLLOW
-    folder = open_folder(path.parent, follow=follow_folder)
-    try:
-        fd = os.open(path.name, flags, mode, dir_fd=folder)
-    except OSError as error:
-        if error.errno == errno.ELOOP and not follow:
-            raise _not_plain("it is a link", path) from error
-        raise
-    finally:
-        os.close(folder)
+    with opened_folder(path.parent, follow=follow_folder) as folder:
+        try:
+            fd = os.open(path.name, flags, mode, dir_fd=folder)
+        except OSError as error:
+            if error.errno == errno.ELOOP and not follow:
+                raise _not_plain("it is a link", path) from error
+            raise
     try:
         _check_plain(os.fstat(fd), path, writes=bool(flags & (os.O_WRONLY | os.O_RDWR)))
     except BaseException:
@@ -250,8 +243,7 @@ def replace_file(
     # In the same folder, since a rename is atomic only within a file system; with a dot before it,
     # since those who list runs skip such names; with a random part, since threads share the pid.
     temp = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    folder = open_folder(path.parent, follow=follow_folder)
-    try:
+    with opened_folder(path.parent, follow=follow_folder) as folder:
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
             _check_plain(found, path, writes=False)
@@ -274,8 +266,7 @@ def replace_file(
                 os.unlink(temp, dir_fd=folder)
             raise
         if durable:
-            # Some network file systems refuse fsync of a folder; all they offer is the rename.
+            # fsync of a file does not cover its name (fsync(2)). Some network file systems refuse
+            # it of a folder; all they offer is the rename.
             with contextlib.suppress(OSError):
                 os.fsync(folder)
-    finally:
-        os.close(folder)

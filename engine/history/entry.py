@@ -36,9 +36,7 @@ UNSURE = 0
 """Stamp of an entry that a failed read made: it must not be kept, since the failure may pass
 without a change of the files (another user, another mount, a network that is back)."""
 
-_LAYOUT = (
-    2  # of what the index keeps beside the entries; in ``base_mark``, as it makes old ones stale
-)
+_LAYOUT = 2  # of what the index keeps beside the entries; in base_mark, as it makes old ones stale
 _SENTENCE = 2000  # characters of why a run cannot be read
 _RESULT_VALUES = 16  # bounds an entry, whatever a result holds
 

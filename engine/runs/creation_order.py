@@ -19,11 +19,11 @@ import msgspec
 from msgspec import Struct
 
 from engine.files import read_plain, replace_file
+from engine.runs.recorded_fields import RECORD_BYTES
 
 NEWEST_NAME = ".newest"
 """Name of the file with the place of the newest run."""
 _NEWEST_BYTES = 100
-_RECORD_BYTES = 1 << 24
 _LAST = 6.9e10  # beyond every moment of a record, and with room for later places
 _APART = 1e-6  # seconds; a float of today's dates tells a quarter of that apart
 
@@ -94,7 +94,7 @@ def _noted(root: Path) -> float | None:
 def _recorded(folder: Path) -> float:
     """The place of a run; that before all others where its record cannot be read."""
     with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        data = read_plain(folder / "run.json", _RECORD_BYTES)
+        data = read_plain(folder / "run.json", RECORD_BYTES)
         found = place_of(msgspec.json.decode(data, type=_Dates))
         return found if abs(found) < _LAST else -math.inf
     return -math.inf

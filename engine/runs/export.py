@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from engine.errors import RunError
-from engine.files import is_folder, open_folder, replace_file, unwritable
+from engine.files import is_folder, opened_folder, replace_file, unwritable
 from engine.runs.encoder_step import EncoderStep
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import host_name
@@ -214,13 +214,10 @@ class _EventFile:
             number = max([time.time_ns(), *(found + 1 for found in _numbers(folder))])
             name = f"events.out.tfevents.{number:020d}.{host_name()}.{os.getpid()}"
             self.path = folder / name
-            at = open_folder(folder, follow=follow)
-            try:
+            with opened_folder(folder, follow=follow) as at:
                 # O_EXCL follows no link and opens nothing that is there (open(2)).
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 fd = os.open(name, flags, 0o666, dir_fd=at)
-            finally:
-                os.close(at)
             self._records = records.RecordWriter(os.fdopen(fd, "wb"))
         # From version 2 on TensorBoard obeys the START events of ``forget``; below that it guesses
         # from descending steps what is out of date (its event_accumulator.py).

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from engine.errors import DamagedFileError, RunBusyError, RunError
-from engine.files import is_gone, open_folder, replace_file, unwritable
+from engine.files import is_gone, opened_folder, replace_file, unwritable
 from engine.runs.file_lock import FileLock
 from engine.runs.heartbeat import changes, host_name, is_process, is_young, read_heartbeat
 from engine.runs.log_lines import last_lines
@@ -372,11 +372,8 @@ class RunFolder:
             return self.user()
         except DamagedFileError:  # one that is unreadable or of a newer schema is kept as it is
             kept = f"{self.user_path.name}.damaged-{time.time_ns()}"
-            folder = open_folder(self.path)
-            try:
+            with opened_folder(self.path) as folder:
                 os.rename(self.user_path.name, kept, src_dir_fd=folder, dst_dir_fd=folder)
-            finally:
-                os.close(folder)
             return UserNotes()
 
     def metrics(self) -> MetricLog:

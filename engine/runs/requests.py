@@ -23,7 +23,7 @@ from typing import Any, get_args
 from msgspec import Struct
 
 from engine.errors import RunError
-from engine.files import open_folder, reason
+from engine.files import opened_folder, reason
 from engine.sink import Request
 
 REQUESTS: tuple[Request, ...] = get_args(Request)
@@ -66,37 +66,31 @@ def write_request(folder: Path, request: Request, last_answered: Callable[[], st
     # half a request.
     id_ = _new_id([*waiting, last_answered()], secrets.token_hex(3))
     try:
-        control = _open_or_make(folder)
-        try:
+        _make(folder)
+        with opened_folder(folder) as control:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             os.close(os.open(f"{id_}.{request}", flags, 0o666, dir_fd=control))
-        finally:
-            os.close(control)
     except OSError as error:
         raise RunError(f"The request could not be left in {folder}: {reason(error)}.") from error
     return id_
 
 
-def _open_or_make(folder: Path) -> int:
-    """Open the folder of the requests; made when it is missing.
+def _make(folder: Path) -> None:
+    """Make the folder of the requests where it is missing.
 
     One that a group member makes has the rights of the run's folder, whatever that one's umask is:
     the run's owner removes what is answered.
 
     Raises:
-        OSError: when it cannot be made, or is no folder.
+        OSError: when it cannot be made.
     """
-    run = open_folder(folder.parent)
-    try:
+    with opened_folder(folder.parent) as run:
         try:
             os.mkdir(folder.name, dir_fd=run)
         except FileExistsError:
-            return open_folder(folder)
-        control = open_folder(folder)
-        os.fchmod(control, os.fstat(run).st_mode & 0o777)
-        return control
-    finally:
-        os.close(run)
+            return
+        with opened_folder(folder) as control:
+            os.fchmod(control, os.fstat(run).st_mode & 0o777)
 
 
 def _new_id(known: Iterable[str], unique: str) -> str:
@@ -110,11 +104,8 @@ def _new_id(known: Iterable[str], unique: str) -> str:
 def read_requests(folder: Path) -> list[PendingRequest]:
     """The requests in a folder, oldest first; none where it is missing. Other files are ignored."""
     try:
-        control = open_folder(folder)
-        try:
+        with opened_folder(folder) as control:
             names = sorted(os.listdir(control))  # noqa: PTH208 - a descriptor, no path
-        finally:
-            os.close(control)
     except OSError:
         return []
     found = []
@@ -131,33 +122,22 @@ def set_aside(folder: Path) -> None:
 
     Renamed and not removed, since only an owner of the run can log what it was that was dropped.
     """
-    for pending in read_requests(folder):
-        name = f"{pending.id}.{pending.request}"
-        _rename_in(folder, name, name + _ASIDE)
-
-
-def _rename_in(folder: Path, old: str, new: str) -> None:
-    with contextlib.suppress(OSError):  # gone in the meantime
-        control = open_folder(folder)
-        try:
-            os.rename(old, new, src_dir_fd=control, dst_dir_fd=control)
-        finally:
-            os.close(control)
+    with contextlib.suppress(OSError), opened_folder(folder) as control:
+        for pending in read_requests(folder):
+            name = f"{pending.id}.{pending.request}"
+            with contextlib.suppress(OSError):  # gone in the meantime
+                os.rename(name, name + _ASIDE, src_dir_fd=control, dst_dir_fd=control)
 
 
 def remove_aside(folder: Path) -> list[Request]:
     """Remove the requests that ``set_aside`` has renamed; returns their kinds, oldest first."""
     removed: list[Request] = []
-    with contextlib.suppress(OSError):
-        control = open_folder(folder)
-        try:
-            for name in sorted(os.listdir(control)):  # noqa: PTH208 - a descriptor, no path
-                kind = name.removesuffix(_ASIDE).rpartition(".")[2]
-                if name.endswith(_ASIDE) and kind in REQUESTS and _TICKS.match(name):
-                    os.unlink(name, dir_fd=control)
-                    removed.append(as_request(kind))
-        finally:
-            os.close(control)
+    with contextlib.suppress(OSError), opened_folder(folder) as control:
+        for name in sorted(os.listdir(control)):  # noqa: PTH208 - a descriptor, no path
+            kind = name.removesuffix(_ASIDE).rpartition(".")[2]
+            if name.endswith(_ASIDE) and kind in REQUESTS and _TICKS.match(name):
+                os.unlink(name, dir_fd=control)
+                removed.append(as_request(kind))
     return removed
 
 
@@ -165,14 +145,10 @@ def remove_requests(folder: Path, requests: list[PendingRequest]) -> None:
     """Remove requests that were answered or are out of date; some may be gone already."""
     if not requests:
         return
-    with contextlib.suppress(OSError):
-        control = open_folder(folder)
-        try:
-            for pending in requests:
-                with contextlib.suppress(OSError):
-                    os.unlink(f"{pending.id}.{pending.request}", dir_fd=control)
-        finally:
-            os.close(control)
+    with contextlib.suppress(OSError), opened_folder(folder) as control:
+        for pending in requests:
+            with contextlib.suppress(OSError):
+                os.unlink(f"{pending.id}.{pending.request}", dir_fd=control)
 
 
 def as_request(text: Any) -> Request:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from engine.errors import RunBusyError
-from engine.files import open_folder
+from engine.files import opened_folder
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import read_heartbeat
 from engine.runs.owner import RunOwner, ignore_change
@@ -80,15 +80,11 @@ def _sweep(folder: Path) -> int:
     """
     removed = 0
     # Whoever writes next says what is wrong with the folder.
-    with contextlib.suppress(OSError):
-        fd = open_folder(folder, follow=True)
-        try:
-            for name in filter(_UNFINISHED.fullmatch, os.listdir(fd)):  # noqa: PTH208 - of a descriptor
-                with contextlib.suppress(OSError):  # a folder of such a name is not ours
-                    os.unlink(name, dir_fd=fd)
-                    removed += 1
-        finally:
-            os.close(fd)
+    with contextlib.suppress(OSError), opened_folder(folder, follow=True) as fd:
+        for name in filter(_UNFINISHED.fullmatch, os.listdir(fd)):  # noqa: PTH208 - of a descriptor
+            with contextlib.suppress(OSError):  # a folder of such a name is not ours
+                os.unlink(name, dir_fd=fd)
+                removed += 1
     return removed
 
 
