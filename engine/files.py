@@ -189,19 +189,12 @@ def read_plain(path: Path, limit: int, *, follow: bool = False) -> bytes:
         OSError: when it cannot be read, is no plain file or has more bytes than ``limit``.
     """
     fd = open_plain(path, os.O_RDONLY, follow=follow, follow_folder=True)
-    try:
+    with os.fdopen(fd, "rb") as file:
         size = os.fstat(fd).st_size
         if size > limit:
             words = f"it has {size:,} bytes, more than the {limit:,} that such a file may have"
             raise OSError(errno.EFBIG, words, str(path))
-        parts = []
-        left = limit  # it may grow while it is read
-        while left and (part := os.read(fd, min(left, 1 << 24))):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-    finally:
-        os.close(fd)
+        return file.read(size)  # and not to its end: it may grow meanwhile
 
 
 def open_new(path: Path) -> int:

@@ -21,7 +21,7 @@ from typing import Any, Self
 import torch
 
 from engine.errors import DamagedFileError, RunError, described
-from engine.files import is_gone, open_folder, open_plain, reason, replace_file
+from engine.files import is_gone, open_folder, read_plain, reason, replace_file
 from engine.pretrain.checkpoint_archive import (
     DamagedArchiveError,
     ForeignArchiveError,
@@ -248,12 +248,7 @@ def _read(path: Path) -> bytes:
         RunError: when it cannot be read.
     """
     try:
-        with os.fdopen(open_plain(path, os.O_RDONLY, follow_folder=True), "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > _LARGEST:
-                words = f"it has {size:,} bytes, more than the {_LARGEST:,} of the largest"
-                raise OSError(errno.EFBIG, words, str(path))
-            return file.read(size)
+        return read_plain(path, _LARGEST)
     except FileNotFoundError:
         raise RunError(f"There is no checkpoint {path}; the run never reached one.") from None
     except MemoryError as error:
