@@ -42,7 +42,6 @@ def info_nce(
         q = at_least_float32(q)
         k = k.to(q.dtype)
         queue = queue.to(q.dtype)
-        positive = (q * k).sum(1) / temperature  # (B,)
         negative: Tensor  # (B,), logsumexp of the K negatives
         if in_chunks(q, queue):
             rows = max(1, MAX_LOGITS // len(q))
@@ -51,9 +50,25 @@ def info_nce(
             negative = ChunkedLogSumExp.apply(q, queue, columns, temperature, rows)
         else:
             negative = whole_logsumexp(q, queue, temperature)
-        # Cross-entropy with the positive as the true class of 1 + K, without joining both to
-        # (B, 1 + K): log(exp(positive) + exp(negative)) - positive
-        return -F.logsigmoid(positive - negative).mean()
+        return cross_entropy(q, k, negative, temperature)
+
+
+def cross_entropy(q: Tensor, k: Tensor, negative: Tensor, temperature: float) -> Tensor:
+    """``info_nce`` from the logsumexp of the logits of the negatives.
+
+    Args:
+        q: ``(B, dim)`` queries of unit length, float32 or float64.
+        k: ``(B, dim)`` their keys, of the same dtype.
+        negative: ``(B,)``, over the queue.
+        temperature: of the softmax, above 0.
+
+    Returns:
+        A scalar of the dtype of ``q``.
+    """
+    positive = (q * k).sum(1) / temperature  # (B,)
+    # With the positive as the true class of 1 + K, without joining both to (B, 1 + K):
+    # log(exp(positive) + exp(negative)) - positive
+    return -F.logsigmoid(positive - negative).mean()
 
 
 def in_chunks(q: Tensor, queue: Tensor) -> bool:

@@ -15,15 +15,17 @@ static int NAME(statistics)(const VALUE *restrict x, int64_t n, int64_t p, int64
     if (get_sums(&room, c))
         return -1;
     for (int64_t i = 0; i < n; i++) {
-        clear_sums(&room, c);
-        for (int64_t j = 0; j < p; j++) {
-            const VALUE *at = x + (i * p + j) * c;
-            OVER_CHANNELS(c, {
-                floats v = GET(at + k, m) - GET(x + k, m);
-                put_float32(room.sum + k, get_float32(room.sum + k, m) + v, m);
-                put_float32(room.product + k, get_float32(room.product + k, m) + v * v, m);
-            })
-        }
+        OVER_CHANNELS(c, {
+            floats first = GET(x + k, m), sum = {0}, product = {0};
+            const VALUE *at = x + i * p * c + k;
+            for (int64_t j = 0; j < p; j++, at += c) {
+                floats v = GET(at, m) - first;
+                sum += v;
+                product += v * v;
+            }
+            put_float32(room.sum + k, sum, m);
+            put_float32(room.product + k, product, m);
+        })
         add_sums(&room, c);
     }
     double count = (double)n * (double)p;
@@ -92,10 +94,10 @@ static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mea
                     floats y3 = (GET(lower + c + k, m) - centre) * times + plus;
                     if (keep < 256) {
                         floats zero = {0};
-                        y0 = choose_floats(get_bytes(above + k, m) < keep, y0, zero);
-                        y1 = choose_floats(get_bytes(above + c + k, m) < keep, y1, zero);
-                        y2 = choose_floats(get_bytes(below + k, m) < keep, y2, zero);
-                        y3 = choose_floats(get_bytes(below + c + k, m) < keep, y3, zero);
+                        y0 = where_below(get_bytes(above + k, m), keep, y0, zero);
+                        y1 = where_below(get_bytes(above + c + k, m), keep, y1, zero);
+                        y2 = where_below(get_bytes(below + k, m), keep, y2, zero);
+                        y3 = where_below(get_bytes(below + c + k, m), keep, y3, zero);
                     }
                     words number = {0};
                     take_larger(&y0, &number, y1, 1);
@@ -103,7 +105,7 @@ static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mea
                     take_larger(&y0, &number, y3, 3);
                     PUT(out + at + k, relu_of(y0), m);
                     if (winner)
-                        put_bytes(winner + at + k, choose(y0 <= 0.0f, (words){0} + 4, number), m);
+                        put_bytes(winner + at + k, words_where_at_most(y0, (floats){0}, (words){0} + 4, number), m);
                 })
             }
         }
@@ -124,18 +126,18 @@ static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, c
     if (get_sums(&room, c))
         return -1;
     for (int64_t i = 0; i < n; i++) {
-        clear_sums(&room, c);
-        for (int64_t j = 0; j < p; j++) {
-            int64_t at = (i * p + j) * c;
-            OVER_CHANNELS(c, {
-                floats open = GET(grad + at + k, m);
+        OVER_CHANNELS(c, {
+            floats centre = get_float32(mean + k, m), sum = {0}, product = {0};
+            for (int64_t at = i * p * c + k; at < (i + 1) * p * c; at += c) {
+                floats open = GET(grad + at, m);
                 if (out)
-                    open = choose_floats(GET(out + at + k, m) <= 0.0f, (floats){0}, open);
-                floats away = GET(x + at + k, m) - get_float32(mean + k, m);
-                put_float32(room.sum + k, get_float32(room.sum + k, m) + open, m);
-                put_float32(room.product + k, get_float32(room.product + k, m) + open * away, m);
-            })
-        }
+                    open = where_at_most(GET(out + at, m), (floats){0}, (floats){0}, open);
+                sum += open;
+                product += open * (GET(x + at, m) - centre);
+            }
+            put_float32(room.sum + k, sum, m);
+            put_float32(room.product + k, product, m);
+        })
         add_sums(&room, c);
     }
     set_coefficients(&room, weight, inverse, (double)n * (double)p, 1.0f, c, grad_weight, grad_bias);
@@ -143,7 +145,7 @@ static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, c
         OVER_CHANNELS(c, {
             floats open = GET(grad + at + k, m);
             if (out)
-                open = choose_floats(GET(out + at + k, m) <= 0.0f, (floats){0}, open);
+                open = where_at_most(GET(out + at + k, m), (floats){0}, (floats){0}, open);
             if (grad_residual)
                 PUT(grad_residual + at + k, open, m);
             floats away = GET(x + at + k, m) - get_float32(mean + k, m);
@@ -157,6 +159,10 @@ static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, c
     return 0;
 }
 
+/* The gradient of an input at the offset at, which gets open where it is the winner of its four. */
+#define CLOSED_BUT(number, at, open)                                                                                   \
+    PUT(grad_x + (at), where_equal(won, number, open, zero) - (GET(x + (at), m) - centre) * slope - constant, m);
+
 /* The gradient of a group through statistics and apply_pooled. factor: 256 / keep. */
 static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restrict x, const uint8_t *restrict winner,
                                  const float *restrict weight, const float *restrict mean,
@@ -169,41 +175,52 @@ static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restri
     if (get_sums(&room, c))
         return -1;
     for (int64_t i = 0; i < n; i++) {
-        clear_sums(&room, c);
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t s = 0; s < columns; s++) {
-                int64_t at = ((i * rows + r) * columns + s) * c;
-                const VALUE *upper = x + ((i * h + 2 * r) * w + 2 * s) * c, *lower = upper + w * c;
-                OVER_CHANNELS(c, {
-                    words won = get_bytes(winner + at + k, m);
-                    floats open = choose_floats(won < 4, GET(grad + at + k, m), (floats){0});
-                    floats first = choose_floats(won == 0, GET(upper + k, m), GET(upper + c + k, m));
-                    floats second = choose_floats(won == 2, GET(lower + k, m), GET(lower + c + k, m));
-                    floats away = choose_floats(won < 2, first, second) - get_float32(mean + k, m);
-                    put_float32(room.sum + k, get_float32(room.sum + k, m) + open, m);
-                    put_float32(room.product + k, get_float32(room.product + k, m) + open * away, m);
-                })
-            }
+        OVER_CHANNELS(c, {
+            floats centre = get_float32(mean + k, m), sum = {0}, product = {0};
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t s = 0; s < columns; s++) {
+                    int64_t at = ((i * rows + r) * columns + s) * c + k;
+                    const VALUE *upper = x + ((i * h + 2 * r) * w + 2 * s) * c + k, *lower = upper + w * c;
+                    words won = get_bytes(winner + at, m);
+                    floats open = where_below(won, 4, GET(grad + at, m), (floats){0});
+                    floats first = where_equal(won, 0, GET(upper, m), GET(upper + c, m));
+                    floats second = where_equal(won, 2, GET(lower, m), GET(lower + c, m));
+                    sum += open;
+                    product += open * (where_below(won, 2, first, second) - centre);
+                }
+            put_float32(room.sum + k, sum, m);
+            put_float32(room.product + k, product, m);
+        })
         add_sums(&room, c);
     }
     set_coefficients(&room, weight, inverse, (double)n * (double)h * (double)w, factor, c, grad_weight, grad_bias);
     for (int64_t i = 0; i < n; i++)
-        for (int64_t y = 0; y < h; y++)
-            for (int64_t z = 0; z < w; z++) {
-                int64_t from = ((i * h + y) * w + z) * c;
-                int64_t at = ((i * rows + y / 2) * columns + z / 2) * c;
-                int pooled = y / 2 < rows && z / 2 < columns;
-                int here = (int)((y & 1) * 2 + (z & 1));
+        for (int64_t r = 0; r < (h + 1) / 2; r++)
+            for (int64_t s = 0; s < (w + 1) / 2; s++) {
+                int64_t upper = ((i * h + 2 * r) * w + 2 * s) * c, lower = upper + w * c;
+                int right = 2 * s + 1 < w, down = 2 * r + 1 < h; /* an odd last row or column has no such inputs */
+                int64_t at = ((i * rows + r) * columns + s) * c;
                 OVER_CHANNELS(c, {
-                    floats away = GET(x + from + k, m) - get_float32(mean + k, m);
-                    floats out = -away * get_float32(room.slope + k, m) - get_float32(room.constant + k, m);
-                    if (pooled) {
+                    floats centre = get_float32(mean + k, m), slope = get_float32(room.slope + k, m);
+                    floats constant = get_float32(room.constant + k, m), zero = {0};
+                    if (right && down) {
+                        words won = get_bytes(winner + at + k, m);
                         floats open = GET(grad + at + k, m) * get_float32(room.scale + k, m);
-                        out += choose_floats(get_bytes(winner + at + k, m) == here, open, (floats){0});
+                        CLOSED_BUT(0, upper + k, open)
+                        CLOSED_BUT(1, upper + c + k, open)
+                        CLOSED_BUT(2, lower + k, open)
+                        CLOSED_BUT(3, lower + c + k, open)
+                    } else {
+                        words won = {0};
+                        CLOSED_BUT(4, upper + k, zero)
+                        if (right)
+                            CLOSED_BUT(4, upper + c + k, zero)
+                        if (down)
+                            CLOSED_BUT(4, lower + k, zero)
                     }
-                    PUT(grad_x + from + k, out, m);
                 })
             }
     free_sums(&room);
     return 0;
 }
+#undef CLOSED_BUT

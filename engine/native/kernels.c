@@ -69,11 +69,25 @@
 #undef LEVEL
 #undef LANES
 #pragma GCC pop_options
+#if __GNUC__ >= 11
+#undef LEVELS
+#define LEVELS 4
+#define PAIR_PRODUCTS
+#pragma GCC push_options
+#pragma GCC target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,prefer-vector-width=512")
+#define LEVEL avx512_bf16
+#define LANES 16
+#include "level.h"
+#undef LEVEL
+#undef LANES
+#pragma GCC pop_options
+#endif
 #else
 #define LEVELS 1
 #endif
 
-/* The number of levels that this processor and this build have: 1 plain, 2 AVX2 too, 3 AVX-512 too. */
+/* The number of levels that this processor and this build have: 1 plain, 2 AVX2 too, 3 AVX-512 too, 4 its products of
+   bfloat16 pairs too. */
 EXPORT int moco_levels(void)
 {
 #if LEVELS > 1
@@ -82,15 +96,27 @@ EXPORT int moco_levels(void)
     if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
         return 2;
+#if LEVELS > 3
+    if (__builtin_cpu_supports("avx512bf16"))
+        return 4;
+#endif
     return 3;
 #else
     return 1;
 #endif
 }
 
+#if LEVELS > 3
+#define CASE_4(name, ...)                                                                                              \
+    case 4:                                                                                                            \
+        return wide ? name##_float32_avx512_bf16(__VA_ARGS__) : name##_bfloat16_avx512_bf16(__VA_ARGS__);
+#else
+#define CASE_4(name, ...)
+#endif
 #if LEVELS > 1
 #define CALL(name, ...)                                                                                                \
     switch (level) {                                                                                                   \
+        CASE_4(name, __VA_ARGS__)                                                                                      \
     case 3:                                                                                                            \
         return wide ? name##_float32_avx512(__VA_ARGS__) : name##_bfloat16_avx512(__VA_ARGS__);                        \
     case 2:                                                                                                            \
@@ -145,6 +171,10 @@ EXPORT int moco_augment(int level, int wide, const void *how, const uint8_t *ima
                         const float *params, const float *mean, const float *std, void *out, int64_t n, int64_t h,
                         int64_t w)
 {
+#if LEVELS > 3
+    if (level == 4)
+        return augment_avx512_bf16(how, wide, images, indices, params, mean, std, out, n, h, w);
+#endif
 #if LEVELS > 1
     if (level == 3)
         return augment_avx512(how, wide, images, indices, params, mean, std, out, n, h, w);
@@ -153,6 +183,33 @@ EXPORT int moco_augment(int level, int wide, const void *how, const uint8_t *ima
 #endif
     (void)level;
     return augment_plain(how, wide, images, indices, params, mean, std, out, n, h, w);
+}
+
+/* Keys of a queue as moco_logsumexp takes them; see dictionary.h. level: one that multiplies bfloat16 pairs. */
+EXPORT int moco_pack_keys(int level, const float *queue, uint16_t *logits_form, uint16_t *mean_form, int64_t first,
+                          int64_t count, int64_t keys, int64_t dim)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4) {
+        pack_keys_avx512_bf16(queue, logits_form, mean_form, first, count, keys, dim);
+        return 0;
+    }
+#endif
+    (void)level, (void)queue, (void)logits_form, (void)mean_form, (void)first, (void)count, (void)keys, (void)dim;
+    return -1;
+}
+
+/* logsumexp of q . key / temperature over the packed keys, and its gradient towards q (or NULL). */
+EXPORT int moco_logsumexp(int level, const float *q, const uint16_t *logits_form, const uint16_t *mean_form,
+                          float temperature, float *out, float *gradient, int64_t n, int64_t keys, int64_t dim)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return logsumexp_avx512_bf16(q, logits_form, mean_form, temperature, out, gradient, n, keys, dim);
+#endif
+    (void)level, (void)q, (void)logits_form, (void)mean_form, (void)temperature, (void)out, (void)gradient, (void)n;
+    (void)keys, (void)dim;
+    return -1;
 }
 
 /* The module itself is empty: it is how the library is built, found and kept with the package. */

@@ -11,7 +11,10 @@
 #define get_bfloat16 LEVELLED(get_bfloat16)
 #define put_bfloat16 LEVELLED(put_bfloat16)
 #define choose LEVELLED(choose)
-#define choose_floats LEVELLED(choose_floats)
+#define where_at_most LEVELLED(where_at_most)
+#define words_where_at_most LEVELLED(words_where_at_most)
+#define where_below LEVELLED(where_below)
+#define where_equal LEVELLED(where_equal)
 #define get_bytes LEVELLED(get_bytes)
 #define put_bytes LEVELLED(put_bytes)
 #define relu_of LEVELLED(relu_of)
@@ -19,6 +22,11 @@
 #include "vectors.h"
 #include "random.h"
 #include "augment.h"
+#ifdef PAIR_PRODUCTS
+#define exponential LEVELLED(exponential)
+#include "dictionary.h"
+#undef exponential
+#endif
 
 #define NAME(name) JOIN(JOIN(name, float32), LEVEL)
 #define VALUE float
@@ -49,7 +57,10 @@
 #undef get_bfloat16
 #undef put_bfloat16
 #undef choose
-#undef choose_floats
+#undef where_at_most
+#undef words_where_at_most
+#undef where_below
+#undef where_equal
 #undef get_bytes
 #undef put_bytes
 #undef relu_of

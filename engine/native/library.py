@@ -13,7 +13,7 @@ import os
 from ctypes import c_float, c_int, c_int64, c_uint64, c_void_p
 from typing import Any
 
-LEVELS = ("plain", "avx2", "avx512")
+LEVELS = ("plain", "avx2", "avx512", "avx512_bf16")
 """Instructions that the kernels are compiled for, each a superset of those before it."""
 OFF = "off"
 """In place of a level: no kernels."""
@@ -23,6 +23,9 @@ SWITCH = "MOCO_TUI_NATIVE"
 They are checked against float64 layer by layer, and not yet by learning curves of several seeds.
 """
 
+PAIR_PRODUCTS = "avx512_bf16"
+"""The level that multiplies pairs of bfloat16 values, of which the queue's products are made."""
+
 _P, _I, _N, _F = c_void_p, c_int, c_int64, c_float
 _SIGNATURES: dict[str, list[Any]] = {
     "moco_levels": [],
@@ -30,6 +33,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "moco_apply": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _I],
     "moco_apply_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _N, _N, _I, c_uint64],
     "moco_augment": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
+    "moco_logsumexp": [_I, _P, _P, _P, _F, _P, _P, _N, _N, _N],
+    "moco_pack_keys": [_I, _P, _P, _P, _N, _N, _N, _N],
     "moco_backward": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
     "moco_backward_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _F, _P, _P, _P, _N, _N, _N, _N],
 }

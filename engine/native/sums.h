@@ -25,10 +25,6 @@ static void free_sums(struct sums *room)
     free(room->sums);
 }
 
-static void clear_sums(struct sums *room, int64_t c)
-{
-    memset(room->sum, 0, (size_t)c * 2 * sizeof(float)); /* product lies behind it */
-}
 
 static void add_sums(struct sums *room, int64_t c)
 {

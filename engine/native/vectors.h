@@ -21,31 +21,90 @@ ALWAYS_INLINE void put_float32(float *to, floats values, int64_t m)
     memcpy(to, &values, (size_t)m * sizeof(float));
 }
 
+/* gcc 12 widens a vector half by half, and one of bytes value by value. */
+#if LANES == 16
+#define WIDEN_HALVES(narrow) ((unsigned_words)_mm512_cvtepu16_epi32((__m256i)(narrow)))
+#define WIDEN_BYTES(narrow) ((words)_mm512_cvtepu8_epi32((__m128i)(narrow)))
+#elif LANES == 8
+#define WIDEN_HALVES(narrow) ((unsigned_words)_mm256_cvtepu16_epi32((__m128i)(narrow)))
+#define WIDEN_BYTES(narrow) ((words)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)&(narrow))))
+#else
+#define WIDEN_HALVES(narrow) __builtin_convertvector(narrow, unsigned_words)
+#define WIDEN_BYTES(narrow) __builtin_convertvector(narrow, words)
+#endif
+
 ALWAYS_INLINE floats get_bfloat16(const uint16_t *from, int64_t m)
 {
     halves narrow = {0};
     memcpy(&narrow, from, (size_t)m * sizeof(uint16_t));
-    return (floats)(__builtin_convertvector(narrow, unsigned_words) << 16);
+    return (floats)(WIDEN_HALVES(narrow) << 16);
 }
 
+/* a where left is at most (below, equal to) right, b elsewhere. Of a comparison of AVX-512, whose result is a mask, gcc
+   makes a vector and then a mask again: half of a kernel's time. */
+#if LANES == 16
+ALWAYS_INLINE floats where_at_most(floats left, floats right, floats a, floats b)
+{
+    __mmask16 mask = _mm512_cmp_ps_mask((__m512)left, (__m512)right, _CMP_LE_OQ);
+    return (floats)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a);
+}
+
+ALWAYS_INLINE words words_where_at_most(floats left, floats right, words a, words b)
+{
+    __mmask16 mask = _mm512_cmp_ps_mask((__m512)left, (__m512)right, _CMP_LE_OQ);
+    return (words)_mm512_mask_blend_epi32(mask, (__m512i)b, (__m512i)a);
+}
+
+ALWAYS_INLINE floats where_below(words left, int32_t right, floats a, floats b)
+{
+    __mmask16 mask = _mm512_cmplt_epi32_mask((__m512i)left, _mm512_set1_epi32(right));
+    return (floats)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a);
+}
+
+ALWAYS_INLINE floats where_equal(words left, int32_t right, floats a, floats b)
+{
+    __mmask16 mask = _mm512_cmpeq_epi32_mask((__m512i)left, _mm512_set1_epi32(right));
+    return (floats)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a);
+}
+#else
 /* a where the mask is all ones, b where it is all zeros. */
 ALWAYS_INLINE words choose(words mask, words a, words b)
 {
     return (a & mask) | (b & ~mask);
 }
 
-ALWAYS_INLINE floats choose_floats(words mask, floats a, floats b)
+ALWAYS_INLINE floats where_at_most(floats left, floats right, floats a, floats b)
 {
-    return (floats)choose(mask, (words)a, (words)b);
+    return (floats)choose(left <= right, (words)a, (words)b);
 }
 
-/* To the nearest, ties to even; a NaN stays one. */
+ALWAYS_INLINE words words_where_at_most(floats left, floats right, words a, words b)
+{
+    return choose(left <= right, a, b);
+}
+
+ALWAYS_INLINE floats where_below(words left, int32_t right, floats a, floats b)
+{
+    return (floats)choose(left < right, (words)a, (words)b);
+}
+
+ALWAYS_INLINE floats where_equal(words left, int32_t right, floats a, floats b)
+{
+    return (floats)choose(left == right, (words)a, (words)b);
+}
+#endif
+
+/* To the nearest, ties to even; a NaN stays one. AVX512-BF16 takes what is below 2^-126 for zero. */
 ALWAYS_INLINE void put_bfloat16(uint16_t *to, floats values, int64_t m)
 {
+#ifdef PAIR_PRODUCTS
+    __m256bh narrow = _mm512_cvtneps_pbh((__m512)values);
+#else
     unsigned_words bits = (unsigned_words)values, high = bits >> 16;
     unsigned_words rounded = (bits + 0x7FFFu + (high & 1u)) >> 16;
-    words is_nan = values != values;
-    halves narrow = __builtin_convertvector((unsigned_words)choose(is_nan, (words)(high | 0x40u), (words)rounded), halves);
+    floats out = where_at_most(values, values, (floats)rounded, (floats)(high | 0x40u)); /* a NaN is not */
+    halves narrow = __builtin_convertvector((unsigned_words)out, halves);
+#endif
     memcpy(to, &narrow, (size_t)m * sizeof(uint16_t));
 }
 
@@ -53,7 +112,7 @@ ALWAYS_INLINE words get_bytes(const uint8_t *from, int64_t m)
 {
     bytes narrow = {0};
     memcpy(&narrow, from, (size_t)m);
-    return __builtin_convertvector(narrow, words);
+    return WIDEN_BYTES(narrow);
 }
 
 ALWAYS_INLINE void put_bytes(uint8_t *to, words values, int64_t m)
@@ -65,13 +124,14 @@ ALWAYS_INLINE void put_bytes(uint8_t *to, words values, int64_t m)
 /* relu; a NaN stays, so that it is not hidden. */
 ALWAYS_INLINE floats relu_of(floats values)
 {
-    return choose_floats(values <= 0.0f, (floats){0}, values);
+    return where_at_most(values, (floats){0}, (floats){0}, values);
 }
 
 /* The larger of best and value, the first of equals, and its number; a NaN is taken. */
 ALWAYS_INLINE void take_larger(floats *best, words *number, floats value, int32_t of_value)
 {
-    words stays = value <= *best;
-    *best = choose_floats(stays, *best, value);
-    *number = choose(stays, *number, (words){0} + of_value);
+    *number = words_where_at_most(value, *best, *number, (words){0} + of_value);
+    *best = where_at_most(value, *best, *best, value);
 }
+#undef WIDEN_HALVES
+#undef WIDEN_BYTES

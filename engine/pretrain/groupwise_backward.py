@@ -8,7 +8,7 @@ images in place of 1,024) stays in the processor's cache. Each thread takes whol
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -18,12 +18,16 @@ from torch import Tensor, nn
 from engine.models.dropout import Dropout
 from engine.models.encoder import Encoder
 from engine.models.fused_layers import can_fuse, fuse
-from engine.models.info_nce import info_nce
+from engine.models.info_nce import cross_entropy, info_nce
 from engine.models.moco import MoCo, shuffle
 from engine.models.split_batchnorm import SplitBatchNorm2d, check_groups
-from engine.native.library import OFF
+from engine.native.library import OFF, PAIR_PRODUCTS
+from engine.native.packed_queue import PackedQueue
 from engine.runtime.malloc import keep_freed_memory
 from engine.runtime.worker_threads import WorkerThreads
+
+# Keys times their components up to which the queue is copied for a step: 256 MiB.
+_COPIED_QUEUE = 2**26
 
 
 class GroupwiseBackward:
@@ -59,6 +63,10 @@ class GroupwiseBackward:
         if kernels != OFF and not can_fuse(moco.encoder_q.backbone, dtype):
             kernels = OFF
         self.kernels = kernels
+        self._packed: PackedQueue | None = None
+        # Embeddings of a backbone in bfloat16 carry the rounding of such products already.
+        if kernels == PAIR_PRODUCTS and dtype == torch.bfloat16:
+            self._packed = self._packed_queue(moco.queue)
         self._replicas_q = [_Replica(moco.encoder_q, dtype, kernels) for _ in range(threads)]
         self._replicas_k = [_Replica(moco.encoder_k, dtype, kernels) for _ in range(threads)]
 
@@ -126,8 +134,7 @@ class GroupwiseBackward:
         # A dropout seed for each group: the draws must not depend on which thread comes first. Of a
         # seed, torch's CPU generator uses 32 bits.
         seeds = torch.randint(0, 2**32, (len(view_groups),)).tolist()
-        # Transposed once for all groups, unless the copy would take more than 256 MiB.
-        columns = moco.queue.T.contiguous() if moco.queue.numel() <= 2**26 else None
+        loss_of = self._loss_over_queue()
 
         def backward(worker: int, item: tuple[tuple[int, int], int]) -> tuple[Tensor, Statistics]:
             (view, group), seed = item
@@ -136,7 +143,7 @@ class GroupwiseBackward:
             q = replica.embed(views[view][group::splits])
             k = keys[1 - view, group::splits]
             # The mean over a view is the mean of its groups' means, which are of one size.
-            loss = info_nce(q, k, moco.queue, moco.temperature, columns) / splits
+            loss = loss_of(q, k) / splits
             # Backward at once, while the activations of the group are in the cache.
             replica.collect(torch.autograd.grad(loss, replica.parameters))
             return loss.detach(), replica.statistics()
@@ -150,6 +157,26 @@ class GroupwiseBackward:
         for parameter, gradient in zip(moco.encoder_q.parameters(), first.gradients, strict=True):
             parameter.grad = gradient
         return torch.stack([loss for loss, _ in results]).sum()
+
+    def _packed_queue(self, queue: Tensor) -> PackedQueue | None:
+        if queue.dtype != torch.float32 or queue.numel() > _COPIED_QUEUE:
+            return None
+        return PackedQueue(*queue.shape, self.kernels)
+
+    def _loss_over_queue(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of queries and their keys against the queue as it is, which is read once."""
+        moco, packed = self.moco, self._packed
+        if packed is not None:
+            queue = moco.queue.contiguous()
+            self.workers.map(lambda _worker, first: packed.pack(queue, first), packed.parts())
+
+            def loss(q: Tensor, k: Tensor) -> Tensor:
+                return cross_entropy(q, k, packed.logsumexp(q, moco.temperature), moco.temperature)
+
+            return loss
+        # Transposed once for all groups, unless the copy would be large.
+        columns = moco.queue.T.contiguous() if moco.queue.numel() <= _COPIED_QUEUE else None
+        return lambda q, k: info_nce(q, k, moco.queue, moco.temperature, columns)
 
     def close(self) -> None:
         """End the threads."""

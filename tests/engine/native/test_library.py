@@ -22,6 +22,9 @@ class Built:
     ("best", "switch", "torch_level", "expected"),
     [
         (3, None, None, OFF),
+        (4, "on", None, "avx512_bf16"),
+        (4, "avx512", None, "avx512"),
+        (4, "on", "avx2", "avx2"),
         (3, "on", None, "avx512"),
         (2, "on", None, "avx2"),
         (1, "on", None, "plain"),
