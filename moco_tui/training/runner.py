@@ -25,6 +25,7 @@ from moco_tui import lazy
 from moco_tui.training import detached as detach
 from moco_tui.training.queued_job import QueuedJob, goes_on, record_failure
 from moco_tui.training.queued_probes import is_finished, pretraining_of
+from moco_tui.training.turns import short_turns
 
 Execute = Callable[..., Any]
 
@@ -328,7 +329,8 @@ class Runner:
         while (job := self._take_next()) is not None:
             failure = ""
             try:
-                self._train(job)
+                with short_turns():
+                    self._train(job)
             except OtherDataError as error:  # the app asks what is to be done
                 self.refused.append((job.folder, str(error)))
             except UserError as error:  # the record says it too
