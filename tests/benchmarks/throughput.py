@@ -4,6 +4,7 @@
     python tests/benchmarks/throughput.py start --data folder:IMG  seconds to the first step, memory
     python tests/benchmarks/throughput.py scaling                  batch, queue, images, width
     python tests/benchmarks/throughput.py roofline                 operations and bytes, rates
+    python tests/benchmarks/throughput.py parts                    each part of a CPU's step
     python tests/benchmarks/throughput.py fusion                   kernels and bytes, fused
     python tests/benchmarks/throughput.py curves                   fast and plain path, kNN
     python tests/benchmarks/throughput.py modes --device cuda      captured, fused, deterministic
@@ -43,6 +44,7 @@ from tests.benchmarks.speed import (  # noqa: E402
     fusion,
     modes,
     ours,
+    parts,
     peers,
     roofline,
     scaling,
@@ -50,7 +52,7 @@ from tests.benchmarks.speed import (  # noqa: E402
     timing,
 )
 
-SECTIONS = ("peers", "start", "scaling", "roofline", "fusion", "curves", "modes")
+SECTIONS = ("peers", "start", "scaling", "roofline", "parts", "fusion", "curves", "modes")
 
 
 def say(text: str) -> None:
@@ -84,6 +86,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--largest", type=int, default=0, help="of a sweep; 0: all its sizes")
     parser.add_argument("--limit", type=int, default=0, help="curves: images; 0: 5,000")
     parser.add_argument("--epochs", type=int, default=0, help="curves; 0: what suits")
+    parser.add_argument("--preset", help="of parts; notebook where none is named")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--plain-seeds", type=int, nargs="+", default=[0])
     return parser.parse_args()
@@ -163,6 +166,9 @@ def measure(
         }
     if section == "roofline":
         return roofline.measure(base, repeats=repeats, seconds=seconds, say=say)
+    if section == "parts":
+        preset = "notebook" if options.preset is None else options.preset
+        return parts.measure(base, preset=preset, repeats=3 * repeats, say=say)
     if section == "fusion":
         return fusion.measure(base, say=say)
     if section == "modes":
@@ -187,6 +193,7 @@ def show(section: str, result: Any) -> str:
         "peers": peers.show,
         "start": startup.show,
         "roofline": roofline.show,
+        "parts": parts.show,
         "curves": curves.show,
         "fusion": fusion.show,
         "modes": modes.show,
