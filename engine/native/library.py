@@ -18,10 +18,7 @@ LEVELS = ("plain", "avx2", "avx512", "avx512_bf16")
 OFF = "off"
 """In place of a level: no kernels."""
 SWITCH = "MOCO_TUI_NATIVE"
-"""Environment variable: ``on``, or the best level to use; without it no kernels are used.
-
-They are checked against float64 layer by layer, and not yet by learning curves of several seeds.
-"""
+"""Environment variable: ``off``, or the best level to use; without it the best that there is."""
 
 PAIR_PRODUCTS = "avx512_bf16"
 """The level that multiplies pairs of bfloat16 values, of which the queue's products are made."""
@@ -75,7 +72,7 @@ def available() -> str:
 
 def level() -> str:
     """The level that a new run uses: the best of those up to what the environment asks for."""
-    wanted = os.environ.get(SWITCH, OFF)
+    wanted = os.environ.get(SWITCH, "") or "on"
     wanted = LEVELS[-1] if wanted == "on" else wanted
     best = available() if wanted in LEVELS else OFF
     if best == OFF:

@@ -161,7 +161,7 @@ class GroupwiseBackward:
     def _packed_queue(self, queue: Tensor) -> PackedQueue | None:
         if queue.dtype != torch.float32 or queue.numel() > _COPIED_QUEUE:
             return None
-        return PackedQueue(*queue.shape, self.kernels)
+        return PackedQueue(len(queue), queue.shape[1], self.kernels)
 
     def _loss_over_queue(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The loss of queries and their keys against the queue as it is, which is read once."""

@@ -21,7 +21,10 @@ class Built:
 @pytest.mark.parametrize(
     ("best", "switch", "torch_level", "expected"),
     [
-        (3, None, None, OFF),
+        (3, None, None, "avx512"),
+        (4, None, None, "avx512_bf16"),
+        (3, "", None, "avx512"),
+        (3, None, "avx2", "avx2"),
         (4, "on", None, "avx512_bf16"),
         (4, "avx512", None, "avx512"),
         (4, "on", "avx2", "avx2"),

@@ -23,7 +23,7 @@ def unit(*shape: int) -> Tensor:
 
 
 def packed(queue: Tensor) -> PackedQueue:
-    out = PackedQueue(*queue.shape, PAIR_PRODUCTS)
+    out = PackedQueue(len(queue), queue.shape[1], PAIR_PRODUCTS)
     out.logits_form.fill_(float("nan"))  # what was there before must not show
     out.mean_form.fill_(float("nan"))
     for first in reversed(out.parts()):
