@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._library.custom_ops import CustomOpDef  # what the decorators give
 
 from engine.kernels import written_block
 
@@ -35,9 +37,13 @@ if HAS_TRITON:
         launch_statistics,
     )
 
-    _operation = torch.library.triton_op
-else:
-    _operation = torch.library.custom_op
+
+def _operation(
+    name: str, mutates_args: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], CustomOpDef]:
+    make = torch.library.triton_op if HAS_TRITON else torch.library.custom_op
+    made: Callable[[Callable[..., Any]], CustomOpDef] = make(name, mutates_args=mutates_args)
+    return made
 
 
 def _written(x: Tensor) -> bool:
@@ -79,7 +85,7 @@ def group_statistics(
     return launch_statistics(x, running_mean, running_var, batches, views, splits, eps, momentum)
 
 
-@_operation("moco::norm_apply", mutates_args=())
+@_operation("moco::norm_apply")
 def norm_apply(
     x: Tensor,
     residual: Tensor | None,
@@ -112,7 +118,7 @@ def norm_apply(
     return launch_norm_apply(x, residual, mean, inverse, weight, bias, views, relu)
 
 
-@_operation("moco::norm_backward", mutates_args=())
+@_operation("moco::norm_backward")
 def norm_backward(
     grad: Tensor,
     x: Tensor,
@@ -142,13 +148,11 @@ def norm_backward(
         ``grad`` itself); towards bias and weight, ``(2, C)``.
     """
     if _written(x):
-        return written_block.norm_backward(
-            grad, x, out, mean, inverse, weight, bias, views, relu
-        )
+        return written_block.norm_backward(grad, x, out, mean, inverse, weight, bias, views, relu)
     return launch_norm_backward(grad, x, out, mean, inverse, weight, bias, views, relu)
 
 
-@_operation("moco::pooled_apply", mutates_args=())
+@_operation("moco::pooled_apply")
 def pooled_apply(
     x: Tensor,
     mean: Tensor,
@@ -182,7 +186,7 @@ def pooled_apply(
     return launch_pooled_apply(x, mean, inverse, weight, bias, seed, views, p, winners)
 
 
-@_operation("moco::pooled_backward", mutates_args=())
+@_operation("moco::pooled_backward")
 def pooled_backward(
     grad: Tensor,
     x: Tensor,
@@ -216,35 +220,32 @@ def pooled_backward(
 # ---------------------------------------------------------------- shapes, where nothing is computed
 
 
-@group_statistics.register_fake
-def _(x: Tensor, running_mean: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+def _fake_statistics(x: Tensor, running_mean: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     views, splits = others[2:4]
     made = running_mean.new_empty((views * splits, x.shape[1]))
     return made, torch.empty_like(made)
 
 
-@norm_apply.register_fake
-def _(x: Tensor, *_others: Any) -> Tensor:
+def _fake_norm(x: Tensor, *_others: Any) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-@norm_backward.register_fake
-def _(grad: Tensor, x: Tensor, out: Tensor | None, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_norm_backward(
+    _grad: Tensor, x: Tensor, out: Tensor | None, *others: Any
+) -> tuple[Tensor, Tensor, Tensor]:
     like = torch.empty_like(x, memory_format=torch.channels_last)
     masked = torch.empty_like(like) if others[-1] and out is not None else x.new_empty(0)
     return like, masked, others[2].new_empty((2, x.shape[1]))
 
 
-@pooled_apply.register_fake
-def _(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+def _fake_pooled(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     n, c, h, w = x.shape
     out = x.new_empty((n, h // 2, w // 2, c)).permute(0, 3, 1, 2)
     winner = torch.empty_like(out, dtype=torch.uint8)
     return out, winner if others[-1] else winner.new_empty(0)
 
 
-@pooled_backward.register_fake
-def _(grad: Tensor, x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+def _fake_pooled_backward(_grad: Tensor, x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     like = torch.empty_like(x, memory_format=torch.channels_last)
     return like, others[3].new_empty((2, x.shape[1]))
 
@@ -285,5 +286,10 @@ def _pooled_gradients(ctx: Any, grad: Tensor, _winner: Tensor) -> tuple[Tensor |
     return grad_x, None, None, grad_weight, grad_bias, None, None, None, None
 
 
+group_statistics.register_fake(_fake_statistics)
+norm_apply.register_fake(_fake_norm)
+norm_backward.register_fake(_fake_norm_backward)
+pooled_apply.register_fake(_fake_pooled)
+pooled_backward.register_fake(_fake_pooled_backward)
 norm_apply.register_autograd(_norm_gradients, setup_context=_keep_norm)
 pooled_apply.register_autograd(_pooled_gradients, setup_context=_keep_pooled)

@@ -135,7 +135,7 @@ def launch_norm_backward(
     n, c, h, w = x.shape
     groups = len(mean)
     rows = n // groups * h * w
-    part = tiles(rows, groups, c)
+    part = tiles(rows, groups, c, share=2)  # of two tensors at a time
     residual = relu and out is not None
     masked = _like(x) if residual else x.new_empty(0)
     partial = x.new_empty((2, groups, part.parts, c), dtype=torch.float32)
@@ -203,7 +203,9 @@ def launch_pooled_apply(
     rows = n // groups * (h // 2) * (w // 2)
     part = _quarter(rows, groups, c)
     out = x.new_empty((n, h // 2, w // 2, c)).permute(0, 3, 1, 2)
-    winner = torch.empty_like(out, dtype=torch.uint8) if winners else out.new_empty(0, dtype=torch.uint8)
+    winner = (
+        torch.empty_like(out, dtype=torch.uint8) if winners else out.new_empty(0, dtype=torch.uint8)
+    )
     wrap_triton(pooled_apply_kernel)[_grid(part, groups)](
         x,
         mean,
@@ -297,7 +299,7 @@ def launch_pooled_backward(
 
 
 def _merge_gradients(partial: Tensor, views: int) -> tuple[Tensor, Tensor]:
-    """``(2, G, parts, C)`` to the sums of the groups ``(2, G, C)`` and of all of them ``(2, C)``."""
+    """``(2, G, parts, C)`` to the sums of each group ``(2, G, C)`` and of all ``(2, C)``."""
     _, groups, parts, c = partial.shape
     sums = partial.new_empty((2, groups, c))
     gradients = partial.new_empty((2, c))

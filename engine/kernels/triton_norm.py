@@ -7,7 +7,7 @@ of channels. Sums go in two stages and in an order of their own, without atomics
 gives the same bits. All arithmetic is float32.
 """
 
-# Triton reads annotations of parameters itself, as objects: no "from __future__ import annotations".
+# Triton reads annotations of parameters as objects: no "from __future__ import annotations".
 
 import triton
 import triton.language as tl
@@ -22,7 +22,7 @@ def rows_of_part(rows, rows_per_part):
 
 @triton.jit
 def image_of_row(row, batch, SPLITS: tl.constexpr, PIXELS: tl.constexpr):
-    """The image, as int64 (there may be more than 2**31 values), of rows of this program's group."""
+    """The images of rows of this program's group, int64: there may be 2**31 values or more."""
     group = tl.program_id(1)
     image = group // SPLITS * batch + row // PIXELS * SPLITS + group % SPLITS
     return image.to(tl.int64)
@@ -182,7 +182,9 @@ def merge_gradients_kernel(
         whole = tl.zeros((COLUMNS,), tl.float32)
         for start in range(0, GROUPS, SPLITS_TILE):
             group = start + tl.arange(0, SPLITS_TILE)
-            place = ((which * GROUPS + group[:, None, None]) * PARTS + part[None, :, None]) * CHANNELS
+            place = (
+                (which * GROUPS + group[:, None, None]) * PARTS + part[None, :, None]
+            ) * CHANNELS
             place += column[None, None, :]
             mask = (group < GROUPS)[:, None, None] & (part < PARTS)[None, :, None]
             mask = mask & there[None, None, :]

@@ -20,7 +20,7 @@ def corner(row, image, CELL: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.const
 
 @triton.jit
 def better(best, winner, values, number: tl.constexpr):
-    """The larger of two and its number; the first of equals; what is no number wins, as in torch."""
+    """The larger of two and its number; the first of equals; NaN wins, as in torch."""
     take = (values > best) | (values != values)
     return tl.where(take, values, best), tl.where(take, number, winner)
 
@@ -154,9 +154,7 @@ def pooled_reduce_kernel(
 
 
 @triton.jit
-def store_gradient(
-    grad_x, x, at, mask, arriving, middle, away, slope, scale
-):
+def store_gradient(grad_x, x, at, mask, arriving, middle, away, slope, scale):
     """The gradient of one pixel of a cell, as ``triton_norm.backward_kernel`` has it."""
     values = tl.load(x + at, mask=mask, other=0.0).to(tl.float32) - middle
     found = (arriving - away - values * slope) * scale

@@ -113,11 +113,8 @@ def pooled_apply(
         best = torch.where(take, cells[number], best)
         winner = torch.where(take, torch.full_like(winner, number), winner)
     winner = torch.where(best <= 0, torch.full_like(winner, 4), winner)
-    if not winners:
-        winner = winner.new_empty(0)
-    else:
-        winner = winner.clone(memory_format=torch.channels_last)
-    return _finished(best.relu(), x), winner
+    kept = winner.clone(memory_format=torch.channels_last) if winners else winner.new_empty(0)
+    return _finished(best.relu(), x), kept
 
 
 def pooled_backward(
@@ -141,7 +138,7 @@ def pooled_backward(
 
 
 def philox(seed: Tensor, place: Tensor) -> list[Tensor]:
-    """Philox4x32-10 (Salmon et al., SC 2011) with the counters ``place``, as Triton's ``randint4x``.
+    """Philox4x32-10 (Salmon et al., SC 2011) with the counters ``place``: Triton's ``randint4x``.
 
     Args:
         seed: int64 ``(1,)``, the key.
