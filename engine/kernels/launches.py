@@ -5,9 +5,11 @@ Inputs are channels_last and contiguous, float32 or bfloat16; everything by chan
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.library import wrap_triton
+from triton.runtime.jit import JITFunction
 
 from engine.kernels.group_tiles import MERGE_COLUMNS, WARPS, Tiles, merge_tiles, tiles
 from engine.kernels.triton_norm import (
@@ -24,6 +26,14 @@ from engine.kernels.triton_pool import (
     pooled_reduce_kernel,
 )
 from engine.kernels.written_block import keep_factor, threshold
+
+
+def wrap_triton(kernel: Any) -> Any:
+    """Torch's own, with which torch.compile sees a kernel; up to torch 2.11 it took no other.
+
+    Another is one that Triton interprets.
+    """
+    return torch.library.wrap_triton(kernel) if isinstance(kernel, JITFunction) else kernel
 
 
 def launch_statistics(
@@ -59,6 +69,7 @@ def launch_statistics(
     inverse = torch.empty_like(mean)
     merge = merge_tiles(part.parts, splits, c)
     wrap_triton(merge_statistics_kernel)[(merge.column_blocks,)](
+        x,
         partial,
         mean,
         inverse,
@@ -66,11 +77,13 @@ def launch_statistics(
         running_var,
         batches,
         rows,
+        n // views,
         part.rows_per_part,
         eps,
         momentum,
         VIEWS=views,
         SPLITS=splits,
+        PIXELS=h * w,
         PARTS=part.parts,
         CHANNELS=c,
         SPLITS_TILE=merge.splits,

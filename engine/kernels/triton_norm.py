@@ -46,6 +46,22 @@ def store_sums(partial, one, other, CHANNELS: tl.constexpr, COLUMNS: tl.constexp
 
 
 @triton.jit
+def origin_of(
+    x,
+    group,
+    column,
+    mask,
+    batch,
+    SPLITS: tl.constexpr,
+    PIXELS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """The first value of groups in each channel."""
+    image = (group // SPLITS * batch + group % SPLITS).to(tl.int64)
+    return tl.load(x + image * PIXELS * CHANNELS + column, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
 def statistics_kernel(
     x,
     partial,
@@ -58,7 +74,10 @@ def statistics_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Mean, and sum of squared distances to it, of each part and channel; reads ``x`` once.
+    """Mean of each part and channel, and sum of squared distances to it; reads ``x`` once.
+
+    The mean is given from the first value of its group on (``origin_of``): float32 would round one
+    that is far from zero by more than the means of two parts differ.
 
     Sums are of distances to the mean of the part's first tile. That is the mean of one of T tiles,
     so it is at most sqrt(T) standard deviations from the mean of the part, whatever the values are:
@@ -88,11 +107,15 @@ def statistics_kernel(
     total = tl.sum(one, 0)
     squares = tl.sum(other, 0) - total * (total / (last - first))
     squares = tl.where(squares < 0.0, 0.0, squares)  # keeps what is no number
-    store_sums(partial, shift + total / (last - first), squares, CHANNELS, COLUMNS)
+    group = tl.program_id(1)
+    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    origin = origin_of(x, group, column, column < CHANNELS, batch, SPLITS, PIXELS, CHANNELS)
+    store_sums(partial, shift - origin + total / (last - first), squares, CHANNELS, COLUMNS)
 
 
 @triton.jit
 def merge_statistics_kernel(
+    x,
     partial,
     mean,
     inverse,
@@ -100,11 +123,13 @@ def merge_statistics_kernel(
     running_var,
     batches,
     rows,
+    batch,
     rows_per_part,
     eps,
     momentum,
     VIEWS: tl.constexpr,
     SPLITS: tl.constexpr,
+    PIXELS: tl.constexpr,
     PARTS: tl.constexpr,
     CHANNELS: tl.constexpr,
     SPLITS_TILE: tl.constexpr,
@@ -136,15 +161,14 @@ def merge_statistics_kernel(
             local = tl.load(partial + place, mask=mask, other=0.0)
             behind = VIEWS * SPLITS * PARTS * CHANNELS
             squares = tl.load(partial + behind + place, mask=mask, other=0.0)
-            # From the first part's mean on, since all of them may be far from zero.
-            origin = tl.sum(tl.where((part == 0)[None, :, None], local, 0.0), 1)
-            away = tl.where(mask, local - origin[:, None, :], 0.0)
-            middle = tl.sum(away * count, 1) / rows
-            away = tl.where(mask, away - middle[:, None, :], 0.0)
+            middle = tl.sum(local * count, 1) / rows
+            away = tl.where(mask, local - middle[:, None, :], 0.0)
             total = tl.sum(squares + away * away * count, 1)
-            found = origin + middle
             place = group[:, None] * CHANNELS + column[None, :]
             mask = (split < SPLITS)[:, None] & there[None, :]
+            found = middle + origin_of(
+                x, group[:, None], column[None, :], mask, batch, SPLITS, PIXELS, CHANNELS
+            )
             tl.store(mean + place, found, mask=mask)
             tl.store(inverse + place, 1.0 / tl.sqrt_rn(total / rows + eps), mask=mask)
             means += tl.sum(tl.where(mask, found, 0.0), 0)

@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+import triton
 from torch import Tensor, nn
+from triton.backends import nvidia
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
 from engine.config.models import ENCODERS
 from engine.config.resolve import resolve
@@ -24,6 +28,9 @@ TYPES = {
     torch.uint8: "*u8",
     torch.int64: "*i64",
 }
+
+
+ASSEMBLER_READER = Path(next(iter(nvidia.__path__))) / "bin" / "cuobjdump"
 
 
 class Launch(NamedTuple):
@@ -135,11 +142,6 @@ def launches_of(preset: str, dtype: torch.dtype) -> Iterator[tuple[str, Launch]]
 
 def compile_for(launch: Launch, capability: int, folder: Path) -> Compiled:
     """Compiles and assembles a kernel for cards of ``capability`` (80: A100, 90: H100)."""
-    import triton
-    from triton.backends import nvidia
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
     names = list(launch.signature)
     source = ASTSource(
         launch.kernel,
@@ -151,9 +153,7 @@ def compile_for(launch: Launch, capability: int, folder: Path) -> Compiled:
     made = triton.compile(source, target=target, options={"num_warps": launch.warps})
     cubin = folder / "kernel.cubin"
     cubin.write_bytes(made.asm["cubin"])
-    assert nvidia.__file__ is not None
-    reader = Path(nvidia.__file__).parent / "bin" / "cuobjdump"
-    words = [str(reader), "--dump-resource-usage", str(cubin)]
+    words = [str(ASSEMBLER_READER), "--dump-resource-usage", str(cubin)]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     found = re.search(r"REG:(\d+) STACK:(\d+) .*LOCAL:(\d+)", said)
     assert found, said
