@@ -5,6 +5,7 @@ The kernels and what imports Triton are looked for when the step is prepared, no
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import torch
@@ -44,11 +45,11 @@ class KernelStep:
         if self._tried:
             return []
         self._tried = True
-        notice = self._take_kernels()
-        if notice:
-            return [notice]
-        self._taken = True
-        notice = self._compile_augmentations()
+        with self._on_device():
+            notice = self._take_kernels()
+            if not notice:
+                self._taken = True
+                notice = self._compile_augmentations()
         return [notice] if notice else []
 
     def _take_kernels(self) -> str:
@@ -114,7 +115,13 @@ class KernelStep:
 
     def __call__(self, indices: Tensor) -> Tensor:
         """As in ``Step``."""
-        return self.inner(indices)
+        with self._on_device():
+            return self.inner(indices)
+
+    def _on_device(self) -> contextlib.AbstractContextManager[object]:
+        """Triton launches on the current device, whatever device the tensors are on."""
+        device = self.inner.state.runtime.device
+        return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
     def release(self) -> None:
         """Nothing to drop: the kernels are told their addresses at each launch."""

@@ -421,6 +421,8 @@ def test_the_kernels_pass_these_tests_in_the_interpreter() -> None:
         text=True,
         check=False,
     )
+    if "only 0-dimensional arrays can be converted" in done.stdout:
+        pytest.skip("Triton's interpreter, up to 3.6, does not work with NumPy from 2.4 on")
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
     assert "2 skipped" in done.stdout  # this one and the one above
