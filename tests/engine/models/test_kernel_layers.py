@@ -50,8 +50,10 @@ def everything(model: MoCo, size: int, kernels: bool) -> dict[str, Tensor]:
     return found | dict(model.named_buffers())
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize("encoder", ["convnet", "resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("encoder", "symmetric"),
+    [("convnet", True), ("convnet", False), ("resnet18", True), ("resnet50", False)],
+)
 def test_a_step_is_that_of_the_encoder(encoder: str, symmetric: bool) -> None:
     """In float64, so that what differs is more than roundings."""
     torch.set_default_dtype(torch.float64)
