@@ -73,12 +73,7 @@ class SplitBatchNorm2d(nn.Module):
                 training=False,
                 eps=self.eps,
             )
-        groups = check_groups(x.shape[0], self.views, self.num_splits)
-        if x.shape[0] // groups * x.shape[2] * x.shape[3] == 1:
-            raise ValueError(
-                f"A BatchNorm group of one value a channel (input {tuple(x.shape)}, "
-                f"{groups} groups) has no variance; the batch must be larger."
-            )
+        groups = self.groups(x)
         if groups == 1:
             self.num_batches_tracked.add_(1)
             return F.batch_norm(
@@ -116,6 +111,20 @@ class SplitBatchNorm2d(nn.Module):
         shape = (self.views, self.num_splits, self.num_features)
         self.track(means.view(shape), variances.view(shape))
         return out
+
+    def groups(self, x: Tensor) -> int:
+        """The number of groups of ``x`` in training, of all views.
+
+        Raises:
+            ValueError: as of ``forward``.
+        """
+        groups = check_groups(x.shape[0], self.views, self.num_splits)
+        if x.shape[0] // groups * x.shape[2] * x.shape[3] == 1:
+            raise ValueError(
+                f"A BatchNorm group of one value a channel (input {tuple(x.shape)}, "
+                f"{groups} groups) has no variance; the batch must be larger."
+            )
+        return groups
 
     @torch.no_grad()
     def track(self, means: Tensor, variances: Tensor) -> None:

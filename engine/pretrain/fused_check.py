@@ -66,14 +66,9 @@ def disagreement(
     """
     batch = _CheckedBatch(state)
     with preserved(state.changing_tensors(), state.generators()):
-        images = state.images.index_select(0, indices)
-        numbers = state.augmenter.uniform_numbers(
-            2 * len(images), state.augment_generator, state.own_generators
-        ).to(images.device)
-        views = written.augment(images, numbers)
-        fused_views = compiled.augment(images, numbers)
-        if not _length(fused_views - views) <= NEAR * _length(views):
-            return "its augmented views are others"
+        views, clause = _views(state, indices, written.augment, compiled.augment)
+        if clause:
+            return clause
         order = state.model.key_order(views.chunk(2)[0], state.shuffle_generator)
 
         fused = batch.amounts(compiled.loss, views, order)
@@ -106,6 +101,29 @@ def disagreement(
             drawn.add(batch.amounts(compiled.loss, views, order))
     found = (_judge_draws(name, drawn, plain) for name in first if name in random)
     return next((clause for clause in found if clause), "")
+
+
+def view_disagreement(
+    state: TrainingState, indices: Tensor, *, written: Augment, compiled: Augment
+) -> str:
+    """As ``disagreement``, of the augmentations alone."""
+    with preserved((), state.generators()):
+        return _views(state, indices, written, compiled)[1]
+
+
+def _views(
+    state: TrainingState, indices: Tensor, written: Augment, compiled: Augment
+) -> tuple[Tensor, str]:
+    """The views of a batch as they are written, and a clause where the compiled ones are others."""
+    images = state.images.index_select(0, indices)
+    numbers = state.augmenter.uniform_numbers(
+        2 * len(images), state.augment_generator, state.own_generators
+    ).to(images.device)
+    views = written(images, numbers)
+    if written is compiled:
+        return views, ""
+    same = _length(compiled(images, numbers) - views) <= NEAR * _length(views)
+    return views, "" if same else "its augmented views are others"
 
 
 class _CheckedBatch:

@@ -11,13 +11,23 @@ from torch import Tensor
 from engine.augment.augmenter import normalise
 from engine.pretrain.training_state import TrainingState
 
-StepKind = Literal["plain", "groupwise", "native", "captured", "fused", "fused and captured"]
+StepKind = Literal[
+    "plain",
+    "groupwise",
+    "native",
+    "captured",
+    "fused",
+    "fused and captured",
+    "kernels",
+    "kernels and captured",
+]
 """How a step is computed.
 
 - ``plain``: the whole batch, one operation after another;
 - ``groupwise``: a BatchNorm group at a time, on the threads of a CPU;
 - ``native``: the same with kernels in C;
 - ``fused``: with operations joined into fewer kernels by torch.compile;
+- ``kernels``: with kernels in Triton between the convolutions, and fused augmentations;
 - ``captured``: recorded as a CUDA graph and replayed.
 """
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from engine.config.schema import PretrainConfig
 from engine.pretrain.groupwise_backward import can_group
 from engine.pretrain.groupwise_step import GroupwiseStep
+from engine.pretrain.kernel_step import KernelStep
 from engine.pretrain.plain_step import PlainStep, Step
 from engine.pretrain.step_wrappers import CapturedStep, FusedStep
 from engine.pretrain.training_state import TrainingState
@@ -89,7 +90,11 @@ def choose_step(state: TrainingState, recorder: Recorder | None) -> Step:
     """
     if state.static:
         plain = PlainStep(state)
-        step = FusedStep(plain) if state.config.runtime.capture == "fused" else plain
+        step: PlainStep | FusedStep | KernelStep = plain
+        if state.config.runtime.capture == "fused":
+            step = FusedStep(plain)
+        elif state.config.runtime.capture == "kernels":
+            step = KernelStep(plain)
         return step if recorder is None else CapturedStep(step, recorder)
     cpu = state.runtime.device.type == "cpu"
     if cpu and groups_suffice(state) and can_group(state.model.encoder_q.backbone):

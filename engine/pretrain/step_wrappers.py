@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.pretrain.fused_check import Halves, disagreement
+from engine.pretrain.kernel_step import KernelStep
 from engine.pretrain.plain_step import PlainStep, StepKind
 from engine.runtime.compiled import compile_on_call, drop_compiled
 from engine.runtime.cuda_graph import (
@@ -20,6 +21,11 @@ from engine.runtime.cuda_graph import (
     Recorder,
     first_cause,
 )
+
+_CAPTURED: dict[StepKind, StepKind] = {
+    "fused": "fused and captured",
+    "kernels": "kernels and captured",
+}
 
 
 class FusedStep:
@@ -100,7 +106,7 @@ class CapturedStep:
         recorder: records and replays.
     """
 
-    def __init__(self, inner: PlainStep | FusedStep, recorder: Recorder) -> None:
+    def __init__(self, inner: PlainStep | FusedStep | KernelStep, recorder: Recorder) -> None:
         self.inner = inner
         self._state = inner.state if isinstance(inner, PlainStep) else inner.inner.state
         self._recorder: Recorder | None = recorder
@@ -111,7 +117,7 @@ class CapturedStep:
         """As in ``Step``."""
         if self._captured is None:
             return self.inner.kind
-        return "fused and captured" if self.inner.kind == "fused" else "captured"
+        return _CAPTURED.get(self.inner.kind, "captured")
 
     def prepare(self) -> list[str]:
         """Prepares the step inside, and records it; see ``Step``."""

@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.pretrain.kernel_step import KernelStep
+from engine.pretrain.plain_step import PlainStep
+from engine.pretrain.pretraining import Pretraining
+
+from ..engine.tiny import RUNTIME, config_with, noise
 from .card import step
 
 
@@ -63,3 +68,18 @@ def test_nothing_is_begun_when_the_time_is_over(tmp_path: Path) -> None:
     words = ["-1", "--device", "cpu", "--quick", "--out", str(tmp_path)]
     assert step.main(words) == 0
     assert json.loads((tmp_path / "step.json").read_text(encoding="utf-8")) == []
+
+
+def test_each_way_is_one_that_a_run_can_have() -> None:
+    """And the augmentations of a step with kernels can be left as they are written."""
+    for capture in step.WAYS.values():
+        config_with(runtime__capture=capture)
+    config = config_with(model__dropout=0.0)
+    training = Pretraining(config, noise().train.images, RUNTIME)
+    inner = PlainStep(training.state)
+    with step.augmentations_as_written():
+        kernels = KernelStep(inner)
+        assert kernels.prepare() == []
+    assert kernels.kind == "kernels"
+    assert inner.augment == inner._augment_as_written
+    training.close()

@@ -20,9 +20,11 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 # The project is above this file, or, where the file was copied elsewhere, the current folder.
 sys.path.insert(
@@ -37,12 +39,20 @@ from torch.profiler import ProfilerActivity, profile
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
+from engine.pretrain.kernel_step import KernelStep
 from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import apply_runtime, resolve_runtime
 
 PRESETS = ("notebook-small-angle", "resnet18-moco")
-WAYS = {"eager": "off", "captured": "auto", "fused": "fused"}
-"""What ``runtime.capture`` is in each way. A CPU records and fuses nothing: only the first."""
+WAYS = {
+    "eager": "off",
+    "captured": "auto",
+    "fused": "fused",
+    "kernels": "kernels",
+    "kernels-alone": "kernels",
+}
+"""What ``runtime.capture`` is in each way. A CPU records and fuses nothing: only the first.
+``kernels-alone`` leaves the augmentations as they are written."""
 
 # Fewer BatchNorm groups than threads: so a CPU, too, computes the whole batch in this thread, the
 # only one that the profiler sees there.
@@ -107,6 +117,13 @@ def pictures(count: int) -> Tensor:
     coarse = torch.rand(2000, 3, 4, 4, generator=generator)
     patches = F.interpolate(coarse, size=32, mode="bilinear").repeat(-(-count // 2000), 1, 1, 1)
     return (patches[:count] * 200).to(torch.uint8) + noise // 6
+
+
+@contextmanager
+def augmentations_as_written() -> Iterator[None]:
+    """Inside, a step with kernels compiles nothing beside them."""
+    with patch.object(KernelStep, "_compile_augmentations", lambda _: ""):
+        yield
 
 
 def copy_rate(device: torch.device, size: int) -> float:
@@ -244,7 +261,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 print(f"### {preset} {way}: no time left", flush=True)
                 continue
             try:
-                figures, kernels = measure(preset, capture, images, amount, values)
+                with augmentations_as_written() if way == "kernels-alone" else nullcontext():
+                    figures, kernels = measure(preset, capture, images, amount, values)
             except Exception as error:  # whatever it is, the other ways are measured
                 failed = True
                 print(

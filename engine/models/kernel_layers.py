@@ -1,0 +1,227 @@
+"""An encoder whose layers between two convolutions are kernels for a card (``engine.kernels``).
+
+The layers hold the convolutions, BatchNorms and heads of the encoder that they are made from, and
+nothing of their own: its parameters, buffers and names stay, and both compute from the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from engine.kernels.group_block import (
+    group_statistics,
+    norm_apply,
+    pooled_apply,
+)
+from engine.models.convnet import ConvNet
+from engine.models.dropout import Dropout
+from engine.models.encoder import Encoder
+from engine.models.moco import MoCo
+from engine.models.split_batchnorm import SplitBatchNorm2d
+
+
+class _Statistics(nn.Module):
+    """What both layers begin with.
+
+    Args:
+        norm: whose parameters and buffers are used; its running statistics move.
+    """
+
+    def __init__(self, norm: SplitBatchNorm2d) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and 1 / standard deviation of the groups, as ``SplitBatchNorm2d`` in training.
+
+        Raises:
+            ValueError: as there.
+        """
+        norm = self.norm
+        norm.groups(x)
+        with torch.no_grad():
+            mean, inverse = group_statistics(
+                x,
+                norm.running_mean,
+                norm.running_var,
+                norm.num_batches_tracked,
+                norm.views,
+                norm.num_splits,
+                norm.eps,
+                norm.momentum,
+            )
+        return mean, inverse
+
+
+class KernelNorm(_Statistics):
+    """SplitBatchNorm in training, plus another tensor where there is one, then ReLU where wanted.
+
+    Args:
+        norm: as in ``SplitBatchNorm2d``; used, not copied.
+        relu: whether ReLU comes last.
+    """
+
+    def __init__(self, norm: SplitBatchNorm2d, *, relu: bool) -> None:
+        super().__init__(norm)
+        self.relu = relu
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """``(N, C, H, W)`` to the same."""
+        x = _channels_last(x)
+        if residual is not None:
+            residual = _channels_last(residual.to(x.dtype))
+        mean, inverse = self.statistics(x)
+        norm = self.norm
+        out: Tensor = norm_apply(
+            x, residual, mean, inverse, norm.weight, norm.bias, norm.views, self.relu
+        )
+        return out
+
+
+class KernelPooledNorm(_Statistics):
+    """SplitBatchNorm in training, dropout, 2x2 max pooling and ReLU.
+
+    Dropout draws one seed of 62 bits for each call, on the device and from torch's default
+    generator: a CUDA graph that is replayed draws another each time, and the state of the generator
+    determines the units.
+
+    Args:
+        norm: as in ``KernelNorm``.
+        dropout: whose probability is used.
+    """
+
+    def __init__(self, norm: SplitBatchNorm2d, dropout: Dropout) -> None:
+        super().__init__(norm)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to ``(N, C, H // 2, W // 2)``."""
+        x = _channels_last(x)
+        mean, inverse = self.statistics(x)
+        norm, p = self.norm, self.dropout.p
+        if p > 0.0:
+            seed = torch.randint(1 << 62, (1,), device=x.device)
+        else:
+            seed = norm.num_batches_tracked.view(1)  # is not read
+        needed = (x.requires_grad or norm.weight.requires_grad) and torch.is_grad_enabled()
+        out: Tensor = pooled_apply(
+            x, mean, inverse, norm.weight, norm.bias, seed, norm.views, p, needed
+        )[0]
+        return out
+
+
+class _KernelBasicBlock(nn.Module):
+    """A ``BasicBlock`` with these layers (He et al., arXiv:1512.03385, figure 5 left)."""
+
+    def __init__(self, source: BasicBlock) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = source.conv1, source.conv2
+        self.norm1 = _norm(source.bn1, relu=True)
+        self.norm2 = _norm(source.bn2, relu=True)
+        self.shortcut = _shortcut(source)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As of the block that it is made from."""
+        out = self.norm1(self.conv1(x))
+        return self.norm2(self.conv2(out), self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class _KernelBottleneck(nn.Module):
+    """A ``Bottleneck`` with these layers (He et al., figure 5 right)."""
+
+    def __init__(self, source: Bottleneck) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = source.conv1, source.conv2, source.conv3
+        self.norm1 = _norm(source.bn1, relu=True)
+        self.norm2 = _norm(source.bn2, relu=True)
+        self.norm3 = _norm(source.bn3, relu=True)
+        self.shortcut = _shortcut(source)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As of the block that it is made from."""
+        out = self.norm1(self.conv1(x))
+        out = self.norm2(self.conv2(out))
+        return self.norm3(self.conv3(out), self.shortcut(x))  # type: ignore[no-any-return]
+
+
+def can_take_kernels(backbone: nn.Module) -> bool:
+    """Whether ``with_kernels`` knows the backbone of an encoder.
+
+    Of a class that is made from one of those it does not: it may compute otherwise.
+    """
+    if type(backbone) is not ResNet:
+        return type(backbone) is ConvNet
+    norms = [part for part in backbone.modules() if isinstance(part, _NormBase | SplitBatchNorm2d)]
+    blocks = _blocks(backbone)
+    return all(isinstance(norm, SplitBatchNorm2d) for norm in norms) and all(
+        type(block) in (BasicBlock, Bottleneck) for block in blocks
+    )
+
+
+def with_kernels(model: MoCo) -> MoCo:
+    """A model of the same tensors, whose encoders compute between convolutions by kernels.
+
+    For steps in training: both change the same parameters, running statistics and queue. Up to
+    rounding they compute the same; dropout draws other units.
+
+    Args:
+        model: its backbones are a ``ConvNet`` or a ResNet of torchvision's blocks with
+            ``SplitBatchNorm2d``. It stays as it is; tensors that are put in the place of its own
+            later are not seen.
+    """
+    twin = copy.copy(model)  # shares the tables of parameters and buffers
+    twin._modules = dict(model._modules)
+    twin.encoder_q, twin.encoder_k = _encoder(model.encoder_q), _encoder(model.encoder_k)
+    return twin
+
+
+def _encoder(source: Encoder) -> Encoder:
+    backbone = _backbone(source.backbone)
+    return Encoder(backbone, source.projection_head, source.feature_dim, source.dim)
+
+
+def _backbone(source: nn.Module) -> nn.Module:
+    if isinstance(source, ResNet):
+        blocks = (
+            _KernelBasicBlock(block) if isinstance(block, BasicBlock) else _KernelBottleneck(block)
+            for block in _blocks(source)
+        )
+        stem = (source.conv1, _norm(source.bn1, relu=True), source.maxpool)
+        return nn.Sequential(*stem, *blocks, source.avgpool, nn.Flatten(), source.fc)
+    layers: list[nn.Module] = []
+    parts = list(source.children())
+    while parts:
+        layer = parts.pop(0)
+        if isinstance(layer, SplitBatchNorm2d):
+            dropout, _pool, _relu = parts[:3]
+            assert isinstance(dropout, Dropout)
+            layer, parts = KernelPooledNorm(layer, dropout), parts[3:]
+        layers.append(layer)
+    return nn.Sequential(*layers)
+
+
+def _blocks(source: ResNet) -> list[Any]:
+    net: Any = source  # its layers have the types of torchvision's own
+    return [block for n in range(1, 5) for block in getattr(net, f"layer{n}")]
+
+
+def _norm(norm: nn.Module, *, relu: bool) -> KernelNorm:
+    assert isinstance(norm, SplitBatchNorm2d)
+    return KernelNorm(norm, relu=relu)
+
+
+def _shortcut(source: BasicBlock | Bottleneck) -> nn.Module:
+    if source.downsample is None:
+        return nn.Identity()
+    convolution, norm = source.downsample
+    return nn.Sequential(convolution, _norm(norm, relu=False))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,153 @@
+"""A plain step on a card whose encoders compute between two convolutions by kernels in Triton.
+
+The kernels and what imports Triton are looked for when the step is prepared, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from engine.pretrain.fused_check import Halves, disagreement, view_disagreement
+from engine.pretrain.plain_step import PlainStep, StepKind
+from engine.runtime.compiled import compile_on_call, drop_compiled
+from engine.runtime.cuda_graph import first_cause
+
+_SLOWER = "computed one by one, which is slower"
+
+
+class KernelStep:
+    """A plain step with the loss through ``engine.kernels``, and compiled augmentations.
+
+    Each is taken on its own, and only if it agrees with the step as written on a batch of this run
+    (``fused_check``). Parameters, running statistics and their names are those of the plain step.
+
+    Args:
+        inner: the step; its halves are replaced.
+    """
+
+    def __init__(self, inner: PlainStep) -> None:
+        self.inner = inner
+        self._tried = False
+        self._taken = False
+        self._compiled = False
+
+    @property
+    def kind(self) -> StepKind:
+        """As in ``Step``; ``kernels`` also where the augmentations are not compiled."""
+        return "kernels" if self._taken else self.inner.kind
+
+    def prepare(self) -> list[str]:
+        """Compiles the kernels and the augmentations; see ``Step``."""
+        if self._tried:
+            return []
+        self._tried = True
+        with self._on_device():
+            notice = self._take_kernels()
+            if not notice:
+                self._taken = True
+                notice = self._compile_augmentations()
+        return [notice] if notice else []
+
+    def _take_kernels(self) -> str:
+        """Puts the kernels into the loss; a sentence where they are not taken."""
+        inner, state = self.inner, self.inner.state
+        written = Halves(inner.augment, inner.loss)
+        try:
+            lacking = what_lacks(state.runtime.device, state.model.encoder_q.backbone)
+            if lacking:
+                return f"{lacking}; the operations of a step are {_SLOWER}."
+            from engine.models.kernel_layers import with_kernels
+
+            loss = with_kernels(state.model).loss_in_order
+            wrong = disagreement(
+                state,
+                state.next_indices(),
+                written=written,
+                compiled=written._replace(loss=loss),
+            )
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # compilers raise errors of many classes; none may end a run
+            return (
+                f"The kernels of a step could not be used ({first_cause(error)}); its operations "
+                f"are {_SLOWER}."
+            )
+        finally:
+            state.optimizer.zero_grad(set_to_none=True)  # of a check that did not end
+        if wrong:
+            return (
+                f"What the kernels compute of a step is not the step ({wrong}); its operations "
+                f"are {_SLOWER}."
+            )
+        inner.loss = loss
+        return ""
+
+    def _compile_augmentations(self) -> str:
+        """Compiles the augmentations; a sentence where they are left as they are."""
+        inner, state = self.inner, self.inner.state
+        written = inner.augment
+        try:
+            compiled = compile_on_call(written)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # as in FusedStep
+                wrong = view_disagreement(
+                    state, state.next_indices(), written=written, compiled=compiled
+                )
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # as above
+            drop_compiled()
+            return (
+                f"The augmentations could not be fused ({first_cause(error)}); they are {_SLOWER}."
+            )
+        if wrong:
+            drop_compiled()
+            return (
+                f"What torch {torch.__version__} compiled of the augmentations does not compute "
+                f"them ({wrong}); they are {_SLOWER}."
+            )
+        inner.augment, self._compiled = compiled, True
+        return ""
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """As in ``Step``."""
+        with self._on_device():
+            return self.inner(indices)
+
+    def _on_device(self) -> contextlib.AbstractContextManager[object]:
+        """Triton launches on the current device, whatever device the tensors are on."""
+        device = self.inner.state.runtime.device
+        return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+    def release(self) -> None:
+        """Nothing to drop: the kernels are told their addresses at each launch."""
+
+    def close(self) -> None:
+        """Gives back what was compiled."""
+        if self._compiled:
+            drop_compiled()
+
+
+def what_lacks(device: torch.device, backbone: nn.Module) -> str:
+    """Why there are no kernels for an encoder on a device, as a sentence without its end, or empty.
+
+    A CPU, where tests stand in for a card, needs no Triton: it computes them by torch.
+    """
+    from engine.kernels import group_block
+    from engine.models.kernel_layers import can_take_kernels
+
+    if device.type != "cpu" and not group_block.HAS_TRITON:
+        return (
+            "runtime.capture is kernels, but triton is not installed (it comes with torch's builds "
+            "for CUDA)"
+        )
+    if not can_take_kernels(backbone):
+        return (
+            "runtime.capture is kernels, but there are none for this encoder (only for convnet and "
+            "the ResNets)"
+        )
+    return ""

@@ -1,0 +1,48 @@
+"""The kernels compile for the cards that they are for, at the sizes of the presets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from . import compiling
+
+PRESETS = ["notebook-small-angle", "resnet18-moco"]
+
+
+@pytest.mark.skipif(not compiling.ASSEMBLER_READER.exists(), reason="needs triton's cuobjdump")
+@pytest.mark.parametrize(
+    ("preset", "capability", "dtype", "largest"),
+    [
+        ("notebook-small-angle", 90, torch.bfloat16, False),
+        ("notebook-small-angle", 90, torch.float32, True),
+        ("notebook-small-angle", 80, torch.bfloat16, True),
+        ("resnet18-moco", 90, torch.bfloat16, False),
+        ("resnet18-moco", 80, torch.float32, True),
+    ],
+    ids=str,
+)
+def test_every_kernel_of_a_preset_keeps_its_values_in_registers(
+    preset: str,
+    capability: int,
+    dtype: torch.dtype,
+    largest: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No spills, and at least two programs of 256 threads in the 65,536 of a multiprocessor."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    found = list(compiling.launches_of(preset, dtype))
+    assert len({launch.kernel.__name__ for _, launch in found}) == 6
+    first = found[0][0]
+    for shape, launch in found:
+        if largest and shape != first:
+            continue
+        used = compiling.compile_for(launch, capability, tmp_path)
+        print(f"sm_{capability} {shape:14} {launch.kernel.__name__:24} {used}")
+        assert used.stack == used.local == 0, (shape, launch.kernel.__name__, used)
+        assert used.registers <= 128, (shape, launch.kernel.__name__, used)
