@@ -1,6 +1,6 @@
 """An encoder whose layers between two convolutions are one operation each way (``engine.native``).
 
-For one BatchNorm group at a time, in training: the whole input of a layer is its group.
+In training for one BatchNorm group at a time: the whole input of a layer is its group.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from engine.models.convnet import ConvNet, MaxPool2d
 from engine.models.dropout import Dropout, keep_share
 from engine.models.split_batchnorm import SplitBatchNorm2d
-from engine.native.block import DTYPES, KEEP_ALL, block, pooled_block
+from engine.native.block import (
+    DTYPES,
+    KEEP_ALL,
+    block,
+    pooled_block,
+    running_block,
+    running_pooled_block,
+)
 
 __all__ = ["can_fuse", "fuse"]
 
@@ -22,9 +29,10 @@ __all__ = ["can_fuse", "fuse"]
 class FusedNorm(nn.Module):
     """BatchNorm of one group, plus another tensor where there is one, then ReLU where wanted.
 
+    In eval mode of ``norm`` with its running statistics, and without a gradient.
+
     Args:
-        norm: whose parameters and buffers are used; its running statistics become those of the
-            input.
+        norm: whose parameters, buffers, momentum and mode are used.
         relu: whether ReLU comes last.
         level: of the kernels.
     """
@@ -38,16 +46,12 @@ class FusedNorm(nn.Module):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """``(N, C, H, W)`` to the same."""
         norm = self.norm
-        out, mean, variance = block(
-            x,
-            norm.weight,
-            norm.bias,
-            residual,
-            relu=self.relu,
-            eps=norm.eps,
-            level=self.level,
-        )
-        norm.running_mean, norm.running_var = mean, variance
+        options: Any = {"relu": self.relu, "eps": norm.eps, "level": self.level}
+        if not norm.training:
+            _check_no_gradient()
+            return running_block(x, *_values(norm), residual, **options)
+        out, mean, variance = block(x, norm.weight, norm.bias, residual, **options)
+        _track(norm, mean, variance)
         return out
 
 
@@ -56,7 +60,7 @@ class FusedPooledNorm(nn.Module):
 
     Args:
         norm: as in ``FusedNorm``.
-        dropout: whose probability and generator are used.
+        dropout: whose probability, generator and mode are used.
         level: of the kernels.
     """
 
@@ -69,7 +73,10 @@ class FusedPooledNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C, H // 2, W // 2)``."""
         norm, keep, seed = self.norm, KEEP_ALL, 0
-        if self.dropout.p > 0.0:
+        if not norm.training:
+            _check_no_gradient()
+            return running_pooled_block(x, *_values(norm), eps=norm.eps, level=self.level)
+        if self.dropout.training and self.dropout.p > 0.0:
             keep = keep_share(self.dropout.p)[1]
             # Of 64 bits, since a seed that comes again drops the same units again.
             drawn = torch.empty((), dtype=torch.int64)
@@ -77,8 +84,28 @@ class FusedPooledNorm(nn.Module):
         out, mean, variance = pooled_block(
             x, norm.weight, norm.bias, eps=norm.eps, keep=keep, seed=seed, level=self.level
         )
-        norm.running_mean, norm.running_var = mean, variance
+        _track(norm, mean, variance)
         return out
+
+
+def _values(norm: SplitBatchNorm2d) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return norm.weight, norm.bias, norm.running_mean, norm.running_var
+
+
+def _check_no_gradient() -> None:
+    if torch.is_grad_enabled():  # it would be silently zero
+        raise RuntimeError("Fused layers in eval mode have no gradient; use torch.no_grad().")
+
+
+@torch.no_grad()
+def _track(norm: SplitBatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """Move the running statistics by those of a group, ``(C,)`` each."""
+    if norm.momentum == 1.0:  # copied: of infinite ones, a weighted sum would keep a NaN
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.num_batches_tracked.add_(1)
+    else:
+        norm.track(mean.view(1, 1, -1), variance.view(1, 1, -1))
 
 
 class _FusedBasicBlock(nn.Module):
@@ -130,23 +157,24 @@ def can_fuse(backbone: nn.Module, dtype: torch.dtype) -> bool:
 
 
 def fuse(backbone: nn.Module, level: str) -> nn.Module:
-    """A backbone that computes the same with fused layers, up to rounding; dropout draws others.
+    """A net that computes what a backbone does with fused layers, up to rounding.
+
+    Dropout draws other units. Both share parameters, buffers, layers and modes; the backbone stays
+    as it is.
 
     Args:
         backbone: a ``ConvNet`` or a ResNet of torchvision's blocks with ``SplitBatchNorm2d``, for
-            which ``can_fuse`` holds. Its parameters and layers are used, and it is changed.
+            which ``can_fuse`` holds.
         level: of the kernels.
     """
+    layers: list[nn.Module] = []
     if isinstance(backbone, ResNet):
         net: Any = backbone  # its layers have the types of torchvision's own
-        net.bn1, net.relu = _fused(net.bn1, relu=True, level=level), nn.Identity()
-        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-            for i, part in enumerate(stage):
-                make = _FusedBasicBlock if isinstance(part, BasicBlock) else _FusedBottleneck
-                stage[i] = make(part, level)
-        made: nn.Module = net
-        return made
-    layers: list[nn.Module] = []
+        layers += [net.conv1, _fused(net.bn1, relu=True, level=level), net.maxpool]
+        for part in (*net.layer1, *net.layer2, *net.layer3, *net.layer4):
+            make = _FusedBasicBlock if isinstance(part, BasicBlock) else _FusedBottleneck
+            layers.append(make(part, level))
+        return nn.Sequential(*layers, net.avgpool, nn.Flatten(), net.fc)
     parts = list(backbone.children())
     while parts:
         layer = parts.pop(0)

@@ -45,6 +45,70 @@ def _statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tens
     return mean, inverse, variance
 
 
+def _apply(
+    level: int,
+    x: Tensor,
+    residual: Tensor | None,
+    mean: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    *,
+    relu: bool,
+) -> Tensor:
+    """``relu((x - mean) * scale + bias + residual)``; all contiguous, images channels_last."""
+    n, c, h, w = x.shape
+    out = torch.empty_like(x)
+    call(
+        "apply",
+        level,
+        x.dtype == torch.float32,
+        x.data_ptr(),
+        None if residual is None else residual.data_ptr(),
+        mean.data_ptr(),
+        scale.data_ptr(),
+        bias.data_ptr(),
+        out.data_ptr(),
+        n * h * w,
+        c,
+        relu,
+    )
+    return out
+
+
+def _apply_pooled(
+    level: int,
+    x: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    winner: Tensor | None = None,
+    *,
+    keep: int = KEEP_ALL,
+    seed: int = 0,
+) -> Tensor:
+    """The same with dropout before, and pooling and ReLU after it; ``winner`` is written to."""
+    n, c, h, w = x.shape
+    out = torch.empty((n, c, h // 2, w // 2), dtype=x.dtype, memory_format=torch.channels_last)
+    call(
+        "apply_pooled",
+        level,
+        x.dtype == torch.float32,
+        x.data_ptr(),
+        mean.data_ptr(),
+        scale.data_ptr(),
+        bias.data_ptr(),
+        out.data_ptr(),
+        None if winner is None else winner.data_ptr(),
+        n,
+        h,
+        w,
+        c,
+        keep,
+        seed,
+    )
+    return out
+
+
 class _PooledBlock(torch.autograd.Function):
     """See ``pooled_block``."""
 
@@ -64,27 +128,10 @@ class _PooledBlock(torch.autograd.Function):
         mean, inverse, variance = _statistics(level, x, eps)
         factor = KEEP_ALL / keep
         scale, offset = weight * inverse * factor, bias * factor
-        out = torch.empty((n, c, h // 2, w // 2), dtype=x.dtype, memory_format=torch.channels_last)
         winner = None
         if any(ctx.needs_input_grad):
-            winner = torch.empty(out.numel(), dtype=torch.uint8)
-        call(
-            "apply_pooled",
-            level,
-            x.dtype == torch.float32,
-            x.data_ptr(),
-            mean.data_ptr(),
-            scale.data_ptr(),
-            offset.data_ptr(),
-            out.data_ptr(),
-            None if winner is None else winner.data_ptr(),
-            n,
-            h,
-            w,
-            c,
-            keep,
-            seed,
-        )
+            winner = torch.empty(n * c * (h // 2) * (w // 2), dtype=torch.uint8)
+        out = _apply_pooled(level, x, mean, scale, offset, winner, keep=keep, seed=seed)
         if winner is not None:
             ctx.save_for_backward(x, weight, mean, inverse, winner)
         ctx.factor, ctx.level = factor, level
@@ -137,24 +184,8 @@ class _NormBlock(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = _channels_last(x)
         residual = None if residual is None else _channels_last(residual)
-        n, c, h, w = x.shape
         mean, inverse, variance = _statistics(level, x, eps)
-        scale = weight * inverse
-        out = torch.empty_like(x)
-        call(
-            "apply",
-            level,
-            x.dtype == torch.float32,
-            x.data_ptr(),
-            None if residual is None else residual.data_ptr(),
-            mean.data_ptr(),
-            scale.data_ptr(),
-            bias.data_ptr(),
-            out.data_ptr(),
-            n * h * w,
-            c,
-            relu,
-        )
+        out = _apply(level, x, residual, mean, weight * inverse, bias, relu=relu)
         ctx.save_for_backward(x, weight, mean, inverse, *([out] if relu else []))
         ctx.residual, ctx.level = residual is not None, level
         ctx.mark_non_differentiable(mean, variance)
@@ -247,3 +278,67 @@ def block(
         x, weight, bias, residual, relu, eps, LEVELS.index(level) + 1
     )
     return out
+
+
+def running_pooled_block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    eps: float,
+    level: str,
+) -> Tensor:
+    """``pooled_block`` with given statistics and without dropout, as in eval mode.
+
+    Args:
+        x: as of ``pooled_block``.
+        weight: float32 ``(C,)``, of BatchNorm.
+        bias: float32 ``(C,)``, of BatchNorm.
+        mean: float32 ``(C,)``, the running mean.
+        variance: float32 ``(C,)``, the running variance.
+        eps: added to the variance.
+        level: of ``LEVELS``.
+
+    Returns:
+        ``(N, C, H // 2, W // 2)`` in the dtype of ``x``, channels_last, without a gradient.
+    """
+    with torch.no_grad():
+        scale = weight * torch.rsqrt(variance + eps)
+        return _apply_pooled(LEVELS.index(level) + 1, _channels_last(x), mean, scale, bias)
+
+
+def running_block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    residual: Tensor | None = None,
+    *,
+    relu: bool,
+    eps: float,
+    level: str,
+) -> Tensor:
+    """``block`` with given statistics, as in eval mode.
+
+    Args:
+        x: as of ``block``.
+        weight: float32 ``(C,)``, of BatchNorm.
+        bias: float32 ``(C,)``, of BatchNorm.
+        mean: float32 ``(C,)``, the running mean.
+        variance: float32 ``(C,)``, the running variance.
+        residual: of the shape and dtype of ``x``.
+        relu: whether ReLU comes last.
+        eps: added to the variance.
+        level: of ``LEVELS``.
+
+    Returns:
+        ``(N, C, H, W)`` in the dtype of ``x``, channels_last, without a gradient.
+    """
+    with torch.no_grad():
+        scale = weight * torch.rsqrt(variance + eps)
+        residual = None if residual is None else _channels_last(residual)
+        number = LEVELS.index(level) + 1
+        return _apply(number, _channels_last(x), residual, mean, scale, bias, relu=relu)
