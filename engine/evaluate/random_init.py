@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.augment.augmenter import normalise, to_float
 from engine.config.schema import ModelConfig
-from engine.evaluate.features import evaluating
+from engine.evaluate.modes import evaluating
 from engine.models.encoder import Encoder, build_encoder
 from engine.seeds import default_generator
 from engine.sink import NullSink, Sink, check_interrupt

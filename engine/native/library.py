@@ -31,6 +31,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "moco_apply_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _N, _N, _I, c_uint64],
     "moco_augment": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
     "moco_backward": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
+    "moco_normalise": [_P, _P, _P, _P, _N, _N],
     "moco_backward_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _F, _P, _P, _P, _N, _N, _N, _N],
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from engine.augment.augmenter import normalise, to_float
 from engine.config.baselines import SupervisedConfig
 from engine.config.schema import ModelConfig
-from engine.evaluate.features import evaluating
+from engine.evaluate.modes import evaluating
 from engine.evaluate.random_init import set_statistics
 from engine.models.encoder import build_encoder
 from engine.probe.supervised_budget import SUPERVISED_MOMENTUM
