@@ -100,8 +100,8 @@ class NativePass:
         images: Tensor,
         indices: Tensor,
         params: AugmentParams,
-        out: Tensor,
-    ) -> None:
+        width: int,
+    ) -> Tensor:
         """Results of augmented views.
 
         Args:
@@ -109,7 +109,10 @@ class NativePass:
             images: uint8 (M, 3, H, W), contiguous, on the CPU.
             indices: int64 (n,), the images that the views are of.
             params: of the n views.
-            out: float32 (n, width), written to.
+            width: of a result.
+
+        Returns:
+            float32 (n, width).
         """
         native = NativeAugmenter(augmenter, self._mean, self._std, self._kernels)
         batch = native.prepare(images, params)
@@ -121,7 +124,9 @@ class NativePass:
             batch.compute(some, views, rows.start)
             return views
 
+        out = torch.empty(len(indices), width)
         self._run(len(indices), inputs, out, None, "")
+        return out
 
     def _run(
         self,
