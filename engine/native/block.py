@@ -85,6 +85,7 @@ def _apply_pooled(
     *,
     keep: int = KEEP_ALL,
     seed: int = 0,
+    first: int = 0,
 ) -> Tensor:
     """The same with dropout before, and pooling and ReLU after it; ``winner`` is written to."""
     n, c, h, w = x.shape
@@ -105,6 +106,7 @@ def _apply_pooled(
         c,
         keep,
         seed,
+        first,
     )
     return out
 
