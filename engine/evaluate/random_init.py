@@ -91,7 +91,13 @@ def calibrate_bn(
 
 
 @torch.no_grad()
-def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches: int) -> None:
+def set_statistics(
+    backbone: nn.Module,
+    batch: Callable[[int], Tensor],
+    batches: int,
+    *,
+    forward: Callable[[Tensor], object] | None = None,
+) -> None:
     """Sets the running statistics of every BatchNorm to their mean over some batches.
 
     Only BatchNorm is in train mode meanwhile: dropout does not disturb the statistics.
@@ -100,7 +106,9 @@ def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches:
         backbone: any module with BatchNorm layers.
         batch: makes the i-th batch, images that the backbone takes; all of about the same size.
         batches: how many.
+        forward: passes a batch through the layers of the backbone; None: the backbone does.
     """
+    forward = backbone if forward is None else forward
     layers: list[Any] = [
         m for m in backbone.modules() if isinstance(getattr(m, "running_mean", None), Tensor)
     ]
@@ -113,6 +121,6 @@ def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches:
                 # Makes the running statistics the plain mean over the batches so far; the usual
                 # momentum would weight the last ones most.
                 layer.momentum = 1.0 / (i + 1)
-            backbone(batch(i))
+            forward(batch(i))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -21,11 +21,12 @@ KEEP_ALL = 256
 """``keep`` without dropout."""
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """``x`` with its values as the kernels read them: itself where they lie so already."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def group_statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, 1 / standard deviation and unbiased variance of each channel, float32 ``(C,)``."""
     n, c, h, w = x.shape
     mean, inverse, variance = torch.empty(3, c).unbind()
@@ -45,7 +46,7 @@ def _statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tens
     return mean, inverse, variance
 
 
-def _apply(
+def apply_norm(
     level: int,
     x: Tensor,
     residual: Tensor | None,
@@ -75,7 +76,7 @@ def _apply(
     return out
 
 
-def _apply_pooled(
+def apply_pooled(
     level: int,
     x: Tensor,
     mean: Tensor,
@@ -125,15 +126,15 @@ class _PooledBlock(torch.autograd.Function):
         seed: int,
         level: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x = _channels_last(x)
+        x = channels_last(x)
         n, c, h, w = x.shape
-        mean, inverse, variance = _statistics(level, x, eps)
+        mean, inverse, variance = group_statistics(level, x, eps)
         factor = KEEP_ALL / keep
         scale, offset = weight * inverse * factor, bias * factor
         winner = None
         if any(ctx.needs_input_grad):
             winner = torch.empty(n * c * (h // 2) * (w // 2), dtype=torch.uint8)
-        out = _apply_pooled(level, x, mean, scale, offset, winner, keep=keep, seed=seed)
+        out = apply_pooled(level, x, mean, scale, offset, winner, keep=keep, seed=seed)
         if winner is not None:
             ctx.save_for_backward(x, weight, mean, inverse, winner)
         ctx.factor, ctx.level = factor, level
@@ -145,7 +146,7 @@ class _PooledBlock(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse, winner = ctx.saved_tensors
         n, c, h, w = x.shape
-        grad = _channels_last(grads[0])
+        grad = channels_last(grads[0])
         grad_x = torch.empty_like(x)
         grad_weight, grad_bias = torch.empty(2, c).unbind()
         call(
@@ -184,10 +185,10 @@ class _NormBlock(torch.autograd.Function):
         eps: float,
         level: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x = _channels_last(x)
-        residual = None if residual is None else _channels_last(residual)
-        mean, inverse, variance = _statistics(level, x, eps)
-        out = _apply(level, x, residual, mean, weight * inverse, bias, relu=relu)
+        x = channels_last(x)
+        residual = None if residual is None else channels_last(residual)
+        mean, inverse, variance = group_statistics(level, x, eps)
+        out = apply_norm(level, x, residual, mean, weight * inverse, bias, relu=relu)
         ctx.save_for_backward(x, weight, mean, inverse, *([out] if relu else []))
         ctx.residual, ctx.level = residual is not None, level
         ctx.mark_non_differentiable(mean, variance)
@@ -198,7 +199,7 @@ class _NormBlock(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse, *rest = ctx.saved_tensors
         n, c, h, w = x.shape
-        grad = _channels_last(grads[0])
+        grad = channels_last(grads[0])
         grad_x = torch.empty_like(x)
         grad_residual = None
         if ctx.residual:  # without ReLU it is the gradient itself
@@ -308,7 +309,7 @@ def running_pooled_block(
     """
     with torch.no_grad():
         scale = weight * torch.rsqrt(variance + eps)
-        return _apply_pooled(LEVELS.index(level) + 1, _channels_last(x), mean, scale, bias)
+        return apply_pooled(LEVELS.index(level) + 1, channels_last(x), mean, scale, bias)
 
 
 def running_block(
@@ -341,6 +342,6 @@ def running_block(
     """
     with torch.no_grad():
         scale = weight * torch.rsqrt(variance + eps)
-        residual = None if residual is None else _channels_last(residual)
+        residual = None if residual is None else channels_last(residual)
         number = LEVELS.index(level) + 1
-        return _apply(number, _channels_last(x), residual, mean, scale, bias, relu=relu)
+        return apply_norm(number, channels_last(x), residual, mean, scale, bias, relu=relu)
