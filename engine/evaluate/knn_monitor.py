@@ -58,7 +58,7 @@ def measure_knn(
         return {}
     if untrained:
         encoder = copy.deepcopy(encoder)
-        calibrate_bn(encoder, train.images, mean=mean, std=std, sink=sink)
+        calibrate_bn(encoder, train.images, mean=mean, std=std, sink=sink, kernels=kernels)
 
     def features(images: Tensor) -> Tensor:
         return extract(

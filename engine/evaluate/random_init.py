@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from engine.augment.augmenter import normalise, to_float
 from engine.config.schema import ModelConfig
 from engine.evaluate.modes import evaluating
+from engine.evaluate.native_pass import NativePass
 from engine.models.encoder import Encoder, build_encoder
+from engine.native.library import OFF
+from engine.runtime.parted_net import PartedNet
+from engine.runtime.worker_threads import single_threaded
 from engine.seeds import default_generator
 from engine.sink import NullSink, Sink, check_interrupt
 
@@ -29,6 +33,7 @@ def random_encoder(
     device: torch.device,
     seed: int,
     sink: Sink | None = None,
+    kernels: str = OFF,
 ) -> Encoder:
     """An encoder with random weights and the BatchNorm statistics of the training images.
 
@@ -43,6 +48,7 @@ def random_encoder(
         device: where the encoder is to be.
         seed: of the weights; torch's default generator is left as it was.
         sink: receives the progress, and is asked once a batch whether to stop.
+        kernels: see ``calibrate_bn``.
 
     Raises:
         Interrupted: when the sink asked to stop.
@@ -51,12 +57,18 @@ def random_encoder(
     with default_generator(seed, torch.device("cpu")):
         encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
     encoder = encoder.to(device).eval()
-    calibrate_bn(encoder, images, mean=mean, std=std, sink=sink)
+    calibrate_bn(encoder, images, mean=mean, std=std, sink=sink, kernels=kernels)
     return encoder
 
 
 def calibrate_bn(
-    encoder: Encoder, images: Tensor, *, mean: Tensor, std: Tensor, sink: Sink | None = None
+    encoder: Encoder,
+    images: Tensor,
+    *,
+    mean: Tensor,
+    std: Tensor,
+    sink: Sink | None = None,
+    kernels: str = OFF,
 ) -> None:
     """Sets the BatchNorm statistics of an encoder on training images.
 
@@ -66,6 +78,8 @@ def calibrate_bn(
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
         sink: receives the progress, and is asked once a batch whether to stop.
+        kernels: level of the kernels in C that a CPU uses where they know the backbone and its
+            BatchNorm is not split (``engine.native``), or ``off``.
 
     Raises:
         Interrupted: when the sink asked to stop.
@@ -87,7 +101,13 @@ def calibrate_bn(
         part = images[chosen].to(device, memory_format=torch.channels_last)
         return normalise(to_float(part), mean.to(device), std.to(device))
 
-    set_statistics(encoder.backbone, batch, batches)
+    backbone = encoder.backbone
+    if splits > 1 or not NativePass.can_take(backbone, kernels, device):
+        set_statistics(backbone, batch, batches)
+        return
+    parted = PartedNet(backbone, kernels=kernels, batch_size=count // batches)
+    with parted, single_threaded():
+        set_statistics(backbone, batch, batches, forward=parted.forward)
 
 
 @torch.no_grad()

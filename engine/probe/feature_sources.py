@@ -258,6 +258,7 @@ class FeaturesForOneProbe:
             device=self.device,
             seed=stream_seed(seed, name),
             sink=sink,
+            kernels=self.kernels,
         )
 
     def of_encoder(self, name: str, encoder: Encoder) -> ComputedFeatures:

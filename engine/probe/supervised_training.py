@@ -21,8 +21,8 @@ from engine.evaluate.native_pass import NativePass
 from engine.evaluate.random_init import set_statistics
 from engine.models.encoder import build_encoder
 from engine.native.library import OFF
-from engine.probe.parted_net import PartedNet
 from engine.probe.supervised_budget import SUPERVISED_MOMENTUM
+from engine.runtime.parted_net import PartedNet
 from engine.runtime.worker_threads import single_threaded
 from engine.seeds import stream
 from engine.sink import Sink, check_interrupt
@@ -193,7 +193,8 @@ def calibrate_without_dropout(
     if taken is None:
         set_statistics(net, batch, batches)
         return
-    with PartedNet(*taken, kernels=data.kernels, batch_size=count // batches) as parted:
+    parted = PartedNet(*taken, kernels=data.kernels, batch_size=count // batches)
+    with parted, single_threaded():
         set_statistics(net, batch, batches, forward=parted.forward)
 
 

@@ -1,4 +1,4 @@
-"""A classifier on a CPU whose batch is shared out among worker threads.
+"""A net on a CPU whose batch is shared out among worker threads.
 
 Each thread takes its part of the batch through the whole net, forward and backward, and meets the
 others only in the BatchNorm layers, which normalise over the whole batch. torch's own threads meet
@@ -28,35 +28,41 @@ T = TypeVar("T")
 
 
 class PartedNet:
-    """Computes what a backbone and a linear layer do, with the kernels in C (``engine.native``).
+    """Computes what a backbone and what follows it do, with the kernels in C (``engine.native``).
 
     Loss, gradients and running statistics agree with those of torch's operations up to rounding.
     Dropout draws others of the same distribution. With the same number of threads, results repeat
-    bit by bit. Parameters, buffers and modes are those of ``net``, whatever they are at the time.
+    bit by bit. Parameters, buffers and modes are those of the net, whatever they are at the time.
     Sets the C library to keep freed memory, for the whole process (``engine.runtime.malloc``).
 
     Args:
         backbone: ``can_fuse`` must hold for it, and its BatchNorm not be split.
-        linear: takes its features to scores.
+        after: takes its features to the result; None: they are the result.
         kernels: level of the kernels.
         batch_size: images in the smallest batch.
     """
 
     def __init__(
-        self, backbone: nn.Module, linear: nn.Module, *, kernels: str, batch_size: int
+        self,
+        backbone: nn.Module,
+        after: nn.Module | None = None,
+        *,
+        kernels: str,
+        batch_size: int,
     ) -> None:
         keep_freed_memory()
         threads = max(1, min(torch.get_num_threads(), batch_size // _FEWEST_IMAGES))
         self._parts = Parts(threads)
+        rest = [] if after is None else [after]
         self._nets = [
-            nn.Sequential(fuse(backbone, kernels, parts=self._parts, number=i), linear)
+            nn.Sequential(fuse(backbone, kernels, parts=self._parts, number=i), *rest)
             for i in range(threads)
         ]
-        self._parameters = [*backbone.parameters(), *linear.parameters()]
+        self._parameters = [p for part in (backbone, *rest) for p in part.parameters()]
         self._workers = WorkerThreads(threads)
 
     def backward(self, inputs: Callable[[slice], Tensor], targets: Tensor) -> Tensor:
-        """Set the gradients to those of the mean cross-entropy of a batch.
+        """Set the gradients to those of the mean cross-entropy of a batch, whose scores it makes.
 
         Draws the seeds of dropout from torch's default generator.
 
