@@ -93,7 +93,11 @@ class PartedNet:
         return loss
 
     def forward(self, images: Tensor) -> None:
-        """Pass a batch of normalised images forward, for what BatchNorm takes from it."""
+        """Pass normalised images forward, for what BatchNorm takes from them.
+
+        Args:
+            images: float32 ``(N, 3, H, W)``. Dropout must be in eval mode: it has no seeds here.
+        """
 
         @torch.no_grad()  # the mode of the calling thread does not hold in a worker
         def work(number: int, rows: slice) -> None:
