@@ -139,3 +139,27 @@ class Batch:
             len(indices),
             *self._images.shape[-2:],
         )
+
+
+def normalise_natively(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images as a backbone takes them, in one passage.
+
+    Args:
+        images: uint8 (N, 3, H, W), contiguous.
+        mean: float32 (3,), contiguous, of the channels in [0, 1].
+        std: float32 (3,), contiguous.
+
+    Returns:
+        float32 (N, 3, H, W), channels_last: to the bit what ``to_float`` and ``normalise`` give.
+    """
+    out = torch.empty(images.shape, memory_format=torch.channels_last)
+    call(
+        "normalise",
+        images.data_ptr(),
+        mean.data_ptr(),
+        std.data_ptr(),
+        out.data_ptr(),
+        len(images),
+        images.shape[2] * images.shape[3],
+    )
+    return out

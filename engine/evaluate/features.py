@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.augment.augmenter import normalise, to_float
+from engine.evaluate.modes import evaluating
+from engine.evaluate.native_pass import NativePass
 from engine.models.encoder import Encoder
+from engine.native.library import OFF
 from engine.sink import NullSink, Sink, check_interrupt
 
 # Images of one pass. On a CPU the first activations of 256 images still stay near the cache:
@@ -35,10 +38,12 @@ def extract(
     what: Literal["output", "backbone"] = "output",
     sink: Sink | None = None,
     stage: str = "features",
+    kernels: str = OFF,
 ) -> Tensor:
     """Features of images, un-augmented, from the encoder in eval mode.
 
-    Afterwards every module has the mode it had, also after an error.
+    Afterwards every module has the mode it had, also after an error. With kernels the features are
+    the same up to rounding, and to the bit with any number of threads.
 
     Args:
         encoder: on ``device``.
@@ -46,10 +51,12 @@ def extract(
         mean: float32 (3,), of the channels in [0, 1], as in the pretraining.
         std: float32 (3,).
         device: where to compute.
-        batch_size: images in a pass; 0: as many as suit the device.
+        batch_size: images in a pass; 0: as many as suit the device. Kernels take their own.
         what: ``output``: the embedding, not normalised; ``backbone``: before the projection.
         sink: receives the progress, and is asked once a batch whether to stop.
         stage: name of the progress.
+        kernels: level of the kernels in C that a CPU uses where they know the backbone
+            (``engine.native``), or ``off``.
 
     Returns:
         float32 (N, dim) or (N, feature_dim) on ``device``.
@@ -63,6 +70,11 @@ def extract(
     width = encoder.dim if what == "output" else encoder.feature_dim
     mean, std = mean.to(device), std.to(device)
     out = torch.empty(len(images), width, device=device)
+    if NativePass.can_take(encoder.backbone, kernels, device):
+        head = encoder.projection_head if what == "output" else None
+        with NativePass(encoder.backbone, head, mean=mean, std=std, kernels=kernels) as native:
+            native(images, out, sink=sink, stage=stage)
+        return out
     with evaluating(encoder):
         for start in range(0, len(images), batch_size):
             check_interrupt(sink)
@@ -71,22 +83,6 @@ def extract(
             out[rows] = forward(normalise(to_float(batch), mean, std))
             sink.progress(stage, min(start + batch_size, len(images)), len(images))
     return out
-
-
-@contextlib.contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; afterwards every submodule has the mode it had.
-
-    Of each submodule by itself, since ``module.train(mode)`` would give all of them one mode: a
-    backbone of the user's own may keep some layers in eval mode.
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def pixels(images: Tensor) -> Tensor:

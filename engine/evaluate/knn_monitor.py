@@ -14,6 +14,7 @@ from engine.evaluate.features import extract
 from engine.evaluate.knn import knn_predict
 from engine.evaluate.random_init import calibrate_bn
 from engine.models.encoder import Encoder
+from engine.native.library import OFF
 from engine.sink import Sink
 
 
@@ -27,6 +28,7 @@ def measure_knn(
     device: torch.device,
     untrained: bool,
     sink: Sink,
+    kernels: str = OFF,
 ) -> dict[str, float]:
     """Weighted kNN on the training images whose labels are withheld from the bank.
 
@@ -40,6 +42,7 @@ def measure_knn(
         untrained: first give a copy of the encoder BatchNorm statistics that fit the images. With
             the initial ones its kNN is 4 points lower, which would make every rise look larger.
         sink: receives the progress, and is asked once a batch whether to stop.
+        kernels: level of the kernels in C of the run, see ``extract``.
 
     Returns:
         ``knn/top1`` in percent, and ``knn/test_top1`` where the configuration wants it (for
@@ -55,11 +58,19 @@ def measure_knn(
         return {}
     if untrained:
         encoder = copy.deepcopy(encoder)
-        calibrate_bn(encoder, train.images, mean=mean, std=std, sink=sink)
+        calibrate_bn(encoder, train.images, mean=mean, std=std, sink=sink, kernels=kernels)
 
     def features(images: Tensor) -> Tensor:
-        what = config.monitor.knn_features
-        return extract(encoder, images, mean=mean, std=std, device=device, what=what, sink=sink)
+        return extract(
+            encoder,
+            images,
+            mean=mean,
+            std=std,
+            device=device,
+            what=config.monitor.knn_features,
+            sink=sink,
+            kernels=kernels,
+        )
 
     everything = features(train.images)  # (N, dim) or (N, feature_dim)
     classes = len(dataset.class_names)

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 
 from engine.augment.augmenter import normalise, to_float
 from engine.config.schema import ModelConfig
-from engine.evaluate.features import evaluating
+from engine.evaluate.modes import evaluating
+from engine.evaluate.native_pass import NativePass
 from engine.models.encoder import Encoder, build_encoder
+from engine.native.library import OFF
+from engine.runtime.parted_net import PartedNet
+from engine.runtime.worker_threads import single_threaded
 from engine.seeds import default_generator
 from engine.sink import NullSink, Sink, check_interrupt
 
@@ -29,6 +33,7 @@ def random_encoder(
     device: torch.device,
     seed: int,
     sink: Sink | None = None,
+    kernels: str = OFF,
 ) -> Encoder:
     """An encoder with random weights and the BatchNorm statistics of the training images.
 
@@ -43,6 +48,7 @@ def random_encoder(
         device: where the encoder is to be.
         seed: of the weights; torch's default generator is left as it was.
         sink: receives the progress, and is asked once a batch whether to stop.
+        kernels: see ``calibrate_bn``.
 
     Raises:
         Interrupted: when the sink asked to stop.
@@ -51,12 +57,18 @@ def random_encoder(
     with default_generator(seed, torch.device("cpu")):
         encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
     encoder = encoder.to(device).eval()
-    calibrate_bn(encoder, images, mean=mean, std=std, sink=sink)
+    calibrate_bn(encoder, images, mean=mean, std=std, sink=sink, kernels=kernels)
     return encoder
 
 
 def calibrate_bn(
-    encoder: Encoder, images: Tensor, *, mean: Tensor, std: Tensor, sink: Sink | None = None
+    encoder: Encoder,
+    images: Tensor,
+    *,
+    mean: Tensor,
+    std: Tensor,
+    sink: Sink | None = None,
+    kernels: str = OFF,
 ) -> None:
     """Sets the BatchNorm statistics of an encoder on training images.
 
@@ -66,6 +78,8 @@ def calibrate_bn(
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
         sink: receives the progress, and is asked once a batch whether to stop.
+        kernels: level of the kernels in C that a CPU uses where they know the backbone and its
+            BatchNorm is not split (``engine.native``), or ``off``.
 
     Raises:
         Interrupted: when the sink asked to stop.
@@ -87,11 +101,23 @@ def calibrate_bn(
         part = images[chosen].to(device, memory_format=torch.channels_last)
         return normalise(to_float(part), mean.to(device), std.to(device))
 
-    set_statistics(encoder.backbone, batch, batches)
+    backbone = encoder.backbone
+    if splits > 1 or not NativePass.can_take(backbone, kernels, device):
+        set_statistics(backbone, batch, batches)
+        return
+    parted = PartedNet(backbone, kernels=kernels, batch_size=count // batches)
+    with parted, single_threaded():
+        set_statistics(backbone, batch, batches, forward=parted.forward)
 
 
 @torch.no_grad()
-def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches: int) -> None:
+def set_statistics(
+    backbone: nn.Module,
+    batch: Callable[[int], Tensor],
+    batches: int,
+    *,
+    forward: Callable[[Tensor], object] | None = None,
+) -> None:
     """Sets the running statistics of every BatchNorm to their mean over some batches.
 
     Only BatchNorm is in train mode meanwhile: dropout does not disturb the statistics.
@@ -100,7 +126,9 @@ def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches:
         backbone: any module with BatchNorm layers.
         batch: makes the i-th batch, images that the backbone takes; all of about the same size.
         batches: how many.
+        forward: passes a batch through the layers of the backbone; None: the backbone does.
     """
+    forward = backbone if forward is None else forward
     layers: list[Any] = [
         m for m in backbone.modules() if isinstance(getattr(m, "running_mean", None), Tensor)
     ]
@@ -113,6 +141,6 @@ def set_statistics(backbone: nn.Module, batch: Callable[[int], Tensor], batches:
                 # Makes the running statistics the plain mean over the batches so far; the usual
                 # momentum would weight the last ones most.
                 layer.momentum = 1.0 / (i + 1)
-            backbone(batch(i))
+            forward(batch(i))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -64,6 +64,8 @@ class ProbeJob:
         study = inputs.study
         material = study.material if study is not None else None
         sources = study.sources if study is not None else None
+        if sources is not None and sources.kernels != runtime.kernels:
+            sources = None  # a run that goes on computes as it began
         return cls(
             config,
             runtime,
@@ -120,4 +122,5 @@ def sources_of(trained: TrainedEncoder, dataset: Dataset, runtime: Runtime) -> F
         trained.mean,
         trained.std,
         runtime.device,
+        runtime.kernels,
     )

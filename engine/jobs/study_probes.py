@@ -121,13 +121,15 @@ class StudyLabels:
     ) -> FeaturesForManyProbes:
         """What makes the features of some probes of an encoder, once for all of them."""
         points = tuple(points)
+        runtime = resolve_runtime(self._config.probe.runtime)
         made = FeaturesForOneProbe(
             trained.encoder,
             trained.config.model,
             self._dataset,
             trained.mean,
             trained.std,
-            resolve_runtime(self._config.probe.runtime).device,
+            runtime.device,
+            runtime.kernels,
         )
         rows = torch.unique(torch.cat([self.material(point).rows for point in points]))
         views = max(views_per_image(self._config, point.head) for point in points)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from msgspec import Struct
 from msgspec.structs import replace
 from torch import Tensor
@@ -18,7 +17,7 @@ from engine.jobs.estimate import seconds_of
 from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.models.encoder import Encoder
 from engine.probe.probe_run import run_probe
-from engine.runtime.device import resolve_runtime
+from engine.runtime.device import Runtime, resolve_runtime
 from engine.sink import NullSink, Request, Sink
 from engine.study.grid import ProbePoint, probe_config
 
@@ -68,7 +67,7 @@ class _SmallProbes:
         dataset: a few of its images.
         encoder: in eval mode, on the device.
         mean, std: float32 ``(3,)``, of the channels in [0, 1].
-        device: where to compute.
+        runtime: where to compute, and with which kernels.
         sink: asked whether to stop.
     """
 
@@ -78,7 +77,7 @@ class _SmallProbes:
     encoder: Encoder
     mean: Tensor
     std: Tensor
-    device: torch.device
+    runtime: Runtime
     sink: Sink
 
     @property
@@ -92,7 +91,7 @@ class _SmallProbes:
     def feature_seconds(self) -> float:
         """Of an image in a pass of the encoder: the better of two passes."""
         self._pass()  # warms up
-        first, second = (seconds_of(self._pass, self.device) for _ in range(2))
+        first, second = (seconds_of(self._pass, self.runtime.device) for _ in range(2))
         return min(first, second) / self.train_images
 
     def _pass(self) -> None:
@@ -101,9 +100,10 @@ class _SmallProbes:
             self.dataset.train.images,
             mean=self.mean,
             std=self.std,
-            device=self.device,
+            device=self.runtime.device,
             what="backbone",
             sink=self.sink,
+            kernels=self.runtime.kernels,
         )
 
     def rows(self, head: str, *, passes: int = 1, supervised: bool = False) -> dict[str, Any]:
@@ -115,8 +115,9 @@ class _SmallProbes:
             model=self.config.pretrain.model,
             mean=self.mean,
             std=self.std,
-            device=self.device,
+            device=self.runtime.device,
             sink=self.sink,
+            kernels=self.runtime.kernels,
         )
         return {row["source"]: row for row in result["rows"]}
 
@@ -187,10 +188,10 @@ def _small_probes(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
         _few(dataset.test, _TEST_IMAGES),
         dataset.class_names,
     )
-    device = resolve_runtime(config.probe.runtime, recorded={}).device
-    encoder = build_encoder_quietly(config.pretrain.model).eval().to(device)
+    runtime = resolve_runtime(config.probe.runtime, recorded={})
+    encoder = build_encoder_quietly(config.pretrain.model).eval().to(runtime.device)
     mean, std = channel_statistics(small.train.images)
-    return _SmallProbes(config, task, small, encoder, mean, std, device, sink)
+    return _SmallProbes(config, task, small, encoder, mean, std, runtime, sink)
 
 
 def _few(split: Split, count: int) -> Split:

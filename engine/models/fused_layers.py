@@ -1,6 +1,7 @@
 """An encoder whose layers between two convolutions are one operation each way (``engine.native``).
 
-For one BatchNorm group at a time, in training: the whole input of a layer is its group.
+In training for one BatchNorm group at a time: the whole input of a layer is its group, or a part of
+it that another thread has the rest of.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from engine.models.convnet import ConvNet, MaxPool2d
 from engine.models.dropout import Dropout, keep_share
 from engine.models.split_batchnorm import SplitBatchNorm2d
-from engine.native.block import DTYPES, KEEP_ALL, block, pooled_block
+from engine.native.block import (
+    DTYPES,
+    KEEP_ALL,
+    block,
+    pooled_block,
+    running_block,
+    running_pooled_block,
+)
+from engine.native.parted_block import parted_block, parted_pooled_block
+from engine.native.parts import Parts, Seat
 
 __all__ = ["can_fuse", "fuse"]
 
@@ -22,32 +32,38 @@ __all__ = ["can_fuse", "fuse"]
 class FusedNorm(nn.Module):
     """BatchNorm of one group, plus another tensor where there is one, then ReLU where wanted.
 
+    In eval mode of ``norm`` with its running statistics, and without a gradient.
+
     Args:
-        norm: whose parameters and buffers are used; its running statistics become those of the
-            input.
+        norm: whose parameters, buffers, momentum and mode are used.
         relu: whether ReLU comes last.
         level: of the kernels.
+        seat: of the part of a batch; None: the input is the whole.
     """
 
-    def __init__(self, norm: SplitBatchNorm2d, *, relu: bool, level: str) -> None:
+    def __init__(
+        self, norm: SplitBatchNorm2d, *, relu: bool, level: str, seat: Seat | None = None
+    ) -> None:
         super().__init__()
         self.norm = norm
         self.relu = relu
         self.level = level
+        self.seat = seat
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """``(N, C, H, W)`` to the same."""
         norm = self.norm
-        out, mean, variance = block(
-            x,
-            norm.weight,
-            norm.bias,
-            residual,
-            relu=self.relu,
-            eps=norm.eps,
-            level=self.level,
-        )
-        norm.running_mean, norm.running_var = mean, variance
+        options: Any = {"relu": self.relu, "eps": norm.eps, "level": self.level}
+        if not norm.training:
+            _check_no_gradient()
+            return running_block(x, *_values(norm), residual, **options)
+        if self.seat is None:
+            out, mean, variance = block(x, norm.weight, norm.bias, residual, **options)
+        else:
+            out, mean, variance = parted_block(
+                x, norm.weight, norm.bias, residual, seat=self.seat, **options
+            )
+        _track(norm, mean, variance, self.seat)
         return out
 
 
@@ -56,40 +72,112 @@ class FusedPooledNorm(nn.Module):
 
     Args:
         norm: as in ``FusedNorm``.
-        dropout: whose probability and generator are used.
+        dropout: whose probability, generator and mode are used.
         level: of the kernels.
+        seat: as in ``FusedNorm``; with one, the seed of dropout is that of its place.
     """
 
-    def __init__(self, norm: SplitBatchNorm2d, dropout: Dropout, *, level: str) -> None:
+    def __init__(
+        self, norm: SplitBatchNorm2d, dropout: Dropout, *, level: str, seat: Seat | None = None
+    ) -> None:
         super().__init__()
         self.norm = norm
         self.dropout = dropout
         self.level = level
+        self.seat = seat
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C, H // 2, W // 2)``."""
         norm, keep, seed = self.norm, KEEP_ALL, 0
-        if self.dropout.p > 0.0:
-            keep = keep_share(self.dropout.p)[1]
-            # Of 64 bits, since a seed that comes again drops the same units again.
-            drawn = torch.empty((), dtype=torch.int64)
-            seed = int(drawn.random_(0, None, generator=self.dropout.generator))
-        out, mean, variance = pooled_block(
-            x, norm.weight, norm.bias, eps=norm.eps, keep=keep, seed=seed, level=self.level
-        )
-        norm.running_mean, norm.running_var = mean, variance
+        if not norm.training:
+            _check_no_gradient()
+            return running_pooled_block(x, *_values(norm), eps=norm.eps, level=self.level)
+        if self.dropout.training and self.dropout.p > 0.0:
+            keep, seed = keep_share(self.dropout.p)[1], self._seed()
+        options: Any = {"eps": norm.eps, "keep": keep, "seed": seed, "level": self.level}
+        if self.seat is None:
+            out, mean, variance = pooled_block(x, norm.weight, norm.bias, **options)
+        else:
+            out, mean, variance = parted_pooled_block(
+                x, norm.weight, norm.bias, seat=self.seat, **options
+            )
+        _track(norm, mean, variance, self.seat)
         return out
+
+    def _seed(self) -> int:
+        if self.seat is not None:
+            return self.seat.parts.seeds[self.seat.place]
+        # Of 64 bits, since a seed that comes again drops the same units again.
+        drawn = torch.empty((), dtype=torch.int64)
+        return int(drawn.random_(0, None, generator=self.dropout.generator))
+
+
+def _values(norm: SplitBatchNorm2d) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return norm.weight, norm.bias, norm.running_mean, norm.running_var
+
+
+def _check_no_gradient() -> None:
+    if torch.is_grad_enabled():  # it would be silently zero
+        raise RuntimeError("Fused layers in eval mode have no gradient; use torch.no_grad().")
+
+
+@torch.no_grad()
+def _track(norm: SplitBatchNorm2d, mean: Tensor, variance: Tensor, seat: Seat | None) -> None:
+    """Move the running statistics by those of a group, ``(C,)`` each; of all parts by the first."""
+    if seat is not None and seat.number > 0:
+        return
+    if norm.momentum == 1.0:  # copied: of infinite ones, a weighted sum would keep a NaN
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.num_batches_tracked.add_(1)
+    else:
+        norm.track(mean.view(1, 1, -1), variance.view(1, 1, -1))
+
+
+class _Maker:
+    """Makes the fused layers of a net, which take their places in the order of making.
+
+    Args:
+        level: of the kernels.
+        parts: of the batch; None: it has no parts.
+        number: of the part that the net is for.
+    """
+
+    def __init__(self, level: str, parts: Parts | None, number: int) -> None:
+        self.level, self.parts, self.number = level, parts, number
+        self._place = 0
+
+    def norm(self, norm: nn.Module, *, relu: bool) -> FusedNorm:
+        assert isinstance(norm, SplitBatchNorm2d)
+        return FusedNorm(norm, relu=relu, level=self.level, seat=self._seat())
+
+    def pooled(self, norm: SplitBatchNorm2d, dropout: Dropout) -> FusedPooledNorm:
+        return FusedPooledNorm(norm, dropout, level=self.level, seat=self._seat())
+
+    def shortcut(self, source: BasicBlock | Bottleneck) -> nn.Module:
+        if source.downsample is None:
+            return nn.Identity()
+        convolution, norm = source.downsample
+        return nn.Sequential(convolution, self.norm(norm, relu=False))
+
+    def _seat(self) -> Seat | None:
+        if self.parts is None:
+            return None
+        seat = Seat(self.parts, self.number, self._place)
+        self._place += 1
+        self.parts.places = max(self.parts.places, self._place)
+        return seat
 
 
 class _FusedBasicBlock(nn.Module):
     """A ``BasicBlock`` with fused layers (He et al., arXiv:1512.03385, figure 5 left)."""
 
-    def __init__(self, source: BasicBlock, level: str) -> None:
+    def __init__(self, source: BasicBlock, make: _Maker) -> None:
         super().__init__()
         self.conv1, self.conv2 = source.conv1, source.conv2
-        self.norm1 = _fused(source.bn1, relu=True, level=level)
-        self.norm2 = _fused(source.bn2, relu=True, level=level)
-        self.shortcut = _shortcut(source, level)
+        self.norm1 = make.norm(source.bn1, relu=True)
+        self.norm2 = make.norm(source.bn2, relu=True)
+        self.shortcut = make.shortcut(source)
 
     def forward(self, x: Tensor) -> Tensor:
         """As of the block that it is made from."""
@@ -100,13 +188,13 @@ class _FusedBasicBlock(nn.Module):
 class _FusedBottleneck(nn.Module):
     """A ``Bottleneck`` with fused layers (He et al., figure 5 right)."""
 
-    def __init__(self, source: Bottleneck, level: str) -> None:
+    def __init__(self, source: Bottleneck, make: _Maker) -> None:
         super().__init__()
         self.conv1, self.conv2, self.conv3 = source.conv1, source.conv2, source.conv3
-        self.norm1 = _fused(source.bn1, relu=True, level=level)
-        self.norm2 = _fused(source.bn2, relu=True, level=level)
-        self.norm3 = _fused(source.bn3, relu=True, level=level)
-        self.shortcut = _shortcut(source, level)
+        self.norm1 = make.norm(source.bn1, relu=True)
+        self.norm2 = make.norm(source.bn2, relu=True)
+        self.norm3 = make.norm(source.bn3, relu=True)
+        self.shortcut = make.shortcut(source)
 
     def forward(self, x: Tensor) -> Tensor:
         """As of the block that it is made from."""
@@ -129,43 +217,38 @@ def can_fuse(backbone: nn.Module, dtype: torch.dtype) -> bool:
     return all(keep_share(p)[0] == 8 for p in shares)
 
 
-def fuse(backbone: nn.Module, level: str) -> nn.Module:
-    """A backbone that computes the same with fused layers, up to rounding; dropout draws others.
+def fuse(
+    backbone: nn.Module, level: str, *, parts: Parts | None = None, number: int = 0
+) -> nn.Module:
+    """A net that computes what a backbone does with fused layers, up to rounding.
+
+    Dropout draws other units. Both share parameters, buffers, layers and modes; the backbone stays
+    as it is.
 
     Args:
         backbone: a ``ConvNet`` or a ResNet of torchvision's blocks with ``SplitBatchNorm2d``, for
-            which ``can_fuse`` holds. Its parameters and layers are used, and it is changed.
+            which ``can_fuse`` holds.
         level: of the kernels.
+        parts: of the batch that several such nets share, each on a thread of its own; None: the
+            net has its batch for itself.
+        number: of the part that this net takes.
     """
+    make = _Maker(level, parts, number)
+    layers: list[nn.Module] = []
     if isinstance(backbone, ResNet):
         net: Any = backbone  # its layers have the types of torchvision's own
-        net.bn1, net.relu = _fused(net.bn1, relu=True, level=level), nn.Identity()
-        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-            for i, part in enumerate(stage):
-                make = _FusedBasicBlock if isinstance(part, BasicBlock) else _FusedBottleneck
-                stage[i] = make(part, level)
-        made: nn.Module = net
-        return made
-    layers: list[nn.Module] = []
-    parts = list(backbone.children())
-    while parts:
-        layer = parts.pop(0)
+        layers += [net.conv1, make.norm(net.bn1, relu=True), net.maxpool]
+        for part in (*net.layer1, *net.layer2, *net.layer3, *net.layer4):
+            fused = _FusedBasicBlock if isinstance(part, BasicBlock) else _FusedBottleneck
+            layers.append(fused(part, make))
+        return nn.Sequential(*layers, net.avgpool, nn.Flatten(), net.fc)
+    children = list(backbone.children())
+    while children:
+        layer = children.pop(0)
         if isinstance(layer, SplitBatchNorm2d):
-            dropout, pool, _relu = parts[:3]
+            dropout, pool, _relu = children[:3]
             assert isinstance(dropout, Dropout)
             assert isinstance(pool, MaxPool2d)
-            layer, parts = FusedPooledNorm(layer, dropout, level=level), parts[3:]
+            layer, children = make.pooled(layer, dropout), children[3:]
         layers.append(layer)
     return nn.Sequential(*layers)
-
-
-def _fused(norm: nn.Module, *, relu: bool, level: str) -> FusedNorm:
-    assert isinstance(norm, SplitBatchNorm2d)
-    return FusedNorm(norm, relu=relu, level=level)
-
-
-def _shortcut(source: BasicBlock | Bottleneck, level: str) -> nn.Module:
-    if source.downsample is None:
-        return nn.Identity()
-    convolution, norm = source.downsample
-    return nn.Sequential(convolution, _fused(norm, relu=False, level=level))

@@ -67,10 +67,11 @@ static int NAME(apply)(const VALUE *restrict x, const VALUE *restrict residual, 
 
    winner: which of the four inputs the value comes from, 0 to 3, or 4 where ReLU or dropout closed it; may be NULL.
    keep: of 256 values of a random byte, those for which a unit is kept; 256: no dropout.
+   first: number of the first image in its batch, which the random bytes go by.
    The caller has put 256 / keep into scale and bias. Returns -1 where memory is lacking. */
 static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mean, const float *restrict scale,
                               const float *restrict bias, VALUE *restrict out, uint8_t *restrict winner, int64_t n,
-                              int64_t h, int64_t w, int64_t c, int keep, uint64_t seed)
+                              int64_t h, int64_t w, int64_t c, int keep, uint64_t seed, int64_t first)
 {
     int64_t rows = h / 2, columns = w / 2, width = 2 * columns * c;
     int64_t size = (2 * width + RANDOM_BLOCK - 1) / RANDOM_BLOCK * RANDOM_BLOCK;
@@ -80,7 +81,7 @@ static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mea
     for (int64_t i = 0; i < n; i++)
         for (int64_t r = 0; r < rows; r++) {
             if (keep < 256)
-                LEVELLED(random_bytes)(drawn, size, seed, (uint64_t)(i * rows + r));
+                LEVELLED(random_bytes)(drawn, size, seed, (uint64_t)((first + i) * rows + r));
             for (int64_t s = 0; s < columns; s++) {
                 const VALUE *upper = x + ((i * h + 2 * r) * w + 2 * s) * c, *lower = upper + w * c;
                 const uint8_t *above = drawn + 2 * s * c, *below = above + width;
@@ -113,18 +114,11 @@ static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mea
     return 0;
 }
 
-/* The gradient of a group through statistics, apply and ReLU.
-
-   out: what apply gave where it ended in ReLU, else NULL. grad_residual: where the gradient towards the residual goes,
-   or NULL; grad_weight and grad_bias are overwritten. Returns -1 where memory is lacking. */
-static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, const VALUE *restrict out,
-                          const float *restrict weight, const float *restrict mean, const float *restrict inverse,
-                          VALUE *restrict grad_x, VALUE *restrict grad_residual, float *restrict grad_weight,
-                          float *restrict grad_bias, int64_t n, int64_t p, int64_t c)
+/* The sums over grad and over grad times (x - mean) where ReLU was open, for the gradient of a group through statistics,
+   apply and ReLU. out: what apply gave where it ended in ReLU, else NULL. room: its sums are added to. */
+static void NAME(sum_gradients)(const VALUE *restrict grad, const VALUE *restrict x, const VALUE *restrict out,
+                                const float *restrict mean, int64_t n, int64_t p, int64_t c, struct sums *room)
 {
-    struct sums room;
-    if (get_sums(&room, c))
-        return -1;
     for (int64_t i = 0; i < n; i++) {
         OVER_CHANNELS(c, {
             floats centre = get_float32(mean + k, m), sum = {0}, product = {0};
@@ -135,13 +129,21 @@ static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, c
                 sum += open;
                 product += open * (GET(x + at, m) - centre);
             }
-            put_float32(room.sum + k, sum, m);
-            put_float32(room.product + k, product, m);
+            put_float32(room->sum + k, sum, m);
+            put_float32(room->product + k, product, m);
         })
-        add_sums(&room, c);
+        add_sums(room, c);
     }
-    set_coefficients(&room, weight, inverse, (double)n * (double)p, 1.0f, c, grad_weight, grad_bias);
-    for (int64_t at = 0; at < n * p * c; at += c) {
+}
+
+/* The gradient towards the input, from the coefficients (3, C) that set_coefficients makes of the sums. grad_residual:
+   where the gradient towards the residual goes, or NULL. Returns 0. */
+static int NAME(backward_apply)(const VALUE *restrict grad, const VALUE *restrict x, const VALUE *restrict out,
+                                const float *restrict mean, const float *restrict coefficients,
+                                VALUE *restrict grad_x, VALUE *restrict grad_residual, int64_t pixels, int64_t c)
+{
+    const float *restrict scale = coefficients, *restrict slope = scale + c, *restrict constant = slope + c;
+    for (int64_t at = 0; at < pixels * c; at += c) {
         OVER_CHANNELS(c, {
             floats open = GET(grad + at + k, m);
             if (out)
@@ -150,30 +152,48 @@ static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, c
                 PUT(grad_residual + at + k, open, m);
             floats away = GET(x + at + k, m) - get_float32(mean + k, m);
             PUT(grad_x + at + k,
-                open * get_float32(room.scale + k, m) - away * get_float32(room.slope + k, m) -
-                    get_float32(room.constant + k, m),
+                open * get_float32(scale + k, m) - away * get_float32(slope + k, m) - get_float32(constant + k, m),
                 m);
         })
     }
+    return 0;
+}
+
+/* The sums of sum_gradients of a part of a group, (2, C). Returns -1 where memory is lacking. */
+static int NAME(backward_sums)(const VALUE *restrict grad, const VALUE *restrict x, const VALUE *restrict out,
+                               const float *restrict mean, double *restrict sums, int64_t n, int64_t p, int64_t c)
+{
+    struct sums room;
+    if (get_sums(&room, c))
+        return -1;
+    NAME(sum_gradients)(grad, x, out, mean, n, p, c, &room);
+    memcpy(sums, room.sums, (size_t)c * 2 * sizeof(double)); /* products lie behind it */
     free_sums(&room);
     return 0;
 }
 
-/* The gradient of an input at the offset at, which gets open where it is the winner of its four. */
-#define CLOSED_BUT(number, at, open)                                                                                   \
-    PUT(grad_x + (at), where_equal(won, number, open, zero) - (GET(x + (at), m) - centre) * slope - constant, m);
-
-/* The gradient of a group through statistics and apply_pooled. factor: 256 / keep. */
-static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restrict x, const uint8_t *restrict winner,
-                                 const float *restrict weight, const float *restrict mean,
-                                 const float *restrict inverse, float factor, VALUE *restrict grad_x,
-                                 float *restrict grad_weight, float *restrict grad_bias, int64_t n, int64_t h,
-                                 int64_t w, int64_t c)
+/* Both for a whole group. grad_weight and grad_bias are overwritten. Returns -1 where memory is lacking. */
+static int NAME(backward)(const VALUE *restrict grad, const VALUE *restrict x, const VALUE *restrict out,
+                          const float *restrict weight, const float *restrict mean, const float *restrict inverse,
+                          VALUE *restrict grad_x, VALUE *restrict grad_residual, float *restrict grad_weight,
+                          float *restrict grad_bias, int64_t n, int64_t p, int64_t c)
 {
-    int64_t rows = h / 2, columns = w / 2;
     struct sums room;
     if (get_sums(&room, c))
         return -1;
+    NAME(sum_gradients)(grad, x, out, mean, n, p, c, &room);
+    set_coefficients(&room, weight, inverse, (double)n * (double)p, 1.0f, c, grad_weight, grad_bias);
+    NAME(backward_apply)(grad, x, out, mean, room.scale, grad_x, grad_residual, n * p, c);
+    free_sums(&room);
+    return 0;
+}
+
+/* As sum_gradients, through apply_pooled: only the inputs that won count. */
+static void NAME(sum_pooled_gradients)(const VALUE *restrict grad, const VALUE *restrict x,
+                                       const uint8_t *restrict winner, const float *restrict mean, int64_t n,
+                                       int64_t h, int64_t w, int64_t c, struct sums *room)
+{
+    int64_t rows = h / 2, columns = w / 2;
     for (int64_t i = 0; i < n; i++) {
         OVER_CHANNELS(c, {
             floats centre = get_float32(mean + k, m), sum = {0}, product = {0};
@@ -188,12 +208,25 @@ static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restri
                     sum += open;
                     product += open * (where_below(won, 2, first, second) - centre);
                 }
-            put_float32(room.sum + k, sum, m);
-            put_float32(room.product + k, product, m);
+            put_float32(room->sum + k, sum, m);
+            put_float32(room->product + k, product, m);
         })
-        add_sums(&room, c);
+        add_sums(room, c);
     }
-    set_coefficients(&room, weight, inverse, (double)n * (double)h * (double)w, factor, c, grad_weight, grad_bias);
+}
+
+/* The gradient of an input at the offset at, which gets open where it is the winner of its four. */
+#define CLOSED_BUT(number, at, open)                                                                                   \
+    PUT(grad_x + (at), where_equal(won, number, open, zero) - (GET(x + (at), m) - centre) * slope - constant, m);
+
+/* As backward_apply, through apply_pooled. Returns 0. */
+static int NAME(backward_pooled_apply)(const VALUE *restrict grad, const VALUE *restrict x,
+                                       const uint8_t *restrict winner, const float *restrict mean,
+                                       const float *restrict coefficients, VALUE *restrict grad_x, int64_t n,
+                                       int64_t h, int64_t w, int64_t c)
+{
+    int64_t rows = h / 2, columns = w / 2;
+    const float *restrict scale_of = coefficients, *restrict slope_of = scale_of + c, *restrict constant_of = slope_of + c;
     for (int64_t i = 0; i < n; i++)
         for (int64_t r = 0; r < (h + 1) / 2; r++)
             for (int64_t s = 0; s < (w + 1) / 2; s++) {
@@ -201,11 +234,11 @@ static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restri
                 int right = 2 * s + 1 < w, down = 2 * r + 1 < h; /* an odd last row or column has no such inputs */
                 int64_t at = ((i * rows + r) * columns + s) * c;
                 OVER_CHANNELS(c, {
-                    floats centre = get_float32(mean + k, m), slope = get_float32(room.slope + k, m);
-                    floats constant = get_float32(room.constant + k, m), zero = {0};
+                    floats centre = get_float32(mean + k, m), slope = get_float32(slope_of + k, m);
+                    floats constant = get_float32(constant_of + k, m), zero = {0};
                     if (right && down) {
                         words won = get_bytes(winner + at + k, m);
-                        floats open = GET(grad + at + k, m) * get_float32(room.scale + k, m);
+                        floats open = GET(grad + at + k, m) * get_float32(scale_of + k, m);
                         CLOSED_BUT(0, upper + k, open)
                         CLOSED_BUT(1, upper + c + k, open)
                         CLOSED_BUT(2, lower + k, open)
@@ -220,6 +253,36 @@ static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restri
                     }
                 })
             }
+    return 0;
+}
+
+/* As backward_sums, through apply_pooled. */
+static int NAME(backward_pooled_sums)(const VALUE *restrict grad, const VALUE *restrict x,
+                                      const uint8_t *restrict winner, const float *restrict mean,
+                                      double *restrict sums, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    struct sums room;
+    if (get_sums(&room, c))
+        return -1;
+    NAME(sum_pooled_gradients)(grad, x, winner, mean, n, h, w, c, &room);
+    memcpy(sums, room.sums, (size_t)c * 2 * sizeof(double));
+    free_sums(&room);
+    return 0;
+}
+
+/* As backward, through apply_pooled. factor: 256 / keep. */
+static int NAME(backward_pooled)(const VALUE *restrict grad, const VALUE *restrict x, const uint8_t *restrict winner,
+                                 const float *restrict weight, const float *restrict mean,
+                                 const float *restrict inverse, float factor, VALUE *restrict grad_x,
+                                 float *restrict grad_weight, float *restrict grad_bias, int64_t n, int64_t h,
+                                 int64_t w, int64_t c)
+{
+    struct sums room;
+    if (get_sums(&room, c))
+        return -1;
+    NAME(sum_pooled_gradients)(grad, x, winner, mean, n, h, w, c, &room);
+    set_coefficients(&room, weight, inverse, (double)n * (double)h * (double)w, factor, c, grad_weight, grad_bias);
+    NAME(backward_pooled_apply)(grad, x, winner, mean, room.scale, grad_x, n, h, w, c);
     free_sums(&room);
     return 0;
 }

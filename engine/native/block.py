@@ -21,11 +21,12 @@ KEEP_ALL = 256
 """``keep`` without dropout."""
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """``x`` with its values as the kernels read them: itself where they lie so already."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def group_statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, 1 / standard deviation and unbiased variance of each channel, float32 ``(C,)``."""
     n, c, h, w = x.shape
     mean, inverse, variance = torch.empty(3, c).unbind()
@@ -45,6 +46,72 @@ def _statistics(level: int, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tens
     return mean, inverse, variance
 
 
+def apply_norm(
+    level: int,
+    x: Tensor,
+    residual: Tensor | None,
+    mean: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    *,
+    relu: bool,
+) -> Tensor:
+    """``relu((x - mean) * scale + bias + residual)``; all contiguous, images channels_last."""
+    n, c, h, w = x.shape
+    out = torch.empty_like(x)
+    call(
+        "apply",
+        level,
+        x.dtype == torch.float32,
+        x.data_ptr(),
+        None if residual is None else residual.data_ptr(),
+        mean.data_ptr(),
+        scale.data_ptr(),
+        bias.data_ptr(),
+        out.data_ptr(),
+        n * h * w,
+        c,
+        relu,
+    )
+    return out
+
+
+def apply_pooled(
+    level: int,
+    x: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    winner: Tensor | None = None,
+    *,
+    keep: int = KEEP_ALL,
+    seed: int = 0,
+    first: int = 0,
+) -> Tensor:
+    """The same with dropout before, and pooling and ReLU after it; ``winner`` is written to."""
+    n, c, h, w = x.shape
+    out = torch.empty((n, c, h // 2, w // 2), dtype=x.dtype, memory_format=torch.channels_last)
+    call(
+        "apply_pooled",
+        level,
+        x.dtype == torch.float32,
+        x.data_ptr(),
+        mean.data_ptr(),
+        scale.data_ptr(),
+        bias.data_ptr(),
+        out.data_ptr(),
+        None if winner is None else winner.data_ptr(),
+        n,
+        h,
+        w,
+        c,
+        keep,
+        seed,
+        first,
+    )
+    return out
+
+
 class _PooledBlock(torch.autograd.Function):
     """See ``pooled_block``."""
 
@@ -59,32 +126,15 @@ class _PooledBlock(torch.autograd.Function):
         seed: int,
         level: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x = _channels_last(x)
+        x = channels_last(x)
         n, c, h, w = x.shape
-        mean, inverse, variance = _statistics(level, x, eps)
+        mean, inverse, variance = group_statistics(level, x, eps)
         factor = KEEP_ALL / keep
         scale, offset = weight * inverse * factor, bias * factor
-        out = torch.empty((n, c, h // 2, w // 2), dtype=x.dtype, memory_format=torch.channels_last)
         winner = None
         if any(ctx.needs_input_grad):
-            winner = torch.empty(out.numel(), dtype=torch.uint8)
-        call(
-            "apply_pooled",
-            level,
-            x.dtype == torch.float32,
-            x.data_ptr(),
-            mean.data_ptr(),
-            scale.data_ptr(),
-            offset.data_ptr(),
-            out.data_ptr(),
-            None if winner is None else winner.data_ptr(),
-            n,
-            h,
-            w,
-            c,
-            keep,
-            seed,
-        )
+            winner = torch.empty(n * c * (h // 2) * (w // 2), dtype=torch.uint8)
+        out = apply_pooled(level, x, mean, scale, offset, winner, keep=keep, seed=seed)
         if winner is not None:
             ctx.save_for_backward(x, weight, mean, inverse, winner)
         ctx.factor, ctx.level = factor, level
@@ -96,7 +146,7 @@ class _PooledBlock(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse, winner = ctx.saved_tensors
         n, c, h, w = x.shape
-        grad = _channels_last(grads[0])
+        grad = channels_last(grads[0])
         grad_x = torch.empty_like(x)
         grad_weight, grad_bias = torch.empty(2, c).unbind()
         call(
@@ -135,26 +185,10 @@ class _NormBlock(torch.autograd.Function):
         eps: float,
         level: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x = _channels_last(x)
-        residual = None if residual is None else _channels_last(residual)
-        n, c, h, w = x.shape
-        mean, inverse, variance = _statistics(level, x, eps)
-        scale = weight * inverse
-        out = torch.empty_like(x)
-        call(
-            "apply",
-            level,
-            x.dtype == torch.float32,
-            x.data_ptr(),
-            None if residual is None else residual.data_ptr(),
-            mean.data_ptr(),
-            scale.data_ptr(),
-            bias.data_ptr(),
-            out.data_ptr(),
-            n * h * w,
-            c,
-            relu,
-        )
+        x = channels_last(x)
+        residual = None if residual is None else channels_last(residual)
+        mean, inverse, variance = group_statistics(level, x, eps)
+        out = apply_norm(level, x, residual, mean, weight * inverse, bias, relu=relu)
         ctx.save_for_backward(x, weight, mean, inverse, *([out] if relu else []))
         ctx.residual, ctx.level = residual is not None, level
         ctx.mark_non_differentiable(mean, variance)
@@ -165,7 +199,7 @@ class _NormBlock(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse, *rest = ctx.saved_tensors
         n, c, h, w = x.shape
-        grad = _channels_last(grads[0])
+        grad = channels_last(grads[0])
         grad_x = torch.empty_like(x)
         grad_residual = None
         if ctx.residual:  # without ReLU it is the gradient itself
@@ -247,3 +281,67 @@ def block(
         x, weight, bias, residual, relu, eps, LEVELS.index(level) + 1
     )
     return out
+
+
+def running_pooled_block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    eps: float,
+    level: str,
+) -> Tensor:
+    """``pooled_block`` with given statistics and without dropout, as in eval mode.
+
+    Args:
+        x: as of ``pooled_block``.
+        weight: float32 ``(C,)``, of BatchNorm.
+        bias: float32 ``(C,)``, of BatchNorm.
+        mean: float32 ``(C,)``, the running mean.
+        variance: float32 ``(C,)``, the running variance.
+        eps: added to the variance.
+        level: of ``LEVELS``.
+
+    Returns:
+        ``(N, C, H // 2, W // 2)`` in the dtype of ``x``, channels_last, without a gradient.
+    """
+    with torch.no_grad():
+        scale = weight * torch.rsqrt(variance + eps)
+        return apply_pooled(LEVELS.index(level) + 1, channels_last(x), mean, scale, bias)
+
+
+def running_block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    residual: Tensor | None = None,
+    *,
+    relu: bool,
+    eps: float,
+    level: str,
+) -> Tensor:
+    """``block`` with given statistics, as in eval mode.
+
+    Args:
+        x: as of ``block``.
+        weight: float32 ``(C,)``, of BatchNorm.
+        bias: float32 ``(C,)``, of BatchNorm.
+        mean: float32 ``(C,)``, the running mean.
+        variance: float32 ``(C,)``, the running variance.
+        residual: of the shape and dtype of ``x``.
+        relu: whether ReLU comes last.
+        eps: added to the variance.
+        level: of ``LEVELS``.
+
+    Returns:
+        ``(N, C, H, W)`` in the dtype of ``x``, channels_last, without a gradient.
+    """
+    with torch.no_grad():
+        scale = weight * torch.rsqrt(variance + eps)
+        residual = None if residual is None else channels_last(residual)
+        number = LEVELS.index(level) + 1
+        return apply_norm(number, channels_last(x), residual, mean, scale, bias, relu=relu)

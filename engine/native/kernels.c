@@ -44,6 +44,7 @@
 
 #include "planes.h"
 #include "sums.h"
+#include "parts.h"
 
 #define LEVEL plain
 #define LANES 4
@@ -145,9 +146,9 @@ EXPORT int moco_apply(int level, int wide, const void *x, const void *residual, 
 
 EXPORT int moco_apply_pooled(int level, int wide, const void *x, const float *mean, const float *scale,
                              const float *bias, void *out, uint8_t *winner, int64_t n, int64_t h, int64_t w, int64_t c,
-                             int keep, uint64_t seed)
+                             int keep, uint64_t seed, int64_t first)
 {
-    CALL(apply_pooled, x, mean, scale, bias, out, winner, n, h, w, c, keep, seed)
+    CALL(apply_pooled, x, mean, scale, bias, out, winner, n, h, w, c, keep, seed, first)
 }
 
 EXPORT int moco_backward(int level, int wide, const void *grad, const void *x, const void *out, const float *weight,
@@ -163,6 +164,49 @@ EXPORT int moco_backward_pooled(int level, int wide, const void *grad, const voi
                                 int64_t c)
 {
     CALL(backward_pooled, grad, x, winner, weight, mean, inverse, factor, grad_x, grad_weight, grad_bias, n, h, w, c)
+}
+
+/* The same in two stages, for a batch in parts: see parts.h. */
+
+EXPORT int moco_backward_sums(int level, int wide, const void *grad, const void *x, const void *out, const float *mean,
+                              double *sums, int64_t n, int64_t p, int64_t c)
+{
+    CALL(backward_sums, grad, x, out, mean, sums, n, p, c)
+}
+
+EXPORT int moco_backward_apply(int level, int wide, const void *grad, const void *x, const void *out,
+                               const float *mean, const float *coefficients, void *grad_x, void *grad_residual,
+                               int64_t pixels, int64_t c)
+{
+    CALL(backward_apply, grad, x, out, mean, coefficients, grad_x, grad_residual, pixels, c)
+}
+
+EXPORT int moco_backward_pooled_sums(int level, int wide, const void *grad, const void *x, const uint8_t *winner,
+                                     const float *mean, double *sums, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    CALL(backward_pooled_sums, grad, x, winner, mean, sums, n, h, w, c)
+}
+
+EXPORT int moco_backward_pooled_apply(int level, int wide, const void *grad, const void *x, const uint8_t *winner,
+                                      const float *mean, const float *coefficients, void *grad_x, int64_t n, int64_t h,
+                                      int64_t w, int64_t c)
+{
+    CALL(backward_pooled_apply, grad, x, winner, mean, coefficients, grad_x, n, h, w, c)
+}
+
+EXPORT int moco_combine_statistics(const float *means, const float *variances, const int64_t *counts, int64_t parts,
+                                   int64_t c, float eps, float *mean, float *inverse, float *variance)
+{
+    combine_statistics(means, variances, counts, parts, c, eps, mean, inverse, variance);
+    return 0;
+}
+
+EXPORT int moco_combine_sums(const double *sums, int64_t parts, int64_t own, const float *weight, const float *inverse,
+                             int64_t count, float factor, int64_t c, float *coefficients, float *grad_weight,
+                             float *grad_bias)
+{
+    return combine_sums(sums, parts, own, weight, inverse, (double)count, factor, c, coefficients, grad_weight,
+                        grad_bias);
 }
 
 /* indices: of the images (., 3, h, w) to take, n of them; params: (n, PARAMS); how: see planes.h; mean, std: of each
@@ -210,6 +254,27 @@ EXPORT int moco_logsumexp(int level, const float *q, const uint16_t *logits_form
     (void)level, (void)q, (void)logits_form, (void)mean_form, (void)temperature, (void)out, (void)gradient, (void)n;
     (void)keys, (void)dim;
     return -1;
+}
+
+/* images (n, 3, pixels) of bytes to out (n, pixels, 3): (byte / 255 - mean) / std. Of every byte and channel once, which
+   has the same bits at every level. Returns 0. */
+EXPORT int moco_normalise(const uint8_t *images, const float *mean, const float *std, float *out, int64_t n,
+                          int64_t pixels)
+{
+    float values[3][256];
+    for (int plane = 0; plane < 3; plane++)
+        for (int byte = 0; byte < 256; byte++)
+            values[plane][byte] = ((float)byte / 255.0f - mean[plane]) / std[plane];
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t *red = images + i * 3 * pixels, *green = red + pixels, *blue = green + pixels;
+        float *to = out + i * 3 * pixels;
+        for (int64_t k = 0; k < pixels; k++) {
+            to[3 * k] = values[0][red[k]];
+            to[3 * k + 1] = values[1][green[k]];
+            to[3 * k + 2] = values[2][blue[k]];
+        }
+    }
+    return 0;
 }
 
 /* The module itself is empty: it is how the library is built, found and kept with the package. */

@@ -253,6 +253,7 @@ class _Loop:
                 device=self.runtime.device,
                 untrained=step == 0,
                 sink=self.sink,
+                kernels=self.runtime.kernels,
             )
             if values:
                 self.sink.metrics(step, step / state.steps_per_epoch, values)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.augment.augmentation import AugmentParams
 from engine.augment.augmenter import Augmenter
+from engine.augment.native_augmenter import NativeAugmenter
 from engine.config.augment.blur import BlurConfig
 from engine.config.augment.color_jitter import ColorJitterConfig
 from engine.config.augment.crop import CropConfig
@@ -21,8 +23,13 @@ from engine.config.augment.rotation import RotationConfig
 from engine.config.heads.linear import LinearConfig
 from engine.config.schema import AugmentConfig
 from engine.evaluate.features import Standardiser
+from engine.evaluate.native_pass import ROWS
 from engine.seeds import stream
 from engine.sink import NullSink, Sink, check_interrupt
+
+EmbedViews = Callable[[Augmenter, Tensor, Tensor, AugmentParams], Tensor]
+"""``embed_views(augmenter, images, rows, params)``: features (n, D) of a view of each of the n
+images ``rows``, augmented as ``params`` say."""
 
 CACHE_BYTES = 1 << 30
 """Most that the cached views may take; fewer views are made where they would take more."""
@@ -73,6 +80,7 @@ def augmented_features(
     device: torch.device | None = None,
     augment: AugmentConfig = LIGHT_AUGMENT,
     sink: Sink | None = None,
+    embed_views: EmbedViews | None = None,
 ) -> Tensor:
     """Features of several augmented views of some images.
 
@@ -88,6 +96,8 @@ def augmented_features(
         device: where to augment; None: where the images are. The draws are the same everywhere.
         augment: which augmentations.
         sink: receives the progress, and is asked every 512 images whether to stop.
+        embed_views: augments and embeds where the kernels in C know the augmentations, from the
+            same draws; None: ``embed`` takes all views.
 
     Returns:
         float32 (views, m, D), on the features' device.
@@ -98,6 +108,12 @@ def augmented_features(
     sink = NullSink() if sink is None else sink
     augmenter = Augmenter(augment, size=images.shape[-1])
     device = images.device if device is None else device
+    plain = images.dtype == torch.uint8 and images.is_contiguous()  # read by their address
+    together = _PASS
+    if not (plain and NativeAugmenter.can_take(augmenter)):
+        embed_views = None
+    elif embed_views is not None:
+        together = max(_PASS, 2 * ROWS * torch.get_num_threads())
     generator = stream(seed, "views")
     out: Tensor | None = None
     for view in range(views):
@@ -106,10 +122,13 @@ def augmented_features(
             count = min(_DRAWN, len(images) - begin)
             params = augmenter.random_params(count, generator, device)
             drawn_rows = rows[(rows >= begin) & (rows < begin + count)]
-            for part in torch.split(drawn_rows, _PASS):
+            for part in torch.split(drawn_rows, together):
                 check_interrupt(sink)
-                batch = images[part].to(device)
-                features = embed(augmenter.apply(batch, params.take((part - begin).to(device))))
+                of_part = params.take((part - begin).to(device))
+                if embed_views is not None:
+                    features = embed_views(augmenter, images, part, of_part)
+                else:
+                    features = embed(augmenter.apply(images[part].to(device), of_part))
                 if out is None:  # the width of the features is known now
                     out = features.new_empty(views, len(rows), features.shape[1])
                 out[view, done : done + len(part)] = features

@@ -7,8 +7,10 @@ computes them for all images that the probes of an encoder need between them, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,9 +18,16 @@ from torch import Tensor
 from engine.config.schema import AugmentConfig, ModelConfig
 from engine.data.dataset import Dataset
 from engine.evaluate.features import extract, pixels
+from engine.evaluate.native_pass import NativePass
 from engine.evaluate.random_init import random_encoder
 from engine.models.encoder import Encoder
-from engine.probe.augmented_views import LIGHT_AUGMENT, affordable_views, augmented_features
+from engine.native.library import OFF
+from engine.probe.augmented_views import (
+    LIGHT_AUGMENT,
+    EmbedViews,
+    affordable_views,
+    augmented_features,
+)
 from engine.probe.labelled_features import LabelledFeatures
 from engine.seeds import stream_seed
 from engine.sink import Sink
@@ -28,6 +37,10 @@ PRETRAINED = "pretrained"
 
 Embed = Callable[[Tensor, Sink | None, str], Tensor]
 """``embed(images, sink, name)``: features (n, D); the sink receives the progress under the name."""
+
+NativeViews = Callable[[], contextlib.AbstractContextManager[EmbedViews | None]]
+"""Makes what augments and embeds views by the kernels in C, for as long as it is needed; None where
+there is nothing."""
 
 
 class FeatureSource(Protocol):
@@ -63,13 +76,22 @@ class ComputedFeatures:
         embed: makes them.
         dataset: the images; with test images.
         device: where to augment.
+        native_views: as named above.
 
     Attributes:
         tests: how many test images there are.
     """
 
-    def __init__(self, name: str, embed: Embed, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        name: str,
+        embed: Embed,
+        dataset: Dataset,
+        device: torch.device,
+        native_views: NativeViews = contextlib.nullcontext,
+    ) -> None:
         assert dataset.test is not None
+        self._native_views = native_views
         self._name, self._embed, self._device = name, embed, device
         self._train, self._test = dataset.train.images, dataset.test.images
         self.tests = len(self._test)
@@ -93,16 +115,18 @@ class ComputedFeatures:
         augment: AugmentConfig = LIGHT_AUGMENT,
     ) -> tuple[Tensor, Tensor]:
         """See ``FeatureSource.views``."""
-        features = augmented_features(
-            lambda images: self._embed(images, None, "").to(self._head_device),
-            self._train,
-            rows,
-            views=count,
-            seed=seed,
-            device=self._device,
-            augment=augment,
-            sink=sink,
-        )
+        with self._native_views() as embed_views:
+            features = augmented_features(
+                lambda images: self._embed(images, None, "").to(self._head_device),
+                self._train,
+                rows,
+                views=count,
+                seed=seed,
+                device=self._device,
+                augment=augment,
+                sink=sink,
+                embed_views=embed_views,
+            )
         return features, torch.arange(len(rows), device=self._head_device)
 
     def test(self, rows: Tensor, sink: Sink) -> Tensor:
@@ -206,6 +230,7 @@ class FeaturesForOneProbe:
         mean: float32 (3,), of the channels in [0, 1], as in the pretraining.
         std: float32 (3,).
         device: where to compute.
+        kernels: level of the kernels in C that a CPU uses (``engine.native``), or ``off``.
     """
 
     def __init__(
@@ -216,9 +241,10 @@ class FeaturesForOneProbe:
         mean: Tensor,
         std: Tensor,
         device: torch.device,
+        kernels: str = OFF,
     ) -> None:
         self.pretrained, self.model, self.dataset = pretrained, model, dataset
-        self.mean, self.std, self.device = mean, std, device
+        self.mean, self.std, self.device, self.kernels = mean, std, device, kernels
 
     def encoder(self, name: str, seed: int, sink: Sink) -> Encoder:
         """The pretrained encoder, or the one of random weights that belongs to ``seed``."""
@@ -232,6 +258,7 @@ class FeaturesForOneProbe:
             device=self.device,
             seed=stream_seed(seed, name),
             sink=sink,
+            kernels=self.kernels,
         )
 
     def of_encoder(self, name: str, encoder: Encoder) -> ComputedFeatures:
@@ -247,9 +274,20 @@ class FeaturesForOneProbe:
                 what="backbone",
                 sink=sink,
                 stage=stage,
+                kernels=self.kernels,
             )
 
-        return ComputedFeatures(name, embed, self.dataset, self.device)
+        @contextlib.contextmanager
+        def native_views() -> Iterator[EmbedViews | None]:
+            backbone, width = encoder.backbone, encoder.feature_dim
+            if not NativePass.can_take(backbone, self.kernels, self.device):
+                yield None
+                return
+            options: Any = {"mean": self.mean, "std": self.std, "kernels": self.kernels}
+            with NativePass(backbone, **options) as native:
+                yield functools.partial(native.views, width=width)
+
+        return ComputedFeatures(name, embed, self.dataset, self.device, native_views)
 
     def of_pixels(self) -> ComputedFeatures:
         """The values of the images themselves."""
@@ -275,6 +313,7 @@ class FeaturesForManyProbes:
             sources.dataset,
         )
         self.mean, self.std, self.device = sources.mean, sources.std, sources.device
+        self.kernels = sources.kernels
         self._encoders: dict[tuple[str, int], Encoder] = {}
         self._cached: dict[str, CachedFeatures] = {}
 

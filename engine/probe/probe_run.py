@@ -20,6 +20,7 @@ from engine.data.dataset import Dataset
 from engine.evaluate.features import checksum
 from engine.evaluate.tasks import Material, prepare_material
 from engine.models.encoder import Encoder
+from engine.native.library import OFF
 from engine.probe.feature_sources import PRETRAINED, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.probe.head import load_head
 from engine.probe.old_results import old_fingerprints
@@ -42,6 +43,7 @@ def run_probe(
     encoder_step: EncoderStep | None = None,
     sink: Sink | None = None,
     done: Mapping[str, Any] | None = None,
+    kernels: str = OFF,
 ) -> dict[str, Any]:
     """Fits a head on the pretrained features and on each baseline; evaluates them on the test set.
 
@@ -62,6 +64,8 @@ def run_probe(
         sink: receives the progress, ``probe/<source>/...`` metrics, and the result before the
             first source and after each; pause and checkpoint are answered here.
         done: an earlier result of the same probe; the rows in it are kept.
+        kernels: level of the kernels in C that a CPU uses (``engine.native``), or ``off``: it
+            changes the last bits of the numbers.
 
     Returns:
         Builtin values: ``task``, ``groups``, ``members`` (classes of each group),
@@ -79,7 +83,7 @@ def run_probe(
         NotFrozenError: when an encoder has changed.
         Interrupted: when the sink asked to stop.
     """
-    sources = FeaturesForOneProbe(pretrained, model, dataset, mean, std, device)
+    sources = FeaturesForOneProbe(pretrained, model, dataset, mean, std, device, kernels)
     return probe_sources(config, sources, encoder_step=encoder_step, sink=sink, done=done)
 
 
@@ -280,6 +284,7 @@ def facts(inputs: ProbeInputs) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": "float32",
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "kernels": inputs.sources.kernels,
         "train_images": len(inputs.sources.dataset.train),
         "labels": len(material.rows),
         "test_images": len(material.test_rows),

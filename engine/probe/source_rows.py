@@ -197,6 +197,7 @@ class SupervisedRow:
                 material.validate,
                 sources.mean,
                 sources.std,
+                sources.kernels,
             ),
             sources.model,
             probe.config.supervised,

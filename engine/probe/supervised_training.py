@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import torch
@@ -14,10 +16,14 @@ from torch import Tensor, nn
 from engine.augment.augmenter import normalise, to_float
 from engine.config.baselines import SupervisedConfig
 from engine.config.schema import ModelConfig
-from engine.evaluate.features import evaluating
+from engine.evaluate.modes import evaluating
+from engine.evaluate.native_pass import NativePass
 from engine.evaluate.random_init import set_statistics
 from engine.models.encoder import build_encoder
+from engine.native.library import OFF
 from engine.probe.supervised_budget import SUPERVISED_MOMENTUM
+from engine.runtime.parted_net import PartedNet
+from engine.runtime.worker_threads import single_threaded
 from engine.seeds import stream
 from engine.sink import Sink, check_interrupt
 
@@ -41,6 +47,7 @@ class SupervisedData:
         validate: int64, rows to choose by; none: the middle rate is taken.
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
+        kernels: level of the kernels in C that a CPU uses (``engine.native``), or ``off``.
     """
 
     images: Tensor
@@ -50,6 +57,7 @@ class SupervisedData:
     validate: Tensor
     mean: Tensor
     std: Tensor
+    kernels: str = OFF
 
     def to(self, device: torch.device) -> SupervisedData:
         """All but the rows, which stay where they are, on a device."""
@@ -61,21 +69,66 @@ class SupervisedData:
             self.validate,
             self.mean.to(device),
             self.std.to(device),
+            self.kernels,
         )
 
     def inputs(self, images: Tensor) -> Tensor:
         """What the net sees of images uint8 (m, 3, 32, 32) on its device."""
         return normalise(to_float(images), self.mean, self.std)
 
+    def native(self, net: nn.Module) -> tuple[nn.Module, nn.Module] | None:
+        """Backbone and linear layer of a ``classifier``, where kernels in C take it."""
+        assert isinstance(net, nn.Sequential)
+        backbone, linear = net
+        taken = NativePass.can_take(backbone, self.kernels, self.images.device)
+        return (backbone, linear) if taken else None
+
 
 class Diverged(Exception):  # noqa: N818 - told to the caller, who tries another rate
     """The loss of a training is no longer finite."""
 
 
+@dataclass(frozen=True)
+class Moves:
+    """How each image of a batch is moved and mirrored.
+
+    Attributes:
+        rows: int64 (N, H), which row of the image each row of the result is.
+        columns: int64 (N, W), likewise.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def draw(
+        cls, n: int, height: int, width: int, generator: torch.Generator, most: int = MAX_SHIFT
+    ) -> Moves:
+        """Random moves of ``n`` images; see ``shift_and_flip``."""
+        shift = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
+        flip = torch.randint(2, (n, 1), generator=generator).bool()
+        rows = torch.arange(height) + shift[0]
+        columns = torch.arange(width) + shift[1]
+        # Reflected: abs() at 0, and the same seen from the other end.
+        rows = (height - 1) - ((height - 1) - rows.abs()).abs()
+        columns = (width - 1) - ((width - 1) - columns.abs()).abs()
+        return cls(rows, torch.where(flip, columns.flip(1), columns))
+
+    def apply(self, images: Tensor, part: slice = slice(None)) -> Tensor:
+        """The moved images ``part``: uint8 (n, 3, H, W), channels_last; one gather for all."""
+        device = images.device
+        moved = images.permute(0, 2, 3, 1)[
+            torch.arange(len(images), device=device).view(-1, 1, 1),
+            self.rows[part].to(device).unsqueeze(2),
+            self.columns[part].to(device).unsqueeze(1),
+        ]  # (n, H, W, 3)
+        return moved.permute(0, 3, 1, 2)
+
+
 def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = MAX_SHIFT) -> Tensor:
     """Moves every image by up to ``most`` pixels each way and mirrors half of them.
 
-    What comes in at an edge is the image reflected there. One gather for the whole batch.
+    What comes in at an edge is the image reflected there.
 
     Args:
         images: uint8 (N, 3, H, W) on any device; never written to.
@@ -86,23 +139,7 @@ def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = MAX_S
         uint8 (N, 3, H, W), channels_last.
     """
     n, _, height, width = images.shape
-    shift = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
-    flip = torch.randint(2, (n, 1), generator=generator).bool()
-    rows, columns = (
-        torch.arange(height) + shift[0],
-        torch.arange(width) + shift[1],
-    )  # (N, H), (N, W)
-    # Reflected: abs() at 0, and the same seen from the other end.
-    rows = (height - 1) - ((height - 1) - rows.abs()).abs()
-    columns = (width - 1) - ((width - 1) - columns.abs()).abs()
-    columns = torch.where(flip, columns.flip(1), columns)
-    device = images.device
-    moved = images.permute(0, 2, 3, 1)[
-        torch.arange(n, device=device).view(n, 1, 1),
-        rows.to(device).unsqueeze(2),
-        columns.to(device).unsqueeze(1),
-    ]  # (N, H, W, 3)
-    return moved.permute(0, 3, 1, 2)
+    return Moves.draw(n, height, width, generator, most).apply(images)
 
 
 def classifier(model: ModelConfig, classes: int) -> nn.Module:
@@ -120,6 +157,11 @@ def class_scores(net: nn.Module, images: Tensor, data: SupervisedData, sink: Sin
     """Scores (N, classes) of uint8 images (N, 3, 32, 32), in eval mode, on the data's device."""
     device = data.images.device
     out = torch.empty(len(images), data.classes, device=device)
+    if taken := data.native(net):
+        options: Any = {"mean": data.mean, "std": data.std, "kernels": data.kernels}
+        with NativePass(*taken, **options) as native:
+            native(images, out, sink=sink)
+        return out
     with evaluating(net):
         for begin in range(0, len(images), _CLASSIFIED_TOGETHER):
             check_interrupt(sink)
@@ -147,7 +189,13 @@ def calibrate_without_dropout(
         part = data.images[rows[i::batches]]
         return data.inputs(part.to(memory_format=torch.channels_last))
 
-    set_statistics(net, batch, batches)
+    taken = data.native(net)
+    if taken is None:
+        set_statistics(net, batch, batches)
+        return
+    parted = PartedNet(*taken, kernels=data.kernels, batch_size=count // batches)
+    with parted, single_threaded():
+        set_statistics(net, batch, batches, forward=parted.forward)
 
 
 class SupervisedTraining:
@@ -190,6 +238,7 @@ class SupervisedTraining:
         self.lr, self.step, self.steps_per_epoch = lr, 0, len(rows) // batch_size
         net = classifier(model, data.classes).to(data.images.device)
         self.net = net.to(memory_format=torch.channels_last).train()
+        self._parted: PartedNet | None = None  # while it trains, with kernels
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),
             lr=lr,
@@ -205,31 +254,54 @@ class SupervisedTraining:
             Diverged: when it is not finite.
             Interrupted: when the sink asked to stop.
         """
-        device = self.data.images.device
-        for _ in range(self.epochs):
-            shuffled = torch.randperm(len(self.rows), generator=self.generator)
-            order = self.rows[shuffled].to(device)
-            total = torch.zeros(
-                (), device=device
-            )  # read once an epoch: reading waits for the device
-            for i in range(self.steps_per_epoch):
-                check_interrupt(self.sink)
-                total += self._advance(order[i * self.batch_size : (i + 1) * self.batch_size])
-            mean_loss = float(total) / self.steps_per_epoch
-            if not math.isfinite(mean_loss):
-                raise Diverged
-            yield mean_loss
+        with contextlib.ExitStack() as stack:
+            if taken := self.data.native(self.net):
+                self._parted = stack.enter_context(
+                    PartedNet(*taken, kernels=self.data.kernels, batch_size=self.batch_size)
+                )
+            for _ in range(self.epochs):
+                yield self._epoch()
         self.net.eval()
+
+    def _epoch(self) -> float:
+        """One epoch; returns its mean loss."""
+        device = self.data.images.device
+        shuffled = torch.randperm(len(self.rows), generator=self.generator)
+        order = self.rows[shuffled].to(device)
+        total = torch.zeros((), device=device)  # read once an epoch: reading waits for the device
+        for i in range(self.steps_per_epoch):
+            check_interrupt(self.sink)
+            total += self._advance(order[i * self.batch_size : (i + 1) * self.batch_size])
+        mean_loss = float(total) / self.steps_per_epoch
+        if not math.isfinite(mean_loss):
+            raise Diverged
+        return mean_loss
 
     def _advance(self, batch: Tensor) -> Tensor:
         """One step on the images ``batch``; returns its loss."""
         done = self.step / (self.epochs * self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * 0.5 * (1.0 + math.cos(math.pi * done))
-        moved = shift_and_flip(self.data.images[batch], self.generator)
+        self.step += 1
+        height, width = self.data.images.shape[-2:]
+        moves = Moves.draw(len(batch), height, width, self.generator)
+        if self._parted is not None:
+            return self._advance_in_parts(batch, moves)
+        moved = moves.apply(self.data.images[batch])
         loss = F.cross_entropy(self.net(self.data.inputs(moved)), self.data.targets[batch])
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
-        self.step += 1
         return loss.detach()
+
+    def _advance_in_parts(self, batch: Tensor, moves: Moves) -> Tensor:
+        assert self._parted is not None
+
+        def inputs(part: slice) -> Tensor:
+            return self.data.inputs(moves.apply(self.data.images[batch[part]], part))
+
+        # The workers take all cores; torch's own threads would compete with them for these.
+        with single_threaded():
+            loss = self._parted.backward(inputs, self.data.targets[batch])
+            self.optimizer.step()
+        return loss

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.augment.augmenter import Augmenter, normalise
-from engine.augment.native_augmenter import NativeAugmenter
+from engine.augment.augmenter import Augmenter, normalise, to_float
+from engine.augment.native_augmenter import NativeAugmenter, normalise_natively
 from engine.config.schema import AugmentConfig
 from engine.native.library import LEVELS, library
 
@@ -104,3 +104,11 @@ def test_parts_of_a_batch_give_the_bits_of_the_whole_in_both_dtypes(level: str) 
         batch.compute(places[start:end], narrow[start:end], start)
     assert torch.equal(parts, whole)
     assert torch.equal(narrow, whole.bfloat16())
+
+
+@pytest.mark.parametrize("size", [(32, 32), (7, 10), (1, 1)], ids=str)
+def test_images_that_are_only_normalised_have_the_bits_of_torch(size: tuple[int, int]) -> None:
+    images = torch.randint(0, 256, (9, 3, *size), dtype=torch.uint8)
+    out = normalise_natively(images, MEAN, STD)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(out, normalise(to_float(images), MEAN, STD))

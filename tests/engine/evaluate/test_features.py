@@ -10,11 +10,11 @@ from engine.evaluate.features import (
     NotFrozenError,
     Standardiser,
     checksum,
-    evaluating,
     extract,
     frozen,
     pixels,
 )
+from engine.evaluate.modes import evaluating
 from engine.models.encoder import build_encoder
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.sink import Interrupted, NullSink

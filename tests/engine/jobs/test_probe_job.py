@@ -17,6 +17,12 @@ from engine.data.dataset import Dataset, Split
 from engine.history import shown
 from engine.history.history import History
 from engine.jobs.execute import execute
+from engine.jobs.job import JobInputs, StudyContext
+from engine.jobs.prepare import prepare
+from engine.jobs.probe_job import ProbeJob, sources_of
+from engine.jobs.trained_encoder import load_encoder
+from engine.native.library import OFF, SWITCH, available
+from engine.probe.feature_sources import FeaturesForManyProbes
 from engine.runs import RunFolder, create
 from engine.runs.encoder_step import encoder_words
 from engine.runs.export import to_csv, to_json
@@ -129,3 +135,82 @@ def test_a_probe_that_goes_on_after_the_encoder_has_moved_names_the_new_step(
     execute(run, data_dir=tmp_path)
     assert execute(probe, data_dir=tmp_path) == "finished"
     assert words(probe) == "step 9 of 12, 75 %"
+
+
+EVERY_ROW = {
+    **PROBE,
+    "head": "linear",
+    "linear.epochs": 2,
+    "linear.views": 2,
+    "baselines": ["random-init", "pixels", "supervised"],
+    "supervised.epochs": 2,
+    "supervised.batch_size": 8,
+}
+
+
+class StopsAfterTheRows(Listens):
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def request(self) -> Request | None:
+        return "stop" if self.results and len(self.results[-1]["rows"]) >= self.rows else None
+
+
+def rows_of(probe: RunFolder) -> list[dict[str, Any]]:
+    rows = probe.record().result["rows"]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.mark.skipif(available() == OFF, reason="the kernels were not built")
+def test_a_probe_goes_on_with_the_kernels_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked for meanwhile, it ends in the numbers of one that was not stopped."""
+    root = tmp_path / "runs"
+    monkeypatch.delenv(SWITCH, raising=False)
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    execute(run, data_dir=tmp_path)
+    config = build(ProbeConfig, EVERY_ROW)
+    for asked, then, level in (("on", "off", available()), ("off", "on", OFF)):
+        whole, parted = (create(root, "probe", config, parent=run.id) for _ in range(2))
+        monkeypatch.setenv(SWITCH, asked)
+        assert execute(whole, data_dir=tmp_path) == "finished"
+        for rows in (1, 2, 3):
+            sink = StopsAfterTheRows(rows)
+            assert execute(parted, data_dir=tmp_path, sink=sink) == "stopped"
+            monkeypatch.setenv(SWITCH, then)
+        assert execute(parted, data_dir=tmp_path) == "finished"
+        assert parted.record().facts["kernels"] == whole.record().facts["kernels"] == level
+        assert rows_of(parted) == rows_of(whole)
+
+
+@pytest.mark.skipif(available() == OFF, reason="the kernels were not built")
+def test_features_that_a_study_shares_are_not_used_by_a_probe_of_other_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "runs"
+    monkeypatch.delenv(SWITCH, raising=False)
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    execute(run, data_dir=tmp_path)
+    config = build(ProbeConfig, PROBE)
+    options: dict[str, Any] = {
+        "root": root, "parent": run.id, "data_dir": tmp_path, "sink": NullSink(),
+    }  # fmt: skip
+    encoder = load_encoder(run)
+    dataset = JobInputs(**options).dataset(encoder.config.data)
+
+    def probe_of_a_study() -> ProbeJob:
+        job = prepare(config, **options, study=StudyContext(dataset, encoder, shared))
+        assert isinstance(job, ProbeJob)
+        return job
+
+    runtime = prepare(config, **options).runtime
+    assert runtime.kernels == OFF
+    one = sources_of(encoder, dataset, runtime)
+    shared = FeaturesForManyProbes(one, torch.arange(24), views=1)
+    assert probe_of_a_study().sources is shared
+    monkeypatch.setenv(SWITCH, "on")
+    job = probe_of_a_study()
+    assert job.sources is not shared
+    assert job.sources.kernels == job.runtime.kernels == available()

@@ -9,7 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.native.block import KEEP_ALL, block, pooled_block
+from engine.native.block import (
+    KEEP_ALL,
+    block,
+    pooled_block,
+    running_block,
+    running_pooled_block,
+)
 from engine.native.library import LEVELS, library
 
 LIBRARY = library()
@@ -106,6 +112,31 @@ def test_a_block_is_that_of_float64(
         assert distance(more.grad, exact[3].grad) < bound(dtype)
     assert distance(mean, exact[0].detach().mean((0, 2, 3))) < 1e-6
     assert distance(variance, exact[0].detach().var((0, 2, 3))) < 1e-5
+
+
+@every_level
+@both_dtypes
+@shapes
+def test_running_statistics_are_used_as_in_float64(
+    level: str, dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    x, more = (torch.randn(shape) + 2.0).to(dtype), torch.randn(shape).to(dtype)
+    weight, bias = (tensor.detach() for tensor in parameters(shape[1]))
+    mean, variance = torch.randn(shape[1]) + 2.0, torch.rand(shape[1]) + 0.1
+    values = (weight, bias, mean, variance)
+    exact = F.batch_norm(
+        x.double(), mean.double(), variance.double(), weight.double(), bias.double(), eps=EPS
+    )
+    out = running_pooled_block(x, *values, eps=EPS, level=level)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert distance(out, F.relu(F.max_pool2d(exact, 2))) < bound(dtype)
+    for residual in (None, more):
+        whole = exact if residual is None else exact + residual.double()
+        for relu in (True, False):
+            out = running_block(x, *values, residual, relu=relu, eps=EPS, level=level)
+            assert out.dtype == dtype
+            assert distance(out, F.relu(whole) if relu else whole) < bound(dtype)
 
 
 @every_level

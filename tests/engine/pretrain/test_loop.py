@@ -17,8 +17,10 @@ from torch import Tensor
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset, Split, channel_statistics
 from engine.errors import DataError, RunError, TrainingError
+from engine.evaluate.features import extract
 from engine.evaluate.knn_monitor import measure_knn
 from engine.models.moco import MoCo
+from engine.native.library import OFF, available
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.loop import pretrain
 from engine.pretrain.pretraining import Pretraining
@@ -207,6 +209,25 @@ def test_the_untrained_encoder_is_measured_after_the_first_epoch(
     expected = measure_knn(untrained, dataset, config, untrained=True, sink=NullSink(), **place)
     got = next(line for sink in sinks for step, _, line in sink.lines if step == 0)
     assert got == expected
+
+
+@pytest.mark.skipif(available() == OFF, reason="the kernels were not built")
+def test_the_monitor_uses_the_kernels_of_the_run(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+
+    def noting(*values: Any, **options: Any) -> Tensor:
+        used.append(options["kernels"])
+        return extract(*values, **options)
+
+    monkeypatch.setattr("engine.evaluate.knn_monitor.extract", noting)
+    for kernels in (OFF, available()):
+        used.clear()
+        runtime = replace(RUNTIME, kernels=kernels)
+        place: dict[str, Any] = {"dataset": dataset, "checkpoint": tmp_path / f"{kernels}.pt"}
+        pretrain(config_with(), runtime=runtime, sink=Script(), **place)
+        assert set(used) == {kernels}
 
 
 def test_a_paused_run_can_be_stopped(dataset: Dataset, tmp_path: Path) -> None:
@@ -454,7 +475,6 @@ def test_knn_is_the_share_of_right_votes_for_withheld_images(
     from sklearn.neighbors import KNeighborsClassifier
 
     from engine.data.dataset import holdout_split
-    from engine.evaluate.features import extract
 
     labels = torch.arange(28) % 2
     level = torch.randint(0, 120, (28, 1, 1, 1), generator=torch.Generator().manual_seed(1))
