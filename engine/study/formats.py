@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from engine.study.comparisons import Comparison
+from engine.study.comparisons import RANDOM, Comparison
+from engine.study.grid import reference, variants, varies_queue_alone
 from engine.study.intervals import Estimate, rows
 from engine.study.legend import legend
 from engine.study.report import Report, signed
@@ -48,7 +49,7 @@ def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("source", "queue_size", "seed", "task", "label_fraction", "head", "subset_seed"),
         *("state", "top1", "balanced", "majority", "run", "encoder_step"),
-        *("epochs_trained", "epochs_planned", "converged"),
+        *("epochs_trained", "epochs_planned", "converged", "variant"),
     )
     for cell, found in report.study_state.cells.items():
         yield (
@@ -56,6 +57,7 @@ def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
             *(cell.subset_seed, found.state, found.top1, found.balanced, found.majority),
             *(found.run, found.encoder_step),
             *(found.epochs_trained, found.epochs_planned, _flag(found.converged)),
+            cell.variant,
         )
 
 
@@ -63,7 +65,7 @@ def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("source", "queue_size", "task", "label_fraction", "head", "metric", "mean", "low"),
         *("high", "kind", "over", "complete", "seeds", "cells_done", "cells", "state"),
-        *("epochs_trained", "epochs_planned", "converged"),
+        *("epochs_trained", "epochs_planned", "converged", "variant"),
     )
     for metric, made in (
         ("top1", report.rows),
@@ -75,6 +77,7 @@ def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
                 *_estimate_cells(row.estimate),
                 *(row.complete, row.seeds, row.done, row.cells, row.state),
                 *(row.epochs_trained, row.epochs_planned, _flag(row.converged)),
+                row.variant,
             )
 
 
@@ -93,15 +96,22 @@ def _comparison_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("scope", "queue_size", "against", "task", "label_fraction", "head", "settings"),
         *("difference", "low", "high", "kind", "over", "complete", "seeds", "p", "p_adjusted"),
-        *("family", "verdict"),
+        *("family", "verdict", "variant", "reference"),
     )
+    queues = varies_queue_alone(report.config)
     for c in report.comparisons:
         yield (
-            *(c.scope, c.queue_size, "random-init" if c.against is None else c.against),
+            *(c.scope, c.queue_size, c.against if queues and c.reference else opponent(c)),
             *(c.task, c.fraction, c.head, c.settings),
             *_estimate_cells(c.difference),
             *(c.complete, c.seeds, c.p, c.p_adjusted, c.family, c.verdict),
+            *(c.variant, opponent(c)),
         )
+
+
+def opponent(comparison: Comparison) -> str:
+    """What a variant is compared with: the label of the reference, or ``random-init``."""
+    return comparison.reference or RANDOM
 
 
 # --------------------------------------------------------------------------------------------
@@ -116,6 +126,8 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         run: id of the study's own run, where there is one.
     """
     study_state = report.study_state
+    made, first = variants(report.config), reference(report.config)
+    sizes = {variant.label: variant.queue_size for variant in made}
     states = [found.state for found in study_state.cells.values()]
     return {
         "schema": SCHEMA,
@@ -133,8 +145,21 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         "comparisons": [{**msgspec.to_builtins(c), "label": c.label} for c in report.comparisons],
         "curves": [{**msgspec.to_builtins(c), "label": c.label} for c in report.curves],
         "pretrainings": [
-            {"queue_size": size, "seed": seed, **msgspec.to_builtins(trained)}
-            for (size, seed), trained in study_state.pretrainings.items()
+            {
+                "queue_size": sizes[label],
+                "seed": seed,
+                **msgspec.to_builtins(trained),
+                "variant": label,
+            }
+            for (label, seed), trained in study_state.pretrainings.items()
+        ],
+        "variants": [
+            {
+                "variant": variant.label,
+                "settings": msgspec.to_builtins(variant.settings),
+                "reference": variant.label == first.label,
+            }
+            for variant in made
         ],
         "cells": [
             {**msgspec.to_builtins(cell), **msgspec.to_builtins(found)}

@@ -94,6 +94,7 @@ SECTIONS = {
     "pretrain": _PRETRAIN_SECTIONS,
     "probe": _PROBE_SECTIONS,
     "study": (
+        ("What is varied, and the judge", ""),
         ("Pretraining: augmentations", "pretrain.augment"),
         *(
             (f"Pretraining: {_lower_first(title)}", f"pretrain.{name}")
@@ -108,6 +109,13 @@ SECTIONS = {
 """Title and section of everything that is not essential, by kind of run."""
 FIRST = {"pretrain": "moco.queue_size", "probe": "label_fraction", "study": "queue_sizes"}
 """The field that has the focus at first."""
+
+
+_TABLES = {
+    "groups": 'groups, as {vehicles = ["ship"], animals = ["cat"]}',
+    "axes": 'settings and values, as {"moco.momentum" = [0.9, 0.99]}',
+    "recipes": 'names and settings, as {large = {"moco.queue_size" = 16384}}',
+}
 
 
 def label(key: str) -> str:
@@ -127,7 +135,7 @@ def range_hint(field: Field) -> str:
             f": {', '.join(field.choices)}" * bool(field.choices)
         )
     if field.kind == "table":
-        return 'groups, as {vehicles = ["ship"], animals = ["cat"]}'
+        return _TABLES.get(field.name, "a table")
     low = field.ge if field.ge is not None else field.gt
     high = field.le if field.le is not None else field.lt
     parts = [field.unit] if field.unit else []
@@ -263,10 +271,17 @@ class FormState:
         """
         for key, reason in self.wrong.items():
             raise ConfigError(f"{key}: {reason}", key)
-        return build(self.type, self.values)
+        return build(self.type, self._counting())
 
     def _convert(self) -> Struct:
-        return msgspec.convert(nest(self.values), self.type, strict=False)
+        return msgspec.convert(nest(self._counting()), self.type, strict=False)
+
+    def _counting(self) -> dict[str, Any]:
+        """The values, without the queue sizes of a preset where something else is varied."""
+        named = any(self.values.get(key) for key in ("axes", "recipes", "ablate"))
+        if self.kind != "study" or not named or self.is_changed("queue_sizes"):
+            return self.values
+        return {key: value for key, value in self.values.items() if key != "queue_sizes"}
 
     def sample(self) -> tuple[PretrainConfig, str]:
         """A pretraining whose cost can be measured, and what it is of; the first of a study.
@@ -282,9 +297,12 @@ class FormState:
             raise ValueError("a probe has no pretraining to measure")
         from engine.study import grid
 
-        count = len(config.queue_sizes) * len(config.seeds)
-        largest = max(config.queue_sizes)
-        about = f"one of {count} pretrainings, K {largest}; its probes come on top"
+        made = grid.variants(config)
+        # The largest queue takes the most time and memory of those that differ in it alone.
+        largest = max(made, key=lambda variant: variant.queue_size)
+        count = len(made) * len(config.seeds)
+        beside = "" if config.judge == "knn" else "; its probes come on top"
+        about = f"one of {count} pretrainings, {largest.label}{beside}"
         return grid.pretrain_config(config, largest, config.seeds[0]), about
 
     def preview(self) -> tuple[str, AugmentConfig] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,9 @@ from moco_tui.present import fmt
 
 GLYPHS = {"missing": "·", "waiting": "○", "running": "▸", "done": "✓", "failed": "✗"}
 """A state as one character; beside it stands its word or a value."""
+
+QUEUE_LABEL = re.compile(r"K \d+")
+"""What a variant is called of which the queue size alone is varied."""
 
 PAIRS: tuple[tuple[Dimension, Dimension], ...] = (
     ("source", "fraction"),
@@ -160,15 +164,15 @@ class StudySnapshot:
         # A cell that waits names its pretraining, or its own probe where that is queued.
         waited = {found.run for _, found in self.cells(row) if found.state == "waiting"}
         best = Progress()
-        for (size, seed), trained in self.study_state.pretrainings.items():
+        for (label, seed), trained in self.study_state.pretrainings.items():
             if trained.run not in waited:
                 continue
             share = min(trained.step / trained.total_steps, 1.0) if trained.total_steps else 0.0
             if best.share is None or share > best.share:
                 best = Progress(
                     share,
-                    f"pretraining {trained.run} (K {size}, seed {seed}) is {trained.state} at "
-                    f"step {fmt.count(trained.step)} of {fmt.count(trained.total_steps)}",
+                    f"pretraining {trained.run} ({fmt.clean(label)}, seed {seed}) is "
+                    f"{trained.state} at step {fmt.count(trained.step)} of {fmt.count(trained.total_steps)}",
                     trained.state,
                 )
         return best
@@ -183,7 +187,7 @@ class StudySnapshot:
 
 def _key(item: Cell | ResultRow) -> tuple[Any, ...]:
     """What cell and row share: all but the seeds, over which a row is the mean."""
-    return item.source, item.queue_size, item.task, item.fraction, item.head
+    return item.source, item.variant, item.task, item.fraction, item.head
 
 
 def cell_shown(row: ResultRow | None, width: int, progress: Progress) -> tuple[str, str]:
@@ -259,9 +263,10 @@ def curves_at(report: Report, task: str, head: str) -> list[LabelCurve]:
 
 def source_name(label: str) -> str:
     """A source in words, as legends name it."""
-    if label.startswith("K "):
+    if QUEUE_LABEL.fullmatch(label):
         return f"MoCo, K {fmt.count(int(label[2:]))}"
-    return BASELINES[label].label if label in BASELINES else label
+    name, comma, rest = label.partition(", ")  # of variants with different baselines
+    return BASELINES[name].label + comma + rest if name in BASELINES else label
 
 
 def percent_of(fraction: float) -> float:
