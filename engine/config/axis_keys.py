@@ -61,7 +61,7 @@ def varied_key(name: str, whose: str) -> str:
         )
     if key.startswith(FREE_OF_PRETRAINING):
         raise ConfigError(
-            f"{whose} is over {key}, which does not belong to the result of a pretraining.",
+            f"{whose} does not belong to the result of a pretraining: it is {key}.",
             "axes",
         )
     return key
@@ -216,7 +216,7 @@ def recipe_settings(name: str, table: Any) -> dict[str, Any]:
         raise ConfigError(f"{whose} is {shown_value(table)}; it must be a table of settings.")
     found: dict[str, Any] = {}
     for given, value in flat_axes(table):
-        key = varied_key(given, f"{whose} names {shown_value(given)}, which")
+        key = varied_key(given, f"{shown_value(given)} in the recipe {shown_value(name)}")
         if key in found:
             raise ConfigError(f"{whose} names {key} twice; each may stand there once.", "recipes")
         found[key] = checked_value(key, value, f"{whose}, {key},")

@@ -30,7 +30,7 @@ from engine.config.axis_labels import option_label
 from engine.config.axis_options import Axis, Option, axes_of
 from engine.config.baselines import BASELINES, BaselineName
 from engine.config.fields import flatten
-from engine.config.phrases import shown_value
+from engine.config.phrases import plural, shown_value
 from engine.config.pretrain_rules import pretrain_problems
 from engine.config.pretraining_key import key_text, plain, pretraining_key
 from engine.config.schema import PretrainConfig, StudyConfig, names_axes
@@ -301,5 +301,5 @@ def impossible_text(problems: Mapping[str, str], variants: int) -> str:
     named = [f"{shown_value(label)}: {why.rstrip('.')}" for label, why in problems.items()]
     shown = "; ".join(named[:_MOST_NAMED])
     more = f"; and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-    verb = "variants are" if variants != 1 else "variant is"
-    return f"{len(named)} of {variants} {verb} impossible: {shown}{more}."
+    verb = "is" if len(named) == 1 else "are"
+    return f"{len(named)} of {plural(variants, 'variant')} {verb} impossible: {shown}{more}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -210,6 +211,15 @@ _FREE_OF_TIME = (
 """Settings that leave the time of a step as it is: variants of them are measured once."""
 
 
+_MOST_MEASURED = 32
+"""Variants whose steps are timed; more cost about what the median of these costs."""
+
+
+def _median(measured: Iterable[tuple[float, int]]) -> tuple[float, int]:
+    seconds, steps = zip(*measured, strict=True)
+    return statistics.median(seconds), statistics.median_low(steps)
+
+
 def _pretraining(
     config: StudyConfig, unfinished: Mapping[Place, Trained], data_dir: Path, sink: Sink
 ) -> tuple[float, int]:
@@ -224,11 +234,11 @@ def _pretraining(
             continue
         pretrain = pretrain_config(config, variant, config.seeds[0])
         key = key_text({k: v for k, v in plain(pretrain).items() if k not in _FREE_OF_TIME})
-        if key not in steps_of:
+        if key not in steps_of and len(steps_of) < _MOST_MEASURED:
             check_interrupt(sink)
             measured = estimate(pretrain, data_dir=data_dir)
             steps_of[key] = measured["seconds_per_step"], measured["steps_per_epoch"]
-        step, per_epoch = steps_of[key]
+        step, per_epoch = steps_of.get(key) or _median(steps_of.values())
         steps = per_epoch * trained_epochs(pretrain)
         encoder = build_encoder_quietly(pretrain.model)
         parameters = sum(p.numel() for p in encoder.parameters())

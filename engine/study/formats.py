@@ -13,7 +13,7 @@ import msgspec
 from engine.study.comparisons import RANDOM, Comparison
 from engine.study.grid import reference, variants, varies_queue_alone
 from engine.study.intervals import Estimate, rows
-from engine.study.legend import legend
+from engine.study.legend import legend, measured
 from engine.study.report import Report, signed
 from engine.study.table import Pivot, Table, cell_text, key_text, tables
 from engine.text import csv_cell, one_line, printable_json
@@ -182,10 +182,11 @@ def to_json(report: Report, *, run: str = "") -> str:
 def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
     """The tables, the comparison, the answer and the protocol, to paste into a report."""
     parts = ["\n\n".join(_escaped(sentence) for sentence in report.answer)]
-    parts.append(f"Top-1 accuracy on the test images, %. {_escaped(legend(report.rows))}")
+    what = measured(report.config)
+    parts.append(f"{what[0].upper()}{what[1:]}. {_escaped(legend(report.rows))}")
     for table in tables(report.config, report.rows, pivot):
         parts.append(f"### {_escaped(table.title)}" if table.title else "")
-        parts.append(_grid(*table_lines(table, report.majority)))
+        parts.append(_grid(*table_lines(table, report.majority, compared=compared_in(report))))
     main = [c for c in report.comparisons if c.scope != "setting"]
     singles = [c for c in report.comparisons if c.scope == "setting"]
     for title, chosen in (("Comparison", main), ("Comparison, setting by setting", singles)):
@@ -196,7 +197,11 @@ def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
 
 
 def table_lines(
-    table: Table, majority: dict[str, float], *, narrow: bool = False
+    table: Table,
+    majority: dict[str, float],
+    *,
+    narrow: bool = False,
+    compared: Sequence[Comparison] = (),
 ) -> tuple[list[str], list[list[str]]]:
     """Head and lines of a table as texts; the majority share is the last line where there is one.
 
@@ -204,12 +209,18 @@ def table_lines(
         table: to draw.
         majority: percent by task; the line is left out where tasks are rows of the table.
         narrow: see ``table.cell_text``.
+        compared: see ``compared_in``; their differences and verdicts are columns.
     """
     head = [table.row, *(key_text(table.column, key) for key in table.column_keys)]
     lines = [
         [key_text(table.row, key), *(cell_text(cell, narrow=narrow) for cell in cells)]
         for key, cells in zip(table.row_keys, table.cells, strict=True)
     ]
+    if compared and table.row == "source":
+        head += ["difference", "verdict"]
+        by_label = {c.variant: c for c in compared}
+        for key, line in zip(table.row_keys, lines, strict=True):
+            line += _verdict_cells(by_label.get(key), str(key) == compared[0].reference)
     # The share belongs to a task; with tasks as rows it would need a column and not a line.
     if table.row != "task":
         tasks = (
@@ -221,6 +232,20 @@ def table_lines(
             shares = [f"{majority[task]:.1f}" if task in majority else "" for task in tasks]
             lines.append(["majority share", *shares])
     return head, lines
+
+
+def compared_in(report: Report) -> Sequence[Comparison]:
+    """The comparisons that stand in the table itself: of a study that is judged by one number."""
+    if report.config.judge != "knn":
+        return ()
+    return [c for c in report.comparisons if c.scope == "all" and c.reference is not None]
+
+
+def _verdict_cells(comparison: Comparison | None, is_reference: bool) -> list[str]:
+    if comparison is None:
+        return ["", "the reference" if is_reference else ""]
+    difference, span = _difference_texts(comparison.difference)
+    return [difference if span == "-" else f"{difference} {span}", comparison.verdict]
 
 
 def comparison_lines(chosen: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:

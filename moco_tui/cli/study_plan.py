@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from engine.config.phrases import plural
 from engine.config.schema import StudyConfig
 from engine.config.variants import Variants, expand
 from engine.sink import Interrupted
@@ -71,7 +72,7 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
 
 def _variants_text(config: StudyConfig, made: Variants) -> str:
     """The variants with what they change, and which of them is the reference."""
-    lines = [f"{len(made.all)} variants, {len(config.seeds)} seeds of each:"]
+    lines = [f"{plural(len(made.all), 'variant')}, {plural(len(config.seeds), 'seed')} of each:"]
     for variant in made.all[:_MOST_SHOWN]:
         changed = ", ".join(f"{key}={fmt.value(value)}" for key, value in variant.settings.items())
         note = "  (reference)" if variant == made.reference else ""

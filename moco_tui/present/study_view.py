@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
+from engine.study.formats import compared_in
 from engine.study.grid import Cell
 from engine.study.intervals import LabelCurve, ResultRow
 from engine.study.legend import SHORTFALL_MARK, shortfall_text
-from engine.study.report import Report, span
+from engine.study.report import Report, signed, span
 from engine.study.study_state import CellResult, StudyState
 from engine.study.table import (
     DIMENSIONS,
@@ -172,7 +173,8 @@ class StudySnapshot:
                 best = Progress(
                     share,
                     f"pretraining {trained.run} ({fmt.clean(label)}, seed {seed}) is "
-                    f"{trained.state} at step {fmt.count(trained.step)} of {fmt.count(trained.total_steps)}",
+                    f"{trained.state} at step {fmt.count(trained.step)} of "
+                    f"{fmt.count(trained.total_steps)}",
                     trained.state,
                 )
         return best
@@ -245,9 +247,19 @@ def details(snapshot: StudySnapshot, at: Mapping[Dimension, Any], row: ResultRow
         parts.append(waits)
     if row.shortfall:
         parts.append(row.shortfall)
+    parts += _verdict(snapshot.report, row)
     if row.task in snapshot.report.majority:
         parts.append(f"majority {snapshot.report.majority[row.task]:.1f} %")
     return f"{place}: {'; '.join(parts)}"
+
+
+def _verdict(report: Report, row: ResultRow) -> list[str]:
+    """The difference from the reference, in a study that is judged by one number."""
+    return [
+        f"{signed(c.difference.mean)} points against {fmt.clean(str(c.reference))}: {c.verdict}"
+        for c in compared_in(report)
+        if c.variant == row.variant and c.difference is not None
+    ]
 
 
 # --------------------------------------------------------------------------------------------
