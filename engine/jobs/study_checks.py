@@ -24,18 +24,19 @@ def check_variants(config: StudyConfig, datasets: Mapping[str, Dataset]) -> None
     Raises:
         ConfigError: one sentence on each variant that is impossible.
     """
-    found: dict[str, str] = {}
+    found: dict[str, UserError] = {}
     made = variants(config)
     for variant in made:
         pretrain = pretrain_config(config, variant, config.seeds[0])
         try:
             check_batch(pretrain, len(datasets[variant.data].train))
         except UserError as error:
-            if len(made) == 1:
-                raise
-            found[variant.label] = str(error)
-    if found:
-        raise ConfigError(impossible_text(found, len(made)))
+            found[variant.label] = error
+    texts = {label: str(error) for label, error in found.items()}
+    if len(texts) == len(made) and len(set(texts.values())) == 1:
+        raise next(iter(found.values()))  # all alike: no variant is to blame
+    if texts:
+        raise ConfigError(impossible_text(texts, len(made)))
 
 
 def check_study(config: StudyConfig, datasets: Mapping[str, Dataset]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.config import own_code
+from engine.config.axis_layers import study_values
 from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
 from engine.config.heads import HEADS
@@ -243,6 +244,8 @@ class FormState:
             config = self._convert()
         except msgspec.ValidationError as error:
             return {"": str(error)}
+        except ConfigError as error:  # of an axis
+            return {error.key: short_reason(str(error), error.key)}
         found = problems(config)
         return {key: short_reason(text, key) for key, text in found.items()}
 
@@ -277,11 +280,14 @@ class FormState:
         return msgspec.convert(nest(self._counting()), self.type, strict=False)
 
     def _counting(self) -> dict[str, Any]:
-        """The values, without the queue sizes of a preset where something else is varied."""
-        named = any(self.values.get(key) for key in ("axes", "recipes", "ablate"))
-        if self.kind != "study" or not named or self.is_changed("queue_sizes"):
+        """The values; of a study with its axes put together as the command line does.
+
+        Raises:
+            ConfigError: see ``axis_layers.study_values``.
+        """
+        if self.kind != "study":
             return self.values
-        return {key: value for key, value in self.values.items() if key != "queue_sizes"}
+        return self.base | study_values([self.base, self.changed(), {}])
 
     def sample(self) -> tuple[PretrainConfig, str]:
         """A pretraining whose cost can be measured, and what it is of; the first of a study.

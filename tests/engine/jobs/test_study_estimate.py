@@ -11,6 +11,7 @@ import torch
 from engine.config.data import cifar10
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, StudyConfig
+from engine.config.variants import Variant
 from engine.data.dataset import Dataset, Split
 from engine.jobs import study_estimate
 from engine.jobs.study_estimate import StudyPlan, plan
@@ -67,7 +68,9 @@ def known_rates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seconds = SECONDS_PER_STEP[config.moco.queue_size]
         return {"seconds_per_step": seconds, "steps_per_epoch": 5}
 
-    def rates(config: StudyConfig, dataset: Dataset, task: str, sink: Any) -> ProbeRates:
+    def rates(
+        config: StudyConfig, variant: Variant, dataset: Dataset, task: str, sink: Any
+    ) -> ProbeRates:
         measured.append(task)
         return RATES
 

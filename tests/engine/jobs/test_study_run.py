@@ -98,7 +98,7 @@ def test_a_study_of_shapes_from_the_first_image_to_the_last_cell(tmp_path: Path)
     assert sink.steps[-1] == len(found)
     assert len(record.result["protocol"]) > 3
     runs = [(p["queue_size"], p["seed"]) for p in record.result["pretrainings"]]
-    assert runs == list(pretrainings(config))
+    assert runs == [(v.queue_size, seed) for v, seed in pretrainings(config)]
     for entry in History(folder.path.parent).list("kind:probe"):
         assert entry.name
         assert entry.parent in {p["run"] for p in record.result["pretrainings"]}
