@@ -155,7 +155,7 @@ def test_no_variant_has_the_label_or_the_weights_of_another() -> None:
     found = pretrains(config)
     assert len(found) == 4
     assert len({pretraining_key(plain(pretrain)) for pretrain in found.values()}) == 4
-    assert list(found)[0] == "lr 0.1, milestones [1 2]"
+    assert next(iter(found)) == "lr 0.1, milestones [1 2]"
 
 
 def test_a_study_that_names_an_axis_varies_only_what_it_names() -> None:
