@@ -22,6 +22,7 @@ from engine.config.schema import (
     PretrainConfig,
     ProbeConfig,
     StudyConfig,
+    names_axes,
 )
 from engine.config.values import read_toml
 from engine.errors import ConfigError
@@ -175,7 +176,11 @@ def test_a_study_begins_as_its_preset_and_its_command_gives_the_same(name: str) 
         extra={"pretrain.data.source": data},
     )
     assert again == state.config()
-    assert (again.queue_sizes, again.tasks) == ((128, 512), ("binary", "ten"))
+    assert again.tasks == ("binary", "ten")
+    sizes = again.queue_sizes  # an axis where the preset names others
+    if names_axes(again):
+        sizes = again.axes["moco.queue_size"]
+    assert sizes == (128, 512)
 
 
 @pytest.mark.parametrize(
