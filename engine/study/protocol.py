@@ -84,16 +84,15 @@ def _variants(config: StudyConfig) -> list[str]:
     shown = labels[:_MOST_NAMED]
     if len(labels) > len(shown):
         shown.append(f"{len(labels) - len(shown)} more")
-    designs = {
-        "grid": "every combination of the values",
-        "one-at-a-time": "each value alone against the settings of the study",
-    }
     changed = dict.fromkeys(name_of(key) for variant in made for key in variant.settings)
     what = f" of {listed(list(changed))}" if changed else ""
-    sentences = [
-        f"Variants: {'; '.join(shown)} ({designs[config.design]}{what}); the reference is "
-        f"{first.label}."
-    ]
+    if not config.axes and not config.recipes:
+        how = "all augmentations of the settings, each left out, each alone"
+    elif config.design == "grid":
+        how = f"every combination of the values{what}"
+    else:
+        how = f"each value{what} alone against the settings of the study"
+    sentences = [f"Variants: {'; '.join(shown)} ({how}); the reference is {first.label}."]
     if config.ablate:
         sentences.append(
             "An augmentation that is left out is switched off, without any other change; a crop "

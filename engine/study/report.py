@@ -226,12 +226,17 @@ def _settings_sentence(
 ) -> str:
     better = sum(c.is_better for c in singles)
     worse = sum(c.is_worse for c in singles)
-    what = f"{comparison.queue_size:,} keys" if queues else comparison.variant
+    verb = "is" if better == 1 else "are"
+    undecided = f"{worse} worse, and in {len(singles) - better - worse} no difference is detected."
+    family = f"(Holm's correction over {singles[0].family} comparisons)"
+    if not queues:
+        return (
+            f"{comparison.variant}, setting by setting {family}: {better} of {len(singles)} "
+            f"{verb} better, {undecided}"
+        )
     return (
-        f"Taken one by one (Holm's correction over {singles[0].family} comparisons), "
-        f"{better} of {len(singles)} settings {'is' if better == 1 else 'are'} better with "
-        f"{what}, {worse} worse, and in {len(singles) - better - worse} no "
-        "difference is detected."
+        f"Taken one by one {family}, {better} of {len(singles)} settings {verb} better with "
+        f"{comparison.queue_size:,} keys, {undecided}"
     )
 
 
@@ -288,9 +293,9 @@ def _encoders(config: StudyConfig, known: Sequence[ResultRow]) -> str:
     if len(known) > _MOST_NAMED:
         by_mean = sorted(known, key=lambda row: row.estimate.mean if row.estimate else 0.0)
         notes = {
-            by_mean[-1].label: ", the highest",
-            reference(config).label: ", the reference",
-            by_mean[0].label: ", the lowest",
+            by_mean[-1].label: " (the highest)",
+            by_mean[0].label: " (the lowest)",
+            reference(config).label: " (the reference)",
         }
     return listed(
         [f"{_figure(row)} for {row.label}{notes[row.label]}" for row in known if row.label in notes]
@@ -310,11 +315,17 @@ def _figure(row: ResultRow) -> str:
 def _random_weights_sentence(comparison: Comparison, *, queues: bool) -> str:
     difference = comparison.difference
     assert difference is not None  # ``answer`` leaves the others out
-    what = f"With {comparison.queue_size:,} keys" if queues else f"For {comparison.variant}"
-    fact = (
-        f"{what} the features score {signed(difference.mean)} points "
-        f"against those of random weights {_settings(comparison)} ({_difference_span(difference)})"
-    )
+    if queues:
+        fact = (
+            f"With {comparison.queue_size:,} keys the features score {signed(difference.mean)} "
+            f"points against those of random weights"
+        )
+    else:
+        fact = (
+            f"{comparison.variant} against random weights: the features score "
+            f"{signed(difference.mean)} points"
+        )
+    fact += f" {_settings(comparison)} ({_difference_span(difference)})"
     return fact + {
         ABOVE_RANDOM: ": better.",
         BELOW_RANDOM: ": worse.",
