@@ -287,7 +287,7 @@ class FormState:
         """
         if self.kind != "study":
             return self.values
-        return self.base | study_values([self.base, self.changed(), {}])
+        return study_values([self.base, self.changed(), {}])
 
     def sample(self) -> tuple[PretrainConfig, str]:
         """A pretraining whose cost can be measured, and what it is of; the first of a study.
