@@ -19,6 +19,7 @@ from moco_tui.present.form import FormState
 from moco_tui.present.study_view import source_name
 from moco_tui.screens.cell_runs_dialog import CellRuns
 from moco_tui.screens.study_screen import StudyScreen
+from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.study_table import StudyTable
 
 from ..conftest import screen_text, until
@@ -102,7 +103,13 @@ async def test_an_ablation_is_read_row_by_row(
             ]
             assert f" {sum(top1) / len(top1):.1f} " in line
             assert ("2/3" in line) == (label == LABELS[-1])  # its last seed is missing
-        await pilot.press("4")
+        # More curves than marks: that of the row under the cursor is among them, with its own mark.
+        chart = app.screen.query_one(LabelChart)
+        await pilot.press("end")
+        await until(pilot, lambda: "supervised from scratch" in [c.name for c in chart.curves])
+        assert "all" in [curve.name for curve in chart.curves]
+        assert len({curve.mark for curve in chart.curves}) == len(chart.curves)
+        await pilot.press("home", "4")
         await until(pilot, lambda: "variant" in screen_text(app))
         assert "without crop" in screen_text(app)
         await pilot.press("3")

@@ -25,8 +25,10 @@ from engine.study.grid import (
     pretrainings,
     probe_config,
     probe_points,
+    variants,
 )
 from engine.study.result_keys import plain
+from engine.study.sought import pretraining_keys, sought_by
 from engine.study.study_state import ROWS, state_from_entries, state_from_history
 
 from ...environment import with_packages
@@ -420,3 +422,15 @@ def test_the_record_of_a_pretraining_may_name_an_earlier_checkpoint() -> None:
 def test_the_missing_cells_are_named_in_order() -> None:
     config = small_grid(**ONE_PROBE)
     assert state_from_entries(config, []).missing == cells(config)
+
+
+def test_a_second_look_works_out_no_key_anew(tmp_path: Path) -> None:
+    """A screen asks every second, of up to ten thousand runs."""
+    config = build(StudyConfig, {"axes": {"moco.momentum": [0.9, 0.99]}, "seeds": [0, 1]})
+    again = msgspec.json.decode(msgspec.json.encode(config), type=StudyConfig)
+    assert sought_by(config) is sought_by(again)
+    create(tmp_path, "pretrain", pretrain_config(config, variants(config)[0], 1))
+    (entry,) = History(tmp_path).list()
+    assert pretraining_keys(entry) is pretraining_keys(entry)
+    place = state_from_entries(config, [entry]).pretrainings["m 0.9", 1]
+    assert place.run == entry.id
