@@ -64,6 +64,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
         has_head: whether it is a head on features, and so one row for each head.
         has_pretraining_seed: whether a study makes one for each pretraining seed.
         draws_random: whether its row depends on ``runtime.seed``, whatever the head.
+        has_encoder: whether it is made from the architecture of the pretraining.
     """
 
     name: BaselineName
@@ -71,10 +72,22 @@ class Baseline(Struct, frozen=True, kw_only=True):
     subject: str
     protocol: str
     work: str
-    # The last three decide how often a study computes it, see study.grid and study.result_keys.
+    # The others decide how often a study computes it, see study.grid and study.result_keys.
     has_head: bool = True
     has_pretraining_seed: bool = False
     draws_random: bool = False
+    has_encoder: bool = True
+
+    def depends_on(self, key: str) -> bool:
+        """Whether its row depends on a setting of the pretraining that it stands beside.
+
+        Args:
+            key: dotted; the seed, which a study has several of, is left out here.
+        """
+        # A baseline is built with BatchNorm over whole batches, whatever the groups of MoCo.
+        if key.startswith("model.") and key != "model.bn_splits":
+            return self.has_encoder
+        return key in ("data.source", "data.limit")
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -96,6 +109,7 @@ BASELINES: Mapping[str, Baseline] = {
             subject="raw pixels",
             protocol="pixels is the same head on the image itself",
             work="engine.probe.source_rows:PIXELS",
+            has_encoder=False,
         ),
         Baseline(
             name="supervised",

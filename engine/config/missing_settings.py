@@ -16,8 +16,9 @@ import msgspec
 
 from engine.config.fields import fields, flatten
 from engine.config.phrases import listed
-from engine.config.schema import KINDS, AnyConfig
-from engine.errors import RunError
+from engine.config.schema import KINDS, AnyConfig, StudyConfig, names_axes
+from engine.config.variants import expand
+from engine.errors import ConfigError, RunError
 
 WHEN_MISSING: Mapping[str, Mapping[str, Any]] = {
     # version 0.1 began crops at 0.2 of the area, and trained a supervised baseline for less
@@ -131,6 +132,13 @@ def read_config(kind: str, tree: Mapping[str, Any], whose: str) -> AnyConfig:
         raise RunError(
             f"{whose} holds a configuration that this version does not know ({error})."
         ) from error
+    if isinstance(config, StudyConfig) and names_axes(config):
+        try:
+            expand(config)
+        except ConfigError as error:  # edited, or an axis over a setting of another version
+            raise RunError(
+                f"{whose} names variants that this version does not know: {error}"
+            ) from (error)
     return config
 
 

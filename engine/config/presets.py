@@ -88,6 +88,45 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+# Studies of one question each, over the defaults.
+_OF_AXES = (
+    Preset(
+        name="study-queue",
+        summary="is a larger dictionary better? K 4096 and 16384, labels, tasks and heads",
+    ),
+    Preset(
+        name="study-augmentations",
+        summary="which augmentation matters? all of them, each left out, each alone",
+        values={"ablate": ["augment"]},
+    ),
+    # The ablation of arXiv:1911.05722, section 4.1, "Ablation: momentum".
+    Preset(
+        name="study-momentum",
+        summary="how slow must the key encoder be? m of 0, 0.9, 0.99, 0.999 and 0.9999",
+        values={"axes": {"moco.momentum": [0.0, 0.9, 0.99, 0.999, 0.9999]}},
+    ),
+    Preset(
+        name="study-temperature",
+        summary="which temperature? T of 0.05, 0.07, 0.1, 0.2 and 0.5",
+        values={"axes": {"moco.temperature": [0.05, 0.07, 0.1, 0.2, 0.5]}},
+    ),
+    # Section 3.3: with groups of BatchNorm and keys that are not shuffled, the statistics of a
+    # group tell which key belongs to a query. Without groups there is nothing to shuffle.
+    Preset(
+        name="study-shuffle",
+        summary="does BatchNorm cheat? 8 groups with shuffled keys, 8 without, one whole batch",
+        values={
+            "axes": {"recipe": ["shuffled groups", "groups alone", "whole batch"]},
+            "recipes": {
+                "shuffled groups": {"model.bn_splits": 8, "moco.shuffle_keys": True},
+                "groups alone": {"model.bn_splits": 8, "moco.shuffle_keys": False},
+                "whole batch": {"model.bn_splits": 1, "moco.shuffle_keys": False},
+            },
+        },
+    ),
+)
+
+
 def _of_a_study() -> dict[str, Preset]:
     """Presets of studies: those of pretrainings that set nothing the grid varies, and its own."""
     found = {}
@@ -110,7 +149,7 @@ def _of_a_study() -> dict[str, Preset]:
             **{f"pretrain.{key}": value for key, value in quick.items()},
         },
     )
-    return {**found, study.name: study}
+    return {**found, study.name: study, **{preset.name: preset for preset in _OF_AXES}}
 
 
 STUDY_PRESETS: Mapping[str, Preset] = _of_a_study()

@@ -11,9 +11,11 @@ import tomli_w
 from msgspec import Struct
 
 from engine.config import own_code
+from engine.config.axis_layers import study_values
 from engine.config.fields import fields, flatten, nest
 from engine.config.presets import preset
 from engine.config.rules import check
+from engine.config.schema import PretrainConfig, StudyConfig, names_axes
 from engine.config.values import (
     check_beyond_type,
     check_leaf,
@@ -22,6 +24,7 @@ from engine.config.values import (
     read_toml,
     renamed_value,
 )
+from engine.config.variants import expand
 from engine.errors import ConfigError
 
 C = TypeVar("C", bound=Struct)
@@ -65,18 +68,21 @@ def resolve(
 ) -> C:
     """Preset, then TOML file, then ``key=value`` texts, then ``extra``: the later wins.
 
+    The axes of a study are put together by ``axis_layers.study_values``.
+
     Raises:
         ConfigError: one sentence on the first thing that is wrong.
     """
     # Each source gives whole dotted keys, or "queue_size" and "moco.queue_size" would not collide;
     # those of ``extra`` are expanded by ``build``.
-    values: dict[str, Any] = {}
-    if preset_name is not None:
-        values |= preset(preset_name, type_).values
-    if toml is not None:
-        values |= read_toml(type_, toml)
-    values |= parse_sets(type_, sets)
-    values |= extra or {}
+    layers: list[Mapping[str, Any]] = []
+    layers.append({} if preset_name is None else preset(preset_name, type_).values)
+    layers.append({} if toml is None else read_toml(type_, toml))
+    layers += [parse_sets(type_, sets), extra or {}]
+    if issubclass(type_, StudyConfig):
+        values = study_values(layers)
+    else:
+        values = {key: value for layer in layers for key, value in layer.items()}
     config = build(type_, values)
     # A person typed these paths or wrote the file; records do not come through here.
     own_code.name_paths(paths_of(config))
@@ -92,7 +98,24 @@ def paths_by_key(config: Struct) -> list[tuple[str, str]]:
         if registry is not None:
             items = value if isinstance(value, list | tuple) else [value]
             found += [(key, item) for item in items if registry.is_own(item)]
+    if isinstance(config, StudyConfig):
+        found += _paths_of_variants(config)
     return found
+
+
+def _paths_of_variants(config: StudyConfig) -> list[tuple[str, str]]:
+    """The paths of the user's own that the variants of a study name, each once."""
+    known = fields(PretrainConfig)
+    found: dict[tuple[str, str], None] = {}
+    for variant in expand(config).all if names_axes(config) else ():
+        for key, value in variant.settings.items():
+            registry = known[key].registry
+            if registry is not None:
+                items = value if isinstance(value, tuple) else [value]
+                found |= {
+                    (f"pretrain.{key}", item): None for item in items if registry.is_own(item)
+                }
+    return list(found)
 
 
 def paths_of(config: Struct) -> list[str]:
@@ -102,4 +125,7 @@ def paths_of(config: Struct) -> list[str]:
 
 def to_toml(config: Struct) -> str:
     """The configuration as a TOML text that ``read_toml`` takes."""
-    return tomli_w.dumps(msgspec.to_builtins(config))
+    tree = msgspec.to_builtins(config)
+    if isinstance(config, StudyConfig) and names_axes(config):
+        del tree["queue_sizes"]  # not varied then, and a file that names it varies it
+    return tomli_w.dumps(tree)

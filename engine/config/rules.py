@@ -7,11 +7,21 @@ import math
 import msgspec
 from msgspec import Struct
 
-from engine.config.augment import augment_problems
+from engine.config.axis_keys import QUEUE
 from engine.config.fields import difference
 from engine.config.phrases import shown_value
+from engine.config.pretrain_rules import pretrain_problems
 from engine.config.recorded_values import MOST_RUNS
-from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig, TaskConfig
+from engine.config.schema import (
+    GRID_KEYS,
+    PretrainConfig,
+    ProbeConfig,
+    StudyConfig,
+    TaskConfig,
+    names_axes,
+)
+from engine.config.variant_count import count_bound
+from engine.config.variants import impossible
 from engine.errors import ConfigError
 
 BUILTIN_TASKS = ("binary", "five", "ten", "all")
@@ -32,38 +42,12 @@ def problems(config: Struct) -> dict[str, str]:
     """Every broken rule that spans several fields: the key at fault and the sentence."""
     found: dict[str, str] = {}
     if isinstance(config, PretrainConfig):
-        _pretrain_problems(config, found)
+        found |= pretrain_problems(config)
     elif isinstance(config, ProbeConfig):
         _probe_problems(config, found)
     elif isinstance(config, StudyConfig):
         _study_problems(config, found)
     return found
-
-
-def _pretrain_problems(config: PretrainConfig, found: dict[str, str]) -> None:
-    optim, model = config.optim, config.model
-    found |= augment_problems(config.augment)
-    # Groups of equal size; the statistics of a single image would be no batch statistics.
-    if optim.batch_size % model.bn_splits:
-        found["model.bn_splits"] = (
-            f"model.bn_splits is {model.bn_splits}, which does not divide optim.batch_size "
-            f"({optim.batch_size}); it must divide it."
-        )
-    elif optim.batch_size // model.bn_splits < 2:
-        found["model.bn_splits"] = (
-            f"model.bn_splits is {model.bn_splits}, which leaves one image to normalise over; "
-            f"it must be at most {optim.batch_size // 2} for optim.batch_size {optim.batch_size}."
-        )
-    if optim.stop_epoch > optim.epochs:
-        found["optim.stop_epoch"] = (
-            f"optim.stop_epoch is {optim.stop_epoch}, beyond optim.epochs ({optim.epochs}); "
-            "it must not be larger."
-        )
-    if list(optim.milestones) != sorted(set(optim.milestones)):
-        found["optim.milestones"] = (
-            f"optim.milestones is {list(optim.milestones)}; each must be larger "
-            "than the one before."
-        )
 
 
 def _probe_problems(config: ProbeConfig, found: dict[str, str]) -> None:
@@ -105,16 +89,10 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
     for key, values in grids:
         if len(set(values)) != len(values):
             found[key] = f"{key} is {', '.join(map(str, values))}; each value may stand there once."
-    size = math.prod(len(values) for key, values in grids if key != "baselines")
-    if size > MOST_RUNS:  # it could be begun, and not be shown
-        found["seeds"] = (
-            f"the grid has {size:,} probes; seeds and the other lists must be so short that it has "
-            f"at most {MOST_RUNS:,}."
-        )
     # The rules of the runs that the grid makes, under the study's names of the keys.
-    inner: dict[str, str] = {}
-    _pretrain_problems(config.pretrain, inner)
+    inner = pretrain_problems(config.pretrain)
     found |= {f"pretrain.{key}": f"pretrain: {text}" for key, text in inner.items()}
+    _variant_problems(config, found)
     groups = config.probe.task.groups
     for name in config.tasks:
         inner = {}
@@ -135,6 +113,8 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
         )
     # With groups the task has a name of its own, which may be given in both places.
     free = {"probe.task.name"} if groups else set()
+    if names_axes(config):  # then the queue size is a setting as any other
+        free.add(f"pretrain.{QUEUE}")
     for key in difference(config, StudyConfig()).keys() & GRID_KEYS.keys() - free:
         found[key] = f"{key} cannot be set for a study: its grid does, by {GRID_KEYS[key]}."
     if groups and config.probe.task.name not in (config.tasks[0], TaskConfig().name):
@@ -142,3 +122,42 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
             f"probe.task.name is {shown_value(config.probe.task.name)} and tasks names "
             f"{shown_value(config.tasks[0])}; with probe.task.groups both must be the same."
         )
+
+
+def _variant_problems(config: StudyConfig, found: dict[str, str]) -> None:
+    """What is wrong with the variants of a study, and with how many there are."""
+    if names_axes(config) and config.queue_sizes != StudyConfig().queue_sizes:
+        found["queue_sizes"] = (
+            "queue_sizes is not varied, since the study names what it varies; give its values to "
+            f"the axis {QUEUE}."
+        )
+    if config.judge == "knn" and not config.pretrain.monitor.knn_every:
+        found["pretrain.monitor.knn_every"] = (
+            "pretrain.monitor.knn_every is 0, so no kNN is measured, which judge = knn needs; it "
+            "must be at least 1."
+        )
+    variants = count_bound(config)
+    size = variants * len(config.seeds) * probes_each(config)
+    if size > MOST_RUNS:  # it could be begun, and not be shown
+        found["seeds"] = (
+            f"the grid has {size:,} probes; seeds and the other lists must be so short that it has "
+            f"at most {MOST_RUNS:,}."
+        )
+        return
+    if any(key.startswith("pretrain.") for key in found):
+        return  # each variant would repeat it
+    try:
+        wrong = impossible(config)
+    except ConfigError as error:
+        found[error.key or "axes"] = str(error)
+        return
+    if wrong:
+        found["axes"] = wrong
+
+
+def probes_each(config: StudyConfig) -> int:
+    """How many probes a study makes of each pretraining; 1 where it needs none."""
+    if config.judge == "knn":
+        return 1
+    lists = (config.label_fractions, config.tasks, config.heads, config.subset_seeds)
+    return math.prod(len(values) for values in lists)

@@ -22,6 +22,7 @@ from engine.config.heads.head_config import HeadConfig, OwnHeadConfig
 from engine.config.models import ENCODERS
 from engine.config.phrases import listed
 from engine.config.run_schema import LogConfig, MonitorConfig, RuntimeConfig
+from engine.config.study_grid import StudyGrid
 
 _ORDER = (
     f"{listed(GEOMETRY)} (one sampling) come first; "
@@ -299,58 +300,21 @@ def head_settings(config: ProbeConfig, head: str = "") -> HeadConfig:
 # Studies
 
 
-class StudyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A grid of pretrainings and of probes of each of them.
+class StudyConfig(StudyGrid, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Variants of a pretraining, each with several seeds, and probes of each of them.
 
-    Settings that the grid varies (``GRID_KEYS``) must keep their defaults in ``pretrain`` and
-    ``probe``; ``rules.problems`` refuses others.
+    ``engine.config.variants`` makes the variants of ``axes``, ``recipes`` and ``ablate``; a study
+    that names none of these varies the queue size. Settings that the grid varies (``GRID_KEYS``)
+    must keep their defaults in ``pretrain`` and ``probe``; ``rules.problems`` refuses others.
     """
 
-    queue_sizes: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=4_194_304)], ...],
-        Meta(min_length=1, description="dictionary sizes to compare", extra={"unit": "keys"}),
-    ] = (4096, 16384)
-    seeds: Annotated[
-        tuple[Annotated[int, Meta(ge=0, lt=2**31)], ...],
-        Meta(
-            min_length=1,
-            description="seeds of the pretrainings of each size; three or more for an interval",
-        ),
-    ] = (0, 1, 2)
-    label_fractions: Annotated[
-        tuple[Annotated[float, Meta(gt=0.0, le=1.0)], ...],
-        Meta(min_length=1, description="shares of the training labels that may be used"),
-    ] = (0.1, 0.2, 0.3, 0.4, 0.5)
-    tasks: Annotated[
-        tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],
-        Meta(min_length=1, description="binary, five, ten, all; or the name of probe.task.groups"),
-    ] = ("binary", "five", "ten")
-    heads: Annotated[
-        tuple[str, ...],
-        Meta(
-            min_length=1,
-            description="heads on the frozen features",
-            extra={"registry": HEADS},
-        ),
-    ] = ("linear", "logistic")
-    subset_seeds: Annotated[
-        tuple[Annotated[int, Meta(ge=0, lt=2**31)], ...],
-        Meta(min_length=1, description="seeds of the labelled subsets"),
-    ] = (0, 1, 2)
-    baselines: Annotated[
-        tuple[BaselineName, ...],
-        Meta(description=f"what stands beside the encoders: {', '.join(BASELINES)}"),
-    ] = get_args(BaselineName)
-    supervised_subsets: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="subset seeds that the supervised baseline is trained for, the first ones: "
-            "it is the dearest part",
-        ),
-    ] = 1
     pretrain: PretrainConfig = PretrainConfig()
     probe: ProbeConfig = ProbeConfig()
+
+
+def names_axes(config: StudyConfig) -> bool:
+    """Whether a study says itself what it varies; else it varies the queue size."""
+    return bool(config.axes or config.recipes or config.ablate)
 
 
 GRID_KEYS: Mapping[str, str] = {

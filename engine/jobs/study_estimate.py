@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from engine.config.pretraining_key import key_text, plain
 from engine.config.schema import StudyConfig, head_settings
+from engine.config.variants import Variant
 from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.estimate import estimate, trained_epochs
 from engine.jobs.prepare import prepare
-from engine.jobs.study_rates import ProbeRates, measure_rates
+from engine.jobs.study_checks import check_variants
+from engine.jobs.study_rates import ProbeRates, measure_feature, measure_rates
 from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.probe.augmented_views import affordable_views
 from engine.probe.supervised_budget import plan_budget
-from engine.sink import NullSink, Sink
-from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config
+from engine.sink import NullSink, Sink, check_interrupt
+from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config, variants
+from engine.study.sought import Place
 from engine.study.study_state import StudyState, Trained
 
 _METRIC_BYTES = 130  # about, of a step in the metric log
@@ -78,9 +85,8 @@ def plan(
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    prepared = prepare(config.pretrain, root=Path(), parent="", data_dir=data_dir, sink=sink)
-    dataset = prepared.dataset
-    materials = _materials(config, dataset)
+    datasets, device = _datasets(config, data_dir, sink)
+    check_variants(config, datasets)
     cells = [cell for cell, found in study_state.cells.items() if found.state != "done"]
     unfinished = {
         at: trained
@@ -91,30 +97,98 @@ def plan(
     disk_bytes = 0
     if unfinished:
         sink.log("timing a few steps of pretraining")
-        seconds, disk_bytes = _pretraining(config, unfinished, data_dir)
+        seconds, disk_bytes = _pretraining(config, unfinished, data_dir, sink)
         costs.append(Cost("pretrainings, without kNN", len(unfinished), seconds))
     if cells:
-        task = max(materials.values(), key=lambda material: len(material.task.groups)).task.name
-        rates = measure_rates(config, dataset, task, sink)
-        costs += [
-            _knn(config, len(unfinished), len(dataset.train), rates),
-            *_features(config, cells, dataset, rates),
-            *_heads(config, cells, materials, rates),
-            _from_scratch(config, cells, materials, rates),
-        ]
-        disk_bytes += _PROBE_BYTES * sum(cell.source == "moco" for cell in cells)
-    costs = [cost for cost in costs if cost.count]
+        for alike in _alike(config):
+            costs += _judging(config, alike, cells, unfinished, datasets[alike[0].data], sink)
+        disk_bytes += _PROBE_BYTES * (
+            sum(cell.source == "moco" for cell in cells) if config.judge == "probes" else 0
+        )
+    costs = [cost for cost in _summed(costs) if cost.count]
     seconds = sum(cost.seconds for cost in costs)
-    return StudyPlan(tuple(costs), seconds, disk_bytes, prepared.runtime.name)
+    return StudyPlan(tuple(costs), seconds, disk_bytes, device)
 
 
-def _materials(config: StudyConfig, dataset: Dataset) -> Materials:
+def _datasets(config: StudyConfig, data_dir: Path, sink: Sink) -> tuple[dict[str, Dataset], str]:
+    """The images of the variants by ``Variant.data``, and the name of the device."""
+    found: dict[str, Dataset] = {}
+    device = ""
+    for variant in variants(config):
+        if variant.data not in found:
+            # Its batch is checked by ``check_variants``, which names the variant.
+            pretrain = replace(
+                pretrain_config(config, variant, config.seeds[0]),
+                optim=replace(config.pretrain.optim, batch_size=2),
+                model=replace(config.pretrain.model, bn_splits=1),
+            )
+            prepared = prepare(pretrain, root=Path(), parent="", data_dir=data_dir, sink=sink)
+            found[variant.data], device = prepared.dataset, prepared.runtime.name
+    return found, device
+
+
+def _alike(config: StudyConfig) -> list[list[Variant]]:
+    """The variants by what their probes cost: those of one architecture and the same images."""
+    found: dict[tuple[str, str], list[Variant]] = {}
+    for variant in variants(config):
+        model = pretrain_config(config, variant, config.seeds[0]).model
+        found.setdefault((key_text(msgspec.to_builtins(model)), variant.data), []).append(variant)
+    return list(found.values())
+
+
+def _judging(
+    config: StudyConfig,
+    alike: Sequence[Variant],
+    cells: Sequence[Cell],
+    unfinished: Collection[Place],
+    dataset: Dataset,
+    sink: Sink,
+) -> list[Cost]:
+    """What the probes or the kNN of some variants cost that are alike."""
+    first, labels = alike[0], {variant.label for variant in alike}
+    # A baseline is computed beside the first variant that has it.
+    beside = {(name, v.groups[name] or None) for v in alike for name in v.beside}
+    own = [
+        cell
+        for cell in cells
+        if (
+            cell.variant in labels
+            if cell.source == "moco"
+            else (cell.source, cell.variant) in beside
+        )
+    ]
+    if not own:
+        return []
+    if config.judge == "knn":
+        feature = measure_feature(config, first, dataset, sink)
+        return [_knn(config, alike, unfinished, len(dataset.train), feature)]
+    materials = _materials(config, first, dataset)
+    task = max(materials.values(), key=lambda material: len(material.task.groups)).task.name
+    rates = measure_rates(config, first, dataset, task, sink)
+    return [
+        _knn(config, alike, unfinished, len(dataset.train), rates.feature),
+        *_features(config, own, dataset, rates),
+        *_heads(config, own, materials, rates),
+        _from_scratch(config, own, materials, rates),
+    ]
+
+
+def _summed(costs: Iterable[Cost]) -> list[Cost]:
+    """One cost for each part, in the order in which the parts come first."""
+    found: dict[str, Cost] = {}
+    for cost in costs:
+        so_far = found.get(cost.part, Cost(cost.part, 0, 0.0))
+        found[cost.part] = Cost(cost.part, so_far.count + cost.count, so_far.seconds + cost.seconds)
+    return list(found.values())
+
+
+def _materials(config: StudyConfig, variant: Variant, dataset: Dataset) -> Materials:
     """Of one subset seed and head: their numbers of images are the same for all."""
     found = {}
     for task in config.tasks:
         for fraction in config.label_fractions:
             point = ProbePoint(task, fraction, config.heads[0], config.subset_seeds[0])
-            probe = probe_config(config, config.queue_sizes[0], config.seeds[0], point)
+            probe = probe_config(config, variant, config.seeds[0], point)
             found[task, fraction] = prepare_material(probe, dataset)
     return found
 
@@ -122,33 +196,74 @@ def _materials(config: StudyConfig, dataset: Dataset) -> Materials:
 # --------------------------------------------------------------------------------------------
 # Pretraining
 
+_FREE_OF_TIME = (
+    "moco.momentum",
+    "moco.temperature",
+    "optim.lr",
+    "optim.sgd_momentum",
+    "optim.weight_decay",
+    "optim.schedule",
+    "optim.milestones",
+    "optim.drop_factor",
+    "optim.epochs",
+    "optim.stop_epoch",
+)
+"""Settings that leave the time of a step as it is: variants of them are measured once."""
+
+
+_MOST_MEASURED = 32
+"""Variants whose steps are timed; more cost about what the median of these costs."""
+
+
+def _median(measured: Iterable[tuple[float, int]]) -> tuple[float, int]:
+    seconds, steps = zip(*measured, strict=True)
+    return statistics.median(seconds), statistics.median_low(steps)
+
 
 def _pretraining(
-    config: StudyConfig, unfinished: Mapping[tuple[int, int], Trained], data_dir: Path
+    config: StudyConfig, unfinished: Mapping[Place, Trained], data_dir: Path, sink: Sink
 ) -> tuple[float, int]:
-    """Seconds and bytes of the pretrainings that are not finished, by queue size and seed."""
-    encoder = build_encoder_quietly(config.pretrain.model)
-    parameters = sum(p.numel() for p in encoder.parameters())
+    """Seconds and bytes of the pretrainings that are not finished, by variant and seed."""
     seconds, disk_bytes = 0.0, 0
-    for size in config.queue_sizes:
-        of_size = [trained for (k, _), trained in unfinished.items() if k == size]
-        if not of_size:
+    steps_of: dict[str, tuple[float, int]] = {}  # seconds of a step, and steps of an epoch
+    for variant in variants(config):
+        of_variant = [
+            trained for (label, _), trained in unfinished.items() if label == variant.label
+        ]
+        if not of_variant:
             continue
-        measured = estimate(pretrain_config(config, size, config.seeds[0]), data_dir=data_dir)
-        steps = measured["steps_per_epoch"] * trained_epochs(config.pretrain)
-        for trained in of_size:
-            seconds += measured["seconds_per_step"] * max(steps - trained.step, 0)
+        pretrain = pretrain_config(config, variant, config.seeds[0])
+        key = key_text({k: v for k, v in plain(pretrain).items() if k not in _FREE_OF_TIME})
+        if key not in steps_of and len(steps_of) < _MOST_MEASURED:
+            check_interrupt(sink)
+            measured = estimate(pretrain, data_dir=data_dir)
+            steps_of[key] = measured["seconds_per_step"], measured["steps_per_epoch"]
+        step, per_epoch = steps_of.get(key) or _median(steps_of.values())
+        steps = per_epoch * trained_epochs(pretrain)
+        encoder = build_encoder_quietly(pretrain.model)
+        parameters = sum(p.numel() for p in encoder.parameters())
+        for trained in of_variant:
+            seconds += step * max(steps - trained.step, 0)
             if not trained.run:  # float32: both encoders, the momentum of SGD, and the queue
-                disk_bytes += 4 * (3 * parameters + size * config.pretrain.model.dim)
+                disk_bytes += 4 * (3 * parameters + variant.queue_size * pretrain.model.dim)
                 disk_bytes += _METRIC_BYTES * steps
     return seconds, disk_bytes
 
 
-def _knn(config: StudyConfig, pretrainings: int, images: int, rates: ProbeRates) -> Cost:
+def _knn(
+    config: StudyConfig,
+    alike: Sequence[Variant],
+    unfinished: Collection[Place],
+    images: int,
+    feature: float,
+) -> Cost:
     every = config.pretrain.monitor.knn_every
-    # One more than in the epochs: that of the untrained encoder.
-    passes = pretrainings * (trained_epochs(config.pretrain) // every + 1) if every else 0
-    return Cost("kNN evaluations", passes, passes * images * rates.feature)
+    passes = 0
+    for variant in alike if every else ():
+        epochs = trained_epochs(pretrain_config(config, variant, config.seeds[0]))
+        to_train = sum(label == variant.label for label, _ in unfinished)
+        passes += to_train * (epochs // every + 1)  # one more: that of the untrained encoder
+    return Cost("kNN evaluations", passes, passes * images * feature)
 
 
 # --------------------------------------------------------------------------------------------
@@ -165,9 +280,9 @@ def _features(
     largest = max(config.label_fractions)
     union = train * (1.0 - (1.0 - largest) ** len(config.subset_seeds))
     of_encoders = [cell for cell in cells if cell.source in ("moco", "random-init")]
-    encoders = {(c.source, c.queue_size, c.seed) for c in of_encoders}
+    encoders = {(c.source, c.variant, c.seed) for c in of_encoders}
     views = {head: head_settings(config.probe, head).views_per_image() for head in config.heads}
-    viewed = {(c.source, c.queue_size, c.seed) for c in of_encoders if views[c.head]}
+    viewed = {(c.source, c.variant, c.seed) for c in of_encoders if views[c.head]}
     passes = len(viewed) * max(views.values())
     return [
         Cost("feature passes", len(encoders), len(encoders) * (union + test) * rates.feature),

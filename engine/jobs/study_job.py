@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -10,10 +11,12 @@ from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import StudyConfig
 from engine.data.dataset import Dataset
 from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
-from engine.jobs.study_run import cells_done, check_study, run_study
-from engine.pretrain.loop import Outcome, check_batch
+from engine.jobs.study_checks import check_study, check_variants
+from engine.jobs.study_run import cells_done, identities, run_study
+from engine.pretrain.loop import Outcome
 from engine.runs import Record, RunFolder
 from engine.runtime.device import Runtime, resolve_runtime
+from engine.study.grid import pretrain_config, reference, variants
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,14 @@ class StudyJob:
     Attributes:
         config: the configuration.
         runtime: of its pretrainings; see ``Job.runtime``.
-        dataset: the images.
+        dataset: the images of its reference.
+        datasets: those of all of its variants, by ``Variant.data``.
     """
 
     config: StudyConfig
     runtime: Runtime
     dataset: Dataset
+    datasets: Mapping[str, Dataset]
     locks_device: ClassVar[bool] = False  # each of its runs takes the lock for itself
     data_kept: ClassVar[DataKept] = "none"  # runs with other data do not count
 
@@ -41,10 +46,14 @@ class StudyJob:
     def prepare(cls, config: StudyConfig, runtime: Runtime, inputs: JobInputs) -> Self:
         """See ``Job.prepare``."""
         resolve_runtime(config.probe.runtime)  # refuses a device that is not there
-        dataset = inputs.dataset(config.pretrain.data)
-        check_batch(config.pretrain, len(dataset.train))
-        check_study(config, dataset)
-        return cls(config, runtime, dataset)
+        datasets: dict[str, Dataset] = {}
+        for variant in variants(config):
+            if variant.data not in datasets:
+                pretrain = pretrain_config(config, variant, config.seeds[0])
+                datasets[variant.data] = inputs.dataset(pretrain.data)
+        check_variants(config, datasets)
+        check_study(config, datasets)
+        return cls(config, runtime, datasets[reference(config).data], datasets)
 
     @staticmethod
     def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:  # noqa: ARG004
@@ -55,7 +64,7 @@ class StudyJob:
         """How many cells the history has."""
         if not record.step:
             return None
-        return cells_done(self.config, RunFolder(root / record.id), self.dataset.identity)
+        return cells_done(self.config, RunFolder(root / record.id), identities(self.datasets))
 
     def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
         """See ``Job.run``."""
@@ -63,7 +72,7 @@ class StudyJob:
             self.config,
             study=context.folder,
             data_dir=context.data_dir,
-            dataset=self.dataset,
+            datasets=self.datasets,
             sink=context.sink,
             device=self.runtime.name,
             execute=context.execute,

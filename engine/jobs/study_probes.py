@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from engine.config.schema import ProbeConfig, StudyConfig, head_settings
+from engine.config.variants import Variant
 from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.recorded_config import config_of
@@ -25,12 +26,12 @@ Missing = dict[ProbePoint, tuple[Cell, ...]]
 
 
 def missing_probes(
-    config: StudyConfig, study_state: StudyState, queue_size: int, seed: int
+    config: StudyConfig, study_state: StudyState, variant: Variant, seed: int
 ) -> Missing:
     """The probes of an encoder that would give a cell that is not done."""
     found: Missing = {}
     for point in probe_points(config):
-        cells = cells_of(config, queue_size, seed, point)
+        cells = cells_of(config, variant, seed, point)
         missing = tuple(cell for cell in cells if study_state.cells[cell].state != "done")
         if missing:
             found[point] = missing

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from engine.config.heads import HEADS
-from engine.config.schema import ProbeConfig, StudyConfig, head_settings
+from engine.config.schema import ModelConfig, ProbeConfig, StudyConfig, head_settings
+from engine.config.variants import Variant
 from engine.data.dataset import Dataset, Split, channel_statistics, limited
 from engine.evaluate.features import extract
 from engine.jobs.estimate import seconds_of
@@ -19,7 +20,7 @@ from engine.models.encoder import Encoder
 from engine.probe.probe_run import run_probe
 from engine.runtime.device import Runtime, resolve_runtime
 from engine.sink import NullSink, Request, Sink
-from engine.study.grid import ProbePoint, probe_config
+from engine.study.grid import ProbePoint, pretrain_config, probe_config
 
 SMALL_TRAIN_IMAGES = 600
 _TEST_IMAGES = 300
@@ -63,6 +64,8 @@ class _SmallProbes:
 
     Attributes:
         config: the study.
+        variant: whose probes these are.
+        model: its architecture.
         task: with the most groups of those that the study has.
         dataset: a few of its images.
         encoder: in eval mode, on the device.
@@ -72,6 +75,8 @@ class _SmallProbes:
     """
 
     config: StudyConfig
+    variant: Variant
+    model: ModelConfig
     task: str
     dataset: Dataset
     encoder: Encoder
@@ -112,7 +117,7 @@ class _SmallProbes:
             self._probe_config(head, passes, supervised=supervised),
             dataset=self.dataset,
             pretrained=self.encoder,
-            model=self.config.pretrain.model,
+            model=self.model,
             mean=self.mean,
             std=self.std,
             device=self.runtime.device,
@@ -124,7 +129,7 @@ class _SmallProbes:
     def _probe_config(self, head: str, passes: int, *, supervised: bool) -> ProbeConfig:
         config = self.config
         point = ProbePoint(self.task, 1.0, head, config.subset_seeds[0])
-        base = probe_config(config, config.queue_sizes[0], config.seeds[0], point)
+        base = probe_config(config, self.variant, config.seeds[0], point)
         pixels = ("pixels",) if "pixels" in config.baselines else ()
         probe = replace(
             base,
@@ -137,11 +142,24 @@ class _SmallProbes:
         return replace(probe, **{head: head_settings(base).with_passes(passes)})
 
 
-def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) -> ProbeRates:
+def measure_feature(config: StudyConfig, variant: Variant, dataset: Dataset, sink: Sink) -> float:
+    """Seconds of an image in a pass of the encoder of a variant.
+
+    Raises:
+        Interrupted: when the sink asked to stop.
+    """
+    sink.log(f"timing a pass over {SMALL_TRAIN_IMAGES} images")
+    return _small_probes(config, variant, dataset, "", _RequestsOnly(sink)).feature_seconds()
+
+
+def measure_rates(
+    config: StudyConfig, variant: Variant, dataset: Dataset, task: str, sink: Sink
+) -> ProbeRates:
     """Times small probes of an untrained encoder, with all heads and baselines of the study.
 
     Args:
         config: the study.
+        variant: whose architecture is measured.
         dataset: its images, with test images.
         task: of the study; the one with the most groups takes the longest.
         sink: logs what is measured, and is asked whether to stop.
@@ -151,7 +169,7 @@ def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
         Interrupted: when the sink asked to stop.
     """
     sink.log(f"timing small probes of {SMALL_TRAIN_IMAGES} images")
-    probes = _small_probes(config, dataset, task, _RequestsOnly(sink))
+    probes = _small_probes(config, variant, dataset, task, _RequestsOnly(sink))
     feature = probes.feature_seconds()
     heads: dict[tuple[str, bool], float] = {}
     view: dict[bool, float] = {}
@@ -180,18 +198,20 @@ def measure_rates(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) 
     return ProbeRates(feature, view, heads, supervised)
 
 
-def _small_probes(config: StudyConfig, dataset: Dataset, task: str, sink: Sink) -> _SmallProbes:
-    assert dataset.test is not None
+def _small_probes(
+    config: StudyConfig, variant: Variant, dataset: Dataset, task: str, sink: Sink
+) -> _SmallProbes:
     small = Dataset(
         dataset.name,
         _few(dataset.train, SMALL_TRAIN_IMAGES),
-        _few(dataset.test, _TEST_IMAGES),
+        None if dataset.test is None else _few(dataset.test, _TEST_IMAGES),
         dataset.class_names,
     )
     runtime = resolve_runtime(config.probe.runtime, recorded={})
-    encoder = build_encoder_quietly(config.pretrain.model).eval().to(runtime.device)
+    model = pretrain_config(config, variant, config.seeds[0]).model
+    encoder = build_encoder_quietly(model).eval().to(runtime.device)
     mean, std = channel_statistics(small.train.images)
-    return _SmallProbes(config, task, small, encoder, mean, std, runtime, sink)
+    return _SmallProbes(config, variant, model, task, small, encoder, mean, std, runtime, sink)
 
 
 def _few(split: Split, count: int) -> Split:

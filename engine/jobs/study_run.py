@@ -10,15 +10,16 @@ count.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engine.config.schema import StudyConfig
+from engine.config.variants import Variant
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
-from engine.evaluate.tasks import prepare_material
 from engine.history.history import History
 from engine.jobs.job import Execute, StudyContext
 from engine.jobs.study_children import StudyChildren
@@ -31,43 +32,37 @@ from engine.jobs.study_probes import (
     with_baselines,
 )
 from engine.jobs.trained_encoder import load_encoder
-from engine.probe.head import load_head
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity
 from engine.runs.ownership import users_of
 from engine.sink import PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import (
     Cell,
-    ProbePoint,
+    knn_cell,
+    name_of,
     pretrain_config,
     pretrainings,
     probe_config,
     probe_points,
+    reference,
+    variants,
 )
-from engine.study.report import protocol
-from engine.study.study_state import StudyState, state_from_history
+from engine.study.protocol import protocol
+from engine.study.study_state import StudyData, StudyState, state_from_history
 
 _LOOK_SECONDS = 0.5  # between two looks at the runs of other processes
 
 
-def check_study(config: StudyConfig, dataset: Dataset) -> None:
-    """Refuses a study whose probes the data cannot carry, before anything is computed.
-
-    Raises:
-        DataError: one sentence on what is missing.
-        ConfigError: when a head of the user's own is none.
-    """
-    first = pretrainings(config)[0]
-    for head in config.heads:
-        point = ProbePoint(config.tasks[0], config.label_fractions[0], head, config.subset_seeds[0])
-        load_head(probe_config(config, *first, point))
-    least = min(config.label_fractions)
-    for task in config.tasks:
-        point = ProbePoint(task, least, config.heads[0], config.subset_seeds[0])
-        prepare_material(probe_config(config, *first, point), dataset)
+Datasets = Mapping[str, Dataset]
+"""The images of the variants of a study, by ``Variant.data``."""
 
 
-def cells_done(config: StudyConfig, study: RunFolder, data: DataIdentity) -> int:
+def identities(datasets: Datasets) -> Mapping[str, DataIdentity]:
+    """What identifies the images of a study, by ``Variant.data``."""
+    return {name: dataset.identity for name, dataset in datasets.items()}
+
+
+def cells_done(config: StudyConfig, study: RunFolder, data: StudyData) -> int:
     """How many cells of a study the runs beside it hold, of the data as they are now.
 
     Raises:
@@ -78,7 +73,7 @@ def cells_done(config: StudyConfig, study: RunFolder, data: DataIdentity) -> int
 
 
 def _known_state(
-    config: StudyConfig, history: History, data: DataIdentity, users: frozenset[int]
+    config: StudyConfig, history: History, data: StudyData, users: frozenset[int]
 ) -> StudyState:
     """The progress of a study whose missing cells may be computed.
 
@@ -95,12 +90,12 @@ def run_study(
     *,
     study: RunFolder,
     data_dir: Path,
-    dataset: Dataset,
+    datasets: Datasets,
     sink: Sink,
     device: str,
     execute: Execute,
 ) -> None:
-    """Computes every cell that is missing: seeds outside, queue sizes inside.
+    """Computes every cell that is missing: seeds outside, variants inside.
 
     A run of the study that fails is skipped, the others continue, and the study fails at the end.
     For one that another process works on, the study waits when everything else is done.
@@ -110,7 +105,7 @@ def run_study(
         study: its folder; its runs lie beside it. Runs of other users than this one, and the one
             whose study it is, are left alone, and their cells are computed anew.
         data_dir: where data sets and their caches live.
-        dataset: the images of ``config.pretrain.data``.
+        datasets: the images of its variants.
         sink: receives each cell (metrics), the progress of the run in work, and the outcome so
             far; its requests are passed on to that run.
         device: name of the device, for people.
@@ -123,7 +118,7 @@ def run_study(
         UserError: a run could not begin.
     """
     children = StudyChildren(study.path.parent, data_dir, sink, execute)
-    _StudyRun(config, study, dataset, sink, children).run(device)
+    _StudyRun(config, study, datasets, sink, children).run(device)
 
 
 class _StudyRun:
@@ -133,16 +128,18 @@ class _StudyRun:
         self,
         config: StudyConfig,
         study: RunFolder,
-        dataset: Dataset,
+        datasets: Datasets,
         sink: Sink,
         children: StudyChildren,
     ) -> None:
-        self.config, self.root, self.dataset = config, study.path.parent, dataset
+        self.config, self.root, self.datasets = config, study.path.parent, datasets
+        self.dataset = datasets[reference(config).data]
+        self.identities = identities(datasets)
         self.users = users_of(study.path)
         self.sink = PausableSink(sink)
         self.children = children
         self.history = History(self.root, read_only=True)  # the owners of the runs write the index
-        self.labels = StudyLabels(config, dataset)
+        self.labels = {name: StudyLabels(config, dataset) for name, dataset in datasets.items()}
         self.done = 0
 
     def run(self, device: str) -> None:
@@ -162,9 +159,9 @@ class _StudyRun:
         # Again after each wait: a run of another process may have ended without being finished.
         while True:
             self.children.busy.clear()
-            for queue_size, seed in pretrainings(self.config):
+            for variant, seed in pretrainings(self.config):
                 check_interrupt(self.sink)
-                self._train_and_probe(queue_size, seed)
+                self._train_and_probe(variant, seed)
             if not self.children.busy:
                 break
             self._wait()
@@ -176,49 +173,58 @@ class _StudyRun:
         _check_whole(study_state)
 
     def _state(self) -> StudyState:
-        return _known_state(self.config, self.history, self.dataset.identity, self.users)
+        return _known_state(self.config, self.history, self.identities, self.users)
 
-    def _train_and_probe(self, queue_size: int, seed: int) -> None:
-        """One queue size and seed: the pretraining and its probes, where any is missing."""
+    def _train_and_probe(self, variant: Variant, seed: int) -> None:
+        """One variant and seed: the pretraining and its probes, where any is missing."""
         study_state = self._state()
         self._advance(study_state.done - self.done)  # cells that other processes have computed
-        if not missing_probes(self.config, study_state, queue_size, seed):
+        if not self._is_missing(study_state, variant, seed):
             return
-        trained = study_state.pretrainings[queue_size, seed]
+        trained = study_state.pretrainings[variant.label, seed]
         if trained.state != "finished":
-            if not self._pretrain(queue_size, seed, trained.run):
+            if not self._pretrain(variant, seed, trained.run):
                 return
             study_state = self._state()
+            self._advance(study_state.done - self.done)  # that of its kNN
             self._report(study_state)
-        self._probe(study_state, queue_size, seed)
+        self._probe(study_state, variant, seed)
 
-    def _pretrain(self, queue_size: int, seed: int, run: str) -> bool:
-        """Trains the encoder of a queue size and seed; True when it is finished."""
-        config, name = pretrain_config(self.config, queue_size, seed), _name(queue_size, seed)
+    def _is_missing(self, study_state: StudyState, variant: Variant, seed: int) -> bool:
+        """Whether a pretraining or one of its probes would give a cell that is not done."""
+        if self.config.judge == "knn":
+            cell = knn_cell(self.config, variant, seed)
+            return study_state.cells[cell].state != "done"
+        return bool(missing_probes(self.config, study_state, variant, seed))
+
+    def _pretrain(self, variant: Variant, seed: int, run: str) -> bool:
+        """Trains the encoder of a variant and seed; True when it is finished."""
+        config, name = pretrain_config(self.config, variant, seed), name_of(variant, seed)
         return self.children.train(
             self.children.folder(run, "pretrain", config, name=name),
-            StudyContext(self.dataset),
+            StudyContext(self.datasets[variant.data]),
             cells_done=self.done,
             announcement=f"{'resuming' if run else 'starting'} the pretraining with {name}",
         )
 
-    def _probe(self, study_state: StudyState, queue_size: int, seed: int) -> None:
+    def _probe(self, study_state: StudyState, variant: Variant, seed: int) -> None:
         """Computes the missing cells of a finished pretraining."""
-        missing = missing_probes(self.config, study_state, queue_size, seed)
+        missing = missing_probes(self.config, study_state, variant, seed)
         if not missing:
             return
-        parent = RunFolder(self.root / study_state.pretrainings[queue_size, seed].run)
-        name = _name(queue_size, seed)
+        parent = RunFolder(self.root / study_state.pretrainings[variant.label, seed].run)
+        name = name_of(variant, seed)
+        labels = self.labels[variant.data]
         trained = load_encoder(parent)
-        sources = self.labels.sources(trained, missing)
-        ordered = self.labels.in_order(missing)
+        sources = labels.sources(trained, missing)
+        ordered = labels.in_order(missing)
         for number, point in enumerate(ordered):
             check_interrupt(self.sink)
             # Augmented views of all images take the most memory: dropped before the first probe
             # behind which no head uses them (see ``StudyLabels.in_order``).
             if not any(views_per_image(self.config, later.head) for later in ordered[number:]):
                 sources.forget_views()
-            config = probe_config(self.config, queue_size, seed, point)
+            config = probe_config(self.config, variant, seed, point)
             folder = self.children.folder(
                 unfinished_probe(study_state, missing[point], config, self.root),
                 "probe",
@@ -226,7 +232,8 @@ class _StudyRun:
                 name=f"{describe(point)}; {name}",
                 parent=parent.id,
             )
-            context = StudyContext(self.dataset, trained, sources, self.labels.material(point))
+            dataset = self.datasets[variant.data]
+            context = StudyContext(dataset, trained, sources, labels.material(point))
             if self.children.train(folder, context, cells_done=self.done):
                 self.sink.log(f"{name}: {describe(point)}: {_accuracies(folder)}")
                 self._advance(len(missing[point]))
@@ -236,13 +243,19 @@ class _StudyRun:
 
         Their cells are done, so nobody would go on with them, and they would stay lost for ever.
         """
-        done = (found.run for found in study_state.cells.values() if found.state == "done")
-        for run in dict.fromkeys(done):
+        data = {variant.label: variant.data for variant in variants(self.config)}
+        done: dict[str, str] = {}  # the data set of each run that is done
+        for cell, found in study_state.cells.items():
+            # A baseline shared by several variants does not say whose probe computed it.
+            if found.state == "done" and (cell.source == "moco" or found.run not in done):
+                done[found.run] = data.get(cell.variant or "", "")
+        for run, name in done.items():
             folder = RunFolder(self.root / run)
             record = folder.record()
             computed = record.kind == "probe" and 0 < record.total_steps == record.step
             if computed and folder.status(record) == "lost":
-                self.children.train(folder, StudyContext(self.dataset), cells_done=self.done)
+                dataset = self.datasets.get(name, self.dataset)
+                self.children.train(folder, StudyContext(dataset), cells_done=self.done)
 
     def _wait(self) -> None:
         """Returns when one of the runs that other processes work on has ended."""
@@ -275,13 +288,20 @@ class _StudyRun:
 
     def _report(self, study_state: StudyState) -> None:
         """The outcome so far, for the record."""
+        sizes = {variant.label: variant.queue_size for variant in variants(self.config)}
         self.sink.result(
             {
                 "cells": study_state.done,
                 "total": len(study_state.cells),
                 "pretrainings": [
-                    {"queue_size": size, "seed": seed, "run": trained.run, "state": trained.state}
-                    for (size, seed), trained in study_state.pretrainings.items()
+                    {
+                        "queue_size": sizes[label],
+                        "seed": seed,
+                        "run": trained.run,
+                        "state": trained.state,
+                        "variant": label,
+                    }
+                    for (label, seed), trained in study_state.pretrainings.items()
                 ],
                 "failed": dict(self.children.failed),
                 "protocol": list(protocol(self.config)),
@@ -316,17 +336,13 @@ def _check_whole(study_state: StudyState) -> None:
 
 
 def _cell_words(cell: Cell) -> str:
-    encoder = "" if cell.queue_size is None else f" of K {cell.queue_size}"
+    encoder = "" if cell.variant is None else f" of {cell.variant}"
     seed = "" if cell.seed is None else f" of seed {cell.seed}"
     head = f", {cell.head}" if cell.head else ""
     return (
         f"that of {cell.source}{encoder}{seed} ({cell.task}, {100 * cell.fraction:g} % of the "
         f"labels{head}, subset {cell.subset_seed})"
     )
-
-
-def _name(queue_size: int, seed: int) -> str:
-    return f"K {queue_size}, seed {seed}"
 
 
 def _accuracies(folder: RunFolder) -> str:

@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from engine.study.comparisons import Comparison
+from engine.study.comparisons import RANDOM, Comparison
+from engine.study.grid import reference, variants, varies_queue_alone
 from engine.study.intervals import Estimate, rows
-from engine.study.legend import legend
+from engine.study.legend import legend, measured
 from engine.study.report import Report, signed
 from engine.study.table import Pivot, Table, cell_text, key_text, tables
 from engine.text import csv_cell, one_line, printable_json
@@ -48,7 +49,7 @@ def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("source", "queue_size", "seed", "task", "label_fraction", "head", "subset_seed"),
         *("state", "top1", "balanced", "majority", "run", "encoder_step"),
-        *("epochs_trained", "epochs_planned", "converged"),
+        *("epochs_trained", "epochs_planned", "converged", "variant"),
     )
     for cell, found in report.study_state.cells.items():
         yield (
@@ -56,6 +57,7 @@ def _cell_lines(report: Report) -> Iterable[Sequence[Any]]:
             *(cell.subset_seed, found.state, found.top1, found.balanced, found.majority),
             *(found.run, found.encoder_step),
             *(found.epochs_trained, found.epochs_planned, _flag(found.converged)),
+            cell.variant,
         )
 
 
@@ -63,7 +65,7 @@ def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("source", "queue_size", "task", "label_fraction", "head", "metric", "mean", "low"),
         *("high", "kind", "over", "complete", "seeds", "cells_done", "cells", "state"),
-        *("epochs_trained", "epochs_planned", "converged"),
+        *("epochs_trained", "epochs_planned", "converged", "variant"),
     )
     for metric, made in (
         ("top1", report.rows),
@@ -75,6 +77,7 @@ def _estimate_lines(report: Report) -> Iterable[Sequence[Any]]:
                 *_estimate_cells(row.estimate),
                 *(row.complete, row.seeds, row.done, row.cells, row.state),
                 *(row.epochs_trained, row.epochs_planned, _flag(row.converged)),
+                row.variant,
             )
 
 
@@ -93,15 +96,22 @@ def _comparison_lines(report: Report) -> Iterable[Sequence[Any]]:
     yield (
         *("scope", "queue_size", "against", "task", "label_fraction", "head", "settings"),
         *("difference", "low", "high", "kind", "over", "complete", "seeds", "p", "p_adjusted"),
-        *("family", "verdict"),
+        *("family", "verdict", "variant", "reference"),
     )
+    queues = varies_queue_alone(report.config)
     for c in report.comparisons:
         yield (
-            *(c.scope, c.queue_size, "random-init" if c.against is None else c.against),
+            *(c.scope, c.queue_size, c.against if queues and c.reference else opponent(c)),
             *(c.task, c.fraction, c.head, c.settings),
             *_estimate_cells(c.difference),
             *(c.complete, c.seeds, c.p, c.p_adjusted, c.family, c.verdict),
+            *(c.variant, opponent(c)),
         )
+
+
+def opponent(comparison: Comparison) -> str:
+    """What a variant is compared with: the label of the reference, or ``random-init``."""
+    return comparison.reference or RANDOM
 
 
 # --------------------------------------------------------------------------------------------
@@ -116,6 +126,8 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         run: id of the study's own run, where there is one.
     """
     study_state = report.study_state
+    made, first = variants(report.config), reference(report.config)
+    sizes = {variant.label: variant.queue_size for variant in made}
     states = [found.state for found in study_state.cells.values()]
     return {
         "schema": SCHEMA,
@@ -133,8 +145,21 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         "comparisons": [{**msgspec.to_builtins(c), "label": c.label} for c in report.comparisons],
         "curves": [{**msgspec.to_builtins(c), "label": c.label} for c in report.curves],
         "pretrainings": [
-            {"queue_size": size, "seed": seed, **msgspec.to_builtins(trained)}
-            for (size, seed), trained in study_state.pretrainings.items()
+            {
+                "queue_size": sizes[label],
+                "seed": seed,
+                **msgspec.to_builtins(trained),
+                "variant": label,
+            }
+            for (label, seed), trained in study_state.pretrainings.items()
+        ],
+        "variants": [
+            {
+                "variant": variant.label,
+                "settings": msgspec.to_builtins(variant.settings),
+                "reference": variant.label == first.label,
+            }
+            for variant in made
         ],
         "cells": [
             {**msgspec.to_builtins(cell), **msgspec.to_builtins(found)}
@@ -157,10 +182,11 @@ def to_json(report: Report, *, run: str = "") -> str:
 def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
     """The tables, the comparison, the answer and the protocol, to paste into a report."""
     parts = ["\n\n".join(_escaped(sentence) for sentence in report.answer)]
-    parts.append(f"Top-1 accuracy on the test images, %. {_escaped(legend(report.rows))}")
+    what = measured(report.config)
+    parts.append(f"{what[0].upper()}{what[1:]}. {_escaped(legend(report.rows))}")
     for table in tables(report.config, report.rows, pivot):
         parts.append(f"### {_escaped(table.title)}" if table.title else "")
-        parts.append(_grid(*table_lines(table, report.majority)))
+        parts.append(_grid(*table_lines(table, report.majority, compared=compared_in(report))))
     main = [c for c in report.comparisons if c.scope != "setting"]
     singles = [c for c in report.comparisons if c.scope == "setting"]
     for title, chosen in (("Comparison", main), ("Comparison, setting by setting", singles)):
@@ -171,7 +197,11 @@ def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
 
 
 def table_lines(
-    table: Table, majority: dict[str, float], *, narrow: bool = False
+    table: Table,
+    majority: dict[str, float],
+    *,
+    narrow: bool = False,
+    compared: Sequence[Comparison] = (),
 ) -> tuple[list[str], list[list[str]]]:
     """Head and lines of a table as texts; the majority share is the last line where there is one.
 
@@ -179,12 +209,18 @@ def table_lines(
         table: to draw.
         majority: percent by task; the line is left out where tasks are rows of the table.
         narrow: see ``table.cell_text``.
+        compared: see ``compared_in``; their differences and verdicts are columns.
     """
     head = [table.row, *(key_text(table.column, key) for key in table.column_keys)]
     lines = [
         [key_text(table.row, key), *(cell_text(cell, narrow=narrow) for cell in cells)]
         for key, cells in zip(table.row_keys, table.cells, strict=True)
     ]
+    if compared and table.row == "source":
+        head += ["difference", "verdict"]
+        by_label = {c.variant: c for c in compared}
+        for key, line in zip(table.row_keys, lines, strict=True):
+            line += _verdict_cells(by_label.get(key), str(key) == compared[0].reference)
     # The share belongs to a task; with tasks as rows it would need a column and not a line.
     if table.row != "task":
         tasks = (
@@ -196,6 +232,20 @@ def table_lines(
             shares = [f"{majority[task]:.1f}" if task in majority else "" for task in tasks]
             lines.append(["majority share", *shares])
     return head, lines
+
+
+def compared_in(report: Report) -> Sequence[Comparison]:
+    """The comparisons that stand in the table itself: of a study that is judged by one number."""
+    if report.config.judge != "knn":
+        return ()
+    return [c for c in report.comparisons if c.scope == "all" and c.reference is not None]
+
+
+def _verdict_cells(comparison: Comparison | None, is_reference: bool) -> list[str]:
+    if comparison is None:
+        return ["", "the reference" if is_reference else ""]
+    difference, span = _difference_texts(comparison.difference)
+    return [difference if span == "-" else f"{difference} {span}", comparison.verdict]
 
 
 def comparison_lines(chosen: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:

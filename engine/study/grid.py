@@ -8,9 +8,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.config.baselines import BASELINES, Baseline, BaselineName
-from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig, names_axes
+from engine.config.variants import Variant, expand, pretraining_of
 
 Source = Literal["moco", BaselineName]
+
+KNN_TASK = "all"
+KNN_HEAD = "kNN"
+"""Task and head of the cells of a study that is judged by kNN: it tells all classes apart."""
 
 
 class Cell(Struct, frozen=True):
@@ -18,19 +23,22 @@ class Cell(Struct, frozen=True):
 
     Attributes:
         source: what the features come from; ``supervised`` is a net trained from scratch.
-        queue_size: keys in the queue of the pretraining, for ``moco``; else None.
+        variant: label of the variant of the pretraining, for ``moco``; of a baseline what tells it
+            from those of other variants, None where one serves them all.
         seed: of the pretraining, or of the random weights; None for the other two sources.
         task, fraction, subset_seed: as in the configuration.
         head: empty for ``supervised``, which has none.
+        queue_size: keys in the queue of the variant, for ``moco``; else None.
     """
 
     source: Source
-    queue_size: int | None
+    variant: str | None
     seed: int | None
     task: str
     fraction: float
     head: str
     subset_seed: int
+    queue_size: int | None = None
 
 
 class ProbePoint(Struct, frozen=True):
@@ -52,14 +60,27 @@ class ProbePoint(Struct, frozen=True):
 # The grid
 
 
-def pretrainings(config: StudyConfig) -> tuple[tuple[int, int], ...]:
-    """Queue size and seed of every pretraining, in the order in which they are trained."""
-    # Seeds outside: the sizes of the first seed can be compared as early as possible.
-    return tuple((size, seed) for seed in config.seeds for size in config.queue_sizes)
+def variants(config: StudyConfig) -> tuple[Variant, ...]:
+    """What the study compares, in the order in which it is trained."""
+    return expand(config).all
+
+
+def reference(config: StudyConfig) -> Variant:
+    """The variant that the others are compared with, see ``engine.config.variants``."""
+    return expand(config).reference
+
+
+def pretrainings(config: StudyConfig) -> tuple[tuple[Variant, int], ...]:
+    """Variant and seed of every pretraining, in the order in which they are trained."""
+    # Seeds outside: the variants of the first seed can be compared as early as possible.
+    found = variants(config)
+    return tuple((variant, seed) for seed in config.seeds for variant in found)
 
 
 def probe_points(config: StudyConfig) -> tuple[ProbePoint, ...]:
-    """The probes of one encoder, in order."""
+    """The probes of one encoder, in order; none in a study that is judged by kNN."""
+    if config.judge == "knn":
+        return ()
     return tuple(
         ProbePoint(task, fraction, head, subset)
         for head in config.heads
@@ -69,32 +90,66 @@ def probe_points(config: StudyConfig) -> tuple[ProbePoint, ...]:
     )
 
 
+def settings(config: StudyConfig) -> tuple[tuple[str, float, str], ...]:
+    """Task, label fraction and head of all that an encoder is judged by, in the order of tables."""
+    if config.judge == "knn":
+        return ((KNN_TASK, knn_fraction(config), KNN_HEAD),)
+    return tuple(
+        (task, fraction, head)
+        for task in config.tasks
+        for head in config.heads
+        for fraction in sorted(config.label_fractions)
+    )
+
+
+def knn_fraction(config: StudyConfig) -> float:
+    """Share of the training labels that vote in the kNN of a pretraining."""
+    return round(1.0 - config.pretrain.data.holdout, 9)
+
+
 def cells(config: StudyConfig) -> tuple[Cell, ...]:
     """Every cell, encoder by encoder in the order in which these are trained."""
+    if config.judge == "knn":
+        return tuple(knn_cell(config, variant, seed) for variant, seed in pretrainings(config))
+    points = probe_points(config)
     return tuple(
         cell
-        for size, seed in pretrainings(config)
-        for point in probe_points(config)
-        for cell in cells_of(config, size, seed, point)
+        for variant, seed in pretrainings(config)
+        for point in points
+        for cell in cells_of(config, variant, seed, point)
+    )
+
+
+def knn_cell(config: StudyConfig, variant: Variant, seed: int) -> Cell:
+    """The cell of a pretraining in a study that is judged by kNN."""
+    return Cell(
+        "moco",
+        variant.label,
+        seed,
+        KNN_TASK,
+        knn_fraction(config),
+        KNN_HEAD,
+        0,
+        variant.queue_size,
     )
 
 
 def cells_of(
-    config: StudyConfig, queue_size: int, seed: int, point: ProbePoint
+    config: StudyConfig, variant: Variant, seed: int, point: ProbePoint
 ) -> tuple[Cell, ...]:
     """The cells that one probe gives: its encoder's, and those of the baselines beside it."""
+    at = (point.task, point.fraction)
     found = [
-        Cell("moco", queue_size, seed, point.task, point.fraction, point.head, point.subset_seed)
+        Cell("moco", variant.label, seed, *at, point.head, point.subset_seed, variant.queue_size)
     ]
-    for name in _baselines_beside(config, queue_size, seed, point):
+    for name in _baselines_beside(config, variant, seed, point):
         baseline = BASELINES[name]
         found.append(
             Cell(
                 name,
-                None,
+                variant.groups[name] or None,
                 seed if baseline.has_pretraining_seed else None,
-                point.task,
-                point.fraction,
+                *at,
                 point.head if baseline.has_head else "",
                 point.subset_seed,
             )
@@ -103,15 +158,15 @@ def cells_of(
 
 
 def _baselines_beside(
-    config: StudyConfig, queue_size: int, seed: int, point: ProbePoint
+    config: StudyConfig, variant: Variant, seed: int, point: ProbePoint
 ) -> tuple[BaselineName, ...]:
     """The baselines that are computed in one probe, so that each of their cells is filled once.
 
-    None depends on the queue: they are computed beside the first queue size only. One without a
-    pretraining seed is computed beside the first seed only; one without a head beside the first
-    head only, and for the first ``supervised_subsets`` subsets.
+    Each is computed beside the first of the variants that share it. One without a pretraining seed
+    is computed beside the first seed only; one without a head beside the first head only, and for
+    the first ``supervised_subsets`` subsets.
     """
-    if queue_size != config.queue_sizes[0]:
+    if not variant.beside:
         return ()
     first_seed, first_head = seed == config.seeds[0], point.head == config.heads[0]
     few = point.subset_seed in config.subset_seeds[: config.supervised_subsets]
@@ -121,20 +176,17 @@ def _baselines_beside(
             baseline.has_head or (first_head and few)
         )
 
-    return tuple(name for name in config.baselines if is_beside(BASELINES[name]))
+    return tuple(name for name in variant.beside if is_beside(BASELINES[name]))
 
 
-def pretrain_config(config: StudyConfig, queue_size: int, seed: int) -> PretrainConfig:
+def pretrain_config(config: StudyConfig, variant: Variant, seed: int) -> PretrainConfig:
     """The configuration of a pretraining of the grid."""
-    base = config.pretrain
-    return replace(
-        base,
-        moco=replace(base.moco, queue_size=queue_size),
-        runtime=replace(base.runtime, seed=seed),  # weights, order, views: all of the run
-    )
+    return pretraining_of(config, variant, seed)
 
 
-def probe_config(config: StudyConfig, queue_size: int, seed: int, point: ProbePoint) -> ProbeConfig:
+def probe_config(
+    config: StudyConfig, variant: Variant, seed: int, point: ProbePoint
+) -> ProbeConfig:
     """The configuration of a probe of the grid, with the baselines beside its encoder."""
     base = config.probe
     return replace(
@@ -142,7 +194,28 @@ def probe_config(config: StudyConfig, queue_size: int, seed: int, point: ProbePo
         label_fraction=point.fraction,
         head=point.head,
         subset_seed=point.subset_seed,
-        baselines=_baselines_beside(config, queue_size, seed, point),
+        baselines=_baselines_beside(config, variant, seed, point),
         task=replace(base.task, name=point.task),
         runtime=replace(base.runtime, seed=seed),
     )
+
+
+# --------------------------------------------------------------------------------------------
+# Names
+
+
+def name_of(variant: Variant, seed: int) -> str:
+    """What a pretraining of the grid is called: ``K 4096, seed 0``."""
+    return f"{variant.label}, seed {seed}"
+
+
+def source_label(source: str, variant: str | None) -> str:
+    """What a source is called in a table: ``K 4096``, ``random-init``."""
+    if source == "moco":
+        return variant or source
+    return f"{source}, {variant}" if variant else source
+
+
+def varies_queue_alone(config: StudyConfig) -> bool:
+    """Whether the question of a study is that of larger queues, which its sentences then name."""
+    return not names_axes(config)

@@ -16,7 +16,15 @@ from msgspec import Struct
 from engine.config.baselines import BASELINES
 from engine.config.phrases import training_shortfall
 from engine.config.schema import StudyConfig
-from engine.study.grid import Cell, Source
+from engine.study.grid import (
+    KNN_HEAD,
+    Cell,
+    Source,
+    settings,
+    source_label,
+    variants,
+    varies_queue_alone,
+)
 from engine.study.statistics import mean, t_interval
 from engine.study.study_state import CellResult, State, StudyState
 
@@ -56,7 +64,7 @@ class ResultRow(Struct, frozen=True):
     """One source on one task with one share of the labels and one head.
 
     Attributes:
-        source, queue_size, task, fraction, head: as in ``Cell``.
+        source, variant, task, fraction, head, queue_size: as in ``Cell``.
         estimate: from the complete seeds; None while there is none.
         provisional: from the cells done of incomplete seeds, while no seed is complete: for
             display only, no conclusion is drawn from it. Never an interval.
@@ -72,7 +80,7 @@ class ResultRow(Struct, frozen=True):
     """
 
     source: Source
-    queue_size: int | None
+    variant: str | None
     task: str
     fraction: float
     head: str
@@ -87,11 +95,12 @@ class ResultRow(Struct, frozen=True):
     epochs_trained: float | None = None
     epochs_planned: float | None = None
     converged: bool | None = None
+    queue_size: int | None = None
 
     @property
     def label(self) -> str:
         """What the source is called in a table: ``K 4096``, ``random-init`` ..."""
-        return source_label(self.source, self.queue_size)
+        return source_label(self.source, self.variant)
 
     @property
     def shortfall(self) -> str:
@@ -103,25 +112,21 @@ class LabelCurve(Struct, frozen=True):
     """Accuracy against the share of the labels, for one source, task and head.
 
     Attributes:
-        source, queue_size, task, head: as in ``Cell``.
+        source, variant, task, head, queue_size: as in ``Cell``.
         points: fraction and estimate, ascending; fractions without an estimate are left out.
     """
 
     source: Source
-    queue_size: int | None
+    variant: str | None
     task: str
     head: str
     points: tuple[tuple[float, Estimate], ...]
+    queue_size: int | None = None
 
     @property
     def label(self) -> str:
         """As ``ResultRow.label``."""
-        return source_label(self.source, self.queue_size)
-
-
-def source_label(source: str, queue_size: int | None) -> str:
-    """What a source is called in a table."""
-    return f"K {queue_size}" if source == "moco" else source
+        return source_label(self.source, self.variant)
 
 
 # --------------------------------------------------------------------------------------------
@@ -153,15 +158,15 @@ def value_of(found: CellResult, metric: Metric = "top1") -> float | None:
     return value if found.state == "done" and value is not None and math.isfinite(value) else None
 
 
-RowKey = tuple[Source, int | None, str, float, str]
-"""Source, queue size, task, label fraction and head of a row."""
+RowKey = tuple[Source, str | None, str, float, str]
+"""Source, variant, task, label fraction and head of a row."""
 
 
 def cells_by_row(study_state: StudyState) -> dict[RowKey, dict[Cell, CellResult]]:
     """The cells that are averaged into one row, by row, in the order of the study."""
     groups: dict[RowKey, dict[Cell, CellResult]] = {}
     for cell, found in study_state.cells.items():
-        key = (cell.source, cell.queue_size, cell.task, cell.fraction, cell.head)
+        key = (cell.source, cell.variant, cell.task, cell.fraction, cell.head)
         groups.setdefault(key, {})[cell] = found
     return groups
 
@@ -187,7 +192,7 @@ def seed_values(cells: Mapping[Cell, CellResult], metric: Metric) -> dict[int, f
 def rows(
     config: StudyConfig, study_state: StudyState, metric: Metric = "top1"
 ) -> tuple[ResultRow, ...]:
-    """One row for each source, queue size, task, fraction and head, in the study's order.
+    """One row for each source, variant, task, fraction and head, in the study's order.
 
     Args:
         config: the study.
@@ -195,20 +200,37 @@ def rows(
         metric: ``top1``, or ``balanced`` (the mean accuracy of the classes).
     """
     order = {source: i for i, source in enumerate(("moco", *BASELINES))}
+    place = {label: i for i, label in enumerate(encoder_labels(config))}
     made = [_row(key, cells, metric) for key, cells in cells_by_row(study_state).items()]
-    tasks, heads = (*config.tasks,), ("", *config.heads)  # "": supervised, which has none
+    tasks = dict.fromkeys(task for task, _, _ in settings(config))
+    task_place = {task: i for i, task in enumerate(tasks)}
+    # "": supervised, which has none
+    head_place = {head: i for i, head in enumerate(("", *heads(config)))}
     return tuple(
         sorted(
             made,
             key=lambda row: (
-                tasks.index(row.task),
-                heads.index(row.head),
+                task_place[row.task],
+                head_place[row.head],
                 order[row.source],
-                row.queue_size or 0,
+                place.get(row.variant or "", 0),
                 row.fraction,
             ),
         )
     )
+
+
+def heads(config: StudyConfig) -> tuple[str, ...]:
+    """The heads of a study, in its order; of one that is judged by kNN, that."""
+    return (KNN_HEAD,) if config.judge == "knn" else config.heads
+
+
+def encoder_labels(config: StudyConfig) -> list[str]:
+    """The variants of a study in the order of its tables: of queue sizes the smallest first."""
+    found = list(variants(config))
+    if varies_queue_alone(config):
+        found.sort(key=lambda variant: variant.queue_size)
+    return [variant.label for variant in found]
 
 
 def _row(key: RowKey, cells: Mapping[Cell, CellResult], metric: Metric) -> ResultRow:
@@ -233,6 +255,7 @@ def _row(key: RowKey, cells: Mapping[Cell, CellResult], metric: Metric) -> Resul
         epochs_trained=min(_of_done(cells, "epochs_trained"), default=None),
         epochs_planned=max(_of_done(cells, "epochs_planned"), default=None),
         converged=min(_of_done(cells, "converged"), default=None),
+        queue_size=next(iter(cells)).queue_size,
     )
 
 
@@ -265,12 +288,18 @@ def majority(study_state: StudyState) -> dict[str, float]:
 
 def curves(result_rows: Iterable[ResultRow]) -> tuple[LabelCurve, ...]:
     """Accuracy against label fraction for every source, task and head that has a value."""
-    points: dict[tuple[Source, int | None, str, str], list[tuple[float, Estimate]]] = {}
+    points: dict[tuple[Source, str | None, str, str], list[tuple[float, Estimate]]] = {}
+    sizes: dict[str | None, int | None] = {}
     for row in result_rows:
         if row.estimate is not None:
-            key = (row.source, row.queue_size, row.task, row.head)
+            key = (row.source, row.variant, row.task, row.head)
             points.setdefault(key, []).append((row.fraction, row.estimate))
+            sizes[row.variant] = row.queue_size
     return tuple(
-        LabelCurve(*key, points=tuple(sorted(found, key=lambda point: point[0])))
+        LabelCurve(
+            *key,
+            points=tuple(sorted(found, key=lambda point: point[0])),
+            queue_size=sizes[key[1]] if key[0] == "moco" else None,
+        )
         for key, found in points.items()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine.config.schema import StudyConfig
 from engine.study.intervals import ResultRow
 
 LEGEND = "(95 % interval)  [range: smallest to largest]  {what incomplete seeds say}"
@@ -15,6 +16,16 @@ NOT_CONVERGED = (
     "not converged: trained from scratch for too few epochs, more would score higher (on held-out "
     "labelled images half of them gave more than a quarter, beyond the noise)"
 )
+
+
+def measured(config: StudyConfig) -> str:
+    """What the figures of a study are."""
+    if config.judge == "knn":
+        return (
+            "kNN top-1 accuracy on the training images whose labels are withheld, %, by the share "
+            "of the images that vote"
+        )
+    return "top-1 accuracy on the test images, %"
 
 
 def shortfall_text(row: ResultRow, narrow: bool) -> str:

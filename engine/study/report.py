@@ -1,4 +1,4 @@
-"""The report of a study in words: the answer to its question, and its protocol.
+"""The report of a study in words: the answer to its question, beside its protocol.
 
 Every sentence follows from the numbers, and says no more than they support.
 """
@@ -10,34 +10,36 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from engine.config.baselines import BASELINES
-from engine.config.phrases import listed, numbers, plural
-from engine.config.schema import PretrainConfig, StudyConfig, head_settings
+from engine.config.phrases import listed
+from engine.config.schema import StudyConfig
 from engine.study.comparisons import (
     ABOVE_RANDOM,
     BELOW_RANDOM,
     BETTER,
+    BETTER_THAN_REFERENCE,
     NO_SPREAD,
-    RANDOM,
     TOO_FEW,
     UNDECIDED,
     WORSE,
+    WORSE_THAN_REFERENCE,
     Comparison,
     comparisons,
 )
+from engine.study.grid import reference, settings, varies_queue_alone
 from engine.study.intervals import (
     LEAST_SEEDS,
     Estimate,
     LabelCurve,
     ResultRow,
     curves,
+    heads,
     majority,
     rows,
-    source_label,
 )
+from engine.study.protocol import count_words, protocol
 from engine.study.study_state import StudyState
 
-# Small numbers in sentences are spelled out.
-_COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
+_MOST_NAMED = 6  # variants in a sentence
 
 
 class Report(Struct, frozen=True):
@@ -89,7 +91,7 @@ def answer(
     result_rows: Sequence[ResultRow],
     compared: Sequence[Comparison],
 ) -> tuple[str, ...]:
-    """Whether a larger dictionary helps, and how good few labels are: one sentence each.
+    """Whether the variants differ from the reference, and how good few labels are.
 
     Args:
         config: the study.
@@ -110,23 +112,32 @@ def answer(
         return tuple(sentences)
     # The mean over all settings was decided on beforehand as the answer; single settings only
     # support it.
-    overall = [c for c in compared if c.scope == "all" and c.against is not None]
+    overall = [c for c in compared if c.scope == "all" and c.reference is not None]
+    queues = varies_queue_alone(config)
     if not overall:
-        sentences.append("One queue size alone says nothing about larger dictionaries.")
+        sentences.append(
+            "One queue size alone says nothing about larger dictionaries."
+            if queues
+            else "One variant alone has nothing to be compared with."
+        )
     for comparison in overall:
-        sentences.append(_dictionary_sentence(comparison))
+        sentences.append(
+            _dictionary_sentence(comparison) if queues else _variant_sentence(config, comparison)
+        )
         # Comparisons without a verdict are not counted among those "in which no difference is
         # detected".
         singles = [
             c
             for c in compared
-            if c.scope == "setting" and c.queue_size == comparison.queue_size and c.p is not None
+            if c.scope == "setting" and c.variant == comparison.variant and c.p is not None
         ]
         if len(singles) > 1:
-            sentences.append(_settings_sentence(comparison, singles))
+            sentences.append(_settings_sentence(comparison, singles, queues=queues))
     sentences += _label_sentences(config, result_rows)
     sentences += [
-        _random_weights_sentence(c) for c in compared if c.against is None and c.difference
+        _random_weights_sentence(c, queues=queues)
+        for c in compared
+        if c.reference is None and c.difference
     ]
     return tuple(sentences)
 
@@ -185,22 +196,48 @@ def _dictionary_sentence(comparison: Comparison) -> str:
         )
     if comparison.verdict == NO_SPREAD:
         return f"{fact}: the same in every seed, which leaves nothing to test by; no verdict."
-    return f"{fact}: fewer than {_count(LEAST_SEEDS)} pretraining seeds give no verdict."
+    return f"{fact}: fewer than {count_words(LEAST_SEEDS)} pretraining seeds give no verdict."
 
 
-def _settings_sentence(comparison: Comparison, singles: Sequence[Comparison]) -> str:
-    better = sum(c.verdict == BETTER for c in singles)
-    worse = sum(c.verdict == WORSE for c in singles)
-    return (
-        f"Taken one by one (Holm's correction over {singles[0].family} comparisons), "
-        f"{better} of {len(singles)} settings {'is' if better == 1 else 'are'} better with "
-        f"{comparison.queue_size:,} keys, {worse} worse, and in {len(singles) - better - worse} no "
-        "difference is detected."
+def _variant_sentence(config: StudyConfig, comparison: Comparison) -> str:
+    what, other = comparison.variant, comparison.reference
+    difference = comparison.difference
+    if difference is None:
+        return f"No seed is complete for both {what} and {other}: nothing to say yet of {what}."
+    where = "by kNN" if config.judge == "knn" else _settings(comparison)
+    fact = (
+        f"{what} against {other}: the top-1 accuracy differs by {signed(difference.mean)} points "
+        f"{where} ({_difference_span(difference)})"
+    )
+    return fact + {
+        BETTER_THAN_REFERENCE: ": better than the reference in this study.",
+        WORSE_THAN_REFERENCE: ": worse than the reference in this study.",
+        UNDECIDED: ": no difference detected, which does not show that there is none; the "
+        "interval says which differences the data leave open.",
+        NO_SPREAD: ": the same in every seed, which leaves nothing to test by; no verdict.",
+    }.get(
+        comparison.verdict,
+        f": fewer than {count_words(LEAST_SEEDS)} pretraining seeds give no verdict.",
     )
 
 
-def _count(number: int) -> str:
-    return _COUNTS.get(number, str(number))
+def _settings_sentence(
+    comparison: Comparison, singles: Sequence[Comparison], *, queues: bool
+) -> str:
+    better = sum(c.is_better for c in singles)
+    worse = sum(c.is_worse for c in singles)
+    verb = "is" if better == 1 else "are"
+    undecided = f"{worse} worse, and in {len(singles) - better - worse} no difference is detected."
+    family = f"(Holm's correction over {singles[0].family} comparisons)"
+    if not queues:
+        return (
+            f"{comparison.variant}, setting by setting {family}: {better} of {len(singles)} "
+            f"{verb} better, {undecided}"
+        )
+    return (
+        f"Taken one by one {family}, {better} of {len(singles)} settings {verb} better with "
+        f"{comparison.queue_size:,} keys, {undecided}"
+    )
 
 
 def reference_setting(config: StudyConfig) -> tuple[str, str]:
@@ -208,41 +245,61 @@ def reference_setting(config: StudyConfig) -> tuple[str, str]:
 
     Where the study has not got them, its last task and its last head.
     """
-    task = "ten" if "ten" in config.tasks else config.tasks[-1]
-    return task, "logistic" if "logistic" in config.heads else config.heads[-1]
+    tasks = list(dict.fromkeys(task for task, _, _ in settings(config)))
+    known = heads(config)
+    task = "ten" if "ten" in tasks else tasks[-1]
+    return task, "logistic" if "logistic" in known else known[-1]
 
 
 def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> list[str]:
     """How good the smallest and the largest share of the labels are, beside the baselines."""
+    if config.judge == "knn":
+        return []
     task, head = reference_setting(config)
     sentences = []
     # A set: a study of one fraction has one sentence.
     for fraction in sorted({min(config.label_fractions), max(config.label_fractions)}):
-        beside_head = [  # "" is the head of the supervised baseline
+        # Complete seeds only: a provisional mean is nothing to put into a sentence.
+        known = [
             row
             for row in result_rows
-            if row.task == task and row.fraction == fraction and row.head in (head, "")
+            if row.task == task
+            and row.fraction == fraction
+            and row.head in (head, "")  # "" is the head of the supervised baseline
+            and row.estimate
         ]
-        # Complete seeds only: a provisional mean is nothing to put into a sentence.
-        known = {(row.source, row.queue_size): row for row in beside_head if row.estimate}
-        encoders = [
-            f"{_figure(row)} with {size:,} keys"
-            for (source, size), row in known.items()
-            if source == "moco" and size is not None
-        ]
+        encoders = _encoders(config, [row for row in known if row.source == "moco"])
         if not encoders:
             continue
         beside = [
-            f"{baseline.subject} {_figure(known[baseline.name, None])}"
+            f"{baseline.subject}{f' ({row.variant})' if row.variant else ''} {_figure(row)}"
             for baseline in BASELINES.values()
-            if (baseline.name, None) in known
+            for row in known
+            if row.source == baseline.name
         ]
         sentences.append(
             f"With {100 * fraction:g} % of the labels (task {task}, {head} head) the frozen "
-            f"features reach a top-1 accuracy of {listed(encoders)}"
+            f"features reach a top-1 accuracy of {encoders}"
             + (f"; {listed(beside)}." if beside else ".")
         )
     return sentences
+
+
+def _encoders(config: StudyConfig, known: Sequence[ResultRow]) -> str:
+    """The accuracies of the variants; of many the reference, the lowest and the highest."""
+    if varies_queue_alone(config):
+        return listed([f"{_figure(row)} with {row.queue_size:,} keys" for row in known])
+    notes: dict[str, str] = {row.label: "" for row in known}
+    if len(known) > _MOST_NAMED:
+        by_mean = sorted(known, key=lambda row: row.estimate.mean if row.estimate else 0.0)
+        notes = {
+            by_mean[-1].label: " (the highest)",
+            by_mean[0].label: " (the lowest)",
+            reference(config).label: " (the reference)",
+        }
+    return listed(
+        [f"{_figure(row)} for {row.label}{notes[row.label]}" for row in known if row.label in notes]
+    )
 
 
 def _figure(row: ResultRow) -> str:
@@ -255,122 +312,23 @@ def _figure(row: ResultRow) -> str:
     return f"{estimate.mean:.1f} % ({text}{lacks})"
 
 
-def _random_weights_sentence(comparison: Comparison) -> str:
+def _random_weights_sentence(comparison: Comparison, *, queues: bool) -> str:
     difference = comparison.difference
     assert difference is not None  # ``answer`` leaves the others out
-    fact = (
-        f"With {comparison.queue_size:,} keys the features score {signed(difference.mean)} points "
-        f"against those of random weights {_settings(comparison)} ({_difference_span(difference)})"
-    )
+    if queues:
+        fact = (
+            f"With {comparison.queue_size:,} keys the features score {signed(difference.mean)} "
+            f"points against those of random weights"
+        )
+    else:
+        fact = (
+            f"{comparison.variant} against random weights: the features score "
+            f"{signed(difference.mean)} points"
+        )
+    fact += f" {_settings(comparison)} ({_difference_span(difference)})"
     return fact + {
         ABOVE_RANDOM: ": better.",
         BELOW_RANDOM: ": worse.",
         UNDECIDED: ": no difference detected.",
-        TOO_FEW: f": fewer than {_count(LEAST_SEEDS)} pretraining seeds give no verdict.",
+        TOO_FEW: f": fewer than {count_words(LEAST_SEEDS)} pretraining seeds give no verdict.",
     }.get(comparison.verdict, ": no verdict.")
-
-
-# --------------------------------------------------------------------------------------------
-# The protocol
-
-
-def protocol(config: StudyConfig) -> tuple[str, ...]:
-    """How the numbers come about and what the intervals are over, one sentence each.
-
-    Made from the configuration, so that a study can be described before it is run.
-
-    Args:
-        config: the study.
-    """
-    return (
-        _pretraining(config.pretrain, config),
-        "Features: the frozen query encoder in eval mode, before the projection, standardised on "
-        "the labelled images; last checkpoint, not the best.",
-        *_heads(config),
-        f"Labels: {_percents(config.label_fractions)} of the training labels, stratified and "
-        f"nested, {_seeds('subset', config.subset_seeds)}; regularisation and learning rates "
-        f"are chosen on {100 * config.probe.validation:g} % of the labelled images, never on test "
-        "images, which are read once for each cell.",
-        *_baselines(config),
-        *_statistics(config),
-    )
-
-
-def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
-    optim, moco = pretrain.optim, pretrain.moco
-    epochs = plural(optim.epochs, "epoch")
-    if optim.stop_epoch and optim.stop_epoch < optim.epochs:
-        epochs = f"{plural(optim.stop_epoch, 'epoch')} of a schedule of {optim.epochs:,}"
-    images = f"{pretrain.data.limit:,} training images" if pretrain.data.limit else "all images"
-    return (
-        f"Pretraining: MoCo, {pretrain.model.encoder} with {pretrain.model.dim} dimensions, "
-        f"queues of {numbers(config.queue_sizes)} keys, {_seeds('', config.seeds)}, "
-        f"{epochs} of {images} of {pretrain.data.source}, batch {optim.batch_size}, "
-        f"SGD with learning rate {optim.lr:g} ({optim.schedule}), temperature "
-        f"{moco.temperature:g}, key momentum {moco.momentum:g}, "
-        f"{'symmetric' if moco.symmetric else 'asymmetric'} loss; the queue sizes share "
-        "everything else."
-    )
-
-
-def _heads(config: StudyConfig) -> list[str]:
-    return [head_settings(config.probe, head).sentence() for head in config.heads]
-
-
-def _baselines(config: StudyConfig) -> list[str]:
-    subsets = config.subset_seeds[: config.supervised_subsets]
-    texts = [
-        BASELINES[name].protocol.format(
-            budget=config.probe.supervised.budget_text(), subsets=_seeds("subset", subsets)
-        )
-        for name in config.baselines
-    ]
-    return [f"Baselines: {'; '.join(texts)}."] if texts else []
-
-
-def _statistics(config: StudyConfig) -> list[str]:
-    n = len(config.seeds)
-    over = (
-        f"Intervals: 95 %, Student's t over the {n} pretraining seeds"
-        if n >= LEAST_SEEDS
-        else f"Fewer than {_count(LEAST_SEEDS)} pretraining seeds: ranges (smallest to largest "
-        "seed) and no verdict"
-    )
-    sentences = [
-        f"{over}, subset seeds averaged within a seed first; a seed counts once all of its subset "
-        "seeds are done. They say nothing about other test images or other data."
-    ]
-    single = [
-        name
-        for name, baseline in BASELINES.items()
-        if name in config.baselines and not baseline.has_pretraining_seed
-    ]
-    if single:
-        sentences.append(
-            f"{' and '.join(single).capitalize()} {'have' if len(single) > 1 else 'has'} no "
-            "pretraining seed: the range is over the subset seeds."
-        )
-    if len(config.queue_sizes) > 1:
-        smallest = source_label("moco", min(config.queue_sizes))
-        sentences.append(
-            f"Comparison: every larger queue against {smallest}, paired by pretraining seed, with "
-            "the same subsets; two-sided t test of the mean difference at 5 %, Holm's correction "
-            "over each family (all settings; each head; each setting), as many as the study plans. "
-            "The intervals themselves are not widened for the number of comparisons. Decided on "
-            "beforehand: the comparison that answers the question is the mean over all settings."
-        )
-    if RANDOM in config.baselines:
-        sentences.append(
-            "Against random weights: every queue, paired by seed and tested likewise, mean over "
-            "all settings, Holm's correction over the queues."
-        )
-    return sentences
-
-
-def _seeds(kind: str, values: Sequence[int]) -> str:
-    noun = "seed" if len(values) == 1 else "seeds"
-    return f"{kind} {noun} {listed([str(value) for value in values])}".strip()
-
-
-def _percents(fractions: Sequence[float]) -> str:
-    return listed([f"{100 * fraction:g}" for fraction in sorted(fractions)]) + " %"

@@ -6,48 +6,15 @@ only the last bits and are left out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
 from engine.config.baselines import BASELINES
-from engine.config.fields import flatten
 from engine.config.heads import draws_random
+from engine.config.pretraining_key import key_text, plain, pretraining_key
 from engine.study.grid import Source
 
-# Prefixes of settings that leave the trained weights as they are.
-_FREE_OF_PRETRAINING = (
-    "log.",
-    "monitor.",
-    "data.holdout",  # images whose labels the monitor uses; pretraining sees all images anyway
-    "runtime.device",
-    "runtime.threads",
-    "runtime.capture",
-    "optim.epochs",  # this and the next are compared by ``_ends``
-    "optim.stop_epoch",
-)
-
-
-def _ends(flat: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The length of the schedule and the epoch that training ends at.
-
-    Together: ``stop_epoch`` 0 and one equal to ``epochs`` are the same training.
-    """
-    epochs = flat.get("optim.epochs")
-    return epochs, flat.get("optim.stop_epoch") or epochs
-
-
-def pretraining_key(flat: Mapping[str, Any]) -> str:
-    """The key of a pretraining: the settings that its weights depend on.
-
-    Args:
-        flat: its configuration as dotted keys and builtin values.
-    """
-    kept = {k: v for k, v in flat.items() if not k.startswith(_FREE_OF_PRETRAINING)}
-    return _text([kept, _ends(flat)])
+__all__ = ["knn_key", "plain", "pretraining_key", "row_key"]
 
 
 def row_key(flat: Mapping[str, Any], source: Source) -> str:
@@ -72,18 +39,19 @@ def row_key(flat: Mapping[str, Any], source: Source) -> str:
         shared.append("head")
     if seeded:
         shared.append("runtime.seed")
-    return _text([kept, [flat.get(key) for key in shared]])
+    return key_text([kept, [flat.get(key) for key in shared]])
 
 
-def _text(value: Any) -> str:
-    # Sorted: the order of keys may differ between a configuration and a record.
-    return msgspec.json.encode(value, order="deterministic").decode()
+def knn_key(flat: Mapping[str, Any]) -> str:
+    """The key of the kNN accuracy of a pretraining: what it depends on beside the weights.
 
+    Empty where none is measured.
 
-def plain(config: Struct) -> dict[str, Any]:
-    """A configuration as dotted keys and the values that a record has for them (lists, no tuples).
-
-    Through JSON, since keys of configurations are compared with keys of records.
+    Args:
+        flat: the pretraining's configuration as dotted keys and builtin values.
     """
-    flat: dict[str, Any] = json.loads(msgspec.json.encode(flatten(config)))
-    return flat
+    if not flat.get("monitor.knn_every"):
+        return ""
+    measured = ("knn_k", "knn_temperature", "knn_features")
+    kept = [flat.get("data.holdout"), *(flat.get(f"monitor.{name}") for name in measured)]
+    return key_text(kept)

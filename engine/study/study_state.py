@@ -7,31 +7,21 @@ probes made by hand count. No torch here: the screen shows this before torch is 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 from msgspec import Struct, structs
 
 from engine.config.schema import StudyConfig
-from engine.history.entry import Entry, config_base
+from engine.history.entry import Entry
 from engine.history.history import History
 from engine.history.shown import encoder_step
 from engine.runs.data_identity import DataIdentity
 from engine.runs.encoder_step import began_after
 from engine.runs.ownership import owned
 from engine.runs.record import ACTIVE
-from engine.study.grid import (
-    Cell,
-    Source,
-    cells_of,
-    pretrain_config,
-    pretrainings,
-    probe_config,
-    probe_points,
-)
-from engine.study.result_keys import plain, pretraining_key, row_key
+from engine.study.grid import Cell, Source
+from engine.study.sought import Place, Sought, pretraining_keys, probe_keys, sought_by
 
 State = Literal["missing", "waiting", "running", "done", "failed"]
 
@@ -52,6 +42,11 @@ _STATES: Mapping[str, State] = {
 }
 """The state of a cell by the status of its probe. With any other status (stopped, lost) the cell is
 missing, since the study resumes the probe."""
+
+
+StudyData = DataIdentity | Mapping[str, DataIdentity] | None
+"""What is known of the images and labels of a study: those of its reference, or of each of its data
+sets by ``Variant.data``."""
 
 
 class CellResult(Struct, frozen=True):
@@ -103,11 +98,11 @@ class StudyState(Struct, frozen=True):
     Attributes:
         cells: every cell of the configuration, encoder by encoder in the order in which these are
             trained.
-        pretrainings: by queue size and seed, in that order.
+        pretrainings: by label of the variant and seed, in that order.
     """
 
     cells: dict[Cell, CellResult]
-    pretrainings: dict[tuple[int, int], Trained]
+    pretrainings: dict[Place, Trained]
 
     @property
     def done(self) -> int:
@@ -123,7 +118,7 @@ class StudyState(Struct, frozen=True):
 def state_from_history(
     config: StudyConfig,
     history: History,
-    data: DataIdentity | None = None,
+    data: StudyData = None,
     *,
     users: Collection[int] | None = None,
 ) -> StudyState:
@@ -148,7 +143,7 @@ def state_from_history(
 def state_from_entries(
     config: StudyConfig,
     entries: Iterable[Entry],
-    data: DataIdentity | None = None,
+    data: StudyData = None,
     *,
     first: Collection[str] = (),
 ) -> StudyState:
@@ -158,34 +153,50 @@ def state_from_entries(
         config: the study.
         entries: the runs.
         data: the images and labels of the study: runs that have seen others do not count; those
-            that recorded none (of version 0.1) do. None: not known, all count.
+            that recorded none (of version 0.1) do. None: not known, all count. Of a study of
+            several data sets, what is not named in it counts.
         first: ids of runs that go before equal ones, such as those of the study's own user.
     """
+    sought = sought_by(config)
     # Of equal runs the first counts, so that a number does not change when others are added.
     entries = sorted(
-        (entry for entry in entries if _saw(entry, data)),
+        _seen_alike(entries, sought, data),
         key=lambda entry: (entry.id not in first, entry.place, entry.id),
     )
-    trained = _pretrainings(config, entries)
-    probes = _probes(trained, entries)
-    of_seed: dict[int, list[str]] = {}  # ids of the pretrainings of each seed, of every queue size
-    for (_, seed), entry in trained.items():
-        if entry is not None:
-            of_seed.setdefault(seed, []).append(entry.id)
+    trained = _pretrainings(sought, entries)
+    probes = {} if sought.by_knn else _probes(trained, entries)
+    sharing = _sharing(sought, trained)
     cells: dict[Cell, CellResult] = {}
-    for (size, seed), keyed in _row_keys(msgspec.json.encode(config)).items():
-        parent = trained[size, seed]
+    for place, keyed in sought.cells.items():
+        parent = trained[place]
         for cell, key in keyed:
+            if sought.by_knn:
+                cells[cell] = _knn_result(parent)
+                continue
             if cell.source == "moco":
                 runs = _probes_of_the_end(parent, probes, key)
-            else:  # a baseline is the same beside every encoder of its seed
-                beside = of_seed.get(seed, [])
+            else:  # a baseline is the same beside every encoder of its seed that shares it
+                beside = sharing.get((cell.source, cell.variant, place[1]), [])
                 runs = [e for id_ in beside for e in probes.get((id_, cell.source, key), ())]
             found = _cell_result(ROWS[cell.source], runs, parent)
             if cell.source == "moco" and parent is not None and found.state == "done":
                 found = structs.replace(found, encoder_step=_last_step(parent))
             cells[cell] = found
     return StudyState(cells, {at: _trained(entry) for at, entry in trained.items()})
+
+
+def _seen_alike(entries: Iterable[Entry], sought: Sought, data: StudyData) -> list[Entry]:
+    """The runs that were computed with the images of the study, as far as that is known."""
+    if data is None:
+        return list(entries)
+    if isinstance(data, DataIdentity):
+        if len(sought.data) == 1:
+            return [entry for entry in entries if _saw(entry, data)]
+        data = {sought.reference_data: data}
+    entries = list(entries)
+    # A probe has no data of its own in its settings: they are those of its pretraining.
+    of_run = {e.id: pretraining_keys(e).data for e in entries if e.kind == "pretrain"}
+    return [e for e in entries if _saw(e, data.get(of_run.get(e.id) or of_run.get(e.parent, "")))]
 
 
 def _saw(entry: Entry, data: DataIdentity | None) -> bool:
@@ -197,41 +208,31 @@ def _saw(entry: Entry, data: DataIdentity | None) -> bool:
     return entry.data_digest in ("", data.digest)
 
 
-@functools.lru_cache(maxsize=4)
-def _row_keys(encoded: bytes) -> Mapping[tuple[int, int], tuple[tuple[Cell, str], ...]]:
-    """Every cell with its ``row_key``, by queue size and seed.
-
-    Cached, since a screen asks every second and the answer depends on the configuration alone.
-
-    Args:
-        encoded: the study's configuration as JSON, which a cache can hash.
-    """
-    config = msgspec.json.decode(encoded, type=StudyConfig)
-    found = {}
-    for size, seed in pretrainings(config):
-        keyed: list[tuple[Cell, str]] = []
-        for point in probe_points(config):
-            flat = plain(probe_config(config, size, seed, point))
-            keyed += [(c, row_key(flat, c.source)) for c in cells_of(config, size, seed, point)]
-        found[size, seed] = tuple(keyed)
+def _sharing(
+    sought: Sought, trained: Mapping[Place, Entry | None]
+) -> dict[tuple[str, str | None, int], list[str]]:
+    """Ids of the pretrainings that share a baseline: by its name, its variant and the seed."""
+    found: dict[tuple[str, str | None, int], list[str]] = {}
+    for (label, seed), entry in trained.items():
+        if entry is not None:
+            for name, group in sought.groups[label].items():
+                found.setdefault((name, group or None, seed), []).append(entry.id)
     return found
 
 
-def _pretrainings(
-    config: StudyConfig, entries: Iterable[Entry]
-) -> dict[tuple[int, int], Entry | None]:
+def _pretrainings(sought: Sought, entries: Iterable[Entry]) -> dict[Place, Entry | None]:
     """The run that counts for each pretraining: the furthest, and of equally far ones the first.
 
     A finished run is kept, whatever is trained beside it later: its probes are results already.
     """
-    wanted: dict[str, tuple[int, int]] = {}  # queue size and seed by the key of the result
-    for size, seed in pretrainings(config):
-        wanted[pretraining_key(plain(pretrain_config(config, size, seed)))] = (size, seed)
-    found: dict[tuple[int, int], Entry | None] = dict.fromkeys(wanted.values())
+    found: dict[Place, Entry | None] = dict.fromkeys(sought.pretrainings.values())
     for entry in entries:
         if entry.kind != "pretrain":
             continue
-        at = wanted.get(pretraining_key(_settings_of(entry)))
+        keys = pretraining_keys(entry)
+        if sought.by_knn and not keys.knn:
+            continue
+        at = sought.pretrainings.get(keys.weights + keys.knn if sought.by_knn else keys.weights)
         if at is not None:
             best = found[at]
             if best is None or _rank(entry) > _rank(best):  # not >=: entries come oldest first
@@ -245,7 +246,7 @@ def _rank(entry: Entry) -> tuple[bool, bool, int]:
 
 
 def _probes(
-    trained: Mapping[tuple[int, int], Entry | None], entries: Iterable[Entry]
+    trained: Mapping[Place, Entry | None], entries: Iterable[Entry]
 ) -> dict[tuple[str, Source, str], list[Entry]]:
     """The probes of the study's encoders, by encoder, source and ``row_key``.
 
@@ -254,15 +255,11 @@ def _probes(
     # One pass over all runs: a cell is then looked up, not searched for.
     parents = {entry.id for entry in trained.values() if entry is not None}
     found: dict[tuple[str, Source, str], list[Entry]] = {}
-    sources: tuple[Source, ...] = ("moco", "random-init", "pixels", "supervised")
     for entry in entries:
         if entry.kind != "probe" or entry.parent not in parents:
             continue
-        flat = _settings_of(entry)
-        for source in sources:
-            if source == "moco" or source in flat.get("baselines", ()):
-                key = (entry.parent, source, row_key(flat, source))
-                found.setdefault(key, []).append(entry)
+        for source, key in probe_keys(entry):
+            found.setdefault((entry.parent, source, key), []).append(entry)
     return found
 
 
@@ -330,12 +327,19 @@ def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellR
     return CellResult("missing", "")
 
 
+def _knn_result(parent: Entry | None) -> CellResult:
+    """The state of a cell that is judged by the kNN at the end of its pretraining."""
+    if parent is None:
+        return CellResult("missing", "")
+    if parent.status != "finished":
+        return CellResult("waiting", parent.id)
+    top1 = parent.last.get("knn/top1")  # of the last step: a finished run has measured there
+    if top1 is None:
+        return CellResult("failed", parent.id)
+    return CellResult("done", parent.id, top1, encoder_step=_last_step(parent))
+
+
 def _trained(entry: Entry | None) -> Trained:
     if entry is None:
         return Trained("", "missing", 0, 0)
     return Trained(entry.id, entry.status, entry.step, entry.total_steps)
-
-
-def _settings_of(entry: Entry) -> dict[str, Any]:
-    """All settings of a run: the index holds what differs from its preset."""
-    return {**config_base(entry.kind, entry.preset), **entry.config}

@@ -14,7 +14,8 @@ from msgspec import Struct
 from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
-from engine.study.intervals import Estimate, ResultRow, source_label
+from engine.study.grid import settings, source_label, variants
+from engine.study.intervals import Estimate, ResultRow, encoder_labels, heads
 from engine.study.legend import shortfall_text
 
 # A cell has one value of each; subset and pretraining seeds are averaged over (see intervals).
@@ -65,15 +66,29 @@ class Pivot(Struct, frozen=True):
 def values(config: StudyConfig) -> dict[Dimension, tuple[Any, ...]]:
     """Every value that a dimension has in a study, in the order of the tables.
 
-    Sources are named as ``intervals.source_label`` does.
+    Sources are named as ``grid.source_label`` does.
     """
-    encoders = [source_label("moco", size) for size in sorted(config.queue_sizes)]
+    judged = settings(config)
     return {
-        "source": (*encoders, *(name for name in BASELINES if name in config.baselines)),
-        "task": tuple(config.tasks),
-        "fraction": tuple(sorted(config.label_fractions)),
-        "head": tuple(config.heads),
+        "source": (*encoder_labels(config), *_baseline_labels(config)),
+        "task": tuple(dict.fromkeys(task for task, _, _ in judged)),
+        "fraction": tuple(sorted({fraction for _, fraction, _ in judged})),
+        "head": heads(config),
     }
+
+
+def _baseline_labels(config: StudyConfig) -> list[str]:
+    """The baselines of a study, each as often as the variants have different ones."""
+    if config.judge == "knn":
+        return []
+    made = variants(config)
+    groups = {name: dict.fromkeys(v.groups[name] for v in made) for name in config.baselines}
+    return [
+        source_label(name, group or None)
+        for name in BASELINES
+        if name in groups
+        for group in groups[name]
+    ]
 
 
 def key_text(dimension: Dimension, key: Any) -> str:

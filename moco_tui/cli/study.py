@@ -36,6 +36,8 @@ from moco_tui.cli.run_here import (
     start_detached,
     train_here,
 )
+from moco_tui.cli.study_axes import AXES, AxisOptions
+from moco_tui.cli.study_begin import MANY_CELLS, confirm_many, say_merged
 from moco_tui.cli.study_layout import TABLE_LAYOUT, TableLayout
 from moco_tui.cli.study_output import (
     REPORT_FORMAT,
@@ -57,9 +59,11 @@ from moco_tui.cli.study_settings import (
 @click.command()
 @run_argument(required=False, latest="the newest study")
 @CONFIG_SOURCE
+@AXES
 @NAME
 @DETACH
 @click.option("--dry-run", is_flag=True, help="Print what is left to do, its time and disk.")
+@click.option("--yes", is_flag=True, help=f"Begin a study of {MANY_CELLS:,} cells or more.")
 @click.option("--show", is_flag=True, help="Compute nothing; print what is done so far.")
 @TABLE_LAYOUT
 @REPORT_FORMAT
@@ -70,20 +74,25 @@ def study(
     settings: Settings,
     run: str | None,
     source: ConfigSource,
+    varied: AxisOptions,
     name: str,
     detach: bool,
     dry_run: bool,
+    yes: bool,
     show: bool,
     layout: TableLayout,
     format_: ReportFormat,
 ) -> int:
-    """Run the whole experiment: queue sizes, label fractions, tasks, heads, seeds; one table.
+    """Run a whole experiment: variants of a pretraining, several seeds, probes; one table.
+
+    It varies the queue size, or what --axis and --ablate name; then all else is that of its
+    settings, and a setting's own value is the reference (of a grid that has it not, the first).
 
     What the history has already is not computed again, so the same command goes on after an
     interruption, and once everything is done it only prints. Runs of other users are shown, and
     not taken up. RUN takes the settings from a study that was begun.
     """
-    config = _config(settings, run, source)
+    config = _config(settings, run, source, varied)
     pivot = layout.pivot(config)
     format_.check(detach=detach, dry_run=dry_run)
     if not (show or dry_run):
@@ -112,20 +121,25 @@ def study(
     if not left or show:
         format_.print(now, pivot)
         return 0
+    say_merged(config)
     say(f"{len(cells) - left:,} of {len(cells):,} cells are done")
     begun = unfinished_study(settings, config, entries)
+    if begun is None:
+        confirm_many(len(cells), yes=yes)
     new = NewRun("study", config, name=name, preset=source.preset or "")
     return _compute(settings, begun or new, config, detach, format_, pivot)
 
 
-def _config(settings: Settings, run: str | None, source: ConfigSource) -> StudyConfig:
+def _config(
+    settings: Settings, run: str | None, source: ConfigSource, varied: AxisOptions
+) -> StudyConfig:
     """The settings of a study that was begun, or those that the options describe."""
     if run is None:
-        return configure(settings, source)
-    if source.given:
+        return configure(settings, source, varied)
+    if source.given or varied.given:
         raise UserError(
-            f"Study {run} has its settings; --preset, --config, --set and --data are for a "
-            "study that is described anew."
+            f"Study {run} has its settings; --preset, --config, --set, --data, --axis and the "
+            "like are for a study that is described anew."
         )
     return begun_study(settings.find(run, latest_of="study"))
 

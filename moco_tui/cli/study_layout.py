@@ -51,18 +51,37 @@ def _kept_values(config: StudyConfig, text: str) -> tuple[Dimension, tuple[Any, 
     if not equals:
         raise ConfigError(f"--only {text}: it must be DIM=VALUE, as in task=ten.")
     which = dimension(name.strip())
-    return which, tuple(_value_named(config, which, part.strip()) for part in listed.split(","))
+    parts = [part.strip() for part in listed.split(",")]
+    kept = []
+    while parts:
+        # The most parts that are a value together: a variant may have a comma in its name.
+        for count in range(len(parts), 0, -1):
+            value = _value_named(config, which, ", ".join(parts[:count]))
+            if value is not None:
+                break
+        else:
+            raise _no_value(config, which, parts[0])
+        kept.append(value)
+        parts = parts[count:]
+    return which, tuple(kept)
 
 
 def _value_named(config: StudyConfig, which: Dimension, text: str) -> Any:
-    known = values(config)[which]
-    for value in known:
+    """The value of that name; None where there is none."""
+    for value in values(config)[which]:
         # As the table prints it, the same without spaces, and as the configuration has it.
-        names = {key_text(which, value), key_text(which, value).replace(" ", ""), str(value)}
-        if text in names:
+        shown = key_text(which, value)
+        if text in (shown, str(value)) or text.replace(" ", "") == shown.replace(" ", ""):
             return value
+    return None
+
+
+def _no_value(config: StudyConfig, which: Dimension, text: str) -> ConfigError:
+    known = values(config)[which]
     there = ", ".join(key_text(which, value) for value in known)
-    raise ConfigError(f"--only {which}={text[:40]}: the study has no such {which}; it has {there}.")
+    return ConfigError(
+        f"--only {which}={text[:40]}: the study has no such {which}; it has {there}."
+    )
 
 
 TABLE_LAYOUT = option_group(

@@ -6,13 +6,17 @@ from typing import Any
 
 import msgspec
 
+from engine.config.phrases import plural
+from engine.config.schema import StudyConfig
+from engine.config.variants import Variants, expand
 from engine.sink import Interrupted
 from engine.study.report import Report
 from moco_tui.cli.options import Settings
-from moco_tui.cli.output import print_json, say, table
+from moco_tui.cli.output import clean, print_json, print_text, say, table
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.present import fmt
 
+_MOST_SHOWN = 40
 STATES = ("done", "running", "waiting", "failed", "missing")
 
 
@@ -22,7 +26,7 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
     Raises:
         UserError: what the study itself would be refused for.
     """
-    study_state = now.study_state
+    study_state, made = now.study_state, expand(now.config)
     states: list[str] = [found.state for found in study_state.cells.values()]
     counts = {state: states.count(state) for state in STATES}
     trained = [one.state for one in study_state.pretrainings.values()]
@@ -37,6 +41,9 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
             return 130
     if as_json:
         facts: dict[str, Any] = {
+            "variants": [variant.label for variant in made.all],
+            "reference": made.reference.label,
+            "notes": list(made.merged),
             "cells": counts | {"total": len(states)},
             "pretrainings": {
                 "finished": trained.count("finished"),
@@ -46,6 +53,7 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
         }
         print_json(facts)
         return 0
+    print_text(_variants_text(now.config, made))
     print(
         f"{len(trained)} pretrainings, {trained.count('finished')} of them finished; "
         f"{len(states):,} cells: "
@@ -60,3 +68,15 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
     print(table(["what is left", "count", f"about, on {left.device}"], rows, (1, 2)))
     print(f"\ndisk for the runs that are missing: about {fmt.size(left.disk_bytes)}")
     return 0
+
+
+def _variants_text(config: StudyConfig, made: Variants) -> str:
+    """The variants with what they change, and which of them is the reference."""
+    lines = [f"{plural(len(made.all), 'variant')}, {plural(len(config.seeds), 'seed')} of each:"]
+    for variant in made.all[:_MOST_SHOWN]:
+        changed = ", ".join(f"{key}={fmt.value(value)}" for key, value in variant.settings.items())
+        note = "  (reference)" if variant == made.reference else ""
+        lines.append(clean(f"  {variant.label}{note}") + (f": {clean(changed)}" if changed else ""))
+    if len(made.all) > _MOST_SHOWN:
+        lines.append(f"  and {len(made.all) - _MOST_SHOWN} more")
+    return "\n".join([*lines, *map(clean, made.merged)])

@@ -10,8 +10,8 @@ from engine.config.schema import StudyConfig
 from engine.errors import RunError
 from engine.runs.record import Record
 from engine.study.comparisons import Comparison
-from engine.study.formats import comparison_lines, table_lines
-from engine.study.legend import legend
+from engine.study.formats import compared_in, comparison_lines, table_lines
+from engine.study.legend import legend, measured
 from engine.study.report import Report
 from engine.study.table import Pivot, Table, tables
 from moco_tui.cli.output import clean, table, width_of
@@ -49,7 +49,7 @@ def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None
     # All tables in one form: the legend says what stands in a cell.
     if width is not None and any(_width(text) > width for text in drawn):
         drawn, narrow = _drawn(shown, report, narrow=True), True
-    parts = [f"top-1 accuracy on the test images, %\n{legend(report.rows, narrow=narrow)}"]
+    parts = [f"{measured(report.config)}\n{legend(report.rows, narrow=narrow)}"]
     for of, text in zip(shown, drawn, strict=True):
         parts.append(f"{clean(of.title)}\n\n{text}" if of.title else text)
     parts += _comparisons(report.comparisons, width)
@@ -59,7 +59,10 @@ def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None
 
 
 def _drawn(shown: Sequence[Table], report: Report, *, narrow: bool) -> list[str]:
-    return [_grid(*table_lines(of, report.majority, narrow=narrow)) for of in shown]
+    return [
+        _grid(*table_lines(of, report.majority, narrow=narrow, compared=compared_in(report)))
+        for of in shown
+    ]
 
 
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from engine.config import own_code
+from engine.config.axis_keys import QUEUE
 from engine.config.fields import fields
 from engine.config.resolve import paths_of
-from engine.config.schema import GRID_KEYS, StudyConfig
+from engine.config.schema import GRID_KEYS, StudyConfig, names_axes
 from engine.errors import ConfigError, DataError, RunBusyError, RunError
 from engine.history.entry import Entry
 from engine.runs import RunFolder, by_id
 from engine.runs.data_identity import DataIdentity
 from engine.runs.record import ACTIVE
-from engine.study.result_keys import plain, pretraining_key
+from engine.study.grid import pretrain_config, reference
+from engine.study.result_keys import knn_key, plain, pretraining_key
 from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import Settings
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.cli.run_here import check_own_code
+from moco_tui.cli.study_axes import NOTHING_VARIED, AxisOptions, with_absolute_sources
 from moco_tui.cli.study_report import config_of_study
 
+_QUEUE = f"pretrain.{QUEUE}"
 # Settings of a probe that change no number that the study reports.
 _FREE_OF_PROBES = ("runtime.device", "runtime.threads")
 
 
-def configure(settings: Settings, source: ConfigSource) -> StudyConfig:
+def configure(
+    settings: Settings, source: ConfigSource, varied: AxisOptions = NOTHING_VARIED
+) -> StudyConfig:
     """The configuration that the options make.
 
     Raises:
         ConfigError: one sentence on the first thing that is wrong.
     """
-    for text in source.sets:
-        _refuse_grid_key(text.partition("=")[0].strip())
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = varied.values()
     if settings.device:
-        extra = dict.fromkeys(("pretrain.runtime.device", "probe.runtime.device"), settings.device)
-    return source.resolve(StudyConfig, extra, data_key="pretrain.data.source")
+        extra |= dict.fromkeys(("pretrain.runtime.device", "probe.runtime.device"), settings.device)
+    typed = [text.partition("=")[0].strip() for text in source.sets]
+    try:
+        config = source.resolve(StudyConfig, extra, data_key="pretrain.data.source")
+    except ConfigError:
+        # A key that the grid varies may have been the reason, which is said better here; that of
+        # the queue size is not meant where something else is varied.
+        maybe = varied.names_axes or source.preset is not None or source.toml is not None
+        _refuse_grid_keys(typed, {_QUEUE} if maybe else set())
+        raise
+    _refuse_grid_keys(typed, {_QUEUE} if names_axes(config) else set())
+    return with_absolute_sources(config)
 
 
-def _refuse_grid_key(key: str) -> None:
+def _refuse_grid_keys(keys: Sequence[str], free: Collection[str]) -> None:
+    """Refuses settings of a single run that the study's grid varies; see ``_refuse_grid_key``."""
+    for key in keys:
+        _refuse_grid_key(key, free)
+
+
+def _refuse_grid_key(key: str, free: Collection[str]) -> None:
     """Refuses a setting of a single run that the study's grid varies, and names the grid's key.
 
     Args:
         key: as it was typed: a dotted key or the end of one.
+        free: settings that this study's grid does not vary.
 
     Raises:
         ConfigError: when the key stands for such settings alone.
@@ -52,7 +73,7 @@ def _refuse_grid_key(key: str) -> None:
     known = fields(StudyConfig)
     meant = [name for name in known if name == key or name.endswith("." + key)]
     settable = key in known and key not in GRID_KEYS
-    if settable or not meant or not GRID_KEYS.keys() >= set(meant):
+    if settable or not meant or not GRID_KEYS.keys() - set(free) >= set(meant):
         return
     if meant == ["probe.task.name"]:  # names a task whose groups of classes the user defines
         return
@@ -78,7 +99,8 @@ def study_key(config: StudyConfig) -> tuple[Any, ...]:
     """Equal for studies that differ in nothing that changes a number."""
     probe = {k: v for k, v in plain(config.probe).items() if k not in _FREE_OF_PROBES}
     grid = {k: v for k, v in plain(config).items() if not k.startswith(("pretrain.", "probe."))}
-    return pretraining_key(plain(config.pretrain)), probe, grid
+    judged = knn_key(plain(config.pretrain)) if config.judge == "knn" else ""
+    return pretraining_key(plain(config.pretrain)) + judged, probe, grid
 
 
 def present_data(settings: Settings, config: StudyConfig) -> DataIdentity | None:
@@ -93,7 +115,7 @@ def present_data(settings: Settings, config: StudyConfig) -> DataIdentity | None
     with terminal_sink("study") as sink:
         try:
             dataset = load_dataset(
-                config.pretrain.data,
+                pretrain_config(config, reference(config), config.seeds[0]).data,
                 data_dir=settings.data,
                 sink=sink,
                 own_folders=(settings.root,),

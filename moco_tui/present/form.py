@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.config import own_code
+from engine.config.axis_layers import study_values
 from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
 from engine.config.heads import HEADS
@@ -94,6 +95,7 @@ SECTIONS = {
     "pretrain": _PRETRAIN_SECTIONS,
     "probe": _PROBE_SECTIONS,
     "study": (
+        ("What is varied, and the judge", ""),
         ("Pretraining: augmentations", "pretrain.augment"),
         *(
             (f"Pretraining: {_lower_first(title)}", f"pretrain.{name}")
@@ -108,6 +110,13 @@ SECTIONS = {
 """Title and section of everything that is not essential, by kind of run."""
 FIRST = {"pretrain": "moco.queue_size", "probe": "label_fraction", "study": "queue_sizes"}
 """The field that has the focus at first."""
+
+
+_TABLES = {
+    "groups": 'groups, as {vehicles = ["ship"], animals = ["cat"]}',
+    "axes": 'settings and values, as {"moco.momentum" = [0.9, 0.99]}',
+    "recipes": 'names and settings, as {large = {"moco.queue_size" = 16384}}',
+}
 
 
 def label(key: str) -> str:
@@ -127,7 +136,7 @@ def range_hint(field: Field) -> str:
             f": {', '.join(field.choices)}" * bool(field.choices)
         )
     if field.kind == "table":
-        return 'groups, as {vehicles = ["ship"], animals = ["cat"]}'
+        return _TABLES.get(field.name, "a table")
     low = field.ge if field.ge is not None else field.gt
     high = field.le if field.le is not None else field.lt
     parts = [field.unit] if field.unit else []
@@ -235,6 +244,8 @@ class FormState:
             config = self._convert()
         except msgspec.ValidationError as error:
             return {"": str(error)}
+        except ConfigError as error:  # of an axis
+            return {error.key: short_reason(str(error), error.key)}
         found = problems(config)
         return {key: short_reason(text, key) for key, text in found.items()}
 
@@ -263,10 +274,20 @@ class FormState:
         """
         for key, reason in self.wrong.items():
             raise ConfigError(f"{key}: {reason}", key)
-        return build(self.type, self.values)
+        return build(self.type, self._counting())
 
     def _convert(self) -> Struct:
-        return msgspec.convert(nest(self.values), self.type, strict=False)
+        return msgspec.convert(nest(self._counting()), self.type, strict=False)
+
+    def _counting(self) -> dict[str, Any]:
+        """The values; of a study with its axes put together as the command line does.
+
+        Raises:
+            ConfigError: see ``axis_layers.study_values``.
+        """
+        if self.kind != "study":
+            return self.values
+        return study_values([self.base, self.changed(), {}])
 
     def sample(self) -> tuple[PretrainConfig, str]:
         """A pretraining whose cost can be measured, and what it is of; the first of a study.
@@ -282,9 +303,12 @@ class FormState:
             raise ValueError("a probe has no pretraining to measure")
         from engine.study import grid
 
-        count = len(config.queue_sizes) * len(config.seeds)
-        largest = max(config.queue_sizes)
-        about = f"one of {count} pretrainings, K {largest}; its probes come on top"
+        made = grid.variants(config)
+        # The largest queue takes the most time and memory of those that differ in it alone.
+        largest = max(made, key=lambda variant: variant.queue_size)
+        count = len(made) * len(config.seeds)
+        beside = "" if config.judge == "knn" else "; its probes come on top"
+        about = f"one of {count} pretrainings, {largest.label}{beside}"
         return grid.pretrain_config(config, largest, config.seeds[0]), about
 
     def preview(self) -> tuple[str, AugmentConfig] | None:

@@ -16,9 +16,11 @@ from engine.study.study_state import StudyState
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.present.run_rows import GLYPHS
-from moco_tui.present.study_view import StudySnapshot
+from moco_tui.present.study_view import QUEUE_LABEL, StudySnapshot
 
 LEAST_WIDTH = 24
+MOST_VARIANT = 32
+"""Characters of a variant in the list of pretrainings."""
 
 
 def wrapped(text: str, width: int, look: str = "", indent: str = "") -> list[Line]:
@@ -57,9 +59,16 @@ def _comparison(comparison: Comparison, width: int) -> list[Line]:
 
 
 def pretraining_lines(study_state: StudyState) -> list[Line]:
-    """A line for each pretraining of the grid: queue size, seed, state, step, run."""
-    lines: list[Line] = [[(f"{'K':>8} {'seed':>5}  {'state':<13} {'step':<19} run", "muted")]]
-    for (size, seed), trained in study_state.pretrainings.items():
+    """A line for each pretraining of the grid: variant, seed, state, step, run."""
+    places = study_state.pretrainings
+    # Queue sizes alone: the column says once that these are K.
+    queues = all(QUEUE_LABEL.fullmatch(label) for label, _ in places)
+    head = "K" if queues else "variant"
+    shown = {label: label.removeprefix("K ") if queues else fmt.clean(label) for label, _ in places}
+    width = 8 if queues else min(max([8, *(len(text) for text in shown.values())]), MOST_VARIANT)
+    title = f"{head:>{width}}" if queues else f"{head:<{width}}"
+    lines: list[Line] = [[(f"{title} {'seed':>5}  {'state':<13} {'step':<19} run", "muted")]]
+    for (label, seed), trained in places.items():
         glyph = "·" if trained.state == "missing" else GLYPHS.get(trained.state, "?")
         step = (
             f"{fmt.count(trained.step)}/{fmt.count(trained.total_steps)}"
@@ -67,9 +76,10 @@ def pretraining_lines(study_state: StudyState) -> list[Line]:
             else ""
         )
         look = {"running": "good", "failed": "bad", "lost": "bad", "missing": "muted"}
+        name = f"{shown[label]:>{width}}" if queues else fmt.fit(shown[label], width)
         lines.append(
             [
-                (f"{size:>8} {seed:>5}  ", ""),
+                (f"{name} {seed:>5}  ", ""),
                 (f"{glyph} {trained.state:<12}", look.get(trained.state, "")),
                 (f"{step:<19} {trained.run}", ""),
             ]
@@ -141,8 +151,8 @@ def state_line(snapshot: StudySnapshot, record: Record, status: str, left: str =
 def _at_work(study_state: StudyState) -> Sequence[str]:
     """The pretrainings that are trained now."""
     return [
-        f"K {size} seed {seed}: step {fmt.count(t.step)}/{fmt.count(t.total_steps)}"
-        for (size, seed), t in study_state.pretrainings.items()
+        f"{fmt.clean(label)} seed {seed}: step {fmt.count(t.step)}/{fmt.count(t.total_steps)}"
+        for (label, seed), t in study_state.pretrainings.items()
         if t.state in ("running", "paused") and t.total_steps
     ][:2]
 

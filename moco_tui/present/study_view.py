@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,11 @@ from msgspec.structs import replace
 
 from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
+from engine.study.formats import compared_in
 from engine.study.grid import Cell
 from engine.study.intervals import LabelCurve, ResultRow
 from engine.study.legend import SHORTFALL_MARK, shortfall_text
-from engine.study.report import Report, span
+from engine.study.report import Report, signed, span
 from engine.study.study_state import CellResult, StudyState
 from engine.study.table import (
     DIMENSIONS,
@@ -29,6 +31,9 @@ from moco_tui.present import fmt
 
 GLYPHS = {"missing": "·", "waiting": "○", "running": "▸", "done": "✓", "failed": "✗"}
 """A state as one character; beside it stands its word or a value."""
+
+QUEUE_LABEL = re.compile(r"K \d+")
+"""What a variant is called of which the queue size alone is varied."""
 
 PAIRS: tuple[tuple[Dimension, Dimension], ...] = (
     ("source", "fraction"),
@@ -160,15 +165,16 @@ class StudySnapshot:
         # A cell that waits names its pretraining, or its own probe where that is queued.
         waited = {found.run for _, found in self.cells(row) if found.state == "waiting"}
         best = Progress()
-        for (size, seed), trained in self.study_state.pretrainings.items():
+        for (label, seed), trained in self.study_state.pretrainings.items():
             if trained.run not in waited:
                 continue
             share = min(trained.step / trained.total_steps, 1.0) if trained.total_steps else 0.0
             if best.share is None or share > best.share:
                 best = Progress(
                     share,
-                    f"pretraining {trained.run} (K {size}, seed {seed}) is {trained.state} at "
-                    f"step {fmt.count(trained.step)} of {fmt.count(trained.total_steps)}",
+                    f"pretraining {trained.run} ({fmt.clean(label)}, seed {seed}) is "
+                    f"{trained.state} at step {fmt.count(trained.step)} of "
+                    f"{fmt.count(trained.total_steps)}",
                     trained.state,
                 )
         return best
@@ -183,7 +189,7 @@ class StudySnapshot:
 
 def _key(item: Cell | ResultRow) -> tuple[Any, ...]:
     """What cell and row share: all but the seeds, over which a row is the mean."""
-    return item.source, item.queue_size, item.task, item.fraction, item.head
+    return item.source, item.variant, item.task, item.fraction, item.head
 
 
 def cell_shown(row: ResultRow | None, width: int, progress: Progress) -> tuple[str, str]:
@@ -241,9 +247,19 @@ def details(snapshot: StudySnapshot, at: Mapping[Dimension, Any], row: ResultRow
         parts.append(waits)
     if row.shortfall:
         parts.append(row.shortfall)
+    parts += _verdict(snapshot.report, row)
     if row.task in snapshot.report.majority:
         parts.append(f"majority {snapshot.report.majority[row.task]:.1f} %")
     return f"{place}: {'; '.join(parts)}"
+
+
+def _verdict(report: Report, row: ResultRow) -> list[str]:
+    """The difference from the reference, in a study that is judged by one number."""
+    return [
+        f"{signed(c.difference.mean)} points against {fmt.clean(str(c.reference))}: {c.verdict}"
+        for c in compared_in(report)
+        if c.variant == row.variant and c.difference is not None
+    ]
 
 
 # --------------------------------------------------------------------------------------------
@@ -259,9 +275,10 @@ def curves_at(report: Report, task: str, head: str) -> list[LabelCurve]:
 
 def source_name(label: str) -> str:
     """A source in words, as legends name it."""
-    if label.startswith("K "):
+    if QUEUE_LABEL.fullmatch(label):
         return f"MoCo, K {fmt.count(int(label[2:]))}"
-    return BASELINES[label].label if label in BASELINES else label
+    name, comma, rest = label.partition(", ")  # of variants with different baselines
+    return BASELINES[name].label + comma + rest if name in BASELINES else label
 
 
 def percent_of(fraction: float) -> float:

@@ -57,10 +57,10 @@ def choices(snapshot: studyview.StudySnapshot, row: ResultRow) -> list[CellRun]:
         glyph = studyview.GLYPHS[result.state]
         text = f"{glyph} {which}subset {cell.subset_seed}  {value}  probe {result.run}"
         found.append(CellRun(result.run, text))
-    for (size, seed), trained in snapshot.study_state.pretrainings.items():
+    for (label, seed), trained in snapshot.study_state.pretrainings.items():
         if not trained.run:
             continue
-        is_encoder_of_row = row.source == "moco" and row.queue_size == size
+        is_encoder_of_row = row.source == "moco" and row.variant == label
         if is_encoder_of_row or trained.run in waiting:
             step = (
                 f" {fmt.count(trained.step)}/{fmt.count(trained.total_steps)}"
@@ -68,7 +68,7 @@ def choices(snapshot: studyview.StudySnapshot, row: ResultRow) -> list[CellRun]:
                 else ""
             )
             glyph = GLYPHS.get(trained.state, "?")
-            text = f"{glyph} seed {seed}  pretraining of K {size}  {trained.state}{step}"
+            text = f"{glyph} seed {seed}  pretraining of {fmt.clean(label)}  {trained.state}{step}"
             found.append(CellRun(trained.run, f"{text}  {trained.run}"))
     return found
 

@@ -24,6 +24,7 @@ from engine.runs.data_identity import DataIdentity, last_identity
 from engine.runs.ownership import owned_ids, users_of
 from engine.study import formats as studyexport
 from engine.study import report as findings
+from engine.study.grid import reference
 from engine.study.legend import SHORTFALL_MARK
 from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot, dimension, tables, values
@@ -255,6 +256,7 @@ acknowledged it."""
             studyview.curves_at(snapshot.report, task, head),
             values(config)["source"],
             snapshot.report.majority.get(task),
+            {place["source"], reference(config).label},
         )
 
     def _show_progress(self) -> None:

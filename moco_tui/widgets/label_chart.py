@@ -1,8 +1,8 @@
-"""Accuracy against the share of the labels, a curve for every queue size and baseline."""
+"""Accuracy against the share of the labels, a curve for every variant and baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -46,18 +46,24 @@ point; each curve has a mark of its own. Left and right read the values of one s
         self.left_out = 0
 
     def take(
-        self, title: str, curves: Sequence[Measured], known: Sequence[str], majority: float | None
+        self,
+        title: str,
+        curves: Sequence[Measured],
+        known: Sequence[str],
+        majority: float | None,
+        first: Collection[str] = (),
     ) -> None:
         """Draw these curves; nothing is drawn anew when they are the same.
 
         Args:
             title: what is drawn.
-            curves: a source each; of more than there are marks the first.
+            curves: a source each; of more than there are marks the first, and those of ``first``.
             known: every source of the study, so that each keeps its mark and colour.
             majority: percent of the most frequent class, drawn as a line.
+            first: sources that are drawn in any case.
         """
         levels = () if majority is None else (Level(majority, f"majority {majority:.1f} %"),)
-        shown = list(curves)[: len(MARKS)]
+        shown = _shown(curves, first)
         same = shown == self._measured and title == self.title and levels == self.view.levels
         if same and list(known) == self._known:
             return
@@ -78,9 +84,10 @@ point; each curve has a mark of its own. Left and right read the values of one s
             ]
             # by its place in the study: a source keeps its mark when others are filtered out
             place = self._known.index(curve.label) if curve.label in self._known else len(drawn)
-            drawn.append(
-                Curve(studyview.source_name(curve.label), series, marks[place % len(marks)], bars)
-            )
+            taken = {other.mark for other in drawn}
+            while (mark := marks[place % len(marks)]) in taken:  # of a source far before it
+                place += 1
+            drawn.append(Curve(studyview.source_name(curve.label), series, mark, bars))
         self.show_curves(drawn, levels)
 
     # ---------------------------------------------------------------------------- cursor
@@ -155,3 +162,13 @@ point; each curve has a mark of its own. Left and right read the values of one s
         """Each source keeps its colour, whichever others are shown."""
         own = {Ink.CURVE + number: self._style(curve) for number, curve in enumerate(self.curves)}
         return super()._inks() | own
+
+
+def _shown(curves: Sequence[Measured], first: Collection[str]) -> list[Measured]:
+    """As many curves as there are marks, in their order, with those of ``first`` among them."""
+    if len(curves) <= len(MARKS):
+        return list(curves)
+    wanted = [curve.label for curve in curves if curve.label in first]
+    wanted += [curve.label for curve in curves if curve.label not in first]
+    kept = set(wanted[: len(MARKS)])
+    return [curve for curve in curves if curve.label in kept]

@@ -11,6 +11,7 @@ import msgspec
 
 from engine.config.resolve import resolve
 from engine.config.schema import StudyConfig
+from engine.config.variants import Variant
 from engine.runs import RunFolder
 from engine.runs.record import Record, encode_record
 from engine.study import grid
@@ -27,6 +28,12 @@ SETS = (
 )
 MAJORITY = {"binary": 60.0, "ten": 10.0}
 
+
+def of_size(config: StudyConfig, queue_size: int) -> Variant:
+    """The variant with a queue of so many keys."""
+    return next(v for v in grid.variants(config) if v.queue_size == queue_size)
+
+
 Value = Callable[[grid.Cell], float]
 
 
@@ -35,7 +42,12 @@ def some_value(cell: grid.Cell) -> float:
     base = {"binary": 84.0, "ten": 50.0}[cell.task] + 14 * cell.fraction
     source = {"moco": 0.0, "random-init": -9.0, "pixels": -17.0, "supervised": 9.0}[cell.source]
     larger = 1.5 if cell.queue_size == 16384 else 0.0
-    wobble = zlib.crc32(repr(cell).encode()) % 1000 / 1000 - 0.5 + 0.2 * (cell.seed or 0)
+    text = (
+        f"Cell(source={cell.source!r}, queue_size={cell.queue_size!r}, seed={cell.seed!r}, "
+        f"task={cell.task!r}, fraction={cell.fraction!r}, head={cell.head!r}, "
+        f"subset_seed={cell.subset_seed!r})"
+    )
+    wobble = zlib.crc32(text.encode()) % 1000 / 1000 - 0.5 + 0.2 * (cell.seed or 0)
     return base + source + larger + wobble
 
 
@@ -81,13 +93,13 @@ def write_study(
     put(root, run_id, "study", config, **({"name": "two dictionaries"} | record))
     places = grid.probe_points(config)
     finished = grid.pretrainings(config)[:pretrainings]
-    for number, (size, seed) in enumerate(finished):
+    for number, (variant, seed) in enumerate(finished):
         parent = f"pt{number}bcd"
-        encoder = grid.pretrain_config(config, size, seed)
+        encoder = grid.pretrain_config(config, variant, seed)
         put(root, parent, "pretrain", encoder, step=1000, total_steps=1000)
         last = number == len(finished) - 1
         for at, place in enumerate(places[:probes] if last else places):
-            put_probe(root, f"pb{number}x{at:02d}", config, size, seed, place, parent, value)
+            put_probe(root, f"pb{number}x{at:02d}", config, variant, seed, place, parent, value)
     return config
 
 
@@ -95,7 +107,7 @@ def put_probe(
     root: Path,
     run_id: str,
     config: StudyConfig,
-    size: int,
+    variant: Variant,
     seed: int,
     place: grid.ProbePoint,
     parent: str,
@@ -104,12 +116,12 @@ def put_probe(
 ) -> RunFolder:
     """A probe of a study with its values."""
     values: dict[str, float] = {}
-    for cell in grid.cells_of(config, size, seed, place):
+    for cell in grid.cells_of(config, variant, seed, place):
         row = f"probe/{ROWS[cell.source]}"
         values[f"{row}/test_top1"] = value(cell)
         values[f"{row}/test_balanced"] = value(cell)
         values[f"{row}/test_majority"] = MAJORITY[cell.task]
     record.setdefault("last", values)
     record = {"started": NOW - 540, "ended": NOW - 480} | record  # after its pretraining
-    probe = grid.probe_config(config, size, seed, place)
+    probe = grid.probe_config(config, variant, seed, place)
     return put(root, run_id, "probe", probe, parent=parent, **record)

@@ -52,7 +52,7 @@ from engine.jobs.trained_encoder import load_encoder
 from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
 from engine.runs import RunFolder, create
 from engine.sink import NullSink
-from engine.study.grid import ProbePoint, probe_config, probe_points
+from engine.study.grid import ProbePoint, probe_config, probe_points, variants
 
 _TOGETHER = 3  # strengths that are solved before it is decided whether to try more
 
@@ -137,7 +137,7 @@ def pass_of(sources: FeaturesForManyProbes, union: Tensor) -> None:
 
 
 def _probe(config: StudyConfig, place: ProbePoint) -> ProbeConfig:
-    return probe_config(config, config.queue_sizes[0], config.seeds[0], place)
+    return probe_config(config, variants(config)[0], config.seeds[0], place)
 
 
 def main() -> None:

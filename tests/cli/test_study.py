@@ -113,7 +113,7 @@ def fabricate(
             with begin(probe, Plan(total_steps=3, data=seen)) as owner:
                 owner.result({"encoder_step": folder.record().step})
                 for source in ("pretrained", *one.baselines):
-                    base = {"pretrained": 60.0 + 2.0 * (size == 48)}.get(source, 40.0)
+                    base = {"pretrained": 60.0 + 2.0 * (size.queue_size == 48)}.get(source, 40.0)
                     top1 = base + rng.gauss(0, 0.05)
                     found = {"test_top1": top1, "test_balanced": top1, "test_majority": 25.0}
                     owner.metrics(1, 1.0, {f"probe/{source}/{k}": v for k, v in found.items()})

@@ -8,8 +8,9 @@ from typing import Any
 
 from engine.config.resolve import build
 from engine.config.schema import StudyConfig
+from engine.config.variants import Variant
 from engine.study.comparisons import Comparison
-from engine.study.grid import Cell, cells, pretrainings
+from engine.study.grid import Cell, cells, pretrainings, variants
 from engine.study.intervals import ResultRow
 from engine.study.study_state import CellResult, State, StudyState, Trained
 
@@ -27,6 +28,11 @@ MAJORITY = {"binary": 60.0, "five": 20.0, "ten": 10.0}
 def small_grid(**changes: object) -> StudyConfig:
     """The study ``SMALL_GRID``, with other values of some settings."""
     return build(StudyConfig, {**SMALL_GRID, **changes})
+
+
+def of_size(config: StudyConfig, queue_size: int) -> Variant:
+    """The variant with a queue of so many keys."""
+    return next(v for v in variants(config) if v.queue_size == queue_size)
 
 
 def study(**values: Any) -> StudyConfig:
@@ -57,7 +63,9 @@ def study_state(
             found[cell] = CellResult(now, "prb234", top1, top1 - 1.0, MAJORITY.get(cell.task, 10.0))
         else:
             found[cell] = CellResult(now, "" if now == "missing" else "prb234")
-    at = {pair: Trained("run234", "finished", 10, 10) for pair in pretrainings(config)}
+    at = {
+        (v.label, seed): Trained("run234", "finished", 10, 10) for v, seed in pretrainings(config)
+    }
     return StudyState(found, at)
 
 
@@ -68,7 +76,7 @@ def noisy(seed: int = 0, gain: float = 0.0, spread: float = 0.5) -> Callable[[Ce
     effects: dict[object, float] = {}
 
     def value(cell: Cell) -> float:
-        key = (cell.source, cell.queue_size, cell.seed)
+        key = (cell.source, cell.variant, cell.seed)
         if key not in effects:
             effects[key] = rng.gauss(0.0, spread)
         more = gain if cell.queue_size == 64 else 0.0

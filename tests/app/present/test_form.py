@@ -22,6 +22,7 @@ from engine.config.schema import (
     PretrainConfig,
     ProbeConfig,
     StudyConfig,
+    names_axes,
 )
 from engine.config.values import read_toml
 from engine.errors import ConfigError
@@ -175,7 +176,11 @@ def test_a_study_begins_as_its_preset_and_its_command_gives_the_same(name: str) 
         extra={"pretrain.data.source": data},
     )
     assert again == state.config()
-    assert (again.queue_sizes, again.tasks) == ((128, 512), ("binary", "ten"))
+    assert again.tasks == ("binary", "ten")
+    sizes = again.queue_sizes  # an axis where the preset names others
+    if names_axes(again):
+        sizes = again.axes["moco.queue_size"]
+    assert sizes == (128, 512)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +215,8 @@ def test_the_estimate_of_a_study_is_of_its_largest_pretraining() -> None:
     config, about = state.sample()
     study = state.config()
     assert isinstance(study, StudyConfig)
-    assert config == grid.pretrain_config(study, 2048, 0)
+    largest = next(v for v in grid.variants(study) if v.queue_size == 2048)
+    assert config == grid.pretrain_config(study, largest, 0)
     assert "one of 6 pretrainings" in about
 
 

@@ -41,7 +41,7 @@ from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import FakeTrainer, on_screen, screen_text, until, write_run
-from ..studies import SETS, put, put_probe, some_value, write_study
+from ..studies import SETS, of_size, put, put_probe, some_value, write_study
 from ..test_real_engine import SMALL
 
 MakeApp = Callable[..., MocoApp]
@@ -89,7 +89,7 @@ async def test_means_and_intervals_are_those_of_the_seeds(root: Path, make_app: 
         of_seeds = []
         for seed in config.seeds:
             cells = [
-                some_value(grid.Cell("moco", 4096, seed, "ten", 0.1, "logistic", subset))
+                some_value(grid.Cell("moco", "K 4096", seed, "ten", 0.1, "logistic", subset, 4096))
                 for subset in config.subset_seeds
             ]
             of_seeds.append(sum(cells) / len(cells))
@@ -132,7 +132,7 @@ async def test_the_table_fills_in_cell_by_cell(root: Path, make_app: MakeApp) ->
         await until(pilot, lambda: "Nothing is measured yet" in screen_text(app))
         assert "r starts it" in screen_text(app)
         assert "· missing" in line_of(app, "K 4096")
-        encoder = create(root, "pretrain", grid.pretrain_config(config, 4096, 0))
+        encoder = create(root, "pretrain", grid.pretrain_config(config, of_size(config, 4096), 0))
         with own(encoder) as owner:
             owner.transition("running")
             owner.plan(Plan(total_steps=200))
@@ -143,7 +143,9 @@ async def test_the_table_fills_in_cell_by_cell(root: Path, make_app: MakeApp) ->
             owner.transition("finished")
         await until(pilot, lambda: "· missing" in line_of(app, "K 4096"))
         place = grid.probe_points(config)[0]
-        probe = grid.probe_config(config, 4096, 0, grid.ProbePoint(place.task, 0.1, "logistic", 0))
+        probe = grid.probe_config(
+            config, of_size(config, 4096), 0, grid.ProbePoint(place.task, 0.1, "logistic", 0)
+        )
         run = create(root, "probe", probe, parent=encoder.id)
         with own(run) as owner:
             owner.transition("running")
@@ -161,7 +163,16 @@ async def test_a_failed_cell_says_so_and_leads_to_its_run(root: Path, make_app: 
     place = grid.probe_points(config)[0]
     error = "The memory ran out."
     put_probe(
-        root, "fl1bcd", config, 4096, 0, place, "pt0bcd", last={}, status="failed", error=error
+        root,
+        "fl1bcd",
+        config,
+        of_size(config, 4096),
+        0,
+        place,
+        "pt0bcd",
+        last={},
+        status="failed",
+        error=error,
     )
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -217,9 +228,9 @@ def test_the_time_left_is_that_of_what_is_done() -> None:
     sets = ("seeds=[0]", "tasks=['ten']", "heads=['logistic']", "label_fractions=[0.1]")
     config = resolve(StudyConfig, sets=(*sets, "queue_sizes=[1, 2, 3]", "subset_seeds=[0, 1]"))
     trained = {
-        (1, 0): Trained("a", "finished", 10, 10),
-        (2, 0): Trained("b", "running", 5, 10),
-        (3, 0): Trained("", "missing", 0, 0),
+        ("K 1", 0): Trained("a", "finished", 10, 10),
+        ("K 2", 0): Trained("b", "running", 5, 10),
+        ("K 3", 0): Trained("", "missing", 0, 0),
     }
     done, missing = CellResult("done", "p", 50.0), CellResult("missing", "")
     cells = {cell: done if cell.queue_size == 1 else missing for cell in grid.cells(config)}
@@ -304,7 +315,7 @@ def test_every_pair_of_dimensions_can_be_rows_and_columns() -> None:
 @pytest.mark.parametrize("width", [10, 11, 14, 18, 24, 30])
 def test_a_cell_says_the_most_that_fits(width: int) -> None:
     interval = Estimate(57.31, 56.2, 58.4, 3, "interval")
-    row = ResultRow("moco", 4096, "ten", 0.1, "linear", interval, None, 3, 3, 9, 9, (), "done")
+    row = ResultRow("moco", "K 4096", "ten", 0.1, "linear", interval, None, 3, 3, 9, 9, (), "done")
     text, look = studyview.cell_shown(row, width, studyview.Progress())
     assert len(text) <= width
     assert text == ("57.3 (56.2 - 58.4)" if width >= 24 else "57.3 ±1.1")
@@ -317,14 +328,16 @@ def test_a_cell_says_the_most_that_fits(width: int) -> None:
         ("waiting", 0.03, "3 %"),
     )
     for state, share, words in states:
-        empty = ResultRow("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), state)
+        empty = ResultRow("moco", "K 4096", "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), state)
         text, look = studyview.cell_shown(empty, width, studyview.Progress(share))
         assert words in text
         assert len(text) <= width
         assert look == state
     for stuck, look in (("failed", "failed"), ("lost", "failed"), ("stopped", "waiting")):
         waits = studyview.Progress(0.5, "", stuck)
-        empty = ResultRow("moco", 4096, "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), "waiting")
+        empty = ResultRow(
+            "moco", "K 4096", "ten", 0.1, "linear", None, None, 0, 3, 0, 9, (), "waiting"
+        )
         text, shown_as = studyview.cell_shown(empty, width, waits)
         assert stuck in text
         assert shown_as == look
@@ -343,7 +356,7 @@ async def test_enter_offers_every_run_of_a_cell(root: Path, make_app: MakeApp) -
         await until(pilot, lambda: isinstance(app.screen, CellRuns))
         prompts = [str(option.prompt) for option in app.screen.query_one(OptionList).options]
         assert len(prompts) == 3 * 2 + 3, "three seeds of two subsets, and three pretrainings"
-        first = some_value(grid.Cell("moco", 4096, 0, "binary", 0.1, "logistic", 0))
+        first = some_value(grid.Cell("moco", "K 4096", 0, "binary", 0.1, "logistic", 0, 4096))
         assert f"{first:.2f} %" in prompts[0]
         assert "seed 0  subset 0" in prompts[0]
         await pilot.press("escape")
@@ -478,7 +491,7 @@ async def test_export_writes_new_files_only_and_tells_where(
         rows = list(csv.DictReader(file))
     assert len(rows) == len(grid.cells(config))
     done = [row for row in rows if row["state"] == "done" and row["source"] == "moco"]
-    cell = grid.Cell("moco", 4096, 0, "binary", 0.1, "logistic", 0)
+    cell = grid.Cell("moco", "K 4096", 0, "binary", 0.1, "logistic", 0, 4096)
     assert float(done[0]["top1"]) == some_value(cell)
     facts = json.loads((tmp_path / "out.json").read_text())
     assert facts["cells_total"] == len(rows)

@@ -14,7 +14,7 @@ from engine.config.schema import PretrainConfig, StudyConfig
 from engine.runs import RunFolder, create, own, ownership
 from engine.runs.data_identity import OtherDataError
 from engine.runs.record import encode_record
-from engine.study.grid import pretrain_config
+from engine.study.grid import pretrain_config, variants
 from moco_tui.app import MocoApp
 from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.lost_runs_dialog import LostRuns
@@ -74,7 +74,7 @@ def test_a_lost_run_is_found_with_the_step_it_goes_on_from(root: Path) -> None:
 def test_a_lost_study_is_offered_and_its_parts_go_on_with_it(root: Path) -> None:
     config = resolve(StudyConfig, preset_name="quick-study")
     study = create(root, "study", config)
-    part = create(root, "pretrain", pretrain_config(config, config.queue_sizes[0], 0))
+    part = create(root, "pretrain", pretrain_config(config, variants(config)[0], 0))
     foreign = resolve(PretrainConfig, preset_name="quick", sets=("seed=77",))
     other = create(root, "pretrain", foreign, name="in no cell of the grid")
     for run in (study, part, other):

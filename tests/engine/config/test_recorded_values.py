@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from engine.config.missing_settings import values_when_missing
+from engine.config.missing_settings import read_config, values_when_missing
 from engine.config.recorded_values import MOST_RUNS, unusable_setting
 from engine.config.resolve import build
 from engine.config.schema import KINDS, StudyConfig
-from engine.errors import ConfigError
+from engine.errors import ConfigError, RunError
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,3 +68,48 @@ def test_a_grid_is_bounded_where_it_is_made_and_where_it_is_read() -> None:
     assert words in unusable_setting("study", {**grid, "seeds": more})
     with pytest.raises(ConfigError, match=words):
         build(StudyConfig, {**grid, "seeds": more})
+
+
+@pytest.mark.parametrize(
+    ("flat", "words"),
+    [
+        ({"axes": 5}, "axes is 5; it must be a table of lists"),
+        ({"axes": {"moco.momentum": 0.9}}, "it must be a table of lists"),
+        ({"recipes": {"a": [1]}}, "it must be a table of tables"),
+        ({"ablate": [5]}, "ablate is [5]; it must be a list, each item a text"),
+        ({"ablate": "augment"}, "ablate is augment; it must be a list, each item a text"),
+        ({"design": 3}, "design is 3; it must be a text"),
+        ({"axes": {"optim.lr": [i / 1000 for i in range(1, 200)]}}, "its grid has 53,730 probes"),
+        (
+            {
+                "axes": {"optim.lr": [0.1] * 50, "moco.momentum": [0.1] * 50},
+                "design": "one-at-a-time",
+            },
+            "its grid has 27,270 probes",
+        ),
+        (
+            {"axes": {"optim.lr": [i / 1e5 for i in range(1, 9000)]}, "judge": "knn"},
+            "26,997 probes",
+        ),
+    ],
+)
+def test_axes_of_a_record_are_tables_of_a_size_that_can_be_shown(
+    flat: dict[str, Any], words: str
+) -> None:
+    assert words in unusable_setting("study", flat)
+
+
+def test_axes_that_a_record_may_hold() -> None:
+    held = {
+        "axes": {"moco.momentum": [0.9, 0.99]},
+        "recipes": {"a": {"x": 1}},
+        "ablate": ["augment"],
+    }
+    assert unusable_setting("study", {**held, "label_fractions": [0.1], "seeds": [0]}) == ""
+    assert unusable_setting("study", {"axes": {}, "recipes": {}, "ablate": []}) == ""
+
+
+def test_a_record_with_axes_of_another_version_is_one_sentence() -> None:
+    tree = {"axes": {"future.setting": [1, 2]}}
+    with pytest.raises(RunError, match=r"^It names variants that this version does not know: "):
+        read_config("study", tree, "It")

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.config import own_code
+from engine.config.augment import AUGMENTATIONS
 from engine.config.fields import flatten, nest
 from engine.config.presets import preset
-from engine.config.resolve import build, resolve
+from engine.config.resolve import build, paths_by_key, paths_of, resolve
 from engine.config.rules import problems
-from engine.config.schema import PretrainConfig
+from engine.config.schema import PretrainConfig, StudyConfig
 from engine.config.values import read_toml
 from engine.errors import ConfigError
 
@@ -65,3 +67,17 @@ def test_texts_and_flat_keys_round_trip(values: dict[str, object]) -> None:
     assert msgspec.convert(nest(flat), PretrainConfig) == config
     assert not problems(config)
     assert math.isclose(build(PretrainConfig, flat).optim.lr, config.optim.lr)
+
+
+def test_code_of_ones_own_that_a_study_varies_is_among_its_paths() -> None:
+    """Else it would be imported without a person having named it, or be missing too late."""
+    config = resolve(
+        StudyConfig,
+        extra={
+            "axes": {"encoder": ["convnet", "my.nets:Wide"]},
+            "recipes": {"a": {"augment.order": [*AUGMENTATIONS, "my.augmentations:Cut"]}},
+        },
+    )
+    assert sorted(paths_of(config)) == ["my.augmentations:Cut", "my.nets:Wide"]
+    assert ("pretrain.model.encoder", "my.nets:Wide") in paths_by_key(config)
+    own_code.check_named("my.nets:Wide", "pretrain.model.encoder")  # typed: it may be imported

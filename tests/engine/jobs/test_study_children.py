@@ -16,6 +16,7 @@ from engine.runs import RunFolder, create, own
 from engine.study.grid import pretrain_config
 from engine.study.study_state import state_from_history
 
+from ..study_states import of_size
 from .small_studies import (
     Heard,
     entries_of,
@@ -79,7 +80,7 @@ def test_a_run_of_another_process_is_waited_for(
     monkeypatch.setattr(engine.jobs.study_run, "_LOOK_SECONDS", 0.0)
     config = small_study(label_fractions=[0.5], baselines=[])
     folder = study_of(tmp_path, config)
-    other = create(folder.path.parent, "pretrain", pretrain_config(config, 12, 0))
+    other = create(folder.path.parent, "pretrain", pretrain_config(config, of_size(config, 12), 0))
     owner = own(other)
     owner.transition("running")
 
@@ -105,7 +106,7 @@ def test_a_run_that_waits_for_its_turn_elsewhere_is_no_reason_to_wait(
 ) -> None:
     config = small_study()
     folder = study_of(tmp_path, config)
-    other = create(folder.path.parent, "pretrain", pretrain_config(config, 12, 0))
+    other = create(folder.path.parent, "pretrain", pretrain_config(config, of_size(config, 12), 0))
     with (
         own(other),
         pytest.raises(TrainingError, match="waits for its turn in another process"),

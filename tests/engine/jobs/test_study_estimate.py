@@ -11,6 +11,7 @@ import torch
 from engine.config.data import cifar10
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, StudyConfig
+from engine.config.variants import Variant
 from engine.data.dataset import Dataset, Split
 from engine.jobs import study_estimate
 from engine.jobs.study_estimate import StudyPlan, plan
@@ -67,7 +68,9 @@ def known_rates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seconds = SECONDS_PER_STEP[config.moco.queue_size]
         return {"seconds_per_step": seconds, "steps_per_epoch": 5}
 
-    def rates(config: StudyConfig, dataset: Dataset, task: str, sink: Any) -> ProbeRates:
+    def rates(
+        config: StudyConfig, variant: Variant, dataset: Dataset, task: str, sink: Any
+    ) -> ProbeRates:
         measured.append(task)
         return RATES
 
@@ -79,9 +82,9 @@ def known_rates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def state_of(config: StudyConfig) -> StudyState:
     """Nothing is done, but that K 12 with seed 0 is trained and K 40 with seed 0 half-way."""
-    trained = {at: Trained("", "missing", 0, 0) for at in pretrainings(config)}
-    trained[12, 0] = Trained("aaa", "finished", 20, 20)
-    trained[40, 0] = Trained("bbb", "stopped", 8, 20)
+    trained = {(v.label, s): Trained("", "missing", 0, 0) for v, s in pretrainings(config)}
+    trained["K 12", 0] = Trained("aaa", "finished", 20, 20)
+    trained["K 40", 0] = Trained("bbb", "stopped", 8, 20)
     return StudyState({cell: CellResult("missing", "") for cell in cells(config)}, trained)
 
 
@@ -138,7 +141,7 @@ def test_the_disk_holds_the_runs_that_are_not_there_yet(tmp_path: Path) -> None:
 def test_a_study_that_is_done_costs_nothing(tmp_path: Path, known_rates: list[str]) -> None:
     config = build(StudyConfig, VALUES)
     done: dict[Cell, CellResult] = {cell: CellResult("done", "p", 50.0) for cell in cells(config)}
-    trained = {at: Trained("a", "finished", 20, 20) for at in pretrainings(config)}
+    trained = {(v.label, s): Trained("a", "finished", 20, 20) for v, s in pretrainings(config)}
     found = plan(config, StudyState(done, trained), data_dir=tmp_path)
     assert (found.costs, found.seconds, found.disk_bytes) == ((), 0.0, 0)
     assert known_rates == []

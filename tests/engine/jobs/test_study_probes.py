@@ -20,6 +20,7 @@ from engine.runs import create, own
 from engine.study.grid import Cell, ProbePoint, cells, pretrainings, probe_config, probe_points
 from engine.study.study_state import CellResult, StudyState, Trained
 
+from ..study_states import of_size
 from .small_studies import small_study
 
 
@@ -28,24 +29,31 @@ def state_with(config: StudyConfig, done: set[Cell], run: str = "") -> StudyStat
         cell: CellResult("done" if cell in done else "missing", "" if cell in done else run)
         for cell in cells(config)
     }
-    trained = {at: Trained("a", "finished", 1, 1) for at in pretrainings(config)}
+    trained = {(v.label, seed): Trained("a", "finished", 1, 1) for v, seed in pretrainings(config)}
     return StudyState(found, trained)
 
 
 def test_a_probe_is_missing_while_one_of_its_cells_is() -> None:
     config = small_study(label_fractions=[0.5], tasks=["ten"])
     point = ProbePoint("ten", 0.5, "logistic", 0)
-    encoder = Cell("moco", 12, 0, "ten", 0.5, "logistic", 0)
+    encoder = Cell("moco", "K 12", 0, "ten", 0.5, "logistic", 0, 12)
     baseline = Cell("random-init", None, 0, "ten", 0.5, "logistic", 0)
-    assert missing_probes(config, state_with(config, set()), 12, 0) == {point: (encoder, baseline)}
-    assert missing_probes(config, state_with(config, {encoder}), 12, 0) == {point: (baseline,)}
-    assert missing_probes(config, state_with(config, {encoder, baseline}), 12, 0) == {}
+    assert missing_probes(config, state_with(config, set()), of_size(config, 12), 0) == {
+        point: (encoder, baseline)
+    }
+    assert missing_probes(config, state_with(config, {encoder}), of_size(config, 12), 0) == {
+        point: (baseline,)
+    }
+    assert (
+        missing_probes(config, state_with(config, {encoder, baseline}), of_size(config, 12), 0)
+        == {}
+    )
 
 
 def test_only_the_baselines_that_are_missing_are_computed() -> None:
     config = small_study(baselines=["random-init", "pixels"])
     point = ProbePoint("ten", 0.5, "logistic", 0)
-    probe = probe_config(config, 12, 0, point)
+    probe = probe_config(config, of_size(config, 12), 0, point)
     assert probe.baselines == ("random-init", "pixels")
     missing = [Cell("pixels", None, None, "ten", 0.5, "logistic", 0)]
     assert with_baselines(probe, missing).baselines == ("pixels",)
@@ -56,10 +64,10 @@ def test_a_probe_that_was_begun_is_gone_on_with_unless_it_does_more_than_is_aske
 ) -> None:
     config = small_study(label_fractions=[0.5], tasks=["ten"])
     point = ProbePoint("ten", 0.5, "logistic", 0)
-    probe = probe_config(config, 12, 0, point)
+    probe = probe_config(config, of_size(config, 12), 0, point)
     begun = create(tmp_path, "probe", probe, parent="a")
     state = state_with(config, set(), run=begun.id)
-    missing = missing_probes(config, state, 12, 0)[point]
+    missing = missing_probes(config, state, of_size(config, 12), 0)[point]
     assert unfinished_probe(state, missing, probe, tmp_path) == begun.id
     assert unfinished_probe(state, missing, with_baselines(probe, []), tmp_path) == ""
     with own(begun) as owner:

@@ -41,6 +41,7 @@ from engine.study.grid import (
 )
 from engine.study.study_state import state_from_entries, state_from_history
 
+from ..study_states import of_size
 from .small_studies import (
     Heard,
     entries_of,
@@ -97,7 +98,7 @@ def test_a_study_of_shapes_from_the_first_image_to_the_last_cell(tmp_path: Path)
     assert sink.steps[-1] == len(found)
     assert len(record.result["protocol"]) > 3
     runs = [(p["queue_size"], p["seed"]) for p in record.result["pretrainings"]]
-    assert runs == list(pretrainings(config))
+    assert runs == [(v.queue_size, seed) for v, seed in pretrainings(config)]
     for entry in History(folder.path.parent).list("kind:probe"):
         assert entry.name
         assert entry.parent in {p["run"] for p in record.result["pretrainings"]}
@@ -192,13 +193,13 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset) -> None:
     config = small_study(baselines=["random-init", "supervised"])
     root = tmp_path / "runs"
-    parent = create(root, "pretrain", pretrain_config(config, 12, 0))
+    parent = create(root, "pretrain", pretrain_config(config, of_size(config, 12), 0))
     execute(parent, data_dir=tmp_path)
-    plain = probe_config(config, 12, 0, ProbePoint("ten", 1.0, "logistic", 0))
+    plain = probe_config(config, of_size(config, 12), 0, ProbePoint("ten", 1.0, "logistic", 0))
     whole = create(root, "probe", plain, parent=parent.id)
     execute(whole, data_dir=tmp_path)
     few = probe_config(  # without the baselines
-        config, 40, 0, ProbePoint("binary", 0.5, "logistic", 0)
+        config, of_size(config, 40), 0, ProbePoint("binary", 0.5, "logistic", 0)
     )
     part = create(root, "probe", few, parent=parent.id)
     execute(part, data_dir=tmp_path)
@@ -210,9 +211,9 @@ def test_what_was_done_by_hand_is_not_done_again(tmp_path: Path, noise: Dataset)
         assert path.read_bytes() == record, "no run by hand was touched"
     assert kinds(folder) == {"study": 1, "pretrain": 2, "probe": 2 + 7}
     found = state_from_history(config, History(root)).cells
-    assert found[Cell("moco", 12, 0, "ten", 1.0, "logistic", 0)].run == whole.id
+    assert found[Cell("moco", "K 12", 0, "ten", 1.0, "logistic", 0, 12)].run == whole.id
     assert found[Cell("supervised", None, None, "ten", 1.0, "", 0)].run == whole.id
-    assert found[Cell("moco", 12, 0, "binary", 0.5, "logistic", 0)].run == part.id
+    assert found[Cell("moco", "K 12", 0, "binary", 0.5, "logistic", 0, 12)].run == part.id
     baseline = found[Cell("random-init", None, 0, "binary", 0.5, "logistic", 0)]
     assert (baseline.state, baseline.run != part.id) == ("done", True)
 
@@ -279,7 +280,8 @@ def test_a_study_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
     assert stopped_in == {"study", "pretrain", "probe"}
     assert numbers(folder, config) == expected
     assert kinds(folder) == kinds(whole), "nothing was made anew"
-    for at in pretrainings(config):
+    for variant, seed in pretrainings(config):
+        at = (variant.label, seed)
         ends = [
             checkpoints.load(
                 RunFolder(

@@ -20,7 +20,7 @@ from engine.models.encoder import build_encoder
 from engine.probe.head import load_head
 from engine.probe.probe_run import run_probe
 from engine.study.grid import cells
-from engine.study.report import protocol
+from engine.study.protocol import protocol
 from engine.study.result_keys import row_key
 
 from ...environment import with_packages
@@ -90,7 +90,7 @@ engine.config.heads.HEADS = Registry("head", (*engine.config.heads.HEADS.values(
 from engine.config.fields import fields
 from engine.config.resolve import resolve
 from engine.config.schema import ProbeConfig, StudyConfig
-from engine.study.report import protocol
+from engine.study.protocol import protocol
 from engine.study.result_keys import row_key
 from tests.engine.probe.test_head import noise_probe
 from moco_tui.present.form import SECTIONS

@@ -9,13 +9,17 @@ from statistics import fmean
 import pytest
 from scipy import stats
 
+from engine.config.resolve import build
+from engine.config.schema import StudyConfig
 from engine.study.comparisons import (
     ABOVE_RANDOM,
     BELOW_RANDOM,
     BETTER,
+    BETTER_THAN_REFERENCE,
     NO_SPREAD,
     UNDECIDED,
     WORSE,
+    WORSE_THAN_REFERENCE,
     comparisons,
 )
 from engine.study.grid import Cell, cells
@@ -191,3 +195,125 @@ def test_a_scope_that_only_repeats_another_is_left_out() -> None:
     assert scopes(heads=("linear",)) == ["all", *["setting"] * 4]
     assert scopes(heads=("linear",), **one) == ["all"]
     assert scopes(**one) == ["all", "head", "head", "setting", "setting"]
+
+
+# --------------------------------------------------------------------- variants of any setting
+
+
+def momenta(**values: object) -> StudyConfig:
+    small = {
+        "seeds": (0, 1, 2, 3),
+        "label_fractions": (0.1,),
+        "tasks": ("ten",),
+        "heads": ("linear", "logistic"),
+        "subset_seeds": (0, 1),
+        "axes": {"moco.momentum": [0.9, 0.99, 0.999]},
+    }
+    return build(StudyConfig, {**small, **values})
+
+
+def student_p(differences: list[float]) -> float:
+    """Two-sided p of the t test of a mean: the density integrated by Simpson's rule."""
+    n = len(differences)
+    middle = sum(differences) / n
+    spread = math.sqrt(sum((d - middle) ** 2 for d in differences) / (n - 1))
+    t, df = abs(middle) * math.sqrt(n) / spread, n - 1
+    scale = math.gamma((df + 1) / 2) / (math.sqrt(df * math.pi) * math.gamma(df / 2))
+    steps = 20_000
+    width = t / steps
+    area = 0.0
+    for i in range(steps + 1):
+        weight = 1 if i in (0, steps) else 4 if i % 2 else 2
+        area += weight * scale * (1 + (i * width) ** 2 / df) ** (-(df + 1) / 2)
+    return 1.0 - 2.0 * area * width / 3
+
+
+def holm_by_hand(values: list[float]) -> list[float]:
+    """Each p times how many are not smaller, never below that of a smaller one."""
+    return [
+        min(1.0, max(q * sum(r >= q for r in values) for q in values if q <= p)) for p in values
+    ]
+
+
+def test_every_variant_is_paired_with_the_reference_and_corrected_over_its_family() -> None:
+    config = momenta()
+    rng = random.Random(12)
+    gains = {"m 0.9": -3.0, "m 0.99": 0.0, "m 0.999": 2.0}
+    shared = {seed: rng.gauss(0, 5) for seed in config.seeds}  # of a seed, in every variant
+    now = study_state(
+        config,
+        lambda c: (
+            50.0 + shared[c.seed or 0] + gains.get(c.variant or "", -20.0) + rng.gauss(0, 0.4)
+        ),
+    )
+    made = comparisons(config, now)
+
+    def seed_means(variant: str, heads: tuple[str, ...]) -> list[float]:
+        return [
+            sum(
+                sum(
+                    found.top1 or 0.0
+                    for c, found in now.cells.items()
+                    if (c.source, c.variant, c.seed, c.head) == ("moco", variant, seed, head)
+                )
+                / 2  # subsets
+                for head in heads
+            )
+            / len(heads)
+            for seed in config.seeds
+        ]
+
+    for scope, heads in (("all", config.heads), ("setting", ("linear",))):
+        family = [c for c in made if c.scope == scope and c.reference and c.head in (None, *heads)]
+        assert [(c.variant, c.reference) for c in family] == [
+            ("m 0.9", "m 0.99"),
+            ("m 0.999", "m 0.99"),
+        ]
+        ps = []
+        for c in family:
+            ours, theirs = seed_means(c.variant, heads), seed_means("m 0.99", heads)
+            differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+            assert c.difference is not None
+            assert c.difference.mean == pytest.approx(sum(differences) / 4)
+            assert c.p == pytest.approx(student_p(differences), abs=1e-6)
+            assert c.p is not None
+            ps.append(c.p)
+        if scope == "all":
+            assert [c.p_adjusted for c in family] == pytest.approx(holm_by_hand(ps))
+            assert {c.family for c in family} == {2}
+    overall = chosen(made, scope="all", reference="m 0.99")
+    assert [c.verdict for c in overall] == [WORSE_THAN_REFERENCE, BETTER_THAN_REFERENCE]
+    assert [c.label for c in overall] == ["m 0.9 - m 0.99", "m 0.999 - m 0.99"]
+    random_weights = chosen(made, reference=None)
+    assert {c.verdict for c in random_weights} == {ABOVE_RANDOM}
+    assert [c.family for c in random_weights] == [3, 3, 3]
+
+
+def test_variants_of_several_architectures_have_random_weights_of_their_own() -> None:
+    config = momenta(axes={"model.encoder": ["convnet", "resnet18"], "moco.momentum": [0.9, 0.99]})
+    random_weights = {"encoder convnet": 40.0, "encoder resnet18": 30.0}
+    rng = random.Random(2)
+    now = study_state(
+        config,
+        lambda c: (
+            (50.0 if c.source == "moco" else random_weights.get(c.variant or "", 0.0))
+            + rng.gauss(0, 0.1)
+        ),
+    )
+    found = chosen(comparisons(config, now), reference=None)
+    assert len(found) == 4
+    for c in found:
+        assert c.difference is not None
+        expected = 10.0 if c.variant.startswith("encoder convnet") else 20.0
+        assert c.difference.mean == pytest.approx(expected, abs=0.5)
+
+
+def test_one_number_a_variant_is_compared_like_any_other() -> None:
+    config = momenta(judge="knn")
+    rng = random.Random(3)
+    now = study_state(config, lambda c: 60.0 - 4.0 * (c.variant == "m 0.9") + rng.gauss(0, 0.2))
+    made = comparisons(config, now)
+    assert [(c.scope, c.variant, c.verdict) for c in made] == [
+        ("all", "m 0.9", WORSE_THAN_REFERENCE),
+        ("all", "m 0.999", UNDECIDED),
+    ]

@@ -9,7 +9,7 @@ from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyCo
 from engine.errors import ConfigError
 from engine.study.grid import Cell, ProbePoint, cells, pretrain_config, pretrainings, probe_config
 
-from ..study_states import small_grid
+from ..study_states import of_size, small_grid
 
 # ------------------------------------------------------------------------------ configuration
 
@@ -83,7 +83,7 @@ def test_a_bad_study_gets_one_sentence(values: dict[str, object], sentence: str)
 def test_groups_of_ones_own_make_one_task() -> None:
     groups = {"a": ["ship"], "b": ["cat"]}
     config = build(StudyConfig, {"probe.task.groups": groups, "tasks": ["mine"]})
-    probe = probe_config(config, 4096, 0, ProbePoint("mine", 0.1, "linear", 0))
+    probe = probe_config(config, of_size(config, 4096), 0, ProbePoint("mine", 0.1, "linear", 0))
     assert probe.task.name == "mine"
     assert probe.task.groups == {"a": ("ship",), "b": ("cat",)}
 
@@ -91,7 +91,7 @@ def test_groups_of_ones_own_make_one_task() -> None:
 @pytest.mark.parametrize("name", STUDY_PRESETS)
 def test_every_preset_of_a_study_is_valid(name: str) -> None:
     config = resolve(StudyConfig, preset_name=name)
-    assert config != StudyConfig() or name == "notebook"
+    assert config != StudyConfig() or name in ("notebook", "study-queue")
 
 
 def test_a_pretrainings_preset_serves_a_study_unless_it_sets_the_queue() -> None:
@@ -113,7 +113,9 @@ def by_hand(config: StudyConfig) -> set[Cell]:
             for head in config.heads:
                 for seed in config.seeds:
                     for size in config.queue_sizes:
-                        found.add(Cell("moco", size, seed, task, fraction, head, subset))
+                        found.add(
+                            Cell("moco", f"K {size}", seed, task, fraction, head, subset, size)
+                        )
                     found.add(Cell("random-init", None, seed, task, fraction, head, subset))
                 found.add(Cell("pixels", None, None, task, fraction, head, subset))
             if i < config.supervised_subsets:
@@ -136,19 +138,20 @@ def test_the_default_grid_has_540_cells_of_encoders() -> None:
 
 
 def test_seeds_come_outside_and_queue_sizes_inside() -> None:
-    assert pretrainings(small_grid()) == ((8, 0), (32, 0), (8, 1), (32, 1))
+    order = [(variant.label, seed) for variant, seed in pretrainings(small_grid())]
+    assert order == [("K 8", 0), ("K 32", 0), ("K 8", 1), ("K 32", 1)]
 
 
 def test_the_runs_of_a_cell_are_the_studys_but_for_the_grid() -> None:
     config = small_grid(**{"pretrain.optim.epochs": 7, "probe.validation": 0.3})
-    pretrain = pretrain_config(config, 32, 1)
+    pretrain = pretrain_config(config, of_size(config, 32), 1)
     assert (pretrain.moco.queue_size, pretrain.runtime.seed) == (32, 1)
     assert replace(
         pretrain,
         moco=replace(pretrain.moco, queue_size=4096),
         runtime=replace(pretrain.runtime, seed=0),
     ) == build(PretrainConfig, {"optim.epochs": 7})
-    probe = probe_config(config, 8, 1, ProbePoint("ten", 0.5, "logistic", 2))
+    probe = probe_config(config, of_size(config, 8), 1, ProbePoint("ten", 0.5, "logistic", 2))
     assert probe == build(
         ProbeConfig,
         {
@@ -167,7 +170,8 @@ def test_baselines_stand_beside_the_first_queue_size() -> None:
 
     def beside(size: int, seed: int, head: str, subset: int) -> tuple[str, ...]:
         assert head in ("linear", "logistic")
-        return probe_config(config, size, seed, ProbePoint("ten", 0.1, head, subset)).baselines
+        point = ProbePoint("ten", 0.1, head, subset)
+        return probe_config(config, of_size(config, size), seed, point).baselines
 
     assert beside(8, 0, "linear", 0) == ("random-init", "pixels", "supervised")
     assert beside(8, 0, "linear", 1) == ("random-init", "pixels")

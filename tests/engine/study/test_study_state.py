@@ -25,12 +25,14 @@ from engine.study.grid import (
     pretrainings,
     probe_config,
     probe_points,
+    variants,
 )
 from engine.study.result_keys import plain
+from engine.study.sought import pretraining_keys, sought_by
 from engine.study.study_state import ROWS, state_from_entries, state_from_history
 
 from ...environment import with_packages
-from ..study_states import SMALL_GRID, small_grid
+from ..study_states import SMALL_GRID, of_size, small_grid
 
 
 def finish(
@@ -67,22 +69,22 @@ def test_an_empty_folder_has_nothing(tmp_path: Path) -> None:
     assert tuple(study_state.cells) == cells(config)
     assert {found.state for found in study_state.cells.values()} == {"missing"}
     assert {trained.state for trained in study_state.pretrainings.values()} == {"missing"}
-    assert tuple(study_state.pretrainings) == pretrainings(config)
+    assert list(study_state.pretrainings) == [(v.label, seed) for v, seed in pretrainings(config)]
 
 
 def test_what_was_done_by_hand_counts_with_its_numbers(tmp_path: Path) -> None:
     config = small_grid()
-    parent = a_pretraining(tmp_path, pretrain_config(config, 8, 1))
+    parent = a_pretraining(tmp_path, pretrain_config(config, of_size(config, 8), 1))
     # as ``moco-tui probe RUN --head logistic --label-fraction 0.5`` makes it
     probe = a_probe(
         tmp_path, parent, build(ProbeConfig, {"label_fraction": 0.5}), pretrained=60.0, pixels=30.0
     )
     study_state = state_from_history(config, History(tmp_path))
-    assert study_state.pretrainings[8, 1].run == parent.id
-    assert study_state.pretrainings[8, 1].state == "finished"
+    assert study_state.pretrainings["K 8", 1].run == parent.id
+    assert study_state.pretrainings["K 8", 1].state == "finished"
     done = {cell: found for cell, found in study_state.cells.items() if found.state == "done"}
     # pixels stand beside the first seed's encoders alone
-    cell = Cell("moco", 8, 1, "ten", 0.5, "logistic", 0)
+    cell = Cell("moco", "K 8", 1, "ten", 0.5, "logistic", 0, 8)
     assert list(done) == [cell]
     found = done[cell]
     assert (found.run, found.top1, found.balanced, found.majority) == (probe.id, 60.0, 59.0, 10.0)
@@ -90,7 +92,7 @@ def test_what_was_done_by_hand_counts_with_its_numbers(tmp_path: Path) -> None:
 
 def test_a_seed_that_changes_the_numbers_tells_probes_apart(tmp_path: Path) -> None:
     config = small_grid()
-    parent = a_pretraining(tmp_path, pretrain_config(config, 8, 1))
+    parent = a_pretraining(tmp_path, pretrain_config(config, of_size(config, 8), 1))
     for head in ("linear", "logistic"):
         a_probe(
             tmp_path,
@@ -100,8 +102,8 @@ def test_a_seed_that_changes_the_numbers_tells_probes_apart(tmp_path: Path) -> N
             random_init=40.0,
         )
     cells_ = state_from_history(config, History(tmp_path)).cells
-    assert cells_[Cell("moco", 8, 1, "ten", 0.5, "logistic", 0)].state == "done"
-    assert cells_[Cell("moco", 8, 1, "ten", 0.5, "linear", 0)].state == "missing"
+    assert cells_[Cell("moco", "K 8", 1, "ten", 0.5, "logistic", 0, 8)].state == "done"
+    assert cells_[Cell("moco", "K 8", 1, "ten", 0.5, "linear", 0, 8)].state == "missing"
     assert cells_[Cell("random-init", None, 1, "ten", 0.5, "logistic", 0)].state == "missing"
 
 
@@ -127,7 +129,7 @@ def test_a_pretraining_counts_when_its_numbers_are_the_same(
     config = small_grid()
     values = {"moco.queue_size": 8, "runtime.seed": 1, **changes}
     folder = a_pretraining(tmp_path, build(PretrainConfig, values))
-    trained = state_from_history(config, History(tmp_path)).pretrainings[8, 1]
+    trained = state_from_history(config, History(tmp_path)).pretrainings["K 8", 1]
     assert trained.run == (folder.id if same else "")
 
 
@@ -135,7 +137,7 @@ def test_a_preset_is_no_difference(tmp_path: Path) -> None:
     config = resolve(StudyConfig, preset_name="notebook-small-angle")
     own_config = resolve(PretrainConfig, preset_name="notebook-small-angle")
     folder = create(tmp_path, "pretrain", own_config, preset="notebook-small-angle")
-    assert state_from_history(config, History(tmp_path)).pretrainings[4096, 0].run == folder.id
+    assert state_from_history(config, History(tmp_path)).pretrainings["K 4096", 0].run == folder.id
 
 
 def entry(id_: str, config: PretrainConfig, **changes: object) -> Entry:
@@ -148,7 +150,7 @@ def entry(id_: str, config: PretrainConfig, **changes: object) -> Entry:
 
 def test_of_several_pretrainings_the_furthest_counts_and_a_finished_one_stays() -> None:
     config = small_grid()
-    own_config = pretrain_config(config, 8, 0)
+    own_config = pretrain_config(config, of_size(config, 8), 0)
     runs = [
         entry("aaa", own_config, status="stopped", step=5, created=1.0),
         entry("bbb", own_config, status="finished", step=9, created=2.0),
@@ -157,7 +159,7 @@ def test_of_several_pretrainings_the_furthest_counts_and_a_finished_one_stays() 
     ]
 
     def chosen(*numbers: int) -> str:
-        return state_from_entries(config, [runs[i] for i in numbers]).pretrainings[8, 0].run
+        return state_from_entries(config, [runs[i] for i in numbers]).pretrainings["K 8", 0].run
 
     assert chosen(0, 1, 2, 3) == "bbb"
     assert chosen(3, 2, 1, 0) == "bbb"
@@ -167,8 +169,8 @@ def test_of_several_pretrainings_the_furthest_counts_and_a_finished_one_stays() 
 def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
     config = small_grid()
     history = History(tmp_path)
-    folder = create(tmp_path, "pretrain", pretrain_config(config, 8, 0))
-    cell = Cell("moco", 8, 0, "ten", 0.1, "logistic", 0)
+    folder = create(tmp_path, "pretrain", pretrain_config(config, of_size(config, 8), 0))
+    cell = Cell("moco", "K 8", 0, "ten", 0.1, "logistic", 0, 8)
     baseline = Cell("pixels", None, None, "ten", 0.1, "logistic", 0)
     assert state_from_history(config, history).cells[cell].state == "waiting"
     assert state_from_history(config, history).cells[baseline].state == "waiting"
@@ -178,7 +180,7 @@ def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
     probe = create(
         tmp_path,
         "probe",
-        probe_config(config, 8, 0, ProbePoint("ten", 0.1, "logistic", 0)),
+        probe_config(config, of_size(config, 8), 0, ProbePoint("ten", 0.1, "logistic", 0)),
         parent=folder.id,
     )
     assert state_from_history(config, history).cells[cell].state == "waiting"
@@ -202,7 +204,7 @@ def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
 
 def test_a_study_is_no_run_of_one_queue_size_or_seed(tmp_path: Path) -> None:
     study = create(tmp_path, "study", small_grid(**{"pretrain.data.source": "shapes"}))
-    create(tmp_path, "pretrain", pretrain_config(small_grid(), 8, 0))
+    create(tmp_path, "pretrain", pretrain_config(small_grid(), of_size(small_grid(), 8), 0))
     history = History(tmp_path)
     for query in ("queue_size>=1", "seed=0", "label_fraction<=1", "head:logistic"):
         assert study.id not in [entry.id for entry in history.list(query)], query
@@ -234,8 +236,10 @@ def test_looking_needs_no_torch() -> None:
 def test_a_probe_of_an_earlier_step_is_none_of_the_finished_encoder() -> None:
     """By the recorded step; where that is missing, only where the times prove it."""
     config = small_grid()
-    pretraining = entry("k", pretrain_config(config, 8, 0), status="finished", step=50, ended=200.0)
-    cell = Cell("moco", 8, 0, "ten", 0.5, "logistic", 0)
+    pretraining = entry(
+        "k", pretrain_config(config, of_size(config, 8), 0), status="finished", step=50, ended=200.0
+    )
+    cell = Cell("moco", "K 8", 0, "ten", 0.5, "logistic", 0, 8)
     pixels = Cell("pixels", None, None, "ten", 0.5, "logistic", 0)
 
     def state(**changes: object) -> tuple[str, str]:
@@ -277,13 +281,13 @@ def test_runs_of_other_images_do_not_count(
 ) -> None:
     config = small_grid()
     facts = {} if seen is None else seen.facts()
-    parent = create(tmp_path, "pretrain", pretrain_config(config, 8, 0))
+    parent = create(tmp_path, "pretrain", pretrain_config(config, of_size(config, 8), 0))
     finish(parent, {"train/loss": 1.0}, facts)
     probe = create(tmp_path, "probe", build(ProbeConfig, {"label_fraction": 0.5}), parent=parent.id)
     finish(probe, {"probe/pretrained/test_top1": 60.0}, facts)
-    cell = Cell("moco", 8, 0, "ten", 0.5, "logistic", 0)
+    cell = Cell("moco", "K 8", 0, "ten", 0.5, "logistic", 0, 8)
     state = state_from_history(config, History(tmp_path), DATA)
-    assert state.pretrainings[8, 0].state == ("finished" if trained else "missing")
+    assert state.pretrainings["K 8", 0].state == ("finished" if trained else "missing")
     assert (state.cells[cell].state == "done") == probed
     state = state_from_history(config, History(tmp_path))  # where the images are not known
     assert state.cells[cell].state == "done"
@@ -358,9 +362,20 @@ def state_of(config: StudyConfig, probe: dict[str, Any], **parent: Any) -> tuple
     point = ProbePoint("ten", 0.5, "logistic", 0)
     trained = {"status": "finished", "step": 50, "started": 9e9, "ended": 9e9} | parent
     entries = [
-        entry_of("pre", "pretrain", pretrain_config(config, 8, 0), created=9e9, **trained),
         entry_of(
-            "prb", "probe", probe_config(config, 8, 0, point), parent="pre", created=1e9, **probe
+            "pre",
+            "pretrain",
+            pretrain_config(config, of_size(config, 8), 0),
+            created=9e9,
+            **trained,
+        ),
+        entry_of(
+            "prb",
+            "probe",
+            probe_config(config, of_size(config, 8), 0, point),
+            parent="pre",
+            created=1e9,
+            **probe,
         ),
     ]
     found = state_from_entries(config, entries).cells[cells(config)[0]]
@@ -407,3 +422,15 @@ def test_the_record_of_a_pretraining_may_name_an_earlier_checkpoint() -> None:
 def test_the_missing_cells_are_named_in_order() -> None:
     config = small_grid(**ONE_PROBE)
     assert state_from_entries(config, []).missing == cells(config)
+
+
+def test_a_second_look_works_out_no_key_anew(tmp_path: Path) -> None:
+    """A screen asks every second, of up to ten thousand runs."""
+    config = build(StudyConfig, {"axes": {"moco.momentum": [0.9, 0.99]}, "seeds": [0, 1]})
+    again = msgspec.json.decode(msgspec.json.encode(config), type=StudyConfig)
+    assert sought_by(config) is sought_by(again)
+    create(tmp_path, "pretrain", pretrain_config(config, variants(config)[0], 1))
+    (entry,) = History(tmp_path).list()
+    assert pretraining_keys(entry) is pretraining_keys(entry)
+    place = state_from_entries(config, [entry]).pretrainings["m 0.9", 1]
+    assert place.run == entry.id

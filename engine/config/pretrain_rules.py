@@ -1,0 +1,34 @@
+"""Rules that span several settings of a pretraining."""
+
+from __future__ import annotations
+
+from engine.config.augment import augment_problems
+from engine.config.schema import PretrainConfig
+
+
+def pretrain_problems(config: PretrainConfig) -> dict[str, str]:
+    """Every rule over several settings of a pretraining that is broken, by the key at fault."""
+    optim, model = config.optim, config.model
+    found = augment_problems(config.augment)
+    # Groups of equal size; the statistics of a single image would be no batch statistics.
+    if optim.batch_size % model.bn_splits:
+        found["model.bn_splits"] = (
+            f"model.bn_splits is {model.bn_splits}, which does not divide optim.batch_size "
+            f"({optim.batch_size}); it must divide it."
+        )
+    elif optim.batch_size // model.bn_splits < 2:
+        found["model.bn_splits"] = (
+            f"model.bn_splits is {model.bn_splits}, which leaves one image to normalise over; "
+            f"it must be at most {optim.batch_size // 2} for optim.batch_size {optim.batch_size}."
+        )
+    if optim.stop_epoch > optim.epochs:
+        found["optim.stop_epoch"] = (
+            f"optim.stop_epoch is {optim.stop_epoch}, beyond optim.epochs ({optim.epochs}); "
+            "it must not be larger."
+        )
+    if list(optim.milestones) != sorted(set(optim.milestones)):
+        found["optim.milestones"] = (
+            f"optim.milestones is {list(optim.milestones)}; each must be larger "
+            "than the one before."
+        )
+    return found

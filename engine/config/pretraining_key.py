@@ -1,0 +1,58 @@
+"""The key of a pretraining: a text that is equal where two configurations give the same weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.config.fields import flatten
+
+FREE_OF_PRETRAINING = (
+    "log.",
+    "monitor.",
+    "data.holdout",  # images whose labels the monitor uses; pretraining sees all images anyway
+    "runtime.device",
+    "runtime.threads",
+    "runtime.capture",
+)
+"""Prefixes of settings that leave the trained weights as they are."""
+_COMPARED_BY_ENDS = ("optim.epochs", "optim.stop_epoch")
+
+
+def _ends(flat: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The length of the schedule and the epoch that training ends at.
+
+    Together: ``stop_epoch`` 0 and one equal to ``epochs`` are the same training.
+    """
+    epochs = flat.get("optim.epochs")
+    return epochs, flat.get("optim.stop_epoch") or epochs
+
+
+def pretraining_key(flat: Mapping[str, Any]) -> str:
+    """The key of a pretraining: the settings that its weights depend on.
+
+    Args:
+        flat: its configuration as dotted keys and builtin values.
+    """
+    free = FREE_OF_PRETRAINING + _COMPARED_BY_ENDS
+    kept = {k: v for k, v in flat.items() if not k.startswith(free)}
+    return key_text([kept, _ends(flat)])
+
+
+def key_text(value: Any) -> str:
+    """Builtin values as a text that is equal for equal values."""
+    # Sorted: the order of keys may differ between a configuration and a record.
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def plain(config: Struct) -> dict[str, Any]:
+    """A configuration as dotted keys and the values that a record has for them (lists, no tuples).
+
+    Through JSON, since keys of configurations are compared with keys of records.
+    """
+    flat: dict[str, Any] = json.loads(msgspec.json.encode(flatten(config)))
+    return flat
