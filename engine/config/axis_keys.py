@@ -61,7 +61,8 @@ def varied_key(name: str, whose: str) -> str:
         )
     if key.startswith(FREE_OF_PRETRAINING):
         raise ConfigError(
-            f"{whose} does not belong to the result of a pretraining: it is {key}.",
+            f"{whose} changes nothing of what a pretraining computes ({key}), so there is "
+            "nothing to compare.",
             "axes",
         )
     return key
