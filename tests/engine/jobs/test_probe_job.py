@@ -168,7 +168,7 @@ def test_a_probe_goes_on_with_the_kernels_that_it_began_with(
 ) -> None:
     """Whatever is asked for meanwhile, it ends in the numbers of one that was not stopped."""
     root = tmp_path / "runs"
-    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.setenv(SWITCH, "off")
     run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
     execute(run, data_dir=tmp_path)
     config = build(ProbeConfig, EVERY_ROW)
@@ -190,7 +190,7 @@ def test_features_that_a_study_shares_are_not_used_by_a_probe_of_other_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "runs"
-    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.setenv(SWITCH, "off")
     run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
     execute(run, data_dir=tmp_path)
     config = build(ProbeConfig, PROBE)
