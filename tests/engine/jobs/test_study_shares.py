@@ -64,7 +64,7 @@ def test_each_worker_has_a_card(device: str, monkeypatch: pytest.MonkeyPatch) ->
     shares = shares_of(on(device, workers=3))
     assert [s.pretrain.device for s in shares] == ["cuda:0", "cuda:1", "cuda:2"]
     assert [s.probe.device for s in shares] == ["cuda:0", "cuda:1", "cuda:2"]
-    with pytest.raises(ConfigError, match="^4 workers need a card each, and there are 3 cards"):
+    with pytest.raises(ConfigError, match=r"^4 workers need a card each, and there are 3 cards"):
         shares_of(on(device, workers=4))
 
 
