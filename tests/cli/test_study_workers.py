@@ -267,6 +267,52 @@ def test_ctrl_c_stops_all_workers(two: RunFolder, root: Path) -> None:
     assert {run.status() for run in computed(root)} <= {"stopped", "finished"}
 
 
+def test_workers_go_on_while_the_study_is_handed_over(
+    two: RunFolder, root: Path, expected: dict[Cell, float | None]
+) -> None:
+    left: list[set[int]] = []
+
+    def successor(lock_fd: int, device_fd: int | None) -> bool:
+        left.append({worker.record().pid for worker in living_workers(two)})
+        return True
+
+    data = root.parent / "data"
+    sink = Watching(lambda: training(root), lambda found: "hand-over")
+    outcome = execute(
+        two,
+        data_dir=data,
+        sink=sink,
+        successor=successor,
+        start_worker=lambda worker: start_worker(worker, data),
+    )
+    assert outcome == "handed-over"
+    assert len(left[0]) == 2
+    assert run_two(two, root) == "finished"
+    check_whole(two, expected)
+    assert {worker.record().pid for worker in workers_of(two)} == left[0], "no others were started"
+
+
+def test_a_run_that_fails_in_a_worker_says_why_and_the_rest_goes_on(
+    root: Path, images: Path, call: Call
+) -> None:
+    given = [*words(images), "--axis", "optim.lr=0.03,1000", "--set", "pretrain.moco.queue_size=16"]
+    given = [w for w in given if w != "queue_sizes=16,48"]
+    given.remove("--set")  # that of the queue sizes, the first
+    # Of a rate of 1000 every step multiplies the weights by a thousand.
+    given += ["--set", "pretrain.optim.weight_decay=1", "--set", "seeds=0"]
+    called = call(*given, "--workers", "2", "--json")
+    assert called.code == 1, called.err
+    document = json.loads(called.out)
+    (failed,) = document["failed"]
+    assert "loss" in failed["error"]
+    assert failed["error"] in called.err
+    states = {cell["variant"]: cell["state"] for cell in document["cells"]}
+    assert sorted(states.values()) == ["done", "done", "failed"]
+    (study,) = (e for e in History(root).list() if e.kind == "study")
+    ended = {worker.record().status for worker in workers_of(RunFolder(root / study.id))}
+    assert ended == {"finished"}
+
+
 def test_a_second_call_joins(
     root: Path, images: Path, tmp_path: Path, call: Call, expected: dict[Cell, float | None]
 ) -> None:
