@@ -20,7 +20,7 @@ from engine.jobs.job import Job, JobContext, ResumePoint, StudyContext
 from engine.jobs.job_table import JOBS
 from engine.jobs.owner_sink import OwnerSink
 from engine.jobs.prepare import prepare
-from engine.jobs.recorded_config import config_of, runnable_config
+from engine.jobs.recorded_config import config_of, placed, runnable_config
 from engine.jobs.study_team import StartWorker
 from engine.pretrain.loop import Outcome
 from engine.runs import Record, RunFolder, RunOwner
@@ -133,7 +133,7 @@ def _train(
     sink = context.sink
     folder, record = owner.folder, owner.record
     root = folder.path.parent
-    config = config_of(record)
+    config = placed(config_of(record), "" if study is None else study.device)
     # Read before the run is shown as running, since its checkpoint may still be refused.
     point = JOBS[record.kind].resume_point(folder, record)
     owner.transition("running")

@@ -31,12 +31,14 @@ class StudyContext:
         encoder: what its probes are about; None for a pretraining.
         sources: makes the features of all probes of that encoder; None for a pretraining.
         material: the labels of the probe that comes next; None for a pretraining.
+        device: ``runtime.device`` of this process, see ``recorded_config.placed``.
     """
 
     dataset: Dataset
     encoder: TrainedEncoder | None = None
     sources: FeaturesForManyProbes | None = None
     material: Material | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True)

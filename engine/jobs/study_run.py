@@ -222,7 +222,7 @@ class StudyRun:
         config, name = pretrain_config(self.config, variant, seed), name_of(variant, seed)
         return self.children.train(
             self.children.folder(run, "pretrain", config, name=name),
-            StudyContext(self.datasets[variant.data]),
+            StudyContext(self.datasets[variant.data], device=config.runtime.device),
             cells_done=self.done,
             announcement=f"{'resuming' if run else 'starting'} the pretraining with {name}",
         )
@@ -253,7 +253,8 @@ class StudyRun:
                 parent=parent.id,
             )
             dataset = self.datasets[variant.data]
-            context = StudyContext(dataset, trained, sources, labels.material(point))
+            material, device = labels.material(point), config.runtime.device
+            context = StudyContext(dataset, trained, sources, material, device)
             if self.children.train(folder, context, cells_done=self.done):
                 self.sink.log(f"{name}: {describe(point)}: {_accuracies(folder)}")
                 self._advance(len(missing[point]))

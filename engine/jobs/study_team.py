@@ -145,6 +145,9 @@ class Team:
             kind: what that was.
             sink: is told what is waited for, and ends the wait for a pause when it asks to stop.
             until_ended: wait until all have ended.
+
+        Raises:
+            Interrupted: the wait was one for workers that go on, and the study is to stop.
         """
         stage, said = "", False
         while True:
@@ -153,6 +156,8 @@ class Team:
                 process.poll()
             if not open_ or (kind == "pause" and sink.request() == "stop"):
                 break
+            if kind == "continue":
+                check_interrupt(sink)
             stage = f"waiting for {len(open_)} workers"
             sink.progress(stage, 0, 1)
             if not said:
