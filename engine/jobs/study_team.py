@@ -27,6 +27,7 @@ from engine.study.workers import (
 )
 
 _LOOK_SECONDS = 0.2  # between two looks at the workers
+_HISTORY_SECONDS = 1.0  # between two looks at all runs: of ten thousand they cost the workers time
 
 
 class WorkerProcess(Protocol):
@@ -88,10 +89,13 @@ class Team:
         for number in range(1, min(len(self._shares), left()) + 1):
             if number not in self._members:
                 self._begin(number, sink)
+        next_look = 0.0
         while True:
             check_interrupt(sink)
-            if not left():
-                break
+            if time.monotonic() >= next_look:
+                if not left():
+                    break
+                next_look = time.monotonic() + _HISTORY_SECONDS
             self._replace_dead(sink)
             if not living_workers(self._study) and left():
                 self._raise_ended()
