@@ -62,8 +62,9 @@ def join(
     try:
         share = share_of(config, others, others + 1) if others else share_of(config, 0, 1)
     except ConfigError as error:
+        why = str(error).removesuffix(" Give --workers a smaller number.")
         raise RunBusyError(
-            f"{_who(study, config)} One worker more has no room here: {error}"
+            f"{_who(study, config)} One worker more has no room here: {why}"
         ) from None
     worker = new_worker(study, with_share(config, share), "joined worker")
     say(f"joining study {study.id}, which process {study.record().pid} has")

@@ -359,6 +359,17 @@ def test_a_call_that_finds_nothing_free_says_who_has_what(
     assert workers_of(held) == []
 
 
+def test_a_call_that_finds_no_core_free_says_so(
+    held: RunFolder, images: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.jobs.study_shares.available_cpus", lambda: 1)
+    called = call(*words(images))
+    assert called.code == 2
+    assert "One worker more has no room here: 2 workers of a thread each are too" in called.err
+    assert called.err.rstrip().endswith("there is 1 core for them.")
+    assert workers_of(held) == []
+
+
 def test_a_request_in_vain_says_what_it_waits_for(held: RunFolder, call: Call) -> None:
     worker = new_worker(held, configured_of(held), "worker 1")
     with own(worker) as owner:
