@@ -310,6 +310,16 @@ class StudyConfig(StudyGrid, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     pretrain: PretrainConfig = PretrainConfig()
     probe: ProbeConfig = ProbeConfig()
+    # No setting of the result: ``study_key`` leaves it out.
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="processes that share the pretrainings and their probes; the cores are "
+            "divided among them, of cards each has one",
+        ),
+    ] = 1
 
 
 def names_axes(config: StudyConfig) -> bool:

@@ -20,7 +20,8 @@ from engine.jobs.job import Job, JobContext, ResumePoint, StudyContext
 from engine.jobs.job_table import JOBS
 from engine.jobs.owner_sink import OwnerSink
 from engine.jobs.prepare import prepare
-from engine.jobs.recorded_config import config_of, runnable_config
+from engine.jobs.recorded_config import config_of, placed, runnable_config
+from engine.jobs.study_team import StartWorker
 from engine.pretrain.loop import Outcome
 from engine.runs import Record, RunFolder, RunOwner
 from engine.runs.data_identity import (
@@ -30,10 +31,12 @@ from engine.runs.data_identity import (
     identity_in,
     last_identity,
 )
+from engine.runs.owner import ignore_change
 from engine.runs.run_lock import Successor
 from engine.runs.takeover import own
 from engine.runtime.device_lock import DeviceLock, device_key
 from engine.sink import Interrupted, Sink, Tee
+from engine.study.workers import study_of
 
 _SKIPPED_SHOWN = 20  # broken images that the log names
 
@@ -49,6 +52,7 @@ def execute(
     successor: Successor | None = None,
     study: StudyContext | None = None,
     allow_other_data: bool = False,
+    start_worker: StartWorker | None = None,
 ) -> Outcome:
     """Trains, resumes or probes a run in the calling thread until it ends or is asked to.
 
@@ -67,6 +71,8 @@ def execute(
         study: what is loaded already, for a run of a study.
         allow_other_data: a person has said that the run is to go on although its images or labels
             are no longer those that it began with; the record says from which step.
+        start_worker: starts a detached process for a worker of a study; without one, a study of
+            several workers is computed by this process alone.
 
     Returns:
         ``finished``, ``stopped`` or ``handed-over``; the record says the same. A run that the
@@ -82,14 +88,16 @@ def execute(
     device_lock = DeviceLock(device_fd)
     with contextlib.closing(device_lock):
         _check_own_code(folder)  # first: taking the run over makes its record this user's file
-        with own(folder, lock_fd=lock_fd, on_change=note_change) as owner:
+        on_change = note_change if study_of(folder) is None else ignore_change  # a worker: no index
+        with own(folder, lock_fd=lock_fd, on_change=on_change) as owner:
             # The owner last: a request of the caller's sink (a signal, a key) comes first.
             owner_sink = OwnerSink(owner, device_lock)
             both: Sink = owner_sink if sink is None else Tee([sink, owner_sink])
             try:
-                outcome = _train(
-                    owner, device_lock, data_dir, both, prepared, study, allow_other_data
+                context = JobContext(
+                    folder, data_dir, both, execute, allow_other_data, start_worker
                 )
+                outcome = _train(owner, device_lock, context, prepared, study)
             except OtherDataError as error:  # no failure: nothing of the run has changed
                 owner.log(str(error))
                 owner.transition("stopped", error=str(error))
@@ -117,16 +125,15 @@ def _check_own_code(folder: RunFolder) -> None:
 def _train(
     owner: RunOwner,
     device_lock: DeviceLock,
-    data_dir: Path,
-    sink: Sink,
+    context: JobContext,
     prepared: Job | None,
     study: StudyContext | None,
-    allow_other_data: bool,
 ) -> Outcome:
     """The run from its state before this start to its outcome."""
+    sink = context.sink
     folder, record = owner.folder, owner.record
     root = folder.path.parent
-    config = config_of(record)
+    config = placed(config_of(record), "" if study is None else study.device)
     # Read before the run is shown as running, since its checkpoint may still be refused.
     point = JOBS[record.kind].resume_point(folder, record)
     owner.transition("running")
@@ -134,7 +141,7 @@ def _train(
         config,
         root=root,
         parent=record.parent,
-        data_dir=data_dir,
+        data_dir=context.data_dir,
         sink=sink,
         recorded=None if point is None else point.facts,
         study=study,
@@ -143,7 +150,7 @@ def _train(
         sink.log(job.dataset.left_out)
     for name in job.dataset.skipped[:_SKIPPED_SHOWN]:
         sink.log(f"skipped a broken image: {name}")
-    _check_data(record, job, point, sink, allowed=allow_other_data)
+    _check_data(record, job, point, sink, allowed=context.allow_other_data)
     # After ``prepare``, so that mistakes are found before what may be a long wait.
     if job.locks_device:
         device_lock.acquire(
@@ -155,7 +162,7 @@ def _train(
     step = job.resume_step(record, point, root)
     if step is not None:  # later steps are computed again: their metrics are removed
         owner.resume_at(step)
-    return job.run(JobContext(folder, data_dir, sink, execute, allow_other_data), point)
+    return job.run(context, point)
 
 
 def _check_data(

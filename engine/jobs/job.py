@@ -11,6 +11,7 @@ from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import DataConfig
 from engine.data.dataset import Dataset, load_dataset
 from engine.evaluate.tasks import Material
+from engine.jobs.study_team import StartWorker
 from engine.jobs.trained_encoder import TrainedEncoder, load_encoder
 from engine.pretrain.loop import Outcome
 from engine.probe.feature_sources import FeaturesForManyProbes
@@ -30,12 +31,14 @@ class StudyContext:
         encoder: what its probes are about; None for a pretraining.
         sources: makes the features of all probes of that encoder; None for a pretraining.
         material: the labels of the probe that comes next; None for a pretraining.
+        device: ``runtime.device`` of this process, see ``recorded_config.placed``.
     """
 
     dataset: Dataset
     encoder: TrainedEncoder | None = None
     sources: FeaturesForManyProbes | None = None
     material: Material | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class JobContext:
         sink: receives everything; its requests are those to the run.
         execute: trains a run, for the runs of a study. Handed over, since ``engine.jobs.execute``
             imports the modules of a study, which therefore cannot import it.
+        start_worker: starts a worker of a study; None where none can be started.
     """
 
     folder: RunFolder
@@ -125,6 +129,7 @@ class JobContext:
     sink: Sink
     execute: Execute
     allow_other_data: bool = False
+    start_worker: StartWorker | None = None
 
 
 class Job(Protocol):

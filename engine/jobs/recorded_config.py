@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from engine.config import own_code
 from engine.config.missing_settings import read_config
 from engine.config.resolve import paths_by_key, paths_of
-from engine.config.schema import AnyConfig
+from engine.config.schema import AnyConfig, StudyConfig
 from engine.runs import Record, RunFolder
 
 
@@ -16,6 +18,20 @@ def config_of(record: Record) -> AnyConfig:
         RunError: when it does not fit this version.
     """
     return read_config(record.kind, record.config, f"The record of run {record.id}")
+
+
+def placed(config: AnyConfig, device: str) -> AnyConfig:
+    """A run that was begun on one of several cards, on the card of the worker that goes on with it.
+
+    Args:
+        config: of the run, a pretraining or a probe; one that named no card by its number stays.
+        device: ``runtime.device`` of the worker; empty: not known.
+    """
+    if isinstance(config, StudyConfig) or not config.runtime.device.startswith("cuda:"):
+        return config
+    if device not in ("auto", "cuda") and not device.startswith("cuda:"):
+        return config
+    return replace(config, runtime=replace(config.runtime, device=device))
 
 
 def runnable_config(folder: RunFolder) -> AnyConfig:

@@ -27,12 +27,14 @@ class StudyChildren:
     Attributes:
         failed: the sentence of each run that failed in this part of the study, by id.
         busy: runs that are in work in other processes, found since the list was last cleared.
+        stopped: id of the run that was asked to stop itself, which stops the study; empty for none.
     """
 
     def __init__(self, root: Path, data_dir: Path, sink: Sink, execute: Execute) -> None:
         self._root, self._data_dir, self._sink, self._execute = root, data_dir, sink, execute
         self.failed: dict[str, str] = {}
         self.busy: list[RunFolder] = []
+        self.stopped = ""
 
     def folder(
         self,
@@ -87,6 +89,7 @@ class StudyChildren:
                 torch.cuda.empty_cache()
         if outcome != "finished":
             if child.ending_request is None:  # the request was one to the run itself
+                self.stopped = folder.id
                 self._sink.log(f"run {folder.id} was stopped: the study stops with it")
             raise Interrupted(child.ending_request or "stop")
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from engine.jobs.estimate import estimate, trained_epochs
 from engine.jobs.prepare import prepare
 from engine.jobs.study_checks import check_variants
 from engine.jobs.study_rates import ProbeRates, measure_feature, measure_rates
+from engine.jobs.study_shares import shares_of, with_share
 from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.probe.augmented_views import affordable_views
 from engine.probe.supervised_budget import plan_budget
@@ -57,12 +59,17 @@ class StudyPlan(Struct, frozen=True):
         seconds: of all of them.
         disk_bytes: what the runs that are still missing will take.
         device: where it was measured.
+        workers: how many share the work; no more than there are units of it.
+        wall_seconds: about how long that takes: the units (a pretraining with its probes) cost the
+            same, and each worker takes one after the other.
     """
 
     costs: tuple[Cost, ...]
     seconds: float
     disk_bytes: int
     device: str
+    workers: int = 1
+    wall_seconds: float = 0.0
 
 
 def plan(
@@ -85,6 +92,9 @@ def plan(
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
+    workers = config.workers
+    # Measured with the threads of one worker, and nobody beside it: a little too fast.
+    config = with_share(config, shares_of(config)[0])
     datasets, device = _datasets(config, data_dir, sink)
     check_variants(config, datasets)
     cells = [cell for cell, found in study_state.cells.items() if found.state != "done"]
@@ -107,7 +117,11 @@ def plan(
         )
     costs = [cost for cost in _summed(costs) if cost.count]
     seconds = sum(cost.seconds for cost in costs)
-    return StudyPlan(tuple(costs), seconds, disk_bytes, device)
+    left = set(unfinished) | {(cell.variant, cell.seed) for cell in cells if cell.source == "moco"}
+    workers = max(1, min(workers, len(left)))
+    rounds = math.ceil(len(left) / workers) if left else 0
+    wall = seconds * rounds / len(left) if workers > 1 else seconds
+    return StudyPlan(tuple(costs), seconds, disk_bytes, device, workers, wall)
 
 
 def _datasets(config: StudyConfig, data_dir: Path, sink: Sink) -> tuple[dict[str, Dataset], str]:

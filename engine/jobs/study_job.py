@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -12,11 +12,14 @@ from engine.config.schema import StudyConfig
 from engine.data.dataset import Dataset
 from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.jobs.study_checks import check_study, check_variants
-from engine.jobs.study_run import cells_done, identities, run_study
+from engine.jobs.study_run import cells_done, identities
+from engine.jobs.study_shares import Share, shares_of
+from engine.jobs.study_start import run_study, run_worker
 from engine.pretrain.loop import Outcome
 from engine.runs import Record, RunFolder
 from engine.runtime.device import Runtime, resolve_runtime
 from engine.study.grid import pretrain_config, reference, variants
+from engine.study.workers import WORKERS, study_of
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class StudyJob:
         runtime: of its pretrainings; see ``Job.runtime``.
         dataset: the images of its reference.
         datasets: those of all of its variants, by ``Variant.data``.
+        shares: what each of its workers computes with.
     """
 
     config: StudyConfig
     runtime: Runtime
     dataset: Dataset
     datasets: Mapping[str, Dataset]
+    shares: tuple[Share, ...]
     locks_device: ClassVar[bool] = False  # each of its runs takes the lock for itself
     data_kept: ClassVar[DataKept] = "none"  # runs with other data do not count
 
@@ -46,6 +51,9 @@ class StudyJob:
     def prepare(cls, config: StudyConfig, runtime: Runtime, inputs: JobInputs) -> Self:
         """See ``Job.prepare``."""
         resolve_runtime(config.probe.runtime)  # refuses a device that is not there
+        shares = shares_of(config)
+        if inputs.parent and inputs.root.name == WORKERS:  # a worker: its runs lie beside the study
+            inputs = replace(inputs, root=inputs.root.parent.parent)
         datasets: dict[str, Dataset] = {}
         for variant in variants(config):
             if variant.data not in datasets:
@@ -53,7 +61,7 @@ class StudyJob:
                 datasets[variant.data] = inputs.dataset(pretrain.data)
         check_variants(config, datasets)
         check_study(config, datasets)
-        return cls(config, runtime, datasets[reference(config).data], datasets)
+        return cls(config, runtime, datasets[reference(config).data], datasets, shares)
 
     @staticmethod
     def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:  # noqa: ARG004
@@ -64,10 +72,23 @@ class StudyJob:
         """How many cells the history has."""
         if not record.step:
             return None
-        return cells_done(self.config, RunFolder(root / record.id), identities(self.datasets))
+        folder = RunFolder(root / record.id)
+        return cells_done(self.config, study_of(folder) or folder, identities(self.datasets))
 
     def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
         """See ``Job.run``."""
+        study = study_of(context.folder)
+        if study is not None:
+            run_worker(
+                self.config,
+                study=study,
+                data_dir=context.data_dir,
+                datasets=self.datasets,
+                sink=context.sink,
+                device=self.runtime.name,
+                execute=context.execute,
+            )
+            return "finished"
         run_study(
             self.config,
             study=context.folder,
@@ -76,5 +97,7 @@ class StudyJob:
             sink=context.sink,
             device=self.runtime.name,
             execute=context.execute,
+            shares=self.shares,
+            start_worker=context.start_worker,
         )
         return "finished"

@@ -17,7 +17,15 @@ from engine.jobs.trained_encoder import TrainedEncoder
 from engine.probe.feature_sources import FeaturesForManyProbes, FeaturesForOneProbe
 from engine.runs import RunFolder
 from engine.runtime.device import resolve_runtime
-from engine.study.grid import Cell, ProbePoint, cells_of, pretrainings, probe_config, probe_points
+from engine.study.grid import (
+    Cell,
+    ProbePoint,
+    cells_of,
+    knn_cell,
+    pretrainings,
+    probe_config,
+    probe_points,
+)
 from engine.study.result_keys import plain, row_key
 from engine.study.study_state import StudyState
 
@@ -36,6 +44,27 @@ def missing_probes(
         if missing:
             found[point] = missing
     return found
+
+
+def is_open(config: StudyConfig, study_state: StudyState, variant: Variant, seed: int) -> bool:
+    """Whether a pretraining or one of its probes is to be computed: not where it has failed."""
+    if study_state.pretrainings[variant.label, seed].state == "failed":
+        return False
+    if config.judge == "knn":
+        return study_state.cells[knn_cell(config, variant, seed)].state not in ("done", "failed")
+    return bool(open_probes(config, study_state, variant, seed))
+
+
+def open_probes(
+    config: StudyConfig, study_state: StudyState, variant: Variant, seed: int
+) -> Missing:
+    """Those of the missing probes of an encoder that have not failed."""
+    missing = missing_probes(config, study_state, variant, seed)
+    return {
+        point: cells
+        for point, cells in missing.items()
+        if all(study_state.cells[cell].state != "failed" for cell in cells)
+    }
 
 
 def unfinished_probe(

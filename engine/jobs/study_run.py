@@ -5,13 +5,16 @@ run of its own too, executed like one that a person starts: interrupted, it leav
 with a checkpoint, and continues with that one when it is resumed. Which cells are done is read from
 the history each time (``engine.study.study_state``) and not recorded, so that runs made by hand
 count.
+
+Several processes may work on one study: each takes the units that nobody has
+(``engine.study.workers``), a pretraining with its probes. A baseline belongs to one unit, that of
+the first variant and seed that have it, so it is computed once and no other unit waits for it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,12 +24,13 @@ from engine.config.variants import Variant
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
 from engine.history.history import History
-from engine.jobs.job import Execute, StudyContext
+from engine.jobs.job import StudyContext
 from engine.jobs.study_children import StudyChildren
 from engine.jobs.study_probes import (
     StudyLabels,
     describe,
-    missing_probes,
+    is_open,
+    open_probes,
     unfinished_probe,
     views_per_image,
     with_baselines,
@@ -35,10 +39,9 @@ from engine.jobs.trained_encoder import load_encoder
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity
 from engine.runs.ownership import users_of
-from engine.sink import PausableSink, Plan, Sink, check_interrupt
+from engine.sink import Interrupted, PausableSink, Plan, Sink, check_interrupt
 from engine.study.grid import (
     Cell,
-    knn_cell,
     name_of,
     pretrain_config,
     pretrainings,
@@ -49,6 +52,7 @@ from engine.study.grid import (
 )
 from engine.study.protocol import protocol
 from engine.study.study_state import StudyData, StudyState, state_from_history
+from engine.study.workers import Units
 
 _LOOK_SECONDS = 0.5  # between two looks at the runs of other processes
 
@@ -85,44 +89,19 @@ def _known_state(
     return study_state
 
 
-def run_study(
-    config: StudyConfig,
-    *,
-    study: RunFolder,
-    data_dir: Path,
-    datasets: Datasets,
-    sink: Sink,
-    device: str,
-    execute: Execute,
-) -> None:
-    """Computes every cell that is missing: seeds outside, variants inside.
+class StudyRun:
+    """One part of a study, from its start or resumption to its end; see ``study_start``.
 
-    A run of the study that fails is skipped, the others continue, and the study fails at the end.
-    For one that another process works on, the study waits when everything else is done.
+    ``begin``, then ``compute`` (or wait for the workers that do, with ``left``), then ``finish``.
 
     Args:
         config: the grid.
-        study: its folder; its runs lie beside it. Runs of other users than this one, and the one
-            whose study it is, are left alone, and their cells are computed anew.
-        data_dir: where data sets and their caches live.
+        study: folder of the study; its runs lie beside it.
         datasets: the images of its variants.
-        sink: receives each cell (metrics), the progress of the run in work, and the outcome so
-            far; its requests are passed on to that run.
-        device: name of the device, for people.
-        execute: ``engine.jobs.execute.execute``, which trains each run of the study.
-
-    Raises:
-        Interrupted: the study was asked to stop or to be handed over; the run in work is stopped
-            with its resume point.
-        TrainingError: some runs failed.
-        UserError: a run could not begin.
+        sink: that of the study, or of the worker.
+        children: make and train its runs.
+        is_worker: another process has the study.
     """
-    children = StudyChildren(study.path.parent, data_dir, sink, execute)
-    _StudyRun(config, study, datasets, sink, children).run(device)
-
-
-class _StudyRun:
-    """One part of a study, from its start or resumption to its end; see ``run_study``."""
 
     def __init__(
         self,
@@ -131,8 +110,11 @@ class _StudyRun:
         datasets: Datasets,
         sink: Sink,
         children: StudyChildren,
+        *,
+        is_worker: bool = False,
     ) -> None:
-        self.config, self.root, self.datasets = config, study.path.parent, datasets
+        self.config, self.study, self.datasets = config, study, datasets
+        self.root, self.is_worker = study.path.parent, is_worker
         self.dataset = datasets[reference(config).data]
         self.identities = identities(datasets)
         self.users = users_of(study.path)
@@ -140,10 +122,12 @@ class _StudyRun:
         self.children = children
         self.history = History(self.root, read_only=True)  # the owners of the runs write the index
         self.labels = {name: StudyLabels(config, dataset) for name, dataset in datasets.items()}
+        self.units = Units(study)
+        self.elsewhere: list[int] = []  # units that other processes have
         self.done = 0
 
-    def run(self, device: str) -> None:
-        """Computes what is missing, and waits for what other processes work on."""
+    def begin(self, device: str) -> None:
+        """Reports what there is to do."""
         study_state = self._state()
         self.done = study_state.done
         self.sink.plan(
@@ -156,21 +140,67 @@ class _StudyRun:
             )
         )
         self._report(study_state)
+
+    def compute(self) -> None:
+        """Computes what is missing, and waits for what other processes work on."""
         # Again after each wait: a run of another process may have ended without being finished.
         while True:
             self.children.busy.clear()
-            for variant, seed in pretrainings(self.config):
+            self.elsewhere.clear()
+            for unit, (variant, seed) in enumerate(pretrainings(self.config)):
                 check_interrupt(self.sink)
-                self._train_and_probe(variant, seed)
-            if not self.children.busy:
+                self._take(unit, variant, seed)
+            if not self.children.busy and not self.elsewhere:
                 break
             self._wait()
+
+    def left(self) -> int:
+        """Reports what others have computed; how many units are left that have not failed."""
+        study_state = self._state()
+        if study_state.done > self.done:
+            self._advance(study_state.done - self.done)
+            self._report(study_state)
+        places = pretrainings(self.config)
+        return sum(is_open(self.config, study_state, variant, seed) for variant, seed in places)
+
+    def finish(self) -> None:
+        """Reports the end.
+
+        Raises:
+            TrainingError: when something is missing.
+        """
         self._end_computed(self._state())
         study_state = self._state()
         self._advance(study_state.done - self.done)
         self._report(study_state)
-        self._raise_failed()
+        self._raise_failed(study_state)
         _check_whole(study_state)
+
+    def _take(self, unit: int, variant: Variant, seed: int) -> None:
+        """Computes a unit where something of it is missing and nobody has it."""
+        if not self._look(variant, seed):
+            return
+        self._check_wanted()
+        with self.units.claimed(unit) as mine:
+            if not mine:
+                self.elsewhere.append(unit)
+            elif self._look(variant, seed):  # again: whoever had it may have computed it
+                self._train_and_probe(variant, seed)
+
+    def _look(self, variant: Variant, seed: int) -> bool:
+        study_state = self._state()
+        self._advance(study_state.done - self.done)  # cells that other processes have computed
+        return is_open(self.config, study_state, variant, seed)
+
+    def _check_wanted(self) -> None:
+        """Ends a worker whose study no process has any more.
+
+        Raises:
+            Interrupted: then.
+        """
+        if self.is_worker and not self.study.alive():
+            self.sink.log("no process has the study any more: this worker leaves")
+            raise Interrupted("stop")
 
     def _state(self) -> StudyState:
         return _known_state(self.config, self.history, self.identities, self.users)
@@ -178,9 +208,6 @@ class _StudyRun:
     def _train_and_probe(self, variant: Variant, seed: int) -> None:
         """One variant and seed: the pretraining and its probes, where any is missing."""
         study_state = self._state()
-        self._advance(study_state.done - self.done)  # cells that other processes have computed
-        if not self._is_missing(study_state, variant, seed):
-            return
         trained = study_state.pretrainings[variant.label, seed]
         if trained.state != "finished":
             if not self._pretrain(variant, seed, trained.run):
@@ -190,26 +217,19 @@ class _StudyRun:
             self._report(study_state)
         self._probe(study_state, variant, seed)
 
-    def _is_missing(self, study_state: StudyState, variant: Variant, seed: int) -> bool:
-        """Whether a pretraining or one of its probes would give a cell that is not done."""
-        if self.config.judge == "knn":
-            cell = knn_cell(self.config, variant, seed)
-            return study_state.cells[cell].state != "done"
-        return bool(missing_probes(self.config, study_state, variant, seed))
-
     def _pretrain(self, variant: Variant, seed: int, run: str) -> bool:
         """Trains the encoder of a variant and seed; True when it is finished."""
         config, name = pretrain_config(self.config, variant, seed), name_of(variant, seed)
         return self.children.train(
             self.children.folder(run, "pretrain", config, name=name),
-            StudyContext(self.datasets[variant.data]),
+            StudyContext(self.datasets[variant.data], device=config.runtime.device),
             cells_done=self.done,
             announcement=f"{'resuming' if run else 'starting'} the pretraining with {name}",
         )
 
     def _probe(self, study_state: StudyState, variant: Variant, seed: int) -> None:
         """Computes the missing cells of a finished pretraining."""
-        missing = missing_probes(self.config, study_state, variant, seed)
+        missing = open_probes(self.config, study_state, variant, seed)
         if not missing:
             return
         parent = RunFolder(self.root / study_state.pretrainings[variant.label, seed].run)
@@ -233,7 +253,8 @@ class _StudyRun:
                 parent=parent.id,
             )
             dataset = self.datasets[variant.data]
-            context = StudyContext(dataset, trained, sources, labels.material(point))
+            material, device = labels.material(point), config.runtime.device
+            context = StudyContext(dataset, trained, sources, material, device)
             if self.children.train(folder, context, cells_done=self.done):
                 self.sink.log(f"{name}: {describe(point)}: {_accuracies(folder)}")
                 self._advance(len(missing[point]))
@@ -258,14 +279,18 @@ class _StudyRun:
                 self.children.train(folder, StudyContext(dataset), cells_done=self.done)
 
     def _wait(self) -> None:
-        """Returns when one of the runs that other processes work on has ended."""
-        busy = self.children.busy
-        names = ", ".join(folder.id for folder in busy)
+        """Returns when something that other processes work on has ended."""
+        busy, places = self.children.busy, pretrainings(self.config)
+        units = [name_of(*places[unit]) for unit in self.elsewhere]
+        names = ", ".join([*(folder.id for folder in busy), *units])
         self.sink.log(f"waiting for what other processes work on: {names}")
         stage = f"waiting for {names}"
         self.sink.progress(stage, 0, 1)
-        while all(folder.alive() for folder in busy):
+        while all(folder.alive() for folder in busy) and all(
+            self.units.held(unit) for unit in self.elsewhere
+        ):
             check_interrupt(self.sink)
+            self._check_wanted()
             time.sleep(_LOOK_SECONDS)
         self.sink.progress(stage, 1, 1)
 
@@ -303,19 +328,20 @@ class _StudyRun:
                     }
                     for (label, seed), trained in study_state.pretrainings.items()
                 ],
-                "failed": dict(self.children.failed),
+                "failed": {**study_state.failed, **self.children.failed},
                 "protocol": list(protocol(self.config)),
             }
         )
 
-    def _raise_failed(self) -> None:
-        failed = self.children.failed
+    def _raise_failed(self, study_state: StudyState) -> None:
+        failed = {**study_state.failed, **self.children.failed}
         if failed:
             id_, sentence = next(iter(failed.items()))
             noun = "run" if len(failed) == 1 else "runs"
             raise TrainingError(
                 f"{len(failed)} {noun} of the study failed, {id_} first: {sentence} "
-                "Everything else is done; a resume of the study tries again."
+                f"Everything else is done; moco-tui study {self.study.id} --retry-failed tries "
+                "again."
             )
 
 

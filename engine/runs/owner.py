@@ -232,6 +232,15 @@ class RunOwner:
             self._thread.failure = error
             raise
 
+    def set_config(self, config: dict[str, Any]) -> None:
+        """Change the recorded configuration: only settings that leave every result as it is.
+
+        Raises:
+            RunError: when it cannot be written.
+        """
+        self._record.change(updates.set_config, config)
+        self._record.save()
+
     # ----------------------------------------------------------------------------------- sink
 
     def plan(self, plan: Plan) -> None:

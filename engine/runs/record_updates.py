@@ -27,6 +27,11 @@ def set_plan(record: Record, plan: Plan) -> None:
     set_step(record, plan.start_step)
 
 
+def set_config(record: Record, config: Mapping[str, Any]) -> None:
+    """The configuration, nested builtin values."""
+    record.config = dict(config)
+
+
 def set_step(record: Record, step: int) -> None:
     """The step that training goes on from, and the epoch where that is known."""
     record.step = step

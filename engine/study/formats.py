@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from engine.study.comparisons import RANDOM, Comparison
+from engine.study.failures import failure_lines, failures
 from engine.study.grid import reference, variants, varies_queue_alone
 from engine.study.intervals import Estimate, rows
 from engine.study.legend import legend, measured
@@ -135,6 +136,7 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         "complete": all(state == "done" for state in states),
         "cells_done": states.count("done"),
         "cells_total": len(states),
+        "failed": [msgspec.to_builtins(one) for one in failures(study_state)],
         "answer": list(report.answer),
         "protocol": list(report.protocol),
         "majority": report.majority,
@@ -187,6 +189,9 @@ def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
     for table in tables(report.config, report.rows, pivot):
         parts.append(f"### {_escaped(table.title)}" if table.title else "")
         parts.append(_grid(*table_lines(table, report.majority, compared=compared_in(report))))
+    failed = failure_lines(report.study_state)
+    if failed:
+        parts += ["### Failed", "\n".join(f"- {_escaped(line)}" for line in failed)]
     main = [c for c in report.comparisons if c.scope != "setting"]
     singles = [c for c in report.comparisons if c.scope == "setting"]
     for title, chosen in (("Comparison", main), ("Comparison, setting by setting", singles)):

@@ -54,7 +54,8 @@ class CellResult(Struct, frozen=True):
 
     Attributes:
         state: ``waiting``: the pretraining has begun and is not finished, or the probe is queued;
-            ``missing`` also when the probe was stopped or lost: the study will resume it.
+            ``missing`` also when the probe was stopped or lost: the study will resume it;
+            ``failed`` also when the pretraining failed.
         run: id of the probe, or of the pretraining that is waited for, or empty.
         top1, balanced, majority: percent, on the test images; None until they are known (the
             last two also for probes of earlier versions).
@@ -64,6 +65,7 @@ class CellResult(Struct, frozen=True):
             for probes of earlier versions.
         converged: whether longer training from scratch would be no better, as
             ``engine.probe.supervised_convergence`` judges it; None where it was not judged.
+        error: why it failed, one sentence; empty for any other state.
     """
 
     state: State
@@ -75,6 +77,7 @@ class CellResult(Struct, frozen=True):
     epochs_trained: float | None = None
     epochs_planned: float | None = None
     converged: bool | None = None
+    error: str = ""
 
 
 class Trained(Struct, frozen=True):
@@ -84,12 +87,14 @@ class Trained(Struct, frozen=True):
         run: its id, or empty.
         state: as the history shows it; ``missing`` when there is none.
         step, total_steps: its progress; 0 and 0 before it has begun.
+        error: why it failed, one sentence; empty for any other state.
     """
 
     run: str
     state: str
     step: int
     total_steps: int
+    error: str = ""
 
 
 class StudyState(Struct, frozen=True):
@@ -113,6 +118,15 @@ class StudyState(Struct, frozen=True):
     def missing(self) -> tuple[Cell, ...]:
         """The cells that are not done, in the order of ``cells``."""
         return tuple(cell for cell, found in self.cells.items() if found.state != "done")
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why each run failed that a missing cell needs, by its id: the study leaves it alone."""
+        found = {t.run: t.error for t in self.pretrainings.values() if t.state == "failed"}
+        for cell in self.cells.values():
+            if cell.state == "failed":
+                found.setdefault(cell.run, cell.error)
+        return found
 
 
 def state_from_history(
@@ -320,8 +334,21 @@ def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellR
         if best is None or entry.status in ("running", "paused"):
             best = entry
     if best is not None:
-        return CellResult(_STATES.get(best.status, "missing"), best.id)
-    # Also where it failed or was stopped: ``StudyState.pretrainings`` has its status.
+        state = _STATES.get(best.status, "missing")
+        return CellResult(state, best.id, error=_why(best) if state == "failed" else "")
+    return _without_probe(parent)
+
+
+def _why(entry: Entry) -> str:
+    """Why a run failed."""
+    return entry.error or "Its record does not say why."
+
+
+def _without_probe(parent: Entry | None) -> CellResult:
+    """The state of a cell by its pretraining alone."""
+    if parent is not None and parent.status == "failed":
+        return CellResult("failed", parent.id, error=_why(parent))
+    # Also where it was stopped: ``StudyState.pretrainings`` has its status.
     if parent is not None and parent.status != "finished":
         return CellResult("waiting", parent.id)
     return CellResult("missing", "")
@@ -329,17 +356,16 @@ def _cell_result(row: str, runs: Iterable[Entry], parent: Entry | None) -> CellR
 
 def _knn_result(parent: Entry | None) -> CellResult:
     """The state of a cell that is judged by the kNN at the end of its pretraining."""
-    if parent is None:
-        return CellResult("missing", "")
-    if parent.status != "finished":
-        return CellResult("waiting", parent.id)
+    if parent is None or parent.status != "finished":
+        return _without_probe(parent)
     top1 = parent.last.get("knn/top1")  # of the last step: a finished run has measured there
     if top1 is None:
-        return CellResult("failed", parent.id)
+        return CellResult("failed", parent.id, error="It has measured no kNN at its end.")
     return CellResult("done", parent.id, top1, encoder_step=_last_step(parent))
 
 
 def _trained(entry: Entry | None) -> Trained:
     if entry is None:
         return Trained("", "missing", 0, 0)
-    return Trained(entry.id, entry.status, entry.step, entry.total_steps)
+    error = _why(entry) if entry.status == "failed" else ""
+    return Trained(entry.id, entry.status, entry.step, entry.total_steps, error)

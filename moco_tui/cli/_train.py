@@ -13,6 +13,7 @@ from engine.runs import RunFolder
 from moco_tui.cli.options import ALLOW_CODE, Settings, shared_options
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
+from moco_tui.cli.run_here import start_worker
 from moco_tui.training import detached
 from moco_tui.training.queued_probes import stays_queued, waits_in_vain
 
@@ -70,6 +71,7 @@ def _train(
                     device_fd=device_fd,
                     successor=successor,
                     allow_other_data=folder.id in other_data,
+                    start_worker=lambda worker: start_worker(worker, settings.data),
                 )
             except UserError as error:  # one run that fails does not keep the others waiting
                 say(clean(str(error)))

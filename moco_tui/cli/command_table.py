@@ -33,7 +33,7 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "study": CommandEntry(
         "study",
-        "Run the whole experiment: queue sizes, label fractions, tasks, heads, seeds; one table.",
+        "Run a whole experiment: variants of a pretraining, several seeds, probes; one table.",
     ),
     "resume": CommandEntry(
         "resume", "Go on with a run that was stopped, failed or lost, from its last checkpoint."

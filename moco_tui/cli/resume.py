@@ -11,8 +11,11 @@ from moco_tui.cli.outcome import print_outcome
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.cli.run_here import check_own_code, start_detached, train_here
+from moco_tui.cli.run_request import ask
 from moco_tui.cli.study_output import ReportFormat, print_study_outcome
 from moco_tui.cli.study_settings import begun_study
+
+_SECONDS = 15.0  # that the answer of a paused study is waited for
 
 
 @click.command()
@@ -33,8 +36,12 @@ def resume(
     """Go on with a run that was stopped, failed or lost, from its last checkpoint."""
     settings.writable()
     folder = settings.find(run)
-    check_resumable(folder)
     kind = folder.record().kind
+    if kind == "study" and folder.status() == "paused":
+        ask(folder, "continue", _SECONDS)
+        say(f"{clean(described(folder))} goes on, with all of its workers")
+        return 0
+    check_resumable(folder)
     config = begun_study(folder) if kind == "study" else None
     if config is not None:  # else code that cannot be imported would fail each of its runs
         check_own_code(config)

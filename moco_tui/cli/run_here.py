@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,7 +145,17 @@ def train_here(
             folder, data_dir, begun=begun, other_data=[folder.id] if allow_other_data else []
         ),
         allow_other_data=allow_other_data,
+        start_worker=lambda worker: start_worker(worker, data_dir),
     )
+
+
+def start_worker(worker: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
+    """Starts a detached process for a worker of a study.
+
+    Raises:
+        RunError: when it cannot be started.
+    """
+    return detached.start(worker, data_dir=data_dir)
 
 
 def start_detached(

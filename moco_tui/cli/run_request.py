@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from engine.errors import RunError, UserError
 from engine.runs import Ack, RunFolder, described
 from engine.sink import Request
+from engine.study.workers import answered, ask_workers, living_workers, worker_words
 from moco_tui.cli.options import JSON, Settings, complete_run, meaning_of_run, shared_options
 from moco_tui.cli.output import clean, print_json, say
 
@@ -80,11 +82,42 @@ def ask(folder: RunFolder, kind: Request, timeout: float | None) -> Ack | None:
     Raises:
         RunError: no process works on the run, or it gave no answer in time.
     """
+    if folder.status() == "lost":
+        left = ask_workers(folder, kind)
+        if left:
+            return _ask_left(folder, left, kind, timeout)
     request = folder.request(kind)
     # A queued run has no trainer yet; the one that starts it finds the request.
     if timeout is None or folder.status() == "queued":
         return None
     return wait_for_answer(folder, kind, request, timeout)
+
+
+def _ask_left(
+    folder: RunFolder, workers: Sequence[RunFolder], kind: Request, timeout: float | None
+) -> Ack | None:
+    """Waits for the workers of a study whose own process is gone; see ``ask``."""
+    deadline = time.monotonic() + (timeout or 0.0)
+    while timeout is not None:
+        waiting = [worker for worker in workers if not answered(worker, kind)]
+        if not waiting:
+            return Ack(id="", request=kind, step=folder.record().step, time=time.time())
+        if time.monotonic() >= deadline:
+            raise RunError(_no_answer(folder, "lost", kind, timeout, waiting))
+        _sleep(LOOK_SECONDS)
+    return None
+
+
+def _no_answer(
+    folder: RunFolder, status: str, kind: Request, timeout: float, workers: Sequence[RunFolder]
+) -> str:
+    """That a run gave no answer in time; of a study with workers, which of them it waits for."""
+    text = (
+        f"Run {folder.id} ({status}) gave no answer within {timeout:g} s; the request to {kind} "
+        "stays and is answered when its trainer gets to it"
+    )
+    named = "; ".join(clean(worker_words(worker)) for worker in workers)
+    return f"{text}. It waits for {named}." if named else f"{text}."
 
 
 def wait_for_answer(folder: RunFolder, kind: Request, request: str, timeout: float) -> Ack:
@@ -122,8 +155,6 @@ def wait_for_answer(folder: RunFolder, kind: Request, request: str, timeout: flo
         if not waiting:
             raise RunError(f"The request to {kind} run {folder.id} was dropped without an answer.")
         if time.monotonic() >= deadline:
-            raise RunError(
-                f"Run {folder.id} ({status}) gave no answer within {timeout:g} s; the request "
-                f"to {kind} stays and is answered when its trainer gets to it."
-            )
+            waited = [worker for worker in living_workers(folder) if not answered(worker, kind)]
+            raise RunError(_no_answer(folder, status, kind, timeout, waited))
         _sleep(LOOK_SECONDS)

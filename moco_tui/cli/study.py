@@ -37,7 +37,15 @@ from moco_tui.cli.run_here import (
     train_here,
 )
 from moco_tui.cli.study_axes import AXES, AxisOptions
-from moco_tui.cli.study_begin import MANY_CELLS, confirm_many, say_merged
+from moco_tui.cli.study_begin import (
+    MANY_CELLS,
+    change_workers,
+    confirm_many,
+    say_merged,
+    take_up_failed,
+    with_workers,
+)
+from moco_tui.cli.study_join import is_computed, join
 from moco_tui.cli.study_layout import TABLE_LAYOUT, TableLayout
 from moco_tui.cli.study_output import (
     REPORT_FORMAT,
@@ -64,6 +72,15 @@ from moco_tui.cli.study_settings import (
 @DETACH
 @click.option("--dry-run", is_flag=True, help="Print what is left to do, its time and disk.")
 @click.option("--yes", is_flag=True, help=f"Begin a study of {MANY_CELLS:,} cells or more.")
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Processes that share the work: of the cores, or each with a card. [default: 1]",
+)
+@click.option(
+    "--retry-failed", is_flag=True, help="Also take up the runs that failed, from where they were."
+)
 @click.option("--show", is_flag=True, help="Compute nothing; print what is done so far.")
 @TABLE_LAYOUT
 @REPORT_FORMAT
@@ -79,6 +96,8 @@ def study(
     detach: bool,
     dry_run: bool,
     yes: bool,
+    workers: int | None,
+    retry_failed: bool,
     show: bool,
     layout: TableLayout,
     format_: ReportFormat,
@@ -89,10 +108,11 @@ def study(
     settings, and a setting's own value is the reference (of a grid that has it not, the first).
 
     What the history has already is not computed again, so the same command goes on after an
-    interruption, and once everything is done it only prints. Runs of other users are shown, and
-    not taken up. RUN takes the settings from a study that was begun.
+    interruption, and once everything is done it only prints. Runs that failed are left alone.
+    While another process computes the study, the command joins in. Runs of other users are shown,
+    and not taken up. RUN takes the settings from a study that was begun.
     """
-    config = _config(settings, run, source, varied)
+    config = with_workers(_config(settings, run, source, varied), workers)
     pivot = layout.pivot(config)
     format_.check(detach=detach, dry_run=dry_run)
     if not (show or dry_run):
@@ -123,11 +143,37 @@ def study(
         return 0
     say_merged(config)
     say(f"{len(cells) - left:,} of {len(cells):,} cells are done")
+    take_up_failed(now.study_state, settings.root, retry=retry_failed)
     begun = unfinished_study(settings, config, entries)
+    if begun is not None and is_computed(begun):
+        as_json = format_.as_json
+        outcome = join(settings, begun, config, now.study_state, detach=detach, as_json=as_json)
+        return _after_joining(settings, begun, config, outcome, format_, pivot)
     if begun is None:
         confirm_many(len(cells), yes=yes)
+    else:
+        change_workers(begun, config)
     new = NewRun("study", config, name=name, preset=source.preset or "")
     return _compute(settings, begun or new, config, detach, format_, pivot)
+
+
+def _after_joining(
+    settings: Settings,
+    study: RunFolder,
+    config: StudyConfig,
+    outcome: str,
+    format_: ReportFormat,
+    pivot: Pivot,
+) -> int:
+    """Prints what a worker that has joined leaves behind; the exit code."""
+    if outcome in ("detached", "handed-over"):
+        return 0
+    now = report_now(settings, config, study)
+    format_.print(now, pivot, run=study.id)
+    if outcome == "stopped":
+        say(f"this worker is stopped; study {study.id} is {study.status()}")
+        return 130
+    return 1 if now.study_state.failed else 0
 
 
 def _config(

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
+from engine.config.phrases import plural
 from engine.config.schema import StudyConfig
 from engine.config.variants import expand
-from engine.errors import UserError
+from engine.errors import ConfigError, UserError
+from engine.runs import RunFolder
+from engine.study.failures import failures
+from engine.study.retry import retry_failed
+from engine.study.study_state import StudyState
+from engine.study.workers import set_workers
 from moco_tui.cli.output import clean, say
+from moco_tui.cli.study_report import config_of_study
 
 MANY_CELLS = 10_000
 """From so many cells on a study asks before it begins: it may take weeks."""
@@ -40,3 +49,61 @@ def confirm_many(cells: int, *, yes: bool) -> None:
         )
     if not click.confirm(f"The study has {cells:,} cells. Begin it?", err=True):
         raise UserError("The study was not begun.")
+
+
+_MOST_WORKERS = 1024
+
+
+def with_workers(config: StudyConfig, workers: int | None) -> StudyConfig:
+    """The study with a number of workers; None leaves its own.
+
+    Raises:
+        ConfigError: when it is none.
+    """
+    if workers is None:
+        return config
+    if not 1 <= workers <= _MOST_WORKERS:
+        raise ConfigError(
+            f"--workers is {workers}; it must be at least 1 and at most {_MOST_WORKERS:,}.",
+            "workers",
+        )
+    return replace(config, workers=workers)
+
+
+def change_workers(study: RunFolder, config: StudyConfig) -> None:
+    """Gives a study that was begun the number of workers that is wanted now.
+
+    Raises:
+        ConfigError: when this machine has no room for so many.
+        RunError: when it cannot be recorded.
+    """
+    if config_of_study(study.record()).workers == config.workers:
+        return
+    from engine.jobs.study_shares import shares_of  # imports torch
+
+    shares_of(config)
+    set_workers(study, config.workers)
+
+
+def take_up_failed(study_state: StudyState, root: Path, *, retry: bool) -> None:
+    """Says what has failed; makes it something to go on with where that is wanted.
+
+    Args:
+        study_state: of the study.
+        root: folder of the run folders.
+        retry: whether it is.
+
+    Raises:
+        RunError: when a run cannot be written.
+    """
+    failed = failures(study_state)
+    if not failed:
+        return
+    if retry:
+        say(f"taking up again what failed: {plural(retry_failed(study_state, root), 'run')}")
+        return
+    cells = sum(one.cells for one in failed)
+    say(
+        f"{plural(len(failed), 'run')} failed and {'is' if len(failed) == 1 else 'are'} left alone "
+        f"({plural(cells, 'cell')}); --retry-failed takes {'it' if len(failed) == 1 else 'them'} up"
+    )

@@ -64,6 +64,8 @@ def print_plan(settings: Settings, now: Report, *, as_json: bool) -> int:
         return 0
     rows = [[cost.part, f"{cost.count:,}", fmt.duration(cost.seconds)] for cost in left.costs]
     rows.append(["all, one after the other", "", fmt.duration(left.seconds)])
+    if left.workers > 1:
+        rows.append([f"by {left.workers} workers at once", "", fmt.duration(left.wall_seconds)])
     print()
     print(table(["what is left", "count", f"about, on {left.device}"], rows, (1, 2)))
     print(f"\ndisk for the runs that are missing: about {fmt.size(left.disk_bytes)}")

@@ -10,6 +10,7 @@ from engine.config.schema import StudyConfig
 from engine.errors import RunError
 from engine.runs.record import Record
 from engine.study.comparisons import Comparison
+from engine.study.failures import failure_lines
 from engine.study.formats import compared_in, comparison_lines, table_lines
 from engine.study.legend import legend, measured
 from engine.study.report import Report
@@ -52,6 +53,9 @@ def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None
     parts = [f"{measured(report.config)}\n{legend(report.rows, narrow=narrow)}"]
     for of, text in zip(shown, drawn, strict=True):
         parts.append(f"{clean(of.title)}\n\n{text}" if of.title else text)
+    failed = failure_lines(report.study_state)
+    if failed:
+        parts.append(_sentences("failed", failed, width))
     parts += _comparisons(report.comparisons, width)
     parts.append(_sentences("what it says", report.answer, width))
     parts.append(_sentences("protocol", report.protocol, width))

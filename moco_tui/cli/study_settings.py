@@ -10,11 +10,10 @@ from engine.config.axis_keys import QUEUE
 from engine.config.fields import fields
 from engine.config.resolve import paths_of
 from engine.config.schema import GRID_KEYS, StudyConfig, names_axes
-from engine.errors import ConfigError, DataError, RunBusyError, RunError
+from engine.errors import ConfigError, DataError, RunError
 from engine.history.entry import Entry
 from engine.runs import RunFolder, by_id
 from engine.runs.data_identity import DataIdentity
-from engine.runs.record import ACTIVE
 from engine.study.grid import pretrain_config, reference
 from engine.study.result_keys import knn_key, plain, pretraining_key
 from moco_tui.cli.config_options import ConfigSource
@@ -98,7 +97,8 @@ def begun_study(folder: RunFolder) -> StudyConfig:
 def study_key(config: StudyConfig) -> tuple[Any, ...]:
     """Equal for studies that differ in nothing that changes a number."""
     probe = {k: v for k, v in plain(config.probe).items() if k not in _FREE_OF_PROBES}
-    grid = {k: v for k, v in plain(config).items() if not k.startswith(("pretrain.", "probe."))}
+    free = ("pretrain.", "probe.", "workers")
+    grid = {k: v for k, v in plain(config).items() if not k.startswith(free)}
     judged = knn_key(plain(config.pretrain)) if config.judge == "knn" else ""
     return pretraining_key(plain(config.pretrain)) + judged, probe, grid
 
@@ -154,10 +154,9 @@ def recorded_data(
 def unfinished_study(
     settings: Settings, config: StudyConfig, entries: Sequence[Entry]
 ) -> RunFolder | None:
-    """The newest study of the same configuration that can be gone on with; None for none.
+    """The newest study of the same configuration that is not finished; None for none.
 
-    Raises:
-        RunBusyError: when one is being computed by another process.
+    Another process may be computing it (``study_join.is_computed``).
     """
     key = study_key(config)
     for entry in sorted(entries, key=lambda e: e.place, reverse=True):
@@ -168,12 +167,6 @@ def unfinished_study(
             same = study_key(config_of_study(folder.record())) == key
         except RunError:  # of another version, or damaged: it cannot be continued
             continue
-        if not same:
-            continue
-        if folder.alive() or entry.status in ACTIVE:
-            raise RunBusyError(
-                f"Study {entry.id} of this configuration is in the hands of another process; "
-                f"moco-tui watch {entry.id} follows it, and --show prints what is done."
-            )
-        return folder
+        if same:
+            return folder
     return None

@@ -95,7 +95,7 @@ SECTIONS = {
     "pretrain": _PRETRAIN_SECTIONS,
     "probe": _PROBE_SECTIONS,
     "study": (
-        ("What is varied, and the judge", ""),
+        ("What is varied, the judge, workers", ""),
         ("Pretraining: augmentations", "pretrain.augment"),
         *(
             (f"Pretraining: {_lower_first(title)}", f"pretrain.{name}")

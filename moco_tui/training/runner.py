@@ -384,6 +384,7 @@ class Runner:
                 lock_fd=fd,
                 successor=self._successor(job),
                 allow_other_data=job.allow_other_data,
+                start_worker=lambda worker: detach.start(worker, data_dir=self.data_dir),
             )
         finally:
             self.redirect_stderr(None)

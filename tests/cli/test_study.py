@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -26,6 +27,7 @@ from engine.sink import NullSink, Plan, Request
 from engine.study.formats import SCHEMA
 from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.study_state import state_from_history
+from engine.study.workers import Units
 from moco_tui.cli.options import Settings
 from moco_tui.cli.study_settings import study_key, unfinished_study
 from moco_tui.training import detached as detach
@@ -532,8 +534,12 @@ def test_a_stopped_study_can_be_resumed_by_its_id(
 def test_a_study_that_is_being_computed_is_not_begun_twice(
     call: Call, root: Path, images: Path
 ) -> None:
-    begun = create(root, "study", config_of(images))
-    with begin(begun, Plan(total_steps=18)):
+    config = config_of(images)
+    begun = create(root, "study", config)
+    with contextlib.ExitStack() as held:
+        held.enter_context(begin(begun, Plan(total_steps=18)))
+        for unit in range(len(pretrainings(config))):
+            held.enter_context(Units(begun).claimed(unit))
         called = call(*args(images))
         assert (called.code, called.out) == (2, "")
         last = called.err.splitlines()[-1]

@@ -1,21 +1,26 @@
 """Kills a whole study at random moments and at chosen system calls, and compares its table.
 
-    python tests/survival/studies.py [--tries 100] [--seed 0] [--trial N] [--jobs 2]
+    python tests/survival/studies.py [--workers 1] [--tries 100] [--seed 0] [--trial N] [--jobs 2]
 
 A study of two pretrainings and four probes (ten cells) is killed once or several times, by time or,
 where strace may trace, at a system call on a file of the runs folder. After each kill every run
 must be listed and shown. Then the study is resumed until it is finished: its table must be that of
 an undisturbed study, cell for cell and bit for bit; a run that had finished before a kill must not
 have been touched again; every cell must have been computed by one run, and none be left unfinished.
+
+With several workers a kill hits the process that has the study, one of its workers, or all of them;
+those that are left go on meanwhile.
 Prints ``studies: tried N, survived N`` last.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import json
+import os
 import random
 import signal
 import sys
@@ -34,10 +39,12 @@ from tests.survival.tiny_runs import (
     draw_images,
     wait_for_rest,
 )
-from tests.survival.trials import Trial, Work, hold, main, parser
-from tests.survival.warm import Place, why_no_strace
+from tests.survival.trials import Skipped, Trial, Work, hold, main, parser
+from tests.survival.warm import Place, Process, why_no_strace
 
 from engine.runs import RunFolder  # isort: skip
+from engine.runtime.cpu_count import available_cpus  # isort: skip
+from engine.study.workers import living_workers  # isort: skip
 
 CELLS = 10
 RUNS = {"study": 1, "pretrain": 2, "probe": 4}
@@ -112,6 +119,8 @@ def check_study(place: Place, wanted: list[dict[str, str]], finished: dict[str, 
 
 def prepare(place: Path, options: argparse.Namespace) -> Work:
     """Runs the study undisturbed; returns what kills one."""
+    if options.workers > 1:
+        return prepare_workers(place, options.workers)
     draw_images(place / "images", random.Random(0))
     command = words(place / "images")
     quiet = Place(place / "undisturbed", place / "data", place / "output")
@@ -169,5 +178,77 @@ def prepare(place: Path, options: argparse.Namespace) -> Work:
     return trial
 
 
+VICTIMS = ("the study's process", "a worker", "all")
+
+
+def pids_of(place: Place, victim: str, process: Process) -> list[int]:
+    """The processes that a kill hits."""
+    studies = [run for run in runs_of(place).values() if run.record().kind == "study"]
+    workers = [w.record().pid for study in studies for w in living_workers(study)]
+    workers = [pid for pid in workers if pid]  # 0: it has not begun
+    if victim == VICTIMS[0]:
+        return [process.pid]
+    return workers[:1] if victim == VICTIMS[1] else [process.pid, *workers]
+
+
+def kill_all(pids: list[int]) -> None:
+    """SIGKILL to each that is still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def prepare_workers(place: Path, workers: int) -> Work:
+    """Runs the study undisturbed, by one process and by several; returns what kills the latter."""
+    if available_cpus() < workers:
+        raise Skipped(f"{workers} workers need as many cores, and there are {available_cpus()}")
+    draw_images(place / "images", random.Random(0))
+    command = [*words(place / "images"), "--workers", str(workers)]
+    quiet = Place(place / "undisturbed", place / "data", place / "output")
+    check_words(quiet.call(*words(place / "images")), codes=(0,))
+    wanted = table(quiet)
+    shared = Place(place / "shared", place / "data", place / "output")
+    done = shared.call(*command)
+    check_words(done, codes=(0,))
+    check_study(shared, wanted, {})
+
+    def trial(trial: Trial) -> int:
+        here = Place(trial.folder / "runs", place / "data", trial.folder / "output")
+        args, kills, finished, shown = command, 0, dict[str, bytes](), []
+        for _ in range(trial.chance.randrange(1, 4)):
+            victim = trial.chance.choice(VICTIMS)
+            moment = trial.chance.uniform(0, done.seconds)
+            process = here.start(*args)
+            time.sleep(moment)
+            pids = pids_of(here, victim, process)
+            kill_all(pids)
+            kills += bool(pids)
+            shown.append(f"{victim} after {moment:.2f} s")
+            code = process.wait(240).code
+            hold(code in (0, -signal.SIGKILL), f"exit code {code}, killed: {shown}")
+            if code == 0:
+                break
+            finished |= finished_runs(here)
+            studies = [n for n, run in runs_of(here).items() if run.record().kind == "study"]
+            if studies:
+                args = ["resume", studies[0]]
+        try:
+            if args is command or RunFolder(here.root / args[1]).status() != "finished":
+                check_words(here.call(*args, seconds=240), codes=(0,))
+            for run in runs_of(here).values():
+                wait_for_rest(run)
+            check_study(here, wanted, finished)
+            check_readable(here, set(runs_of(here)))
+            trial.seen["small files left behind"] += check_left_over(here.root)
+        except AssertionError as broken:
+            raise AssertionError(f"killed: {shown}: {broken}") from broken
+        trial.seen["runs kept over kills"] += len(finished)
+        return kills
+
+    return trial
+
+
 if __name__ == "__main__":
-    raise SystemExit(main("studies", parser(__doc__, 100).parse_args(), prepare))
+    options = parser(__doc__, 100)
+    options.add_argument("--workers", type=int, default=1)
+    raise SystemExit(main("studies", options.parse_args(), prepare))

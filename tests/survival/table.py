@@ -55,6 +55,7 @@ ROWS = (
     Row("system calls", "kills at system calls", "system_calls.py", 6, 100, ("--what", "kills")),
     Row("errors", "errors of system calls", "system_calls.py", 6, 100, ("--what", "errors")),
     Row("studies", "studies killed", "studies.py", 3, 100),
+    Row("workers", "studies of two workers killed", "studies.py", 2, 50, ("--workers", "2")),
     Row("hand-overs", "terminals closed", "handovers.py", 2, 50),
     Row("notes", "tags, notes and names by 8 processes", "notes.py"),
     Row("records", "odd files, every command, the app", "records.py", 12, 200),

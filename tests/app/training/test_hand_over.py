@@ -97,6 +97,7 @@ class Trainer:
         lock_fd: int,
         successor: Successor,
         allow_other_data: bool,
+        **_more: object,
     ) -> None:
         with own(folder, lock_fd=lock_fd) as owner:
             owner.transition("running")

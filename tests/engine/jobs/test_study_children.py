@@ -14,6 +14,7 @@ from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.runs import RunFolder, create, own
 from engine.study.grid import pretrain_config
+from engine.study.retry import retry_failed
 from engine.study.study_state import state_from_history
 
 from ..study_states import of_size
@@ -66,9 +67,18 @@ def test_a_run_that_fails_does_not_keep_the_others_from_being_done(
             execute(folder, data_dir=tmp_path)
     record = folder.record()
     assert record.status == "failed"
-    assert "tries again" in record.error
+    assert "--retry-failed tries again" in record.error
     assert list(record.result["failed"].values()) == ["The loss is not finite."]
     assert record.result["cells"] == 2
+    root = folder.path.parent
+    found = state_from_history(config, History(root))
+    why = {(c.queue_size, f.state, f.error) for c, f in found.cells.items()}
+    assert why == {(12, "failed", "The loss is not finite."), (40, "done", "")}
+    with pytest.raises(TrainingError, match=r"1 run of the study failed, .*not finite"):
+        execute(folder, data_dir=tmp_path)  # left alone
+    assert kinds(folder) == {"study": 1, "pretrain": 2, "probe": 2}
+    assert retry_failed(found, root) == 1
+    assert not state_from_history(config, History(root)).failed
     assert execute(folder, data_dir=tmp_path) == "finished"
     assert kinds(folder) == {"study": 1, "pretrain": 2, "probe": 4}
     assert folder.record().result["failed"] == {}

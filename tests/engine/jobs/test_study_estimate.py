@@ -130,6 +130,22 @@ def test_the_costs_are_rates_times_what_is_left(tmp_path: Path, known_rates: lis
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in parts.values()))
 
 
+@pytest.mark.parametrize(("workers", "rounds"), [(1, 4), (2, 2), (3, 2), (4, 1), (9, 1)])
+def test_workers_take_the_units_one_after_the_other(
+    tmp_path: Path,
+    known_rates: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    rounds: int,
+) -> None:
+    """Four pretrainings with their probes: a worker does each in a quarter of the time."""
+    monkeypatch.setattr("engine.jobs.study_shares.available_cpus", lambda: 16)
+    config = build(StudyConfig, VALUES | {"workers": workers})
+    found = plan(config, state_of(config), data_dir=tmp_path)
+    assert found.workers == min(workers, 4)
+    assert found.wall_seconds == pytest.approx(found.seconds * rounds / 4)
+
+
 def test_the_disk_holds_the_runs_that_are_not_there_yet(tmp_path: Path) -> None:
     config = build(StudyConfig, VALUES)
     numbers = sum(p.numel() for p in build_encoder(config.pretrain.model).parameters())

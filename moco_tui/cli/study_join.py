@@ -1,0 +1,143 @@
+"""A second call of a study that another process computes: it joins in, or says who has what."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from engine.config.schema import StudyConfig
+from engine.errors import ConfigError, RunBusyError
+from engine.runs import RunFolder
+from engine.runs.heartbeat import host_name
+from engine.runs.record import ACTIVE
+from engine.study.grid import name_of, pretrainings
+from engine.study.study_state import StudyState
+from engine.study.workers import Units, living_workers, new_worker
+from moco_tui.cli.options import Settings
+from moco_tui.cli.output import clean, print_json, say
+from moco_tui.cli.progress import terminal_sink
+from moco_tui.cli.run_here import check_own_code, start_worker, train_here
+from moco_tui.training import detached
+
+_MOST_NAMED = 8  # holders in a sentence
+
+
+def is_computed(study: RunFolder) -> bool:
+    """Whether another process has a study."""
+    return study.alive() or study.status() in ACTIVE
+
+
+def join(
+    settings: Settings,
+    study: RunFolder,
+    config: StudyConfig,
+    study_state: StudyState,
+    *,
+    detach: bool,
+    as_json: bool,
+) -> str:
+    """Works on a study that another process has, as one more worker.
+
+    Args:
+        settings: where it is.
+        study: the study, which ``is_computed``.
+        config: its settings.
+        study_state: how far it is.
+        detach: the worker is a process of its own.
+        as_json: print the facts of that process.
+
+    Returns:
+        The outcome of this worker, ``detached`` for a process of its own.
+
+    Raises:
+        RunBusyError: there is nothing to take up; it says who has what.
+    """
+    check_open(study, config, study_state)
+    check_own_code(config)
+    # Imports torch.
+    from engine.jobs.study_shares import share_of, with_share
+
+    here = [w for w in living_workers(study) if w.record().host == host_name()]
+    others = len(here) or (study.record().host == host_name())
+    try:
+        share = share_of(config, others, others + 1) if others else share_of(config, 0, 1)
+    except ConfigError as error:
+        why = str(error).removesuffix(" Give --workers a smaller number.")
+        raise RunBusyError(
+            f"{_who(study, config)} One worker more has no room here: {why}"
+        ) from None
+    worker = new_worker(study, with_share(config, share), "joined worker")
+    say(f"joining study {study.id}, which process {study.record().pid} has")
+    if detach:
+        process = start_worker(worker, settings.data)
+        detached.took_over(process, worker)
+        say(f"detached as process {process.pid}; moco-tui watch {study.id} follows the study")
+        if as_json:
+            print_json({"id": study.id, "path": str(study.path), "pid": process.pid})
+        return "detached"
+    with terminal_sink("study", hands_over=True) as sink:
+        return train_here(worker, settings.data, sink)
+
+
+def check_open(study: RunFolder, config: StudyConfig, study_state: StudyState) -> None:
+    """Refuses to join a study of which nothing can be taken up.
+
+    Raises:
+        RunBusyError: then; it says who has what.
+    """
+    record = study.record()
+    if record.status == "queued":
+        since = _time(record.created)
+        raise RunBusyError(
+            f"Study {study.id} of this configuration waits for its turn in another process since "
+            f"{since}; start it there, or take it out of the queue there."
+        )
+    if record.status == "paused":
+        raise RunBusyError(
+            f"{_who(study, config)} It is paused; moco-tui continue {study.id} lets it go on."
+        )
+    if not any(_free(study, config, study_state)):
+        raise RunBusyError(
+            f"{_who(study, config)} Nothing is left that nobody has; moco-tui watch {study.id} "
+            "follows it, and --show prints what is done."
+        )
+
+
+def _free(study: RunFolder, config: StudyConfig, study_state: StudyState) -> Iterator[bool]:
+    """Of each unit whether it is left and nobody has it."""
+    units = Units(study)
+    wanting = {
+        (cell.variant, cell.seed)
+        for cell, found in study_state.cells.items()
+        if found.state not in ("done", "failed") and cell.source == "moco"
+    }
+    for unit, (variant, seed) in enumerate(pretrainings(config)):
+        state = study_state.pretrainings[variant.label, seed].state
+        left = (variant.label, seed) in wanting and state not in (*ACTIVE, "queued", "failed")
+        yield left and not units.held(unit)
+
+
+def _who(study: RunFolder, config: StudyConfig) -> str:
+    """Who has the study, and which process has which unit."""
+    record = study.record()
+    units = Units(study)
+    held = []
+    for unit, (variant, seed) in enumerate(pretrainings(config)):
+        holder = units.holder(unit)
+        if holder is not None:
+            held.append(
+                f"{name_of(variant, seed)} with process {holder.pid} on {holder.host} since "
+                f"{_time(holder.since)}"
+            )
+    more = f"; and {len(held) - _MOST_NAMED} more" if len(held) > _MOST_NAMED else ""
+    since = f" since {_time(record.running_since)}" if record.running_since else ""
+    text = (
+        f"Study {study.id} of this configuration is computed by process {record.pid} on "
+        f"{record.host}{since}" + (f": {'; '.join(held[:_MOST_NAMED])}{more}." if held else ".")
+    )
+    return clean(text)
+
+
+def _time(seconds: float) -> str:
+    """A moment as the clock of this place shows it: ``2026-01-31 18:05:09``."""
+    return f"{datetime.datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}"
