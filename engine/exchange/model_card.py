@@ -75,11 +75,10 @@ def model_card(
         size=facts["image_size"],
         width=facts["feature_dim"],
     )
+    whence = f"from elsewhere, {plain(record.origin)}" if record.origin else "pretrained with MoCo"
     parts = [
         f"# {plain(title)}",
-        f"{plain(file)}: {_what(format_)} of an encoder pretrained with MoCo"
-        if not record.origin
-        else f"{plain(file)}: {_what(format_)} of an encoder from elsewhere, {plain(record.origin)}",
+        f"{plain(file)}: {_what(format_)} of an encoder {whence}",
         "| | |\n|---|---|\n" + "\n".join(f"| {label} | {text} |" for label, text in rows),
         "## Accuracy",
         accuracy(record, probes),
