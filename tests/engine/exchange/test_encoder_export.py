@@ -81,8 +81,8 @@ def test_safetensors_hold_all_weights_and_what_is_needed_to_use_them(
         assert all(torch.equal(file.get_tensor(name), own[name]) for name in own)
         facts = file.metadata()
     assert (facts["run"], facts["encoder"], facts["image_size"]) == (run.id, encoder, "32")
-    assert np.float32(json.loads(facts["mean"])).tolist() == trained.mean.tolist()
-    assert np.float32(json.loads(facts["std"])).tolist() == trained.std.tolist()
+    assert np.array(json.loads(facts["mean"]), np.float32).tolist() == trained.mean.tolist()
+    assert np.array(json.loads(facts["std"]), np.float32).tolist() == trained.std.tolist()
     assert (facts["embedding_dim"], facts["data"]) == ("8", "cifar10")
     assert "frog" in json.loads(facts["classes"])
 
