@@ -21,6 +21,10 @@ def pretrain_problems(config: PretrainConfig) -> dict[str, str]:
             f"model.bn_splits is {model.bn_splits}, which leaves one image to normalise over; "
             f"it must be at most {optim.batch_size // 2} for optim.batch_size {optim.batch_size}."
         )
+    if model.stem != "cifar" and model.encoder == "convnet":
+        found["model.stem"] = (
+            f"model.stem is {model.stem}, and a convnet has no stem of a ResNet; it must be cifar."
+        )
     if optim.stop_epoch > optim.epochs:
         found["optim.stop_epoch"] = (
             f"optim.stop_epoch is {optim.stop_epoch}, beyond optim.epochs ({optim.epochs}); "

@@ -101,6 +101,13 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
             extra={"registry": ENCODERS},
         ),
     ] = "convnet"
+    # That of ImageNet leaves 8x8 of 32x32 pixels to the first block.
+    stem: Annotated[
+        Literal["cifar", "imagenet"],
+        Meta(
+            description="of a resnet: cifar: 3x3, no pooling; imagenet: 7x7, stride 2, max pooling"
+        ),
+    ] = "cifar"
     dim: Annotated[int, Meta(ge=2, le=8192, description="width of the embedding")] = 512
     # MoCo v2 (arXiv:2003.04297, section 2.2) takes the head of SimCLR.
     mlp_head: Annotated[

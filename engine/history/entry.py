@@ -56,6 +56,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         result: the finite numbers at the top level of the record's result, the first 16.
         train_digest, data_digest: of the training images and of all data, see
             ``data_identity.digests_of``; empty for a run of an earlier version.
+        imported: whether its encoder was trained elsewhere, see ``Record.origin``.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
         stamp: of the folder's files when they were read, see ``stamp_of``; ``UNSURE`` when one of
@@ -91,6 +92,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     note: str = ""
     error: str = ""
+    imported: bool = False
     warning: str = ""
     stamp: int = 0
 
@@ -252,6 +254,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         tags=notes.tags,
         note=notes.note,
         error=record.error,
+        imported=bool(record.origin),
         warning=warning,
         stamp=stamp,
     )

@@ -55,6 +55,9 @@ class ProbeJob:
         """See ``Job.prepare``."""
         encoder = inputs.encoder()  # first, since its pretraining says which images
         dataset = inputs.dataset(encoder.config.data)
+        if encoder.takes_statistics:
+            inputs.sink.log("images are normalised by the statistics of the data that is probed")
+        encoder = encoder.on(dataset.train.images)
         if encoder.data is not None and encoder.data.train_images != dataset.identity.train_images:
             # A person may want just that, to see how features transfer; the record says it too.
             inputs.sink.log(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.config.missing_settings import completed
 from engine.config.schema import ModelConfig, PretrainConfig
+from engine.data.dataset import channel_statistics
 from engine.errors import DamagedFileError, RunError
 from engine.files import is_gone
 from engine.jobs.recorded_config import runnable_config
@@ -26,6 +27,10 @@ from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity, identity_in
 from engine.runs.encoder_step import EncoderStep
 
+IMPORTED_KIND = "imported"
+"""``kind`` in the checkpoint of an encoder that was trained elsewhere. It may lack the projection
+head, and mean and std (None); its ``step`` and ``steps_per_epoch`` are 0."""
+
 _PREFIX = "encoder_q."  # the query encoder's parameters in the state of MoCo
 
 
@@ -36,9 +41,13 @@ class TrainedEncoder:
     Attributes:
         encoder: in eval mode, on the CPU.
         config: the configuration of its pretraining.
-        mean, std: float32 ``(3,)``, of the channels in [0, 1].
+        mean, std: float32 ``(3,)``, of the channels in [0, 1]; 0 and 1 where it
+            ``takes_statistics``.
         at: the step of its pretraining, and the steps of the whole schedule.
-        data: what it was trained on last; None for a checkpoint of an earlier version.
+        data: what it was trained on last; None for a checkpoint of an earlier version, and for
+            an encoder that was trained elsewhere.
+        takes_statistics: whether images are normalised by their own statistics: of an encoder from
+            elsewhere whose normalisation nobody has named.
     """
 
     encoder: Encoder
@@ -47,6 +56,18 @@ class TrainedEncoder:
     std: Tensor
     at: EncoderStep
     data: DataIdentity | None = None
+    takes_statistics: bool = False
+
+    def on(self, images: Tensor) -> TrainedEncoder:
+        """The encoder with the normalisation for a data set.
+
+        Args:
+            images: uint8 ``(N, 3, H, W)``, its training images.
+        """
+        if not self.takes_statistics:
+            return self
+        mean, std = channel_statistics(images)
+        return replace(self, mean=mean, std=std, takes_statistics=False)
 
 
 def load_encoder(folder: RunFolder) -> TrainedEncoder:
@@ -73,8 +94,14 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
             for name, value in check_mapping(state.get("model"), "model").items()
             if isinstance(name, str) and name.startswith(_PREFIX)
         }
+        imported = state.get("kind") == IMPORTED_KIND
+        if imported and all(name.startswith("backbone.") for name in trained):
+            encoder = encoder.without_head()
         check_tensors(trained, encoder.state_dict(), "encoder_q")
         encoder.load_state_dict(trained)
+        unnamed = imported and state.get("mean") is None
+        if unnamed:
+            state = {**state, "mean": torch.zeros(3), "std": torch.ones(3)}
         mean, std = check_statistics(state, torch.zeros(3))
         return TrainedEncoder(
             encoder.eval(),
@@ -83,6 +110,7 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
             std,
             EncoderStep(step, steps_per_epoch * config.optim.epochs),
             identity_in(state.get("data")),
+            takes_statistics=unnamed,
         )
     except (
         DamagedFileError,

@@ -18,7 +18,8 @@ class Encoder(nn.Module):
 
     Args:
         backbone: ``(N, 3, 32, 32)`` to ``(N, feature_dim)``.
-        head: ``(N, feature_dim)`` to ``(N, dim)``; the output is not normalised.
+        head: ``(N, feature_dim)`` to ``(N, dim)``; the output is not normalised. An identity where
+            there is none, as of an encoder that came without its head.
         feature_dim: width of the features, which the probes work on.
         dim: width of the embedding, which the contrastive loss works on.
     """
@@ -38,9 +39,18 @@ class Encoder(nn.Module):
         """
         features = self.backbone(x)
         with torch.autocast(x.device.type, enabled=False):
-            weight = next(self.projection_head.parameters())
+            weight = next(self.projection_head.parameters(), features)
             embeddings: Tensor = self.projection_head(features.to(weight.dtype))
         return embeddings
+
+    @property
+    def has_head(self) -> bool:
+        """Whether there is a projection head."""
+        return not isinstance(self.projection_head, nn.Identity)
+
+    def without_head(self) -> Encoder:
+        """An encoder of the same backbone whose output are its features."""
+        return Encoder(self.backbone, nn.Identity(), self.feature_dim, self.feature_dim)
 
 
 def build_encoder(config: ModelConfig) -> Encoder:

@@ -1,4 +1,4 @@
-"""torchvision's ResNets for small images (He et al., arXiv:1512.03385, section 4.2)."""
+"""torchvision's ResNets (He et al., arXiv:1512.03385), with a stem for small images or theirs."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from engine.models.split_batchnorm import SplitBatchNorm2d
 
 
 def resnet18(config: ModelConfig) -> nn.Module:
-    """ResNet-18, ``(N, 3, H, W)`` to ``(N, 512)``; see ``cifar_resnet``."""
-    return cifar_resnet(torchvision.models.resnet18, config.bn_splits)
+    """ResNet-18, ``(N, 3, H, W)`` to ``(N, 512)``; see ``resnet``."""
+    return resnet(torchvision.models.resnet18, config)
 
 
 def resnet34(config: ModelConfig) -> nn.Module:
-    """ResNet-34, ``(N, 3, H, W)`` to ``(N, 512)``; see ``cifar_resnet``."""
-    return cifar_resnet(torchvision.models.resnet34, config.bn_splits)
+    """ResNet-34, ``(N, 3, H, W)`` to ``(N, 512)``; see ``resnet``."""
+    return resnet(torchvision.models.resnet34, config)
 
 
 def resnet50(config: ModelConfig) -> nn.Module:
-    """ResNet-50, ``(N, 3, H, W)`` to ``(N, 2048)``; see ``cifar_resnet``."""
-    return cifar_resnet(torchvision.models.resnet50, config.bn_splits)
+    """ResNet-50, ``(N, 3, H, W)`` to ``(N, 2048)``; see ``resnet``."""
+    return resnet(torchvision.models.resnet50, config)
 
 
-def cifar_resnet(make: Callable[..., Any], bn_splits: int) -> nn.Module:
-    """A ResNet with a 3x3 stem of stride 1, without max pooling and without a classifier.
+def resnet(make: Callable[..., Any], config: ModelConfig) -> nn.Module:
+    """A ResNet without a classifier, with the stem that the configuration names.
 
-    Its layers have torchvision's names, so that its weights load there and theirs load here.
+    That for CIFAR is a 3x3 convolution of stride 1 without max pooling; that for ImageNet is
+    torchvision's own. The layers have torchvision's names, so that its weights load there and
+    theirs load here.
 
     Args:
         make: torchvision's function for the net.
-        bn_splits: groups of a batch that BatchNorm normalises apart.
+        config: names the stem, and the groups of a batch that BatchNorm normalises apart.
 
     Returns:
         The net, initialised from torch's default generator, with the width of its features as
@@ -44,10 +46,13 @@ def cifar_resnet(make: Callable[..., Any], bn_splits: int) -> nn.Module:
     """
     # torchvision draws weights for a stem and a classifier that are replaced: not from our stream.
     with torch.random.fork_rng(devices=[]):
-        net = make(norm_layer=partial(SplitBatchNorm2d, num_splits=bn_splits))
+        net = make(norm_layer=partial(SplitBatchNorm2d, num_splits=config.bn_splits))
     net.feature_dim = net.fc.in_features
-    net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-    net.maxpool = nn.Identity()
+    if config.stem == "cifar":
+        net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        net.maxpool = nn.Identity()
+    else:
+        net.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
     net.fc = nn.Identity()
     # Kaiming's normal weights (arXiv:1502.01852, eq. 10). A seed gives the weights that it gave in
     # version 0.1, which built the layers one by one: each convolution drew torch's default weights

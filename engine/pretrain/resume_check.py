@@ -33,6 +33,8 @@ def config_key(config: PretrainConfig) -> str:
     )
     flat = flatten(config)
     kept = {key: value for key, value in flat.items() if not key.startswith(free)}
+    if config.model.stem == "cifar":  # as before there was another: earlier versions read it
+        del kept["model.stem"]
     if config.runtime.capture in ("fused", "kernels"):  # other rounding and other dropout
         kept["runtime.capture"] = config.runtime.capture
     return json.dumps(kept, sort_keys=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.augment.augmenter import Augmenter
-from engine.config.schema import PretrainConfig
+from engine.config.schema import ModelConfig, PretrainConfig
 from engine.data.dataset import channel_statistics
 from engine.errors import DamagedFileError, DataError
 from engine.models.moco import MoCo
@@ -42,6 +42,17 @@ def check_batch(config: PretrainConfig, images: int) -> None:
             f"optim.batch_size is {batch}, but there are only {images} training images; "
             "it must not be larger."
         )
+
+
+def model_facts(model: ModelConfig) -> dict[str, Any]:
+    """The settings of a model as a checkpoint has them.
+
+    The stem that all nets had before there was another is left out: earlier versions read that.
+    """
+    facts: dict[str, Any] = msgspec.to_builtins(model)
+    if model.stem == "cifar":
+        del facts["stem"]
+    return facts
 
 
 class TrainingState:
@@ -170,7 +181,7 @@ class TrainingState:
         return {
             "kind": "pretrain",
             "config": config_key(self.config),
-            "model_config": msgspec.to_builtins(self.config.model),
+            "model_config": model_facts(self.config.model),
             "step": self.step,
             "steps_per_epoch": self.steps_per_epoch,
             "model": self.model.state_dict(),

@@ -52,16 +52,24 @@ class EncoderStep(NamedTuple):
         return min(math.floor(1000 * self.step / self.schedule) / 10, 100.0)
 
     def words(self) -> str:
-        """For people: ``step 3,900 of 19,500, 20 %``."""
+        """For people: ``step 3,900 of 19,500, 20 %``; of an encoder from elsewhere ``imported``."""
+        if self == IMPORTED:
+            return "imported"
         if self.percent is None:
             return f"step {self.step:,}"
         return f"step {self.step:,} of {self.schedule:,}, {self.percent:g} %"
+
+
+IMPORTED = EncoderStep(0, 0)
+"""Of an encoder that was trained elsewhere. A schedule of this program has at least one step."""
 
 
 def at_checkpoint(pretraining: Record) -> EncoderStep | None:
     """How far the encoder is that a probe would read now; None where there is no checkpoint."""
     if pretraining.checkpoint_step is None:
         return None
+    if pretraining.origin:
+        return IMPORTED
     optim = pretraining.config.get("optim")
     epochs = _count(optim.get("epochs")) if isinstance(optim, Mapping) else None
     return EncoderStep(pretraining.checkpoint_step, pretraining.steps_per_epoch * (epochs or 0))

@@ -111,6 +111,8 @@ class Record(Struct, kw_only=True):
         ack: last acknowledged request, or None.
         result: outcome (builtin values; a NaN or infinity in it becomes None on disk).
         error: why it failed, in one sentence; empty otherwise.
+        origin: of an encoder that was not trained here, ``imported FILE sha256 DIGEST``; else
+            empty.
     """
 
     # The order is that of the file, which people read. msgspec copies the empty defaults.
@@ -150,6 +152,7 @@ class Record(Struct, kw_only=True):
     ack: Ack | None = None
     result: dict[str, Any] = {}
     error: str = ""
+    origin: str = ""
 
 
 class UserNotes(Struct, kw_only=True):

@@ -238,10 +238,11 @@ def _pretrainings(sought: Sought, entries: Iterable[Entry]) -> dict[Place, Entry
     """The run that counts for each pretraining: the furthest, and of equally far ones the first.
 
     A finished run is kept, whatever is trained beside it later: its probes are results already.
+    An encoder that was trained elsewhere is none of the study's, whatever its settings say.
     """
     found: dict[Place, Entry | None] = dict.fromkeys(sought.pretrainings.values())
     for entry in entries:
-        if entry.kind != "pretrain":
+        if entry.kind != "pretrain" or entry.imported:
             continue
         keys = pretraining_keys(entry)
         if sought.by_knn and not keys.knn:

@@ -1,17 +1,21 @@
-"""The command that writes a run in other formats."""
+"""The command that writes a run, its encoder or its features in other formats."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
 import click
 
-from engine.errors import RunError
+from engine.config.data import sources_in_words
+from engine.errors import ConfigError, RunError
+from engine.exchange.encoder_formats import ENCODER_FORMATS
 from engine.runs import RunFolder
 from engine.runs.export import FORMATS, to_csv, to_json, write_tensorboard
 from engine.runs.export import export as write_file
-from moco_tui.cli.options import RUN, Settings, shared_options
+from engine.sink import Interrupted
+from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
 from moco_tui.cli.output import clean, say
 
 
@@ -20,21 +24,36 @@ from moco_tui.cli.output import clean, say
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(FORMATS),
+    type=click.Choice([*FORMATS, *ENCODER_FORMATS]),
     default="csv",
     show_default=True,
-    help="csv: the metrics; json: record, notes and metrics; tensorboard: event files.",
+    help="csv: the metrics; json: record, notes and metrics; tensorboard: event files; "
+    "safetensors, torchvision, onnx: the encoder; features: those of its images, as .npz, "
+    ".parquet or .csv by the suffix of --out.",
 )
 @click.option(
     "--out",
     metavar="PATH",
-    help="File, or for tensorboard folder. [default: stdout; for tensorboard tensorboard/ID]",
+    help="File, or for tensorboard folder. [default: stdout; tensorboard/ID; a file ID.SUFFIX]",
 )
+@click.option("--force", is_flag=True, help="Replace the file of an encoder that is there.")
+@click.option(
+    "--data",
+    metavar="D",
+    help=f"Of features, the images: {sources_in_words(notes=False)}. [default: those of RUN]",
+)
+@ALLOW_CODE
 @shared_options
 @click.pass_obj
-def export(settings: Settings, run: str, format_: str, out: str | None) -> None:
-    """Write RUN as CSV, as JSON or as TensorBoard event files."""
+def export(
+    settings: Settings, run: str, format_: str, out: str | None, force: bool, data: str | None
+) -> int:
+    """Write RUN, its encoder or its features for other programs."""
+    if data is not None and format_ != "features":
+        raise ConfigError("--data names the images of --format features; other formats have none.")
     folder = settings.find(run)
+    if format_ in ENCODER_FORMATS:
+        return _encoder(settings, folder, format_, out, force=force, data=data or "")
     if format_ == "tensorboard":
         _event_files(folder, Path(out) if out else Path("tensorboard") / folder.id)
     elif out is not None and out != "-":
@@ -45,6 +64,36 @@ def export(settings: Settings, run: str, format_: str, out: str | None) -> None:
     else:
         for line in to_csv(folder):
             sys.stdout.write(line)
+    return 0
+
+
+def _encoder(
+    settings: Settings, folder: RunFolder, format_: str, out: str | None, *, force: bool, data: str
+) -> int:
+    """Writes the encoder or its features, and the card beside it."""
+    if out == "-":
+        raise ConfigError(f"--out - is for csv and json; {format_} needs a file.")
+    words = ["moco-tui", "export", folder.id, "--format", format_]
+    words += [w for option, v in (("--out", out), ("--data", data)) if v for w in (option, v)]
+    # Import torch, which takes seconds: mistakes in the options have been reported before.
+    from engine.exchange.encoder_export import ExportPlace, export_encoder
+    from moco_tui.cli.progress import terminal_sink
+
+    place = ExportPlace(
+        Path(out) if out else None,
+        force,
+        settings.data,
+        data,
+        settings.device or "auto",
+        shlex.join(words),
+    )
+    with terminal_sink("export", hands_over=False) as sink:
+        try:
+            path, card = export_encoder(folder, format_, place, sink)
+        except Interrupted:
+            return 130
+    say(f"wrote {clean(str(path))} and {clean(str(card))}")
+    return 0
 
 
 def _event_files(folder: RunFolder, target: Path) -> None:

@@ -74,5 +74,9 @@ def check_resumable(folder: RunFolder) -> None:
             f"Run {record.id} is being trained by process {record.pid} on {record.host}; "
             "there is nothing to resume."
         )
+    if record.origin:
+        raise RunError(
+            f"Run {record.id} was imported and is not trained here; there is nothing to resume."
+        )
     if record.status == "finished":
         raise RunError(f"Run {record.id} is finished; there is nothing to resume.")

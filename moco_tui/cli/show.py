@@ -176,6 +176,7 @@ def _facts(
             "encoder of",
             clean(record.parent) + (f", {encoder_words(record.result)}" if began else ""),
         ),
+        ("origin", clean(record.origin)),
         ("data", clean(str(data))),
         ("images", clean(described(record.data, _of_encoder(folder, record)))),
         ("progress", done),
