@@ -256,6 +256,41 @@ EXPORT int moco_logsumexp(int level, const float *q, const uint16_t *logits_form
     return -1;
 }
 
+/* Convolutions 3x3; see convolution.h. level: one that multiplies bfloat16 pairs. */
+EXPORT int moco_convolve(int level, const uint16_t *x, const uint16_t *weights, uint16_t *out, int64_t n, int64_t h,
+                         int64_t w, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return convolve_avx512_bf16(x, weights, out, n, h, w, c, outputs);
+#endif
+    (void)level, (void)x, (void)weights, (void)out, (void)n, (void)h, (void)w, (void)c, (void)outputs;
+    return -1;
+}
+
+EXPORT int moco_add_gradient(int level, const uint16_t *x, const uint16_t *grad, float *sums, int64_t n, int64_t h,
+                             int64_t w, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return add_gradient_avx512_bf16(x, grad, sums, n, h, w, c, outputs);
+#endif
+    (void)level, (void)x, (void)grad, (void)sums, (void)n, (void)h, (void)w, (void)c, (void)outputs;
+    return -1;
+}
+
+EXPORT int moco_take_gradient(int level, const float *sums, float *out, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4) {
+        take_gradient_avx512_bf16(sums, out, c, outputs);
+        return 0;
+    }
+#endif
+    (void)level, (void)sums, (void)out, (void)c, (void)outputs;
+    return -1;
+}
+
 /* images (n, 3, pixels) of bytes to out (n, pixels, 3): (byte / 255 - mean) / std. Of every byte and channel once, which
    has the same bits at every level. Returns 0. */
 EXPORT int moco_normalise(const uint8_t *images, const float *mean, const float *std, float *out, int64_t n,

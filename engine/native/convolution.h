@@ -1,0 +1,249 @@
+/* Convolutions 3x3 with stride 1 and without padding, in bfloat16, by products of pairs summed in float32.
+
+   Images lie as (N, H, W, C), channels last, weights as (O, 3, 3, C). Included for the level that has AVX512-BF16. */
+
+#define OUTPUTS 32         /* output channels of a block: two registers */
+#define MOST_PIXELS 13     /* of a row, in a block of the forward pass */
+#define GRADIENT_PIXELS 192 /* of a pair of images, about as many as a block of a gradient sums at a time */
+
+/* Input channels of a block of the weight gradient. */
+static int64_t LEVELLED(inputs_of_block)(int64_t c)
+{
+    return c % 4 && c % 3 == 0 ? 3 : 4;
+}
+
+ALWAYS_INLINE __m512bh LEVELLED(both)(const uint16_t *at)
+{
+    int32_t pair;
+    memcpy(&pair, at, 4);
+    return (__m512bh)_mm512_set1_epi32(pair);
+}
+
+/* The m outputs from weights of pixels side by side: one row of x by one of the weights' rows after the other. Where
+   3 c is odd, the last pair of a row holds the value before once more, with a weight of zero. */
+ALWAYS_INLINE void LEVELLED(forward_pixels)(int pixels, int64_t c, const uint16_t *restrict x,
+                                            const uint16_t *restrict weights, uint16_t *restrict out, int64_t w,
+                                            int64_t outputs, int64_t m)
+{
+    __m512 sums[MOST_PIXELS][2];
+#pragma GCC unroll 13
+    for (int r = 0; r < pixels; r++)
+        sums[r][0] = sums[r][1] = _mm512_setzero_ps();
+    int64_t pairs = (3 * c + 1) / 2, last = 3 * c - 2;
+    for (int row = 0; row < 3; row++) {
+        const uint16_t *from = x + row * w * c;
+        for (int64_t pair = 0; pair < pairs; pair++) {
+            const uint16_t *at = from + MIN(2 * pair, last);
+            __m512bh b0 = (__m512bh)_mm512_loadu_si512(weights), b1 = (__m512bh)_mm512_loadu_si512(weights + 32);
+            weights += 2 * OUTPUTS;
+#pragma GCC unroll 13
+            for (int r = 0; r < pixels; r++) {
+                __m512bh a = LEVELLED(both)(at + r * c);
+                sums[r][0] = _mm512_dpbf16_ps(sums[r][0], a, b0);
+                sums[r][1] = _mm512_dpbf16_ps(sums[r][1], a, b1);
+            }
+        }
+    }
+#pragma GCC unroll 13
+    for (int r = 0; r < pixels; r++) {
+        __m512i narrow = (__m512i)_mm512_cvtne2ps_pbh(sums[r][1], sums[r][0]);
+        _mm512_mask_storeu_epi16(out + r * outputs, (__mmask32)(0xFFFFFFFFu >> (OUTPUTS - m)), narrow);
+    }
+}
+
+#define PIXELS(count)                                                                                                  \
+    case count:                                                                                                        \
+        if (c == 3)                                                                                                    \
+            LEVELLED(forward_pixels)(count, 3, x, weights, out, w, outputs, m);                                        \
+        else                                                                                                           \
+            LEVELLED(forward_pixels)(count, c, x, weights, out, w, outputs, m);                                        \
+        break;
+
+static void LEVELLED(forward_block)(int64_t pixels, int64_t c, const uint16_t *restrict x,
+                                    const uint16_t *restrict weights, uint16_t *restrict out, int64_t w,
+                                    int64_t outputs, int64_t m)
+{
+    switch (pixels) {
+        PIXELS(1) PIXELS(2) PIXELS(3) PIXELS(4) PIXELS(5) PIXELS(6) PIXELS(7)
+        PIXELS(8) PIXELS(9) PIXELS(10) PIXELS(11) PIXELS(12) PIXELS(13)
+    }
+}
+#undef PIXELS
+
+/* out (n, h - 2, w - 2, outputs) = x (n, h, w, c) by weights. Returns -1 where memory is lacking. */
+static int LEVELLED(convolve)(const uint16_t *restrict x, const uint16_t *restrict weights, uint16_t *restrict out,
+                              int64_t n, int64_t h, int64_t w, int64_t c, int64_t outputs)
+{
+    int64_t blocks = (outputs + OUTPUTS - 1) / OUTPUTS, pairs = (3 * c + 1) / 2, size = 3 * pairs * OUTPUTS * 2;
+    uint16_t *packed = calloc((size_t)(blocks * size), sizeof(uint16_t)); /* [block][row][pair][OUTPUTS][2] */
+    if (!packed)
+        return -1;
+    for (int64_t o = 0; o < outputs; o++)
+        for (int64_t row = 0; row < 3; row++) {
+            uint16_t *to = packed + o / OUTPUTS * size + row * pairs * OUTPUTS * 2 + o % OUTPUTS * 2;
+            const uint16_t *from = weights + (o * 3 + row) * 3 * c;
+            for (int64_t k = 0; k < 3 * c; k++) {
+                int64_t second = k % 2 || (k == 3 * c - 1 && 3 * c % 2);
+                to[k / 2 * OUTPUTS * 2 + second] = from[k];
+            }
+        }
+    int64_t rows = h - 2, columns = w - 2, parts = (columns + MOST_PIXELS - 1) / MOST_PIXELS;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t block = 0; block < blocks; block++)
+            for (int64_t row = 0; row < rows; row++)
+                for (int64_t part = 0; part < parts; part++) {
+                    int64_t begin = columns * part / parts, end = columns * (part + 1) / parts;
+                    LEVELLED(forward_block)(end - begin, c, x + ((i * h + row) * w + begin) * c, packed + block * size,
+                                            out + ((i * rows + row) * columns + begin) * outputs + block * OUTPUTS, w,
+                                            outputs, MIN(OUTPUTS, outputs - block * OUTPUTS));
+                }
+    free(packed);
+    return 0;
+}
+
+/* sums[place][output] += over the pixels of some rows of some pairs of images: x at the place times gradient of the
+   output. A place is one of the three in a row that weights have, and one of inputs channels. */
+ALWAYS_INLINE void LEVELLED(gradient_places)(int inputs, const uint16_t *restrict x, const uint16_t *restrict grad,
+                                             float *restrict sums, int64_t pairs, int64_t rows, int64_t columns)
+{
+    __m512 all[12][2];
+#pragma GCC unroll 12
+    for (int t = 0; t < 3 * inputs; t++) {
+        all[t][0] = _mm512_loadu_ps(sums + t * OUTPUTS);
+        all[t][1] = _mm512_loadu_ps(sums + t * OUTPUTS + 16);
+    }
+    for (int64_t pair = 0; pair < pairs; pair++, x += 2 * (columns + 2) * inputs * 2)
+        for (int64_t row = 0; row < rows; row++, x += 2 * inputs * 2)
+            for (int64_t j = 0; j < columns; j++, x += inputs * 2, grad += OUTPUTS * 2) {
+                __m512bh b0 = (__m512bh)_mm512_loadu_si512(grad), b1 = (__m512bh)_mm512_loadu_si512(grad + 32);
+#pragma GCC unroll 12
+                for (int t = 0; t < 3 * inputs; t++) {
+                    __m512bh a = LEVELLED(both)(x + 2 * t);
+                    all[t][0] = _mm512_dpbf16_ps(all[t][0], a, b0);
+                    all[t][1] = _mm512_dpbf16_ps(all[t][1], a, b1);
+                }
+            }
+#pragma GCC unroll 12
+    for (int t = 0; t < 3 * inputs; t++) {
+        _mm512_storeu_ps(sums + t * OUTPUTS, all[t][0]);
+        _mm512_storeu_ps(sums + t * OUTPUTS + 16, all[t][1]);
+    }
+}
+
+static void LEVELLED(gradient_3)(const uint16_t *restrict x, const uint16_t *restrict grad, float *restrict sums,
+                                 int64_t pairs, int64_t rows, int64_t columns)
+{
+    LEVELLED(gradient_places)(3, x, grad, sums, pairs, rows, columns);
+}
+
+static void LEVELLED(gradient_4)(const uint16_t *restrict x, const uint16_t *restrict grad, float *restrict sums,
+                                 int64_t pairs, int64_t rows, int64_t columns)
+{
+    LEVELLED(gradient_places)(4, x, grad, sums, pairs, rows, columns);
+}
+
+/* count pixels of c channels of two images, from channel k on, as [pixel][inputs][2]. */
+static void LEVELLED(pack_inputs)(const uint16_t *first, const uint16_t *second, uint16_t *restrict to, int64_t count,
+                                  int64_t c, int64_t inputs, int64_t m)
+{
+    if (m == 4) {
+        for (int64_t j = 0; j < count; j++) {
+            __m128i a = _mm_loadl_epi64((const __m128i *)(const void *)(first + j * c));
+            __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)(second + j * c));
+            _mm_storeu_si128((__m128i *)(void *)(to + 8 * j), _mm_unpacklo_epi16(a, b));
+        }
+        return;
+    }
+    for (int64_t j = 0; j < count; j++)
+        for (int64_t l = 0; l < inputs; l++) {
+            to[(j * inputs + l) * 2] = l < m ? first[j * c + l] : 0;
+            to[(j * inputs + l) * 2 + 1] = l < m ? second[j * c + l] : 0;
+        }
+}
+
+/* count pixels of the gradients of two images, m of outputs channels, as [pixel][OUTPUTS][2]. */
+static void LEVELLED(pack_outputs)(const uint16_t *first, const uint16_t *second, uint16_t *restrict to, int64_t count,
+                                   int64_t outputs, int64_t m)
+{
+    uint16_t order[64];
+    for (int l = 0; l < 64; l++)
+        order[l] = (uint16_t)(l / 2 + l % 2 * 32);
+    __m512i front = _mm512_loadu_si512(order), back = _mm512_loadu_si512(order + 32);
+    __mmask32 mask = (__mmask32)(0xFFFFFFFFu >> (OUTPUTS - m));
+    for (int64_t j = 0; j < count; j++) {
+        __m512i a = _mm512_maskz_loadu_epi16(mask, first + j * outputs);
+        __m512i b = _mm512_maskz_loadu_epi16(mask, second + j * outputs);
+        _mm512_storeu_si512(to + j * OUTPUTS * 2, _mm512_permutex2var_epi16(a, front, b));
+        _mm512_storeu_si512(to + j * OUTPUTS * 2 + 32, _mm512_permutex2var_epi16(a, back, b));
+    }
+}
+
+/* Adds the gradient towards the weights to sums, [outputs / OUTPUTS][3][c / inputs][3][inputs][OUTPUTS] with both
+   padded; take_gradient brings them into the order of the weights. x: (n, h, w, c); grad: (n, h - 2, w - 2, outputs).
+
+   Pairs are of the same pixel in two images, so that every place of the weights finds the pairs that it needs; an odd
+   last image has zeros beside it. Returns -1 where memory is lacking. */
+static int LEVELLED(add_gradient)(const uint16_t *restrict x, const uint16_t *restrict grad, float *restrict sums,
+                                  int64_t n, int64_t h, int64_t w, int64_t c, int64_t outputs)
+{
+    int64_t rows = h - 2, columns = w - 2, inputs = LEVELLED(inputs_of_block)(c), of_pair = rows * columns;
+    int64_t in_blocks = (c + inputs - 1) / inputs, out_blocks = (outputs + OUTPUTS - 1) / OUTPUTS;
+    int64_t most_pairs = MIN(MAX(GRADIENT_PIXELS / of_pair, 1), (n + 1) / 2);
+    int64_t most_rows = of_pair <= GRADIENT_PIXELS ? rows : MAX(GRADIENT_PIXELS / columns, 1);
+    int64_t x_size = most_pairs * (most_rows + 2) * w * inputs * 2;
+    int64_t grad_size = most_pairs * most_rows * columns * OUTPUTS * 2;
+    int64_t wider = MAX(c, outputs) * w; /* a row of zeros */
+    uint16_t *room = malloc((size_t)(in_blocks * x_size + out_blocks * grad_size + wider) * sizeof(uint16_t));
+    if (!room)
+        return -1;
+    uint16_t *of_x = room, *of_grad = room + in_blocks * x_size, *none = of_grad + out_blocks * grad_size;
+    memset(none, 0, (size_t)wider * sizeof(uint16_t));
+    for (int64_t first = 0; first < n; first += 2 * most_pairs)
+        for (int64_t top = 0; top < rows; top += most_rows) {
+            int64_t pairs = MIN(most_pairs, (n - first + 1) / 2), high = MIN(most_rows, rows - top);
+            for (int64_t pair = 0; pair < pairs; pair++) {
+                int64_t i = first + 2 * pair;
+                for (int64_t row = 0; row < high + 2; row++) {
+                    const uint16_t *a = x + (i * h + top + row) * w * c, *b = i + 1 < n ? a + h * w * c : none;
+                    for (int64_t block = 0; block < in_blocks; block++)
+                        LEVELLED(pack_inputs)(a + block * inputs, b + block * inputs,
+                                              of_x + block * x_size + (pair * (high + 2) + row) * w * inputs * 2, w, c,
+                                              inputs, MIN(inputs, c - block * inputs));
+                }
+                for (int64_t row = 0; row < high; row++) {
+                    const uint16_t *a = grad + (i * rows + top + row) * columns * outputs;
+                    const uint16_t *b = i + 1 < n ? a + of_pair * outputs : none;
+                    for (int64_t block = 0; block < out_blocks; block++)
+                        LEVELLED(pack_outputs)(a + block * OUTPUTS, b + block * OUTPUTS,
+                                               of_grad + block * grad_size + (pair * high + row) * columns * OUTPUTS * 2,
+                                               columns, outputs, MIN(OUTPUTS, outputs - block * OUTPUTS));
+                }
+            }
+            float *to = sums;
+            for (int64_t block = 0; block < out_blocks; block++)
+                for (int64_t row = 0; row < 3; row++)
+                    for (int64_t k = 0; k < in_blocks; k++, to += 3 * inputs * OUTPUTS) {
+                        const uint16_t *from = of_x + k * x_size + row * w * inputs * 2;
+                        if (inputs == 3)
+                            LEVELLED(gradient_3)(from, of_grad + block * grad_size, to, pairs, high, columns);
+                        else
+                            LEVELLED(gradient_4)(from, of_grad + block * grad_size, to, pairs, high, columns);
+                    }
+        }
+    free(room);
+    return 0;
+}
+
+/* The sums of add_gradient as (outputs, 3, 3, c). */
+static void LEVELLED(take_gradient)(const float *restrict sums, float *restrict out, int64_t c, int64_t outputs)
+{
+    int64_t inputs = LEVELLED(inputs_of_block)(c), in_blocks = (c + inputs - 1) / inputs;
+    for (int64_t o = 0; o < outputs; o++)
+        for (int64_t row = 0; row < 3; row++)
+            for (int64_t column = 0; column < 3; column++)
+                for (int64_t k = 0; k < c; k++) {
+                    int64_t block = (o / OUTPUTS * 3 + row) * in_blocks + k / inputs;
+                    out[((o * 3 + row) * 3 + column) * c + k] =
+                        sums[((block * 3 + column) * inputs + k % inputs) * OUTPUTS + o % OUTPUTS];
+                }
+}
