@@ -247,3 +247,93 @@ static void LEVELLED(take_gradient)(const float *restrict sums, float *restrict 
                         sums[((block * 3 + column) * inputs + k % inputs) * OUTPUTS + o % OUTPUTS];
                 }
 }
+
+/* A row of the gradient towards the input, of width columns + 2 and vectors registers of input channels: of those rows
+   of grad that reach it, each value to the three places that it came from. */
+ALWAYS_INLINE void LEVELLED(backward_row)(int columns, int vectors, const uint16_t *restrict grad,
+                                          const uint16_t *restrict weights, uint16_t *restrict out, int64_t first,
+                                          int64_t last, int64_t c, int64_t outputs, int64_t m)
+{
+    __m512 sums[MOST_PIXELS + 2][2];
+#pragma GCC unroll 15
+    for (int r = 0; r < columns + 2; r++)
+        for (int v = 0; v < vectors; v++)
+            sums[r][v] = _mm512_setzero_ps();
+    int64_t pairs = (outputs + 1) / 2;
+    for (int64_t row = first; row <= last; row++) {
+        const uint16_t *from = grad - row * columns * outputs;
+        const uint16_t *at = weights + row * pairs * 3 * vectors * 32;
+        for (int64_t pair = 0; pair < pairs; pair++, at += 3 * vectors * 32) {
+            const uint16_t *values = from + MIN(2 * pair, outputs - 2);
+            __m512bh b[3][2];
+#pragma GCC unroll 3
+            for (int k = 0; k < 3; k++)
+#pragma GCC unroll 2
+                for (int v = 0; v < vectors; v++)
+                    b[k][v] = (__m512bh)_mm512_loadu_si512(at + (k * vectors + v) * 32);
+#pragma GCC unroll 13
+            for (int r = 0; r < columns; r++) {
+                __m512bh a = LEVELLED(both)(values + r * outputs);
+#pragma GCC unroll 3
+                for (int k = 0; k < 3; k++)
+#pragma GCC unroll 2
+                    for (int v = 0; v < vectors; v++)
+                        sums[r + k][v] = _mm512_dpbf16_ps(sums[r + k][v], a, b[k][v]);
+            }
+        }
+    }
+#pragma GCC unroll 15
+    for (int r = 0; r < columns + 2; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            if (m > 16 * v)
+                put_bfloat16(out + r * c + 16 * v, (floats)sums[r][v], MIN(m - 16 * v, 16));
+}
+
+#define COLUMNS(count, vectors)                                                                                        \
+    case count:                                                                                                        \
+        LEVELLED(backward_row)(count, vectors, grad, weights, out, first, last, c, outputs, m);                        \
+        break;
+
+static void LEVELLED(backward_any_row)(int64_t columns, const uint16_t *restrict grad, const uint16_t *restrict weights,
+                                       uint16_t *restrict out, int64_t first, int64_t last, int64_t c, int64_t outputs,
+                                       int64_t m)
+{
+    switch (columns) {
+        COLUMNS(1, 2) COLUMNS(2, 2) COLUMNS(3, 2) COLUMNS(4, 2) COLUMNS(5, 2) COLUMNS(6, 2) COLUMNS(7, 1)
+        COLUMNS(8, 1) COLUMNS(9, 1) COLUMNS(10, 1) COLUMNS(11, 1) COLUMNS(12, 1) COLUMNS(13, 1)
+    }
+}
+#undef COLUMNS
+
+/* out (n, h, w, c), the gradient towards the input, from grad (n, h - 2, w - 2, outputs). w is at most MOST_PIXELS + 2,
+   outputs at least 2. Returns -1 where memory is lacking. */
+static int LEVELLED(convolve_backward)(const uint16_t *restrict grad, const uint16_t *restrict weights,
+                                       uint16_t *restrict out, int64_t n, int64_t h, int64_t w, int64_t c,
+                                       int64_t outputs)
+{
+    int64_t rows = h - 2, columns = w - 2, vectors = columns <= 6 ? 2 : 1, width = 16 * vectors;
+    int64_t blocks = (c + width - 1) / width, pairs = (outputs + 1) / 2, size = 3 * pairs * 3 * width * 2;
+    uint16_t *packed = calloc((size_t)(blocks * size), sizeof(uint16_t)); /* [block][row][pair][column][width][2] */
+    if (!packed)
+        return -1;
+    for (int64_t o = 0; o < outputs; o++) {
+        int64_t second = o % 2 || (o == outputs - 1 && outputs % 2); /* as in forward_pixels */
+        for (int64_t place = 0; place < 9; place++)
+            for (int64_t block = 0; block < blocks; block++) {
+                uint16_t *to = packed + block * size + ((place / 3 * pairs + o / 2) * 3 + place % 3) * width * 2 + second;
+                const uint16_t *from = weights + (o * 9 + place) * c + block * width;
+                int64_t m = MIN(width, c - block * width);
+                for (int64_t k = 0; k < m; k++)
+                    to[2 * k] = from[k];
+            }
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t block = 0; block < blocks; block++)
+            for (int64_t row = 0; row < h; row++)
+                LEVELLED(backward_any_row)(columns, grad + (i * rows + row) * columns * outputs, packed + block * size,
+                                           out + (i * h + row) * w * c + block * width, MAX(row - rows + 1, 0),
+                                           MIN(row, 2), c, outputs, MIN(width, c - block * width));
+    free(packed);
+    return 0;
+}

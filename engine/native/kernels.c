@@ -268,6 +268,17 @@ EXPORT int moco_convolve(int level, const uint16_t *x, const uint16_t *weights, 
     return -1;
 }
 
+EXPORT int moco_convolve_backward(int level, const uint16_t *grad, const uint16_t *weights, uint16_t *out, int64_t n,
+                                  int64_t h, int64_t w, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return convolve_backward_avx512_bf16(grad, weights, out, n, h, w, c, outputs);
+#endif
+    (void)level, (void)grad, (void)weights, (void)out, (void)n, (void)h, (void)w, (void)c, (void)outputs;
+    return -1;
+}
+
 EXPORT int moco_add_gradient(int level, const uint16_t *x, const uint16_t *grad, float *sums, int64_t n, int64_t h,
                              int64_t w, int64_t c, int64_t outputs)
 {

@@ -33,6 +33,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "moco_logsumexp": [_I, _P, _P, _P, _F, _P, _P, _N, _N, _N],
     "moco_pack_keys": [_I, _P, _P, _P, _N, _N, _N, _N],
     "moco_convolve": [_I, _P, _P, _P, _N, _N, _N, _N, _N],
+    "moco_convolve_backward": [_I, _P, _P, _P, _N, _N, _N, _N, _N],
     "moco_add_gradient": [_I, _P, _P, _P, _N, _N, _N, _N, _N],
     "moco_take_gradient": [_I, _P, _P, _N, _N],
     "moco_backward": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
