@@ -114,6 +114,24 @@ static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mea
     return 0;
 }
 
+/* statistics and apply_pooled of a whole group, of BatchNorm's weight and bias. Returns -1 where memory is lacking. */
+static int NAME(pooled)(const VALUE *restrict x, const float *restrict weight, const float *restrict bias, float eps,
+                        VALUE *restrict out, uint8_t *restrict winner, float *restrict mean, float *restrict inverse,
+                        float *restrict variance, int64_t n, int64_t h, int64_t w, int64_t c, int keep, uint64_t seed)
+{
+    float *scale = malloc((size_t)c * 2 * sizeof(float)), *offset = scale + c, factor = 256.0f / (float)keep;
+    int failed = !scale || NAME(statistics)(x, n, h * w, c, eps, mean, inverse, variance);
+    if (!failed) {
+        for (int64_t k = 0; k < c; k++) {
+            scale[k] = weight[k] * inverse[k] * factor;
+            offset[k] = bias[k] * factor;
+        }
+        failed = NAME(apply_pooled)(x, mean, scale, offset, out, winner, n, h, w, c, keep, seed, 0);
+    }
+    free(scale);
+    return failed ? -1 : 0;
+}
+
 /* The sums over grad and over grad times (x - mean) where ReLU was open, for the gradient of a group through statistics,
    apply and ReLU. out: what apply gave where it ended in ReLU, else NULL. room: its sums are added to. */
 static void NAME(sum_gradients)(const VALUE *restrict grad, const VALUE *restrict x, const VALUE *restrict out,

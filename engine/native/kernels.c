@@ -151,6 +151,13 @@ EXPORT int moco_apply_pooled(int level, int wide, const void *x, const float *me
     CALL(apply_pooled, x, mean, scale, bias, out, winner, n, h, w, c, keep, seed, first)
 }
 
+EXPORT int moco_pooled(int level, int wide, const void *x, const float *weight, const float *bias, float eps, void *out,
+                       uint8_t *winner, float *mean, float *inverse, float *variance, int64_t n, int64_t h, int64_t w,
+                       int64_t c, int keep, uint64_t seed)
+{
+    CALL(pooled, x, weight, bias, eps, out, winner, mean, inverse, variance, n, h, w, c, keep, seed)
+}
+
 EXPORT int moco_backward(int level, int wide, const void *grad, const void *x, const void *out, const float *weight,
                          const float *mean, const float *inverse, void *grad_x, void *grad_residual,
                          float *grad_weight, float *grad_bias, int64_t n, int64_t p, int64_t c)

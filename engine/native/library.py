@@ -29,6 +29,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "moco_statistics": [_I, _I, _P, _N, _N, _N, _F, _P, _P, _P],
     "moco_apply": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _I],
     "moco_apply_pooled": [_I, _I, _P, _P, _P, _P, _P, _P, _N, _N, _N, _N, _I, c_uint64, _N],
+    "moco_pooled": [_I, _I, _P, _P, _P, _F, _P, _P, _P, _P, _P, *[_N] * 4, _I, c_uint64],
     "moco_augment": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
     "moco_logsumexp": [_I, _P, _P, _P, _F, _P, _P, _N, _N, _N],
     "moco_pack_keys": [_I, _P, _P, _P, _N, _N, _N, _N],

@@ -153,7 +153,8 @@ def test_every_group_drops_other_units(kernels: str) -> None:
     seen: list[Tensor] = []
     with GroupwiseBackward(moco, threads=2, kernels=kernels) as step:
         for replica in step._replicas_q:
-            replica.encoder.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
+            head = replica.encoder.projection_head
+            head.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
         step(x, x)
     assert len(seen) == 12
     distances = torch.pdist(torch.stack([out.flatten() for out in seen]))
