@@ -80,7 +80,8 @@ class ConvNetPass:
             statistics: float32 ``(2, sum of channels)``, contiguous, is overwritten by the means
                 and the unbiased variances of all layers.
         """
-        x = images.to(dtype=self.dtype, memory_format=torch.channels_last)
+        # Of every n-th image of a batch, to() alone would keep the gaps, which kernels know nothing of.
+        x = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
         at, size = statistics.data_ptr(), statistics.shape[1]
         given: Sequence[int | None] = seeds or [None] * self.places
         for block, seed in zip(self._blocks, given, strict=True):

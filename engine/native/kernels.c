@@ -263,6 +263,21 @@ EXPORT int moco_logsumexp(int level, const float *q, const uint16_t *logits_form
     return -1;
 }
 
+/* InfoNCE of embeddings and their keys over the packed keys, (n,), and its gradient; see dictionary.h. */
+EXPORT int moco_info_nce(int level, const float *embeddings, const float *positives, const uint16_t *logits_form,
+                         const uint16_t *mean_form, float temperature, float factor, float *loss, float *gradient,
+                         int64_t n, int64_t keys, int64_t dim)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return info_nce_avx512_bf16(embeddings, positives, logits_form, mean_form, temperature, factor, loss, gradient,
+                                    n, keys, dim);
+#endif
+    (void)level, (void)embeddings, (void)positives, (void)logits_form, (void)mean_form, (void)temperature;
+    (void)factor, (void)loss, (void)gradient, (void)n, (void)keys, (void)dim;
+    return -1;
+}
+
 /* Convolutions 3x3; see convolution.h. level: one that multiplies bfloat16 pairs. */
 EXPORT int moco_convolve(int level, const uint16_t *x, const uint16_t *weights, uint16_t *out, int64_t n, int64_t h,
                          int64_t w, int64_t c, int64_t outputs)

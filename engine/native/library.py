@@ -32,6 +32,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "moco_pooled": [_I, _I, _P, _P, _P, _F, _P, _P, _P, _P, _P, *[_N] * 4, _I, c_uint64],
     "moco_augment": [_I, _I, _P, _P, _P, _P, _P, _P, _P, _N, _N, _N],
     "moco_logsumexp": [_I, _P, _P, _P, _F, _P, _P, _N, _N, _N],
+    "moco_info_nce": [_I, _P, _P, _P, _P, _F, _F, _P, _P, _N, _N, _N],
     "moco_pack_keys": [_I, _P, _P, _P, _N, _N, _N, _N],
     "moco_convolve": [_I, _P, _P, _P, _N, _N, _N, _N, _N],
     "moco_convolve_backward": [_I, _P, _P, _P, _N, _N, _N, _N, _N],
