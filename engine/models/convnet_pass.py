@@ -49,13 +49,18 @@ class ConvNetPass:
         dtype: of images and convolutions, float32 or bfloat16.
         room: for what a call leaves for the next; several nets of one thread can share it, while
             ``backward`` follows its ``forward`` without another between.
+
+    Attributes:
+        blocks: of convolution, BatchNorm, dropout, pooling and ReLU.
+        places: how many of them, and how many seeds of dropout a group takes.
+        channels: of the output of each.
     """
 
     def __init__(self, net: ConvNet, level: str, dtype: torch.dtype, room: Room) -> None:
         self.dtype, self._room = dtype, room
         parts = list(net)
         pairs = level if level == PAIR_PRODUCTS and dtype == torch.bfloat16 else None
-        self._blocks: list[_Block] = []
+        self.blocks: list[_Block] = []
         for place, (convolution, norm, dropout) in enumerate(
             zip(parts[0::5], parts[1::5], parts[2::5], strict=False)
         ):
@@ -63,12 +68,11 @@ class ConvNetPass:
             assert isinstance(norm, SplitBatchNorm2d)
             assert isinstance(dropout, Dropout)
             convolve_by = _Convolution(convolution, f"{place}", room, pairs)
-            self._blocks.append(
+            self.blocks.append(
                 _Block(convolve_by, norm, dropout, LEVELS.index(level) + 1, f"{place}", room)
             )
-        self.places = len(self._blocks)
-        """Seeds of dropout that a group takes."""
-        self.channels = [block.norm.num_features for block in self._blocks]
+        self.places = len(self.blocks)
+        self.channels = [block.norm.num_features for block in self.blocks]
 
     def forward(self, images: Tensor, seeds: Sequence[int], statistics: Tensor) -> Tensor:
         """Features ``(N, 512)`` of the images of a group, in the dtype of the convolutions.
@@ -80,11 +84,11 @@ class ConvNetPass:
             statistics: float32 ``(2, sum of channels)``, contiguous, is overwritten by the means
                 and the unbiased variances of all layers.
         """
-        # Of every n-th image of a batch, to() alone would keep the gaps, which kernels know nothing of.
+        # Of every n-th image of a batch, to() alone would keep the gaps; kernels see none.
         x = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
         at, size = statistics.data_ptr(), statistics.shape[1]
         given: Sequence[int | None] = seeds or [None] * self.places
-        for block, seed in zip(self._blocks, given, strict=True):
+        for block, seed in zip(self.blocks, given, strict=True):
             x = block.forward(x, seed, at, at + 4 * size)
             at += 4 * block.norm.num_features
         return x.flatten(1)
@@ -95,15 +99,15 @@ class ConvNetPass:
         Args:
             grad: float32 ``(N, 512)``, towards the features.
         """
-        last = self._blocks[-1]
+        last = self.blocks[-1]
         towards = self._room.images("grad of features", last.pooled.shape, self.dtype)
         towards.copy_(grad.view(last.pooled.shape))
-        for number, block in reversed(list(enumerate(self._blocks))):
+        for number, block in reversed(list(enumerate(self.blocks))):
             towards = block.backward(towards, wanted=number > 0)
 
     def take_gradients(self) -> list[Tensor]:
         """Sums of the gradients since the last call, float32, in the order of ``parameters``."""
-        return [gradient for block in self._blocks for gradient in block.take_gradients()]
+        return [gradient for block in self.blocks for gradient in block.take_gradients()]
 
 
 class _Convolution:

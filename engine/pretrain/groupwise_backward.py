@@ -7,7 +7,7 @@ images in place of 1,024) stays in the processor's cache. Each thread takes whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -16,17 +16,13 @@ from torch import Tensor, nn
 from engine.models.convnet_pass import Room
 from engine.models.encoder import Encoder
 from engine.models.fused_layers import can_fuse
-from engine.models.info_nce import cross_entropy, info_nce
 from engine.models.moco import MoCo, shuffle
 from engine.models.split_batchnorm import SplitBatchNorm2d, check_groups
 from engine.native.library import OFF, PAIR_PRODUCTS
-from engine.native.packed_queue import PackedQueue
+from engine.pretrain.queue_loss import QueueLoss
 from engine.pretrain.replicas import Statistics, norms, replica
 from engine.runtime.malloc import keep_freed_memory
 from engine.runtime.worker_threads import WorkerThreads
-
-# Keys times their components up to which the queue is copied for a step: 256 MiB.
-_COPIED_QUEUE = 2**26
 
 
 class GroupwiseBackward:
@@ -62,10 +58,9 @@ class GroupwiseBackward:
         if kernels != OFF and not can_fuse(moco.encoder_q.backbone, dtype):
             kernels = OFF
         self.kernels = kernels
-        self._packed: PackedQueue | None = None
         # Embeddings of a backbone in bfloat16 carry the rounding of such products already.
-        if kernels == PAIR_PRODUCTS and dtype == torch.bfloat16:
-            self._packed = self._packed_queue(moco.queue)
+        pairs = kernels == PAIR_PRODUCTS and dtype == torch.bfloat16
+        self._loss = QueueLoss(moco, kernels if pairs else None, self.workers)
         rooms = [Room() for _ in range(threads)]
         self._replicas_q = [replica(moco.encoder_q, dtype, kernels, room) for room in rooms]
         self._replicas_k = [replica(moco.encoder_k, dtype, kernels, room) for room in rooms]
@@ -133,15 +128,14 @@ class GroupwiseBackward:
         view_groups = self._view_groups((0, 1) if moco.symmetric else (0,))
         # A dropout seed for each group: the draws must not depend on which thread comes first.
         seeds = self._replicas_q[0].draw_seeds(len(view_groups))
-        loss_of = self._loss_over_queue()
+        self._loss.read()
 
         def backward(worker: int, item: tuple[tuple[int, int], Any]) -> tuple[Tensor, Statistics]:
             (view, group), seed = item
-            k = keys[1 - view, group::splits]
+            images, k = views[view][group::splits], keys[1 - view, group::splits]
             # The mean over a view is the mean of its groups' means, which are of one size.
-            return self._replicas_q[worker].backward(
-                views[view][group::splits], seed, lambda q: loss_of(q, k) / splits
-            )
+            share = 1.0 / splits
+            return self._replicas_q[worker].backward(images, k, seed, self._loss, share)
 
         results = self.workers.map(backward, list(zip(view_groups, seeds, strict=True)))
         _track(moco.encoder_q, [statistics for _, statistics in results], splits)
@@ -152,26 +146,6 @@ class GroupwiseBackward:
         for parameter, gradient in zip(moco.encoder_q.parameters(), first, strict=True):
             parameter.grad = gradient
         return torch.stack([loss for loss, _ in results]).sum()
-
-    def _packed_queue(self, queue: Tensor) -> PackedQueue | None:
-        if queue.dtype != torch.float32 or queue.numel() > _COPIED_QUEUE:
-            return None
-        return PackedQueue(len(queue), queue.shape[1], self.kernels)
-
-    def _loss_over_queue(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """The loss of queries and their keys against the queue as it is, which is read once."""
-        moco, packed = self.moco, self._packed
-        if packed is not None:
-            queue = moco.queue.contiguous()
-            self.workers.map(lambda _worker, first: packed.pack(queue, first), packed.parts())
-
-            def loss(q: Tensor, k: Tensor) -> Tensor:
-                return cross_entropy(q, k, packed.logsumexp(q, moco.temperature), moco.temperature)
-
-            return loss
-        # Transposed once for all groups, unless the copy would be large.
-        columns = moco.queue.T.contiguous() if moco.queue.numel() <= _COPIED_QUEUE else None
-        return lambda q, k: info_nce(q, k, moco.queue, moco.temperature, columns)
 
     def close(self) -> None:
         """End the threads."""

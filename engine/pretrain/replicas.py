@@ -7,7 +7,7 @@ must not share. Its parameters are copied from the source at each step.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -21,9 +21,7 @@ from engine.models.encoder import Encoder
 from engine.models.fused_layers import fuse
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.native.library import OFF
-
-LossOf = Callable[[Tensor], Tensor]
-"""Embeddings of unit length, ``(N, dim)``, to a loss with a gradient."""
+from engine.pretrain.queue_loss import QueueLoss
 
 
 class Statistics(NamedTuple):
@@ -51,8 +49,10 @@ class Replica(Protocol):
     def encode(self, images: Tensor) -> tuple[Tensor, Statistics]:
         """Embeddings of unit length, ``(N, dim)``, of one group, without a gradient."""
 
-    def backward(self, images: Tensor, seed: Any, loss_of: LossOf) -> tuple[Tensor, Statistics]:
-        """The loss of one group, without a gradient; those of the parameters are added."""
+    def backward(
+        self, images: Tensor, keys: Tensor, seed: Any, loss: QueueLoss, share: float
+    ) -> tuple[Tensor, Statistics]:
+        """The loss of one group times its share; the gradients of the parameters are added."""
 
     def gradients(self) -> list[Tensor]:
         """Sums of the groups since ``refresh``, in dtype and layout of the source's parameters.
@@ -127,17 +127,19 @@ class AutogradReplica:
         """As in ``Replica``."""
         return self._embed(images), self._statistics()
 
-    def backward(self, images: Tensor, seed: int, loss_of: LossOf) -> tuple[Tensor, Statistics]:
+    def backward(
+        self, images: Tensor, keys: Tensor, seed: int, loss: QueueLoss, share: float
+    ) -> tuple[Tensor, Statistics]:
         """As in ``Replica``."""
         self.generator.manual_seed(seed)
-        loss = loss_of(self._embed(images))
+        of_group = loss.of(self._embed(images), keys) * share
         # Backward at once, while the activations of the group are in the cache.
-        gradients = torch.autograd.grad(loss, self.parameters)
+        gradients = torch.autograd.grad(of_group, self.parameters)
         if not self._gradients:
             self._gradients = [torch.zeros_like(p) for p in self.source.parameters()]
         for total, gradient in zip(self._gradients, gradients, strict=True):
             total.add_(gradient)
-        return loss.detach(), self._statistics()
+        return of_group.detach(), self._statistics()
 
     def gradients(self) -> list[Tensor]:
         """As in ``Replica``."""
@@ -170,7 +172,9 @@ class PassReplica:
         assert isinstance(self.encoder.backbone, ConvNet)
         self.backbone = ConvNetPass(self.encoder.backbone, kernels, dtype, room)
         self._parameters: list[Tensor] = list(self.encoder.parameters())
-        self._of_head: list[Tensor] = list(self.encoder.projection_head.parameters())
+        head = self.encoder.projection_head
+        self._head = list(head) if isinstance(head, nn.Sequential) else [head]
+        self._of_head: list[Tensor] = list(head.parameters())
         self._head_gradients: list[Tensor] = []
 
     def draw_seeds(self, groups: int) -> list[list[int]]:
@@ -192,20 +196,31 @@ class PassReplica:
         features, statistics = self._features(images, ())
         return F.normalize(self.encoder.projection_head(features), dim=1), statistics
 
+    @torch.no_grad()
     def backward(
-        self, images: Tensor, seed: Sequence[int], loss_of: LossOf
+        self, images: Tensor, keys: Tensor, seed: Sequence[int], loss: QueueLoss, share: float
     ) -> tuple[Tensor, Statistics]:
         """As in ``Replica``."""
         features, statistics = self._features(images, seed)
-        features.requires_grad_()
-        loss = loss_of(F.normalize(self.encoder.projection_head(features), dim=1))
-        towards, *gradients = torch.autograd.grad(loss, [features, *self._of_head])
-        self.backbone.backward(towards)
-        if self._head_gradients:
-            torch._foreach_add_(self._head_gradients, gradients)
-        else:
-            self._head_gradients = gradients
-        return loss.detach(), statistics
+        embeddings, inputs = features, []
+        for layer in self._head:
+            inputs.append(embeddings)
+            embeddings = layer(embeddings)
+        of_group, gradient = loss.with_gradient(embeddings, keys, share)
+        if not self._head_gradients:
+            self._head_gradients = [torch.zeros_like(p) for p in self._of_head]
+        place = len(self._head_gradients)
+        for layer, x in zip(reversed(self._head), reversed(inputs), strict=True):
+            if isinstance(layer, nn.Linear):
+                place -= 2
+                of_weight, of_bias = self._head_gradients[place : place + 2]
+                of_weight.addmm_(gradient.T, x)
+                of_bias += gradient.sum(0)
+                gradient = gradient @ layer.weight
+            else:  # ReLU in place: its input is its output now
+                gradient = torch.where(x <= 0.0, 0.0, gradient)
+        self.backbone.backward(gradient)
+        return of_group, statistics
 
     @torch.no_grad()
     def _features(self, images: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Statistics]:

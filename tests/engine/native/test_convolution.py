@@ -76,7 +76,8 @@ def exact(x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tens
     """Output, gradients towards images and weights, in float64."""
     x, weight = x.double().requires_grad_(), weight.double().requires_grad_()
     out = F.conv2d(x, weight)
-    return out.detach(), *torch.autograd.grad(out, [x, weight], grad.double())
+    of_x, its_gradient = torch.autograd.grad(out, [x, weight], grad.double())
+    return out.detach(), of_x, its_gradient
 
 
 def of_length(tensor: Tensor, expected: Tensor) -> float:
