@@ -16,15 +16,22 @@ static int NAME(statistics)(const VALUE *restrict x, int64_t n, int64_t p, int64
         return -1;
     for (int64_t i = 0; i < n; i++) {
         OVER_CHANNELS(c, {
-            floats first = GET(x + k, m), sum = {0}, product = {0};
+            floats first = GET(x + k, m), sum[4] = {{0}}, product[4] = {{0}}; /* several, which wait less for each other */
             const VALUE *at = x + i * p * c + k;
-            for (int64_t j = 0; j < p; j++, at += c) {
+            int64_t j = 0;
+            for (; j + 4 <= p; j += 4)
+                for (int l = 0; l < 4; l++, at += c) {
+                    floats v = GET(at, m) - first;
+                    sum[l] += v;
+                    product[l] += v * v;
+                }
+            for (; j < p; j++, at += c) {
                 floats v = GET(at, m) - first;
-                sum += v;
-                product += v * v;
+                sum[0] += v;
+                product[0] += v * v;
             }
-            put_float32(room.sum + k, sum, m);
-            put_float32(room.product + k, product, m);
+            put_float32(room.sum + k, (sum[0] + sum[1]) + (sum[2] + sum[3]), m);
+            put_float32(room.product + k, (product[0] + product[1]) + (product[2] + product[3]), m);
         })
         add_sums(&room, c);
     }

@@ -142,10 +142,36 @@ static void LEVELLED(gradient_4)(const uint16_t *restrict x, const uint16_t *res
     LEVELLED(gradient_places)(4, x, grad, sums, pairs, rows, columns);
 }
 
-/* count pixels of c channels of two images, from channel k on, as [pixel][inputs][2]. */
+/* count values of two rows in turn, 32 at a time. */
+ALWAYS_INLINE void LEVELLED(interleave)(const uint16_t *first, const uint16_t *second, uint16_t *restrict to, int64_t m,
+                                        __m512i front, __m512i back)
+{
+    __mmask32 mask = (__mmask32)(0xFFFFFFFFu >> (32 - m));
+    __m512i a = _mm512_maskz_loadu_epi16(mask, first), b = _mm512_maskz_loadu_epi16(mask, second);
+    _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, front, b));
+    _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(a, back, b));
+}
+
+/* Where the values of two registers go that interleave puts into its first store; into its second, 16 more. */
+ALWAYS_INLINE __m512i LEVELLED(in_turn)(int from)
+{
+    uint16_t order[32];
+    for (int l = 0; l < 32; l++)
+        order[l] = (uint16_t)(from + l / 2 + l % 2 * 32);
+    return _mm512_loadu_si512(order);
+}
+
+/* count pixels of two images, of c channels each m, as [pixel][inputs][2]. Where all channels are taken, it writes up to
+   31 pairs more. */
 static void LEVELLED(pack_inputs)(const uint16_t *first, const uint16_t *second, uint16_t *restrict to, int64_t count,
                                   int64_t c, int64_t inputs, int64_t m)
 {
+    if (c == inputs) {
+        __m512i front = LEVELLED(in_turn)(0), back = LEVELLED(in_turn)(16);
+        for (int64_t k = 0; k < count * c; k += 32)
+            LEVELLED(interleave)(first + k, second + k, to + 2 * k, MIN(32, count * c - k), front, back);
+        return;
+    }
     if (m == 4) {
         for (int64_t j = 0; j < count; j++) {
             __m128i a = _mm_loadl_epi64((const __m128i *)(const void *)(first + j * c));
@@ -165,17 +191,9 @@ static void LEVELLED(pack_inputs)(const uint16_t *first, const uint16_t *second,
 static void LEVELLED(pack_outputs)(const uint16_t *first, const uint16_t *second, uint16_t *restrict to, int64_t count,
                                    int64_t outputs, int64_t m)
 {
-    uint16_t order[64];
-    for (int l = 0; l < 64; l++)
-        order[l] = (uint16_t)(l / 2 + l % 2 * 32);
-    __m512i front = _mm512_loadu_si512(order), back = _mm512_loadu_si512(order + 32);
-    __mmask32 mask = (__mmask32)(0xFFFFFFFFu >> (OUTPUTS - m));
-    for (int64_t j = 0; j < count; j++) {
-        __m512i a = _mm512_maskz_loadu_epi16(mask, first + j * outputs);
-        __m512i b = _mm512_maskz_loadu_epi16(mask, second + j * outputs);
-        _mm512_storeu_si512(to + j * OUTPUTS * 2, _mm512_permutex2var_epi16(a, front, b));
-        _mm512_storeu_si512(to + j * OUTPUTS * 2 + 32, _mm512_permutex2var_epi16(a, back, b));
-    }
+    __m512i front = LEVELLED(in_turn)(0), back = LEVELLED(in_turn)(16);
+    for (int64_t j = 0; j < count; j++)
+        LEVELLED(interleave)(first + j * outputs, second + j * outputs, to + j * OUTPUTS * 2, m, front, back);
 }
 
 /* Adds the gradient towards the weights to sums, [outputs / OUTPUTS][3][c / inputs][3][inputs][OUTPUTS] with both
@@ -193,10 +211,11 @@ static int LEVELLED(add_gradient)(const uint16_t *restrict x, const uint16_t *re
     int64_t x_size = most_pairs * (most_rows + 2) * w * inputs * 2;
     int64_t grad_size = most_pairs * most_rows * columns * OUTPUTS * 2;
     int64_t wider = MAX(c, outputs) * w; /* a row of zeros */
-    uint16_t *room = malloc((size_t)(in_blocks * x_size + out_blocks * grad_size + wider) * sizeof(uint16_t));
+    int64_t of_all = in_blocks * x_size + 2 * 31; /* see pack_inputs */
+    uint16_t *room = malloc((size_t)(of_all + out_blocks * grad_size + wider) * sizeof(uint16_t));
     if (!room)
         return -1;
-    uint16_t *of_x = room, *of_grad = room + in_blocks * x_size, *none = of_grad + out_blocks * grad_size;
+    uint16_t *of_x = room, *of_grad = room + of_all, *none = of_grad + out_blocks * grad_size;
     memset(none, 0, (size_t)wider * sizeof(uint16_t));
     for (int64_t first = 0; first < n; first += 2 * most_pairs)
         for (int64_t top = 0; top < rows; top += most_rows) {

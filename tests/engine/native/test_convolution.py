@@ -30,6 +30,8 @@ SHAPES = [
     (3, 9, 5, 15, 33),
     (7, 17, 3, 8, 16),
     (2, 4, 40, 14, 7),
+    (7, 4, 6, 5, 9),
+    (6, 3, 5, 5, 8),
 ]
 shapes = pytest.mark.parametrize("shape", SHAPES)
 
