@@ -60,7 +60,7 @@ class ConvNetPass:
         self.dtype, self._room = dtype, room
         parts = list(net)
         pairs = level if level == PAIR_PRODUCTS and dtype == torch.bfloat16 else None
-        self.blocks: list[_Block] = []
+        self.blocks: list[_ConvBlock] = []
         for place, (convolution, norm, dropout) in enumerate(
             zip(parts[0::5], parts[1::5], parts[2::5], strict=False)
         ):
@@ -69,7 +69,7 @@ class ConvNetPass:
             assert isinstance(dropout, Dropout)
             convolve_by = _Convolution(convolution, f"{place}", room, pairs)
             self.blocks.append(
-                _Block(convolve_by, norm, dropout, LEVELS.index(level) + 1, f"{place}", room)
+                _ConvBlock(convolve_by, norm, dropout, LEVELS.index(level) + 1, f"{place}", room)
             )
         self.places = len(self.blocks)
         self.channels = [block.norm.num_features for block in self.blocks]
@@ -160,7 +160,7 @@ class _Convolution:
         return taken
 
 
-class _Block:
+class _ConvBlock:
     """Convolution, BatchNorm, dropout, 2x2 max pooling and ReLU."""
 
     def __init__(

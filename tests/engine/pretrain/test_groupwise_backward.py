@@ -146,6 +146,28 @@ def test_dropout_repeats_with_the_default_generator_and_differs_between_steps(
 
 
 @without_and_with
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_same_units_are_dropped_on_any_number_of_threads(
+    kernels: str, dtype: torch.dtype
+) -> None:
+    """Views as the kernels make them, whose groups are every fourth image."""
+    x, y = (v.to(dtype).contiguous(memory_format=torch.channels_last) for v in pair(16))
+    found = []
+    for threads in (1, 2, 3):
+        moco = made(torch.float32, dropout=0.3)
+        torch.manual_seed(3)
+        with GroupwiseBackward(moco, threads=threads, dtype=dtype, kernels=kernels) as step:
+            loss, keys = step(x, y, torch.Generator().manual_seed(0))
+        gradient = torch.cat([grad(p).flatten() for p in moco.encoder_q.parameters()])
+        found.append((loss, keys, gradient))
+    for loss, keys, gradient in found[1:]:
+        assert torch.equal(loss, found[0][0])
+        assert torch.equal(keys, found[0][1])
+        # Each thread has a sum of its own: they are added in another order.
+        torch.testing.assert_close(gradient, found[0][2], rtol=1e-3, atol=1e-4)
+
+
+@without_and_with
 def test_every_group_drops_other_units(kernels: str) -> None:
     """Twelve groups of equal images, one net: without dropout all would embed alike."""
     moco = made(torch.float32, dropout=0.3, bn_splits=6)
