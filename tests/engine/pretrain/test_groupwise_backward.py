@@ -102,6 +102,22 @@ def test_a_step_in_lower_precision_comes_close(
         torch.testing.assert_close(ours_now, wanted_now, rtol=near, atol=near)
 
 
+@without_and_with
+@pytest.mark.parametrize("dropout", [0.0, 0.3])  # a pass of keys has none
+def test_a_head_of_two_layers_has_its_gradients(kernels: str, dropout: float) -> None:
+    ours, plain = (made(torch.float32, mlp_head=True, dropout=dropout) for _ in range(2))
+    x, y = pair(16, torch.float32)
+    with GroupwiseBackward(ours, threads=2, kernels=kernels) as step:
+        loss, _ = step(x, y, torch.Generator().manual_seed(0))
+    expected, _ = plain.loss(x, y, torch.Generator().manual_seed(0))
+    expected.backward()
+    assert abs(float(loss) / float(expected.detach()) - 1) < (1e-5 if dropout == 0.0 else 0.3)
+    for p, q in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if p.grad is not None and dropout == 0.0:
+            torch.testing.assert_close(grad(p), grad(q), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_have_the_layout_that_fused_optimizers_need(dtype: torch.dtype) -> None:
     moco, plain = made(torch.float32), made(torch.float32)
