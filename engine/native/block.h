@@ -16,15 +16,22 @@ static int NAME(statistics)(const VALUE *restrict x, int64_t n, int64_t p, int64
         return -1;
     for (int64_t i = 0; i < n; i++) {
         OVER_CHANNELS(c, {
-            floats first = GET(x + k, m), sum = {0}, product = {0};
+            floats first = GET(x + k, m), sum[4] = {{0}}, product[4] = {{0}}; /* several, which wait less for each other */
             const VALUE *at = x + i * p * c + k;
-            for (int64_t j = 0; j < p; j++, at += c) {
+            int64_t j = 0;
+            for (; j + 4 <= p; j += 4)
+                for (int l = 0; l < 4; l++, at += c) {
+                    floats v = GET(at, m) - first;
+                    sum[l] += v;
+                    product[l] += v * v;
+                }
+            for (; j < p; j++, at += c) {
                 floats v = GET(at, m) - first;
-                sum += v;
-                product += v * v;
+                sum[0] += v;
+                product[0] += v * v;
             }
-            put_float32(room.sum + k, sum, m);
-            put_float32(room.product + k, product, m);
+            put_float32(room.sum + k, (sum[0] + sum[1]) + (sum[2] + sum[3]), m);
+            put_float32(room.product + k, (product[0] + product[1]) + (product[2] + product[3]), m);
         })
         add_sums(&room, c);
     }
@@ -112,6 +119,24 @@ static int NAME(apply_pooled)(const VALUE *restrict x, const float *restrict mea
         }
     free(drawn);
     return 0;
+}
+
+/* statistics and apply_pooled of a whole group, of BatchNorm's weight and bias. Returns -1 where memory is lacking. */
+static int NAME(pooled)(const VALUE *restrict x, const float *restrict weight, const float *restrict bias, float eps,
+                        VALUE *restrict out, uint8_t *restrict winner, float *restrict mean, float *restrict inverse,
+                        float *restrict variance, int64_t n, int64_t h, int64_t w, int64_t c, int keep, uint64_t seed)
+{
+    float *scale = malloc((size_t)c * 2 * sizeof(float)), *offset = scale + c, factor = 256.0f / (float)keep;
+    int failed = !scale || NAME(statistics)(x, n, h * w, c, eps, mean, inverse, variance);
+    if (!failed) {
+        for (int64_t k = 0; k < c; k++) {
+            scale[k] = weight[k] * inverse[k] * factor;
+            offset[k] = bias[k] * factor;
+        }
+        failed = NAME(apply_pooled)(x, mean, scale, offset, out, winner, n, h, w, c, keep, seed, 0);
+    }
+    free(scale);
+    return failed ? -1 : 0;
 }
 
 /* The sums over grad and over grad times (x - mean) where ReLU was open, for the gradient of a group through statistics,

@@ -205,3 +205,59 @@ static int LEVELLED(logsumexp)(const float *restrict q, const uint16_t *restrict
     free(room);
     return 0;
 }
+
+/* InfoNCE of a group and its gradient, from embeddings (n, dim) that are not of unit length yet, and their keys (n, dim).
+
+   The positives are products of float32. loss (n,): -log of the share that the positive has of all weights; gradient
+   (n, dim): that of the losses' sum towards the embeddings, times factor. Returns -1 where memory is lacking. */
+static int LEVELLED(info_nce)(const float *restrict embeddings, const float *restrict positives,
+                              const uint16_t *restrict logits_form, const uint16_t *restrict mean_form,
+                              float temperature, float factor, float *restrict loss, float *restrict gradient,
+                              int64_t n, int64_t keys, int64_t dim)
+{
+    float *q = calloc((size_t)(n * dim + n), sizeof(float)), *lengths = q + n * dim;
+    if (!q)
+        return -1;
+    for (int64_t r = 0; r < n; r++) {
+        double sum = 0.0;
+        for (int64_t k = 0; k < dim; k += LANES) {
+            floats v = get_float32(embeddings + r * dim + k, MIN(LANES, dim - k));
+            sum += (double)_mm512_reduce_add_ps((__m512)(v * v));
+        }
+        double length = sqrt(sum);
+        lengths[r] = length < 1e-12 ? 1e-12f : (float)length; /* as torch's normalize; a NaN stays */
+        for (int64_t k = 0; k < dim; k++)
+            q[r * dim + k] = embeddings[r * dim + k] / lengths[r];
+    }
+    if (LEVELLED(logsumexp)(q, logits_form, mean_form, temperature, loss, gradient, n, keys, dim)) {
+        free(q);
+        return -1;
+    }
+    for (int64_t r = 0; r < n; r++) {
+        float *unit = q + r * dim, *to = gradient + r * dim;
+        const float *key = positives + r * dim;
+        double positive = 0.0, along = 0.0;
+        for (int64_t k = 0; k < dim; k += LANES) {
+            int64_t m = MIN(LANES, dim - k);
+            positive += (double)_mm512_reduce_add_ps((__m512)(get_float32(unit + k, m) * get_float32(key + k, m)));
+        }
+        double away = loss[r] - positive / temperature; /* log(1 + exp(away)), without an overflow */
+        double small = exp(-fabs(away));
+        loss[r] = (float)(log1p(small) + (away < 0.0 ? 0.0 : away));
+        float share = (float)((away < 0.0 ? small : 1.0) / (1.0 + small)) * factor;
+        for (int64_t k = 0; k < dim; k += LANES) {
+            int64_t m = MIN(LANES, dim - k);
+            floats towards = (get_float32(to + k, m) - get_float32(key + k, m) / temperature) * share;
+            along += (double)_mm512_reduce_add_ps((__m512)(towards * get_float32(unit + k, m)));
+            put_float32(to + k, towards, m);
+        }
+        /* Only what turns an embedding counts: its length is divided out. */
+        float radial = lengths[r] > 1e-12f ? (float)along : 0.0f;
+        for (int64_t k = 0; k < dim; k += LANES) {
+            int64_t m = MIN(LANES, dim - k);
+            put_float32(to + k, (get_float32(to + k, m) - get_float32(unit + k, m) * radial) / lengths[r], m);
+        }
+    }
+    free(q);
+    return 0;
+}

@@ -151,6 +151,13 @@ EXPORT int moco_apply_pooled(int level, int wide, const void *x, const float *me
     CALL(apply_pooled, x, mean, scale, bias, out, winner, n, h, w, c, keep, seed, first)
 }
 
+EXPORT int moco_pooled(int level, int wide, const void *x, const float *weight, const float *bias, float eps, void *out,
+                       uint8_t *winner, float *mean, float *inverse, float *variance, int64_t n, int64_t h, int64_t w,
+                       int64_t c, int keep, uint64_t seed)
+{
+    CALL(pooled, x, weight, bias, eps, out, winner, mean, inverse, variance, n, h, w, c, keep, seed)
+}
+
 EXPORT int moco_backward(int level, int wide, const void *grad, const void *x, const void *out, const float *weight,
                          const float *mean, const float *inverse, void *grad_x, void *grad_residual,
                          float *grad_weight, float *grad_bias, int64_t n, int64_t p, int64_t c)
@@ -253,6 +260,67 @@ EXPORT int moco_logsumexp(int level, const float *q, const uint16_t *logits_form
 #endif
     (void)level, (void)q, (void)logits_form, (void)mean_form, (void)temperature, (void)out, (void)gradient, (void)n;
     (void)keys, (void)dim;
+    return -1;
+}
+
+/* InfoNCE of embeddings and their keys over the packed keys, (n,), and its gradient; see dictionary.h. */
+EXPORT int moco_info_nce(int level, const float *embeddings, const float *positives, const uint16_t *logits_form,
+                         const uint16_t *mean_form, float temperature, float factor, float *loss, float *gradient,
+                         int64_t n, int64_t keys, int64_t dim)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return info_nce_avx512_bf16(embeddings, positives, logits_form, mean_form, temperature, factor, loss, gradient,
+                                    n, keys, dim);
+#endif
+    (void)level, (void)embeddings, (void)positives, (void)logits_form, (void)mean_form, (void)temperature;
+    (void)factor, (void)loss, (void)gradient, (void)n, (void)keys, (void)dim;
+    return -1;
+}
+
+/* Convolutions 3x3; see convolution.h. level: one that multiplies bfloat16 pairs. */
+EXPORT int moco_convolve(int level, const uint16_t *x, const uint16_t *weights, uint16_t *out, int64_t n, int64_t h,
+                         int64_t w, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return convolve_avx512_bf16(x, weights, out, n, h, w, c, outputs);
+#endif
+    (void)level, (void)x, (void)weights, (void)out, (void)n, (void)h, (void)w, (void)c, (void)outputs;
+    return -1;
+}
+
+EXPORT int moco_convolve_backward(int level, const uint16_t *grad, const uint16_t *weights, uint16_t *out, int64_t n,
+                                  int64_t h, int64_t w, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return convolve_backward_avx512_bf16(grad, weights, out, n, h, w, c, outputs);
+#endif
+    (void)level, (void)grad, (void)weights, (void)out, (void)n, (void)h, (void)w, (void)c, (void)outputs;
+    return -1;
+}
+
+EXPORT int moco_add_gradient(int level, const uint16_t *x, const uint16_t *grad, float *sums, int64_t n, int64_t h,
+                             int64_t w, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4)
+        return add_gradient_avx512_bf16(x, grad, sums, n, h, w, c, outputs);
+#endif
+    (void)level, (void)x, (void)grad, (void)sums, (void)n, (void)h, (void)w, (void)c, (void)outputs;
+    return -1;
+}
+
+EXPORT int moco_take_gradient(int level, const float *sums, float *out, int64_t c, int64_t outputs)
+{
+#ifdef PAIR_PRODUCTS
+    if (level == 4) {
+        take_gradient_avx512_bf16(sums, out, c, outputs);
+        return 0;
+    }
+#endif
+    (void)level, (void)sums, (void)out, (void)c, (void)outputs;
     return -1;
 }
 

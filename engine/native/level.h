@@ -26,6 +26,7 @@
 #define exponential LEVELLED(exponential)
 #include "dictionary.h"
 #undef exponential
+#include "convolution.h"
 #endif
 
 #define NAME(name) JOIN(JOIN(name, float32), LEVEL)

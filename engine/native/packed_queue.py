@@ -74,6 +74,39 @@ class PackedQueue:
         out: Tensor = _LogSumExp.apply(q, self, temperature)
         return out
 
+    def info_nce(
+        self, embeddings: Tensor, keys: Tensor, temperature: float, factor: float
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of queries, and the gradient of their sum times ``factor``; see ``info_nce``.
+
+        Args:
+            embeddings: float32 ``(n, dim)``, the queries before they are brought to unit length.
+            keys: float32 ``(n, dim)`` of unit length, their own.
+            temperature: above 0.
+            factor: of the gradient.
+
+        Returns:
+            float32 ``(n,)``, and ``(n, dim)`` towards the embeddings, both without a graph.
+        """
+        embeddings, keys = embeddings.detach().contiguous(), keys.contiguous()
+        losses, gradient = torch.empty(len(embeddings)), torch.empty_like(embeddings)
+        call(
+            "info_nce",
+            self.level,
+            embeddings.data_ptr(),
+            keys.data_ptr(),
+            self.logits_form.data_ptr(),
+            self.mean_form.data_ptr(),
+            temperature,
+            factor,
+            losses.data_ptr(),
+            gradient.data_ptr(),
+            len(embeddings),
+            self.keys,
+            self.dim,
+        )
+        return losses, gradient
+
 
 class _LogSumExp(torch.autograd.Function):
     """See ``PackedQueue.logsumexp``; the gradient is made in the forward pass."""

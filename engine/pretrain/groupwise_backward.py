@@ -7,27 +7,22 @@ images in place of 1,024) stays in the processor's cache. Each thread takes whol
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.dropout import Dropout
+from engine.models.convnet_pass import Room
 from engine.models.encoder import Encoder
-from engine.models.fused_layers import can_fuse, fuse
-from engine.models.info_nce import cross_entropy, info_nce
+from engine.models.fused_layers import can_fuse
 from engine.models.moco import MoCo, shuffle
 from engine.models.split_batchnorm import SplitBatchNorm2d, check_groups
 from engine.native.library import OFF, PAIR_PRODUCTS
-from engine.native.packed_queue import PackedQueue
+from engine.pretrain.queue_loss import QueueLoss
+from engine.pretrain.replicas import Statistics, norms, replica
 from engine.runtime.malloc import keep_freed_memory
 from engine.runtime.worker_threads import WorkerThreads
-
-# Keys times their components up to which the queue is copied for a step: 256 MiB.
-_COPIED_QUEUE = 2**26
 
 
 class GroupwiseBackward:
@@ -58,17 +53,17 @@ class GroupwiseBackward:
     ) -> None:
         keep_freed_memory()
         self.moco = moco
-        self.splits = max((norm.num_splits for norm in _norms(moco.encoder_q)), default=1)
+        self.splits = max((norm.num_splits for norm in norms(moco.encoder_q)), default=1)
         self.workers = WorkerThreads(threads)
         if kernels != OFF and not can_fuse(moco.encoder_q.backbone, dtype):
             kernels = OFF
         self.kernels = kernels
-        self._packed: PackedQueue | None = None
         # Embeddings of a backbone in bfloat16 carry the rounding of such products already.
-        if kernels == PAIR_PRODUCTS and dtype == torch.bfloat16:
-            self._packed = self._packed_queue(moco.queue)
-        self._replicas_q = [_Replica(moco.encoder_q, dtype, kernels) for _ in range(threads)]
-        self._replicas_k = [_Replica(moco.encoder_k, dtype, kernels) for _ in range(threads)]
+        pairs = kernels == PAIR_PRODUCTS and dtype == torch.bfloat16
+        self._loss = QueueLoss(moco, kernels if pairs else None, self.workers)
+        rooms = [Room() for _ in range(threads)]
+        self._replicas_q = [replica(moco.encoder_q, dtype, kernels, room) for room in rooms]
+        self._replicas_k = [replica(moco.encoder_k, dtype, kernels, room) for room in rooms]
 
     def __call__(
         self, view_1: Tensor, view_2: Tensor, generator: torch.Generator | None = None
@@ -90,8 +85,8 @@ class GroupwiseBackward:
         """
         check_groups(len(view_1), 1, self.splits)
         views = (view_1, view_2)
-        for replica in (*self._replicas_q, *self._replicas_k):
-            replica.refresh()
+        for each in (*self._replicas_q, *self._replicas_k):
+            each.refresh()
         keys = self._encode_keys(views, generator)
         loss = self._backward_queries(views, keys)
         return loss, (keys.flatten(0, 1) if self.moco.symmetric else keys[1])
@@ -119,9 +114,9 @@ class GroupwiseBackward:
         def encode(worker: int, view_group: tuple[int, int]) -> Statistics:
             view, group = view_group
             rows = order[view][group::splits]  # sample n is in group n mod splits
-            replica = self._replicas_k[worker]
-            keys[view, rows] = replica.embed(views[view][rows])  # undoes the order
-            return replica.statistics()
+            encoded, statistics = self._replicas_k[worker].encode(views[view][rows])
+            keys[view, rows] = encoded  # undoes the order
+            return statistics
 
         statistics = self.workers.map(encode, self._view_groups(encoded))
         _track(moco.encoder_k, statistics, splits)
@@ -131,52 +126,26 @@ class GroupwiseBackward:
         """The loss over all groups; gradients and running statistics of encoder_q are set."""
         moco, splits = self.moco, self.splits
         view_groups = self._view_groups((0, 1) if moco.symmetric else (0,))
-        # A dropout seed for each group: the draws must not depend on which thread comes first. Of a
-        # seed, torch's CPU generator uses 32 bits.
-        seeds = torch.randint(0, 2**32, (len(view_groups),)).tolist()
-        loss_of = self._loss_over_queue()
+        # A dropout seed for each group: the draws must not depend on which thread comes first.
+        seeds = self._replicas_q[0].draw_seeds(len(view_groups))
+        self._loss.read()
 
-        def backward(worker: int, item: tuple[tuple[int, int], int]) -> tuple[Tensor, Statistics]:
+        def backward(worker: int, item: tuple[tuple[int, int], Any]) -> tuple[Tensor, Statistics]:
             (view, group), seed = item
-            replica = self._replicas_q[worker]
-            replica.generator.manual_seed(seed)
-            q = replica.embed(views[view][group::splits])
-            k = keys[1 - view, group::splits]
+            images, k = views[view][group::splits], keys[1 - view, group::splits]
             # The mean over a view is the mean of its groups' means, which are of one size.
-            loss = loss_of(q, k) / splits
-            # Backward at once, while the activations of the group are in the cache.
-            replica.collect(torch.autograd.grad(loss, replica.parameters))
-            return loss.detach(), replica.statistics()
+            share = 1.0 / splits
+            return self._replicas_q[worker].backward(images, k, seed, self._loss, share)
 
         results = self.workers.map(backward, list(zip(view_groups, seeds, strict=True)))
         _track(moco.encoder_q, [statistics for _, statistics in results], splits)
         # With more workers than groups, some had nothing to do and hold no gradients.
-        first, *others = [replica for replica in self._replicas_q if replica.gradients]
-        for replica in others:
-            torch._foreach_add_(first.gradients, replica.gradients)
-        for parameter, gradient in zip(moco.encoder_q.parameters(), first.gradients, strict=True):
+        first, *others = [found for each in self._replicas_q if (found := each.gradients())]
+        for more in others:
+            torch._foreach_add_(first, more)
+        for parameter, gradient in zip(moco.encoder_q.parameters(), first, strict=True):
             parameter.grad = gradient
         return torch.stack([loss for loss, _ in results]).sum()
-
-    def _packed_queue(self, queue: Tensor) -> PackedQueue | None:
-        if queue.dtype != torch.float32 or queue.numel() > _COPIED_QUEUE:
-            return None
-        return PackedQueue(len(queue), queue.shape[1], self.kernels)
-
-    def _loss_over_queue(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """The loss of queries and their keys against the queue as it is, which is read once."""
-        moco, packed = self.moco, self._packed
-        if packed is not None:
-            queue = moco.queue.contiguous()
-            self.workers.map(lambda _worker, first: packed.pack(queue, first), packed.parts())
-
-            def loss(q: Tensor, k: Tensor) -> Tensor:
-                return cross_entropy(q, k, packed.logsumexp(q, moco.temperature), moco.temperature)
-
-            return loss
-        # Transposed once for all groups, unless the copy would be large.
-        columns = moco.queue.T.contiguous() if moco.queue.numel() <= _COPIED_QUEUE else None
-        return lambda q, k: info_nce(q, k, moco.queue, moco.temperature, columns)
 
     def close(self) -> None:
         """End the threads."""
@@ -187,72 +156,6 @@ class GroupwiseBackward:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
-
-
-class Statistics(NamedTuple):
-    """Of one group: mean and unbiased variance, ``(C,)`` each, of every BatchNorm layer in turn."""
-
-    means: list[Tensor]
-    variances: list[Tensor]
-
-
-class _Replica:
-    """A worker's copy of an encoder, which takes one BatchNorm group at a time.
-
-    A copy, since a pass writes running statistics and draws from dropout's generator, which workers
-    must not share. Its parameters are copied from the source at each step. Its BatchNorm layers do
-    not split, and their running statistics are those of the last group.
-
-    Args:
-        source: the encoder of the model.
-        dtype: of the convolutions.
-        kernels: as in ``GroupwiseBackward``.
-    """
-
-    def __init__(self, source: Encoder, dtype: torch.dtype, kernels: str) -> None:
-        self.generator = torch.Generator()  # of dropout
-        self.source = source
-        self.encoder = copy.deepcopy(source)
-        self.dtype = dtype
-        self.norms = _norms(self.encoder)
-        for norm in self.norms:
-            norm.num_splits, norm.momentum = 1, 1.0  # running = those of the last group
-        for module in self.encoder.modules():
-            if isinstance(module, Dropout):
-                module.generator = self.generator
-            elif isinstance(module, nn.Conv2d):
-                module.to(dtype=dtype).to(memory_format=torch.channels_last)
-        self.parameters: list[Tensor] = list(self.encoder.parameters())
-        self.gradients: list[Tensor] = []
-        # Last: parameters and layers were listed in the order of the source.
-        if kernels != OFF:
-            self.encoder.backbone = fuse(self.encoder.backbone, kernels)
-
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Copy the parameters of the source, and drop the gradients of the last step."""
-        # Also casts: the convolutions of the copy may be bfloat16.
-        torch._foreach_copy_(self.parameters, list(self.source.parameters()))
-        self.gradients = []
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Embeddings of unit length, ``(N, dim)``, of the images of one group."""
-        images = images.to(dtype=self.dtype, memory_format=torch.channels_last)
-        return F.normalize(self.encoder(images), dim=1)
-
-    def statistics(self) -> Statistics:
-        """Those of the last group."""
-        return Statistics(
-            [norm.running_mean.clone() for norm in self.norms],
-            [norm.running_var.clone() for norm in self.norms],
-        )
-
-    def collect(self, gradients: Sequence[Tensor]) -> None:
-        """Add to the gradients of this step, which have the dtype and layout of the parameters."""
-        if not self.gradients:
-            self.gradients = [torch.zeros_like(p) for p in self.source.parameters()]
-        for total, gradient in zip(self.gradients, gradients, strict=True):
-            total.add_(gradient)
 
 
 def can_group(backbone: nn.Module) -> bool:
@@ -270,13 +173,9 @@ def can_group(backbone: nn.Module) -> bool:
     )
 
 
-def _norms(encoder: Encoder) -> list[SplitBatchNorm2d]:
-    return [module for module in encoder.modules() if isinstance(module, SplitBatchNorm2d)]
-
-
 def _track(encoder: Encoder, groups: Sequence[Statistics], splits: int) -> None:
     """Move the running statistics by those of all groups, which come view by view."""
-    for i, norm in enumerate(_norms(encoder)):
+    for i, norm in enumerate(norms(encoder)):
         shape = (-1, splits, norm.num_features)
         means = torch.stack([group.means[i] for group in groups])
         variances = torch.stack([group.variances[i] for group in groups])

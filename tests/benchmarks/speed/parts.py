@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
+from engine.models.convnet_pass import ConvNetPass
 from engine.models.fused_layers import FusedNorm, FusedPooledNorm
 from engine.native.library import OFF
 from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.pretraining import Pretraining
+from engine.pretrain.replicas import PassReplica
 from engine.runtime.device import apply_runtime, resolve_runtime
 
 from . import ours, roofline, timing
@@ -62,39 +64,46 @@ def measure(
     half = "bfloat16" if runtime.bfloat16 else "float32"
     counted = roofline.operations(config)
     images = step.views(training.state.next_indices())[0][0::groups]
-    calls = group_calls(backward._replicas_q[0], images)
+    replica = backward._replicas_q[0]
+    replica.refresh()
     per_step = groups * views
-    convolutions = [call for call in calls if isinstance(call.layer, nn.Conv2d)]
-    between = [call for call in calls if not isinstance(call.layer, nn.Conv2d)]
+    if isinstance(replica, PassReplica):
+        of_convolutions, of_between, moved = pass_parts(replica.backbone, images, timed)
+    else:
+        calls = group_calls(replica, images)
+        convolutions = [call for call in calls if isinstance(call.layer, nn.Conv2d)]
+        between = [call for call in calls if not isinstance(call.layer, nn.Conv2d)]
+        of_convolutions = sum(both_ways(call, timed) for call in convolutions)
+        of_between = sum(both_ways(call, timed) for call in between)
+        moved = sum(bytes_between(call) for call in between)
     head = backward._replicas_q[0].encoder.projection_head
     features = torch.randn(len(images), backward.moco.encoder_q.feature_dim)
     head_call = Call(head, (features,))
     of_head = 8.0 * len(images) * sum(p.numel() for p in head.parameters()) * per_step
-    moved = sum(bytes_between(call) for call in between) * per_step
+    moved *= per_step
     q = nn.functional.normalize(torch.randn(len(images), config.model.dim), dim=1)
-    loss_of = backward._loss_over_queue()
+    loss = backward._loss
+    loss.read()
     k = q.clone()
 
     def queries() -> None:
-        leaf = q.clone().requires_grad_()
-        torch.autograd.grad(loss_of(leaf, k), leaf)
+        loss.with_gradient(q, k, 1.0)
 
-    packed = backward._packed is not None
     rows = [
         (
             "convolutions",
-            per_step * sum(both_ways(call, timed) for call in convolutions),
+            per_step * of_convolutions,
             1e3 * (counted.encoders - of_head) / rates[half],
         ),
         (
             "BatchNorm, dropout, pooling, ReLU",
-            per_step * sum(both_ways(call, timed) for call in between),
+            per_step * of_between,
             1e3 * moved / rates["cache"],
         ),
         (
             "logits, loss",
-            per_step * timed(queries) + timed(backward._loss_over_queue),
-            1e3 * counted.logits / rates[half if packed else "float32"],
+            per_step * timed(queries) + timed(loss.read),
+            1e3 * counted.logits / rates[half if loss.packed else "float32"],
         ),
         ("head", per_step * both_ways(head_call, timed), 1e3 * of_head / rates["float32"]),
         ("augmentation", timed(lambda: step.views(training.state.next_indices())), None),
@@ -109,9 +118,37 @@ def measure(
     }
 
 
+@torch.no_grad()
+def pass_parts(
+    one: ConvNetPass, images: Tensor, timed: Callable[[Callable[[], object]], float]
+) -> tuple[float, float, float]:
+    """Milliseconds of convolutions and of what stands between them, and the bytes that it moves.
+
+    For a group of queries, with its gradient, and for one of keys.
+    """
+    statistics = torch.empty(2, sum(one.channels))
+    at = statistics.data_ptr()
+    convolutions = blocks = moved = 0.0
+    x = images.contiguous(memory_format=torch.channels_last)
+    for number, block in enumerate(one.blocks):
+        y, wanted = block.convolution.forward(x), number > 0
+        grad = torch.randn_like(block.forward(x, 1, at, at))
+        forward = functools.partial(block.convolution.forward, x)
+        back = functools.partial(block.convolution.backward, x, torch.randn_like(y), wanted=wanted)
+        convolutions += 2 * timed(forward) + timed(back)
+        blocks += timed(functools.partial(block.forward, x, 1, at, at)) - timed(forward)
+        blocks += timed(functools.partial(block.backward, grad, wanted=wanted)) - timed(back)
+        block.dropout.eval()  # keys have none
+        blocks += timed(functools.partial(block.forward, x, None, at, at)) - timed(forward)
+        block.dropout.train()
+        of_y, of_grad = (float(t.numel() * t.element_size()) for t in (y, grad))
+        moved += 2.0 * (2.0 * of_y + of_grad) + 2.0 * (of_grad + of_y) + of_y
+        x = grad
+    return convolutions, blocks, moved
+
+
 def group_calls(replica: Any, images: Tensor) -> list[Call]:
     """The calls of convolutions and of the layers between them, for the images of one group."""
-    replica.refresh()
     found: list[Call] = []
 
     def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -123,7 +160,7 @@ def group_calls(replica: Any, images: Tensor) -> list[Call]:
         for layer in replica.encoder.modules()
         if isinstance(layer, LAYERS)
     ]
-    replica.embed(images)
+    replica.encode(images)
     for hook in hooks:
         hook.remove()
     return found

@@ -120,3 +120,47 @@ def test_a_queue_that_changes_is_packed_anew() -> None:
         over.pack(second, start)
     assert not torch.allclose(over.logsumexp(q, 0.1), before)
     assert torch.equal(over.logsumexp(q, 0.1), packed(second).logsumexp(q, 0.1))
+
+
+@pytest.mark.parametrize(("n", "keys", "dim"), [(64, 1000, 128), (9, 193, 65), (1, 1, 2)])
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_the_loss_of_a_group_is_that_of_autograd(
+    n: int, keys: int, dim: int, temperature: float
+) -> None:
+    torch.manual_seed(0)
+    queue, e = packed(unit(keys, dim)), (3.0 * torch.randn(n, dim)).requires_grad_()
+    k = F.normalize(e.detach() + torch.randn(n, dim), dim=1)
+    losses, gradient = queue.info_nce(e, k, temperature, 0.5 / n)
+    q = F.normalize(e, dim=1)
+    expected = cross_entropy(q, k, queue.logsumexp(q, temperature), temperature)
+    (its_gradient,) = torch.autograd.grad(0.5 * expected, e)
+    torch.testing.assert_close(losses.mean(), expected.detach(), rtol=1e-5, atol=1e-6)
+    assert float((gradient - its_gradient).norm()) < 1e-4 * float(its_gradient.norm()) + 1e-9
+
+
+def test_a_loss_that_is_small_or_large_is_exact() -> None:
+    """Where the positive is all or nothing, exp alone would lose every digit or overflow."""
+    queue = packed(torch.full((5, 16), 0.25))
+    e = torch.stack([torch.full((16,), 2.0), torch.full((16,), -2.0)])
+    k = torch.full((2, 16), -0.25)
+    losses, gradient = queue.info_nce(e, k, 0.01, 1.0)
+    expected = info_nce(F.normalize(e[:1], dim=1), k[:1], torch.full((5, 16), 0.25), 0.01)
+    torch.testing.assert_close(losses[0], expected, rtol=1e-6, atol=0)
+    assert 0.0 <= float(losses[1]) < 1e-30
+    assert bool(gradient.isfinite().all())
+
+
+def test_an_embedding_of_zero_or_none_gives_what_torch_gives() -> None:
+    queue, k = packed(unit(20, 8)), unit(3, 8)
+    e = torch.randn(3, 8)
+    e[0] = 0.0
+    e[1, 3] = torch.nan
+    leaf = e.clone().requires_grad_()
+    q = F.normalize(leaf, dim=1)
+    expected = cross_entropy(q, k, queue.logsumexp(q, 0.1), 0.1)
+    (its_gradient,) = torch.autograd.grad(expected * 3.0, leaf)
+    losses, gradient = queue.info_nce(e, k, 0.1, 1.0)
+    assert losses.isnan().tolist() == [False, True, False]
+    assert bool(gradient[1].isnan().all())
+    torch.testing.assert_close(gradient[2], its_gradient[2], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient[0], its_gradient[0], rtol=1e-2, atol=1e-6)

@@ -102,6 +102,22 @@ def test_a_step_in_lower_precision_comes_close(
         torch.testing.assert_close(ours_now, wanted_now, rtol=near, atol=near)
 
 
+@without_and_with
+@pytest.mark.parametrize("dropout", [0.0, 0.3])  # a pass of keys has none
+def test_a_head_of_two_layers_has_its_gradients(kernels: str, dropout: float) -> None:
+    ours, plain = (made(torch.float32, mlp_head=True, dropout=dropout) for _ in range(2))
+    x, y = pair(16, torch.float32)
+    with GroupwiseBackward(ours, threads=2, kernels=kernels) as step:
+        loss, _ = step(x, y, torch.Generator().manual_seed(0))
+    expected, _ = plain.loss(x, y, torch.Generator().manual_seed(0))
+    expected.backward()
+    assert abs(float(loss) / float(expected.detach()) - 1) < (1e-5 if dropout == 0.0 else 0.3)
+    for p, q in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if p.grad is not None and dropout == 0.0:
+            torch.testing.assert_close(grad(p), grad(q), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_have_the_layout_that_fused_optimizers_need(dtype: torch.dtype) -> None:
     moco, plain = made(torch.float32), made(torch.float32)
@@ -146,6 +162,28 @@ def test_dropout_repeats_with_the_default_generator_and_differs_between_steps(
 
 
 @without_and_with
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_same_units_are_dropped_on_any_number_of_threads(
+    kernels: str, dtype: torch.dtype
+) -> None:
+    """Views as the kernels make them, whose groups are every fourth image."""
+    x, y = (v.to(dtype).contiguous(memory_format=torch.channels_last) for v in pair(16))
+    found = []
+    for threads in (1, 2, 3):
+        moco = made(torch.float32, dropout=0.3)
+        torch.manual_seed(3)
+        with GroupwiseBackward(moco, threads=threads, dtype=dtype, kernels=kernels) as step:
+            loss, keys = step(x, y, torch.Generator().manual_seed(0))
+        gradient = torch.cat([grad(p).flatten() for p in moco.encoder_q.parameters()])
+        found.append((loss, keys, gradient))
+    for loss, keys, gradient in found[1:]:
+        assert torch.equal(loss, found[0][0])
+        assert torch.equal(keys, found[0][1])
+        # Each thread has a sum of its own: they are added in another order.
+        torch.testing.assert_close(gradient, found[0][2], rtol=1e-3, atol=1e-4)
+
+
+@without_and_with
 def test_every_group_drops_other_units(kernels: str) -> None:
     """Twelve groups of equal images, one net: without dropout all would embed alike."""
     moco = made(torch.float32, dropout=0.3, bn_splits=6)
@@ -153,7 +191,8 @@ def test_every_group_drops_other_units(kernels: str) -> None:
     seen: list[Tensor] = []
     with GroupwiseBackward(moco, threads=2, kernels=kernels) as step:
         for replica in step._replicas_q:
-            replica.encoder.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
+            head = replica.encoder.projection_head
+            head.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
         step(x, x)
     assert len(seen) == 12
     distances = torch.pdist(torch.stack([out.flatten() for out in seen]))
