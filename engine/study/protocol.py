@@ -114,7 +114,14 @@ def _knn(pretrain: PretrainConfig) -> str:
 
 
 def _heads(config: StudyConfig) -> list[str]:
-    return [head_settings(config.probe, head).sentence() for head in config.heads]
+    sentences = [head_settings(config.probe, head).sentence() for head in config.heads]
+    if any(head_settings(config.probe, head).trains_encoder for head in config.heads):
+        supervised = config.probe.supervised
+        sentences.append(
+            f"Fine-tuning takes {supervised.length_text()}, batch {supervised.batch_size}, random "
+            "shift and flip; its trials take a quarter of that."
+        )
+    return sentences
 
 
 def _baselines(config: StudyConfig) -> list[str]:

@@ -149,7 +149,7 @@ def test_a_line_in_the_registry_and_two_modules_make_a_head(own_code: Path) -> N
     assert [row["chosen"] for row in heard["result"]["rows"]] == [{"power": 3}] * 2
     assert "nearest mean (power 3)" in heard["result"]["protocol"]
     assert heard["result"]["step"] == 4
-    assert heard["choices"] == ["linear", "logistic", "nearest"]
+    assert heard["choices"] == ["linear", "logistic", "finetune", "nearest"]
     assert heard["help"].endswith("; nearest: the nearest mean")
     assert heard["power"] == [1, ["linear", "logistic", "nearest"]]
     assert "Nearest head: power 4." in heard["protocol"]
