@@ -213,14 +213,14 @@ def test_only_the_start_differs_from_the_training_from_scratch(monkeypatch):
 
     data = some_shapes(100, 50)
     seen = []
-    draw = module.Moves.draw.__func__
+    draw = module.Moves.draw
 
-    def drawn(cls, n, *args, **options):
-        moves = draw(cls, n, *args, **options)
+    def drawn(n, *args, **options):
+        moves = draw(n, *args, **options)
         seen.append((n, moves.rows.sum().item(), moves.columns.sum().item()))
         return moves
 
-    monkeypatch.setattr(module.Moves, "draw", classmethod(drawn))
+    monkeypatch.setattr(module.Moves, "draw", staticmethod(drawn))
     encoder = an_encoder(data.train.images)
     config = some_config(finetune=FinetuneConfig(lr=(0.02, 0.1)))
     probe(config, encoder, data)
@@ -344,11 +344,12 @@ def test_a_stop_is_asked_for_at_every_step(monkeypatch):
     looks = []
     advance = SupervisedTraining._advance
     sink = Recorder()
-    monkeypatch.setattr(
-        SupervisedTraining,
-        "_advance",
-        lambda self, batch: looks.append(sink.looks) or advance(self, batch),
-    )
+
+    def counted(self, batch):
+        looks.append(sink.looks)
+        return advance(self, batch)
+
+    monkeypatch.setattr(SupervisedTraining, "_advance", counted)
     probe(some_config(), encoder, data, sink=sink)
     assert len(looks) >= 4
     assert all(after > before for before, after in itertools.pairwise(looks))
