@@ -204,5 +204,7 @@ def test_a_head_that_predicts_no_classes_fails_with_what_it_must_predict(own_cod
 
 
 def test_a_name_that_is_no_head_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"must be one of linear, logistic, or your own as"):
+    with pytest.raises(
+        ConfigError, match=r"must be one of linear, logistic, finetune, or your own"
+    ):
         resolve(ProbeConfig, sets=["head=quadratic"])
