@@ -326,7 +326,7 @@ def _finetuning(config: StudyConfig, material: Material, rates: ProbeRates) -> f
         config.probe.supervised, len(settings.rates), len(material.rows), fit, validate
     )
     # After each epoch of a trial the statistics are set and the held-out images are classified.
-    trial_epochs = budget.rates * budget.selection_epochs
+    trial_epochs = budget.rates * budget.selection_epochs + budget.check_epochs
     passed = trial_epochs * (min(fit, STATISTICS_IMAGES) + validate)
     if budget.epochs:
         passed += len(material.test_rows) + min(len(material.rows), STATISTICS_IMAGES)

@@ -4,16 +4,16 @@ The twin of the supervised baseline (``engine.probe.supervised``): the same trai
 start. The backbone starts as pretrained, with BatchNorm over the whole batch, and the classifier as
 the logistic head on the frozen features (Kumar et al., "Fine-Tuning can Distort Pretrained Features
 and Underperform Out-of-Distribution", arXiv:2202.10054: linear probing, then fine-tuning), so that
-before the first step the net is the frozen probe. To leave the encoder as it is is always a choice,
-and it is left where no learning rate is better on the held-out images by more than one standard
-error of the paired difference (the rule of Breiman et al., "Classification and Regression Trees",
-1984, section 3.4.3).
+before the first step the net is the frozen probe. The frozen encoder is always among the
+choices: the best learning rate moves it only if a trial of the whole length is better on the
+held-out images. So fine-tuning loses what the frozen features have by the noise of that comparison
+at most.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -60,12 +60,13 @@ class Tuning:
     Attributes:
         lr: the rate; 0: the encoder was left as it was.
         candidates: for each rate, ascending, 0 (frozen) first: ``lr``, ``loss`` and ``top1``
-            (percent) on the held-out images, or ``diverged``; of rates above 0 also ``gain``
-            (points over the frozen encoder) and ``error`` (its standard error). Empty when nothing
-            could be chosen.
+            (percent) on the held-out images after a short trial, or ``diverged``. Empty when
+            nothing could be chosen.
         budget: what was spent.
         reason: why the encoder was left as it was; empty where it was not.
         frozen: the logistic head on the frozen features.
+        decision: ``lr``, ``loss`` and ``top1`` of the trial of the whole length, its ``gain`` over
+            the frozen encoder in points and the standard ``error`` of that; empty without one.
     """
 
     lr: float
@@ -73,6 +74,7 @@ class Tuning:
     budget: Budget
     reason: str
     frozen: LogisticFit
+    decision: dict[str, Any]
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class Tuning:
             "l2": self.frozen.l2,
             "reason": self.reason,
             "candidates": list(self.candidates),
+            "decision": self.decision,
             "tuning": self.budget.figures(),
         }
 
@@ -90,13 +93,19 @@ class Tuning:
         """What was done, in words."""
         if self.reason:
             return f"not fine-tuned: {self.reason}, so this is the logistic head on it as it is"
-        tried = [candidate["lr"] for candidate in self.candidates if candidate["lr"] > 0.0]
-        budget = self.budget
+        budget, decision = self.budget, self.decision
+        chosen = (
+            f" chosen from {budget.rates} by trainings of {budget.selection_epochs} epochs inside "
+            "the labelled part"
+            if budget.chooses
+            else ""
+        )
         return (
             f"fine-tuned with BatchNorm over the whole batch and a classifier that starts as the "
             f"logistic head on the frozen features: {budget.length_text()}; learning rate "
-            f"{self.lr:g} chosen from {len(tried)} and the frozen encoder by trainings of "
-            f"{budget.selection_epochs} epochs inside the labelled part"
+            f"{self.lr:g}{chosen}; on the held-out labelled images a training of "
+            f"{budget.check_epochs} epochs gave {decision['gain']:+.2f} points over the frozen "
+            f"encoder (standard error {decision['error']:.2f})"
         )
 
 
@@ -204,13 +213,13 @@ class FinetuneHead:
             reason = "it has no encoder to train"
         elif not self.config.rates:
             reason = "finetune.lr holds no rate above 0"
-        elif not budget.tries:
+        elif not budget.checks:
             reason = "a class has one label, and nothing can be held out to choose by"
         else:
             return _Finetuning(self, data, data.encoder, frozen, budget).fit()
         data.sink.log(f"not fine-tuned: {reason}")
         none = plan_finetuning(self.supervised, 0, len(data.targets), len(data.fit), 0)
-        return LeftFrozen(Tuning(0.0, (), none, reason, frozen))
+        return LeftFrozen(Tuning(0.0, (), none, reason, frozen, {}))
 
 
 class _Finetuning:
@@ -263,34 +272,38 @@ class _Finetuning:
     def fit(self) -> FittedHead | Finetuned:
         """See ``FinetuneHead.fit``."""
         still = self._frozen_trial()
-        trials = {lr: self.training.try_rate(lr) for lr in self.training.rates}
-        candidates = [_candidate(lr, trial, still) for lr, trial in trials.items()]
+        rates = self.training.rates if self.budget.tries else []
+        trials = {lr: self.training.try_rate(lr) for lr in rates}
+        candidates = [candidate_of(lr, trial) for lr, trial in trials.items()]
         tuning = Tuning(
             0.0,
             ({"lr": 0.0, "loss": still.loss, "top1": still.top1}, *candidates),
             self.budget,
             "",
             self.frozen,
+            {},
         )
-        better = {found["lr"] for found in candidates if _is_better(found)}
         # A rate may survive the short training and diverge in the longer one: then the next best.
-        place = 0
+        diverged = False
         for lr in self.training.ranking(trials):
-            if lr not in better:
-                continue
             try:
-                net = self.training.train_on_everything(lr, again=place > 0)
+                moved = self.training.whole_trial(lr, again=diverged)
+                tuning = dataclasses.replace(tuning, decision=_decision(moved, still))
+                if not _is_better(moved, still):
+                    return self._left_frozen(
+                        tuning,
+                        f"on the held-out images the learning rate {lr:g} is not better than the "
+                        "frozen encoder",
+                    )
+                net = self.training.train_on_everything(lr, again=diverged)
             except Diverged:
                 self.training.log_divergence(lr)
-                place += 1
+                diverged = True
             else:
                 return Finetuned(dataclasses.replace(tuning, lr=lr), self.training.predictor(net))
-        reason = (
-            "every learning rate that was better than the frozen encoder diverged"
-            if place
-            else "no learning rate is better than the frozen encoder by more than one standard "
-            "error on the held-out images"
-        )
+        return self._left_frozen(tuning, "it diverged with every learning rate")
+
+    def _left_frozen(self, tuning: Tuning, reason: str) -> LeftFrozen:
         self.data.sink.log(f"not fine-tuned: {reason}")
         unspent = dataclasses.replace(self.budget, epochs=0, images=0)
         return LeftFrozen(dataclasses.replace(tuning, budget=unspent, reason=reason))
@@ -303,15 +316,12 @@ class _Finetuning:
         return Trial(0.0, float(F.cross_entropy(scores, truth)), scores.argmax(1) == truth)
 
 
-def _candidate(lr: float, trial: Trial | None, still: Trial) -> dict[str, Any]:
-    """A trial as an entry of ``Tuning.candidates``."""
-    found = candidate_of(lr, trial)
-    if trial is None:
-        return found
-    gain, error = paired_gain(still.right.to(trial.right.device), trial.right)
-    return {**found, "gain": gain, "error": error}
+def _decision(moved: Trial, still: Trial) -> dict[str, Any]:
+    """The comparison that decides, as ``Tuning.decision``."""
+    gain, error = paired_gain(still.right.to(moved.right.device), moved.right)
+    return {"lr": moved.lr, "loss": moved.loss, "top1": moved.top1, "gain": gain, "error": error}
 
 
-def _is_better(candidate: Mapping[str, Any]) -> bool:
-    """Whether a rate beats the frozen encoder by more than the noise of the comparison."""
-    return "gain" in candidate and bool(candidate["gain"] > candidate["error"])
+def _is_better(moved: Trial, still: Trial) -> bool:
+    """By the accuracy, of equal ones by the loss: as the baseline ranks its rates."""
+    return (moved.top1, -moved.loss) > (still.top1, -still.loss)

@@ -185,6 +185,19 @@ class SupervisedBaseline:
         self.sink.log(f"{self.name}: {convergence.text()}")
         return convergence
 
+    def whole_trial(self, lr: float, *, again: bool = False) -> Trial:
+        """A trial as long as the training on everything.
+
+        Args:
+            lr: learning rate at the start.
+            again: as of ``train_on_everything``.
+
+        Raises:
+            Diverged: when it does.
+        """
+        names = [_of_rate(lr, name) if again else name for name in ("check_loss", "check_top1")]
+        return self._trial(lr, self.budget.epochs, *names)
+
     def _trial(self, lr: float, epochs: int, loss_name: str, top1_name: str) -> Trial:
         """A training on ``data.fit``; reports its loss and its accuracy after each epoch."""
         # Seeded anew each time: all begin with the same weights.

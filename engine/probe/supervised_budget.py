@@ -108,7 +108,11 @@ class Budget:
 def plan_finetuning(
     config: SupervisedConfig, rates: int, labels: int, fit: int, validate: int
 ) -> Budget:
-    """The budget of fine-tuning: epochs and batches of ``plan_budget``, and no check of the length.
+    """The budget of fine-tuning: epochs and batches of ``plan_budget``.
+
+    Where there are several rates, trials of a quarter of the length choose one, as there. Its
+    comparison with the frozen encoder then takes a trial of the whole length (``check_epochs``): a
+    shorter one would be held against it.
 
     Args:
         config: that of the supervised baseline; its learning rates do not matter.
@@ -121,17 +125,18 @@ def plan_finetuning(
     # One rate more than those of fine-tuning: the frozen encoder, which costs nothing.
     choices = tuple(float(number) for number in range(rates + 1))
     budget = plan_budget(msgspec.structs.replace(config, lr=choices), labels, fit, validate)
-    trains = budget.tries and rates > 0
-    trial = budget.selection_epochs if trains else 0
+    trains = validate > 0 and rates > 0
+    trial = budget.selection_epochs if trains and rates > 1 else 0
+    epochs = budget.epochs if trains else 0
     return dataclasses.replace(
         budget,
-        epochs=budget.epochs if trains else 0,
-        images=budget.images if trains else 0,
+        epochs=epochs,
+        images=epochs * labels,
         rates=rates if trains else 0,
         selection_epochs=trial,
         selection_images=rates * trial * fit,
-        check_epochs=0,
-        check_images=0,
+        check_epochs=epochs,
+        check_images=epochs * fit,
     )
 
 

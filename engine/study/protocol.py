@@ -120,7 +120,8 @@ def _heads(config: StudyConfig) -> list[str]:
         supervised = config.probe.supervised
         sentences.append(
             f"Fine-tuning takes {supervised.length_text()}, batch {supervised.batch_size}, random "
-            "shift and flip; its trials take a quarter of that."
+            "shift and flip; trials of a quarter of that choose the rate, and one of the whole "
+            "length decides against the frozen encoder."
         )
     return sentences
 

@@ -61,8 +61,8 @@ class FinetuneConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
             "Finetune head: the whole encoder trained on the labelled images, as the supervised "
             "baseline but for the start: BatchNorm over the whole batch, the classifier begins as "
             f"the logistic head on the frozen features, learning rate from {numbers(self.rates)} "
-            "or none: the encoder stays frozen where no rate is better on held-out labelled images "
-            "by more than one standard error, or where none can be held out."
+            "or none: the encoder stays frozen where a training with the best rate is not better "
+            "on held-out labelled images, or where none can be held out."
         )
 
     def with_passes(self, count: int) -> FinetuneConfig:

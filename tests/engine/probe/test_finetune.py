@@ -235,13 +235,11 @@ def test_only_the_start_differs_from_the_training_from_scratch(monkeypatch):
     assert tuned[:4] == seen[:4]
 
 
-@pytest.mark.parametrize("rates", [(0.0,), (0.0, 1e-12)])
-def test_where_nothing_moves_it_is_the_frozen_probe(rates):
-    """A rate that changes nothing cannot be better; then the row is that of the logistic head."""
+def test_with_the_learning_rate_0_it_is_the_frozen_probe():
     data = some_shapes(150, 200)
     encoder = an_encoder(data.train.images)
     before = checksum(encoder)
-    config = some_config(finetune=FinetuneConfig(lr=rates))
+    config = some_config(finetune=FinetuneConfig(lr=(0.0,)))
     tuned = probe(config, encoder, data)["rows"][0]
     frozen = probe(some_config(head="logistic"), encoder, data)["rows"][0]
     assert figures(tuned) == figures(frozen)
@@ -282,20 +280,21 @@ def test_it_learns_what_the_frozen_features_lack():
     assert frozen["top1"] < 65.0
     assert row["top1"] > 95.0
     assert row["chosen"]["lr"] in (0.1, 0.3)
-    won = next(c for c in row["chosen"]["candidates"] if c["lr"] == row["chosen"]["lr"])
-    assert won["gain"] > won["error"]
-    assert row["chosen"]["candidates"][0]["lr"] == 0.0
-    assert won["gain"] == pytest.approx(won["top1"] - row["chosen"]["candidates"][0]["top1"])
+    decision, still = row["chosen"]["decision"], row["chosen"]["candidates"][0]
+    assert still["lr"] == 0.0
+    assert decision["lr"] == row["chosen"]["lr"]
+    assert decision["gain"] == pytest.approx(decision["top1"] - still["top1"])
+    assert decision["gain"] > decision["error"] > 0.0
     assert checksum(encoder) == before
     assert "BatchNorm over the whole batch" in row["protocol"]
     assert f"learning rate {row['chosen']['lr']:g} chosen from 2" in row["protocol"]
     assert result["protocol"].startswith("The whole encoder, fine-tuned on the 240 labelled images")
     assert "Frozen features" not in result["protocol"]
     assert msgspec.json.decode(msgspec.json.encode(result)) == result
-    # Steps: each epoch of two trials, of the last training, the frozen head and the test.
+    # Each epoch of two short trials, a long one and the last training; the frozen head, the test.
     numbers = [step for step, _ in sink.steps]
     assert numbers == sorted(set(numbers))
-    assert numbers[-1] == sink.total == 2 * 10 + 40 + 2
+    assert numbers[-1] == sink.total == 2 * 10 + 40 + 40 + 2
     losses = [v["probe/pretrained/loss"] for _, v in sink.steps if "probe/pretrained/loss" in v]
     assert len(losses) == 40
     assert losses[-1] < losses[0]
@@ -306,7 +305,7 @@ def test_with_few_labels_it_does_not_lose_what_the_frozen_features_have():
     data = some_shapes(400, 500)
     encoder = an_encoder(data.train.images)
     config = some_config(
-        label_fraction=0.1,
+        label_fraction=0.25,
         supervised=SupervisedConfig(epochs=8, batch_size=16),
         finetune=FinetuneConfig(lr=(0.001, 0.02, 1.0)),
     )
@@ -318,7 +317,7 @@ def test_with_few_labels_it_does_not_lose_what_the_frozen_features_have():
             for head in ("finetune", "logistic")
         )
         gains.append(tuned - frozen)
-    # Ten held-out images choose; five points are two standard errors of 500 test images at 25 %.
+    # Twenty held-out images decide; five points are two standard errors of 500 test images at 25 %.
     assert sum(gains) / 4 > -5.0, gains
 
 
@@ -397,9 +396,9 @@ def test_a_rate_that_diverges_at_full_length_gives_way_to_the_frozen_encoder(mon
         supervised=SupervisedConfig(epochs=40, batch_size=32), finetune=FinetuneConfig(lr=(0.1,))
     )
     (row,) = probe(config, encoder, data)["rows"]
-    assert row["chosen"]["candidates"][1]["gain"] > 10.0
+    assert row["chosen"]["candidates"] == [row["chosen"]["candidates"][0]]
     assert row["chosen"]["lr"] == 0.0
-    assert "better than the frozen encoder diverged" in row["protocol"]
+    assert "it diverged with every learning rate" in row["protocol"]
 
 
 @pytest.mark.parametrize("head", ["finetune", "logistic", "linear"])
@@ -452,18 +451,19 @@ def test_kernels_in_c_give_a_fine_tuning_as_good():
         probe(config, encoder, data, model, kernels=level)["rows"][0]
         for level in (OFF, AVAILABLE[-1])
     ]
-    (_, plain), (_, fast) = (row["chosen"]["candidates"] for row in rows)
+    plain, fast = (row["chosen"]["decision"] for row in rows)
     assert fast["loss"] == pytest.approx(plain["loss"], rel=0.05)
 
 
-def test_the_budget_is_that_of_the_training_from_scratch_without_its_check():
+def test_the_budget_is_that_of_the_training_from_scratch_and_a_whole_trial():
     config = SupervisedConfig(epochs=100, batch_size=64)
     twin = plan_budget(config, 1000, 800, 200)
     ours = plan_finetuning(config, 3, 1000, 800, 200)
     shared = ("epochs", "planned_epochs", "selection_epochs", "batch_size", "images")
     assert [getattr(ours, name) for name in shared] == [getattr(twin, name) for name in shared]
-    assert (ours.rates, ours.selection_images, ours.check_epochs) == (3, 3 * 25 * 800, 0)
-    assert ours.reports == 100 + 3 * 25
+    assert (ours.rates, ours.selection_images, ours.check_images) == (3, 3 * 25 * 800, 100 * 800)
+    assert ours.reports == 100 + 100 + 3 * 25
+    assert plan_finetuning(config, 1, 1000, 800, 200).reports == 200
     for rates, validate in ((0, 200), (3, 0)):
         nothing = plan_finetuning(config, rates, 1000, 1000 - validate, validate)
         assert (nothing.reports, nothing.all_images) == (0, 0)

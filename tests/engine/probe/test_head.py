@@ -151,7 +151,7 @@ def test_a_line_in_the_registry_and_two_modules_make_a_head(own_code: Path) -> N
     assert heard["result"]["step"] == 4
     assert heard["choices"] == ["linear", "logistic", "finetune", "nearest"]
     assert heard["help"].endswith("; nearest: the nearest mean")
-    assert heard["power"] == [1, ["linear", "logistic", "nearest"]]
+    assert heard["power"] == [1, ["linear", "logistic", "finetune", "nearest"]]
     assert "Nearest head: power 4." in heard["protocol"]
     assert ["Nearest head", "nearest"] in heard["sections"]
 

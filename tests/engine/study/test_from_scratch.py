@@ -154,7 +154,7 @@ def test_the_report_and_its_exports_have_differences_crossings_and_protocol() ->
     made = report(config, study_state(config, falling))
     assert any("beats training from scratch on the same labels up to" in s for s in made.answer)
     assert not any("says nothing about larger dictionaries" in s for s in made.answer)
-    assert any("Finetune head" in s and "standard error" in s for s in made.protocol)
+    assert any("Finetune head" in s and "stays frozen" in s for s in made.protocol)
     assert any(s.startswith("Fine-tuning takes 200 epochs, batch 128") for s in made.protocol)
     assert any(s.startswith("Against training from scratch") for s in made.protocol)
     scratch = [c for c in made.comparisons if c.scope == "scratch"]
