@@ -429,7 +429,7 @@ def test_an_amount_below_one_label_a_class_is_one_sentence():
 
 
 def test_pixels_have_nothing_to_train():
-    data = some_shapes(100, 50)
+    data = some_shapes(40, 20)
     encoder = an_encoder(data.train.images)
     options = {"baselines": ("pixels",)}
     tuned = probe(some_config(**options), encoder, data)["rows"][1]
@@ -441,7 +441,7 @@ def test_pixels_have_nothing_to_train():
 def test_kernels_in_c_give_a_fine_tuning_as_good():
     if not AVAILABLE:
         pytest.skip("the kernels are not built")
-    data = some_shapes(100, 100)
+    data = some_shapes(60, 20)
     model = ModelConfig(dim=4, dropout=0.0, bn_splits=1)
     encoder = an_encoder(data.train.images, model)
     config = some_config(
