@@ -168,9 +168,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> CopiedPackages:
     copied.add_file("engine/probe/nearest.py", HEAD)
     copied.change_line(
         f"{config}/heads/__init__.py",
-        'HEADS = Registry("head", (LINEAR, LOGISTIC))',
+        'HEADS = Registry("head", (LINEAR, LOGISTIC, FINETUNE))',
         "from engine.config.heads.nearest import NEAREST; "
-        'HEADS = Registry("head", (LINEAR, LOGISTIC, NEAREST))',
+        'HEADS = Registry("head", (LINEAR, LOGISTIC, FINETUNE, NEAREST))',
     )
     copied.add_line(
         f"{config}/metrics.py",

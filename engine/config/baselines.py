@@ -43,12 +43,16 @@ class SupervisedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = (0.02, 0.1)
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
 
-    def budget_text(self) -> str:
-        """What a training may spend, in words."""
+    def length_text(self) -> str:
+        """How long a training is, in words."""
         length = plural(self.epochs, "epoch")
         if self.max_images:
             length = f"at most {length} and {self.max_images:,} images seen"
-        return f"{length}, learning rate from {numbers(self.lr)}"
+        return length
+
+    def budget_text(self) -> str:
+        """What a training may spend, in words."""
+        return f"{self.length_text()}, learning rate from {numbers(self.lr)}"
 
 
 class Baseline(Struct, frozen=True, kw_only=True):

@@ -110,6 +110,19 @@ _OF_AXES = (
         summary="which temperature? T of 0.05, 0.07, 0.1, 0.2 and 0.5",
         values={"axes": {"moco.temperature": [0.05, 0.07, 0.1, 0.2, 0.5]}},
     ),
+    # A thousandth of CIFAR-10 is five labels a class.
+    Preset(
+        name="study-few-labels",
+        summary="with how few labels does pretraining pay? probe and fine-tuning, 0.1 to 10 %",
+        values={
+            "queue_sizes": [4096],
+            "label_fractions": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1],
+            "tasks": ["ten"],
+            "heads": ["logistic", "finetune"],
+            "baselines": ["supervised"],
+            "supervised_subsets": 3,
+        },
+    ),
     # Section 3.3: with groups of BatchNorm and keys that are not shuffled, the statistics of a
     # group tell which key belongs to a query. Without groups there is nothing to shuffle.
     Preset(

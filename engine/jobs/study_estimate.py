@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.config.heads.finetune import FinetuneConfig
 from engine.config.pretraining_key import key_text, plain
 from engine.config.schema import StudyConfig, head_settings
 from engine.config.variants import Variant
@@ -23,7 +24,8 @@ from engine.jobs.study_rates import ProbeRates, measure_feature, measure_rates
 from engine.jobs.study_shares import shares_of, with_share
 from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.probe.augmented_views import affordable_views
-from engine.probe.supervised_budget import plan_budget
+from engine.probe.supervised_budget import plan_budget, plan_finetuning
+from engine.probe.supervised_training import STATISTICS_IMAGES
 from engine.sink import NullSink, Sink, check_interrupt
 from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config, variants
 from engine.study.sought import Place
@@ -316,14 +318,33 @@ def _heads(
             if cell.head != head:
                 continue
             of_pixels = cell.source == "pixels"
-            labels = len(materials[cell.task, cell.fraction].rows)
+            material = materials[cell.task, cell.fraction]
+            labels = len(material.rows)
             count += 1
+            if settings.trains_encoder and not of_pixels:
+                seconds += _finetuning(config, material, rates)
             seconds += labels * rates.heads.get((head, of_pixels), 0.0) * settings.passes()
             if of_pixels and settings.views_per_image():
                 views = affordable_views(settings.views_per_image(), labels, _PIXELS)
                 seconds += labels * views * rates.view.get(True, 0.0)
         costs.append(Cost(f"{head} heads", count, seconds))
     return costs
+
+
+def _finetuning(config: StudyConfig, material: Material, rates: ProbeRates) -> float:
+    """Seconds of the trainings of a fine-tuned encoder, and of its passes over other images."""
+    settings = head_settings(config.probe, "finetune")
+    assert isinstance(settings, FinetuneConfig)  # the sections have the types of the registry
+    fit, validate = len(material.fit), len(material.validate)
+    budget = plan_finetuning(
+        config.probe.supervised, len(settings.rates), len(material.rows), fit, validate
+    )
+    # After each epoch of a trial the statistics are set and the held-out images are classified.
+    trial_epochs = budget.rates * budget.selection_epochs + budget.check_epochs
+    passed = trial_epochs * (min(fit, STATISTICS_IMAGES) + validate)
+    if budget.epochs:
+        passed += len(material.test_rows) + min(len(material.rows), STATISTICS_IMAGES)
+    return budget.all_images * rates.supervised + passed * rates.feature
 
 
 def _from_scratch(

@@ -34,7 +34,7 @@ class ProbeRates(Struct, frozen=True):
         feature: a pass of an encoder.
         view: an augmented view and its pass, by whether the features are pixels.
         heads: by head and whether the features are pixels: of one of its passes.
-        supervised: an image seen by the training from scratch.
+        supervised: an image seen by a training of the net, from scratch or fine-tuned.
     """
 
     feature: float
@@ -174,8 +174,9 @@ def measure_rates(
     heads: dict[tuple[str, bool], float] = {}
     view: dict[bool, float] = {}
     supervised = 0.0
+    trains = any(head_settings(config.probe, head).trains_encoder for head in config.heads)
     for number, head in enumerate(config.heads):
-        from_scratch = number == 0 and "supervised" in config.baselines
+        from_scratch = number == 0 and (trains or "supervised" in config.baselines)
         rows = probes.rows(head, supervised=from_scratch)
         if from_scratch:
             supervised = _supervised_seconds(rows.pop("supervised"), feature * probes.test_images)

@@ -18,19 +18,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from engine.config.heads import HEADS
-from engine.config.schema import AugmentConfig, ProbeConfig, head_settings
+from engine.config.schema import AugmentConfig, ModelConfig, ProbeConfig, head_settings
 from engine.errors import ConfigError, TrainingError, described
 from engine.evaluate.accuracy import score
+from engine.evaluate.features import Standardiser
 from engine.evaluate.tasks import Material
+from engine.models.encoder import Encoder
 from engine.probe.augmented_views import LIGHT_AUGMENT, Views
 from engine.probe.labelled_features import LabelledFeatures
 from engine.probe.principal_directions import Spectrum
+from engine.probe.supervised_training import SupervisedData
 from engine.sink import NullSink, Sink
 
 Report = Callable[[dict[str, float]], None]
@@ -41,6 +44,27 @@ class MakeViews(Protocol):
 
     def __call__(self, wanted: int, augment: AugmentConfig = LIGHT_AUGMENT, /) -> Views:
         """So many views of each image, or fewer; all calls of a head with the same ``augment``."""
+
+
+@dataclass(frozen=True)
+class EncoderToTrain:
+    """What a head needs that trains the encoder on the labelled images.
+
+    Attributes:
+        encoder: with the first weights, on any device; must be copied, not changed.
+        images: the labelled images, with targets and rows as in ``HeadData``.
+        model: the architecture.
+        standardise: what has standardised the features of ``HeadData``.
+        device: where to train.
+        seed: of the training from scratch, whose batches and augmentations are then the same.
+    """
+
+    encoder: Encoder
+    images: SupervisedData
+    model: ModelConfig
+    standardise: Standardiser
+    device: torch.device
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,7 @@ class HeadData:
             they would not fit into memory; for heads whose settings ask for views. See
             ``MakeViews``.
         spectrum: computes (or takes from a cache) the directions in which the features vary most.
+        encoder: what has made the features, for heads that train it; None: no encoder has.
         seed: of whatever the head draws at random.
         sink: receives the progress, and lines for the log; a long fit calls ``check_interrupt``
             with it now and then.
@@ -70,6 +95,7 @@ class HeadData:
     validate: Tensor
     views: MakeViews
     spectrum: Callable[[], Spectrum]
+    encoder: EncoderToTrain | None = None
     seed: int = 0
     sink: Sink = field(default_factory=NullSink)
     report: Report = lambda _values: None
@@ -86,8 +112,21 @@ class FittedHead(Protocol):
         """Classes int64 (N,) of standardised features float32 (N, D)."""
 
 
+@runtime_checkable
+class ImageClassifier(Protocol):
+    """A fitted head that classifies images, for it has trained an encoder of its own."""
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """See ``FittedHead.chosen``."""
+
+    @property
+    def predict_images(self) -> Callable[[Tensor], Tensor]:
+        """Classes int64 (N,) of uint8 images (N, 3, 32, 32)."""
+
+
 class Head(Protocol):
-    """A classifier on frozen features."""
+    """A classifier on the features of an encoder."""
 
     def reports(self, fit: int, validate: int) -> int:
         """How often ``fit`` calls ``report`` at most: the steps of the probe.
@@ -97,7 +136,7 @@ class Head(Protocol):
             validate: images to choose by.
         """
 
-    def fit(self, data: HeadData) -> FittedHead:
+    def fit(self, data: HeadData) -> FittedHead | ImageClassifier:
         """Fits the head to the labelled images."""
 
 
@@ -109,7 +148,9 @@ def load_head(config: ProbeConfig) -> Head:
     """
     work = HEADS.load(config.head)
     if config.head in HEADS:
-        head: Head = work(head_settings(config))
+        # One that takes more than its own section is made from the whole probe.
+        of_probe = getattr(work, "of_probe", None)
+        head: Head = work(head_settings(config)) if of_probe is None else of_probe(config)
         return head
     try:
         head = work() if isinstance(work, type) else work
@@ -131,10 +172,11 @@ def load_head(config: ProbeConfig) -> Head:
 
 
 def evaluate_head(
-    fitted: FittedHead,
+    fitted: FittedHead | ImageClassifier,
     labelled: LabelledFeatures,
     test_features: Callable[[], Tensor],
     material: Material,
+    test_images: Callable[[], Tensor] | None = None,
 ) -> dict[str, Any]:
     """How a fitted head does on the test images.
 
@@ -143,15 +185,22 @@ def evaluate_head(
         labelled: features of the labelled images; those of the test are standardised likewise.
         test_features: makes those of the test images of the task, (m, D); called once.
         material: the labels of the test.
+        test_images: makes the test images of the task, uint8 (m, 3, 32, 32), for an
+            ``ImageClassifier``; called once, in place of ``test_features``.
 
     Returns:
-        The figures of ``engine.evaluate.accuracy.score``, and ``chosen`` of the head.
+        The figures of ``engine.evaluate.accuracy.score``, and ``chosen`` of the head; also its
+        ``protocol``, where it has one.
 
     Raises:
         TrainingError: when the head does not give a class to each image.
     """
     classes = len(material.task.groups)
-    predicted = fitted.predict(labelled.standardise(test_features()))
+    if isinstance(fitted, ImageClassifier):
+        assert test_images is not None  # given wherever there is an encoder to train
+        predicted = fitted.predict_images(test_images())
+    else:
+        predicted = fitted.predict(labelled.standardise(test_features()))
     # A head may be the user's code; negative classes would be counted in wrong cells.
     if (
         predicted.shape != material.test_targets.shape
@@ -165,4 +214,5 @@ def evaluate_head(
     return {
         **score(material.test_targets, predicted, material.task.groups),
         "chosen": fitted.chosen,
+        **({"protocol": str(fitted.protocol)} if hasattr(fitted, "protocol") else {}),
     }

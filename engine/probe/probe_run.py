@@ -233,7 +233,7 @@ class _Probe:
 def heading(inputs: ProbeInputs) -> dict[str, Any]:
     """What a result says before its first row."""
     config, material, sources = inputs.config, inputs.material, inputs.sources
-    task, labels = material.task, len(material.rows)
+    task, labels, settings = material.task, len(material.rows), head_settings(config)
     chosen = (
         f"chosen on {len(material.validate):,} of the labelled images"
         if len(material.validate)
@@ -249,9 +249,8 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
         **({} if inputs.encoder_step is None else inputs.encoder_step.figures),
         "head": config.head,
         "protocol": (
-            f"Frozen features before the projection, standardised on the {labels:,} labelled "
-            f"images; {head_settings(config).method(chosen)}. Last checkpoint, not the best; "
-            "test images read once for each row. The interval is over the test images (95 %, "
+            f"{settings.subject(labels)}; {settings.method(chosen)}. Last checkpoint, not the "
+            "best; test images read once for each row. The interval is over the test images (95 %, "
             "Wilson) and says nothing about other seeds."
         ),
         "rows": [],

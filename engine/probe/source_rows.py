@@ -7,16 +7,19 @@ its figures. Those beside the pretrained encoder are listed in ``engine.config.b
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from engine.config.baselines import BASELINES
+from engine.config.heads import trains_encoder
 from engine.config.schema import AugmentConfig, ProbeConfig
 from engine.evaluate.accuracy import score
 from engine.evaluate.features import frozen
 from engine.evaluate.tasks import Material
+from engine.models.encoder import Encoder
 from engine.probe.augmented_views import LIGHT_AUGMENT, Views, affordable_views
 from engine.probe.feature_sources import (
     PRETRAINED,
@@ -24,7 +27,7 @@ from engine.probe.feature_sources import (
     FeaturesForOneProbe,
     FeatureSource,
 )
-from engine.probe.head import Head, HeadData, Report, evaluate_head
+from engine.probe.head import EncoderToTrain, Head, HeadData, Report, evaluate_head
 from engine.probe.supervised import fit_supervised
 from engine.probe.supervised_budget import Budget, plan_budget
 from engine.probe.supervised_training import SupervisedData
@@ -73,7 +76,33 @@ def load_source_row(name: str) -> SourceRow:
     return row
 
 
-def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Report) -> Any:
+def supervised_data(probe: ProbeInputs) -> SupervisedData:
+    """The labelled images of a probe, for trainings on them."""
+    material, sources = probe.material, probe.sources
+    return SupervisedData(
+        sources.dataset.train.images[material.rows],
+        material.targets,
+        len(material.task.groups),
+        material.fit,
+        material.validate,
+        sources.mean,
+        sources.std,
+        sources.kernels,
+    )
+
+
+def supervised_seed(probe: ProbeInputs) -> int:
+    """The seed of every training on the labelled images, from whatever start."""
+    return stream_seed(probe.config.runtime.seed, "supervised")
+
+
+def head_row(
+    name: str,
+    features: FeatureSource,
+    probe: ProbeInputs,
+    report: Report,
+    encoder: Encoder | None = None,
+) -> dict[str, Any]:
     """Fits the head of a probe to the features of a source, and evaluates it.
 
     Args:
@@ -81,6 +110,7 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
         features: of the source.
         probe: the labels and the head.
         report: receives named values during the fit.
+        encoder: what makes the features, for heads that train it.
 
     Raises:
         TrainingError: when the features are not finite.
@@ -105,6 +135,21 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
     def test_features() -> Tensor:
         return features.test(material.test_rows, sink)
 
+    def test_images() -> Tensor:
+        assert probe.sources.dataset.test is not None
+        return probe.sources.dataset.test.images[material.test_rows]
+
+    to_train = None
+    if encoder is not None and trains_encoder(probe.config.head):
+        sources = probe.sources
+        to_train = EncoderToTrain(
+            encoder,
+            supervised_data(probe),
+            sources.model,
+            labelled.standardise,
+            sources.device,
+            supervised_seed(probe),
+        )
     fitted = probe.head.fit(
         HeadData(
             labelled.features,
@@ -114,17 +159,18 @@ def head_row(name: str, features: FeatureSource, probe: ProbeInputs, report: Rep
             material.validate,
             views=views,
             spectrum=lambda: labelled.spectrum,  # computed only for heads that ask for it
+            encoder=to_train,
             seed=seed,
             sink=sink,
             report=report,
         )
     )
-    return evaluate_head(fitted, labelled, test_features, material)
+    return evaluate_head(fitted, labelled, test_features, material, test_images)
 
 
 @dataclass(frozen=True)
 class EncoderRow:
-    """A frozen encoder with the head of the probe.
+    """An encoder with the head of the probe.
 
     Attributes:
         name: of the source.
@@ -147,8 +193,13 @@ class EncoderRow:
         encoder = probe.sources.encoder(self.name, probe.config.runtime.seed, probe.sink)
         with frozen(encoder):
             features = probe.sources.of_encoder(self.name, encoder)
-            row = head_row(self.name, features, probe, report)
-        return {**row, "protocol": self.protocol}
+            row = head_row(self.name, features, probe, report, encoder)
+        return {**row, "protocol": _joined(self.protocol, row)}
+
+
+def _joined(source: str, row: Mapping[str, Any]) -> str:
+    """What a source is and, where its head says it, what was done with it."""
+    return f"{source}; {row['protocol']}" if row.get("protocol") else source
 
 
 class PixelsRow:
@@ -161,7 +212,8 @@ class PixelsRow:
     def row(self, probe: ProbeInputs, report: Report) -> dict[str, Any]:
         """See ``SourceRow.row``."""
         row = head_row("pixels", probe.sources.of_pixels(), probe, report)
-        return {**row, "protocol": "the values of the image itself, with the same head"}
+        text = "the values of the image itself, with the same head"
+        return {**row, "protocol": _joined(text, row)}
 
 
 class SupervisedRow:
@@ -189,20 +241,11 @@ class SupervisedRow:
         material, sources, test = probe.material, probe.sources, probe.sources.dataset.test
         assert test is not None
         fitted = fit_supervised(
-            SupervisedData(
-                sources.dataset.train.images[material.rows],
-                material.targets,
-                len(material.task.groups),
-                material.fit,
-                material.validate,
-                sources.mean,
-                sources.std,
-                sources.kernels,
-            ),
+            supervised_data(probe),
             sources.model,
             probe.config.supervised,
             device=sources.device,
-            seed=stream_seed(probe.config.runtime.seed, "supervised"),
+            seed=supervised_seed(probe),
             sink=probe.sink,
             report=report,
         )

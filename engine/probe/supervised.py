@@ -19,6 +19,7 @@ from engine.probe.supervised_budget import Budget, plan_budget
 from engine.probe.supervised_convergence import Convergence, compare_lengths
 from engine.probe.supervised_training import (
     Diverged,
+    Start,
     SupervisedData,
     SupervisedTraining,
     calibrate_without_dropout,
@@ -100,6 +101,8 @@ class SupervisedBaseline:
         seed: of weights, dropout, order and augmentation.
         sink: asked once a step whether to stop; logs rates that diverge.
         report: see ``fit_supervised``.
+        name: what the log calls it.
+        starts: first weights of the trials and of the training on everything; None: random ones.
     """
 
     data: SupervisedData
@@ -109,6 +112,8 @@ class SupervisedBaseline:
     seed: int
     sink: Sink = field(default_factory=NullSink)
     report: Callable[[dict[str, float]], None] = lambda _values: None
+    name: str = "supervised baseline"
+    starts: tuple[Start, Start] | None = None
 
     @property
     def rates(self) -> list[float]:
@@ -127,10 +132,10 @@ class SupervisedBaseline:
                     convergence = self.check_length(trials[lr], again=again)
                 net = self.train_on_everything(lr, again=again)
             except Diverged:
-                self._log_divergence(lr)
+                self.log_divergence(lr)
             else:
-                candidates = tuple(_candidate(lr, trial) for lr, trial in trials.items())
-                predict = self._predictor(net)
+                candidates = tuple(candidate_of(lr, trial) for lr, trial in trials.items())
+                predict = self.predictor(net)
                 return SupervisedFit(lr, candidates, self.budget, convergence, predict)
         tried = ", ".join(f"{lr:g}" for lr in self.rates)
         raise TrainingError(
@@ -147,14 +152,14 @@ class SupervisedBaseline:
 
     def try_rate(self, lr: float) -> Trial | None:
         """A short training with one rate; None when it diverges."""
-        self.sink.log(f"supervised baseline: trying the learning rate {lr:g}")
+        self.sink.log(f"{self.name}: trying the learning rate {lr:g}")
         try:
             epochs = self.budget.selection_epochs
             return self._trial(
                 lr, epochs, _of_rate(lr, "selection_loss"), _of_rate(lr, "validation_top1")
             )
         except Diverged:
-            self._log_divergence(lr)
+            self.log_divergence(lr)
             return None
 
     def check_length(self, short: Trial | None, *, again: bool = False) -> Convergence:
@@ -169,9 +174,7 @@ class SupervisedBaseline:
         """
         assert short is not None  # ``ranking`` leaves out those that diverged
         epochs = (self.budget.selection_epochs, self.budget.check_epochs)
-        self.sink.log(
-            f"supervised baseline: is it better with {epochs[1]} epochs than {epochs[0]}?"
-        )
+        self.sink.log(f"{self.name}: is it better with {epochs[1]} epochs than {epochs[0]}?")
         names = [
             _of_rate(short.lr, name) if again else name for name in ("check_loss", "check_top1")
         ]
@@ -179,14 +182,27 @@ class SupervisedBaseline:
         counts = torch.bincount(self.data.targets[self.data.validate.to(self.data.targets.device)])
         majority = 100.0 * int(counts.max()) / len(self.data.validate)
         convergence = compare_lengths(epochs, short.right, long.right, majority)
-        self.sink.log(f"supervised baseline: {convergence.text()}")
+        self.sink.log(f"{self.name}: {convergence.text()}")
         return convergence
+
+    def whole_trial(self, lr: float, *, again: bool = False) -> Trial:
+        """A trial as long as the training on everything.
+
+        Args:
+            lr: learning rate at the start.
+            again: as of ``train_on_everything``.
+
+        Raises:
+            Diverged: when it does.
+        """
+        names = [_of_rate(lr, name) if again else name for name in ("check_loss", "check_top1")]
+        return self._trial(lr, self.budget.epochs, *names)
 
     def _trial(self, lr: float, epochs: int, loss_name: str, top1_name: str) -> Trial:
         """A training on ``data.fit``; reports its loss and its accuracy after each epoch."""
         # Seeded anew each time: all begin with the same weights.
         with self._seeded():
-            training = self._training(self.data.fit, lr, epochs)
+            training = self._training(self.data.fit, lr, epochs, last=False)
             for loss in training.train():
                 trial = self.validate(training.net, lr)
                 self.report({loss_name: loss, top1_name: trial.top1})
@@ -220,7 +236,7 @@ class SupervisedBaseline:
         """
         everything = torch.arange(len(self.data.images))
         with self._seeded():
-            training = self._training(everything, lr, self.budget.epochs)
+            training = self._training(everything, lr, self.budget.epochs, last=True)
             for loss in training.train():
                 self.report({_of_rate(lr, "loss") if again else "loss": loss})
         calibrate_without_dropout(training.net, everything, self.data, self.sink)
@@ -229,7 +245,7 @@ class SupervisedBaseline:
     def _seeded(self) -> contextlib.AbstractContextManager[None]:
         return default_generator(stream_seed(self.seed, "default"), self.data.images.device)
 
-    def _training(self, rows: Tensor, lr: float, epochs: int) -> SupervisedTraining:
+    def _training(self, rows: Tensor, lr: float, epochs: int, *, last: bool) -> SupervisedTraining:
         return SupervisedTraining(
             self.data,
             self.model,
@@ -240,13 +256,16 @@ class SupervisedBaseline:
             batch_size=self.budget.batch_size,
             seed=self.seed,
             sink=self.sink,
+            start=None if self.starts is None else self.starts[last],
         )
 
-    def _predictor(self, net: nn.Module) -> Callable[[Tensor], Tensor]:
+    def predictor(self, net: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Classes int64 (N,) of uint8 images (N, 3, 32, 32), by a net."""
         return lambda images: class_scores(net, images, self.data, self.sink).argmax(dim=1)
 
-    def _log_divergence(self, lr: float) -> None:
-        self.sink.log(f"supervised baseline: it diverged with the learning rate {lr:g}")
+    def log_divergence(self, lr: float) -> None:
+        """Says in the log that a rate diverged."""
+        self.sink.log(f"{self.name}: it diverged with the learning rate {lr:g}")
 
 
 def _of_rate(lr: float, name: str) -> str:
@@ -254,7 +273,7 @@ def _of_rate(lr: float, name: str) -> str:
     return f"lr_{lr:g}/{name}"
 
 
-def _candidate(lr: float, trial: Trial | None) -> dict[str, Any]:
+def candidate_of(lr: float, trial: Trial | None) -> dict[str, Any]:
     """A trial as an entry of ``SupervisedFit.candidates``."""
     if trial is None:
         return {"lr": lr, "diverged": True}

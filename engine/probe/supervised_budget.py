@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from engine.config.baselines import SupervisedConfig
 from engine.probe.supervised_convergence import LEAST_HELD_OUT
@@ -86,6 +89,10 @@ class Budget:
             if self.chooses
             else "learning rate not tuned"
         )
+        return f"{self.length_text()}; {chosen}; more tuning may score higher"
+
+    def length_text(self) -> str:
+        """How the last training goes, in words."""
         cut = (
             f", cut by supervised.max_images from {self.planned_epochs}"
             if self.epochs < self.planned_epochs
@@ -94,9 +101,43 @@ class Budget:
         return (
             f"{self.epochs} epochs{cut} ({self.images:,} images seen), batches of "
             f"{self.batch_size}, SGD with momentum {SUPERVISED_MOMENTUM:g} and cosine schedule, "
-            "random shift and flip, BatchNorm statistics set without dropout at the end; "
-            f"{chosen}; more tuning may score higher"
+            "random shift and flip, BatchNorm statistics set without dropout at the end"
         )
+
+
+def plan_finetuning(
+    config: SupervisedConfig, rates: int, labels: int, fit: int, validate: int
+) -> Budget:
+    """The budget of fine-tuning: epochs and batches of ``plan_budget``.
+
+    Where there are several rates, trials of a quarter of the length choose one, as there. Its
+    comparison with the frozen encoder then takes a trial of the whole length (``check_epochs``): a
+    shorter one would be held against it.
+
+    Args:
+        config: that of the supervised baseline; its learning rates do not matter.
+        rates: learning rates to try, beside leaving the encoder as it is.
+        labels: images in the labelled part.
+        fit: images to train on in the trials.
+        validate: images to choose by; 0: nothing is trained, since no rate could be told from the
+            frozen encoder.
+    """
+    # One rate more than those of fine-tuning: the frozen encoder, which costs nothing.
+    choices = tuple(float(number) for number in range(rates + 1))
+    budget = plan_budget(msgspec.structs.replace(config, lr=choices), labels, fit, validate)
+    trains = validate > 0 and rates > 0
+    trial = budget.selection_epochs if trains and rates > 1 else 0
+    epochs = budget.epochs if trains else 0
+    return dataclasses.replace(
+        budget,
+        epochs=epochs,
+        images=epochs * labels,
+        rates=rates if trains else 0,
+        selection_epochs=trial,
+        selection_images=rates * trial * fit,
+        check_epochs=epochs,
+        check_images=epochs * fit,
+    )
 
 
 def plan_budget(config: SupervisedConfig, labels: int, fit: int, validate: int) -> Budget:

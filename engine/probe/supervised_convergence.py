@@ -90,6 +90,20 @@ class Convergence:
         )
 
 
+def paired_gain(first: Tensor, second: Tensor) -> tuple[float, float]:
+    """By how many points the second of two classifiers is better, and its standard error.
+
+    Args:
+        first: bool (n,), which images the first one has right; n >= 1.
+        second: bool (n,), the same of the second one.
+    """
+    n = len(first)
+    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
+    difference = gained - lost
+    error = math.sqrt(gained + lost - difference**2 / n) / n
+    return 100.0 * difference / n, 100.0 * error
+
+
 def compare_lengths(
     epochs: tuple[int, int], short: Tensor, long: Tensor, majority: float
 ) -> Convergence:
@@ -102,14 +116,12 @@ def compare_lengths(
         majority: percent of the held-out images in the most frequent class.
     """
     n = len(short)
-    gained, lost = int((long & ~short).sum()), int((short & ~long).sum())
-    difference = gained - lost
-    error = math.sqrt(gained + lost - difference**2 / n) / n
+    gain, error = paired_gain(short, long)
     return Convergence(
         epochs,
         (100.0 * int(short.sum()) / n, 100.0 * int(long.sum()) / n),
-        100.0 * difference / n,
-        200.0 * error,
+        gain,
+        2.0 * error,
         n,
         majority,
     )

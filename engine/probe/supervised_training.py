@@ -1,10 +1,10 @@
-"""One training of a net from scratch on labelled images, and its use as a classifier."""
+"""One training of a net on labelled images, and its use as a classifier."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,8 @@ MAX_SHIFT = 4
 """Pixels an image is moved by at most, in each direction."""
 
 _CLASSIFIED_TOGETHER = 256  # images
-_STATISTICS_IMAGES = 2048  # that BatchNorm statistics are set on
+STATISTICS_IMAGES = 2048
+"""Images that BatchNorm statistics are set on, at most."""
 _STATISTICS_BATCH = 512
 
 
@@ -82,6 +83,28 @@ class SupervisedData:
         backbone, linear = net
         taken = NativePass.can_take(backbone, self.kernels, self.images.device)
         return (backbone, linear) if taken else None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights that a training begins with in place of random ones.
+
+    Attributes:
+        backbone: parameters and buffers of the backbone by name; copied, never written to.
+        weight: float (classes, D), of the linear layer.
+        bias: float (classes,).
+    """
+
+    backbone: Mapping[str, Tensor]
+    weight: Tensor
+    bias: Tensor
+
+    def into(self, net: nn.Module) -> None:
+        """Copies the weights into a ``classifier``."""
+        assert isinstance(net, nn.Sequential)
+        backbone, linear = net
+        backbone.load_state_dict(self.backbone)
+        linear.load_state_dict({"weight": self.weight, "bias": self.bias})
 
 
 class Diverged(Exception):  # noqa: N818 - told to the caller, who tries another rate
@@ -180,7 +203,7 @@ def calibrate_without_dropout(
     is larger than one over all of them. They cost a trained ConvNet 20 points (5,000 labels of
     CIFAR-10, 14 epochs: 40 % in place of 63 %).
     """
-    count = min(len(rows), _STATISTICS_IMAGES)
+    count = min(len(rows), STATISTICS_IMAGES)
     rows = rows[torch.arange(count) * len(rows) // count].to(data.images.device)
     batches = max(1, count // _STATISTICS_BATCH)
 
@@ -215,6 +238,7 @@ class SupervisedTraining:
         batch_size: images in a step, at most m.
         seed: of order and augmentation.
         sink: asked once a step whether to stop.
+        start: the first weights; None: random ones. The generators draw the same either way.
 
     Attributes:
         net: in train mode until ``train`` ends.
@@ -232,11 +256,15 @@ class SupervisedTraining:
         batch_size: int,
         seed: int,
         sink: Sink,
+        start: Start | None = None,
     ) -> None:
         self.data, self.rows, self.epochs, self.batch_size = data, rows, epochs, batch_size
         self.generator, self.sink = stream(seed, "order"), sink
         self.lr, self.step, self.steps_per_epoch = lr, 0, len(rows) // batch_size
-        net = classifier(model, data.classes).to(data.images.device)
+        net = classifier(model, data.classes)
+        if start is not None:
+            start.into(net)
+        net = net.to(data.images.device)
         self.net = net.to(memory_format=torch.channels_last).train()
         self._parted: PartedNet | None = None  # while it trains, with kernels
         self.optimizer = torch.optim.SGD(

@@ -6,7 +6,7 @@ Paired t tests by pretraining seed, with Holm's correction over each family of c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, structs
@@ -35,12 +35,14 @@ BETTER_THAN_REFERENCE = "better than the reference"
 WORSE_THAN_REFERENCE = "worse than the reference"
 ABOVE_RANDOM = "better than random weights"
 BELOW_RANDOM = "worse than random weights"
+ABOVE_SCRATCH = "better than training from scratch"
+BELOW_SCRATCH = "worse than training from scratch"
 UNDECIDED = "no difference detected"
 TOO_FEW = "no verdict (fewer than three seeds)"
 NO_SPREAD = "no verdict (the differences do not vary between seeds)"
 
 RANDOM: Literal["random-init"] = "random-init"
-Scope = Literal["setting", "head", "all"]
+Scope = Literal["setting", "head", "all", "scratch"]
 
 
 class Comparison(Struct, frozen=True):
@@ -48,11 +50,11 @@ class Comparison(Struct, frozen=True):
 
     Attributes:
         scope: ``setting`` (one task, fraction and head), ``head`` (the mean over the settings of
-            a head) or ``all`` (the mean over all settings, decided on before anything was
-            measured).
+            a head), ``all`` (the mean over all settings, decided on before anything was measured)
+            or ``scratch`` (one setting, against training from scratch: ``study.from_scratch``).
         variant: label of the variant in question.
         reference: label of the variant that it is compared with, in a study of queue sizes the
-            smallest; None for random weights.
+            smallest; None for random weights. With the scope ``scratch`` that baseline.
         task, fraction, head: the setting; None where it is averaged over.
         settings: how many settings the mean is over.
         difference: points, from the seeds that are complete in every setting on both sides;
@@ -91,12 +93,12 @@ class Comparison(Struct, frozen=True):
     @property
     def is_better(self) -> bool:
         """Whether the verdict is for the variant."""
-        return self.verdict in (BETTER, BETTER_THAN_REFERENCE, ABOVE_RANDOM)
+        return self.verdict in (BETTER, BETTER_THAN_REFERENCE, ABOVE_RANDOM, ABOVE_SCRATCH)
 
     @property
     def is_worse(self) -> bool:
         """Whether the verdict is against the variant."""
-        return self.verdict in (WORSE, WORSE_THAN_REFERENCE, BELOW_RANDOM)
+        return self.verdict in (WORSE, WORSE_THAN_REFERENCE, BELOW_RANDOM, BELOW_SCRATCH)
 
 
 _Setting = tuple[str, float, str]  # task, label fraction and head
@@ -148,10 +150,10 @@ def comparisons(
         planned = [
             pairs.compare(scope, group, variant, first) for variant in others for group in groups
         ]
-        found += _with_holm(planned, words)
+        found += with_holm(planned, words)
     if any(source == RANDOM for source, _ in values):
         planned = [pairs.compare("all", judged, variant, None) for variant in ordered]
-        found += _with_holm(planned, (ABOVE_RANDOM, BELOW_RANDOM))
+        found += with_holm(planned, (ABOVE_RANDOM, BELOW_RANDOM))
     return tuple(found)
 
 
@@ -197,29 +199,63 @@ class _Pairs:
             *(set(ours.get(s, {})) & set(theirs.get(s, {})) for s in settings),
         )
         # One number a seed: settings share the encoder, so they are no independent repeats.
-        differences = [
-            mean([ours[s][seed] - theirs[s][seed] for s in settings]) for seed in sorted(complete)
-        ]
-        p, verdict = _test(differences)
-        task, fraction, head = settings[0] if scope == "setting" else (None, None, None)
-        return Comparison(
-            scope=scope,
-            variant=variant.label,
-            reference=None if against is None else against.label,
-            task=task,
-            fraction=fraction,
-            head=settings[0][2] if scope == "head" else head,
-            settings=len(settings),
-            difference=estimate(differences),
-            complete=len(complete),
-            seeds=self._seeds,
-            p=p,
-            p_adjusted=None,
-            family=1,
-            verdict=verdict,
-            queue_size=variant.queue_size,
+        differences = {
+            seed: mean([ours[s][seed] - theirs[s][seed] for s in settings]) for seed in complete
+        }
+        return planned_comparison(
+            scope,
+            settings,
+            variant,
+            None if against is None else against.label,
+            differences,
+            self._seeds,
             against=None if against is None else against.queue_size,
         )
+
+
+def planned_comparison(
+    scope: Scope,
+    settings: Sequence[_Setting],
+    variant: Variant,
+    opponent: str | None,
+    differences: Mapping[int, float],
+    seeds: int,
+    *,
+    against: int | None = None,
+) -> Comparison:
+    """A comparison without the verdict that its family gives it.
+
+    Args:
+        scope: see ``Comparison``.
+        settings: task, label fraction and head of all that it is over.
+        variant: the variant in question.
+        opponent: see ``Comparison.reference``.
+        differences: points by pretraining seed.
+        seeds: how many the study plans.
+        against: see ``Comparison``.
+    """
+    values = [differences[seed] for seed in sorted(differences)]
+    p, verdict = _test(values)
+    single = scope in ("setting", "scratch")
+    task, fraction, head = settings[0] if single else (None, None, None)
+    return Comparison(
+        scope=scope,
+        variant=variant.label,
+        reference=opponent,
+        task=task,
+        fraction=fraction,
+        head=settings[0][2] if scope == "head" else head,
+        settings=len(settings),
+        difference=estimate(values),
+        complete=len(values),
+        seeds=seeds,
+        p=p,
+        p_adjusted=None,
+        family=1,
+        verdict=verdict,
+        queue_size=variant.queue_size,
+        against=against,
+    )
 
 
 def _test(differences: Sequence[float]) -> tuple[float | None, str]:
@@ -242,7 +278,7 @@ def _test(differences: Sequence[float]) -> tuple[float | None, str]:
     return 2.0 * t_tail(abs(middle) * math.sqrt(n) / spread, n - 1), ""
 
 
-def _with_holm(planned: list[Comparison], words: tuple[str, str]) -> list[Comparison]:
+def with_holm(planned: Sequence[Comparison], words: tuple[str, str]) -> list[Comparison]:
     """The comparisons with their adjusted p-values and verdicts.
 
     Args:

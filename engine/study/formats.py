@@ -102,7 +102,11 @@ def _comparison_lines(report: Report) -> Iterable[Sequence[Any]]:
     queues = varies_queue_alone(report.config)
     for c in report.comparisons:
         yield (
-            *(c.scope, c.queue_size, c.against if queues and c.reference else opponent(c)),
+            *(
+                c.scope,
+                c.queue_size,
+                c.against if queues and c.against is not None else opponent(c),
+            ),
             *(c.task, c.fraction, c.head, c.settings),
             *_estimate_cells(c.difference),
             *(c.complete, c.seeds, c.p, c.p_adjusted, c.family, c.verdict),
@@ -111,7 +115,7 @@ def _comparison_lines(report: Report) -> Iterable[Sequence[Any]]:
 
 
 def opponent(comparison: Comparison) -> str:
-    """What a variant is compared with: the label of the reference, or ``random-init``."""
+    """What a variant is compared with: the label of the reference or of a baseline."""
     return comparison.reference or RANDOM
 
 
@@ -146,6 +150,8 @@ def facts(report: Report, *, run: str = "") -> dict[str, Any]:
         ],
         "comparisons": [{**msgspec.to_builtins(c), "label": c.label} for c in report.comparisons],
         "curves": [{**msgspec.to_builtins(c), "label": c.label} for c in report.curves],
+        # Only where a study asks for them: documents of the others stay as they are.
+        **({"crossings": msgspec.to_builtins(report.crossings)} if report.crossings else {}),
         "pretrainings": [
             {
                 "queue_size": sizes[label],
@@ -192,9 +198,14 @@ def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
     failed = failure_lines(report.study_state)
     if failed:
         parts += ["### Failed", "\n".join(f"- {_escaped(line)}" for line in failed)]
-    main = [c for c in report.comparisons if c.scope != "setting"]
+    main = [c for c in report.comparisons if c.scope in ("all", "head")]
     singles = [c for c in report.comparisons if c.scope == "setting"]
-    for title, chosen in (("Comparison", main), ("Comparison, setting by setting", singles)):
+    scratch = [c for c in report.comparisons if c.scope == "scratch"]
+    for title, chosen in (
+        ("Comparison", main),
+        ("Comparison, setting by setting", singles),
+        ("Against training from scratch", scratch),
+    ):
         if chosen:
             parts += [f"### {title}", _grid(*comparison_lines(chosen))]
     parts += ["### Protocol", "\n".join(f"- {_escaped(line)}" for line in report.protocol)]
@@ -278,7 +289,7 @@ def _p_text(comparison: Comparison) -> str:
 
 def where_text(comparison: Comparison) -> str:
     """What a comparison is over: ``all 30 settings``, ``linear head``, ``ten, 10 %, linear``."""
-    if comparison.scope == "setting" and comparison.fraction is not None:
+    if comparison.scope in ("setting", "scratch") and comparison.fraction is not None:
         where = (comparison.task, key_text("fraction", comparison.fraction), comparison.head)
         return ", ".join(str(part) for part in where)
     if comparison.settings == 1:

@@ -10,6 +10,7 @@ from engine.config.phrases import listed, numbers, plural
 from engine.config.schema import PretrainConfig, StudyConfig, head_settings
 from engine.config.variants import expand
 from engine.study.comparisons import RANDOM
+from engine.study.from_scratch import applies as compares_with_scratch
 from engine.study.grid import reference, source_label, variants, varies_queue_alone
 from engine.study.intervals import LEAST_SEEDS, encoder_labels
 
@@ -114,7 +115,15 @@ def _knn(pretrain: PretrainConfig) -> str:
 
 
 def _heads(config: StudyConfig) -> list[str]:
-    return [head_settings(config.probe, head).sentence() for head in config.heads]
+    sentences = [head_settings(config.probe, head).sentence() for head in config.heads]
+    if any(head_settings(config.probe, head).trains_encoder for head in config.heads):
+        supervised = config.probe.supervised
+        sentences.append(
+            f"Fine-tuning takes {supervised.length_text()}, batch {supervised.batch_size}, random "
+            "shift and flip; trials of a quarter of that choose the rate, and one of the whole "
+            "length decides against the frozen encoder."
+        )
+    return sentences
 
 
 def _baselines(config: StudyConfig) -> list[str]:
@@ -166,6 +175,15 @@ def _statistics(config: StudyConfig) -> list[str]:
         sentences.append(
             f"Against random weights: every {each}, paired by seed and tested likewise, mean over "
             f"all settings, Holm's correction over the {family}."
+        )
+    if compares_with_scratch(config):
+        sentences.append(
+            "Against training from scratch: every encoder at every share of the labels, the "
+            "subsets paired by their seed and averaged within a pretraining seed; two-sided t test "
+            "over the pretraining seeds, Holm's correction over all of these comparisons. "
+            "Training from scratch has no pretraining seed: its own noise is the same for all "
+            "seeds and not in the intervals. The share up to which an encoder is better lies "
+            "between measured shares along the logarithm of the share."
         )
     return sentences
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from engine.config.baselines import BASELINES
+from engine.config.heads import trains_encoder
 from engine.config.phrases import listed
 from engine.config.schema import StudyConfig
 from engine.study.comparisons import (
@@ -25,6 +26,8 @@ from engine.study.comparisons import (
     Comparison,
     comparisons,
 )
+from engine.study.from_scratch import Crossing, crossings, scratch_comparisons
+from engine.study.from_scratch import applies as compares_with_scratch
 from engine.study.grid import reference, settings, varies_queue_alone
 from engine.study.intervals import (
     LEAST_SEEDS,
@@ -51,6 +54,7 @@ class Report(Struct, frozen=True):
         majority: see ``intervals.majority``.
         comparisons: see ``comparisons.comparisons``.
         curves: see ``intervals.curves``.
+        crossings: see ``from_scratch.crossings``.
         answer: the sentences that answer the study's question, one each.
         protocol: how the numbers came about and what the intervals are over, one sentence each.
     """
@@ -63,20 +67,26 @@ class Report(Struct, frozen=True):
     curves: tuple[LabelCurve, ...]
     answer: tuple[str, ...]
     protocol: tuple[str, ...]
+    crossings: tuple[Crossing, ...] = ()
 
 
 def report(config: StudyConfig, study_state: StudyState) -> Report:
     """The whole report of a study as it stands now."""
     result_rows = rows(config, study_state)
     compared = comparisons(config, study_state)
+    crossed = crossings(config, study_state)
     return Report(
         config=config,
         study_state=study_state,
         rows=result_rows,
         majority=majority(study_state),
-        comparisons=compared,
+        comparisons=(*compared, *scratch_comparisons(config, study_state)),
         curves=curves(result_rows),
-        answer=answer(config, study_state, result_rows, compared),
+        answer=(
+            *answer(config, study_state, result_rows, compared),
+            *(found.sentence() for found in crossed),
+        ),
+        crossings=crossed,
         protocol=protocol(config),
     )
 
@@ -114,7 +124,7 @@ def answer(
     # support it.
     overall = [c for c in compared if c.scope == "all" and c.reference is not None]
     queues = varies_queue_alone(config)
-    if not overall:
+    if not overall and not compares_with_scratch(config):
         sentences.append(
             "One queue size alone says nothing about larger dictionaries."
             if queues
@@ -256,6 +266,8 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
     if config.judge == "knn":
         return []
     task, head = reference_setting(config)
+    tuned = trains_encoder(head)
+    what = "the fine-tuned encoder reaches" if tuned else "the frozen features reach"
     sentences = []
     # A set: a study of one fraction has one sentence.
     for fraction in sorted({min(config.label_fractions), max(config.label_fractions)}):
@@ -278,9 +290,8 @@ def _label_sentences(config: StudyConfig, result_rows: Sequence[ResultRow]) -> l
             if row.source == baseline.name
         ]
         sentences.append(
-            f"With {100 * fraction:g} % of the labels (task {task}, {head} head) the frozen "
-            f"features reach a top-1 accuracy of {encoders}"
-            + (f"; {listed(beside)}." if beside else ".")
+            f"With {100 * fraction:g} % of the labels (task {task}, {head} head) {what} "
+            f"a top-1 accuracy of {encoders}" + (f"; {listed(beside)}." if beside else ".")
         )
     return sentences
 

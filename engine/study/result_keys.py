@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config.baselines import BASELINES
-from engine.config.heads import draws_random
+from engine.config.heads import draws_random, sections_of
 from engine.config.pretraining_key import key_text, plain, pretraining_key
 from engine.study.grid import Source
 
@@ -32,7 +32,8 @@ def row_key(flat: Mapping[str, Any], source: Source) -> str:
     has_head = baseline is None or baseline.has_head
     seeded = (baseline is not None and baseline.draws_random) or draws_random(str(head))
     # A baseline without a head has a section of its own, under its name.
-    sections = ("task.", f"{head}." if has_head else f"{source}.")
+    names = ("task", *(sections_of(str(head)) if has_head else (source,)))
+    sections = tuple(f"{name}." for name in names)
     kept = {k: v for k, v in flat.items() if k.startswith(sections)}
     shared = ["label_fraction", "subset_seed", "validation"]
     if has_head:

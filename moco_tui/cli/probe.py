@@ -1,4 +1,4 @@
-"""The command that probes the frozen encoder of a run."""
+"""The command that probes the encoder of a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from engine.config.heads import HEADS
+from engine.config.phrases import listed
 from engine.config.resolve import resolve as resolve_config
 from engine.config.schema import ProbeConfig
 from moco_tui.cli.options import (
@@ -26,7 +28,7 @@ from moco_tui.cli.run_here import NewRun, start
 @run_argument(latest="the newest pretraining that has a checkpoint")
 @click.option("--task", metavar="T", help="binary, five, ten or all.")
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
-@click.option("--head", metavar="H", help="linear or logistic.")
+@click.option("--head", metavar="H", help=f"{listed(list(HEADS), 'or')}.")
 @CONFIG
 @SETS
 @NAME

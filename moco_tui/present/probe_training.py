@@ -33,10 +33,20 @@ def training_words(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """
     epochs, planned = _lengths(row, config)
     if epochs is None:
-        return ""
+        return _tuning_words(row)
     verdict = {True: "converged", False: "not converged", None: ""}[_converged(row)]
     length = training_shortfall(epochs, planned, None) or f"{epochs:,.0f} epochs"
     return f"{length}, {verdict}" if verdict else length
+
+
+def _tuning_words(row: Mapping[str, Any]) -> str:
+    """What a head that trains the encoder did with it; empty for other heads."""
+    chosen = _table(row, "chosen")
+    tuning = _table(chosen, "tuning")
+    lr, epochs = fmt.measured(chosen.get("lr")), fmt.measured(tuning.get("epochs"))
+    if lr is None or epochs is None:
+        return ""
+    return f"{epochs:,.0f} epochs, learning rate {lr:g}" if lr > 0.0 else "left frozen"
 
 
 def _lengths(

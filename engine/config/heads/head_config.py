@@ -13,9 +13,19 @@ class HeadConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         draws_random: whether its result depends on ``runtime.seed``. Where it does not, a study
             reuses the result of an earlier probe with another seed.
+        trains_encoder: whether it trains a copy of the encoder, or works on frozen features.
+        depends_on: other sections of a probe's settings that its result depends on.
     """
 
     draws_random: ClassVar[bool] = True
+    trains_encoder: ClassVar[bool] = False
+    depends_on: ClassVar[tuple[str, ...]] = ()
+
+    def subject(self, labels: int) -> str:
+        """What the head works on, for the protocol of a probe with so many labelled images."""
+        return (
+            f"Frozen features before the projection, standardised on the {labels:,} labelled images"
+        )
 
     def method(self, chosen: str) -> str:
         """What is fitted and how, for the protocol of a probe.

@@ -79,3 +79,16 @@ def test_what_cannot_be_read_is_left_out(damaged: Any) -> None:
     shown = ["".join(text for text, _ in line) for line in probe_lines(record, record.config)]
     assert not any("epochs" in line for line in shown)
     assert "70.0" in result_table(made, {"supervised": 5})
+
+
+@pytest.mark.parametrize(
+    ("lr", "epochs", "words"),
+    [(0.02, 60, "60 epochs, learning rate 0.02"), (0.0, 0, "left frozen"), ("x", None, "")],
+)
+def test_the_row_of_a_fine_tuned_encoder_says_how_far_it_was_moved(
+    lr: Any, epochs: Any, words: str
+) -> None:
+    found = result({"epochs": 100, "planned_epochs": 100})
+    found["rows"][0]["chosen"] = {"lr": lr, "tuning": {"epochs": epochs}}
+    line = next(line for line in result_table(found, CONFIG).splitlines() if "pretrained  " in line)
+    assert line.rstrip().endswith(words or "10.0")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 
 from engine.config.data import cifar10
 from engine.config.resolve import build
@@ -144,6 +145,39 @@ def test_workers_take_the_units_one_after_the_other(
     found = plan(config, state_of(config), data_dir=tmp_path)
     assert found.workers == min(workers, 4)
     assert found.wall_seconds == pytest.approx(found.seconds * rounds / 4)
+
+
+def test_fine_tuning_costs_its_trials_and_its_training(tmp_path: Path) -> None:
+    values = {
+        "heads": ["logistic", "finetune"],
+        "tasks": ["ten"],
+        "baselines": ["pixels"],
+        "probe.finetune.lr": [0.0, 0.01, 0.1, 1.0],
+        "probe.supervised.epochs": 40,
+    }
+    config = build(StudyConfig, VALUES | values)
+    heads = RATES.heads | {("finetune", False): 0.2, ("finetune", True): 0.3}
+
+    def rates(*_: Any) -> ProbeRates:
+        return structs.replace(RATES, heads=heads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study_estimate, "measure_rates", rates)
+        parts = by_part(plan(config, state_of(config), data_dir=tmp_path))
+    seconds, count = 0.0, 0
+    for cell in cells(config):
+        if cell.head != "finetune":
+            continue
+        count += 1
+        # Of 30 labels 10 are held out, of 60 20; ten epochs for each of three rates.
+        labels, fit, held = (30, 20, 10) if cell.fraction == 0.5 else (60, 40, 20)
+        seconds += labels * (0.3 if cell.source == "pixels" else 0.2)
+        if cell.source == "moco":
+            # One trial more, as long as the training on everything.
+            seconds += ((3 * 10 + 40) * fit + 40 * labels) * 0.017
+            # The statistics and the held-out images after each epoch, then the 30 test images.
+            seconds += ((3 * 10 + 40) * (fit + held) + labels + 30) * 0.01
+    assert parts["finetune heads"] == (count, pytest.approx(seconds))
 
 
 def test_the_disk_holds_the_runs_that_are_not_there_yet(tmp_path: Path) -> None:

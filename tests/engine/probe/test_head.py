@@ -149,9 +149,9 @@ def test_a_line_in_the_registry_and_two_modules_make_a_head(own_code: Path) -> N
     assert [row["chosen"] for row in heard["result"]["rows"]] == [{"power": 3}] * 2
     assert "nearest mean (power 3)" in heard["result"]["protocol"]
     assert heard["result"]["step"] == 4
-    assert heard["choices"] == ["linear", "logistic", "nearest"]
+    assert heard["choices"] == ["linear", "logistic", "finetune", "nearest"]
     assert heard["help"].endswith("; nearest: the nearest mean")
-    assert heard["power"] == [1, ["linear", "logistic", "nearest"]]
+    assert heard["power"] == [1, ["linear", "logistic", "finetune", "nearest"]]
     assert "Nearest head: power 4." in heard["protocol"]
     assert ["Nearest head", "nearest"] in heard["sections"]
 
@@ -204,5 +204,7 @@ def test_a_head_that_predicts_no_classes_fails_with_what_it_must_predict(own_cod
 
 
 def test_a_name_that_is_no_head_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"must be one of linear, logistic, or your own as"):
+    with pytest.raises(
+        ConfigError, match=r"must be one of linear, logistic, finetune, or your own"
+    ):
         resolve(ProbeConfig, sets=["head=quadratic"])

@@ -1,6 +1,8 @@
 import pytest
 
-from engine.config.heads import HEADS, draws_random
+from engine.config.baselines import SupervisedConfig
+from engine.config.heads import HEADS, draws_random, sections_of, trains_encoder
+from engine.config.heads.finetune import FinetuneConfig
 from engine.config.heads.linear import LinearConfig
 from engine.config.schema import ProbeConfig, head_settings
 
@@ -36,3 +38,22 @@ def test_only_the_linear_head_needs_views_and_counts_its_epochs() -> None:
     short = linear.with_passes(3)
     assert (short.views_per_image(), short.passes()) == (1, 3)
     assert logistic.with_passes(3) == logistic
+
+
+def test_only_fine_tuning_trains_the_encoder_and_reads_sections_of_others() -> None:
+    assert [name for name in HEADS if trains_encoder(name)] == ["finetune"]
+    assert not trains_encoder("mine:Own")
+    assert sections_of("finetune") == ("finetune", "logistic", "supervised")
+    assert sections_of("linear") == ("linear",)
+    assert sections_of("mine:Own") == ("mine:Own",)
+    assert draws_random("finetune")
+
+
+def test_the_rates_of_fine_tuning_are_those_that_move_the_encoder() -> None:
+    settings = FinetuneConfig(lr=(0.1, 0.0, 0.02, 0.1))
+    assert settings.rates == (0.02, 0.1)
+    assert settings.with_passes(1).rates == ()
+    # Those of the training from scratch are among the default ones, beside lower ones.
+    assert set(SupervisedConfig().lr) < set(FinetuneConfig().rates)
+    assert min(FinetuneConfig().rates) < min(SupervisedConfig().lr)
+    assert "0.02 and 0.1 or none" in settings.sentence()

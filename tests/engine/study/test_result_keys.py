@@ -1,0 +1,38 @@
+"""Keys of results: equal where two probes give the same numbers, and only there."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.config.resolve import build
+from engine.config.schema import ProbeConfig
+from engine.study.result_keys import plain, row_key
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "same"),
+    [
+        # Fine-tuning starts from the logistic head and has the budget of the supervised baseline.
+        ("finetune", {"finetune.lr": [0.01]}, False),
+        ("finetune", {"logistic.l2": [0.01]}, False),
+        ("finetune", {"supervised.epochs": 7}, False),
+        ("finetune", {"runtime.seed": 3}, False),
+        ("finetune", {"linear.epochs": 7}, True),
+        ("logistic", {"finetune.lr": [0.01]}, True),
+        ("logistic", {"supervised.epochs": 7}, True),
+        ("logistic", {"logistic.l2": [0.01]}, False),
+    ],
+)
+def test_the_row_of_an_encoder_depends_on_the_settings_that_its_head_reads(
+    head: str, changes: dict[str, object], same: bool
+) -> None:
+    one, other = (plain(build(ProbeConfig, {"head": head, **v})) for v in ({}, changes))
+    assert (row_key(one, "moco") == row_key(other, "moco")) is same
+
+
+def test_the_training_from_scratch_does_not_depend_on_the_head() -> None:
+    found = {
+        row_key(plain(build(ProbeConfig, {"head": head, "finetune.lr": [rate]})), "supervised")
+        for head, rate in (("logistic", 0.1), ("finetune", 0.1), ("finetune", 0.2))
+    }
+    assert len(found) == 1
