@@ -37,7 +37,7 @@ from moco_tui.cli.run_here import (
     train_here,
 )
 from moco_tui.cli.study_axes import AXES, AxisOptions
-from moco_tui.cli.study_begin import MANY_CELLS, confirm_many, say_merged
+from moco_tui.cli.study_begin import confirm_many, say_merged
 from moco_tui.cli.study_layout import TABLE_LAYOUT, TableLayout
 from moco_tui.cli.study_output import (
     REPORT_FORMAT,
@@ -54,6 +54,7 @@ from moco_tui.cli.study_settings import (
     recorded_data,
     unfinished_study,
 )
+from moco_tui.present.study_form import MANY_CELLS
 
 
 @click.command()

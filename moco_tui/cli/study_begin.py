@@ -10,9 +10,7 @@ from engine.config.schema import StudyConfig
 from engine.config.variants import expand
 from engine.errors import UserError
 from moco_tui.cli.output import clean, say
-
-MANY_CELLS = 10_000
-"""From so many cells on a study asks before it begins: it may take weeks."""
+from moco_tui.present.study_form import MANY_CELLS
 
 
 def say_merged(config: StudyConfig) -> None:
