@@ -218,7 +218,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     async def _refill_ablation(self) -> None:
         for box in self.query("#" + _section_id("ablate")):
             await box.remove_children()
-            if box.display:
+            if any(head.open and head.section == "ablate" for head in self.query(SectionHead)):
                 await box.mount_all(ablation_rows(self.state))
 
     def _use_device(self) -> None:
