@@ -48,7 +48,9 @@ class AxisRow(FormRow):
 
     def __init__(self, key: str, text: str) -> None:
         editor = LineInput(text, compact=True, max_length=INPUT_LIMIT, select_on_focus=False)
-        super().__init__(fmt.clean(key.removeprefix("augment.")), editor, studyform.values_hint(key))
+        super().__init__(
+            fmt.clean(key.removeprefix("augment.")), editor, studyform.values_hint(key)
+        )
         self.key = key
 
     def compose(self) -> ComposeResult:
