@@ -67,8 +67,8 @@ def runs(
     that it shows: top1>30 and top1>30% are the same. A share among the settings counts from 0 to
     1, as it is set: label_fraction<=0.2, or <=20%. Runs without the value come last in every
     order. Probes stand under the run that they probe; with --tree also what a study made under the
-    study, and runs that a study counts without having made them say so. "trained" is how much of its schedule their
-    encoder had behind it.
+    study, and runs that a study counts without having made them say so. "trained" is how much of
+    its schedule their encoder had behind it.
     """
     history = History(settings.root, read_only=settings.read_only)
     rows = [row_of(entry) for entry in history.list(query, sort=sort)[:limit]]

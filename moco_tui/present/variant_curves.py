@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from engine.runs import MetricLog
+from engine.runs import MetricLog, RunFolder
 from engine.study.study_state import StudyState
 
 METRICS = ("train/loss", "knn/top1")
 """What is drawn; a key changes between them."""
 MOST_BINS = 400
 """Points of a mean: more than a terminal has columns of dots."""
-MOST_POINTS = 8192
+MOST_POINTS = 2048
 """Points of a run that are kept, evenly spread."""
 MOST_BYTES = 1 << 20
-"""Bytes of metrics that are read of a run at a time, so that a look takes no longer."""
+"""Bytes of metrics that are read of a run at a time."""
+MOST_SECONDS = 0.2
+"""How long one look reads; the rest is read by the next ones."""
 
 Points = tuple[Sequence[float], Sequence[float]]
 """Places on the axis, ascending, and the values there."""
@@ -98,43 +101,56 @@ class VariantLogs:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._logs: dict[str, MetricLog] = {}
+        self._means: dict[tuple[str, str, bool], SeedMean] = {}
+        self._runs: dict[str, list[str]] = {}  # by label of the variant
 
-    def poll(self, study_state: StudyState) -> bool:
-        """Read what was appended; True when there is anything new.
+    def poll(self, study_state: StudyState, seconds: float = MOST_SECONDS) -> None:
+        """Read what was appended.
 
         Args:
             study_state: says which runs count.
+            seconds: after so long the rest is left to the next call.
         """
-        wanted = {one.run for one in study_state.pretrainings.values() if one.run}
-        changed = bool(self._logs.keys() - wanted)
-        for run in self._logs.keys() - wanted:
-            del self._logs[run]
-        for run in sorted(wanted):
+        runs: dict[str, list[str]] = {}
+        for (label, _), trained in study_state.pretrainings.items():
+            runs.setdefault(label, []).extend([trained.run] if trained.run else [])
+        if runs != self._runs:
+            self._means.clear()
+            self._runs = runs
+        wanted = {run: label for label, of in runs.items() for run in of}
+        self._logs = {run: log for run, log in self._logs.items() if run in wanted}
+        end = time.monotonic() + seconds
+        for run, label in wanted.items():
             log = self._logs.get(run)
             if log is None:
-                path = self._root / run / "metrics.jsonl"
-                log = self._logs[run] = MetricLog(path, most=MOST_POINTS)
-            changed |= log.poll(MOST_BYTES)
-        return changed
+                log = MetricLog(RunFolder(self._root / run).metrics_path, most=MOST_POINTS)
+                self._logs[run] = log
+            if log.poll(MOST_BYTES):
+                for key in [key for key in self._means if key[0] == label]:
+                    del self._means[key]
+            if time.monotonic() > end:
+                break
 
-    def means(
-        self, study_state: StudyState, metric: str, *, epochs: bool
-    ) -> Mapping[str, SeedMean]:
+    def means(self, metric: str, *, epochs: bool) -> dict[str, SeedMean]:
         """The mean over the seeds of each variant, by its label, in the order of the study.
 
         Args:
-            study_state: says which runs count.
             metric: its name in the logs.
             epochs: whether the axis counts epochs, else steps.
         """
-        by_label: dict[str, list[Points]] = {}
-        for (label, _), trained in study_state.pretrainings.items():
-            runs = by_label.setdefault(label, [])
-            log = self._logs.get(trained.run)
-            if log is not None and metric in log.names():
-                steps, values = log.series(metric)
-                runs.append((log.epochs(metric) if epochs else steps, values))
-        return {label: seed_mean(runs) for label, runs in by_label.items()}
+        return {label: self._mean(label, metric, epochs) for label in self._runs}
+
+    def _mean(self, label: str, metric: str, epochs: bool) -> SeedMean:
+        key = (label, metric, epochs)
+        if key not in self._means:
+            points: list[Points] = []
+            for run in self._runs[label]:
+                log = self._logs.get(run)
+                if log is not None and metric in log.names():
+                    steps, values = log.series(metric)
+                    points.append((log.epochs(metric) if epochs else steps, values))
+            self._means[key] = seed_mean(points)
+        return self._means[key]
 
 
 def ahead(means: Mapping[str, SeedMean], *, highest: bool) -> str:
@@ -162,7 +178,9 @@ def chosen(
 
     Args:
         labels: of the variants that have values.
-        reference, under_cursor, best: are drawn in any case.
+        reference: is drawn in any case.
+        under_cursor: is drawn in any case.
+        best: is drawn in any case.
         every: as many as can be told apart, else these three.
         most: how many can be told apart.
     """
