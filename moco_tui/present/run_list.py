@@ -38,7 +38,7 @@ class RunList:
         self.history = History(root, read_only=read_only)
         self.lock = threading.Lock()
         """Held while the history is used: it may be used by one thread at a time."""
-        self._studies = StudyRows(root)
+        self.studies = StudyRows(root)
         self._stamp: tuple[int, int] = (-1, -1)  # of the folder and its index at the last reading
         self._last_full = 0.0  # seconds of a monotonic clock
 
@@ -70,7 +70,7 @@ class RunList:
                 self._stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
             else:
                 rows = self._live()
-            rows = self._studies.related(rows)
+            rows = self.studies.related(rows)
             if rows == before and self.error == error_before and self.loaded:
                 return False
             self.rows = rows

@@ -56,6 +56,11 @@ class StudyRows:
             self._found = {row.id: b for row in studies if (b := self._of(row.entry, entries))}
         return self._placed(rows, sorted(studies, key=lambda row: (row.entry.place, row.id)))
 
+    @property
+    def belongings(self) -> Mapping[str, Belonging]:
+        """What belongs to each study, as ``related`` found it last; by the study's id."""
+        return self._found
+
     def _placed(self, rows: Mapping[str, RunRow], studies: list[RunRow]) -> dict[str, RunRow]:
         under: dict[str, str] = {}
         users: dict[str, list[str]] = {}

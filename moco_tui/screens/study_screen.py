@@ -28,6 +28,7 @@ from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot, dimension, tables, values
 from moco_tui.present import fmt
 from moco_tui.present import study_text as studytext
+from moco_tui.present import study_variants as studyvariants
 from moco_tui.present import study_view as studyview
 from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.study_export import export_study
@@ -54,8 +55,8 @@ class StudyScreen(WatchScreen):
     TITLE_TEXT = "Study"
     HELP = """A grid of pretrainings and probes, filling in. x swaps rows and columns, v shows
 other ones; t, h, f and o show one task, head, share of the labels or source alone, then the next.
-Enter opens the runs behind a cell. 1 to 6 show a panel, 6 how the variants are trained. A state
-changes here when the trainer has acknowledged it."""
+Enter opens the runs behind a cell, z orders the rows by the column of the cursor. 1 to 6 show a
+panel, 6 how the variants are trained. A state changes here when the trainer has acknowledged it."""
     BINDINGS = [
         Binding("x", "swap", "Swap"),
         Binding("v", "view", "Rows, columns", show=False),
@@ -65,6 +66,7 @@ changes here when the trainer has acknowledged it."""
             "f", "only('fraction')", "One share of the labels alone, the next, all", show=False
         ),
         Binding("o", "only('source')", "One source alone, the next, all", show=False),
+        Binding("z", "by_result", "Order by result, or as trained", show=False),
         Binding("a", "all", "Show all", show=False),
         Binding("e", "export", "Export"),
         Binding("1", "panel('table')", "Table", show=False),
@@ -84,6 +86,7 @@ changes here when the trainer has acknowledged it."""
         self._polling = False
         self._panel = "table"
         self._state_error = ""
+        self._by_result = False
         self._training = VariantChart(session.root, id="training", classes="lower")
 
     def content(self) -> ComposeResult:
@@ -218,7 +221,11 @@ changes here when the trainer has acknowledged it."""
         if snapshot is None or config is None:
             return
         made = tables(config, snapshot.report.rows, self.pivot)
-        self.query_one(StudyTable).show(made, snapshot.report.majority, snapshot.progress)
+        table = self.query_one(StudyTable)
+        if self._by_result:
+            made = studyvariants.by_result(made, table.column)
+        notes = studyvariants.notes(snapshot.report)
+        table.show(made, snapshot.report.majority, snapshot.progress, notes)
         text = Text(no_wrap=True, overflow="ellipsis")
         for key, what in studyview.slice_parts(config, self.pivot):
             text.append(f"{key} ", style="bold")
@@ -347,6 +354,12 @@ changes here when the trainer has acknowledged it."""
     def action_view(self) -> None:
         """Show the next pair of dimensions as rows and columns."""
         self._show_pivot(studyview.next_pair(self.pivot))
+
+    def action_by_result(self) -> None:
+        """Order the variants by the column under the cursor, or as they are trained."""
+        self._by_result = not self._by_result
+        self._show_tables()
+        self.say("by result, the highest first" if self._by_result else "in the study's order")
 
     def action_only(self, name: str) -> None:
         """Show one value of a dimension, then the next, then all."""

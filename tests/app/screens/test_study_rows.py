@@ -14,6 +14,7 @@ from engine.study import grid
 from moco_tui.app import MocoApp
 from moco_tui.present.run_list import RunList
 from moco_tui.present.run_rows import RunRow
+from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.runs_screen import RunsScreen
 from moco_tui.widgets.run_table import RunTable
 
@@ -124,3 +125,32 @@ async def test_a_key_a_click_and_a_filter_show_the_runs_of_a_study(
         while "by name" not in screen_text(app):
             await pilot.press("o")
         assert len(ids()) == 3
+
+
+async def test_a_study_is_deleted_with_what_it_made_and_comes_back_with_it(
+    root: Path, make_app: MakeApp
+) -> None:
+    write(root, by_hand=1)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = on_screen(app, RunsScreen).query_one(RunTable)
+        await until(pilot, lambda: len(table.rows) == 3)
+        table.select("pt0bcd")
+        await pilot.press("d")
+        await until(pilot, lambda: "would compute it again" in " ".join(screen_text(app).split()))
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        table.select("study0")
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        text = " ".join(screen_text(app).replace("│", " ").split())
+        # Five pretrainings and six probes; the one by hand, and its probe with it, are not both
+        # made by the study: the pretraining stays.
+        assert "11 runs that it made" in text
+        assert "1 run stays, since it was not made by the study: pt0bcd" in text
+        await pilot.press("y")
+        await until(pilot, lambda: [row.id for row, _ in table.rows] == ["pt0bcd"])
+        assert {path.name for path in root.iterdir() if path.is_dir()} == {".trash", "pt0bcd"}
+        await pilot.press("u")
+        await until(pilot, lambda: "study0" in [row.id for row, _ in table.rows])
+        assert len([path for path in root.iterdir() if path.name.startswith("p")]) == 12
