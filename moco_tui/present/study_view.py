@@ -250,7 +250,7 @@ def details(snapshot: StudySnapshot, at: Mapping[Dimension, Any], row: ResultRow
         parts.append(row.shortfall)
     parts += _verdict(snapshot.report, row)
     if apart := settings_apart(snapshot.report.config, str(row.variant)):
-        parts.append(f"it has {apart}")
+        parts.insert(0, apart)
     if row.task in snapshot.report.majority:
         parts.append(f"majority {snapshot.report.majority[row.task]:.1f} %")
     return f"{place}: {'; '.join(parts)}"

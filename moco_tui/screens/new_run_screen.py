@@ -57,6 +57,7 @@ line below adds a setting, F9 takes the one in focus away."""
         Binding("f2", "side('preview')", "Preview"),
         Binding("f3", "side('estimate')", "Estimate"),
         Binding("f4", "side('text')", "Command"),
+        Binding("f9", "unvary", "Vary the setting no more", show=False),
         Binding("f6", "views", "Other views", show=False),
         Binding("ctrl+y,f7", "copy", "Copy the command", show=False),
         Binding("f8", "copy_toml", "Copy the TOML", show=False),
@@ -286,6 +287,14 @@ line below adds a setting, F9 takes the one in focus away."""
         self.remove_class("-side", "-preview", "-estimate", "-text")
         if self._focused_before is not None and self._focused_before.is_mounted:
             self.call_after_refresh(self.set_focus, self._focused_before)
+
+    def action_unvary(self) -> None:
+        """Take the axis in focus away from what a study varies."""
+        row = self.focused.parent if self.focused is not None else None
+        if isinstance(row, AxisRow):
+            row.remove_axis()
+        else:
+            self.say("F9 takes away the varied setting that is in focus; none is.")
 
     def action_views(self) -> None:
         """Draw other random views."""

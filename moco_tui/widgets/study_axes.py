@@ -30,7 +30,6 @@ class AxisRow(FormRow):
     AxisRow > .remove { width: 4; color: $text-muted; }
     AxisRow > .remove:hover { background: $primary; color: $text; }
     """
-    BINDINGS = [Binding("f9", "remove", "Vary it no more")]
 
     class Removed(Message):
         """The setting is to be varied no more."""
@@ -62,9 +61,9 @@ class AxisRow(FormRow):
         """A click on the cross removes the axis."""
         if event.widget is not None and event.widget.has_class("remove"):
             event.stop()
-            self.action_remove()
+            self.remove_axis()
 
-    def action_remove(self) -> None:
+    def remove_axis(self) -> None:
         """Vary the setting no more."""
         self.post_message(self.Removed(self.key))
 

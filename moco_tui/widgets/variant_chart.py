@@ -23,10 +23,16 @@ from moco_tui.present.metric_text import title as metric_title
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.chart import Chart
 
+
+def _action(binding: object) -> str:
+    """What a binding does, without its arguments."""
+    return binding.action.partition("(")[0] if isinstance(binding, Binding) else ""
+
+
 _NONE: Mapping[str, variantcurves.SeedMean] = {}
 
 
-class VariantChart(Chart):
+class VariantChart(Chart, inherit_bindings=False):
     """Loss or kNN of each variant against steps or epochs.
 
     Three variants are drawn with their range: the reference, the one that is picked and the best;
@@ -39,8 +45,10 @@ class VariantChart(Chart):
     HELP_TITLE = "The training of the variants"
     HELP = """The mean over the seeds of each variant while it is trained; the band is from the
 smallest to the largest seed. Drawn are the reference, the variant that Up and Down pick, and the
-best; b draws them all. y changes between loss and kNN, e between epochs and steps."""
+best; b draws them all. y changes between loss and kNN, u between epochs and steps."""
     BINDINGS = [
+        *(binding for binding in Chart.BINDINGS if _action(binding) not in ("epochs", "smooth")),
+        Binding("u", "epochs", "Steps or epochs", show=False),
         Binding("y", "metric", "Loss or kNN"),
         Binding("b", "every", "Three or all"),
         Binding("up", "pick(-1)", "Variant before", show=False),

@@ -83,7 +83,7 @@ async def test_ten_variants_are_legible_while_they_are_trained(
         assert ("A" in {c.mark for c in chart.curves}) == ascii_only
         await pilot.press("y")
         await until(pilot, lambda: "kNN" in chart.title and chart.curves[0].series.steps[0] == 1.0)
-        await pilot.press("e")
+        await pilot.press("u")
         await until(pilot, lambda: chart.curves[0].series.steps[0] == 10.0)
         await pilot.press("b")
         await until(pilot, lambda: len(chart.curves) == 8)
