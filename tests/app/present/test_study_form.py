@@ -117,3 +117,14 @@ def test_a_study_that_is_far_too_large_is_refused_at_once() -> None:
     sized = studyform.sized(state)
     assert sized.size is None
     assert "at most 20,000" in sized.found["seeds"]
+
+
+def test_the_estimate_of_a_study_is_told_in_time_and_disk() -> None:
+    costs = [{"part": "pretrainings, without kNN", "count": 18, "seconds": 7200.0}]
+    facts = {"costs": costs, "seconds": 7260.0, "disk_bytes": 3 * 2**20, "device": "cpu"}
+    lines = studyform.plan_text(facts).splitlines()
+    assert lines[0] == "time  about 2 h 01 min on cpu, one after the other"
+    assert lines[1] == "disk  about 3 MiB"
+    assert lines[2] == "pretrainings, without kNN: 18, 2 h 00 min"
+    with pytest.raises(KeyError):
+        studyform.plan_text({})
