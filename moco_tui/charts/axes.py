@@ -58,7 +58,10 @@ def _ends(
     for curve in curves:
         start, stop = curve.series.index_range(low_step, high_step)
         # A smoothed line lags behind: in a part of the curve it may lie outside of the points.
-        rows = [curve.series.line, *([curve.series.raw] if view.has_band(curves) else [])]
+        rows = [
+            curve.series.line,
+            *([curve.series.raw] if curve.band or view.has_band(curves) else []),
+        ]
         for row in rows if start < stop else []:
             low, high = row.range(start, stop)
             if view.log and low <= 0:  # rare: only then are all points looked at

@@ -58,6 +58,9 @@ def _paint(curves: Sequence[Curve], view: View, drawing: Drawing) -> Cells:
     cells: Cells = {}
     if view.has_band(curves):
         layers.add_band(cells, drawn[0], drawing, view)
+    for number, curve in enumerate(curves):
+        if curve.band:
+            layers.add_band(cells, drawn[number], drawing, view, Ink.CURVE + number)
     for level in view.levels:
         layers.add_level(cells, level, drawing, view)
     if view.cursor is not None:

@@ -43,6 +43,7 @@ class Curve:
         bars: for points of the curve their step and the ends of their interval.
         dense: it has a point at every step, so that a mean over many of them hides nothing; only
             such a curve is smoothed.
+        band: a range is drawn around its line: of its points, see ``CurvePoints.raw``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Curve:
     mark: str = ""
     bars: Sequence[tuple[float, float, float]] = ()
     dense: bool = False
+    band: bool = False
 
 
 @dataclass(slots=True, frozen=True)

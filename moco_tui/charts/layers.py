@@ -24,12 +24,16 @@ def row_of(value: float, drawing: Drawing, view: View) -> int | None:
 
 
 def add_band(
-    cells: Cells, columns: Sequence[CurveColumn | None], drawing: Drawing, view: View
+    cells: Cells,
+    columns: Sequence[CurveColumn | None],
+    drawing: Drawing,
+    view: View,
+    ink: int = Ink.BAND,
 ) -> None:
-    """The range of the points behind a smoothed line."""
+    """The range of the points behind a smoothed line, or of the seeds behind a mean."""
     shade = ":" if view.ascii else "░"
     band = band_cells(columns, drawing.dot_of, drawing.dots)
-    cells.update(dict.fromkeys(band, (shade, Ink.BAND)))
+    cells.update(dict.fromkeys(band, (shade, ink)))
 
 
 def add_level(cells: Cells, level: Level, drawing: Drawing, view: View) -> None:

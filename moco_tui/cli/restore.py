@@ -6,6 +6,7 @@ import click
 
 from engine.errors import RunError
 from engine.history.history import TRASH_NAME, History
+from engine.history.together import restore_together
 from engine.runs import find
 from moco_tui.cli.options import JSON, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say, say_notices
@@ -19,7 +20,8 @@ from moco_tui.cli.output import clean, print_json, say, say_notices
 def restore(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
     """Bring runs back from the trash, or list what is in it.
 
-    RUN is an id, a name, the beginning of either, or latest: the run that was deleted last.
+    With a study comes back what went with it. RUN is an id, a name, the beginning of either, or
+    latest: the run that was deleted last.
     """
     history = History(settings.root, read_only=settings.read_only)
     if not runs:
@@ -27,17 +29,22 @@ def restore(settings: Settings, runs: tuple[str, ...], as_json: bool) -> None:
         return
     settings.writable()
     ids = [_in_trash(history, ref) for ref in runs]  # all of them, before the first is restored
+    back: list[str] = []
     try:
         for id_ in ids:
-            entry = history.restore(id_)
+            if id_ in back:  # it came back with its study
+                continue
+            entry, *with_it = restore_together(history, id_)
+            back += [id_, *(other.id for other in with_it)]
             if not as_json:
-                print(id_)
-                if entry.name:
-                    say(f"restored {id_} ({clean(entry.name)})")
+                print("\n".join([id_, *(other.id for other in with_it)]))
+                more = f", and {len(with_it):,} runs that went with it" if with_it else ""
+                if entry.name or more:
+                    say(f"restored {id_}{f' ({clean(entry.name)})' * bool(entry.name)}{more}")
     finally:
         say_notices(history)
     if as_json:
-        print_json([{"id": id_} for id_ in ids])
+        print_json([{"id": id_} for id_ in back])
 
 
 def _list_trash(history: History, as_json: bool) -> None:

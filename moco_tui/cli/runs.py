@@ -31,6 +31,7 @@ from moco_tui.cli.output import (
 )
 from moco_tui.present.run_order import nested
 from moco_tui.present.run_rows import CELLS, RunRow, row_of
+from moco_tui.present.study_rows import StudyRows
 
 
 @click.command()
@@ -46,10 +47,17 @@ from moco_tui.present.run_rows import CELLS, RunRow, row_of
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--tree", is_flag=True, help="What a study made under the study.")
 @shared_options
 @click.pass_obj
 def runs(
-    settings: Settings, query: str, sort: str, limit: int | None, as_json: bool, as_csv: bool
+    settings: Settings,
+    query: str,
+    sort: str,
+    limit: int | None,
+    as_json: bool,
+    as_csv: bool,
+    tree: bool,
 ) -> None:
     """List the runs, the newest first.
 
@@ -58,26 +66,42 @@ def runs(
     ids, tags and notes. Every heading of the table is a key to filter and sort by, in the unit
     that it shows: top1>30 and top1>30% are the same. A share among the settings counts from 0 to
     1, as it is set: label_fraction<=0.2, or <=20%. Runs without the value come last in every
-    order. Probes stand under the run that they probe; "trained" is how much of its schedule their
-    encoder had behind it.
+    order. Probes stand under the run that they probe; with --tree also what a study made under the
+    study, and runs that a study counts without having made them say so. "trained" is how much of
+    its schedule their encoder had behind it.
     """
     history = History(settings.root, read_only=settings.read_only)
     rows = [row_of(entry) for entry in history.list(query, sort=sort)[:limit]]
     say_notices(history)
+    if tree:
+        rows = _with_studies(settings, history, rows)
     if as_json:
-        print_json([facts(row) for row in rows])
+        print_json([facts(row) | (_place(row) if tree else {}) for row in rows])
     elif as_csv:
         _print_csv(rows)
     elif not rows:
         say("no run matches" if query.strip() else f"there are no runs in {settings.root}")
     else:
-        print_text(listing(rows, terminal_width()))
+        print_text(listing(rows, terminal_width(), tree=tree))
         for row in [row for row in rows if row.status in (DAMAGED, UNREADABLE)][:5]:
             say(row.error)
 
 
 # --------------------------------------------------------------------------------------------
 # What a run shows
+
+
+def _with_studies(settings: Settings, history: History, rows: list[RunRow]) -> list[RunRow]:
+    """The rows with their place under a study, which all runs together tell."""
+    everything = {entry.id: row_of(entry) for entry in history.list()}
+    placed = StudyRows(settings.root).related(everything)
+    return [placed.get(row.id, row) for row in rows]
+
+
+def _place(row: RunRow) -> dict[str, Any]:
+    """Where a run stands, as builtin values."""
+    members = row.members and msgspec.to_builtins(row.members)
+    return {"study": row.study or None, "used_by": list(row.used_by), "cells": members}
 
 
 def facts(row: RunRow) -> dict[str, Any]:
@@ -138,20 +162,21 @@ COLUMNS = (
 # The table
 
 
-def listing(rows: Sequence[RunRow], width: int | None = None) -> str:
+def listing(rows: Sequence[RunRow], width: int | None = None, *, tree: bool = False) -> str:
     """The runs as a table, probes indented under their parent where that is listed too.
 
     Args:
         rows: in the order wanted.
         width: columns of the terminal; None: as wide as it takes.
+        tree: put what a study made under the study.
     """
     now = time.time()
     cells = [
         [
-            ("  " * depth if column.title == "id" else "") + clean(CELLS[column.title](row, now))
+            ("  " * depth if column.title == "id" else "") + clean(_cell(row, column.title, now))
             for column in COLUMNS
         ]
-        for row, depth in nested(rows)
+        for row, depth in (nested(rows, above=lambda row: row.above) if tree else nested(rows))
     ]
     # Id, name and state always, other columns where a run has something to show in them.
     shown = [i for i in range(len(COLUMNS)) if i < 3 or any(row[i] for row in cells)]
@@ -165,6 +190,16 @@ def listing(rows: Sequence[RunRow], width: int | None = None) -> str:
         [[cut(row[i], w) for i, w in widths.items()] for row in cells],
         [at for at, i in enumerate(widths) if COLUMNS[i].right],
     )
+
+
+def _cell(row: RunRow, title: str, now: float) -> str:
+    """The text of a cell; beside the name what a study has reached, or which one uses a run."""
+    text = CELLS[title](row, now)
+    if title != "name":
+        return text
+    if row.members is not None:
+        return f"{text}: {row.members.text}"
+    return f"{text} (used by {row.used_by[0]})" if row.used_by and not row.study else text
 
 
 def _fit(shown: list[int], natural: list[int], width: int | None) -> dict[int, int]:

@@ -38,7 +38,6 @@ from moco_tui.cli.run_here import (
 )
 from moco_tui.cli.study_axes import AXES, AxisOptions
 from moco_tui.cli.study_begin import (
-    MANY_CELLS,
     change_workers,
     confirm_many,
     say_merged,
@@ -62,6 +61,7 @@ from moco_tui.cli.study_settings import (
     recorded_data,
     unfinished_study,
 )
+from moco_tui.present.study_form import MANY_CELLS
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,17 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from engine.config.axis_keys import RECIPE, axis_key, checked_axis, recipe_settings
+from engine.config.axis_keys import RECIPE, axis_key, recipe_settings
+from engine.config.axis_text import axis_values, split_values
 from engine.config.data import absolute_source
-from engine.config.fields import fields
 from engine.config.phrases import shown_value
-from engine.config.schema import PretrainConfig, StudyConfig
+from engine.config.schema import StudyConfig
 from engine.config.toml_file import read_toml_file
-from engine.config.values import parse_value
 from engine.errors import ConfigError
 from moco_tui.cli.options import option_group
 
 _SOURCE = "data.source"
 _EXAMPLE = "--axis moco.momentum=0.9,0.99"
-_BRACKETS = {"[": "]", "{": "}"}
 
 
 @dataclass(frozen=True)
@@ -94,39 +92,7 @@ def _axis(text: str, recipes: dict[str, Any]) -> tuple[str, list[Any]]:
         raise ConfigError(f"--axis {key} names no value; it must be as in {_EXAMPLE}.")
     if key == RECIPE:
         return key, [_recipe(part, recipes) for part in parts]
-    field = fields(PretrainConfig)[key]
-    if field.kind == "list" and not all(part.startswith("[") for part in parts):
-        raise ConfigError(
-            f"--axis {key}={shown_value(listed)}: its values are lists, each in brackets, as in "
-            f"--axis {key}=[{_items(field.default)}],[...]."
-        )
-    # Checked here, where it is still known what was typed.
-    values = checked_axis(key, [parse_value(field, part) for part in parts]).values
-    return key, [list(value) if isinstance(value, tuple) else value for value in values]
-
-
-def _items(default: Any) -> str:
-    return ",".join(str(item) for item in default)
-
-
-def split_values(text: str) -> Iterator[str]:
-    """The parts of a text between its commas, but for those within brackets or quotes."""
-    part, open_, quote = "", 0, ""
-    for letter in text:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        elif letter in _BRACKETS:
-            open_ += 1
-        elif letter in _BRACKETS.values():
-            open_ -= 1
-        if letter == "," and not quote and open_ <= 0:
-            yield part.strip()
-            part = ""
-        else:
-            part += letter
-    yield part.strip()
+    return key, axis_values(key, listed)
 
 
 def _recipe(text: str, recipes: dict[str, Any]) -> str:

@@ -19,9 +19,7 @@ from engine.study.study_state import StudyState
 from engine.study.workers import set_workers
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.study_report import config_of_study
-
-MANY_CELLS = 10_000
-"""From so many cells on a study asks before it begins: it may take weeks."""
+from moco_tui.present.study_form import MANY_CELLS
 
 
 def say_merged(config: StudyConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +24,7 @@ from engine.config.schema import (
     KINDS,
     AnyConfig,
     AugmentConfig,
-    PretrainConfig,
     ProbeConfig,
-    StudyConfig,
 )
 from engine.config.values import check_leaf, parse_value
 from engine.errors import ConfigError
@@ -40,6 +39,7 @@ LABELS = {
     "runtime.device": "device",
     "task.name": "task",
     "seeds": "pretraining seeds",
+    "judge": "judged by",
 }
 
 
@@ -59,6 +59,8 @@ ESSENTIAL = {
     "study": (
         "pretrain.data.source",
         "queue_sizes",
+        "design",
+        "judge",
         "label_fractions",
         "tasks",
         "heads",
@@ -95,7 +97,7 @@ SECTIONS = {
     "pretrain": _PRETRAIN_SECTIONS,
     "probe": _PROBE_SECTIONS,
     "study": (
-        ("What is varied, the judge, workers", ""),
+        ("Recipes, workers", ""),
         ("Pretraining: augmentations", "pretrain.augment"),
         *(
             (f"Pretraining: {_lower_first(title)}", f"pretrain.{name}")
@@ -241,7 +243,7 @@ class FormState:
         if self.wrong:  # the rules need a whole configuration
             return dict(self.wrong)
         try:
-            config = self._convert()
+            config = self.unchecked()
         except msgspec.ValidationError as error:
             return {"": str(error)}
         except ConfigError as error:  # of an axis
@@ -276,7 +278,13 @@ class FormState:
             raise ConfigError(f"{key}: {reason}", key)
         return build(self.type, self._counting())
 
-    def _convert(self) -> Struct:
+    def unchecked(self) -> Struct:
+        """The configuration without the rules over several of its fields.
+
+        Raises:
+            ConfigError: of an axis of a study.
+            msgspec.ValidationError: of a value.
+        """
         return msgspec.convert(nest(self._counting()), self.type, strict=False)
 
     def _counting(self) -> dict[str, Any]:
@@ -289,34 +297,25 @@ class FormState:
             return self.values
         return study_values([self.base, self.changed(), {}])
 
-    def sample(self) -> tuple[PretrainConfig, str]:
-        """A pretraining whose cost can be measured, and what it is of; the first of a study.
+    def copy(self) -> FormState:
+        """A copy that another thread may look at while this one is edited."""
+        made = copy.copy(self)
+        made.values, made.wrong = dict(self.values), dict(self.wrong)
+        return made
 
-        Raises:
-            ConfigError: while something is wrong.
-            ValueError: for a probe.
+    def preview(self, found: Mapping[str, str] | None = None) -> tuple[str, AugmentConfig] | None:
+        """Data and augmentations; None where the run has none, or while one of them is wrong.
+
+        Args:
+            found: what ``errors`` says, where the caller knows; it can take long for a study.
         """
-        config = self.config()
-        if isinstance(config, PretrainConfig):
-            return config, ""
-        if not isinstance(config, StudyConfig):
-            raise ValueError("a probe has no pretraining to measure")
-        from engine.study import grid
-
-        made = grid.variants(config)
-        # The largest queue takes the most time and memory of those that differ in it alone.
-        largest = max(made, key=lambda variant: variant.queue_size)
-        count = len(made) * len(config.seeds)
-        beside = "" if config.judge == "knn" else "; its probes come on top"
-        about = f"one of {count} pretrainings, {largest.label}{beside}"
-        return grid.pretrain_config(config, largest, config.seeds[0]), about
-
-    def preview(self) -> tuple[str, AugmentConfig] | None:
-        """Data and augmentations; None where the run has none, or while one of them is wrong."""
         start = self.within + "augment."
         source = self.within + "data.source"
         values = {key: value for key, value in self.values.items() if key.startswith(start)}
-        if not values or any(key == source or key.startswith(start) for key in self.errors()):
+        found = self.errors() if found is None else found
+        # That there is no such folder is said where the images would stand.
+        wrong = source in self.wrong or any(key.startswith(start) for key in found)
+        if not values or wrong:
             return None
         parts = {key.removeprefix(start): value for key, value in values.items()}
         return str(self.values[source]), msgspec.convert(nest(parts), AugmentConfig, strict=False)

@@ -15,6 +15,7 @@ from engine.history.history import History
 from engine.runs import RunFolder
 from moco_tui.present import fmt
 from moco_tui.present.run_rows import LIVE, RunRow, row_of
+from moco_tui.present.study_rows import StudyRows
 
 
 class RunList:
@@ -37,6 +38,7 @@ class RunList:
         self.history = History(root, read_only=read_only)
         self.lock = threading.Lock()
         """Held while the history is used: it may be used by one thread at a time."""
+        self.studies = StudyRows(root)
         self._stamp: tuple[int, int] = (-1, -1)  # of the folder and its index at the last reading
         self._last_full = 0.0  # seconds of a monotonic clock
 
@@ -68,6 +70,7 @@ class RunList:
                 self._stamp = (_mtime(self.root), _mtime(self.root / "history.json"))
             else:
                 rows = self._live()
+            rows = self.studies.related(rows)
             if rows == before and self.error == error_before and self.loaded:
                 return False
             self.rows = rows

@@ -1,4 +1,4 @@
-"""The order of the rows: sorted, probes under the run whose encoder they stand on, many folded."""
+"""The order of the rows: sorted, probes under their pretraining, the runs of a study under it."""
 
 from __future__ import annotations
 
@@ -71,8 +71,14 @@ class _HasParent(Protocol):
 Row = TypeVar("Row", bound=_HasParent)
 
 
+def _parent(row: _HasParent) -> str:
+    return row.parent
+
+
 def nested(
-    rows: Iterable[Row], fold: Callable[[Row, list[Row]], list[Row]] | None = None
+    rows: Iterable[Row],
+    fold: Callable[[Row, list[Row]], list[Row]] | None = None,
+    above: Callable[[Row], str] = _parent,
 ) -> list[tuple[Row, int]]:
     """Rows with their depth, each after the one that is its parent, else in the order given.
 
@@ -81,13 +87,16 @@ def nested(
 
     Args:
         rows: anything with an id and the id of a parent.
-        fold: what stands under a row in place of these rows; None: they do.
+        fold: what stands under a row in place of these rows; None: they do. What stands under one
+            of those that it leaves out is left out as well.
+        above: the id of a row's parent.
     """
     rows = list(rows)
     ids = {row.id for row in rows}
     below: dict[str, list[Row]] = {}  # rows by the id of their parent; "": those of the top
     for row in rows:
-        parent = row.parent if row.parent in ids and row.parent != row.id else ""
+        parent = above(row)
+        parent = parent if parent in ids and parent != row.id else ""
         below.setdefault(parent, []).append(row)
     out: list[tuple[Row, int]] = []
 
@@ -96,7 +105,14 @@ def nested(
             out.append((row, depth))
             children = below.pop(row.id, None)
             if children:
-                place(children if fold is None else fold(row, children), depth + 1)
+                shown = children if fold is None else fold(row, children)
+                place(shown, depth + 1)
+                kept = {child.id for child in shown}
+                leave_out([child for child in children if child.id not in kept])
+
+    def leave_out(group: list[Row]) -> None:
+        for row in group:
+            leave_out(below.pop(row.id, []))
 
     place(below.pop("", []), 0)
     while below:  # a ring, which nothing at the top leads to
@@ -112,21 +128,25 @@ def arrange(
 ) -> list[tuple[RunRow, int]]:
     """Rows in order, each with its depth: probes under the run whose encoder they stand on.
 
+    What a study made stands under the study.
+
     Args:
         rows: the runs.
         key: what they are sorted by, as ``moco-tui runs --sort`` takes it.
         reverse: the other way round; runs without the value stay last.
-        unfolded: ids of the runs all of whose probes are shown; under the others many probes are
-            one ``Fold``. None: nothing is folded.
+        unfolded: ids of the runs all of whose probes are shown, and of the studies whose runs are;
+            under the others many probes are one ``Fold``. None: nothing is folded.
     """
     by_id = {row.id: row for row in rows}
     if reverse:
         key = key[1:] if key.startswith("-") else f"-{key}"
     ordered = [by_id[e.id] for e in sort_entries((row.entry for row in by_id.values()), key)]
     if unfolded is None:
-        return nested(ordered)
+        return nested(ordered, above=_above)
 
     def fold(parent: RunRow, children: list[RunRow]) -> list[RunRow]:
+        if parent.kind == "study":
+            return children if parent.id in unfolded else []
         probes = [row for row in children if row.kind == "probe"]
         if len(probes) <= FOLD_ABOVE:
             return children
@@ -134,4 +154,8 @@ def arrange(
         shown = children if line.open else [row for row in children if row.kind != "probe"]
         return [line, *shown]
 
-    return nested(ordered, fold)
+    return nested(ordered, fold, _above)
+
+
+def _above(row: RunRow) -> str:
+    return row.above

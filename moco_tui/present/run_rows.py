@@ -27,6 +27,29 @@ GLYPHS = {
 }
 
 
+class Members(Struct, frozen=True):
+    """What a study's line says of the runs that belong to it.
+
+    Attributes:
+        runs: how many pretrainings it made, which stand under it.
+        done, total: its cells.
+        best: label of the variant that is ahead; empty while none is.
+        top1: its mean accuracy in percent.
+    """
+
+    runs: int
+    done: int
+    total: int
+    best: str = ""
+    top1: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The progress and the best variant, short."""
+        text = f"{fmt.count(self.done)}/{fmt.count(self.total)} cells"
+        return f"{text}, best {self.best} {self.top1:.1f}" if self.best else text
+
+
 class RunRow(Struct):
     """What a table shows of a run; texts hold no control characters.
 
@@ -50,6 +73,9 @@ class RunRow(Struct):
         gain: points by which the best lies above the untrained encoder, of a pretraining.
         share: how much is done, in [0, 1].
         created: unix seconds.
+        study: id of the study that made it, the first where several count it; else empty.
+        used_by: titles of further studies that count it.
+        members: of a study, what belongs to it; None where that is not known.
     """
 
     id: str
@@ -76,6 +102,14 @@ class RunRow(Struct):
     tags: tuple[str, ...] = ()
     note: str = ""
     error: str = ""
+    study: str = ""
+    used_by: tuple[str, ...] = ()
+    members: Members | None = None
+
+    @property
+    def above(self) -> str:
+        """Id of the run that this one stands under: its pretraining, or the study that made it."""
+        return self.parent or self.study
 
     @property
     def title(self) -> str:

@@ -23,6 +23,8 @@ def line(row: RunRow) -> Text:
         return text
     encoder = _encoder(row)
     parts = [
+        row.members and row.members.text,
+        row.used_by and f"used by {', '.join(row.used_by)}",
         row.data,
         row.augment,
         encoder and f"encoder: {encoder}",
@@ -51,6 +53,10 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
     known = [
         ("id", row.id),
         ("kind", row.kind),
+        ("cells", f"{row.members.done} of {row.members.total}" if row.members else ""),
+        ("ahead", _ahead(row)),
+        ("runs", f"{row.members.runs} pretrainings under it, f shows them" if row.members else ""),
+        ("used by", ", ".join(row.used_by)),
         ("preset", row.preset),
         ("of", parent.title if parent is not None else row.parent),
         ("encoder", _encoder(row)),
@@ -72,6 +78,12 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         text.append(f"{'folder':<9}", style="dim")
         text.append(path + "\n")
     return text
+
+
+def _ahead(row: RunRow) -> str:
+    """The best variant of a study; empty for other runs, and while there is none."""
+    members = row.members
+    return f"{members.best}, {members.top1:.2f} %" if members and members.best else ""
 
 
 def _encoder(row: RunRow) -> str:

@@ -6,11 +6,14 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich.text import Text
+
 from engine.history.entry import Entry
 from engine.runs.record import Record
 from engine.runs.training_time import seconds_trained
 from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines
+from engine.study.legend import SHORTFALL_MARK
 from engine.study.report import Report
 from engine.study.study_state import StudyState
 from moco_tui.present import fmt
@@ -19,6 +22,27 @@ from moco_tui.present.run_rows import GLYPHS
 from moco_tui.present.study_view import QUEUE_LABEL, StudySnapshot
 
 LEAST_WIDTH = 24
+
+
+def tabs(panels: Sequence[str], shown: str, *, full: bool, short: bool) -> Text:
+    """The panels with their keys, and what the brackets in the table mean.
+
+    Args:
+        panels: in the order of their keys.
+        shown: the one on the screen.
+        full: whether cells give both ends of an interval.
+        short: whether a training from scratch was too short.
+    """
+    text = Text(no_wrap=True, overflow="crop")
+    for number, name in enumerate(panels, 1):
+        text.append(f" {number} {name} ", style="reverse" if name == shown else "")
+    interval = "(95 %)" if full else "±95 %"
+    text.append(f" {interval} [range] {{partial}}", style="dim")
+    if short:
+        text.append(f" {SHORTFALL_MARK} trained too short", style="dim")
+    return text
+
+
 MOST_VARIANT = 32
 """Characters of a variant in the list of pretrainings."""
 
@@ -213,4 +237,7 @@ def first_words(status: str) -> str:
     """What to do with a study of which nothing is done yet."""
     if status in ("queued", "stopped", "failed", "lost"):
         return "Nothing is measured yet. r starts it here; cells fill in one by one."
-    return "Nothing is measured yet. The first cells come when the first pretraining has ended."
+    return (
+        "Nothing is measured yet. The first cells come when the first pretraining has ended; "
+        "6 shows how it is trained."
+    )

@@ -28,6 +28,7 @@ from engine.study.table import (
     values,
 )
 from moco_tui.present import fmt
+from moco_tui.present.study_variants import settings_apart
 
 GLYPHS = {"missing": "·", "waiting": "○", "running": "▸", "done": "✓", "failed": "✗"}
 """A state as one character; beside it stands its word or a value."""
@@ -248,6 +249,8 @@ def details(snapshot: StudySnapshot, at: Mapping[Dimension, Any], row: ResultRow
     if row.shortfall:
         parts.append(row.shortfall)
     parts += _verdict(snapshot.report, row)
+    if apart := settings_apart(snapshot.report.config, str(row.variant)):
+        parts.insert(0, apart)
     if row.task in snapshot.report.majority:
         parts.append(f"majority {snapshot.report.majority[row.task]:.1f} %")
     return f"{place}: {'; '.join(parts)}"

@@ -18,6 +18,7 @@ from engine.errors import UserError
 from engine.runs import create
 from moco_tui import lazy
 from moco_tui.present import fmt, form
+from moco_tui.present import study_form as studyform
 from moco_tui.present.augment_preview import Previewer
 from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.screens.base_screen import BaseScreen
@@ -27,6 +28,10 @@ from moco_tui.widgets.estimate_panel import EstimatePanel
 from moco_tui.widgets.form_rows import FieldRow
 from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_form import RunForm
+from moco_tui.widgets.study_axes import AddAxis, AxisRow, StudyAxes
+
+CHECK_SECONDS = 0.15
+"""How long nothing is typed before a study of many variants is checked."""
 
 
 class NewRunScreen(BaseScreen):
@@ -44,13 +49,15 @@ class NewRunScreen(BaseScreen):
     HELP = """Every setting has its range beside it and is checked as you type. A dot marks what
 differs from the preset. Up and Down move between the fields, Left and Right choose, Enter opens a
 section. F2 shows the augmentations on real images, F3 measures a few steps, F4 shows the same run
-as a command and as TOML."""
+as a command and as TOML. What a study varies stands at the top, its values between commas: the
+line below adds a setting, F9 takes the one in focus away."""
     BINDINGS = [
         # priority: also while a field has the focus, which would take the key first
         Binding("ctrl+s,f5", "start", "Start", key_display="^s", priority=True),
         Binding("f2", "side('preview')", "Preview"),
         Binding("f3", "side('estimate')", "Estimate"),
         Binding("f4", "side('text')", "Command"),
+        Binding("f9", "unvary", "Vary the setting no more", show=False),
         Binding("f6", "views", "Other views", show=False),
         Binding("ctrl+y,f7", "copy", "Copy the command", show=False),
         Binding("f8", "copy_toml", "Copy the TOML", show=False),
@@ -64,7 +71,10 @@ as a command and as TOML."""
         self._parent_id = parent
         self._like = like
         self._starting = False
+        self._meant: studyform.StudySize | None = None  # the person said that it may be so large
         self._focused_before: Widget | None = None
+        self.found: dict[str, str] = {}  # what keeps the run from starting, as shown
+        self.study_size: studyform.StudySize | None = None
 
     def _first_state(self) -> form.FormState:
         """What the form begins with: a run like another, a probe, or one of the chosen kind."""
@@ -110,9 +120,11 @@ as a command and as TOML."""
                 yield PreviewPanel(Previewer(self.session.data_dir), id="preview").add_class(
                     "side-part"
                 )
+                yield Static("", id="size", classes="side-part", markup=False)
                 yield EstimatePanel(self.session.data_dir, id="estimate", classes="side-part")
                 with VerticalScroll(id="text", classes="side-part"):
                     yield Static("", id="text-body", markup=False)
+        yield Static("", id="size-line", markup=False)
         yield Static("", id="help", markup=False)
 
     @property
@@ -159,10 +171,47 @@ as a command and as TOML."""
     @on(RunForm.Changed)
     def _check(self) -> None:
         """Check all fields; update marks, help, command and preview."""
-        self.body.mark(self.problems())
+        state = self.state
+        self.set_class(state.kind == "study", "-study")
+        self.query_one(EstimatePanel).outdate()
+        if state.kind != "study":
+            self._show_found(self.problems())
+        elif studyform.variants_at_most(state) < studyform.MANY_VARIANTS:
+            self._show_study(studyform.sized(state))
+        else:  # in a thread: thousands of variants would hold up the keys
+            self.run_worker(self._check_study(state.copy()), group="check", exclusive=True)
+
+    async def _check_study(self, state: form.FormState) -> None:
+        await asyncio.sleep(CHECK_SECONDS)  # cancelled by the next key
+        sized = await asyncio.to_thread(studyform.sized, state)
+        if self.is_mounted and self.state.kind == "study":
+            self._show_study(sized)
+
+    def _show_study(self, sized: studyform.Sized) -> None:
+        self.study_size = sized.size
+        self.query_one("#size-line", Static).update(studyform.size_line(sized.size))
+        self.query_one("#size", Static).update("\n".join(studyform.size_lines(sized.size)))
+        self._show_found(sized.found)
+
+    def _show_found(self, found: dict[str, str]) -> None:
+        self.found = found
+        self.body.mark(found)
         self._show_help()
         self._show_text()
         self._show_preview()
+
+    @on(AddAxis.Asked)
+    def _choose_axis(self) -> None:
+        """Ask for a setting that the study is to vary."""
+        from moco_tui.screens.setting_dialog import SettingChoice
+
+        axes = self.query_one(StudyAxes)
+
+        async def add(key: str | None) -> None:
+            if key:
+                await axes.add(key)
+
+        self.app.push_screen(SettingChoice(set(axes.drafts.texts)), add)
 
     # ---------------------------------------------------------------------------- showing
 
@@ -173,13 +222,19 @@ as a command and as TOML."""
         wrong = ""
         if isinstance(row, FieldRow):
             field = row.field
-            wrong = self.problems().get(field.key, "")
+            wrong = self.found.get(field.key, "")
             text.append(field.key, style="bold")
             text.append(f"  {field.help}\n")
             base = fmt.value(self.state.base[field.key])
             origin = "preset" if self.state.preset else "default"
             expected = f"{form.range_hint(field)}   {origin}: {fmt.clean(base)}"
             text.append(fmt.clean(wrong) if wrong else expected)
+        elif isinstance(row, AxisRow):
+            wrong = self.body.query_one(StudyAxes).drafts.wrong.get(row.key, "")
+            about = studyform.varied_fields().get(row.key)
+            text.append(fmt.clean(row.key), style="bold")
+            text.append(f"  {about.help if about is not None else 'settings together'}\n")
+            text.append(fmt.clean(wrong or f"{studyform.values_hint(row.key)}   F9 removes it"))
         else:
             text.append("Up and Down move, Left and Right choose, Enter opens a section.\n")
             text.append("• differs from the preset   ✗ has to be put right")
@@ -192,7 +247,7 @@ as a command and as TOML."""
         if self.state.kind == "probe":
             preview.say("a probe sees the images as its head needs them")
             return
-        settings = self.state.preview()
+        settings = self.state.preview(self.found)
         if settings is not None:  # while one of them is wrong, the last pictures stay
             preview.show(*settings)
 
@@ -233,6 +288,14 @@ as a command and as TOML."""
         if self._focused_before is not None and self._focused_before.is_mounted:
             self.call_after_refresh(self.set_focus, self._focused_before)
 
+    def action_unvary(self) -> None:
+        """Take the axis in focus away from what a study varies."""
+        row = self.focused.parent if self.focused is not None else None
+        if isinstance(row, AxisRow):
+            row.remove_axis()
+        else:
+            self.say("F9 takes away the varied setting that is in focus; none is.")
+
     def action_views(self) -> None:
         """Draw other random views."""
         self.query_one(PreviewPanel).another()
@@ -254,15 +317,14 @@ as a command and as TOML."""
     def action_estimate(self) -> None:
         """Measure a few steps in a process of its own."""
         estimate = self.query_one(EstimatePanel)
-        found = self.problems()
+        found = self.problems() if self.state.kind != "study" else self.found
         if found:
             key = next(iter(found))
             estimate.say(f"First put {form.label(key)} right: {found[key]}.")
         elif self.state.kind == "probe":
             estimate.say("An estimate is made for pretrainings; a probe takes minutes.")
         else:
-            config, about = self.state.sample()
-            estimate.measure(to_toml(config), about)
+            estimate.measure(to_toml(self.state.config()), self.state.kind, self.session.root)
 
     # ---------------------------------------------------------------------------- start
 
@@ -271,17 +333,45 @@ as a command and as TOML."""
         """Start the run and show it."""
         self.run_worker(self._start(), group="start")
 
+    async def _checked(self) -> dict[str, str]:
+        """What is wrong now; of a study worked out in a thread."""
+        if self.state.kind != "study":
+            return self.problems()
+        sized = await asyncio.to_thread(studyform.sized, self.state.copy())
+        self.study_size = sized.size
+        return sized.found
+
+    def _is_meant(self) -> bool:
+        """Whether a very large study may begin; asks where it is not known, and then starts it."""
+        size = self.study_size
+        if self.state.kind != "study" or size is None or size.cells < studyform.MANY_CELLS:
+            return True
+        if self._meant == size:
+            return True
+        from moco_tui.screens.dialogs import Confirm
+
+        def begin(yes: bool | None) -> None:
+            if yes:
+                self._meant = size
+                self.action_start()
+
+        question = f"The study has {studyform.size_line(size)}; that may take weeks. Begin it?"
+        self.app.push_screen(Confirm(question, "Begin it (y)", "No (n)"), begin)
+        return False
+
     async def _start(self) -> None:
         # A second press comes before the screen is closed: it must not create a second run.
         if self._starting or not self.writable():
             return
-        found = self.problems()
+        found = await self._checked()
         if found:
             key = next(iter(found))
             self.say(f"{form.label(key) or 'settings'}: {found[key]}.", severity="error")
             self._focused_before = None  # the wrong field gets the focus
             self._close_side()
             await self.body.go_to(key)
+            return
+        if not self._is_meant():
             return
         self._starting = True
         body = self.body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from engine.errors import UserError
@@ -67,45 +68,76 @@ class RunActions:
 
     def delete(self, row: RunRow) -> None:
         """Move the run to the trash, from which ``undo`` brings it back."""
-        from moco_tui.screens.dialogs import Confirm  # the first screen asks nothing
-
         if row.status in LIVE and row.status != "queued":
             self._screen.say(
                 f"{row.title} is {row.status}; stop it before you delete it.", severity="error"
             )
             return
 
+        self._screen.run_worker(self._ask_to_delete(row), group="delete")
+
+    async def _ask_to_delete(self, row: RunRow) -> None:
+        """Ask with what goes along and who needs it; in a thread: it looks into the folders."""
+        from moco_tui.screens.dialogs import Confirm  # the first screen asks nothing
+
         what = f"{row.title} ({row.id})" if row.name else row.id  # many may have one name
+        text, with_it = await asyncio.to_thread(self._what_goes, row, what)
 
         def delete_if_confirmed(yes: bool | None) -> None:
-            if not yes:
-                return
-            session = self._screen.session
-            try:
-                # A queued run of this app is taken out of the queue: it holds the run's lock.
-                session.runner.drop(session.folder(row.id))
-                with self._runs.lock:
-                    self._runs.history.delete(row.id)
-            except UserError as error:
-                self._screen.say(str(error), severity="error")
-                return
-            self._deleted.append(row.id)
-            self._screen.say(f"{what} is in the trash; u brings it back.")
-            self._changed()
+            if yes:
+                self._delete(row, what, with_it)
 
-        self._screen.app.push_screen(
-            Confirm(f"Delete {what}? It can be restored.", "Delete"), delete_if_confirmed
-        )
+        question = f"{text} It can be restored."
+        self._screen.app.push_screen(Confirm(question, "Delete"), delete_if_confirmed)
+
+    def _what_goes(self, row: RunRow, what: str) -> tuple[str, tuple[str, ...]]:
+        """The question on a deletion, and the ids of what goes with a study."""
+        belongings = self._runs.studies.belongings
+        if not belongings:
+            return f"Delete {what}?", ()
+        from engine.study.deletion import plan_deletion, users_of_run
+        from moco_tui.present import deletion_text
+
+        rows = dict(self._runs.rows)
+        if row.id in belongings:
+            entries = [one.entry for one in rows.values()]
+            plan = plan_deletion(row.id, entries, belongings, self._runs.root)
+            if plan.goes or plan.stays:
+                return "\n".join(deletion_text.lines(plan, what)), plan.goes
+        titles = {id_: one.title for id_, one in rows.items()}
+        needed = deletion_text.needed_text(users_of_run(row.id, belongings), titles)
+        return f"Delete {what}? {needed}".rstrip(), ()
+
+    def _delete(self, row: RunRow, what: str, with_it: tuple[str, ...]) -> None:
+        from engine.history.together import delete_together
+
+        session = self._screen.session
+        try:
+            for id_ in (row.id, *with_it):
+                # A queued run of this app is taken out of the queue: it holds the run's lock.
+                session.runner.drop(session.folder(id_))
+            with self._runs.lock:
+                delete_together(self._runs.history, row.id, with_it)
+        except UserError as error:
+            self._screen.say(str(error), severity="error")
+            self._changed()
+            return
+        self._deleted.append(row.id)
+        more = f" with {len(with_it):,} runs" if with_it else ""
+        self._screen.say(f"{what} is in the trash{more}; u brings it back.")
+        self._changed()
 
     def undo(self) -> str:
         """Bring the last deleted run back; its id, empty when there is none."""
         if not self._deleted:
             self._screen.say("Nothing was deleted here.")
             return ""
+        from engine.history.together import restore_together
+
         run_id = self._deleted[-1]
         try:
             with self._runs.lock:
-                self._runs.history.restore(run_id)
+                restore_together(self._runs.history, run_id)
         except UserError as error:
             self._screen.say(str(error), severity="error")
             return ""

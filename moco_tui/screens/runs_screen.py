@@ -14,17 +14,15 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from engine.errors import ConfigError
-from engine.history.entry import Entry
-from moco_tui.present import fmt, run_summary
+from moco_tui.present import run_summary
 from moco_tui.present.probe_offer import why_no_probe_of
-from moco_tui.present.run_order import SORTS, Fold, arrange
+from moco_tui.present.run_order import FOLD_ABOVE, SORTS, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenComparison, OpenForm, OpenRun, OpenStudy, StartDemo
 from moco_tui.screens.run_actions import RunActions
 from moco_tui.session import Session
-from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.run_filter import RunFilter
 from moco_tui.widgets.run_table import RunTable
 
 REFRESH_SECONDS = 1.0
@@ -41,7 +39,8 @@ class RunsScreen(BaseScreen):
     AUTO_FOCUS = ""
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
 eight of them, c compares the marked ones. The filter takes words and comparisons, such as
-kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit that it shows."""
+kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit that it shows. The
+runs of a study stand under it, folded: f shows and hides them."""
     BINDINGS = [
         Binding("n", "new", "New"),
         Binding("p", "probe", "Probe"),
@@ -51,7 +50,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("o", "sort", "Sort", show=False),
         Binding("O", "reverse", "Reverse the order", show=False),
-        Binding("f", "fold", "Show or hide many probes", show=False),
+        Binding("f", "fold", "Show or hide what a run holds", show=False),
         Binding("t", "tags", "Tags", show=False),
         Binding("e", "note", "Note", show=False),
         Binding("N", "name", "Rename", show=False),
@@ -67,8 +66,6 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         super().__init__(session)
         self._sort = SORTS[0]
         self._reverse = False
-        self._filter = ""
-        self._match: Callable[[Entry], bool] | None = None
         self._shown_version = -1
         self._refreshing = False
         self._monitor_imported = False
@@ -79,12 +76,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
 
     def content(self) -> ComposeResult:
         """Filter, table, details."""
-        yield LineInput(
-            placeholder="filter: words, kind:probe, K=4096, top1>60, and / or / not",
-            id="filter",
-            compact=True,
-        )
-        yield Static("", id="filter-error", markup=False)
+        yield RunFilter(self.session.runs)
         with Horizontal(id="body"):
             yield RunTable(id="runs")
             with VerticalScroll(id="details", can_focus=False):
@@ -97,8 +89,6 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
     async def on_mount(self) -> None:
         """Read the runs, and wait for them briefly: nothing is painted before the end of this."""
         self._actions = RunActions(self, self.poll)
-        self.query_one("#filter").display = False
-        self.query_one("#filter-error").display = False
         self.query_one("#empty").display = False
         self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
@@ -166,13 +156,14 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
         self.refresh_bindings()  # some keys depend on whether there are runs
         rows = list(runs.rows.values())
         total = len(rows)
-        if self._match is not None:
-            rows = [row for row in rows if self._match(row.entry)]
+        match = self.query_one(RunFilter).match
+        if match is not None:
+            rows = [row for row in rows if match(row.entry)]
         table = self.query_one(RunTable)
         if self._select_next and self._select_next in runs.rows:
-            self._unfolded.add(runs.rows[self._select_next].parent)
-        # A filter must find probes in folded lines too.
-        unfolded = self._unfolded if self._match is None else None
+            self._unfold_above(runs.rows[self._select_next])
+        # A filter must find runs in folded lines too.
+        unfolded = self._unfolded if match is None else None
         table.show(arrange(rows, self._sort, self._reverse, unfolded))
         if self._select_next and self._select_next in runs.rows:
             table.select(self._select_next)
@@ -236,7 +227,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
             return False  # there it is a character
         del parameters
         if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
-            return bool(self.session.runs.rows) or bool(self._filter)
+            return bool(self.session.runs.rows) or bool(self.query_one(RunFilter).text)
         return True
 
     @property
@@ -256,13 +247,28 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
 
     @on(RunTable.Folded)
     def _folded(self, event: RunTable.Folded) -> None:
-        self._fold(event.fold.parent)
+        self._fold(event.run)
 
     def action_fold(self) -> None:
-        """Show or hide the probes of the run under the cursor, or those beside this one."""
+        """Show or hide what stands under the run at the cursor, or beside it."""
         row = self.query_one(RunTable).line
-        if row is not None:
-            self._fold(row.parent if row.kind == "probe" else row.id)
+        if row is None:
+            return
+        if row.kind == "probe":
+            self._fold(row.parent)
+        elif row.study and not self._has_many_probes(row.id):
+            self._fold(row.study)
+        else:
+            self._fold(row.id)
+
+    def _has_many_probes(self, run_id: str) -> bool:
+        rows = self.session.runs.rows.values()
+        return sum(row.parent == run_id for row in rows) > FOLD_ABOVE
+
+    def _unfold_above(self, row: RunRow) -> None:
+        """Show a run that stands in folded lines."""
+        over = self.session.runs.rows.get(row.parent)
+        self._unfolded |= {row.parent, row.study, over.study if over is not None else ""}
 
     def _fold(self, run_id: str) -> None:
         self._unfolded ^= {run_id}
@@ -324,48 +330,22 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
 
     def action_filter(self) -> None:
         """Show and focus the filter."""
-        box = self.query_one("#filter", Input)
-        box.display = True
-        self.set_focus(box)  # at once, which ``focus`` is not
+        self.query_one(RunFilter).open()
 
     def action_back(self) -> None:
         """Clear the filter; where there is none, the marks. There is no screen to go back to."""
-        box = self.query_one("#filter", Input)
         table = self.query_one(RunTable)
-        if box.display or self._filter:
-            box.value = ""
-            box.display = False
-            self._use_filter("", None)
-        else:
+        if not self.query_one(RunFilter).close():
             table.marked.clear()
         self.set_focus(table)
         self.show_rows(force=True)
 
-    @on(Input.Changed, "#filter")
-    def _filter_changed(self, event: Input.Changed) -> None:
-        text = event.value.strip()
-        try:
-            self._use_filter(text, self.session.runs.matcher(text) if text else None)
-        except ConfigError as error:
-            self._use_filter(text, None, fmt.clean(str(error)))
+    @on(RunFilter.Changed)
+    def _filter_changed(self) -> None:
         self.show_rows(force=True)
 
-    def _use_filter(
-        self, text: str, match: Callable[[Entry], bool] | None, error: str = ""
-    ) -> None:
-        """Show the runs that a filter lets through; with an error all of them, and why."""
-        self._filter, self._match = text, match
-        self.query_one("#filter", Input).set_class(bool(error), "wrong")
-        line = self.query_one("#filter-error", Static)
-        line.display = bool(error)
-        line.update(Text(f"{error} No filter is in force." if error else "", style="bold"))
-
-    @on(Input.Submitted, "#filter")
-    def _filter_done(self, event: Input.Submitted) -> None:
-        if event.input.has_class("wrong"):
-            return  # what is wrong stands below it
-        if not event.value.strip():
-            event.input.display = False
+    @on(RunFilter.Left)
+    def _filter_left(self) -> None:
         self.set_focus(self.query_one(RunTable))
 
     def _change(self, change: Callable[[RunRow], None]) -> None:

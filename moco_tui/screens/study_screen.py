@@ -22,26 +22,26 @@ from engine.errors import UserError
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity, last_identity
 from engine.runs.ownership import owned_ids, users_of
-from engine.study import formats as studyexport
 from engine.study import report as findings
 from engine.study.grid import reference
-from engine.study.legend import SHORTFALL_MARK
 from engine.study.study_state import state_from_entries
 from engine.study.table import Pivot, dimension, tables, values
 from moco_tui.present import fmt
 from moco_tui.present import study_text as studytext
+from moco_tui.present import study_variants as studyvariants
 from moco_tui.present import study_view as studyview
-from moco_tui.screens.export_dialog import ask_and_write
 from moco_tui.screens.messages import OpenRun
+from moco_tui.screens.study_export import export_study
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
+from moco_tui.widgets.variant_chart import VariantChart
 
-PANELS = ("table", "curve", "answer", "pretrainings", "log")
-"""In the order of their keys, 1 to 5. A small screen shows one of them, a large one several."""
+PANELS = ("table", "curve", "answer", "pretrainings", "log", "training")
+"""In the order of their keys, 1 to 6. A small screen shows one of them, a large one several."""
 
 
 class StudyScreen(WatchScreen):
@@ -55,8 +55,8 @@ class StudyScreen(WatchScreen):
     TITLE_TEXT = "Study"
     HELP = """A grid of pretrainings and probes, filling in. x swaps rows and columns, v shows
 other ones; t, h, f and o show one task, head, share of the labels or source alone, then the next.
-Enter opens the runs behind a cell. 1 to 5 show a panel. A state changes here when the trainer has
-acknowledged it."""
+Enter opens the runs behind a cell, z orders the rows by the column of the cursor. 1 to 6 show a
+panel, 6 how the variants are trained. A state changes here when the trainer has acknowledged it."""
     BINDINGS = [
         Binding("x", "swap", "Swap"),
         Binding("v", "view", "Rows, columns", show=False),
@@ -66,6 +66,7 @@ acknowledged it."""
             "f", "only('fraction')", "One share of the labels alone, the next, all", show=False
         ),
         Binding("o", "only('source')", "One source alone, the next, all", show=False),
+        Binding("z", "by_result", "Order by result, or as trained", show=False),
         Binding("a", "all", "Show all", show=False),
         Binding("e", "export", "Export"),
         Binding("1", "panel('table')", "Table", show=False),
@@ -73,6 +74,7 @@ acknowledged it."""
         Binding("3", "panel('answer')", "Answer, comparisons, protocol", show=False),
         Binding("4", "panel('pretrainings')", "Pretrainings", show=False),
         Binding("5", "panel('log')", "Log", show=False),
+        Binding("6", "panel('training')", "Training of the variants", show=False),
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
@@ -84,6 +86,8 @@ acknowledged it."""
         self._polling = False
         self._panel = "table"
         self._state_error = ""
+        self._by_result = False
+        self._training = VariantChart(session.root, id="training", classes="lower")
 
     def content(self) -> ComposeResult:
         """Progress, the slice, and panels."""
@@ -93,6 +97,7 @@ acknowledged it."""
             yield StudyTable(id="table")
             yield Static("", id="cell", markup=False)
             yield LabelChart("accuracy", id="curve", classes="lower")
+            yield self._training
             yield TextPanel("answer", id="answer", classes="lower")
             yield TextPanel("pretrainings", id="pretrainings", classes="lower")
             yield TextPanel("log", follow=True, wrap=True, id="log", classes="lower")
@@ -152,6 +157,7 @@ acknowledged it."""
         elif status_changed:  # the line on the cell may say how to start the study
             self._show_place()
         self._show_log()
+        self._show_training()
         self._show_progress()
 
     def _safely(self, *shows: Callable[[], None]) -> None:
@@ -202,6 +208,9 @@ acknowledged it."""
                 self._state_error = f"The runs of the study cannot be made out: {error}."
             else:
                 self._state_error = ""
+        known = snapshot or self.snapshot
+        if known is not None and self._panel == "training":
+            self._training.read(known.study_state)  # not by a query: it may be closing
         return snapshot, time.thread_time() - start
 
     # ---------------------------------------------------------------------------- showing
@@ -212,7 +221,11 @@ acknowledged it."""
         if snapshot is None or config is None:
             return
         made = tables(config, snapshot.report.rows, self.pivot)
-        self.query_one(StudyTable).show(made, snapshot.report.majority, snapshot.progress)
+        table = self.query_one(StudyTable)
+        if self._by_result:
+            made = studyvariants.by_result(made, table.column)
+        notes = studyvariants.notes(snapshot.report)
+        table.show(made, snapshot.report.majority, snapshot.progress, notes)
         text = Text(no_wrap=True, overflow="ellipsis")
         for key, what in studyview.slice_parts(config, self.pivot):
             text.append(f"{key} ", style="bold")
@@ -275,6 +288,14 @@ acknowledged it."""
         bar.update(text)
         self.show_cost()
 
+    def _show_training(self) -> None:
+        if self.config is not None and self._panel == "training":
+            self._training.show_means(reference(self.config).label)
+
+    @on(VariantChart.Wanted)
+    def _training_wanted(self) -> None:
+        self.tick()
+
     def _show_log(self) -> None:
         if self.query_one("#log").display:
             self.show_log()
@@ -293,15 +314,10 @@ acknowledged it."""
 
     def _show_tabs(self) -> None:
         """The panels, and what the brackets in the table mean."""
-        text = Text(no_wrap=True, overflow="crop")
-        for number, name in enumerate(PANELS, 1):
-            text.append(f" {number} {name} ", style="reverse" if name == self._panel else "")
-        wide_cells = self.query_one(StudyTable).full
-        interval = "(95 %)" if wide_cells else "±95 %"
-        text.append(f" {interval} [range] {{partial}}", style="dim")
         snapshot = self.snapshot
-        if snapshot is not None and any(row.shortfall for row in snapshot.report.rows):
-            text.append(f" {SHORTFALL_MARK} trained too short", style="dim")
+        short = snapshot is not None and any(row.shortfall for row in snapshot.report.rows)
+        full = self.query_one(StudyTable).full
+        text = studytext.tabs(PANELS, self._panel, full=full, short=short)
         self.query_one("#tabs", Static).update(text)
 
     def action_panel(self, name: str) -> None:
@@ -309,6 +325,10 @@ acknowledged it."""
         self._show_panel(name)
         self.query_one(f"#{name}").focus()
         self.call_after_refresh(self._safely, self._show_answer, self._show_log)
+        if name == "training":
+            place = self.query_one(StudyTable).place
+            self._training.pick(str(place["source"]) if place else "")
+            self.tick()
 
     # ---------------------------------------------------------------------------- the slice
 
@@ -334,6 +354,12 @@ acknowledged it."""
     def action_view(self) -> None:
         """Show the next pair of dimensions as rows and columns."""
         self._show_pivot(studyview.next_pair(self.pivot))
+
+    def action_by_result(self) -> None:
+        """Order the variants by the column under the cursor, or as they are trained."""
+        self._by_result = not self._by_result
+        self._show_tables()
+        self.say("by result, the highest first" if self._by_result else "in the study's order")
 
     def action_only(self, name: str) -> None:
         """Show one value of a dimension, then the next, then all."""
@@ -369,14 +395,5 @@ acknowledged it."""
 
     def action_export(self) -> None:
         """Write the study to a new file."""
-        snapshot = self.snapshot
-        if snapshot is None:
-            return
-        pivot = self.pivot  # as shown now: the file is made when the path is answered
-        makers = {
-            ".csv": lambda: studyexport.to_csv(snapshot.report),
-            ".json": lambda: studyexport.to_json(snapshot.report),
-            ".md": lambda: studyexport.to_markdown(snapshot.report, pivot),
-        }
-        question = "Write the study to (.csv: every cell; .json: everything; .md: tables and text)"
-        ask_and_write(self, question, f"study-{self.folder.id}.csv", makers)
+        if self.snapshot is not None:
+            export_study(self, self.snapshot.report, self.pivot, self.folder.id)

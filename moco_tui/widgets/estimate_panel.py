@@ -1,4 +1,4 @@
-"""The estimate of a pretraining: a few real steps, run in a process of their own.
+"""The estimate of a pretraining or a study: a few real steps, run in a process of their own.
 
 There, an error or a lack of memory cannot end the app, and all that the steps took is freed.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from textual.widgets import Static
 
 from moco_tui.present import fmt
+from moco_tui.present.study_form import plan_text
 from moco_tui.training.detached import child_environment
 
 TIMEOUT = 300
@@ -31,38 +32,53 @@ class EstimatePanel(Static):
     def __init__(
         self, data_dir: Path, *, id: str | None = None, classes: str | None = None
     ) -> None:
-        text = "F3 runs a few steps in a process of its own and tells what an epoch costs."
+        text = "F3 runs a few steps in a process of its own and tells what the run costs."
         super().__init__(text, id=id, classes=classes, markup=False)
         self._data_dir = data_dir
         self._process: subprocess.Popen[str] | None = None
         self._measuring = False
+        self._result = ""  # what was measured last; empty while nothing was
+        self._changes = 0  # of the settings
+
+    def outdate(self) -> None:
+        """The settings have changed: what was measured is of those before."""
+        self._changes += 1
+        if self._result:
+            self._show_result(outdated=True)
+
+    def _show_result(self, *, outdated: bool) -> None:
+        note = "before the last change; F3 measures again:\n" if outdated else ""
+        self.say(note + self._result)
 
     def say(self, text: str) -> None:
         """Show a sentence, or several lines, which the caller has made safe to print."""
         if self.is_mounted:
             self.update(fmt.clean(text) if "\n" not in text else text)
 
-    def measure(self, toml: str, about: str = "") -> None:
+    def measure(self, toml: str, kind: str, root: Path) -> None:
         """Run a few steps of a configuration and show the result; one at a time.
 
         Args:
-            toml: the pretraining.
-            about: a line over the result.
+            toml: the pretraining or the study.
+            kind: which of them.
+            root: the runs folder, where results of the study may be already.
         """
         if self._measuring:
             return
         self._measuring = True  # here already: the worker sets ``_process`` later, in a thread
         self.say("Running a few steps ...")
-        self.run_worker(self._measure(toml, about), group="estimate")
+        self.run_worker(self._measure(toml, kind, root), group="estimate")
 
     def on_unmount(self) -> None:
         """The process does not outlive the form."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
-    async def _measure(self, toml: str, about: str) -> None:
+    async def _measure(self, toml: str, kind: str, root: Path) -> None:
+        of = self._changes
+        words = ["--study", "--runs-dir", str(root)] if kind == "study" else []
         try:
-            code, out, err = await asyncio.to_thread(self._run, toml)
+            code, out, err = await asyncio.to_thread(self._run, toml, words)
         except OSError as error:
             self.say(f"The estimate did not start: {error}.")
             return
@@ -76,15 +92,20 @@ class EstimatePanel(Static):
             self.say(f"No estimate: {why}")
             return
         try:
-            text = estimate_text(json.loads(out))
-            self.say(f"{about}\n{text}" if about else text)
+            facts = json.loads(out)
+            self._result = plan_text(facts) if kind == "study" else estimate_text(facts)
         except (ValueError, KeyError, TypeError):
             self.say("No estimate: its process said something unexpected.")
+        else:
+            self._show_result(outdated=of != self._changes)
 
-    def _run(self, toml: str) -> tuple[int, str, str]:
+    def _run(self, toml: str, words: list[str]) -> tuple[int, str, str]:
         """Exit code, output and errors of the process; called in a thread."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "moco_tui", "_estimate", "--data-dir", str(self._data_dir)],
+            [
+                *(sys.executable, "-m", "moco_tui", "_estimate", *words),
+                *("--data-dir", str(self._data_dir)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

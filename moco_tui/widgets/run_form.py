@@ -15,8 +15,10 @@ from textual.widgets import Button, Input, Static
 from engine.config.augment import AUGMENTATIONS
 from engine.config.presets import presets_of
 from moco_tui.present import fmt, form
+from moco_tui.present.study_form import ablated, switch_ablation
 from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, FormRow, SectionHead
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.study_axes import AblationRow, StudyAxes, ablation_rows
 
 KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
 
@@ -84,6 +86,10 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             select_on_focus=False,
         )
         yield FormRow("name", name, "for people")
+        if kind == "study":
+            yield StudyAxes(self.state)
+            yield SectionHead("Leave augmentations out", "ablate", len(AUGMENTATIONS))
+            yield Vertical(id=_section_id("ablate"), classes="rows")
         for key in form.ESSENTIAL[kind]:
             yield FieldRow(self.state.known[key], self.state)
         yield FormRow(
@@ -126,7 +132,10 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         """The fields of a section, but for those that stand at the top of the form."""
         if section.endswith("augment"):
             return [key for key in self.state.known if key.startswith(section + ".")]
-        shown = form.ESSENTIAL[self.state.kind]
+        if section == "ablate":
+            return ["ablate"]
+        # Axes and ablations have rows of their own.
+        shown = (*form.ESSENTIAL[self.state.kind], "axes", "ablate")
         return [
             key
             for key, field in self.state.known.items()
@@ -176,15 +185,41 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
                 box.display = bool(self.state.values[key])
 
     @on(Chooser.Changed, "#preset")
-    def _preset_chosen(self, event: Chooser.Changed) -> None:
+    async def _preset_chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         self.state.use_preset(event.choice.value)
         self._use_device()
         for row in self.query(FieldRow):
             row.refill()
+        for axes in self.query(StudyAxes):
+            await axes.refill()
+        await self._refill_ablation()
         self._unfold_augmentations()
         self.query_one("#preset-row", FormRow).say(self._preset_summary())
         self.post_message(self.Changed())
+
+    @on(StudyAxes.Changed)
+    def _axes_changed(self, event: StudyAxes.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed())
+
+    @on(AblationRow.Switched)
+    def _ablation_switched(self, event: AblationRow.Switched) -> None:
+        event.stop()
+        switch_ablation(self.state, event.name, event.on)
+        for row in self.query(AblationRow):
+            if isinstance(row.editor, Checkbox):
+                chosen = ablated(self.state)
+                whole = row.augmentation == "augment"
+                named = "augment" in self.state.values["ablate"]
+                row.editor.value = named if whole else row.augmentation in chosen
+        self.post_message(self.Changed())
+
+    async def _refill_ablation(self) -> None:
+        for box in self.query("#" + _section_id("ablate")):
+            await box.remove_children()
+            if any(head.open and head.section == "ablate" for head in self.query(SectionHead)):
+                await box.mount_all(ablation_rows(self.state))
 
     def _use_device(self) -> None:
         if self._device:
@@ -225,7 +260,9 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         """Show or hide the rows of a section; they are made when it is opened first."""
         box = self.query_one("#" + _section_id(head.section), Vertical)
         if head.open and not box.children:
-            if head.section.endswith("augment"):
+            if head.section == "ablate":
+                await box.mount_all(ablation_rows(self.state))
+            elif head.section.endswith("augment"):
                 await box.mount_all(self._augmentations())
             else:
                 keys = self._keys_of(head.section)
@@ -243,6 +280,8 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         for row in self.query(FieldRow):
             key = row.field.key
             row.mark(changed=self.state.is_changed(key), error=problems.get(key, ""))
+        for axes in self.query(StudyAxes):
+            axes.mark(problems)
         for head in self.query(SectionHead):
             keys = set(self._keys_of(head.section))
             changed = sum(self.state.is_changed(key) for key in keys)
@@ -279,6 +318,9 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         if key == "parent":
             self.query_one("#parent").focus()
             return
+        if key == "axes":
+            self.query_one(StudyAxes).go_to_wrong()
+            return
         if key not in self.state.known:
             return
         for head in self.query(SectionHead):
@@ -289,6 +331,8 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         for row in self.query(FieldRow):
             if row.field.key == key:
                 row.editor.focus()
+        if key == "ablate":
+            self.query(AblationRow).first().editor.focus()
 
 
 def _section_id(section: str) -> str:

@@ -65,12 +65,27 @@ COLUMNS = (
 )
 
 
+def _merged(columns: list[tuple[RunColumn, int]], row: RunRow) -> list[tuple[RunColumn, int]]:
+    """The columns of a row; of a study those that it has no values for are one, of its progress."""
+    if row.members is None:
+        return columns
+    titles = [column.title for column, _ in columns]
+    if "kind" not in titles or "done" not in titles:
+        return columns
+    first, end = titles.index("kind") + 1, titles.index("done")
+    size = sum(size + 1 for _, size in columns[first:end]) - 1
+    text = row.members.text
+    return [*columns[:first], (RunColumn("cells", size, lambda *_: text), size), *columns[end:]]
+
+
 class RunTable(ScrollView, can_focus=True):
     """Runs, one a line; a cursor that stays on its run when others come and go."""
 
     HELP_TITLE = "The table of runs"
     HELP = """All runs, newest first; probes stand under the run whose encoder they use. Where there
-are many, one line stands for them: Enter on it shows them and hides them again."""
+are many, one line stands for them: Enter on it shows them and hides them again. What a study made
+stands under the study: f, or a click on the sign before its name, shows it and hides it again. Runs
+that a study counts and did not make stay where they are, and say so."""
 
     DEFAULT_CSS = """
     RunTable { height: 1fr; background: $surface; overflow-x: hidden; overflow-y: auto; }
@@ -111,11 +126,15 @@ are many, one line stands for them: Enter on it shows them and hides them again.
             self.row = row
 
     class Folded(Message):
-        """Enter was pressed on a line that stands for many probes."""
+        """What stands under a run is to be shown or hidden.
 
-        def __init__(self, fold: Fold) -> None:
+        Args:
+            run: id of the run.
+        """
+
+        def __init__(self, run: str) -> None:
             super().__init__()
-            self.fold = fold
+            self.run = run
 
     class Moved(Message):
         """The cursor stands on another run, or on none."""
@@ -146,9 +165,12 @@ are many, one line stands for them: Enter on it shows them and hides them again.
         self.rows = list(rows)
         if before is not None:
             places = {row.id: index for index, (row, _) in enumerate(self.rows)}
-            # A probe that is folded away now leaves the cursor on the line that stands for it.
-            folded = places.get(f"{before.parent}/probes", self.cursor)
-            self.cursor = places.get(before.id, folded if before.kind == "probe" else self.cursor)
+            # A run that is folded away now leaves the cursor on the line that stands for it.
+            folded = f"{before.parent}/probes" if before.kind == "probe" else ""
+            for id_ in (before.id, folded, before.parent, before.study):
+                if id_ in places:
+                    self.cursor = places[id_]
+                    break
         self.cursor = max(min(self.cursor, len(self.rows) - 1), 0)
         self._resize()
         self.refresh()
@@ -199,7 +221,7 @@ are many, one line stands for them: Enter on it shows them and hides them again.
     def action_open(self) -> None:
         """Open the run under the cursor, or the probes that are folded there."""
         if isinstance(self.line, Fold):
-            self.post_message(self.Folded(self.line))
+            self.post_message(self.Folded(self.line.parent))
         elif self.current is not None:
             self.post_message(self.Opened(self.current))
 
@@ -223,6 +245,12 @@ are many, one line stands for them: Enter on it shows them and hides them again.
         index = event.y - 1 + self.scroll_offset.y
         if 0 <= index < len(self.rows):
             self._go(index)
+            row, depth = self.rows[index]
+            # The sign in front of the name, behind the mark and the state.
+            sign = COLUMNS[0].width + 2 + 2 * depth
+            if row.members is not None and sign <= event.x <= sign + 1:
+                self.post_message(self.Folded(row.id))
+                return
             if event.chain >= 2:
                 self.action_open()
 
@@ -254,19 +282,32 @@ are many, one line stands for them: Enter on it shows them and hides them again.
         index = y - 1 + self.scroll_offset.y
         if index >= len(self.rows):
             return Strip.blank(width, base)
-        row, depth = self.rows[index]
+        row = self.rows[index][0]
         now = self.clock()
         style, accent = self._styles(row, index == self.cursor, base)
         mark = "●" if row.id in self.marked else " "
         segments = [Segment(mark, style)]
-        for number, (column, size) in enumerate(columns):
+        for number, (column, size) in enumerate(_merged(columns, row)):
             text = column.text(row, now)
-            if column.title == "name" and depth:
-                text = "  " * (depth - 1) + "└ " + text
+            if column.title == "name":
+                text = self._titled(index, text)
             cell = fmt.fit(text, size, right=column.right)
             segments.append(Segment(cell, accent if number == 0 else style))
             segments.append(Segment(" ", style))
         return Strip(segments).adjust_cell_length(width, style)
+
+    def _titled(self, index: int, text: str) -> str:
+        """The name of a run with what it stands under, holds, or is used by."""
+        row, depth = self.rows[index]
+        if row.members is not None and row.members.runs:
+            text = f"{'▾' if self.is_open(index) else '▸'} {text} ({row.members.runs})"
+        elif row.used_by and not row.study:
+            text = f"{text} · used by {row.used_by[0]}"
+        return "  " * (depth - 1) + "└ " + text if depth else text
+
+    def is_open(self, index: int) -> bool:
+        """Whether rows follow that stand under a row."""
+        return index + 1 < len(self.rows) and self.rows[index + 1][1] > self.rows[index][1]
 
     def _styles(self, row: RunRow, current: bool, base: Style) -> tuple[Style, Style]:
         """The styles of a row and of its state; under the cursor both are the cursor's."""

@@ -18,11 +18,14 @@ from engine.study.intervals import ResultRow
 from engine.study.table import Dimension, Table, key_text
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
+from moco_tui.present.study_variants import NOTES_HEAD
 
 LEAST_CELL = 10
 MOST_CELL = 30
 MOST_LABEL = 24
-"""Characters of a cell, and of the labels at the left of a row."""
+NOTED_CELL = 14
+"""Characters of a cell, of the labels at the left of a row, and of a cell in a narrow table with
+notes behind the cells."""
 
 _HEAD, _MAJORITY = -1, -2
 """In place of the row: the line is the head of a table, or its majority shares."""
@@ -87,6 +90,7 @@ cells that are not done: running, waiting, failed or missing."""
         super().__init__(id=id)
         self.tables: list[Table] = []
         self.majority: dict[str, float] = {}
+        self.notes: dict[str, str] = {}
         self.column = 0
         self._progress: Callable[[ResultRow], studyview.Progress] = _unknown
         self._lines: list[tuple[int, int]] = []  # table, and row of it, _HEAD or _MAJORITY
@@ -101,8 +105,17 @@ cells that are not done: running, waiting, failed or missing."""
         tables: Sequence[Table],
         majority: Mapping[str, float],
         progress: Callable[[ResultRow], studyview.Progress],
+        notes: Mapping[str, str] | None = None,
     ) -> None:
-        """Show these tables; the cursor stays at its place of the study where there is one."""
+        """Show these tables; the cursor stays at its place of the study where there is one.
+
+        Args:
+            tables: what is shown.
+            majority: percent of the most frequent class, by task.
+            progress: what the cells of a row wait for.
+            notes: what stands behind the cells of a source, by its label.
+        """
+        self.notes = dict(notes or {})
         before = self.place
         # Other tables or keys: places moved. New values alone leave cursor and scrolling alone.
         moved = [t.fixed for t in tables] != [t.fixed for t in self.tables] or (
@@ -271,7 +284,8 @@ cells that are not done: running, waiting, failed or missing."""
         columns = len(self.tables[0].column_keys) if self.tables else 1
         room = max(width - label - 1, 1)
         # All columns if their cells get LEAST_CELL, else as many of these as fit.
-        cell = min(max(room // max(columns, 1) - 1, LEAST_CELL), MOST_CELL, max(room - 1, 1))
+        most = NOTED_CELL if self.notes and width < studyview.FULL_CELL * 4 else MOST_CELL
+        cell = min(max(room // max(columns, 1) - 1, LEAST_CELL), most, max(room - 1, 1))
         return label, cell, max(min(room // (cell + 1), columns), 1)
 
     def render_line(self, y: int) -> Strip:
@@ -305,6 +319,9 @@ cells that are not done: running, waiting, failed or missing."""
             if index == self._line and column == self.column:
                 style = self.get_component_rich_style("studytable--cursor")
             segments += [Segment(" ", base), Segment(fmt.fit(text, cell), style)]
+        if table.row == "source":
+            note = self.notes.get(str(table.row_keys[row]), "")
+            segments.append(Segment(fmt.clean(f"  {note}"), base))
         return Strip(segments).adjust_cell_length(width, base)
 
     def _text(self, number: int, row: int, column: int, cell: int) -> tuple[str, str]:
@@ -325,6 +342,8 @@ cells that are not done: running, waiting, failed or missing."""
         for column in shown:
             name = fmt.clean(key_text(table.column, table.column_keys[column]))
             text += " " + fmt.fit(name, cell)
+        if self.notes and table.row == "source":
+            text += f"  {NOTES_HEAD}"
         before, after = self._first_column > 0, self._first_column + fit < total
         if before or after:
             note = f" {'◂' if before else ' '}{'▸' if after else ' '}"

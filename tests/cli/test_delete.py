@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine.config.schema import PretrainConfig
-from engine.runs import RunFolder, create, folder_names
+from engine.config.resolve import resolve
+from engine.config.schema import PretrainConfig, StudyConfig
+from engine.runs import RunFolder, create, folder_names, own
+from engine.study import grid
 
 from .conftest import Call, begin, trained
 
@@ -55,3 +57,32 @@ def test_delete_takes_the_run_of_that_name_and_never_one_that_begins_so(
     assert (called.code, called.out) == (2, "")
     assert all(f"{twin.id} (twin)" in called.err for twin in twins)
     assert len(folder_names(root)) == 3
+
+
+def test_a_study_goes_with_what_it_made_when_that_is_meant(call: Call, root: Path) -> None:
+    config = resolve(StudyConfig, preset_name="quick-study")
+    study = create(root, "study", config, name="two sizes")
+    variant, seed = grid.pretrainings(config)[0]
+    made = create(
+        *(root, "pretrain", grid.pretrain_config(config, variant, seed)),
+        name=grid.name_of(variant, seed),
+    )
+    with own(made) as owner:
+        owner.transition("running")
+        owner.transition("stopped")
+    called = call("delete", made.id)
+    assert "The study two sizes counts it and would compute it again." in called.err
+    assert call("restore", made.id).code == 0
+    called = call("delete", study.id)
+    assert called.code == 2
+    assert "1 run that it made" in called.err
+    assert "--yes" in called.err
+    assert study.path.is_dir(), "nothing is deleted without an answer"
+    called = call("delete", study.id, "--yes")
+    assert called.code == 0
+    assert called.out.split() == [study.id, made.id]
+    assert not made.path.exists()
+    assert call("restore", study.id).out.split() == [study.id, made.id]
+    assert made.path.is_dir()
+    assert call("delete", study.id, "--alone").code == 0
+    assert made.path.is_dir()

@@ -19,8 +19,12 @@ from typing import Any
 
 import pytest
 
+from engine.config.resolve import resolve
+from engine.config.schema import StudyConfig
 from engine.history.entry import Entry
 from engine.history.history import History
+from engine.runs import create
+from engine.study import grid
 from moco_tui.cli.output import cut, table, width_of
 from moco_tui.cli.runs import COLUMNS, CSV_HEADER, listing
 from moco_tui.present.run_rows import CELLS, row_of
@@ -262,3 +266,23 @@ def test_cut(text: str, width: int, wanted: str) -> None:
 def test_table_aligns_wide_characters() -> None:
     lines = table(["a", "b"], [["名前", "1"], ["x", "22"]], (1,)).splitlines()
     assert {width_of(line) for line in lines} == {8}
+
+
+def test_a_tree_puts_what_a_study_made_under_it_and_the_list_stays_flat(
+    call: Call, root: Path
+) -> None:
+    config = resolve(StudyConfig, preset_name="quick-study")
+    study = create(root, "study", config, name="two sizes")
+    for variant, seed in grid.pretrainings(config)[:2]:
+        made = grid.pretrain_config(config, variant, seed)
+        create(root, "pretrain", made, name=grid.name_of(variant, seed))
+    flat = call("runs").out
+    assert not any(line.startswith(" ") for line in flat.splitlines())
+    lines = call("runs", "--tree").out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(study.id))
+    assert "two sizes: 0/" in lines[at]
+    assert all(line.startswith("  ") for line in lines[at + 1 : at + 3])
+    found = {row["id"]: row for row in json.loads(call("runs", "--tree", "--json").out)}
+    assert [row["study"] for row in found.values()].count(study.id) == 2
+    assert found[study.id]["cells"]["total"] == len(grid.cells(config))
+    assert "study" not in json.loads(call("runs", "--json").out)[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.config.axis_text import split_values
 from engine.config.resolve import build
 from engine.config.schema import StudyConfig
 from engine.config.variants import expand
@@ -18,7 +19,7 @@ from engine.sink import Plan
 from engine.study.grid import pretrain_config, pretrainings
 from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import Settings
-from moco_tui.cli.study_axes import AxisOptions, split_values
+from moco_tui.cli.study_axes import AxisOptions
 from moco_tui.cli.study_settings import configure, study_key
 
 from .conftest import Call, begin
@@ -68,7 +69,7 @@ def test_values_are_parted_by_commas_outside_of_brackets_and_quotes() -> None:
 
 
 def test_a_list_needs_its_brackets() -> None:
-    with pytest.raises(ConfigError, match=r"each in brackets, as in --axis optim.milestones=\["):
+    with pytest.raises(ConfigError, match=r"each in brackets, as in \["):
         configured("milestones=60,80")
 
 

@@ -26,7 +26,6 @@ from engine.config.schema import (
 )
 from engine.config.values import read_toml
 from engine.errors import ConfigError
-from engine.study import grid
 from moco_tui.present.form import ESSENTIAL, SECTIONS, FormState, range_hint
 
 
@@ -207,17 +206,6 @@ def test_a_wrong_value_of_a_study_is_named_at_its_field(key: str, text: str) -> 
 
 def test_what_the_grid_of_a_study_sets_is_no_field_of_its_runs() -> None:
     assert not set(FormState("study").known) & set(GRID_KEYS)
-
-
-def test_the_estimate_of_a_study_is_of_its_largest_pretraining() -> None:
-    state = FormState("study", preset="quick-study")
-    state.set("queue_sizes", "2048, 512")
-    config, about = state.sample()
-    study = state.config()
-    assert isinstance(study, StudyConfig)
-    largest = next(v for v in grid.variants(study) if v.queue_size == 2048)
-    assert config == grid.pretrain_config(study, largest, 0)
-    assert "one of 6 pretrainings" in about
 
 
 def test_the_preview_asks_for_augmentations_that_are_right_whatever_else_is_wrong() -> None:

@@ -105,7 +105,7 @@ async def test_sections_open_and_hold_the_rest(root: Path, make_app: MakeApp) ->
         for head in form(app).query(SectionHead):
             head.focus()
             await pilot.press("enter")
-        await until(pilot, lambda: len(form(app).query(FieldRow)) == len(form(app).state.known))
+        await until(pilot, lambda: len(form(app).query(FieldRow)) == len(form(app).state.known) - 2)
         field(app, "model.dim").value = "1"
         await until(pilot, lambda: row(app, "model.dim").has_class("-wrong"))
         heads = [head for head in form(app).query(SectionHead) if head.has_class("-wrong")]
@@ -243,7 +243,7 @@ async def test_a_study_is_configured_in_80_columns_and_started(
         for head in list(form(app).query(SectionHead)):
             head.focus()
             await pilot.press("enter")
-        await until(pilot, lambda: len(form(app).query(FieldRow)) == len(form(app).state.known))
+        await until(pilot, lambda: len(form(app).query(FieldRow)) == len(form(app).state.known) - 2)
         assert field(app, "probe.runtime.device").value == "cpu"
         field(app, "pretrain.runtime.device").value = "auto"
         await until(pilot, lambda: field(app, "probe.runtime.device").value == "auto")

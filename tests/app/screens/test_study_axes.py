@@ -135,14 +135,26 @@ async def test_a_study_judged_by_knn_shows_one_number_a_variant(
         lines = [line.strip() for line in screen_text(app).splitlines()]
         assert any(line.startswith("m 0.9 ") and "40.2" in line for line in lines)
         assert any(line.startswith("m 0.99 ") and "41.2" in line for line in lines)
+        # By hand: 40 and 41, each + 0.1 seed², so the difference is 1 at every seed.
+        (line,) = [line for line in lines if line.startswith("m 0.9 ")]
+        assert "-1.0 ±0.0  " in line
+        (line,) = [line for line in lines if line.startswith("m 0.99 ")]
+        assert "the reference" in line
+        assert any("difference" in line and "verdict" in line for line in lines)
+        assert "moco.momentum 0.9, not 0.99" in " ".join(screen_text(app).split())
+        table = app.screen.query_one(StudyTable)
+        assert list(table.tables[0].row_keys) == ["m 0.9", "m 0.99"]
+        await pilot.press("z")
+        await until(pilot, lambda: list(table.tables[0].row_keys) == ["m 0.99", "m 0.9"])
+        assert table.place is not None
+        assert table.place["source"] == "m 0.9", "the cursor stays with its variant"
+        await pilot.press("z")
+        await until(pilot, lambda: list(table.tables[0].row_keys) == ["m 0.9", "m 0.99"])
 
 
-def test_the_form_starts_a_study_of_axes_and_estimates_one_of_its_pretrainings() -> None:
+def test_the_form_starts_a_study_of_axes() -> None:
     state = FormState("study", preset="study-shuffle")
     assert state.errors() == {}
-    config, about = state.sample()
-    assert about == "one of 9 pretrainings, shuffled groups; its probes come on top"
-    assert (config.moco.shuffle_keys, config.model.bn_splits) == (True, 8)
     state.set("axes", '{momentum = [0.9, 0.9], "recipe" = ["whole batch"]}')
     assert list(state.errors()) == ["axes"]
     state = FormState("study", preset="quick-study")  # which names queue sizes
