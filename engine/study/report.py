@@ -130,7 +130,10 @@ def answer(
             if queues
             else "One variant alone has nothing to be compared with."
         )
+    open_ones = [] if queues else [c for c in overall if c.difference is None]
     for comparison in overall:
+        if comparison in open_ones:
+            continue
         sentences.append(
             _dictionary_sentence(comparison) if queues else _variant_sentence(config, comparison)
         )
@@ -143,6 +146,7 @@ def answer(
         ]
         if len(singles) > 1:
             sentences.append(_settings_sentence(comparison, singles, queues=queues))
+    sentences += _open_sentences(open_ones)
     sentences += _label_sentences(config, result_rows)
     sentences += [
         _random_weights_sentence(c, queues=queues)
@@ -209,11 +213,19 @@ def _dictionary_sentence(comparison: Comparison) -> str:
     return f"{fact}: fewer than {count_words(LEAST_SEEDS)} pretraining seeds give no verdict."
 
 
+def _open_sentences(comparisons: Sequence[Comparison]) -> list[str]:
+    """One sentence about all variants of which nothing can be said yet, or none."""
+    if not comparisons:
+        return []
+    names = ", ".join(c.variant for c in comparisons)
+    reference = comparisons[0].reference
+    return [f"No seed is complete yet for the reference ({reference}) together with: {names}."]
+
+
 def _variant_sentence(config: StudyConfig, comparison: Comparison) -> str:
     what, other = comparison.variant, comparison.reference
     difference = comparison.difference
-    if difference is None:
-        return f"No seed is complete for both {what} and {other}: nothing to say yet of {what}."
+    assert difference is not None  # _open_sentences
     where = "by kNN" if config.judge == "knn" else _settings(comparison)
     fact = (
         f"{what} against {other}: the top-1 accuracy differs by {signed(difference.mean)} points "
