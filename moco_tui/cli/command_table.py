@@ -64,7 +64,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "completion": CommandEntry("completion", "Print the completion script of a shell."),
     # The app starts these two; a name that begins with an underscore is not listed.
     "_train": CommandEntry("_train", "Trains the runs in PATHS in turn, without a terminal."),
-    "_estimate": CommandEntry("_estimate", "Times a few steps of the pretraining on stdin."),
+    "_estimate": CommandEntry(
+        "_estimate", "Times a few steps of the pretraining, or of the study, on stdin."
+    ),
 }
 
 
