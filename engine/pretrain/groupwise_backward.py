@@ -134,8 +134,7 @@ class GroupwiseBackward:
             (view, group), seed = item
             images, k = views[view][group::splits], keys[1 - view, group::splits]
             # The mean over a view is the mean of its groups' means, which are of one size.
-            share = 1.0 / splits
-            return self._replicas_q[worker].backward(images, k, seed, self._loss, share)
+            return self._replicas_q[worker].backward(images, k, seed, self._loss, splits)
 
         results = self.workers.map(backward, list(zip(view_groups, seeds, strict=True)))
         _track(moco.encoder_q, [statistics for _, statistics in results], splits)

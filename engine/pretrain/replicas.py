@@ -50,9 +50,9 @@ class Replica(Protocol):
         """Embeddings of unit length, ``(N, dim)``, of one group, without a gradient."""
 
     def backward(
-        self, images: Tensor, keys: Tensor, seed: Any, loss: QueueLoss, share: float
+        self, images: Tensor, keys: Tensor, seed: Any, loss: QueueLoss, parts: int
     ) -> tuple[Tensor, Statistics]:
-        """The loss of one group times its share; the gradients of the parameters are added."""
+        """The loss of one group of as many parts; the gradients of the parameters are added."""
 
     def gradients(self) -> list[Tensor]:
         """Sums of the groups since ``refresh``, in dtype and layout of the source's parameters.
@@ -128,11 +128,11 @@ class AutogradReplica:
         return self._embed(images), self._statistics()
 
     def backward(
-        self, images: Tensor, keys: Tensor, seed: int, loss: QueueLoss, share: float
+        self, images: Tensor, keys: Tensor, seed: int, loss: QueueLoss, parts: int
     ) -> tuple[Tensor, Statistics]:
         """As in ``Replica``."""
         self.generator.manual_seed(seed)
-        of_group = loss.of(self._embed(images), keys) * share
+        of_group = loss.of(self._embed(images), keys) / parts
         # Backward at once, while the activations of the group are in the cache.
         gradients = torch.autograd.grad(of_group, self.parameters)
         if not self._gradients:
@@ -198,7 +198,7 @@ class PassReplica:
 
     @torch.no_grad()
     def backward(
-        self, images: Tensor, keys: Tensor, seed: Sequence[int], loss: QueueLoss, share: float
+        self, images: Tensor, keys: Tensor, seed: Sequence[int], loss: QueueLoss, parts: int
     ) -> tuple[Tensor, Statistics]:
         """As in ``Replica``."""
         features, statistics = self._features(images, seed)
@@ -206,7 +206,7 @@ class PassReplica:
         for layer in self._head:
             inputs.append(embeddings)
             embeddings = layer(embeddings)
-        of_group, gradient = loss.with_gradient(embeddings, keys, share)
+        of_group, gradient = loss.with_gradient(embeddings, keys, 1.0 / parts)
         if not self._head_gradients:
             self._head_gradients = [torch.zeros_like(p) for p in self._of_head]
         place = len(self._head_gradients)
