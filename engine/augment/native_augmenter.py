@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.augment.augmentation import AugmentParams
 from engine.augment.augmenter import Augmenter
-from engine.native.library import LEVELS, call
+from engine.native.library import call, level_number
 
 # The numbers and columns of planes.h.
 _GEOMETRY = {"crop": 0, "rotation": 1, "flip": 2}
@@ -46,7 +46,7 @@ class NativeAugmenter:
     def __init__(self, augmenter: Augmenter, mean: Tensor, std: Tensor, level: str) -> None:
         self.augmenter = augmenter
         self.mean, self.std = mean.float().contiguous(), std.float().contiguous()
-        self.level = LEVELS.index(level) + 1
+        self.level = level_number(level)
 
     @staticmethod
     def can_take(augmenter: Augmenter) -> bool:

@@ -18,7 +18,7 @@ from engine.models.dropout import Dropout, keep_share
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.native.block import KEEP_ALL
 from engine.native.convolution import MOST_WIDTH, WeightGradient, convolve, convolve_backward
-from engine.native.library import LEVELS, PAIR_PRODUCTS, call
+from engine.native.library import PAIR_PRODUCTS, call, level_number
 
 
 class Room:
@@ -69,7 +69,7 @@ class ConvNetPass:
             assert isinstance(dropout, Dropout)
             convolve_by = _Convolution(convolution, f"{place}", room, pairs)
             self.blocks.append(
-                _ConvBlock(convolve_by, norm, dropout, LEVELS.index(level) + 1, f"{place}", room)
+                _ConvBlock(convolve_by, norm, dropout, level_number(level), f"{place}", room)
             )
         self.places = len(self.blocks)
         self.channels = [block.norm.num_features for block in self.blocks]

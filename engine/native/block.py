@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from engine.native.library import LEVELS, call
+from engine.native.library import call, level_number
 
 DTYPES = (torch.float32, torch.bfloat16)
 """Of the values; sums, weights and statistics are float32."""
@@ -247,7 +247,7 @@ def pooled_block(
         of each channel, float32 ``(C,)``, without a gradient.
     """
     out: tuple[Tensor, Tensor, Tensor] = _PooledBlock.apply(
-        x, weight, bias, eps, keep, seed, LEVELS.index(level) + 1
+        x, weight, bias, eps, keep, seed, level_number(level)
     )
     return out
 
@@ -278,7 +278,7 @@ def block(
         channel, float32 ``(C,)``, without a gradient.
     """
     out: tuple[Tensor, Tensor, Tensor] = _NormBlock.apply(
-        x, weight, bias, residual, relu, eps, LEVELS.index(level) + 1
+        x, weight, bias, residual, relu, eps, level_number(level)
     )
     return out
 
@@ -309,7 +309,7 @@ def running_pooled_block(
     """
     with torch.no_grad():
         scale = weight * torch.rsqrt(variance + eps)
-        return apply_pooled(LEVELS.index(level) + 1, channels_last(x), mean, scale, bias)
+        return apply_pooled(level_number(level), channels_last(x), mean, scale, bias)
 
 
 def running_block(
@@ -343,5 +343,5 @@ def running_block(
     with torch.no_grad():
         scale = weight * torch.rsqrt(variance + eps)
         residual = None if residual is None else channels_last(residual)
-        number = LEVELS.index(level) + 1
+        number = level_number(level)
         return apply_norm(number, channels_last(x), residual, mean, scale, bias, relu=relu)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.native.library import LEVELS, call
+from engine.native.library import call, level_number
 
 _OUTPUTS = 32  # of convolution.h
 MOST_WIDTH = 15
@@ -27,7 +27,7 @@ def convolve(x: Tensor, weight: Tensor, out: Tensor, level: str) -> None:
     """
     n, c, h, w = x.shape
     pointers = x.data_ptr(), weight.data_ptr(), out.data_ptr()
-    call("convolve", LEVELS.index(level) + 1, *pointers, n, h, w, c, len(weight))
+    call("convolve", level_number(level), *pointers, n, h, w, c, len(weight))
 
 
 def convolve_backward(grad: Tensor, weight: Tensor, out: Tensor, level: str) -> None:
@@ -41,7 +41,7 @@ def convolve_backward(grad: Tensor, weight: Tensor, out: Tensor, level: str) -> 
     """
     n, c, h, w = out.shape
     pointers = grad.data_ptr(), weight.data_ptr(), out.data_ptr()
-    call("convolve_backward", LEVELS.index(level) + 1, *pointers, n, h, w, c, len(weight))
+    call("convolve_backward", level_number(level), *pointers, n, h, w, c, len(weight))
 
 
 class WeightGradient:
@@ -55,7 +55,7 @@ class WeightGradient:
 
     def __init__(self, inputs: int, outputs: int, level: str) -> None:
         self.inputs, self.outputs = inputs, outputs
-        self.level = LEVELS.index(level) + 1
+        self.level = level_number(level)
         block = 3 if inputs % 4 and inputs % 3 == 0 else 4
         padded = -(-inputs // block) * block, -(-outputs // _OUTPUTS) * _OUTPUTS
         self._sums = torch.zeros(9 * padded[0] * padded[1])

@@ -93,6 +93,11 @@ def level() -> str:
     return LEVELS[min(LEVELS.index(best), LEVELS.index(wanted))]
 
 
+def level_number(level: str) -> int:
+    """What the kernels call a level, one of ``LEVELS``: 1 for the first."""
+    return LEVELS.index(level) + 1
+
+
 def call(name: str, *arguments: Any) -> None:
     """Call a kernel.
 

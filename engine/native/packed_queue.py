@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from engine.native.library import LEVELS, call
+from engine.native.library import call, level_number
 
 PART = 1536
 """Keys that are packed by one call: a multiple of the kernel's tile."""
@@ -30,7 +30,7 @@ class PackedQueue:
 
     def __init__(self, keys: int, dim: int, level: str) -> None:
         self.keys, self.dim = keys, dim
-        self.level = LEVELS.index(level) + 1
+        self.level = level_number(level)
         padded, width = -(-keys // _TILE) * _TILE, -(-dim // _MEAN_WIDTH) * _MEAN_WIDTH
         self.logits_form, self.mean_form = torch.empty(
             2, padded * width, dtype=torch.bfloat16

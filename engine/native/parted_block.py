@@ -18,7 +18,7 @@ from engine.native.block import (
     channels_last,
     group_statistics,
 )
-from engine.native.library import LEVELS, call
+from engine.native.library import call, level_number
 from engine.native.parts import Seat
 
 
@@ -198,7 +198,7 @@ def parted_pooled_block(
     Raises:
         threading.BrokenBarrierError: another part has failed.
     """
-    number = LEVELS.index(level) + 1
+    number = level_number(level)
     out: tuple[Tensor, Tensor, Tensor] = _PartedPooledBlock.apply(
         x, weight, bias, eps, keep, seed, number, seat
     )
@@ -234,7 +234,7 @@ def parted_block(
     Raises:
         threading.BrokenBarrierError: another part has failed.
     """
-    number = LEVELS.index(level) + 1
+    number = level_number(level)
     out: tuple[Tensor, Tensor, Tensor] = _PartedNormBlock.apply(
         x, weight, bias, residual, relu, eps, number, seat
     )
