@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torchvision.models.resnet import ResNet
 
-from engine.models.convnet import ConvNet, MaxPool2d
+from engine.models.convnet import ConvNet
 from engine.models.dropout import Dropout, keep_share
+from engine.models.joined_layers import joined
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.native.block import (
     DTYPES,
@@ -134,7 +135,7 @@ def _track(norm: SplitBatchNorm2d, mean: Tensor, variance: Tensor, seat: Seat | 
         norm.track(mean.view(1, 1, -1), variance.view(1, 1, -1))
 
 
-class _Maker:
+class _FusedLayers:
     """Makes the fused layers of a net, which take their places in the order of making.
 
     Args:
@@ -147,18 +148,11 @@ class _Maker:
         self.level, self.parts, self.number = level, parts, number
         self._place = 0
 
-    def norm(self, norm: nn.Module, *, relu: bool) -> FusedNorm:
-        assert isinstance(norm, SplitBatchNorm2d)
+    def norm(self, norm: SplitBatchNorm2d, *, relu: bool) -> FusedNorm:
         return FusedNorm(norm, relu=relu, level=self.level, seat=self._seat())
 
     def pooled(self, norm: SplitBatchNorm2d, dropout: Dropout) -> FusedPooledNorm:
         return FusedPooledNorm(norm, dropout, level=self.level, seat=self._seat())
-
-    def shortcut(self, source: BasicBlock | Bottleneck) -> nn.Module:
-        if source.downsample is None:
-            return nn.Identity()
-        convolution, norm = source.downsample
-        return nn.Sequential(convolution, self.norm(norm, relu=False))
 
     def _seat(self) -> Seat | None:
         if self.parts is None:
@@ -167,40 +161,6 @@ class _Maker:
         self._place += 1
         self.parts.places = max(self.parts.places, self._place)
         return seat
-
-
-class _FusedBasicBlock(nn.Module):
-    """A ``BasicBlock`` with fused layers (He et al., arXiv:1512.03385, figure 5 left)."""
-
-    def __init__(self, source: BasicBlock, make: _Maker) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = source.conv1, source.conv2
-        self.norm1 = make.norm(source.bn1, relu=True)
-        self.norm2 = make.norm(source.bn2, relu=True)
-        self.shortcut = make.shortcut(source)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As of the block that it is made from."""
-        out = self.norm1(self.conv1(x))
-        return self.norm2(self.conv2(out), self.shortcut(x))  # type: ignore[no-any-return]
-
-
-class _FusedBottleneck(nn.Module):
-    """A ``Bottleneck`` with fused layers (He et al., figure 5 right)."""
-
-    def __init__(self, source: Bottleneck, make: _Maker) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.conv3 = source.conv1, source.conv2, source.conv3
-        self.norm1 = make.norm(source.bn1, relu=True)
-        self.norm2 = make.norm(source.bn2, relu=True)
-        self.norm3 = make.norm(source.bn3, relu=True)
-        self.shortcut = make.shortcut(source)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As of the block that it is made from."""
-        out = self.norm1(self.conv1(x))
-        out = self.norm2(self.conv2(out))
-        return self.norm3(self.conv3(out), self.shortcut(x))  # type: ignore[no-any-return]
 
 
 def can_fuse(backbone: nn.Module, dtype: torch.dtype) -> bool:
@@ -233,22 +193,4 @@ def fuse(
             net has its batch for itself.
         number: of the part that this net takes.
     """
-    make = _Maker(level, parts, number)
-    layers: list[nn.Module] = []
-    if isinstance(backbone, ResNet):
-        net: Any = backbone  # its layers have the types of torchvision's own
-        layers += [net.conv1, make.norm(net.bn1, relu=True), net.maxpool]
-        for part in (*net.layer1, *net.layer2, *net.layer3, *net.layer4):
-            fused = _FusedBasicBlock if isinstance(part, BasicBlock) else _FusedBottleneck
-            layers.append(fused(part, make))
-        return nn.Sequential(*layers, net.avgpool, nn.Flatten(), net.fc)
-    children = list(backbone.children())
-    while children:
-        layer = children.pop(0)
-        if isinstance(layer, SplitBatchNorm2d):
-            dropout, pool, _relu = children[:3]
-            assert isinstance(dropout, Dropout)
-            assert isinstance(pool, MaxPool2d)
-            layer, children = make.pooled(layer, dropout), children[3:]
-        layers.append(layer)
-    return nn.Sequential(*layers)
+    return joined(backbone, _FusedLayers(level, parts, number))

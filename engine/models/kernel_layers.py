@@ -7,7 +7,6 @@ nothing of their own: its parameters, buffers and names stay, and both compute f
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from engine.kernels.group_block import (
 from engine.models.convnet import ConvNet
 from engine.models.dropout import Dropout
 from engine.models.encoder import Encoder
+from engine.models.joined_layers import blocks_of, joined
 from engine.models.moco import MoCo
 from engine.models.split_batchnorm import SplitBatchNorm2d
 
@@ -116,38 +116,14 @@ class KernelPooledNorm(_Statistics):
         return out
 
 
-class _KernelBasicBlock(nn.Module):
-    """A ``BasicBlock`` with these layers (He et al., arXiv:1512.03385, figure 5 left)."""
+class _KernelLayers:
+    """Makes these layers for a backbone; see ``JoinedLayers``."""
 
-    def __init__(self, source: BasicBlock) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = source.conv1, source.conv2
-        self.norm1 = _norm(source.bn1, relu=True)
-        self.norm2 = _norm(source.bn2, relu=True)
-        self.shortcut = _shortcut(source)
+    def norm(self, norm: SplitBatchNorm2d, *, relu: bool) -> KernelNorm:
+        return KernelNorm(norm, relu=relu)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As of the block that it is made from."""
-        out = self.norm1(self.conv1(x))
-        return self.norm2(self.conv2(out), self.shortcut(x))  # type: ignore[no-any-return]
-
-
-class _KernelBottleneck(nn.Module):
-    """A ``Bottleneck`` with these layers (He et al., figure 5 right)."""
-
-    def __init__(self, source: Bottleneck) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.conv3 = source.conv1, source.conv2, source.conv3
-        self.norm1 = _norm(source.bn1, relu=True)
-        self.norm2 = _norm(source.bn2, relu=True)
-        self.norm3 = _norm(source.bn3, relu=True)
-        self.shortcut = _shortcut(source)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As of the block that it is made from."""
-        out = self.norm1(self.conv1(x))
-        out = self.norm2(self.conv2(out))
-        return self.norm3(self.conv3(out), self.shortcut(x))  # type: ignore[no-any-return]
+    def pooled(self, norm: SplitBatchNorm2d, dropout: Dropout) -> KernelPooledNorm:
+        return KernelPooledNorm(norm, dropout)
 
 
 def can_take_kernels(backbone: nn.Module) -> bool:
@@ -158,7 +134,7 @@ def can_take_kernels(backbone: nn.Module) -> bool:
     if type(backbone) is not ResNet:
         return type(backbone) is ConvNet
     norms = [part for part in backbone.modules() if isinstance(part, _NormBase | SplitBatchNorm2d)]
-    blocks = _blocks(backbone)
+    blocks = blocks_of(backbone)
     return all(isinstance(norm, SplitBatchNorm2d) for norm in norms) and all(
         type(block) in (BasicBlock, Bottleneck) for block in blocks
     )
@@ -182,45 +158,8 @@ def with_kernels(model: MoCo) -> MoCo:
 
 
 def _encoder(source: Encoder) -> Encoder:
-    backbone = _backbone(source.backbone)
+    backbone = joined(source.backbone, _KernelLayers())
     return Encoder(backbone, source.projection_head, source.feature_dim, source.dim)
-
-
-def _backbone(source: nn.Module) -> nn.Module:
-    if isinstance(source, ResNet):
-        blocks = (
-            _KernelBasicBlock(block) if isinstance(block, BasicBlock) else _KernelBottleneck(block)
-            for block in _blocks(source)
-        )
-        stem = (source.conv1, _norm(source.bn1, relu=True), source.maxpool)
-        return nn.Sequential(*stem, *blocks, source.avgpool, nn.Flatten(), source.fc)
-    layers: list[nn.Module] = []
-    parts = list(source.children())
-    while parts:
-        layer = parts.pop(0)
-        if isinstance(layer, SplitBatchNorm2d):
-            dropout, _pool, _relu = parts[:3]
-            assert isinstance(dropout, Dropout)
-            layer, parts = KernelPooledNorm(layer, dropout), parts[3:]
-        layers.append(layer)
-    return nn.Sequential(*layers)
-
-
-def _blocks(source: ResNet) -> list[Any]:
-    net: Any = source  # its layers have the types of torchvision's own
-    return [block for n in range(1, 5) for block in getattr(net, f"layer{n}")]
-
-
-def _norm(norm: nn.Module, *, relu: bool) -> KernelNorm:
-    assert isinstance(norm, SplitBatchNorm2d)
-    return KernelNorm(norm, relu=relu)
-
-
-def _shortcut(source: BasicBlock | Bottleneck) -> nn.Module:
-    if source.downsample is None:
-        return nn.Identity()
-    convolution, norm = source.downsample
-    return nn.Sequential(convolution, _norm(norm, relu=False))
 
 
 def _channels_last(x: Tensor) -> Tensor:
