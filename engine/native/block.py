@@ -112,6 +112,33 @@ def apply_pooled(
     return out
 
 
+def forward_pooled(
+    ctx: Any,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: tuple[Tensor, Tensor, Tensor],
+    level: int,
+    *,
+    keep: int,
+    seed: int,
+    first: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a pooled block gives, with its statistics known; ``ctx`` keeps what a gradient needs."""
+    mean, inverse, variance = statistics
+    n, c, h, w = x.shape
+    factor = KEEP_ALL / keep
+    scale, offset = weight * inverse * factor, bias * factor
+    winner = None
+    if any(ctx.needs_input_grad):
+        winner = torch.empty(n * c * (h // 2) * (w // 2), dtype=torch.uint8)
+        ctx.save_for_backward(x, weight, mean, inverse, winner)
+    out = apply_pooled(level, x, mean, scale, offset, winner, keep=keep, seed=seed, first=first)
+    ctx.factor, ctx.level = factor, level
+    ctx.mark_non_differentiable(mean, variance)
+    return out, mean, variance
+
+
 class _PooledBlock(torch.autograd.Function):
     """See ``pooled_block``."""
 
@@ -127,19 +154,8 @@ class _PooledBlock(torch.autograd.Function):
         level: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = channels_last(x)
-        n, c, h, w = x.shape
-        mean, inverse, variance = group_statistics(level, x, eps)
-        factor = KEEP_ALL / keep
-        scale, offset = weight * inverse * factor, bias * factor
-        winner = None
-        if any(ctx.needs_input_grad):
-            winner = torch.empty(n * c * (h // 2) * (w // 2), dtype=torch.uint8)
-        out = apply_pooled(level, x, mean, scale, offset, winner, keep=keep, seed=seed)
-        if winner is not None:
-            ctx.save_for_backward(x, weight, mean, inverse, winner)
-        ctx.factor, ctx.level = factor, level
-        ctx.mark_non_differentiable(mean, variance)
-        return out, mean, variance
+        statistics = group_statistics(level, x, eps)
+        return forward_pooled(ctx, x, weight, bias, statistics, level, keep=keep, seed=seed)
 
     @staticmethod
     @once_differentiable

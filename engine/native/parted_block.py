@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from engine.native.block import (
-    KEEP_ALL,
     apply_norm,
-    apply_pooled,
     channels_last,
+    forward_pooled,
     group_statistics,
 )
 from engine.native.library import call, level_number
@@ -95,19 +94,10 @@ class _PartedPooledBlock(torch.autograd.Function):
         seat: Seat,
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = channels_last(x)
-        n, c, h, w = x.shape
-        mean, inverse, variance = _statistics(level, x, eps, seat)
-        factor = KEEP_ALL / keep
-        winner = None
-        if any(ctx.needs_input_grad):
-            winner = torch.empty(n * c * (h // 2) * (w // 2), dtype=torch.uint8)
-            ctx.save_for_backward(x, weight, mean, inverse, winner)
-        scale, offset = weight * inverse * factor, bias * factor
+        ctx.seat = seat
+        statistics = _statistics(level, x, eps, seat)
         dropout: Any = {"keep": keep, "seed": seed, "first": seat.first}
-        out = apply_pooled(level, x, mean, scale, offset, winner, **dropout)
-        ctx.factor, ctx.level, ctx.seat = factor, level, seat
-        ctx.mark_non_differentiable(mean, variance)
-        return out, mean, variance
+        return forward_pooled(ctx, x, weight, bias, statistics, level, **dropout)
 
     @staticmethod
     @once_differentiable
