@@ -139,11 +139,8 @@ class Tee:
             sink.acknowledge(request, step)
 
 
-class PausableSink:
-    """Passes everything on to a sink, and of its requests only stop and hand-over to the work.
-
-    A pause is acknowledged and waited out inside ``request``; a checkpoint is acknowledged at
-    once, since the result so far is all there is to keep.
+class PassingSink:
+    """Passes everything on to a sink; what is otherwise, a subclass says.
 
     Args:
         sink: the sink to pass everything on to.
@@ -151,16 +148,13 @@ class PausableSink:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._step = 0
 
     def plan(self, plan: Plan) -> None:
         """See ``Sink.plan``."""
-        self._step = plan.start_step
         self._sink.plan(plan)
 
     def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
         """See ``Sink.metrics``."""
-        self._step = step
         self._sink.metrics(step, epoch, values)
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -180,6 +174,39 @@ class PausableSink:
         self._sink.result(values)
 
     def request(self) -> Request | None:
+        """See ``Sink.request``."""
+        return self._sink.request()
+
+    def acknowledge(self, request: Request, step: int) -> None:
+        """See ``Sink.acknowledge``."""
+        self._sink.acknowledge(request, step)
+
+
+class PausableSink(PassingSink):
+    """Passes everything on to a sink, and of its requests only stop and hand-over to the work.
+
+    A pause is acknowledged and waited out inside ``request``; a checkpoint is acknowledged at
+    once, since the result so far is all there is to keep.
+
+    Args:
+        sink: the sink to pass everything on to.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink)
+        self._step = 0
+
+    def plan(self, plan: Plan) -> None:
+        """See ``Sink.plan``."""
+        self._step = plan.start_step
+        super().plan(plan)
+
+    def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
+        """See ``Sink.metrics``."""
+        self._step = step
+        super().metrics(step, epoch, values)
+
+    def request(self) -> Request | None:
         """``stop``, ``hand-over`` (both unacknowledged) or None; blocks while the run is paused."""
         paused = False
         while True:
@@ -195,10 +222,6 @@ class PausableSink:
                 time.sleep(_PAUSE_POLL_SECONDS)
             else:
                 return None
-
-    def acknowledge(self, request: Request, step: int) -> None:
-        """See ``Sink.acknowledge``."""
-        self._sink.acknowledge(request, step)
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: an answer to a request

@@ -9,14 +9,14 @@ over those that are still there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from engine.config.schema import StudyConfig
 from engine.errors import TrainingError
 from engine.jobs.study_shares import Share, with_share
 from engine.runs import RunFolder
-from engine.sink import Interrupted, Plan, Request, Sink, check_interrupt
+from engine.sink import Interrupted, PassingSink, Request, Sink, check_interrupt
 from engine.study.workers import (
     answered,
     ask_workers,
@@ -172,7 +172,7 @@ class Team:
             sink.progress(stage, 1, 1)
 
 
-class TeamSink:
+class TeamSink(PassingSink):
     """The sink of a study, whose requests reach all of its workers.
 
     A pause is acknowledged when all of them have paused.
@@ -183,32 +183,9 @@ class TeamSink:
     """
 
     def __init__(self, sink: Sink, team: Team) -> None:
-        self._sink, self._team = sink, team
+        super().__init__(sink)
+        self._team = team
         self._passed_on: Request | None = None
-
-    def plan(self, plan: Plan) -> None:
-        """See ``Sink.plan``."""
-        self._sink.plan(plan)
-
-    def metrics(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
-        """See ``Sink.metrics``."""
-        self._sink.metrics(step, epoch, values)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """See ``Sink.progress``."""
-        self._sink.progress(stage, done, total)
-
-    def log(self, text: str) -> None:
-        """See ``Sink.log``."""
-        self._sink.log(text)
-
-    def checkpointed(self, step: int) -> None:
-        """See ``Sink.checkpointed``."""
-        self._sink.checkpointed(step)
-
-    def result(self, values: Mapping[str, Any]) -> None:
-        """See ``Sink.result``."""
-        self._sink.result(values)
 
     def request(self) -> Request | None:
         """See ``Sink.request``. A hand-over is not passed on: the workers go on meanwhile."""
@@ -223,7 +200,7 @@ class TeamSink:
         """See ``Sink.acknowledge``."""
         if request == "pause":
             self._team.wait("pause", self._sink)
-        self._sink.acknowledge(request, step)
+        super().acknowledge(request, step)
         self._passed_on = None
 
 
