@@ -31,6 +31,7 @@ from engine.study.intervals import (
     Kind,
     Metric,
     cells_by_row,
+    complete_means,
     encoder_labels,
     estimate,
     value_of,
@@ -144,11 +145,7 @@ def differences(
             if cell.seed is not None and cell.subset_seed in theirs:
                 a, b = value_of(was, metric), theirs[cell.subset_seed]
                 ours.setdefault(cell.seed, []).append(None if a is None or b is None else a - b)
-        of_setting = found.setdefault((task, fraction, head), {})
-        for seed, values in ours.items():
-            known = [value for value in values if value is not None]
-            if len(known) == len(values):
-                of_setting[seed] = mean(known)
+        found.setdefault((task, fraction, head), {}).update(complete_means(ours))
     return found
 
 

@@ -180,13 +180,16 @@ def seed_values(cells: Mapping[Cell, CellResult], metric: Metric) -> dict[int, f
     for cell, found in cells.items():
         seed = cell.subset_seed if cell.seed is None else cell.seed
         values.setdefault(seed, []).append(value_of(found, metric))
-    complete: dict[int, float] = {}
-    for seed, found_values in values.items():
-        known = [value for value in found_values if value is not None]
-        # Of an incomplete seed other subsets would be averaged than of the rest.
-        if len(known) == len(found_values):
-            complete[seed] = mean(known)
-    return complete
+    return complete_means(values)
+
+
+def complete_means(values: Mapping[int, Sequence[float | None]]) -> dict[int, float]:
+    """The mean of each seed all of whose values are known, by seed.
+
+    Of an incomplete seed other subsets would be averaged than of the rest.
+    """
+    known = {seed: [v for v in of_seed if v is not None] for seed, of_seed in values.items()}
+    return {seed: mean(found) for seed, found in known.items() if len(found) == len(values[seed])}
 
 
 def rows(
