@@ -27,8 +27,8 @@ from engine.config.heads.logistic import LogisticConfig
 from engine.config.schema import ProbeConfig, head_settings
 from engine.evaluate.features import Standardiser
 from engine.probe.head import EncoderToTrain, FittedHead, HeadData
-from engine.probe.logistic import LogisticFit, Solution, fit_logistic, solve_logistic
-from engine.probe.logistic_head import log_troubles
+from engine.probe.logistic import LogisticFit, Solution, solve_logistic
+from engine.probe.logistic_head import fit_to, log_troubles
 from engine.probe.supervised import SupervisedBaseline, Trial, candidate_of
 from engine.probe.supervised_budget import Budget, plan_finetuning
 from engine.probe.supervised_convergence import paired_gain
@@ -110,8 +110,8 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class LeftFrozen:
-    """The frozen probe, as the result of fine-tuning; see ``engine.probe.head.FittedHead``."""
+class _Tuned:
+    """What both results of fine-tuning say of how its learning rate was chosen."""
 
     tuning: Tuning
 
@@ -124,6 +124,11 @@ class LeftFrozen:
     def protocol(self) -> str:
         """See ``Tuning.protocol``."""
         return self.tuning.protocol
+
+
+@dataclass(frozen=True)
+class LeftFrozen(_Tuned):
+    """The frozen probe, as the result of fine-tuning; see ``engine.probe.head.FittedHead``."""
 
     def predict(self, features: Tensor) -> Tensor:
         """Classes int64 (N,) of standardised features (N, D)."""
@@ -131,26 +136,14 @@ class LeftFrozen:
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class Finetuned(_Tuned):
     """A fine-tuned encoder with its classifier; see ``engine.probe.head.ImageClassifier``.
 
     Attributes:
-        tuning: how its learning rate was chosen.
         predict_images: classes int64 (N,) of uint8 images (N, 3, 32, 32).
     """
 
-    tuning: Tuning
     predict_images: Callable[[Tensor], Tensor]
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """See ``Tuning.chosen``."""
-        return self.tuning.chosen
-
-    @property
-    def protocol(self) -> str:
-        """See ``Tuning.protocol``."""
-        return self.tuning.protocol
 
 
 class FinetuneHead:
@@ -196,16 +189,7 @@ class FinetuneHead:
         Raises:
             Interrupted: when the sink asked to stop.
         """
-        frozen = fit_logistic(
-            data.features,
-            data.targets,
-            data.classes,
-            self.logistic,
-            fit=data.fit,
-            validate=data.validate,
-            spectrum=data.spectrum(),
-            sink=data.sink,
-        )
+        frozen = fit_to(data, self.logistic)
         log_troubles(frozen, self.logistic.tolerance, data.sink)
         data.report({"frozen_loss": frozen.solution.objective})
         budget = self.budget(len(data.fit), len(data.validate))

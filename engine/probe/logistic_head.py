@@ -65,16 +65,7 @@ class LogisticHead:
         Raises:
             Interrupted: when the sink asked to stop.
         """
-        fitted = fit_logistic(
-            data.features,
-            data.targets,
-            data.classes,
-            self.config,
-            fit=data.fit,
-            validate=data.validate,
-            spectrum=data.spectrum(),
-            sink=data.sink,
-        )
+        fitted = fit_to(data, self.config)
         for candidate in fitted.candidates:
             if candidate["l2"] == fitted.l2:
                 data.report(
@@ -83,6 +74,20 @@ class LogisticHead:
         log_troubles(fitted, self.config.tolerance, data.sink)
         data.report({"loss": fitted.solution.objective})
         return FittedLogistic(fitted)
+
+
+def fit_to(data: HeadData, config: LogisticConfig) -> LogisticFit:
+    """The logistic classifier of the labelled features; see ``fit_logistic``."""
+    return fit_logistic(
+        data.features,
+        data.targets,
+        data.classes,
+        config,
+        fit=data.fit,
+        validate=data.validate,
+        spectrum=data.spectrum(),
+        sink=data.sink,
+    )
 
 
 def log_troubles(fitted: LogisticFit, tolerance: float, sink: Sink) -> None:
