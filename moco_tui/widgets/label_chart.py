@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding
 from textual.strip import Strip
 
 from engine.study.intervals import LabelCurve as Measured
 from moco_tui.charts.curve_points import CurvePoints
-from moco_tui.charts.drawing import Curve, Ink, Level
-from moco_tui.present import fmt
+from moco_tui.charts.drawing import Curve, Level
 from moco_tui.present import study_view as studyview
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.session import draws_ascii
-from moco_tui.widgets.chart import Chart
-
-_ALL_MARKS = MARKS + ASCII_MARKS  # as many of each: the place modulo their number is the colour
+from moco_tui.widgets.marked_chart import MarkedChart
 
 
-class LabelChart(Chart, inherit_bindings=False):
+class LabelChart(MarkedChart, inherit_bindings=False):
     """The few points of a study's curves, with their intervals; the axis is percent of the labels.
 
     Args:
@@ -139,29 +133,14 @@ point; each curve has a mark of its own. Left and right read the values of one s
         if height < 6 or not self.curves:
             return []
         reading = self.view.cursor in self._shares()
-        lines: list[list[Segment]] = [[]]
-        used = 0
+        texts: list[str] = []
         for curve, measured in zip(self.curves, self._measured, strict=True):
             text = f" {curve.mark} {curve.name}"
             if reading and self.view.cursor is not None:
                 text += " " + studyview.point_text(measured, self.view.cursor)
-            text += " "
-            if used and used + cell_len(text) > width:
-                lines.append([])
-                used = 0
-            lines[-1].append(Segment(fmt.fit(text, min(cell_len(text), width)), self._style(curve)))
-            used += cell_len(text)
-        most = max(height - 5, 1)  # title, axis and a canvas of two lines are left
-        return [Strip(line).adjust_cell_length(width, self.rich_style) for line in lines[:most]]
-
-    def _style(self, curve: Curve) -> Style:
-        place = _ALL_MARKS.index(curve.mark) % len(MARKS)
-        return self.get_component_rich_style(f"chart--curve-{place + 1}")
-
-    def _inks(self) -> dict[int, Style]:
-        """Each source keeps its colour, whichever others are shown."""
-        own = {Ink.CURVE + number: self._style(curve) for number, curve in enumerate(self.curves)}
-        return super()._inks() | own
+            texts.append(text + " ")
+        # Title, axis and a canvas of two lines are left.
+        return self.legend_lines(texts, width, max(height - 5, 1))
 
 
 def _shown(curves: Sequence[Measured], first: Collection[str]) -> list[Measured]:

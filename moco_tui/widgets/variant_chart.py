@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
 from textual.binding import Binding
 from textual.message import Message
 from textual.strip import Strip
 
 from engine.config.metrics import metric
 from engine.study.study_state import StudyState
-from moco_tui.charts.drawing import Curve, Ink
+from moco_tui.charts.drawing import Curve
 from moco_tui.charts.mean_points import MeanPoints
 from moco_tui.present import fmt
 from moco_tui.present import variant_curves as variantcurves
@@ -22,6 +19,7 @@ from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.metric_text import title as metric_title
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.marked_chart import MarkedChart
 
 
 def _action(binding: object) -> str:
@@ -32,7 +30,7 @@ def _action(binding: object) -> str:
 _NONE: Mapping[str, variantcurves.SeedMean] = {}
 
 
-class VariantChart(Chart, inherit_bindings=False):
+class VariantChart(MarkedChart, inherit_bindings=False):
     """Loss or kNN of each variant against steps or epochs.
 
     Three variants are drawn with their range: the reference, the one that is picked and the best;
@@ -173,29 +171,12 @@ best; b draws them all. y changes between loss and kNN, u between epochs and ste
         """Marks, names, seeds and values, in as few lines as they take."""
         if height < 6 or not self.curves:
             return []
-        lines: list[list[Segment]] = [[]]
-        used = 0
-        for curve in self.curves:
-            text = f" {curve.mark} {curve.name}: {self._value(curve)} "
-            if used and used + cell_len(text) > width:
-                lines.append([])
-                used = 0
-            lines[-1].append(Segment(fmt.fit(text, min(cell_len(text), width)), self._style(curve)))
-            used += cell_len(text)
-        most = max(height - 7, 1)  # title, axis and a canvas of four lines are left
-        return [Strip(line).adjust_cell_length(width, self.rich_style) for line in lines[:most]]
+        texts = [f" {curve.mark} {curve.name}: {self._value(curve)} " for curve in self.curves]
+        # Title, axis and a canvas of four lines are left.
+        return self.legend_lines(texts, width, max(height - 7, 1))
 
     def _value(self, curve: Curve) -> str:
         """The mean under the cursor, or the last one."""
         series = curve.series
         at = len(series) - 1 if self.view.cursor is None else series.nearest(self.view.cursor)
         return "" if at is None or at < 0 else fmt.number(series.line.values[at]) + self.unit
-
-    def _style(self, curve: Curve) -> Style:
-        place = (MARKS + ASCII_MARKS).index(curve.mark) % len(MARKS)
-        return self.get_component_rich_style(f"chart--curve-{place + 1}")
-
-    def _inks(self) -> dict[int, Style]:
-        """Each variant keeps its colour, whichever others are drawn."""
-        own = {Ink.CURVE + number: self._style(curve) for number, curve in enumerate(self.curves)}
-        return super()._inks() | own
