@@ -84,6 +84,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-parts", action="store_true", help="peers: the whole step alone")
     parser.add_argument("--sweeps", nargs="+", default=[*scaling.SWEEPS, "encoder"])
     parser.add_argument("--largest", type=int, default=0, help="of a sweep; 0: all its sizes")
+    parser.add_argument(
+        "--kernels", nargs="+", default=[], help="scaling: values of MOCO_TUI_NATIVE, side by side"
+    )
     parser.add_argument("--limit", type=int, default=0, help="curves: images; 0: 5,000")
     parser.add_argument("--epochs", type=int, default=0, help="curves; 0: what suits")
     parser.add_argument("--preset", help="of parts; notebook where none is named")
@@ -160,6 +163,7 @@ def measure(
                 most=options.largest or (20_000 if quick else 1 << 40),
                 repeats=repeats,
                 seconds=seconds / 2,
+                ways=options.kernels,
                 say=say,
             )
             for name in options.sweeps

@@ -99,15 +99,26 @@ def one(values: Values, count: int, *, repeats: int, seconds: float) -> dict[str
 
 
 def apart(
-    script: Path, values: Values, count: int, *, repeats: int, seconds: float
+    script: Path,
+    values: Values,
+    count: int,
+    *,
+    repeats: int,
+    seconds: float,
+    environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """``one`` in a process of its own, which ``script`` opens with ``row`` and a JSON text.
+
+    ``environment`` is added to this process's.
 
     Gives a row with ``error`` in place of figures when that process failed.
     """
     spec = {"values": values, "count": count, "repeats": repeats, "seconds": seconds}
     done = subprocess.run(
-        [sys.executable, str(script), "row", json.dumps(spec)], capture_output=True, text=True
+        [sys.executable, str(script), "row", json.dumps(spec)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
     )
     if done.returncode:
         # The last line of a traceback names the exception.
@@ -126,20 +137,31 @@ def sweep(
     most: int,
     repeats: int,
     seconds: float,
+    ways: list[str],
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """The rows of one sweep, with the exponents by which step and memory grew."""
+    """The rows of one sweep, with the exponents by which step and memory grew.
+
+    ``ways`` are values of ``MOCO_TUI_NATIVE`` (``auto``, ``off``, a level): each size is timed in
+    all of them, one after the other, and each is a column of its own. Empty: as the process is.
+    """
     rows = []
     points = SWEEPS[name](most) if name in SWEEPS else ENCODERS
     for size, values, count in points:
         merged = {**base, **values}
         if count < merged.get("optim.batch_size", 512):
             merged["optim.batch_size"] = 512
-        row = apart(script, merged, count, repeats=repeats, seconds=seconds)
-        rows.append({"size": size, **row})
-        say(f"{name} {size}: {row.get('ms') or row['error']}")
-    if name in SWEEPS:
-        good = [row for row in rows if "ms" in row]
+        for way in ways or [""]:
+            environment = {"MOCO_TUI_NATIVE": way} if way else {}
+            row = apart(
+                script, merged, count, repeats=repeats, seconds=seconds, environment=environment
+            )
+            rows.append({"size": size, "native": way, **row})
+            say(f"{name} {size} {way}: {row.get('ms') or row['error']}")
+    for way in ways or [""]:
+        if name not in SWEEPS:
+            break
+        good = [row for row in rows if "ms" in row and row["native"] == way]
         sizes = [row["size"] for row in good]
         for key, of in (("ms_growth", "ms"), ("processor_growth", "processor_ms")):
             costs = [row[of].median for row in good]
@@ -150,17 +172,26 @@ def sweep(
 
 def show(name: str, rows: list[dict[str, Any]]) -> str:
     """The rows as a table."""
-    head = (name, "ms a step", "processor ms", "grew as size to the", "peak MiB", "set up, s")
+    head = (
+        name,
+        "kernels",
+        "ms a step",
+        "processor ms",
+        "grew as size to the",
+        "peak MiB",
+        "set up, s",
+    )
     lines = []
     for row in rows:
         size = f"{row['size']:,}" if isinstance(row["size"], int) else row["size"]
         if "error" in row:
-            lines.append((size, f"failed: {row['error']}", "", "", "", ""))
+            lines.append((size, row["native"], f"failed: {row['error']}", "", "", "", ""))
             continue
         growth = row.get("processor_growth")
         lines.append(
             (
                 size,
+                row["native"],
                 row["ms"],
                 row["processor_ms"].median,
                 "" if growth is None else f"{growth:.2f}",
