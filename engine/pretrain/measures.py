@@ -1,0 +1,229 @@
+"""What a pretraining measures of itself beside its steps, and changes nothing by it.
+
+A sample of a few BatchNorm groups is augmented, encoded and compared with the queue just as a step
+does it, between two steps and with random numbers of its own. So it is the same for every way of
+computing steps (a recorded one cannot be asked for what it holds), and steps give the same bits
+with and without it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.augment.augmenter import normalise
+from engine.evaluate.contrast_measures import contrast
+from engine.evaluate.embedding_measures import (
+    alignment,
+    dead_dimensions,
+    effective_rank,
+    spread,
+    uniformity,
+)
+from engine.models.moco import shuffle
+from engine.pretrain.observed_encoder import ObservedEncoder, weight_distance
+from engine.pretrain.training_state import TrainingState
+from engine.seeds import stream_seed
+
+SAMPLE = 256
+"""Images of a sample, at least, as far as a batch has them: two BatchNorm groups or more."""
+_COMPARED = 256  # queries that are compared with the queue, at most
+_PAIRED = 1024  # embeddings that are compared with each other, at most
+
+
+class Measured(NamedTuple):
+    """What was measured at a step.
+
+    Attributes:
+        step: its number.
+        values: by the names of the metrics.
+    """
+
+    step: int
+    values: dict[str, float]
+
+
+class _Pending(NamedTuple):
+    """Values on their way to the host; valid there once ``copied`` has passed."""
+
+    step: int
+    names: tuple[str, ...]
+    values: Tensor  # (n,) float32
+    embeddings: Tensor | None  # (N, dim) float32, whose rank is worked out on the host
+    copied: torch.cuda.Event | None
+
+
+class _Snapshot(NamedTuple):
+    """Keys as they were encoded at a step, and the views that they were encoded from."""
+
+    step: int
+    views: Tensor  # (g, 3, H, W), one BatchNorm group
+    keys: Tensor  # (g, dim)
+
+
+def measure_due(step: int, steps_per_epoch: int, every: int, total: int) -> bool:
+    """Whether there are measures after a step.
+
+    At the ends of epochs that are about ``every`` steps apart, within longer epochs each ``every``
+    steps as well, and at the end. It depends on the step alone, so that a resumed run measures at
+    the same ones.
+
+    Args:
+        step: the steps done.
+        steps_per_epoch: at least 1.
+        every: steps between measures, about; at least 1.
+        total: steps of the run.
+    """
+    if step == 0:
+        return False
+    epoch, place = divmod(step, steps_per_epoch)
+    if place == 0:
+        return step == total or epoch % max(1, round(every / steps_per_epoch)) == 0
+    return step == total or (place % every == 0 and steps_per_epoch - place >= every / 2)
+
+
+class Measures:
+    """Measures a pretraining between its steps.
+
+    Args:
+        state: of the pretraining, which is read only.
+
+    Attributes:
+        queue_age: steps after which a key leaves the queue.
+    """
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        model, config = state.model, state.config
+        batch, splits = config.optim.batch_size, config.model.bn_splits
+        self._group = batch // splits
+        self._groups = min(splits, max(2, -(-SAMPLE // self._group)))
+        enqueued = batch * (2 if model.symmetric else 1)
+        self.queue_age = len(model.queue) / enqueued
+        self._enqueued = enqueued
+        # Each draws its own dropout: a key is encoded without, as the model's.
+        self._q = ObservedEncoder(model.encoder_q, state.runtime, dropout=True)
+        self._k = ObservedEncoder(model.encoder_k, state.runtime, dropout=False)
+        self._q_whole = ObservedEncoder(model.encoder_q, state.runtime, dropout=False)
+        self._snapshot: _Snapshot | None = None
+        self._pending: list[_Pending] = []
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Compare the keys of the last sample with what they would be now, once they are old.
+
+        To be called after every step.
+        """
+        snapshot, state = self._snapshot, self._state
+        if snapshot is None or state.step - snapshot.step < max(1, int(self.queue_age)):
+            return
+        self._snapshot = None
+        self._k.refresh()
+        now = self._k.embed(snapshot.views, groups=1, seed=0)
+        agreement = (now * snapshot.keys).sum(1).mean()
+        self._send({"queue/agreement": agreement}, None)
+
+    @torch.no_grad()
+    def measure(self) -> None:
+        """Measure the state after its last step."""
+        state, model = self._state, self._state.model
+        views, order = self._sample()
+        seed = stream_seed(state.config.runtime.seed, "measures", "dropout", state.step)
+        for encoder in (self._q, self._k, self._q_whole):
+            encoder.refresh()
+        q = self._q.embed(views[0], groups=self._groups, seed=seed)
+        shuffled = self._k.embed(views[1][order], groups=self._groups, seed=0)
+        k = torch.empty_like(shuffled).index_copy_(0, order, shuffled)
+        task = contrast(q[:_COMPARED], k[:_COMPARED], model.queue)
+        few = q[:_PAIRED]
+        # One group, as the keys had it: no key is normalised with others than before.
+        group = views[1][order][:: self._groups]
+        alone = self._k.embed(group, groups=1, seed=0)
+        as_query = self._q_whole.embed(group, groups=1, seed=0)
+        if self._snapshot is None:
+            self._snapshot = _Snapshot(state.step, group, alone)
+        values = {
+            "contrast/positive": task.positive,
+            "contrast/negative": task.negative,
+            "contrast/hardest": task.hardest,
+            "contrast/gap": task.positive - task.negative,
+            "contrast/top1": task.top1,
+            "contrast/top5": task.top5,
+            "encoders/distance": weight_distance(model.encoder_q, model.encoder_k),
+            "encoders/agreement": (alone * as_query).sum(1).mean(),
+            "embedding/spread": spread(few).mean(),
+            "embedding/dead": dead_dimensions(few),
+            "embedding/alignment": alignment(q, k),
+            "embedding/uniformity": uniformity(few),
+        }
+        if state.gradient_norm is not None:
+            values["train/gradient_norm"] = state.gradient_norm
+        self._send(values, few)
+
+    def _sample(self) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Two views of some images, and the order in which their keys are encoded.
+
+        Returns:
+            Views ``(n, 3, H, W)``, normalised; the order int64 ``(n,)``. All on the device.
+        """
+        state = self._state
+        seed, device = state.config.runtime.seed, state.runtime.device
+        count = self._group * self._groups
+        generator = torch.Generator(device)
+        generator.manual_seed(stream_seed(seed, "measures", state.step))
+        indices = torch.randint(len(state.images), (count,), generator=generator, device=device)
+        images = state.images.index_select(0, torch.cat((indices, indices)))
+        numbers = state.augmenter.uniform_numbers(len(images), generator)
+        params = state.augmenter.params(numbers)
+        augmented = state.augmenter.apply(images, params, dense=True if state.static else None)
+        views = normalise(augmented, state.mean, state.std)
+        views = views.contiguous(memory_format=torch.channels_last)
+        order = torch.arange(count, device=device)
+        if state.model.shuffle_keys:
+            order = shuffle(count, generator, device)
+        return (views[:count], views[count:]), order
+
+    def _send(self, values: dict[str, Tensor], embeddings: Tensor | None) -> None:
+        """Begin to copy values to the host, without waiting for the device."""
+        names, step = tuple(values), self._state.step
+        stacked = torch.stack([value.float() for value in values.values()])
+        if self._state.runtime.device.type != "cuda":
+            on_host = None if embeddings is None else embeddings.cpu()
+            self._pending.append(_Pending(step, names, stacked.cpu(), on_host, None))
+            return
+        with torch.cuda.device(self._state.runtime.device):
+            host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+            host.copy_(stacked, non_blocking=True)
+            rows = None
+            if embeddings is not None:
+                rows = torch.empty(embeddings.shape, dtype=embeddings.dtype, pin_memory=True)
+                rows.copy_(embeddings, non_blocking=True)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+        self._pending.append(_Pending(step, names, host, rows, copied))
+
+    def read(self, *, wait: bool = False) -> list[Measured]:
+        """What has arrived on the host, in the order of the steps.
+
+        Args:
+            wait: for all that was measured.
+        """
+        found: list[Measured] = []
+        while self._pending:
+            first = self._pending[0]
+            if first.copied is not None:
+                if wait:
+                    first.copied.synchronize()
+                elif not first.copied.query():  # type: ignore[no-untyped-call]
+                    break
+            self._pending.pop(0)
+            values = dict(zip(first.names, first.values.tolist(), strict=True))
+            if first.embeddings is not None:
+                values["embedding/rank"] = effective_rank(first.embeddings).item()
+                values["queue/filled"] = min(
+                    1.0, first.step * self._enqueued / len(self._state.model.queue)
+                )
+            found.append(Measured(first.step, values))
+        return found
