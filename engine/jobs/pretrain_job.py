@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import PretrainConfig
@@ -15,6 +16,7 @@ from engine.pretrain.loop import Outcome, check_batch, pretrain
 from engine.pretrain.state_check import check_count
 from engine.runs import Record, RunFolder
 from engine.runs.export import with_events
+from engine.runs.kept_checkpoints import BEST
 from engine.runtime.device import Runtime
 
 
@@ -81,6 +83,17 @@ class PretrainJob:
                 runtime=self.runtime,
                 sink=sink,
                 checkpoint=context.folder.checkpoint_path,
-                state=None if point is None else dict(point.state),
+                state=None if point is None else with_best(point.state, context.folder.record()),
                 allow_other_data=context.allow_other_data,
             )
+
+
+def with_best(state: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """A loaded checkpoint with the best kNN so far.
+
+    One of an earlier version does not name it: there the record does, and that encoder is gone.
+    """
+    known = record.best.get("knn/top1")
+    if BEST in state or known is None:
+        return dict(state)
+    return {**state, BEST: {"knn": known, "step": 0}}

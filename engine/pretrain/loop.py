@@ -17,6 +17,7 @@ from engine.evaluate.knn_monitor import measure_knn
 from engine.models.encoder import Encoder
 from engine.models.info_nce import chance_loss
 from engine.pretrain import checkpoint as checkpoints
+from engine.pretrain.keeper import Keeper
 from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.schedule import learning_rate
@@ -110,6 +111,7 @@ class _Loop:
         self.monitored_step = -1 if self.untrained is not None else 0
         self.saved_step = -1  # of the last checkpoint; -1: there is none, or it is out of date
         self.saved_at = time.monotonic()
+        self.keeper = Keeper(checkpoint.parent, config.log)
 
     def load(self, state: dict[str, Any], *, allow_other_data: bool) -> None:
         """Continues from a checkpoint.
@@ -134,6 +136,7 @@ class _Loop:
         self.monitored_step = check_count(measured, self.state.step, "monitored_step", least=-1)
         if self.monitored_step >= 0:
             self.untrained = None
+        self.keeper.load_state_dict(state, self.state.step)
         # With other data the checkpoint is of another run of steps, and is saved anew at once.
         self.saved_step = -1 if other_data else self.state.step
 
@@ -147,6 +150,8 @@ class _Loop:
             sink.log(notice)
         if self._monitor_due():  # the run was interrupted between an epoch and its kNN
             self._monitor()
+        if state.step and state.step % state.steps_per_epoch == 0:
+            self._keep(anew=True)  # or between its kNN and what was to be kept of it
 
         while state.step < self.total_steps:
             outcome = self._answer_requests()
@@ -166,6 +171,8 @@ class _Loop:
                 self._monitor()
             if self._checkpoint_due(epoch_ends):
                 self._save()
+            if epoch_ends:
+                self._keep()
 
         self._save()
         # It was read back. Of a run that has ended a second one would only take room, for ever.
@@ -257,8 +264,26 @@ class _Loop:
             )
             if values:
                 self.sink.metrics(step, step / state.steps_per_epoch, values)
+                if step:
+                    self.keeper.measured(step, values["knn/top1"])
         self.monitored_step = step
         self.saved_step = -1  # a checkpoint of this very step does not hold monitored_step yet
+
+    def _keep(self, *, anew: bool = False) -> None:
+        """Keeps the checkpoint of this step, the end of an epoch, where that is due.
+
+        Args:
+            anew: save it first in any case: the file may be of another step.
+        """
+        step, per_epoch = self.state.step, self.state.steps_per_epoch
+        reasons = self.keeper.due(step, per_epoch)
+        if reasons:
+            if anew:
+                self.saved_step = -1
+            self._save()
+            problem = self.keeper.keep(self.checkpoint, step // per_epoch, reasons)
+            if problem:
+                self.sink.log(problem)
 
     def _checkpoint_due(self, epoch_ends: bool) -> bool:
         log = self.config.log
@@ -277,6 +302,7 @@ class _Loop:
                 "epoch_count": self.epoch_count,
                 "monitored_step": self.monitored_step,
                 "data": self.dataset.identity.facts(),
+                **self.keeper.state_dict(),
             }
             # A new stage flushes the metric log to disk, so that it never lacks steps that a
             # checkpoint has: a resumed run does not compute these again.
