@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from engine.config.schedule import learning_rate
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
@@ -17,10 +19,10 @@ from engine.evaluate.knn_monitor import measure_knn
 from engine.models.encoder import Encoder
 from engine.models.info_nce import chance_loss
 from engine.pretrain import checkpoint as checkpoints
+from engine.pretrain.branch import branched
 from engine.pretrain.keeper import Keeper
 from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.pretraining import Pretraining
-from engine.pretrain.schedule import learning_rate
 from engine.pretrain.state_check import check_count, check_number
 from engine.pretrain.training_state import check_batch
 from engine.runs.data_identity import check_same_data, identity_in
@@ -43,6 +45,7 @@ def pretrain(
     checkpoint: Path,
     state: dict[str, Any] | None = None,
     allow_other_data: bool = False,
+    start: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Runs a pretraining from its start, or from a checkpoint, to its end or a request.
 
@@ -54,6 +57,8 @@ def pretrain(
         checkpoint: the file, replaced at each checkpoint.
         state: a loaded checkpoint to continue from; None: from the first step.
         allow_other_data: continue also where ``dataset`` is not the checkpoint's.
+        start: a loaded checkpoint of another run to begin with, see ``engine.pretrain.branch``;
+            None: begin anew.
 
     Returns:
         ``finished``, or ``stopped`` or ``handed-over`` as requested.
@@ -68,6 +73,8 @@ def pretrain(
     try:
         if state is not None:
             loop.load(state, allow_other_data=allow_other_data)
+        elif start is not None:
+            loop.begin_from(start)
         return loop.run()
     except Interrupted as interrupted:  # during a kNN or a checkpoint
         return loop.leave(interrupted.request)
@@ -140,6 +147,18 @@ class _Loop:
         # With other data the checkpoint is of another run of steps, and is saved anew at once.
         self.saved_step = -1 if other_data else self.state.step
 
+    def begin_from(self, start: Mapping[str, Any]) -> None:
+        """Begins with the state of another run; the kNN of the untrained encoder stays to be taken.
+
+        Raises:
+            DamagedFileError: when it is no state that this run can have.
+        """
+        made = branched(start, self.training.state_dict(), self.config)
+        self.load({**made.state, "data": self.dataset.identity.facts()}, allow_other_data=False)
+        self.saved_step = -1
+        for notice in made.notices:
+            self.sink.log(notice)
+
     def run(self) -> Outcome:
         """The loop over steps; see ``pretrain``."""
         config, state, sink = self.config, self.state, self.sink
@@ -150,6 +169,8 @@ class _Loop:
             sink.log(notice)
         if self._monitor_due():  # the run was interrupted between an epoch and its kNN
             self._monitor()
+        if state.step and self.saved_step < 0:
+            self._save()  # of a run that goes on from another's, so that it has one of its own
         if state.step and state.step % state.steps_per_epoch == 0:
             self._keep(anew=True)  # or between its kNN and what was to be kept of it
 
@@ -158,9 +179,9 @@ class _Loop:
             if outcome is not None:
                 return outcome
 
-            epoch = state.epoch
+            rate = learning_rate(config.optim, state.step, state.steps_per_epoch)
             loss = self.training.advance()
-            self.losses.add(state.step, learning_rate(config.optim, epoch), loss)
+            self.losses.add(state.step, rate, loss)
             epoch_ends = state.step % state.steps_per_epoch == 0
             # Reading a loss waits for the device, so they are read in blocks; an epoch ends one
             # early, so that its mean is not reported late.
