@@ -79,8 +79,8 @@ class Branch(TypedDict):
     """Where a pretraining began that went on from another one's checkpoint.
 
     ``run`` is the id of that; ``checkpoint`` an epoch, ``best`` or ``last``; ``step`` and ``epoch``
-    are those of the checkpoint; ``how`` is ``extend`` or ``fork``; ``fingerprint`` the SHA-256 of
-    the weights of the query encoder.
+    are those of the checkpoint; ``how`` is ``extend`` or ``fork``; ``sha256`` that of its file, in
+    hexadecimal.
     """
 
     run: str
@@ -88,7 +88,7 @@ class Branch(TypedDict):
     step: Count
     epoch: Epochs
     how: str
-    fingerprint: str
+    sha256: str
 
 
 class Record(Struct, kw_only=True):

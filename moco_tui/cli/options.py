@@ -195,6 +195,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 OUTCOME_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 NAME = click.option("--name", default="", help="A name for the run.")
 DETACH = click.option("--detach", is_flag=True, help="Train in a process of its own; return now.")
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Check everything and say what it would be; make no run."
+)
 SETS = click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated."
 )
