@@ -14,8 +14,9 @@ from textual.widgets import Button, Static
 
 from engine.config.missing_settings import completed, flat_config
 from engine.config.resolve import to_toml
+from engine.config.schema import AnyConfig
 from engine.errors import UserError
-from engine.runs import create
+from engine.runs import RunFolder, create
 from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
@@ -67,9 +68,7 @@ line below adds a setting, F9 takes the one in focus away."""
         self, session: Session, *, kind: str = "pretrain", parent: str = "", like: str = ""
     ) -> None:
         super().__init__(session)
-        self._kind = kind
-        self._parent_id = parent
-        self._like = like
+        self._kind, self._parent_id, self._like = kind, parent, like
         self._starting = False
         self._meant: studyform.StudySize | None = None  # the person said that it may be so large
         self._focused_before: Widget | None = None
@@ -384,13 +383,9 @@ line below adds a setting, F9 takes the one in focus away."""
                 return
         detached = body.detached
         try:
-            folder = create(
-                self.session.root,
-                self.state.kind,
-                self.state.config(),
-                name=body.run_name,
-                preset=self.state.preset,
-                parent=body.parent_id,
+            config = self.state.config()
+            folder = await asyncio.to_thread(
+                self.make_run, config, body.run_name, self.state.preset, body.parent_id
             )
         except UserError as error:
             self._starting = False
@@ -398,3 +393,8 @@ line below adds a setting, F9 takes the one in focus away."""
             return
         self.dismiss()  # first, so that Escape in the run does not lead back to the form
         self.ask_app(StartRuns(folder, detached=detached, show=True, new=True))
+
+    def make_run(self, config: AnyConfig, name: str, preset: str, parent: str) -> RunFolder:
+        """The folder of the new run; called in a thread, where no widget may be touched."""
+        kind = self.state.kind
+        return create(self.session.root, kind, config, name=name, preset=preset, parent=parent)
