@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -77,7 +78,8 @@ def branched(
         notices.append(
             f"the queue of {len(own):,} keys has another size than before and is filled anew"
         )
-    optimizer = dict(check_mapping(state.get("optimizer"), "optimizer"))
+    # A copy: an optimizer that loads buffers goes on to change these very ones.
+    optimizer = copy.deepcopy(dict(check_mapping(state.get("optimizer"), "optimizer")))
     optimizer["param_groups"] = fresh["optimizer"]["param_groups"]
     seed = _settings(state).get("runtime.seed")
     if seed == config.runtime.seed and state.get("device_type") == fresh["device_type"]:

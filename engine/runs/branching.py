@@ -11,14 +11,14 @@ from engine.files import open_plain, reason
 from engine.runs.checkpoint_ref import CheckpointRef
 from engine.runs.kept_checkpoints import LAST, checkpoint_file, epoch_of, kept_checkpoints
 from engine.runs.record import Branch
-from engine.runs.root import Start
+from engine.runs.root import BranchStart
 
 How = Literal["extend", "fork"]
 
 _BLOCK = 1 << 22
 
 
-def branch_start(source: CheckpointRef, how: How) -> Start:
+def branch_start(source: CheckpointRef, how: How) -> BranchStart:
     """The start of a run that goes on from a checkpoint.
 
     Args:
@@ -60,4 +60,4 @@ def branch_start(source: CheckpointRef, how: How) -> Start:
         how=how,
         sha256=digest.hexdigest(),
     )
-    return Start(file, branch)
+    return BranchStart(file, branch)

@@ -35,7 +35,7 @@ _ABANDONED_SECONDS = (
 )
 
 
-class Start(Struct, frozen=True):
+class BranchStart(Struct, frozen=True):
     """What a pretraining goes on from.
 
     Attributes:
@@ -64,7 +64,7 @@ def create(
     preset: str = "",
     parent: str = "",
     checkpoint: str = "",
-    start: Start | None = None,
+    start: BranchStart | None = None,
 ) -> RunFolder:
     """Make the folder of a new run, in state ``queued``.
 

@@ -13,7 +13,7 @@ from engine.jobs.recorded_config import runnable_config
 from engine.runs.branching import How, branch_start
 from engine.runs.checkpoint_ref import CheckpointRef
 from engine.runs.record import branch_words
-from engine.runs.root import Start
+from engine.runs.root import BranchStart
 from engine.sink import Interrupted
 from moco_tui.cli.options import Settings
 from moco_tui.cli.output import clean, print_json, print_text, say, table
@@ -70,7 +70,7 @@ def _compared(config: PretrainConfig) -> Mapping[str, Any]:
 
 
 def _say_plan(
-    settings: Settings, run: NewRun, old: PretrainConfig, whence: Start, *, as_json: bool
+    settings: Settings, run: NewRun, old: PretrainConfig, whence: BranchStart, *, as_json: bool
 ) -> int:
     """Checks everything that the run needs, and prints what it would begin with."""
     with terminal_sink(run.kind, hands_over=False) as sink:

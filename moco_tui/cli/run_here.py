@@ -14,7 +14,7 @@ from engine.config.schema import AnyConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create
 from engine.runs.note_limits import checked_name
-from engine.runs.root import Start, check_place
+from engine.runs.root import BranchStart, check_place
 from engine.runs.unstarted import taken_back_unless_begun
 from engine.sink import Interrupted
 from moco_tui.cli.options import Settings
@@ -47,7 +47,7 @@ class NewRun:
     preset: str = ""
     parent: str = ""
     checkpoint: str = ""
-    start: Start | None = None
+    start: BranchStart | None = None
 
 
 def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> int:

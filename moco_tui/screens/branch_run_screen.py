@@ -12,7 +12,7 @@ from engine.runs import RunFolder, create
 from engine.runs.branching import branch_start
 from engine.runs.checkpoint_ref import CheckpointRef
 from engine.runs.kept_checkpoints import epoch_of, kept_checkpoints
-from moco_tui.present import form
+from moco_tui.present import fmt, form
 from moco_tui.present.branch_text import branch_command, how_of
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.session import Session
@@ -63,6 +63,11 @@ of the form for a new run."""
         if self.session.device:
             state.use_device(self.session.device)
         return state
+
+    def on_mount(self) -> None:
+        """Say what the run goes on from."""
+        title = fmt.clean(self._ref.folder.title())
+        self.top.set(f"from {title} ({self._ref.text})", f"epoch {self._epoch:.4g}")
 
     @property
     def _goes_on(self) -> bool:

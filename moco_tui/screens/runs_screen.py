@@ -294,7 +294,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         """Configure a run that begins with this one's settings."""
         row = self._row
         if row is not None:
-            self.ask_app(OpenForm(like=row.id, parent=row.parent))
+            self.ask_app(OpenForm(like=row.id, parent=row.encoder))
 
     def action_probe(self) -> None:
         """Configure a probe of the pretraining under the cursor."""
