@@ -58,6 +58,6 @@ def probe_choices(rows: Iterable[RunRow], root: Path, chosen: str) -> list[tuple
         kept = kept_checkpoints(root / chosen)
         at = [choice for choice, _ in choices].index(chosen) + 1
         choices[at:at] = [
-            (with_checkpoint(chosen, one.name), f"{title} @{one.name}") for one in kept
+            (with_checkpoint(chosen, one.name), f"@{one.name} of {title}") for one in kept
         ]
     return choices
