@@ -22,7 +22,7 @@ from engine.files import reason
 from engine.runs.creation_order import place_of
 from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
-from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
+from engine.runs.record import SUMMARIES, Record, UserNotes, branch_words, spell, unspell
 from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Place, Span, cleaned
 from engine.text import is_plain, plain_text
 
@@ -47,7 +47,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     Small, since the index is one file that is read and written whole, with ten thousand of these.
 
     Attributes:
-        id, kind, preset, parent, seed, created, order, started, ended, trained_seconds,
+        id, kind, preset, parent, checkpoint, seed, created, order, started, ended, trained_seconds,
         running_since, host, device, step, epoch, total_steps, checkpoint_step, best, last,
         untrained, error: as in ``Record``.
         name: what people called it, else the record's name; may be empty.
@@ -57,6 +57,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         train_digest, data_digest: of the training images and of all data, see
             ``data_identity.digests_of``; empty for a run of an earlier version.
         imported: whether its encoder was trained elsewhere, see ``Record.origin``.
+        began_from: the run and checkpoint that it went on from, ``k7xw2m@5``; empty for a run that
+            began anew.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
         stamp: of the folder's files when they were read, see ``stamp_of``; ``UNSURE`` when one of
@@ -68,6 +70,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     name: str = ""
     preset: str = ""
     parent: str = ""
+    checkpoint: str = ""
     seed: int = 0
     status: str = ""
     created: Moment = 0.0
@@ -93,6 +96,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     note: str = ""
     error: str = ""
     imported: bool = False
+    began_from: str = ""
     warning: str = ""
     stamp: int = 0
 
@@ -230,6 +234,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         name=notes.name or record.name,
         preset=record.preset,
         parent=record.parent,
+        checkpoint=record.checkpoint,
         seed=record.seed,
         status=record.status,
         created=record.created,
@@ -255,6 +260,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         note=notes.note,
         error=record.error,
         imported=bool(record.origin),
+        began_from=branch_words(record.began_from),
         warning=warning,
         stamp=stamp,
     )
@@ -306,6 +312,7 @@ def _check(entry: Entry) -> None:
     texts = (
         *(entry.id, entry.kind, entry.name, entry.preset, entry.parent, entry.status, entry.host),
         *(entry.device, entry.train_digest, entry.data_digest, entry.note, entry.error),
+        *(entry.checkpoint, entry.began_from),
         *(entry.warning, *entry.tags, *entry.best, *entry.last, *entry.untrained, *entry.result),
         *entry.config,
     )

@@ -216,6 +216,7 @@ _FREE_OF_TIME = (
     "moco.momentum",
     "moco.temperature",
     "optim.lr",
+    "optim.warmup_epochs",
     "optim.sgd_momentum",
     "optim.weight_decay",
     "optim.schedule",

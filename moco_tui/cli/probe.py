@@ -10,6 +10,7 @@ from engine.config.heads import HEADS
 from engine.config.phrases import listed
 from engine.config.resolve import resolve as resolve_config
 from engine.config.schema import ProbeConfig
+from engine.runs.kept_checkpoints import checkpoint_file
 from moco_tui.cli.options import (
     ALLOW_CODE,
     CONFIG,
@@ -21,14 +22,20 @@ from moco_tui.cli.options import (
     run_argument,
     shared_options,
 )
+from moco_tui.cli.probe_each import probe_each
 from moco_tui.cli.run_here import NewRun, start
 
 
 @click.command()
-@run_argument(latest="the newest pretraining that has a checkpoint")
+@run_argument(latest="the newest pretraining that has a checkpoint", checkpoints=True)
 @click.option("--task", metavar="T", help="binary, five, ten or all.")
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
 @click.option("--head", metavar="H", help=f"{listed(list(HEADS), 'or')}.")
+@click.option(
+    "--each-checkpoint",
+    is_flag=True,
+    help="One probe for each kept checkpoint of RUN and its last one; those that are there stay.",
+)
 @CONFIG
 @SETS
 @NAME
@@ -43,6 +50,7 @@ def probe(
     task: str | None,
     label_fraction: str | None,
     head: str | None,
+    each_checkpoint: bool,
     toml: Path | None,
     sets: tuple[str, ...],
     name: str,
@@ -51,7 +59,9 @@ def probe(
 ) -> int:
     """Probe the frozen encoder of RUN with few labels, beside its baselines."""
     settings.writable()
-    parent = settings.find(run, latest_of="pretrain").record()
+    encoder = settings.find_checkpoint(run, latest_of="pretrain")
+    parent = encoder.folder.record()
+    checkpoint_file(encoder.folder, encoder.which)  # one that was not kept is refused at once
     given = {
         "task.name": task,
         "label_fraction": label_fraction,
@@ -61,5 +71,7 @@ def probe(
     # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
     config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
-    new = NewRun("probe", config, name=name, parent=parent.id)
+    new = NewRun("probe", config, name=name, parent=parent.id, checkpoint=encoder.which)
+    if each_checkpoint:
+        return probe_each(settings, new, encoder, detach=detach, as_json=as_json)
     return start(settings, new, detach=detach, as_json=as_json)

@@ -11,10 +11,15 @@ from msgspec import Struct, structs
 
 from engine.config.metrics import metric, rank
 from engine.errors import RunError
+from engine.history.entry import Entry
 from engine.runs import Record, RunFolder
+from engine.runs.checkpoint_ref import with_checkpoint
 from engine.runs.encoder_step import encoder_words, proven_step
 from engine.runs.log_summary import gains
+from engine.runs.record import branch_words
+from engine.study.epoch_curves import EpochCurve, epoch_curves
 from moco_tui.present import fmt
+from moco_tui.present.epoch_curve_table import common_curves
 from moco_tui.present.metric_text import difference_text, points_text, value_text
 from moco_tui.present.run_settings import settings_of
 
@@ -37,6 +42,7 @@ class ComparedRun(Struct):
             of its encoder.
         trained: of a probe the share of its schedule that its encoder had behind it, in per cent;
             None where that is not known.
+        steps_per_epoch: of a pretraining; 0: not known.
     """
 
     id: str
@@ -47,6 +53,7 @@ class ComparedRun(Struct):
     metrics: dict[tuple[str, Which], float]
     measured_by: dict[str, Any] = {}
     trained: float | None = None
+    steps_per_epoch: int = 0
 
 
 class MetricRow(Struct):
@@ -107,11 +114,14 @@ class SideBySide(Struct):
         settings: those that are not the same in all runs, in the order of the configuration; None
             where a run has no such setting.
         metrics: every number that any of them has.
+        epochs: accuracy against epochs, from the probes of their checkpoints: curves that two or
+            more of them have, by name and by id of the run.
     """
 
     runs: list[ComparedRun]
     settings: dict[str, list[Any]]
     metrics: list[MetricRow]
+    epochs: dict[str, dict[str, EpochCurve]] = {}
 
 
 def compared_run(folder: RunFolder) -> ComparedRun:
@@ -128,9 +138,12 @@ def compared_run(folder: RunFolder) -> ComparedRun:
     trained = None
     if record.kind == "probe":
         # Which encoder it is about is no setting, and tells two probes apart all the same.
-        settings |= {"encoder of": record.parent, "encoder": encoder_words(record.result)}
+        encoder = with_checkpoint(record.parent, record.checkpoint)
+        settings |= {"encoder of": encoder, "encoder": encoder_words(record.result)}
         at = proven_step(record, parent)
         trained = None if at is None else at.percent
+    if record.began_from is not None:
+        settings["went on from"] = branch_words(record.began_from)
     return ComparedRun(
         record.id,
         record.kind,
@@ -140,6 +153,7 @@ def compared_run(folder: RunFolder) -> ComparedRun:
         _numbers(record),
         measured_by,
         trained,
+        record.steps_per_epoch if record.kind == "pretrain" else 0,
     )
 
 
@@ -196,8 +210,13 @@ def _shares(record: Record) -> dict[str, float]:
     }
 
 
-def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
-    """The comparison of these runs."""
+def side_by_side(runs: Sequence[ComparedRun], entries: Sequence[Entry] = ()) -> SideBySide:
+    """The comparison of these runs.
+
+    Args:
+        runs: the runs.
+        entries: all runs, among which their probes are sought.
+    """
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     settings = {key: [run.settings.get(key) for run in runs] for key in keys}
     names = dict.fromkeys(name for run in runs for name in run.metrics)
@@ -213,6 +232,7 @@ def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
             for row in rows
             if row.which != "share" or _scales_differ(row, rows)
         ],
+        common_curves({run.id: epoch_curves(entries, run.id, run.steps_per_epoch) for run in runs}),
     )
 
 
