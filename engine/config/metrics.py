@@ -103,6 +103,29 @@ _KNN = replace(
 _HEAD_LOSS = replace(_LOSS, same=("data", "task", "label_fraction", "head"))
 _PROBE = replace(_ACCURACY, same=("data", "task"))
 
+# Of ``engine.pretrain.measures``, in the order in which they are shown. None has a best value: each
+# can be good for a bad reason.
+_MEASURES = (
+    Metric(name="contrast/top1", title="key found among 1 + K", unit="%", decimals=1),
+    Metric(name="contrast/top5", title="key among the nearest 5", unit="%", decimals=1),
+    Metric(name="contrast/positive", title="cosine of query and key", decimals=3),
+    Metric(name="contrast/negative", title="cosine of query and negative", decimals=3),
+    Metric(name="contrast/hardest", title="cosine of query and nearest negative", decimals=3),
+    Metric(name="contrast/gap", title="positive less negative", decimals=3),
+    Metric(name="queue/filled", title="share of the queue that holds keys", decimals=2),
+    Metric(name="queue/agreement", title="cosine of an old key and the same now", decimals=3),
+    Metric(name="encoders/distance", title="distance of the encoders' weights", digits=3),
+    Metric(name="encoders/agreement", title="cosine of both encoders' embeddings", decimals=3),
+    Metric(name="train/gradient_norm", title="norm of the gradient", digits=3),
+    Metric(name="embedding/spread", title="spread of the dimensions", decimals=3),
+    Metric(name="embedding/dead", title="dead dimensions", decimals=0),
+    Metric(name="embedding/rank", title="effective rank", decimals=1),
+    Metric(name="embedding/alignment", title="alignment", decimals=3),
+    Metric(name="embedding/uniformity", title="uniformity", decimals=3),
+)
+MEASURES = tuple(entry.name for entry in _MEASURES)
+"""Names of what a pretraining measures of itself, in the order in which they are shown."""
+
 # The order counts: among headline metrics, and among patterns that fit one name, the first wins.
 # Hence kNN on withheld labels before that on the test set, by which nothing may be chosen.
 _ENTRIES = (
@@ -154,6 +177,7 @@ _ENTRIES = (
     replace(_HEAD_LOSS, name="probe/*/validation_loss"),
     replace(_HEAD_LOSS, name="probe/*/selection_loss"),
     Metric(name="study/cells"),
+    *_MEASURES,
 )
 
 METRICS: dict[str, Metric] = {entry.name: entry for entry in _ENTRIES}

@@ -21,8 +21,9 @@ from engine.config.variants import expand
 from engine.errors import ConfigError, RunError
 
 WHEN_MISSING: Mapping[str, Mapping[str, Any]] = {
-    # version 0.1 began crops at 0.2 of the area, and trained a supervised baseline for less
-    "pretrain": {"augment.crop.scale_min": 0.2},
+    # version 0.1 began crops at 0.2 of the area, and trained a supervised baseline for less; it had
+    # no measures
+    "pretrain": {"augment.crop.scale_min": 0.2, "monitor.measures": False},
     "probe": {
         "linear.crop_min": 0.2,  # no setting then
         "supervised.epochs": 60,

@@ -8,10 +8,11 @@ from msgspec import Meta, Struct
 
 
 class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is measured during pretraining: kNN on the images whose labels are withheld.
+    """What is measured during pretraining; nothing of it changes the training.
 
-    A weighted vote of the nearest neighbours (arXiv:1805.01978, section 3.4); k and temperature are
-    those of the CIFAR-10 demo of facebookresearch/moco.
+    kNN on the images whose labels are withheld is a weighted vote of the nearest neighbours
+    (arXiv:1805.01978, section 3.4); k and temperature are those of the CIFAR-10 demo of
+    facebookresearch/moco. The measures (``engine.pretrain.measures``) need no labels.
     """
 
     # A pass of all images through the encoder, so not every epoch.
@@ -33,6 +34,23 @@ class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         bool,
         Meta(description="also log kNN on the test set, for reference only (never to choose by)"),
     ] = False
+    measures: Annotated[
+        bool,
+        Meta(
+            description="measure the contrastive task, the queue and the embeddings while training"
+        ),
+    ] = True
+    # A sample costs about a quarter of a step.
+    measure_every: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="steps between measures, about: they are taken at ends of epochs, and "
+            "within long ones",
+            extra={"unit": "steps"},
+        ),
+    ] = 100
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -62,6 +62,7 @@ class GroupwiseStep:
             view_1, view_2 = self.views(indices)
             model.momentum_update()
             loss, keys = self._backward(view_1, view_2, state.shuffle_generator)
+            state.note_gradient()
             state.optimizer.step()
             model.enqueue(keys)  # last: see PlainStep
         return loss.detach()

@@ -22,6 +22,7 @@ from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.branch import branched
 from engine.pretrain.keeper import Keeper
 from engine.pretrain.loss_buffer import Loss, LossBuffer
+from engine.pretrain.measures import Measures
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.state_check import check_count, check_number
 from engine.pretrain.training_state import check_batch
@@ -107,6 +108,9 @@ class _Loop:
         last_epoch = config.optim.stop_epoch or config.optim.epochs
         self.total_steps = last_epoch * self.state.steps_per_epoch
         self.losses = LossBuffer(runtime.device, ahead=self.state.static)
+        self.measures: Measures | None = None
+        if config.monitor.measures:
+            self.measures = Measures(self.state, self.total_steps)
         self.epoch_sum, self.epoch_count = 0.0, 0  # of the losses reported in this epoch
         # The baseline of kNN is measured after the first epoch, so that a run shows its first
         # losses at once. Until then the encoder as initialised by the seed is kept, also when a
@@ -182,6 +186,8 @@ class _Loop:
             rate = learning_rate(config.optim, state.step, state.steps_per_epoch)
             loss = self.training.advance()
             self.losses.add(state.step, rate, loss)
+            if self.measures is not None:
+                self.measures.after_step()
             epoch_ends = state.step % state.steps_per_epoch == 0
             # Reading a loss waits for the device, so they are read in blocks; an epoch ends one
             # early, so that its mean is not reported late.
@@ -243,10 +249,18 @@ class _Loop:
                 values["train/epoch_loss"] = self.epoch_sum / self.epoch_count
                 self.epoch_sum, self.epoch_count = 0.0, 0
             self.sink.metrics(step, step / steps_per_epoch, values)
+        self._report_measures(wait=False)
+
+    def _report_measures(self, *, wait: bool) -> None:
+        for measured in [] if self.measures is None else self.measures.read(wait=wait):
+            self.sink.metrics(
+                measured.step, measured.step / self.state.steps_per_epoch, measured.values
+            )
 
     def _report_all(self) -> None:
-        """Hands all losses so far to the sink; waits for the device."""
+        """Hands all losses and measures so far to the sink; waits for the device."""
         self._report(self.losses.read_all())
+        self._report_measures(wait=True)
 
     def _monitor_due(self) -> bool:
         """Whether kNN is to be measured at this step, the end of an epoch."""

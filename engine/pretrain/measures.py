@@ -89,13 +89,14 @@ class Measures:
 
     Args:
         state: of the pretraining, which is read only.
+        total: steps of the run.
 
     Attributes:
         queue_age: steps after which a key leaves the queue.
     """
 
-    def __init__(self, state: TrainingState) -> None:
-        self._state = state
+    def __init__(self, state: TrainingState, total: int) -> None:
+        self._state, self._total = state, total
         model, config = state.model, state.config
         batch, splits = config.optim.batch_size, config.model.bn_splits
         self._group = batch // splits
@@ -110,12 +111,17 @@ class Measures:
         self._snapshot: _Snapshot | None = None
         self._pending: list[_Pending] = []
 
-    @torch.no_grad()
-    def follow(self) -> None:
-        """Compare the keys of the last sample with what they would be now, once they are old.
+    def after_step(self) -> None:
+        """Measure what is due after the last step of the state."""
+        state = self._state
+        self._follow()
+        every = state.config.monitor.measure_every
+        if measure_due(state.step, state.steps_per_epoch, every, self._total):
+            self.measure()
 
-        To be called after every step.
-        """
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Compare the keys of the last sample with what they would be now, once they are old."""
         snapshot, state = self._snapshot, self._state
         if snapshot is None or state.step - snapshot.step < max(1, int(self.queue_age)):
             return

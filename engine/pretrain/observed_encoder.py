@@ -68,7 +68,8 @@ def weight_distance(a: nn.Module, b: nn.Module) -> Tensor:
     Returns:
         A scalar on their device, at least 0.
     """
-    first, second = list(a.parameters()), list(b.parameters())
+    first: list[Tensor] = list(a.parameters())
+    second: list[Tensor] = list(b.parameters())
     distances = torch._foreach_norm(torch._foreach_sub(first, second))
     lengths = torch._foreach_norm(first)
     relative: Tensor = torch.stack(distances).norm() / torch.stack(lengths).norm()

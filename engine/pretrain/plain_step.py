@@ -108,6 +108,7 @@ class PlainStep:
             loss, keys = self.loss(view_1, view_2, key_order)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        state.note_gradient()
         state.optimizer.step()
         # Last, so that no query meets the other view of its own image among the negatives.
         model.enqueue(keys)

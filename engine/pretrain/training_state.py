@@ -76,6 +76,8 @@ class TrainingState:
         shuffle_generator: draws the order in which keys are encoded.
         static: the shapes of a step do not depend on data, the host never waits for it, and what
             it reads and changes stays at its address.
+        gradient_norm: float32 scalar on the device, of the gradient of the last step; None: nobody
+            wants to know.
         step: steps done.
         steps_per_epoch: whole batches in an epoch; the rest of the images sits out, a different
             rest each epoch.
@@ -124,6 +126,9 @@ class TrainingState:
         self.shuffle_generator = torch.Generator(device)
         self.shuffle_generator.manual_seed(stream_seed(seed, "shuffle"))
 
+        self.gradient_norm: Tensor | None = None
+        if config.monitor.measures:
+            self.gradient_norm = torch.zeros((), device=device)
         self.step = 0
         self.steps_per_epoch = len(images) // optim.batch_size
         self._order: Tensor | None = None  # (N,) int64, of the epoch of _order_epoch
@@ -154,6 +159,14 @@ class TrainingState:
         self.model.set_momentum(key_momentum(self.config.moco, optim, self.step, per_epoch))
         batch = self.config.optim.batch_size
         return self._order[place * batch : (place + 1) * batch]
+
+    @torch.no_grad()
+    def note_gradient(self) -> None:
+        """Keep the norm of the gradients of encoder_q, where it is wanted; waits for nothing."""
+        if self.gradient_norm is not None:
+            gradients = [p.grad for p in self.model.trainable_parameters() if p.grad is not None]
+            norms = torch.stack([n.float() for n in torch._foreach_norm(gradients)])
+            self.gradient_norm.copy_(norms.norm())
 
     def changing_tensors(self) -> list[Tensor]:
         """Every tensor that a step changes."""

@@ -17,7 +17,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.augment.augmenter import Augmenter, normalise
 from engine.config.schedule import learning_rate
@@ -35,6 +34,7 @@ from engine.pretrain.resume_check import config_key
 from engine.runtime.cuda_graph import CapturedFunction, preserved, recorder_for
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
+from ..no_waiting import NoWaiting
 from ..tiny import RUNTIME, Script, Standin, compare, config_with, noise, plain_step, run
 from ..trees import differences
 
@@ -338,33 +338,6 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_resume_point(
 
 
 # ------------------------------------------------------- nothing that waits, nothing that moves
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses operations whose result the host has to see, or whose shape depends on data."""
-
-    REFUSED = (
-        "_local_scalar_dense", "nonzero", "nonzero_static", "masked_select", "item", "equal",
-        "is_nonzero", "bincount", "unique", "_unique2", "unique_dim", "unique_consecutive",
-        "repeat_interleave", "masked_scatter_", "histc", "allclose",
-    )  # fmt: skip
-    INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        name = func.overloadpacket.__name__
-        self.calls += 1
-        assert name not in self.REFUSED, f"{func} waits for the device"
-        if name in self.INDEXED:
-            for index in args[1]:
-                dtype = None if index is None else index.dtype
-                assert dtype not in (torch.bool, torch.uint8), f"{func} by a mask"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(
