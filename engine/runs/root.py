@@ -50,6 +50,7 @@ def create(
     name: str = "",
     preset: str = "",
     parent: str = "",
+    study: str = "",
 ) -> RunFolder:
     """Make the folder of a new run, in state ``queued``.
 
@@ -60,6 +61,7 @@ def create(
         name: for people; cut to one line of 200 characters.
         preset: preset that the config was made from.
         parent: id of the run whose encoder is used.
+        study: id of the study that makes the run.
 
     Raises:
         RunError: when the folder cannot be made, its file system has no locks, the name is the
@@ -77,6 +79,7 @@ def create(
         seed=runtime.get("seed", 0) if isinstance(runtime, dict) else 0,
         created=time.time(),
         untrained={},
+        study=study,
     )
     try:
         root.mkdir(parents=True, exist_ok=True)

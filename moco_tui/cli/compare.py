@@ -12,6 +12,7 @@ from moco_tui.cli.options import Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, print_text, table
 from moco_tui.present import comparison, comparison_export, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
+from moco_tui.present.provenance_rows import shown
 
 
 @click.command()
@@ -21,7 +22,7 @@ from moco_tui.present.comparison import MetricRow, SideBySide
 @shared_options
 @click.pass_obj
 def compare(settings: Settings, runs: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
-    """Compare runs: settings that differ, metrics side by side."""
+    """Compare runs: settings and origins that differ, metrics side by side."""
     folders = [settings.find(ref) for ref in runs]
     if len({folder.id for folder in folders}) < max(2, len(folders)):  # one alone, or one twice
         raise RunError("Give two or more different runs to compare.")
@@ -49,6 +50,12 @@ def _text(found: SideBySide) -> str:
         parts.append(table(["setting", *ids], rows))
     else:
         parts.append("The settings are the same.")
+    if found.provenance:
+        rows = [
+            [clean(key), *(shown(key, value) for value in values)]
+            for key, values in found.provenance.items()
+        ]
+        parts.append(table(["where it came from", *ids], rows))
     metrics = [_metric(row) for row in comparison.rows_to_show(found)]
     if metrics:
         header = ["metric", ids[0]]
