@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-import engine
 from engine.jobs.checkout import Checkout, checkout_of, patch_name
 from engine.runs.command_line import command, is_secret, without_passwords
 from engine.runs.heartbeat import host_name
@@ -40,6 +39,7 @@ VARIABLES = frozenset({
 })  # fmt: skip
 """Environment variables that are recorded, beside those of ``FAMILIES``; no other ever is."""
 FAMILIES = ("MKL_", "ONEDNN_", "MOCO_TUI_", "PYTORCH_", "TORCH_", "NVIDIA_")
+_HERE = Path(__file__).resolve()
 _NOT_SETTINGS = frozenset({"MOCO_TUI_COMMAND"})  # recorded as the command
 _VALUE_LIMIT = 200
 _DISTRIBUTION = re.compile(r"([A-Za-z0-9][\w.]*?)-(\d[^-]*)(-py[\d.]+)?\.(dist|egg)-info")
@@ -67,7 +67,7 @@ def gather(card: Mapping[str, Any], own_code: Iterable[str] = ()) -> Surrounding
     """
     values: dict[str, Any] = {"command": command()}
     files: dict[str, bytes] = {}
-    found = checkout_of(Path(engine.__file__).resolve())
+    found = checkout_of(_HERE)
     values["program.version"] = program_version()
     if found is None:
         values |= {"program.commit": commit} if (commit := installed_commit()) else {}
@@ -121,7 +121,7 @@ def _own_module(module: str, files: dict[str, bytes]) -> dict[str, Any]:
 def program_version() -> str:
     """The version of this program; of a checkout that which its ``pyproject.toml`` says."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        file = Path(engine.__file__).resolve().parents[1] / "pyproject.toml"
+        file = _HERE.parents[2] / "pyproject.toml"
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         if project["name"] == "moco-tui":
             return str(project["version"])

@@ -42,6 +42,15 @@ def runs_root(option: str | None) -> Path:
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
 
 
+def data_root(option: str | None) -> Path:
+    """Where data sets and caches are: the option, ``$MOCO_TUI_DATA``, or the user's cache."""
+    chosen = option or os.environ.get("MOCO_TUI_DATA")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser().absolute() / "moco-tui"
+
+
 def create(
     root: Path,
     kind: str,

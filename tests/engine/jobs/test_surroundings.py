@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine
 from engine.jobs import surroundings
 from engine.jobs.surroundings import card_facts, distributions, gather, variables
 from engine.runs.provenance import FILE
@@ -99,7 +98,7 @@ def test_a_checkout_says_its_version_in_its_project_file(
 ) -> None:
     (tmp_path / "engine").mkdir()
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "moco-tui"\nversion = "9.8"\n')
-    monkeypatch.setattr(engine, "__file__", str(tmp_path / "engine/__init__.py"))
+    monkeypatch.setattr(surroundings, "_HERE", tmp_path / "engine" / "jobs" / "a.py")
     surroundings.program_version.cache_clear()
     assert surroundings.program_version() == "9.8"
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\nversion = "9.8"\n')
