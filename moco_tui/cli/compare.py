@@ -22,7 +22,7 @@ from moco_tui.present.provenance_rows import shown
 @shared_options
 @click.pass_obj
 def compare(settings: Settings, runs: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
-    """Compare runs: settings and origins that differ, metrics side by side."""
+    """Compare runs: settings that differ, metrics side by side."""
     folders = [settings.find(ref) for ref in runs]
     if len({folder.id for folder in folders}) < max(2, len(folders)):  # one alone, or one twice
         raise RunError("Give two or more different runs to compare.")
