@@ -51,6 +51,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """What is offered, imported when it is asked for."""
+    if name == "errors":  # what a script catches, before it has used anything else
+        return importlib.import_module("engine.errors")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"engine.api.{_MODULES[name]}"), name)

@@ -12,7 +12,7 @@ from moco_tui.cli.options import Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, print_text, table
 from moco_tui.present import comparison, comparison_export, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
-from moco_tui.present.provenance_rows import shown
+from moco_tui.present.provenance_rows import in_cell
 
 
 @click.command()
@@ -52,7 +52,7 @@ def _text(found: SideBySide) -> str:
         parts.append("The settings are the same.")
     if found.provenance:
         rows = [
-            [clean(key), *(shown(key, value) for value in values)]
+            [clean(key), *(in_cell(key, value) for value in values)]
             for key, values in found.provenance.items()
         ]
         parts.append(table(["where it came from", *ids], rows))

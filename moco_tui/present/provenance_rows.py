@@ -19,6 +19,7 @@ _MACHINE = ("host", "cpu", "cores", "memory", "system")
 _CARD = ("gpu", "gpu_memory", "driver", "cuda", "cudnn")
 _NAMES = {"driver": "driver", "cuda": "CUDA", "cudnn": "cuDNN"}
 _COMMIT_DIGITS = 12
+_CELL = 40  # characters
 
 
 def provenance_rows(record: Record) -> list[tuple[str, str]]:
@@ -46,7 +47,9 @@ def _later(parts: Sequence[ProvenancePart]) -> list[tuple[str, str]]:
     before = dict(parts[0]["values"])
     for part in parts[1:]:
         words = [
-            f"{fmt.clean(key)} {shown(key, before.get(key))} → {shown(key, value)}"
+            # Of a command the words before it stand above, and are long.
+            f"{fmt.clean(key)} {'' if key == 'command' else shown(key, before.get(key)) + ' → '}"
+            f"{shown(key, value)}"
             for key, value in part["values"].items()
         ]
         before |= part["values"]
@@ -62,6 +65,12 @@ def shown(key: str, value: object) -> str:
         return fmt.size(value)
     text = fmt.clean(fmt.value(value))
     return text[:_COMMIT_DIGITS] if key.endswith(".commit") else text
+
+
+def in_cell(key: str, value: object) -> str:
+    """A value as a cell of a table has room for it: a command may have two thousand characters."""
+    text = shown(key, value)
+    return text if len(text) <= _CELL else f"{text[: _CELL - 3]}..."
 
 
 def _text(values: Mapping[str, Any], key: str) -> str:

@@ -13,6 +13,7 @@ from moco_tui.present.provenance_rows import (
     NOT_RECORDED,
     NOT_YET,
     compared,
+    in_cell,
     provenance_differences,
     provenance_rows,
     shown,
@@ -67,10 +68,11 @@ def test_a_clean_checkout_says_so() -> None:
 
 def test_later_parts_say_what_changed() -> None:
     later = {"packages.torch": "2.12.0", "environment.OMP_NUM_THREADS": None}
-    rows = provenance_rows(record(VALUES, later, {"packages.torch": "2.13.0"}))
+    last = {"packages.torch": "2.13.0", "command": "moco-tui resume"}
+    rows = provenance_rows(record(VALUES, later, last))
     assert rows[-2:] == [
         ("from step 10", "packages.torch 2.11.0 → 2.12.0; environment.OMP_NUM_THREADS 2 → –"),
-        ("from step 20", "packages.torch 2.12.0 → 2.13.0"),
+        ("from step 20", "packages.torch 2.12.0 → 2.13.0; command moco-tui resume"),
     ]
 
 
@@ -86,6 +88,11 @@ def test_what_others_wrote_is_one_clean_line(odd: object) -> None:
         assert label.isprintable()
         assert text.isprintable()
     assert shown("machine.memory", odd).isprintable()
+
+
+def test_a_long_command_leaves_room_for_the_other_columns() -> None:
+    assert in_cell("command", "x" * 41) == "x" * 37 + "..."
+    assert in_cell("command", "x" * 40) == "x" * 40
 
 
 def test_only_what_differs_is_compared() -> None:

@@ -27,7 +27,8 @@ def work(tmp_path: Path) -> engine.Workspace:
 
 def test_import_alone_imports_no_torch_and_offers_every_name() -> None:
     script = (
-        "import sys, engine; assert not {'torch', 'numpy', 'msgspec'} & set(sys.modules); "
+        "import sys, engine; engine.errors.UserError; "
+        "assert not {'torch', 'numpy', 'msgspec'} & set(sys.modules); "
         "assert set(engine.__all__) <= set(dir(engine)); "
         "[getattr(engine, name) for name in engine.__all__]; assert 'torch' in sys.modules; "
         "assert not hasattr(engine, 'nonsense')"

@@ -1,4 +1,4 @@
-"""The examples in the documentation of the interface give what they say they give."""
+"""Configurations; and the examples in the documentation of every module of this room."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+import engine
 import engine.api
+from engine.errors import UserError
 
 from .conftest import Trained
 
@@ -51,3 +53,13 @@ def test_most_modules_have_examples() -> None:
         m for m in MODULES if ">>> " in Path(importlib.import_module(m).__file__ or "").read_text()
     ]
     assert len(with_examples) >= 5
+
+
+def test_a_toml_file_lies_between_preset_and_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("[optim]\nepochs = 7\nlr = 0.5\n")
+    config = engine.pretrain_config("quick", {"optim.lr": 0.25}, toml=file)
+    assert (config.optim.epochs, config.optim.lr, config.data.source) == (7, 0.25, "shapes")
+    assert engine.settings_of_config(config)["optim.epochs"] == 7
+    with pytest.raises(UserError):
+        engine.probe_config(toml=tmp_path / "none.toml")
