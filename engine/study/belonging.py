@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -53,7 +53,7 @@ def belonging(
     entries: Iterable[Entry],
     data: StudyData = None,
     *,
-    own: Collection[str] = (),
+    own: Container[str] = (),
 ) -> Belonging:
     """The runs that belong to a study.
 
@@ -65,7 +65,7 @@ def belonging(
     Args:
         study: of its run.
         config: its configuration.
-        entries: all runs.
+        entries: all runs, or those that ``candidates`` finds for it.
         data: see ``state_from_entries``.
         own: ids of the runs of the study's user.
     """
@@ -104,7 +104,7 @@ def belonging(
     )
 
 
-def _is_by(study: Entry, entry: Entry, own: Collection[str]) -> bool:
+def _is_by(study: Entry, entry: Entry, own: Container[str]) -> bool:
     return not entry.preset and entry.created >= study.created and entry.id in own
 
 
