@@ -33,7 +33,7 @@ class AboutRun(SteadyScreen, ModalScreen[None]):
             border: round $primary; background: $surface; padding: 0 1;
         }
         & .question { width: 1fr; height: auto; text-style: bold; }
-        & VerticalScroll { height: auto; max-height: 30; }
+        & VerticalScroll { height: auto; max-height: 75vh; }
     }
     """
     BINDINGS = [Binding("escape,i", "back", "Back")]
@@ -48,7 +48,7 @@ class AboutRun(SteadyScreen, ModalScreen[None]):
             yield Static(self._subject, classes="question", markup=False)
             with VerticalScroll():
                 yield Static(_settings(self._record))
-                yield Static("where it came from", classes="question", markup=False)
+                yield Static("\nwhere it came from", classes="question", markup=False)
                 yield Static(_grid(provenance_rows(self._record)))
             yield Static("The arrows scroll, Escape goes back.", classes="muted", markup=False)
 
