@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.runs import Record
+from engine.runs.provenance import merged
 from engine.text import one_line
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
@@ -120,9 +121,23 @@ def _rows(record: Record, facts: Mapping[str, str], command: str) -> list[tuple[
         ("data", "" if record.origin else plain(facts["data"]) + identity),
         ("epochs", trained),
         ("step", "" if record.origin else facts["step"]),
+        *_origin(record),
         ("written by", plain(facts.get("version", "moco-tui"))),
         ("commit", plain(facts.get("commit", ""))),
         ("command", plain(command)),
+    ]
+
+
+def _origin(record: Record) -> list[tuple[str, str]]:
+    """What trained the encoder: version, commit, command; of the last part of the run."""
+    found = merged(record.provenance)
+    commit, patch = found.get("program.commit"), found.get("program.patch")
+    words = f"moco-tui {found.get('program.version', '')}".strip()
+    if commit:
+        words += f", commit {commit}" + (f" with changes ({patch})" if patch else "")
+    return [
+        ("trained by", plain(words) if found else ""),
+        ("trained with", plain(str(found.get("command", "")))),
     ]
 
 

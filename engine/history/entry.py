@@ -49,7 +49,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     Attributes:
         id, kind, preset, parent, seed, created, order, started, ended, trained_seconds,
         running_since, host, device, step, epoch, total_steps, checkpoint_step, best, last,
-        untrained, error: as in ``Record``.
+        untrained, error, study: as in ``Record``.
         name: what people called it, else the record's name; may be empty.
         status: as ``RunFolder.status`` shows it, ``damaged`` or ``unreadable``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
@@ -93,6 +93,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     note: str = ""
     error: str = ""
     imported: bool = False
+    study: str = ""
     warning: str = ""
     stamp: int = 0
 
@@ -255,6 +256,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         note=notes.note,
         error=record.error,
         imported=bool(record.origin),
+        study=record.study,
         warning=warning,
         stamp=stamp,
     )

@@ -48,6 +48,7 @@ _COLUMNS: dict[str, Getter] = {
     "status": lambda e: (e.status,),
     "preset": lambda e: (e.preset,),
     "parent": lambda e: (e.parent,),
+    "study": lambda e: (e.study,),
     "host": lambda e: (e.host,),
     "device": lambda e: (e.device,),
     "tag": lambda e: e.tags,

@@ -38,8 +38,9 @@ def plan_deletion(
 ) -> Deletion:
     """What goes with a study, and what stays.
 
-    What it made goes, unless it is of another user, another study counts it, a person gave it tags
-    or a note, a process works on it, or a run stays that was made of it. What it only uses stays.
+    What it made goes, unless it is of another user, another study counts it, a person gave it a
+    name, tags or a note, a process works on it, or a run stays that was made of it. What it only
+    uses stays.
 
     Args:
         study: id of the study.
@@ -57,6 +58,8 @@ def plan_deletion(
     for entry in made:
         if owner_of(root / entry.id) != os.geteuid():
             stays[entry.id] = "another user made it"
+        elif entry.id in own.renamed:
+            stays[entry.id] = "it has a name of its own"
         elif why := _why_it_stays(entry, others, by_id):
             stays[entry.id] = why
     going = {entry.id for entry in made} - stays.keys()

@@ -117,6 +117,7 @@ def facts(row: RunRow) -> dict[str, Any]:
         "label_fraction": entry.setting("label_fraction"),
         "task": entry.setting("task.name"),
         "head": entry.setting("head"),
+        "study": entry.study or None,  # that made it; in a tree, under which it stands
     }
     rest = {key: value for key, value in known.items() if key not in hidden}
     return {**ahead, **rest, **settings, "gain": row.gain, "differs": entry.config}

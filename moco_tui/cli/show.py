@@ -29,6 +29,7 @@ from moco_tui.cli.output import clean, print_json, print_text, say, table, termi
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import difference_text, value_text
+from moco_tui.present.provenance_rows import provenance_rows
 from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
@@ -99,11 +100,20 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
     widest = max(len(row[0]) for row in rows)
     parts.append("\n".join(f"{label:<{widest}}  {text}" for label, text in rows))
     parts.append(_settings(record))
+    parts.append(_provenance(record))
     if record.last or record.best:
         parts.append(_metrics(record))
     if record.result and record.kind != "study":
         parts.append(result_text(record.result, record.config))
     return "\n\n".join(parts)
+
+
+def _provenance(record: Record) -> str:
+    """Program, code, command, packages and machine."""
+    rows = provenance_rows(record)
+    widest = max(len(label) for label, _ in rows)
+    lines = [f"  {label:<{widest}}  {text}" for label, text in rows]
+    return "\n".join(["where it came from", *lines])
 
 
 def _metrics(record: Record) -> str:

@@ -16,6 +16,7 @@ from engine.runs.encoder_step import encoder_words, proven_step
 from engine.runs.log_summary import gains
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import difference_text, points_text, value_text
+from moco_tui.present.provenance_rows import compared, provenance_differences
 from moco_tui.present.run_settings import settings_of
 
 Which = Literal["last", "best", "gain", "share", "result"]
@@ -37,6 +38,8 @@ class ComparedRun(Struct):
             of its encoder.
         trained: of a probe the share of its schedule that its encoder had behind it, in per cent;
             None where that is not known.
+        provenance: where it came from, by dotted key; empty where that was not recorded.
+        recorded: whether it was.
     """
 
     id: str
@@ -47,6 +50,8 @@ class ComparedRun(Struct):
     metrics: dict[tuple[str, Which], float]
     measured_by: dict[str, Any] = {}
     trained: float | None = None
+    provenance: dict[str, Any] = {}
+    recorded: bool = False
 
 
 class MetricRow(Struct):
@@ -107,11 +112,13 @@ class SideBySide(Struct):
         settings: those that are not the same in all runs, in the order of the configuration; None
             where a run has no such setting.
         metrics: every number that any of them has.
+        provenance: what is not the same of where they came from, see ``provenance_differences``.
     """
 
     runs: list[ComparedRun]
     settings: dict[str, list[Any]]
     metrics: list[MetricRow]
+    provenance: dict[str, list[Any]] = {}
 
 
 def compared_run(folder: RunFolder) -> ComparedRun:
@@ -140,6 +147,8 @@ def compared_run(folder: RunFolder) -> ComparedRun:
         _numbers(record),
         measured_by,
         trained,
+        compared(record),
+        bool(record.provenance),
     )
 
 
@@ -213,6 +222,7 @@ def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
             for row in rows
             if row.which != "share" or _scales_differ(row, rows)
         ],
+        provenance_differences([r.provenance for r in runs], [r.recorded for r in runs]),
     )
 
 

@@ -19,6 +19,7 @@ from moco_tui.present import comparison as compare
 from moco_tui.present import comparison_export, fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.lines import Line
+from moco_tui.present.provenance_rows import shown
 from moco_tui.screens.export_dialog import ask_and_write
 from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.session import Session
@@ -239,6 +240,11 @@ Below are the settings that differ and every metric with its difference to the f
             settings.append([(fmt.fit(name, key), "strong"), (cells, "")])
         if len(settings) == 1:
             settings.append([("all settings are the same", "muted")])
+        if found.provenance:
+            settings += [[("", "")], [("where they came from", "muted")]]
+        for name, items in found.provenance.items():
+            cells = "".join(" " + fmt.fit(shown(name, v), width, right=True) for v in items)
+            settings.append([(fmt.fit(fmt.clean(name), key), "strong"), (cells, "")])
         panel.show(settings)
 
     def on_resize(self) -> None:

@@ -138,10 +138,10 @@ class Runs:
         return ["--runs-dir", str(self.root), "--data-dir", str(self.root / ".data")]
 
     def rows(self, run: str) -> list[list[str]]:
-        """The metrics of a run as exported, without their time; the header first."""
+        """The metrics of a run as exported, without time and commit; the header first."""
         rows = [line.split(",") for line in self("export", run, "--format", "csv").out.split()]
-        at = rows[0].index("time")
-        return [row[:at] + row[at + 1 :] for row in rows]
+        kept = [at for at, name in enumerate(rows[0]) if name not in ("time", "commit")]
+        return [[row[at] for at in kept] for row in rows]
 
 
 @pytest.fixture

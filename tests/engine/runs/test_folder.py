@@ -219,7 +219,7 @@ def test_the_layout_of_the_record_is_pinned_by_its_schema() -> None:
         "schema id kind name preset config parent seed status created order "
         "started ended trained_seconds running_since host pid boot_id device facts data step epoch "
         "total_steps steps_per_epoch pairs_per_step chance checkpoint_step checkpoint_time best "
-        "last untrained stage ack result error origin"
+        "last untrained stage ack result error origin study provenance"
     )
 
 
