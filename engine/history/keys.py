@@ -68,6 +68,7 @@ _COLUMNS: dict[str, Getter] = {
     "augment": shown.augmentations,
     # As the table shows it, and whole.
     "data": lambda e: (shown.short_source(shown.source(e)), shown.source(e)),
+    "size": lambda e: _given(e.size),
     "created": lambda e: (e.created,),
     "started": lambda e: _given(e.started),
     "ended": lambda e: _given(e.ended),
@@ -100,6 +101,8 @@ _ORDERS: dict[str, Getter] = {
 }
 TIMES = frozenset({"created", "started", "ended", "updated"})
 SPANS = frozenset({"age", "duration"})
+AMOUNTS = frozenset({"size"})
+"""Columns that are compared with an amount of bytes."""
 
 COLUMNS: tuple[str, ...] = tuple(_COLUMNS)
 """Keys that every run has; settings and metrics come beside them."""

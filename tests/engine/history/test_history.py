@@ -13,7 +13,8 @@ from tinydb import where
 
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import ConfigError, RunBusyError, RunError
-from engine.history.history import TRASH_NAME, History
+from engine.history.history import History
+from engine.history.trash import TRASH_NAME
 from engine.runs import RunFolder, UserNotes, create
 
 from .conftest import ids, index, make, own_indexed
@@ -289,7 +290,7 @@ def test_the_run_that_was_deleted_last_is_first_in_the_trash_whatever_the_clock_
     deleted = []
     for at in (start, start + hours * 3600 * 10**9, start, start - 10**9):
         run = create(tmp_path, "pretrain", PretrainConfig())
-        monkeypatch.setattr("engine.history.history.time.time_ns", lambda at=at: at)
+        monkeypatch.setattr("engine.history.trash.time.time_ns", lambda at=at: at)
         history.delete(run.id)
         deleted.append(run.id)
         assert [entry.id for entry in history.trash()] == deleted[::-1]
