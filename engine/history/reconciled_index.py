@@ -114,17 +114,18 @@ class ReconciledIndex:
         return entries
 
     def note_sizes(self, counted: Mapping[str, Entry]) -> None:
-        """Keep entries whose folders were counted; those that have changed since stay as they are.
-
-        They are written with the next list.
-        """
+        """Keep the sizes of entries whose folders were counted; the next list writes them."""
         entries = self._entries or {}
         for id_, entry in counted.items():
             known = entries.get(id_)
-            if known is not None and known.stamp == entry.stamp:
-                entries[id_] = entry
-                if entry.status not in ACTIVE and entry.stamp != UNSURE:
-                    self._unsaved.add(id_)
+            if known is None or (known.size, known.size_stamp) == (entry.size, entry.size_stamp):
+                continue
+            # Another one: who shows the list compares it with that of before.
+            entries[id_] = msgspec.structs.replace(
+                known, size=entry.size, size_stamp=entry.size_stamp
+            )
+            if known.status not in ACTIVE and known.stamp != UNSURE:
+                self._unsaved.add(id_)
 
     def _note_skipped(self, skipped: Mapping[str, OSError]) -> None:
         """Add a notice for each entry of the folder that is left out; once, until it was well."""

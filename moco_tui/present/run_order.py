@@ -56,7 +56,7 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
     )
 
 
-SORTS = ("-created", "name", "state", "kind", "data", "K", "loss", "-best", "labels")
+SORTS = ("-created", "name", "state", "kind", "data", "K", "loss", "-best", "labels", "-size")
 """Keys that the table is sorted by in turn, each in the direction that is looked at first."""
 
 
