@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from engine.config.fields import Field, fields
 from engine.config.metrics import METRICS, named
 from engine.config.renamed import new_key, warn_renamed
-from engine.config.schema import GRID_KEYS, KINDS
+from engine.config.schema import GRID_KEYS, KINDS, NOT_IN_STUDIES, StudyConfig
 from engine.errors import ConfigError
 from engine.history import shown
 from engine.history.entry import Entry
@@ -124,7 +124,7 @@ def _setting_names() -> dict[str, list[str]]:
     for type_ in KINDS.values():
         for key in fields(type_):
             # A study has many values of these; those under ``pretrain.`` are mere defaults.
-            if key in GRID_KEYS:
+            if key in GRID_KEYS or (type_ is StudyConfig and key in NOT_IN_STUDIES):
                 continue
             # "moco.queue_size" and "queue_size"; a tail may belong to several settings.
             parts = key.split(".")

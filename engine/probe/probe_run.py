@@ -71,11 +71,12 @@ def run_probe(
         Builtin values: ``task``, ``groups``, ``members`` (classes of each group),
         ``label_fraction``, ``labels`` and ``test_images`` (counts), ``head``, ``protocol`` (a
         text), ``rows``, ``step`` (how many steps they took) and ``fingerprint`` (of what they
-        belong to); where it is known ``encoder_step`` and ``encoder_schedule_steps``. Each row has
-        ``source``, the figures of ``engine.evaluate.accuracy.score`` (percent), ``chosen`` (how the
-        regularisation was chosen), ``protocol`` and ``seconds``; that of ``supervised`` has a
-        ``budget`` (what was spent) and a ``convergence`` (whether longer training would do better;
-        None where that was not judged).
+        belong to); of a transfer ``data`` and ``pretrained_on``; where it is known ``encoder_step``
+        and ``encoder_schedule_steps``. Each row has ``source``, the figures of
+        ``engine.evaluate.accuracy.score`` (percent), ``chosen`` (how the regularisation was
+        chosen), ``protocol`` and ``seconds``; that of ``supervised`` has a ``budget`` (what was
+        spent) and a ``convergence`` (whether longer training would do better; None where that was
+        not judged).
 
     Raises:
         DataError: when the data lacks something.
@@ -93,6 +94,7 @@ def probe_sources(
     *,
     material: Material | None = None,
     encoder_step: EncoderStep | None = None,
+    pretrained_on: str = "",
     sink: Sink | None = None,
     done: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -103,12 +105,15 @@ def probe_sources(
         sources: compute the features.
         material: ``prepare_material`` of this probe; None: made here.
         encoder_step: see ``run_probe``.
+        pretrained_on: the data set of the pretraining; empty: trained elsewhere, or not known.
         sink: see ``run_probe``.
         done: see ``run_probe``.
     """
     material = prepare_material(config, sources.dataset) if material is None else material
     pausable = PausableSink(NullSink() if sink is None else sink)
-    probe = ProbeInputs(config, sources, material, load_head(config), pausable, encoder_step)
+    probe = ProbeInputs(
+        config, sources, material, load_head(config), pausable, encoder_step, pretrained_on
+    )
     return _Probe(probe).run(done or {})
 
 
@@ -240,6 +245,7 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
         else "not chosen: too few labels"
     )
     return {
+        **transfer_facts(inputs),
         "task": task.name,
         "groups": list(task.groups),
         "members": {g: list(m) for g, m in zip(task.groups, task.members, strict=True)},
@@ -252,11 +258,32 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
             f"{settings.subject(labels)}; {settings.method(chosen)}. Last checkpoint, not the "
             "best; test images read once for each row. The interval is over the test images (95 %, "
             "Wilson) and says nothing about other seeds."
+            f"{transfer_sentence(inputs)}"
         ),
         "rows": [],
         "step": 0,
         "fingerprint": fingerprint(config, sources.dataset, sources.pretrained, sources.mean),
     }
+
+
+def transfer_facts(inputs: ProbeInputs) -> dict[str, str]:
+    """``data`` and ``pretrained_on`` of a probe on other images than those of the pretraining."""
+    source = inputs.config.data.source
+    if source in ("", inputs.pretrained_on):
+        return {}
+    return {"data": source, "pretrained_on": inputs.pretrained_on}
+
+
+def transfer_sentence(inputs: ProbeInputs) -> str:
+    """What the protocol says of a transfer; empty for other probes."""
+    facts = transfer_facts(inputs)
+    if not facts:
+        return ""
+    origin = f"pretrained on {facts['pretrained_on']}" if facts["pretrained_on"] else "imported"
+    return (
+        f" Transfer: the encoder was {origin} and is probed on {facts['data']}, and so are the "
+        "baselines."
+    )
 
 
 def training_figures(row: Mapping[str, Any]) -> dict[str, float]:

@@ -36,3 +36,12 @@ def test_the_training_from_scratch_does_not_depend_on_the_head() -> None:
         for head, rate in (("logistic", 0.1), ("finetune", 0.1), ("finetune", 0.2))
     }
     assert len(found) == 1
+
+
+def test_a_probe_on_other_images_is_never_taken_for_one_on_those_of_the_pretraining() -> None:
+    own, other = (plain(build(ProbeConfig, {"data.source": s})) for s in ("", "folder:/x"))
+    for source in ("moco", "random-init", "pixels", "supervised"):
+        assert row_key(own, source) != row_key(other, source)
+    # What versions without that setting recorded has the key that it had.
+    older = {key: value for key, value in own.items() if key != "data.source"}
+    assert row_key(own, "moco") == row_key(older, "moco")
