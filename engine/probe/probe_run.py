@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.config.fields import flatten
+from engine.config.heads.logistic import LogisticConfig
 from engine.config.missing_settings import values_when_missing
 from engine.config.schema import ModelConfig, ProbeConfig, head_settings
 from engine.data.dataset import Dataset
@@ -23,6 +24,7 @@ from engine.models.encoder import Encoder
 from engine.native.library import OFF
 from engine.probe.feature_sources import PRETRAINED, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.probe.head import load_head
+from engine.probe.logistic_choice import folds_of
 from engine.probe.old_results import old_fingerprints
 from engine.probe.source_rows import ProbeInputs, load_source_row
 from engine.runs.encoder_step import EncoderStep
@@ -239,11 +241,7 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
     """What a result says before its first row."""
     config, material, sources = inputs.config, inputs.material, inputs.sources
     task, labels, settings = material.task, len(material.rows), head_settings(config)
-    chosen = (
-        f"chosen on {len(material.validate):,} of the labelled images"
-        if len(material.validate)
-        else "not chosen: too few labels"
-    )
+    chosen = choice_words(config, material)
     return {
         **transfer_facts(inputs),
         "task": task.name,
@@ -264,6 +262,18 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
         "step": 0,
         "fingerprint": fingerprint(config, sources.dataset, sources.pretrained, sources.mean),
     }
+
+
+def choice_words(config: ProbeConfig, material: Material) -> str:
+    """How the regularisation of a probe is chosen, to stand behind the name of the setting."""
+    settings, held_out = head_settings(config), len(material.validate)
+    if isinstance(settings, LogisticConfig) and len(set(settings.l2)) > 1:
+        classes = len(material.task.groups)
+        if folds := folds_of(settings, material.targets, classes, held_out):
+            return f"chosen by {folds}-fold cross-validation on the labelled images"
+    if held_out:
+        return f"chosen on {held_out:,} of the labelled images"
+    return "not chosen: too few labels"
 
 
 def transfer_facts(inputs: ProbeInputs) -> dict[str, str]:
