@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, defstruct
 
 from engine.config.augment import AUGMENTATIONS, GEOMETRY
 from engine.config.baselines import BASELINES, BaselineName, SupervisedConfig
-from engine.config.data import DATA_SETS, sources_in_words
+from engine.config.data import DATA_SETS, PROBE_DATA_SETS, sources_in_words
 from engine.config.heads import HEADS
 from engine.config.heads.head_config import HeadConfig, OwnHeadConfig
 from engine.config.models import ENCODERS
@@ -221,6 +221,19 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = {}
 
 
+class ProbeDataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which images a probe is on."""
+
+    source: Annotated[
+        str,
+        Meta(
+            description="another data set than that of the pretraining (transfer): "
+            f"{sources_in_words(notes=False)}; empty: that of the pretraining",
+            extra={"registry": PROBE_DATA_SETS},
+        ),
+    ] = ""
+
+
 class _ProbeTask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The head of a probe, its labels and its task.
 
@@ -283,6 +296,7 @@ class ProbeConfig(_ProbeHeads, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     supervised: SupervisedConfig = SupervisedConfig()
+    data: ProbeDataConfig = ProbeDataConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
 
@@ -346,6 +360,9 @@ GRID_KEYS: Mapping[str, str] = {
 }
 """Settings of a study's runs that its grid varies, and the setting of the study that holds the
 values."""
+
+NOT_IN_STUDIES = frozenset({"probe.data.source"})
+"""Settings of its runs that a study cannot change: it probes on the images of its pretrainings."""
 
 AnyConfig = PretrainConfig | ProbeConfig | StudyConfig
 KINDS: dict[str, type[PretrainConfig] | type[ProbeConfig] | type[StudyConfig]] = {

@@ -153,7 +153,9 @@ def accuracy(record: Record, probes: Iterable[Record]) -> str:
             labels = f"{plain(str(probe.result.get('labels', '')))} labels"
             name = f"probe {plain(probe.id)}: {plain(str(probe.result.get('head', '')))} head"
             task = plain(str(probe.result.get("task", "")))
-            rows.append((f"{name}, task {task}", labels, f"{found:.2f} %"))
+            other = plain(str(probe.result.get("data", "")))
+            where = f", on {other}" if other else ""
+            rows.append((f"{name}, task {task}{where}", labels, f"{found:.2f} %"))
     if not rows:
         return "Nothing was measured of this encoder."
     lines = "\n".join(f"| {what} | {labels} | {value} |" for what, labels, value in rows)

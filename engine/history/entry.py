@@ -22,6 +22,7 @@ from engine.files import reason
 from engine.runs.creation_order import place_of
 from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
+from engine.runs.folder_size import size_of
 from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
 from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Place, Span, cleaned
 from engine.text import is_plain, plain_text
@@ -59,6 +60,9 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         imported: whether its encoder was trained elsewhere, see ``Record.origin``.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
+        size: bytes of the files in its folder when they were last counted, see
+            ``folder_size.size_of``; None before that.
+        size_stamp: ``stamp`` of the run as it was then.
         stamp: of the folder's files when they were read, see ``stamp_of``; ``UNSURE`` when one of
             them could not be read, so that the next list tries again.
     """
@@ -95,6 +99,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     imported: bool = False
     study: str = ""
     warning: str = ""
+    size: Count | None = None
+    size_stamp: int = 0
     stamp: int = 0
 
     @property
@@ -176,6 +182,17 @@ def stamp_of(path: str) -> int | None:
 
 def _facts(of: os.stat_result) -> tuple[int, ...]:
     return of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino, of.st_mode
+
+
+def counted(entry: Entry, size: int) -> Entry:
+    """The entry with the size of its folder, as it was counted now."""
+    return msgspec.structs.replace(entry, size=size, size_stamp=entry.stamp)
+
+
+def read_counted(folder: RunFolder) -> Entry | None:
+    """``read_entry`` with the size of the folder: for one run, since each file is looked at."""
+    entry = read_entry(folder)
+    return None if entry is None else counted(entry, size_of(folder.path))
 
 
 def read_entry(folder: RunFolder) -> Entry | None:

@@ -48,6 +48,7 @@ class TrainedEncoder:
             an encoder that was trained elsewhere.
         takes_statistics: whether images are normalised by their own statistics: of an encoder from
             elsewhere whose normalisation nobody has named.
+        imported: whether it was trained elsewhere.
     """
 
     encoder: Encoder
@@ -57,6 +58,12 @@ class TrainedEncoder:
     at: EncoderStep
     data: DataIdentity | None = None
     takes_statistics: bool = False
+    imported: bool = False
+
+    @property
+    def trained_on(self) -> str:
+        """The data set that it was trained on; empty where it was trained elsewhere."""
+        return "" if self.imported else self.config.data.source
 
     def on(self, images: Tensor) -> TrainedEncoder:
         """The encoder with the normalisation for a data set.
@@ -111,6 +118,7 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
             EncoderStep(step, steps_per_epoch * config.optim.epochs),
             identity_in(state.get("data")),
             takes_statistics=unnamed,
+            imported=imported,
         )
     except (
         DamagedFileError,

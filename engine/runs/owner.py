@@ -33,7 +33,7 @@ from engine.runs.log_summary import take_log
 from engine.runs.metric_log import last_written
 from engine.runs.metric_writer import encode_line, void_line
 from engine.runs.owner_thread import OnChange, OwnerThread
-from engine.runs.record import Record, Status
+from engine.runs.record import ACTIVE, Record, Status
 from engine.runs.record_writer import RecordWriter
 from engine.runs.requests import Inbox
 from engine.runs.run_lock import RunLock
@@ -144,10 +144,12 @@ class RunOwner:
         self._thread.stop()
         with contextlib.suppress(Exception):
             self._record.close()
-        self._thread.report_change(timeout=1.0)
         with contextlib.suppress(Exception):
             self._journal.write()
         self._journal.close()
+        if self._record.status not in ACTIVE:
+            self._thread.note_change()  # the size of the folder is what it stays now
+        self._thread.report_change(timeout=1.0)
         _owners.discard(self)
         self._lock.release()
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from engine.config.data import sources_in_words
 from engine.config.heads import HEADS
 from engine.config.phrases import listed
-from engine.config.resolve import resolve as resolve_config
 from engine.config.schema import ProbeConfig
+from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import (
     ALLOW_CODE,
     CONFIG,
@@ -22,6 +23,7 @@ from moco_tui.cli.options import (
     shared_options,
 )
 from moco_tui.cli.run_here import NewRun, start
+from moco_tui.present.probe_offer import to_record
 
 
 @click.command()
@@ -29,6 +31,11 @@ from moco_tui.cli.run_here import NewRun, start
 @click.option("--task", metavar="T", help="binary, five, ten or all.")
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
 @click.option("--head", metavar="H", help=f"{listed(list(HEADS), 'or')}.")
+@click.option(
+    "--data",
+    metavar="D",
+    help=f"Probe on other images than those of the pretraining: {sources_in_words(notes=False)}.",
+)
 @CONFIG
 @SETS
 @NAME
@@ -43,15 +50,21 @@ def probe(
     task: str | None,
     label_fraction: str | None,
     head: str | None,
+    data: str | None,
     toml: Path | None,
     sets: tuple[str, ...],
     name: str,
     detach: bool,
     as_json: bool,
 ) -> int:
-    """Probe the frozen encoder of RUN with few labels, beside its baselines."""
+    """Probe the frozen encoder of RUN with few labels, beside its baselines.
+
+    With --data the encoder and its baselines are probed on another data set than that of the
+    pretraining (transfer), normalised as in the pretraining; what is compared says which.
+    """
     settings.writable()
-    parent = settings.find(run, latest_of="pretrain").record()
+    folder = settings.find(run, latest_of="pretrain")
+    parent = folder.record()
     given = {
         "task.name": task,
         "label_fraction": label_fraction,
@@ -60,6 +73,7 @@ def probe(
     }
     # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
-    config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
-    new = NewRun("probe", config, name=name, parent=parent.id)
+    source = ConfigSource(toml=toml, sets=sets, data=data)
+    config = source.resolve(ProbeConfig, extra, data_key="data.source")
+    new = NewRun("probe", to_record(config, folder), name=name, parent=parent.id)
     return start(settings, new, detach=detach, as_json=as_json)

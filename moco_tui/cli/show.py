@@ -18,6 +18,7 @@ from engine.history.history import History
 from engine.runs import Record, RunFolder, UserNotes, by_id
 from engine.runs.data_identity import described, last_identity
 from engine.runs.encoder_step import encoder_words
+from engine.runs.folder_size import size_of
 from engine.runs.log_summary import gains
 from engine.runs.ownership import owned_ids, users_of
 from engine.runs.training_time import seconds_trained
@@ -62,6 +63,7 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
     if as_json:
         facts = msgspec.to_builtins(record)
         facts |= {"gain": gains(record.best, record.untrained)}
+        facts |= {"size": size_of(folder.path)}
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
         if record.kind == "study":
@@ -202,6 +204,7 @@ def _facts(
         ("asked", _asked(record)),
         ("tags", clean(" ".join(notes.tags))),
         ("note", clean(notes.note)),
+        ("size", fmt.size(size_of(folder.path))),
         ("folder", clean(str(folder.path))),
         *[(clean(str(key)), clean(fmt.value(value))) for key, value in record.facts.items()],
     ]

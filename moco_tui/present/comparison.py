@@ -161,10 +161,19 @@ def _parent(folder: RunFolder, record: Record) -> Record | None:
 
 
 def _data_of_encoder(record: Record, parent: Record | None) -> dict[str, Any]:
-    """The settings of the images of a probe, which are those of the pretraining of its encoder."""
+    """The settings of the images of a probe: those of the pretraining of its encoder, or others.
+
+    Not the share whose labels a pretraining withholds: a probe may use them all.
+    """
+    source = settings_of(record).get("data.source") if record.kind == "probe" else ""
+    if source and parent is None:
+        return {"data.source": source, "data.limit": 0}
     if parent is None:  # deleted: the images are then those of the same encoder, or not known
         return {"data": record.parent} if record.parent else {}
-    return {key: value for key, value in settings_of(parent).items() if key.startswith("data.")}
+    found = {key: value for key, value in settings_of(parent).items() if key.startswith("data.")}
+    found.pop("data.holdout", None)
+    transfer = source not in ("", found.get("data.source"))
+    return found | ({"data.source": source, "data.limit": 0} if transfer else {})
 
 
 def _numbers(record: Record) -> dict[tuple[str, Which], float]:

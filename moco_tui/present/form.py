@@ -22,6 +22,7 @@ from engine.config.rules import problems
 from engine.config.schema import (
     GRID_KEYS,
     KINDS,
+    NOT_IN_STUDIES,
     AnyConfig,
     AugmentConfig,
     ProbeConfig,
@@ -55,7 +56,10 @@ ESSENTIAL = {
         "optim.batch_size",
         "runtime.device",
     ),
-    "probe": ("label_fraction", "task.name", "head", "baselines", "subset_seed", "runtime.device"),
+    "probe": (
+        *("label_fraction", "task.name", "head", "data.source", "baselines"),
+        *("subset_seed", "runtime.device"),
+    ),
     "study": (
         "pretrain.data.source",
         "queue_sizes",
@@ -173,11 +177,11 @@ class FormState:
     ) -> None:
         self.kind = kind
         self.type: type[AnyConfig] = KINDS[kind]
-        # What the grid of a study sets for each of its runs is not asked for one by one.
+        # What the grid of a study sets for each run is not asked for one by one.
         self.known: Mapping[str, Field] = {
             key: field
             for key, field in fields(self.type).items()
-            if kind != "study" or key not in GRID_KEYS
+            if kind != "study" or key not in GRID_KEYS.keys() | NOT_IN_STUDIES
         }
         self.within = "pretrain." if kind == "study" else ""
         """What stands before the keys of a pretraining."""

@@ -65,6 +65,7 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         *((name, cells[name]) for name in ("labels", "task", "head", "augment", "done", "loss")),
         ("best", cells["best"]),
         ("gain", cells["gain"] and f"{cells['gain']} points over the untrained encoder"),
+        ("size", cells["size"]),
         ("tags", cells["tags"]),
         ("note", row.note),
         ("error", row.error),

@@ -20,7 +20,7 @@ from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
 from moco_tui.present.augment_preview import Previewer
-from moco_tui.present.probe_offer import why_no_probe_of
+from moco_tui.present.probe_offer import to_record, why_no_probe_of
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
@@ -387,7 +387,7 @@ line below adds a setting, F9 takes the one in focus away."""
             folder = create(
                 self.session.root,
                 self.state.kind,
-                self.state.config(),
+                to_record(self.state.config(), self.session.folder(body.parent_id)),
                 name=body.run_name,
                 preset=self.state.preset,
                 parent=body.parent_id,

@@ -58,6 +58,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         Binding("y", "like", "New run like this one", show=False),
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Undo the delete", show=False),
+        Binding("x", "app.open('trash')", "Trash", show=False),
         Binding("D", "demo", "Start the demo", show=False),
         Binding("escape", "back", "Clear", show=False),
     ]
@@ -68,6 +69,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         self._reverse = False
         self._shown_version = -1
         self._refreshing = False
+        self._counting = False
         self._monitor_imported = False
         self._timer: Timer | None = None
         self._select_next = ""  # id of the run to put the cursor on once its row is there
@@ -130,10 +132,21 @@ runs of a study stand under it, folded: f shows and hides them."""
         if self.is_mounted:  # the app may have been left while the thread was reading
             self._name_left_out()
             self.show_rows()
+            # Behind it: a list does not wait for a look at every file.
+            self.run_worker(self._count_sizes(), group="sizes")
         if not self._monitor_imported:
             self._monitor_imported = True
             # after the first paint, which must not share the interpreter with an import
             self.call_after_refresh(self.run_worker, self._import_monitor, group="warm-up")
+
+    async def _count_sizes(self) -> None:
+        """Count the files of some runs whose size is not known; the next poll shows them."""
+        if not self._counting:
+            self._counting = True
+            try:
+                await asyncio.to_thread(self.session.runs.count_sizes)
+            finally:
+                self._counting = False
 
     def _name_left_out(self) -> None:
         """Say once which entries of the runs folder cannot be looked at."""

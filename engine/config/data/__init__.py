@@ -26,6 +26,22 @@ DATA_SETS: Registry[DataSetPart] = Registry(
 """What ``data.source`` may name, in the order in which it is offered."""
 
 
+class _OtherData(Registry[DataSetPart]):
+    """The data sets that a probe may be on; empty: that of the pretraining."""
+
+    def accepts(self, value: object) -> bool:
+        """See ``Registry.accepts``."""
+        return value == "" or super().accepts(value)
+
+    def expectation(self) -> str:
+        """See ``Registry.expectation``."""
+        return f"{super().expectation()}; or empty, for the images of the pretraining"
+
+
+PROBE_DATA_SETS = _OtherData("data.source", tuple(DATA_SETS.values()))
+"""What ``data.source`` of a probe may name."""
+
+
 def sources_in_words(*, notes: bool = True) -> str:
     """What ``data.source`` may be: "cifar10, shapes (embedded, no download) or folder:PATH"."""
     spelled = [
