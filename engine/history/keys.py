@@ -48,6 +48,8 @@ _COLUMNS: dict[str, Getter] = {
     "status": lambda e: (e.status,),
     "preset": lambda e: (e.preset,),
     "parent": lambda e: (e.parent,),
+    "checkpoint": lambda e: (e.checkpoint,),
+    "began_from": lambda e: (e.began_from,),
     "host": lambda e: (e.host,),
     "device": lambda e: (e.device,),
     "tag": lambda e: e.tags,
