@@ -156,15 +156,18 @@ Below are the settings that differ and every metric with its difference to the f
         self.series = [CurvePoints() for _ in self.logs]
         self._update()
         self._show_curves()
+        chart = self.query_one(Chart)
+        chart.view.per_epoch = chart.per_epoch
+        chart.changed()
 
     def _update(self) -> None:
         """Append what is new in the logs to the curves."""
         over_epochs = self.found.epochs.get(self.metric)
-        for run, log, series in zip(self.runs, self.logs, self.series, strict=True):
+        for folder, log, series in zip(self.folders, self.logs, self.series, strict=True):
             if over_epochs is None:
                 series.update(*log.series(self.metric))
-            elif run.id in over_epochs:
-                points = over_epochs[run.id].points
+            elif folder.id in over_epochs:
+                points = over_epochs[folder.id].points
                 series.update([p.step for p in points], [p.top1 for p in points])
         self.query_one(Chart).changed()
 
@@ -173,6 +176,9 @@ Below are the settings that differ and every metric with its difference to the f
             return
         chart = self.query_one(Chart)
         over_epochs = self.metric in self.found.epochs
+        lengths = {run.steps_per_epoch for run in self.runs if run.steps_per_epoch}
+        # Where epochs have other steps in each run, steps alone can be laid over each other.
+        chart.per_epoch = lengths.pop() if over_epochs and len(lengths) == 1 else 0
         chart.title = ("probes: " if over_epochs else "") + fmt.clean(self.metric)
         chart.unit = " %" if over_epochs else f" {metric(self.metric).unit}".rstrip()
         marks = ASCII_MARKS if self.session.ascii else MARKS
