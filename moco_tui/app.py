@@ -171,6 +171,11 @@ class MocoApp(App[int]):
     def _open_form(self, message: messages.OpenForm) -> None:
         self.open_form(kind=message.kind, parent=message.parent, like=message.like)
 
+    @on(messages.OpenBranch)
+    def _open_branch(self, asked: messages.OpenBranch) -> None:
+        if self._writable():
+            self._open("branch", source=asked.run_id, which=asked.which, longer=asked.longer)
+
     @on(messages.OpenStudy)
     def _open_study(self) -> None:
         self.open_study()
@@ -196,9 +201,7 @@ class MocoApp(App[int]):
         seconds = 4 if level == "information" else 8
         with contextlib.suppress(Exception):  # there is no screen to show it on while it closes
             self.notify(
-                fmt.fit(
-                    fmt.clean(text), 600
-                ).rstrip(),  # 70 cells wide: more would cover the screen
+                fmt.fit(fmt.clean(text), 600).rstrip(),  # 70 cells wide: more would cover it all
                 severity=level,  # type: ignore[arg-type]
                 timeout=seconds,
                 markup=False,

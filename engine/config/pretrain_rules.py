@@ -30,6 +30,11 @@ def pretrain_problems(config: PretrainConfig) -> dict[str, str]:
             f"optim.stop_epoch is {optim.stop_epoch}, beyond optim.epochs ({optim.epochs}); "
             "it must not be larger."
         )
+    if optim.warmup_epochs >= optim.epochs:
+        found["optim.warmup_epochs"] = (
+            f"optim.warmup_epochs is {optim.warmup_epochs}, and optim.epochs {optim.epochs}; the "
+            "warm-up must be shorter."
+        )
     if list(optim.milestones) != sorted(set(optim.milestones)):
         found["optim.milestones"] = (
             f"optim.milestones is {list(optim.milestones)}; each must be larger "

@@ -20,6 +20,12 @@ FREE_OF_PRETRAINING = (
     "runtime.capture",
 )
 """Prefixes of settings that leave the trained weights as they are."""
+NOT_IN_OLD_KEYS: Mapping[str, Any] = {
+    "optim.warmup_epochs": 0,
+    "moco.momentum_schedule": "constant",
+}
+"""Settings that came later, and the value of a run that does not use them: such a run keeps the key
+that it had, and its checkpoints can be read by versions that do not know them."""
 _COMPARED_BY_ENDS = ("optim.epochs", "optim.stop_epoch")
 
 
@@ -40,6 +46,7 @@ def pretraining_key(flat: Mapping[str, Any]) -> str:
     """
     free = FREE_OF_PRETRAINING + _COMPARED_BY_ENDS
     kept = {k: v for k, v in flat.items() if not k.startswith(free)}
+    kept = {k: v for k, v in kept.items() if k not in NOT_IN_OLD_KEYS or v != NOT_IN_OLD_KEYS[k]}
     return key_text([kept, _ends(flat)])
 
 

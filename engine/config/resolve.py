@@ -89,6 +89,36 @@ def resolve(
     return config
 
 
+def resolve_over(
+    base: C,
+    *,
+    toml: Path | None = None,
+    sets: Iterable[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> C:
+    """A configuration with a TOML file, ``key=value`` texts and ``extra`` over it, as ``resolve``.
+
+    Args:
+        base: of a pretraining or a probe.
+        toml: a TOML file.
+        sets: texts.
+        extra: dotted keys, whole or their tails, and values.
+
+    Raises:
+        ConfigError: one sentence on the first thing that is wrong.
+    """
+    type_ = type(base)
+    layers: list[Mapping[str, Any]] = [{} if toml is None else read_toml(type_, toml)]
+    layers += [parse_sets(type_, sets), extra or {}]
+    values = flatten(base)
+    for layer in layers:
+        values |= {expand_key(type_, key): value for key, value in layer.items()}
+    config = build(type_, values)
+    # Not those that the base alone names: a record is nobody's word.
+    own_code.name_paths(set(paths_of(config)) - set(paths_of(base)))
+    return config
+
+
 def paths_by_key(config: Struct) -> list[tuple[str, str]]:
     """The paths of the user's own that a configuration names, each after its dotted key."""
     known = fields(type(config))

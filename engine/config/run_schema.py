@@ -36,7 +36,7 @@ class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How often things are written."""
+    """How often things are written, and what is kept."""
 
     # By time, not by steps: it bounds what a crash costs, while a step takes from 70 ms to 31 s on
     # two cores (README, "Where a step grows").
@@ -47,6 +47,23 @@ class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int,
         Meta(
             ge=0, description="also every so many epochs; 0: by time only", extra={"unit": "epochs"}
+        ),
+    ] = 0
+    # Whole checkpoints, of which each takes as much as the last one does.
+    keep_every: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="keep the checkpoint of every so many epochs; 0: the last and the best",
+            extra={"unit": "epochs"},
+        ),
+    ] = 0
+    keep_last: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="how many of those epochs are kept, the newest; 0: all of them",
         ),
     ] = 0
     tensorboard: Annotated[

@@ -133,6 +133,11 @@ class MocoConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     momentum: Annotated[
         float, Meta(ge=0.0, le=1.0, description="momentum m of the key encoder")
     ] = 0.99
+    # That of BYOL (arXiv:2006.07733, section 3.2) and MoCo v3 (arXiv:2104.02057).
+    momentum_schedule: Annotated[
+        Literal["constant", "cosine"],
+        Meta(description="of m: constant, or from it to 1 along half a cosine over all steps"),
+    ] = "constant"
     # Tau of equation 1, 0.07 by section 3.3.
     temperature: Annotated[
         float, Meta(gt=0.0, le=100.0, description="temperature of the softmax")
@@ -168,6 +173,15 @@ class OptimConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ] = 512
     # 0.06 for 512 pairs as in the CIFAR-10 demo; not scaled when ``batch_size`` changes.
     lr: Annotated[float, Meta(gt=0.0, le=1000.0, description="learning rate at the start")] = 0.06
+    # Goyal et al., arXiv:1706.02677, section 2.2: for large batches.
+    warmup_epochs: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="epochs in which the learning rate rises to lr, step by step; 0: none",
+            extra={"unit": "epochs"},
+        ),
+    ] = 0
     sgd_momentum: Annotated[float, Meta(ge=0.0, lt=1.0, description="momentum of SGD")] = 0.9
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
     schedule: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from engine.exchange.torchvision_state import torchvision_state
 from engine.files import is_folder, is_gone, replace_file, unwritable
 from engine.jobs.trained_encoder import TrainedEncoder, load_encoder
 from engine.runs import Record, RunFolder, by_id, folders
+from engine.runs.checkpoint_ref import with_checkpoint
+from engine.runs.encoder_step import EncoderStep, proven_step
 from engine.runtime.device import apply_runtime, resolve_runtime
 from engine.sink import NullSink, Sink
 
@@ -44,6 +47,7 @@ class ExportPlace:
         data: the data set whose features are written; empty: that of the pretraining.
         device: that computes them.
         command: what the person typed, for the card.
+        checkpoint: which one of the run, see ``kept_checkpoints.checkpoint_file``.
     """
 
     target: Path | None
@@ -52,6 +56,7 @@ class ExportPlace:
     data: str = ""
     device: str = "auto"
     command: str = ""
+    checkpoint: str = ""
 
 
 def export_encoder(
@@ -82,17 +87,19 @@ def export_encoder(
         raise RunError(f"{format_} is no format of an encoder; it must be one of {known}.")
     record = folder.record()
     if record.kind == "probe":  # its encoder is that of the pretraining
+        place = replace(place, checkpoint=place.checkpoint or record.checkpoint)
         folder = by_id(folder.path.parent, record.parent)
         record = folder.record()
     if record.kind != "pretrain":
         raise RunError(f"Run {record.id} is a {record.kind}; it has no encoder of its own.")
-    target = place.target or default_target(chosen, record.id)
+    name = with_checkpoint(record.id, place.checkpoint)
+    target = place.target or default_target(chosen, name)
     card = target.with_name(target.name + ".md")
     suffix = check_suffix(chosen, target)
     require_packages(chosen, suffix)
     for path in (target, card):
         _check_free(path, force=place.force)
-    trained = load_encoder(folder)
+    trained = load_encoder(folder, place.checkpoint)
     parts, trained = _encoded(chosen, folder, record, trained, place, suffix, sink or NullSink())
     text = model_card(
         record,
@@ -102,7 +109,8 @@ def export_encoder(
         file=target.name,
         suffix=suffix,
         command=place.command,
-        probes=_probes(folder),
+        probes=_probes(folder, record, trained.at.step),
+        knn=_knn(folder, record, trained.at),
     )
     _write(target, parts)
     _write(card, [text.encode()])
@@ -151,8 +159,22 @@ def _encoded(
     return table.encoded(suffix), trained
 
 
-def _probes(folder: RunFolder) -> list[Record]:
-    """The finished probes of a pretraining, the oldest first; runs that cannot be read are none."""
+def _knn(folder: RunFolder, record: Record, at: EncoderStep) -> float | None:
+    """The kNN accuracy of an encoder in percent, the newest of the last; None: not measured."""
+    if not at.checkpoint:
+        return record.last.get("knn/top1")
+    log = folder.metrics()
+    with contextlib.suppress(RunError):
+        log.poll()
+    return dict(zip(*log.series("knn/top1"), strict=True)).get(at.step)
+
+
+def _probes(folder: RunFolder, pretraining: Record, step: int) -> list[Record]:
+    """The finished probes of the encoder of a step, the oldest first.
+
+    Runs that cannot be read are none. A probe of version 0.1 names no step: it is one of the last
+    encoder where it began after the pretraining had ended.
+    """
     found = []
     for other in folders(folder.path.parent):
         try:
@@ -160,7 +182,9 @@ def _probes(folder: RunFolder) -> list[Record]:
         except RunError:
             continue
         if record.kind == "probe" and record.parent == folder.id and record.status == "finished":
-            found.append(record)
+            at = proven_step(record, pretraining)
+            if at is None or at.step == step:
+                found.append(record)
     return sorted(found, key=lambda record: (record.created, record.id))
 
 

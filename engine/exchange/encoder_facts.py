@@ -18,6 +18,7 @@ from engine.jobs.surroundings import installed_commit, program_version
 from engine.jobs.trained_encoder import TrainedEncoder
 from engine.runs import Record
 from engine.runs.data_identity import last_identity
+from engine.runs.record import branch_words
 
 FORMAT = "moco-tui encoder"
 """``format`` in the metadata of a file that this program wrote."""
@@ -33,6 +34,7 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
     Returns:
         Texts by name. Numbers and lists are JSON: ``mean`` and ``std`` of the channels in [0, 1]
         (absent where images are normalised by the statistics of their own data set),
+        ``fingerprint`` the SHA-256 of the weights,
         ``image_size`` in pixels, ``feature_dim``, ``embedding_dim`` (0: no head), ``classes``.
     """
     config, encoder = trained.config, trained.encoder
@@ -51,10 +53,16 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
         "classes": list(class_names(config.data)),
         "step": trained.at.step,
         "schedule_steps": trained.at.schedule,
+        "epoch": record.epoch if trained.at.epoch is None else trained.at.epoch,
+        "fingerprint": trained.at.fingerprint,
         **program(),
     }
     if not trained.takes_statistics:
         facts |= {"mean": numbers(trained.mean), "std": numbers(trained.std)}
+    if trained.at.checkpoint:
+        facts["checkpoint"] = trained.at.checkpoint
+    if record.began_from is not None:
+        facts["began_from"] = branch_words(record.began_from)
     if record.origin:
         facts["origin"] = record.origin
     return {name: v if isinstance(v, str) else json.dumps(v) for name, v in facts.items()}

@@ -52,6 +52,7 @@ def model_card(
     suffix: str,
     command: str,
     probes: Iterable[Record],
+    knn: float | None = None,
 ) -> str:
     """The card.
 
@@ -64,6 +65,7 @@ def model_card(
         suffix: of the file, which says how features are written.
         command: that wrote it.
         probes: records of the finished probes of the encoder.
+        knn: its accuracy by kNN in percent; None: not measured.
     """
     rows = [(label, text) for label, text in _rows(record, facts, command) if text]
     # The name of a file is shown in code, where it must not end the block.
@@ -82,7 +84,7 @@ def model_card(
         f"{plain(file)}: {_what(format_)} of an encoder {whence}",
         "| | |\n|---|---|\n" + "\n".join(f"| {label} | {text} |" for label, text in rows),
         "## Accuracy",
-        accuracy(record, probes),
+        accuracy(knn, probes),
         "## Loading",
         f"```python\n{code}\n```",
     ]
@@ -109,7 +111,7 @@ def _rows(record: Record, facts: Mapping[str, str], command: str) -> list[tuple[
     identity = f", {int(facts['train_images']):,} images" if facts["train_images"] != "0" else ""
     optim = record.config.get("optim")
     epochs = optim.get("epochs") if isinstance(optim, Mapping) else None
-    trained = "" if record.origin else f"{record.epoch:g} of {epochs}"
+    trained = "" if record.origin else f"{float(facts['epoch']):g} of {epochs}"
     head = facts["embedding_dim"]
     return [
         ("run", plain(record.id)),
@@ -122,6 +124,9 @@ def _rows(record: Record, facts: Mapping[str, str], command: str) -> list[tuple[
         ("epochs", trained),
         ("step", "" if record.origin else facts["step"]),
         *_origin(record),
+        ("checkpoint", plain(facts.get("checkpoint", ""))),
+        ("weights", f"SHA-256 {plain(facts['fingerprint'])}"),
+        ("went on from", plain(facts.get("began_from", ""))),
         ("written by", plain(facts.get("version", "moco-tui"))),
         ("commit", plain(facts.get("commit", ""))),
         ("command", plain(command)),
@@ -141,10 +146,9 @@ def _origin(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def accuracy(record: Record, probes: Iterable[Record]) -> str:
+def accuracy(knn: float | None, probes: Iterable[Record]) -> str:
     """What was found of the encoder: its kNN, and its row of each probe; or that nothing was."""
     rows = []
-    knn = record.last.get("knn/top1")
     if knn is not None:
         rows.append(("kNN on withheld training images", "", f"{knn:.2f} %"))
     for probe in probes:

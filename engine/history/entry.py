@@ -23,7 +23,7 @@ from engine.runs.creation_order import place_of
 from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
 from engine.runs.folder_size import size_of
-from engine.runs.record import SUMMARIES, Record, UserNotes, spell, unspell
+from engine.runs.record import SUMMARIES, Record, UserNotes, branch_words, spell, unspell
 from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Place, Span, cleaned
 from engine.text import is_plain, plain_text
 
@@ -48,7 +48,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     Small, since the index is one file that is read and written whole, with ten thousand of these.
 
     Attributes:
-        id, kind, preset, parent, seed, created, order, started, ended, trained_seconds,
+        id, kind, preset, parent, checkpoint, seed, created, order, started, ended, trained_seconds,
         running_since, host, device, step, epoch, total_steps, checkpoint_step, best, last,
         untrained, error, study: as in ``Record``.
         name: what people called it, else the record's name; may be empty.
@@ -58,6 +58,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
         train_digest, data_digest: of the training images and of all data, see
             ``data_identity.digests_of``; empty for a run of an earlier version.
         imported: whether its encoder was trained elsewhere, see ``Record.origin``.
+        began_from: the run and checkpoint that it went on from, ``k7xw2m@5``; empty for a run that
+            began anew.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
         size: bytes of the files in its folder when they were last counted, see
@@ -72,6 +74,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     name: str = ""
     preset: str = ""
     parent: str = ""
+    checkpoint: str = ""
     seed: int = 0
     status: str = ""
     created: Moment = 0.0
@@ -98,6 +101,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     error: str = ""
     imported: bool = False
     study: str = ""
+    began_from: str = ""
     warning: str = ""
     size: Count | None = None
     size_stamp: int = 0
@@ -248,6 +252,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         name=notes.name or record.name,
         preset=record.preset,
         parent=record.parent,
+        checkpoint=record.checkpoint,
         seed=record.seed,
         status=record.status,
         created=record.created,
@@ -274,6 +279,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         error=record.error,
         imported=bool(record.origin),
         study=record.study,
+        began_from=branch_words(record.began_from),
         warning=warning,
         stamp=stamp,
     )
@@ -325,6 +331,7 @@ def _check(entry: Entry) -> None:
     texts = (
         *(entry.id, entry.kind, entry.name, entry.preset, entry.parent, entry.status, entry.host),
         *(entry.device, entry.train_digest, entry.data_digest, entry.note, entry.error),
+        *(entry.checkpoint, entry.began_from),
         *(entry.warning, *entry.tags, *entry.best, *entry.last, *entry.untrained, *entry.result),
         *entry.config,
     )

@@ -49,6 +49,8 @@ _COLUMNS: dict[str, Getter] = {
     "preset": lambda e: (e.preset,),
     "parent": lambda e: (e.parent,),
     "study": lambda e: (e.study,),
+    "checkpoint": lambda e: (e.checkpoint,),
+    "began_from": lambda e: (e.began_from,),
     "host": lambda e: (e.host,),
     "device": lambda e: (e.device,),
     "tag": lambda e: e.tags,

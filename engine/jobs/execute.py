@@ -144,6 +144,8 @@ def _train(
         parent=record.parent,
         data_dir=context.data_dir,
         sink=sink,
+        checkpoint=record.checkpoint,
+        start=folder.start_path if point is None and record.began_from is not None else None,
         recorded=None if point is None else point.facts,
         study=study,
     )

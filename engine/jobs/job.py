@@ -50,6 +50,9 @@ class JobInputs:
         parent: id of the pretraining, for a probe.
         data_dir: where data sets and their caches live.
         sink: receives the progress of reading.
+        checkpoint: which one of the parent, see ``Record``.
+        start: the checkpoint that a pretraining goes on from; None where it begins anew, or has
+            one of its own.
         study: what is loaded already, for a run of a study.
     """
 
@@ -57,6 +60,8 @@ class JobInputs:
     parent: str
     data_dir: Path
     sink: Sink
+    checkpoint: str = ""
+    start: Path | None = None
     study: StudyContext | None = None
 
     def dataset(self, config: DataConfig) -> Dataset:
@@ -80,7 +85,7 @@ class JobInputs:
         """
         if self.study is not None and self.study.encoder is not None:
             return self.study.encoder
-        return load_encoder(by_id(self.root, self.parent))
+        return load_encoder(by_id(self.root, self.parent), self.checkpoint)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ def prepare(
     parent: str,
     data_dir: Path,
     sink: Sink,
+    checkpoint: str = "",
+    start: Path | None = None,
     recorded: Mapping[str, Any] | None = None,
     study: StudyContext | None = None,
 ) -> Job:
@@ -33,6 +35,8 @@ def prepare(
         parent: id of the pretraining, for a probe.
         data_dir: where data sets and their caches live.
         sink: receives the progress of reading.
+        checkpoint: which one of the parent, see ``Record``.
+        start: the checkpoint that a pretraining goes on from, see ``JobInputs``.
         recorded: facts of an earlier part of the same run.
         study: what is loaded already, for a run of a study.
 
@@ -45,4 +49,5 @@ def prepare(
     if runtime.notice:
         sink.log(runtime.notice)
     apply_runtime(runtime, deterministic=runtime_config.deterministic)
-    return job.prepare(config, runtime, JobInputs(root, parent, data_dir, sink, study))
+    inputs = JobInputs(root, parent, data_dir, sink, checkpoint, start, study)
+    return job.prepare(config, runtime, inputs)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+from engine.config.phrases import listed
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
+from engine.errors import DataError
 from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.pretrain import checkpoint as checkpoints
+from engine.pretrain.branch import check_start, first_step
 from engine.pretrain.loop import Outcome, check_batch, pretrain
 from engine.pretrain.state_check import check_count
 from engine.runs import Record, RunFolder
+from engine.runs.data_identity import differences, identity_in
 from engine.runs.export import with_events
+from engine.runs.kept_checkpoints import BEST
+from engine.runs.record import branch_words
 from engine.runtime.device import Runtime
 
 
@@ -26,11 +34,14 @@ class PretrainJob:
         config: the configuration.
         runtime: see ``Job.runtime``.
         dataset: the images.
+        start: of another run, the loaded checkpoint that this one goes on from; None where it
+            begins anew, or has one of its own.
     """
 
     config: PretrainConfig
     runtime: Runtime
     dataset: Dataset
+    start: Mapping[str, Any] | None = None
     locks_device: ClassVar[bool] = True
     data_kept: ClassVar[DataKept] = "train"
 
@@ -42,9 +53,20 @@ class PretrainJob:
     @classmethod
     def prepare(cls, config: PretrainConfig, runtime: Runtime, inputs: JobInputs) -> Self:
         """See ``Job.prepare``."""
+        start = None
+        if inputs.start is not None:  # first: it refuses more than the images do
+            start = checkpoints.load(inputs.start)
+            check_start(start, config, f"The checkpoint {inputs.start}")
         dataset = inputs.dataset(config.data)
         check_batch(config, len(dataset.train))
-        return cls(config, runtime, dataset)
+        then = None if start is None else identity_in(start.get("data"))
+        changed = [] if then is None else differences(then, dataset.identity, test=False)
+        if changed:
+            raise DataError(
+                f"The data are not those that {inputs.start} was trained on: {listed(changed)} "
+                "changed; put them back, or begin a new run."
+            )
+        return cls(config, runtime, dataset, start)
 
     @staticmethod
     def resume_point(folder: RunFolder, record: Record) -> ResumePoint | None:
@@ -58,8 +80,13 @@ class PretrainJob:
         """The step of the checkpoint; 0 for a run that ended before its first one."""
         if point is not None:
             return check_count(point.state.get("step"), None, "step")
+        if self.start is not None:
+            return self._first_step(self.start)
         # Steps that were made before the first checkpoint are lost: their metrics are void.
         return None if record.started is None else 0
+
+    def _first_step(self, start: Mapping[str, Any]) -> int:
+        return first_step(start, len(self.dataset.train) // self.config.optim.batch_size)
 
     def run(self, context: JobContext, point: ResumePoint | None) -> Outcome:
         """See ``Job.run``."""
@@ -73,14 +100,35 @@ class PretrainJob:
             # from the checkpoint before the last finds a later one there.
             if context.folder.record().checkpoint_step != step:
                 context.sink.checkpointed(step)
+        elif self.start is not None:
+            record = context.folder.record()
+            step = self._first_step(self.start)
+            whence = branch_words(record.began_from) or "another run"
+            context.sink.log(f"going on from {whence} after step {step}")
         events = context.folder.path / "tensorboard" if self.config.log.tensorboard else None
         with with_events(context.sink, events) as sink:
-            return pretrain(
+            outcome = pretrain(
                 self.config,
                 dataset=self.dataset,
                 runtime=self.runtime,
                 sink=sink,
                 checkpoint=context.folder.checkpoint_path,
-                state=None if point is None else dict(point.state),
+                state=None if point is None else with_best(point.state, context.folder.record()),
                 allow_other_data=context.allow_other_data,
+                start=self.start if point is None else None,
             )
+        if outcome == "finished":  # it has a checkpoint of its own, and needs no other any more
+            with contextlib.suppress(OSError):
+                context.folder.start_path.unlink()
+        return outcome
+
+
+def with_best(state: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """A loaded checkpoint with the best kNN so far.
+
+    One of an earlier version does not name it: there the record does, and that encoder is gone.
+    """
+    known = record.best.get("knn/top1")
+    if BEST in state or known is None:
+        return dict(state)
+    return {**state, BEST: {"knn": known, "step": 0}}

@@ -26,6 +26,7 @@ from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.probe.augmented_views import affordable_views
 from engine.probe.supervised_budget import plan_budget, plan_finetuning
 from engine.probe.supervised_training import STATISTICS_IMAGES
+from engine.runs.kept_checkpoints import checkpoints_at_end
 from engine.sink import NullSink, Sink, check_interrupt
 from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config, variants
 from engine.study.sought import Place
@@ -216,6 +217,7 @@ _FREE_OF_TIME = (
     "moco.momentum",
     "moco.temperature",
     "optim.lr",
+    "optim.warmup_epochs",
     "optim.sgd_momentum",
     "optim.weight_decay",
     "optim.schedule",
@@ -255,13 +257,15 @@ def _pretraining(
             measured = estimate(pretrain, data_dir=data_dir)
             steps_of[key] = measured["seconds_per_step"], measured["steps_per_epoch"]
         step, per_epoch = steps_of.get(key) or _median(steps_of.values())
-        steps = per_epoch * trained_epochs(pretrain)
+        epochs = trained_epochs(pretrain)
+        steps, kept = per_epoch * epochs, checkpoints_at_end(pretrain, epochs)
         encoder = build_encoder_quietly(pretrain.model)
         parameters = sum(p.numel() for p in encoder.parameters())
         for trained in of_variant:
             seconds += step * max(steps - trained.step, 0)
             if not trained.run:  # float32: both encoders, the momentum of SGD, and the queue
-                disk_bytes += 4 * (3 * parameters + variant.queue_size * pretrain.model.dim)
+                numbers = 3 * parameters + variant.queue_size * pretrain.model.dim
+                disk_bytes += kept * 4 * numbers
                 disk_bytes += _METRIC_BYTES * steps
     return seconds, disk_bytes
 

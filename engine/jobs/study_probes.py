@@ -80,8 +80,8 @@ def unfinished_probe(
         if not run:
             continue
         record = RunFolder(root / run).record()
-        if record.kind != "probe" or record.status == "finished":
-            continue
+        if record.kind != "probe" or record.status == "finished" or record.checkpoint:
+            continue  # one of a kept checkpoint would give the row of another encoder
         begun = config_of(record)
         assert isinstance(begun, ProbeConfig)  # by its kind
         same = row_key(plain(begun), "moco") == wanted

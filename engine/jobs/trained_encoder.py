@@ -13,6 +13,7 @@ from engine.config.missing_settings import completed
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.data.dataset import channel_statistics
 from engine.errors import DamagedFileError, RunError
+from engine.evaluate.features import checksum
 from engine.files import is_gone
 from engine.jobs.recorded_config import runnable_config
 from engine.models.encoder import Encoder, build_encoder
@@ -26,6 +27,7 @@ from engine.pretrain.state_check import (
 from engine.runs import RunFolder
 from engine.runs.data_identity import DataIdentity, identity_in
 from engine.runs.encoder_step import EncoderStep
+from engine.runs.kept_checkpoints import checkpoint_file
 
 IMPORTED_KIND = "imported"
 """``kind`` in the checkpoint of an encoder that was trained elsewhere. It may lack the projection
@@ -43,7 +45,7 @@ class TrainedEncoder:
         config: the configuration of its pretraining.
         mean, std: float32 ``(3,)``, of the channels in [0, 1]; 0 and 1 where it
             ``takes_statistics``.
-        at: the step of its pretraining, and the steps of the whole schedule.
+        at: the step of its pretraining, the steps of the whole schedule, and which weights it has.
         data: what it was trained on last; None for a checkpoint of an earlier version, and for
             an encoder that was trained elsewhere.
         takes_statistics: whether images are normalised by their own statistics: of an encoder from
@@ -77,8 +79,12 @@ class TrainedEncoder:
         return replace(self, mean=mean, std=std, takes_statistics=False)
 
 
-def load_encoder(folder: RunFolder) -> TrainedEncoder:
-    """The query encoder of a pretraining, from its last checkpoint.
+def load_encoder(folder: RunFolder, which: str = "") -> TrainedEncoder:
+    """The query encoder of a pretraining, from its last checkpoint or one that it has kept.
+
+    Args:
+        folder: of the pretraining.
+        which: see ``kept_checkpoints.checkpoint_file``.
 
     Raises:
         ConfigError: when another user's record names code that this user has not named.
@@ -87,7 +93,7 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
     record, config = folder.record(), runnable_config(folder)
     if not isinstance(config, PretrainConfig):
         raise RunError(f"Run {record.id} is a {record.kind}; a probe needs a pretraining.")
-    state = _last_checkpoint(folder)
+    state = _checkpoint(folder, which)
     try:
         step = check_count(state.get("step"), None, "step")
         steps_per_epoch = check_count(state.get("steps_per_epoch"), None, "steps_per_epoch")
@@ -115,7 +121,13 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
             config,
             mean,
             std,
-            EncoderStep(step, steps_per_epoch * config.optim.epochs),
+            EncoderStep(
+                step,
+                steps_per_epoch * config.optim.epochs,
+                step / steps_per_epoch if steps_per_epoch else None,
+                checksum(encoder),
+                which,
+            ),
             identity_in(state.get("data")),
             takes_statistics=unnamed,
             imported=imported,
@@ -134,13 +146,15 @@ def load_encoder(folder: RunFolder) -> TrainedEncoder:
         ) from error
 
 
-def _last_checkpoint(folder: RunFolder) -> dict[str, Any]:
-    """The state in the last checkpoint; that before it would be of another step.
+def _checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:
+    """The state in a checkpoint; of the last, that before it would be of another step.
 
     Raises:
-        RunError: when it cannot be read.
+        RunError: when there is none, or it cannot be read.
     """
-    path = folder.checkpoint_path
+    path = checkpoint_file(folder, which)
+    if path != folder.checkpoint_path:
+        return checkpoints.load(path)
     try:
         return checkpoints.load(path)
     except DamagedFileError as error:

@@ -37,10 +37,16 @@ class MoCo(nn.Module):
 
     queue: Tensor
     queue_ptr: Tensor
+    pull: Tensor | None
 
     def __init__(self, model: ModelConfig, moco: MocoConfig) -> None:
         super().__init__()
         self.momentum = moco.momentum
+        # 1 - m where that changes: on the device, since a recorded step repeats its numbers. Not
+        # part of the state: the step says it.
+        scheduled = moco.momentum_schedule != "constant"
+        pull = torch.tensor(1.0 - moco.momentum) if scheduled else None
+        self.register_buffer("pull", pull, persistent=False)
         self.temperature = moco.temperature
         self.symmetric = moco.symmetric
         self.shuffle_keys = moco.shuffle_keys
@@ -145,11 +151,31 @@ class MoCo(nn.Module):
         The buffers of the key encoder are its own running statistics and are not touched.
         """
         # k + (1 - m) (q - k) = m k + (1 - m) q, for all parameters in one call
-        torch._foreach_lerp_(
-            list(self.encoder_k.parameters()),
-            list(self.encoder_q.parameters()),
-            1.0 - self.momentum,
-        )
+        keys: list[Tensor] = list(self.encoder_k.parameters())
+        queries: list[Tensor] = list(self.encoder_q.parameters())
+        if self.pull is None:
+            torch._foreach_lerp_(keys, queries, 1.0 - self.momentum)
+            return
+        # The same written out: lerp takes no weight from the device for all of them.
+        differences = list(torch._foreach_sub(queries, keys))
+        torch._foreach_mul_(differences, self.pull)
+        torch._foreach_add_(keys, differences)
+
+    def set_momentum(self, momentum: float) -> None:
+        """Use this momentum from now on, also in a recorded step.
+
+        Args:
+            momentum: m, in [0, 1].
+
+        Raises:
+            ValueError: when it is another one and the model was made for a constant momentum.
+        """
+        if momentum == self.momentum:
+            return
+        if self.pull is None:
+            raise ValueError("the momentum of this model is constant")
+        self.momentum = momentum
+        self.pull.fill_(1.0 - momentum)  # a scalar: the host does not wait
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from engine.config.schedule import learning_rate
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
@@ -17,9 +19,10 @@ from engine.evaluate.knn_monitor import measure_knn
 from engine.models.encoder import Encoder
 from engine.models.info_nce import chance_loss
 from engine.pretrain import checkpoint as checkpoints
+from engine.pretrain.branch import branched
+from engine.pretrain.keeper import Keeper
 from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.pretraining import Pretraining
-from engine.pretrain.schedule import learning_rate
 from engine.pretrain.state_check import check_count, check_number
 from engine.pretrain.training_state import check_batch
 from engine.runs.data_identity import check_same_data, identity_in
@@ -42,6 +45,7 @@ def pretrain(
     checkpoint: Path,
     state: dict[str, Any] | None = None,
     allow_other_data: bool = False,
+    start: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Runs a pretraining from its start, or from a checkpoint, to its end or a request.
 
@@ -53,6 +57,8 @@ def pretrain(
         checkpoint: the file, replaced at each checkpoint.
         state: a loaded checkpoint to continue from; None: from the first step.
         allow_other_data: continue also where ``dataset`` is not the checkpoint's.
+        start: a loaded checkpoint of another run to begin with, see ``engine.pretrain.branch``;
+            None: begin anew.
 
     Returns:
         ``finished``, or ``stopped`` or ``handed-over`` as requested.
@@ -67,6 +73,8 @@ def pretrain(
     try:
         if state is not None:
             loop.load(state, allow_other_data=allow_other_data)
+        elif start is not None:
+            loop.begin_from(start)
         return loop.run()
     except Interrupted as interrupted:  # during a kNN or a checkpoint
         return loop.leave(interrupted.request)
@@ -110,6 +118,7 @@ class _Loop:
         self.monitored_step = -1 if self.untrained is not None else 0
         self.saved_step = -1  # of the last checkpoint; -1: there is none, or it is out of date
         self.saved_at = time.monotonic()
+        self.keeper = Keeper(checkpoint.parent, config.log)
 
     def load(self, state: dict[str, Any], *, allow_other_data: bool) -> None:
         """Continues from a checkpoint.
@@ -134,8 +143,21 @@ class _Loop:
         self.monitored_step = check_count(measured, self.state.step, "monitored_step", least=-1)
         if self.monitored_step >= 0:
             self.untrained = None
+        self.keeper.load_state_dict(state, self.state.step)
         # With other data the checkpoint is of another run of steps, and is saved anew at once.
         self.saved_step = -1 if other_data else self.state.step
+
+    def begin_from(self, start: Mapping[str, Any]) -> None:
+        """Begins with the state of another run; the kNN of the untrained encoder stays to be taken.
+
+        Raises:
+            DamagedFileError: when it is no state that this run can have.
+        """
+        made = branched(start, self.training.state_dict(), self.config)
+        self.load({**made.state, "data": self.dataset.identity.facts()}, allow_other_data=False)
+        self.saved_step = -1
+        for notice in made.notices:
+            self.sink.log(notice)
 
     def run(self) -> Outcome:
         """The loop over steps; see ``pretrain``."""
@@ -147,15 +169,19 @@ class _Loop:
             sink.log(notice)
         if self._monitor_due():  # the run was interrupted between an epoch and its kNN
             self._monitor()
+        if state.step and self.saved_step < 0:
+            self._save()  # of a run that goes on from another's, so that it has one of its own
+        if state.step and state.step % state.steps_per_epoch == 0:
+            self._keep(anew=True)  # or between its kNN and what was to be kept of it
 
         while state.step < self.total_steps:
             outcome = self._answer_requests()
             if outcome is not None:
                 return outcome
 
-            epoch = state.epoch
+            rate = learning_rate(config.optim, state.step, state.steps_per_epoch)
             loss = self.training.advance()
-            self.losses.add(state.step, learning_rate(config.optim, epoch), loss)
+            self.losses.add(state.step, rate, loss)
             epoch_ends = state.step % state.steps_per_epoch == 0
             # Reading a loss waits for the device, so they are read in blocks; an epoch ends one
             # early, so that its mean is not reported late.
@@ -166,6 +192,8 @@ class _Loop:
                 self._monitor()
             if self._checkpoint_due(epoch_ends):
                 self._save()
+            if epoch_ends:
+                self._keep()
 
         self._save()
         # It was read back. Of a run that has ended a second one would only take room, for ever.
@@ -257,8 +285,26 @@ class _Loop:
             )
             if values:
                 self.sink.metrics(step, step / state.steps_per_epoch, values)
+                if step:
+                    self.keeper.measured(step, values["knn/top1"])
         self.monitored_step = step
         self.saved_step = -1  # a checkpoint of this very step does not hold monitored_step yet
+
+    def _keep(self, *, anew: bool = False) -> None:
+        """Keeps the checkpoint of this step, the end of an epoch, where that is due.
+
+        Args:
+            anew: save it first in any case: the file may be of another step.
+        """
+        step, per_epoch = self.state.step, self.state.steps_per_epoch
+        reasons = self.keeper.due(step, per_epoch)
+        if reasons:
+            if anew:
+                self.saved_step = -1
+            self._save()
+            problem = self.keeper.keep(self.checkpoint, step // per_epoch, reasons)
+            if problem:
+                self.sink.log(problem)
 
     def _checkpoint_due(self, epoch_ends: bool) -> bool:
         log = self.config.log
@@ -277,6 +323,7 @@ class _Loop:
                 "epoch_count": self.epoch_count,
                 "monitored_step": self.monitored_step,
                 "data": self.dataset.identity.facts(),
+                **self.keeper.state_dict(),
             }
             # A new stage flushes the metric log to disk, so that it never lacks steps that a
             # checkpoint has: a resumed run does not compute these again.

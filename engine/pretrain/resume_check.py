@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.config.fields import fields, flatten
 from engine.config.missing_settings import missing_values, refusal_of_unknown
+from engine.config.pretraining_key import NOT_IN_OLD_KEYS
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.pretrain.state_check import check_count, damaged
@@ -35,6 +36,9 @@ def config_key(config: PretrainConfig) -> str:
     kept = {key: value for key, value in flat.items() if not key.startswith(free)}
     if config.model.stem == "cifar":  # as before there was another: earlier versions read it
         del kept["model.stem"]
+    for key, unused in NOT_IN_OLD_KEYS.items():  # likewise
+        if kept[key] == unused:
+            del kept[key]
     if config.runtime.capture in ("fused", "kernels"):  # other rounding and other dropout
         kept["runtime.capture"] = config.runtime.capture
     return json.dumps(kept, sort_keys=True)

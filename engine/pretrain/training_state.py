@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from engine.augment.augmenter import Augmenter
+from engine.config.schedule import key_momentum, learning_rate
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.data.dataset import channel_statistics
 from engine.errors import DamagedFileError, DataError
 from engine.models.moco import MoCo
 from engine.pretrain.resume_check import check_same, config_key
-from engine.pretrain.schedule import learning_rate
 from engine.pretrain.state_check import (
     check_count,
     check_mapping,
@@ -104,7 +104,7 @@ class TrainingState:
             weight_decay=optim.weight_decay,
             fused=device.type in ("cpu", "cuda"),  # one kernel for all parameters
         )
-        self._lr = optim.lr
+        self._lr, self._lr_is_set = optim.lr, False
         # A CUDA graph repeats the numbers of its recording; only tensors can change between steps.
         self._lr_tensor = torch.tensor(optim.lr, device=device) if static else None
         if static:
@@ -137,7 +137,8 @@ class TrainingState:
     def next_indices(self) -> Tensor:
         """The images of the next step as indices, int64 ``(B,)`` on the device.
 
-        The first of an epoch draws the epoch's order and sets its learning rate.
+        The first of an epoch draws the epoch's order. Learning rate and momentum of the key encoder
+        are set to those of the step.
         """
         epoch, place = divmod(self.step, self.steps_per_epoch)
         if self._order is None or self._order_epoch != epoch:
@@ -148,7 +149,9 @@ class TrainingState:
                 len(self.images), generator=generator, device=self.runtime.device
             )
             self._order_epoch = epoch
-            self._set_lr(learning_rate(self.config.optim, epoch))
+        optim, per_epoch = self.config.optim, self.steps_per_epoch
+        self._set_lr(learning_rate(optim, self.step, per_epoch))
+        self.model.set_momentum(key_momentum(self.config.moco, optim, self.step, per_epoch))
         batch = self.config.optim.batch_size
         return self._order[place * batch : (place + 1) * batch]
 
@@ -226,12 +229,13 @@ class TrainingState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._lr = float(state["optimizer"]["param_groups"][0]["lr"])
+        self._lr_is_set = False  # the tensor may hold another one
         if self.static:
             self._make_optimizer_static()
         self.step = step
         self.mean = state["mean"].to(self.runtime.device)
         self.std = state["std"].to(self.runtime.device)
-        # Forces next_indices to draw the order and to set the learning rate of this epoch.
+        # Forces next_indices to draw the order of this epoch.
         self._order_epoch = -1
         self._order = None
 
@@ -268,7 +272,9 @@ class TrainingState:
         self.shuffle_generator.set_state(generators["shuffle"])
 
     def _set_lr(self, lr: float) -> None:
-        self._lr = lr
+        if lr == self._lr and self._lr_is_set:
+            return  # in most steps: each write to a device takes its launch
+        self._lr, self._lr_is_set = lr, True
         if self._lr_tensor is not None:
             self._lr_tensor.fill_(lr)
             return

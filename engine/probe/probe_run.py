@@ -253,9 +253,9 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
         **({} if inputs.encoder_step is None else inputs.encoder_step.figures),
         "head": config.head,
         "protocol": (
-            f"{settings.subject(labels)}; {settings.method(chosen)}. Last checkpoint, not the "
-            "best; test images read once for each row. The interval is over the test images (95 %, "
-            "Wilson) and says nothing about other seeds."
+            f"{settings.subject(labels)}; {settings.method(chosen)}. "
+            f"{_checkpoint_words(inputs.encoder_step)}; test images read once for each row. The "
+            "interval is over the test images (95 %, Wilson) and says nothing about other seeds."
             f"{transfer_sentence(inputs)}"
         ),
         "rows": [],
@@ -294,6 +294,15 @@ def transfer_sentence(inputs: ProbeInputs) -> str:
         f" Transfer: the encoder was {origin} and is probed on {facts['data']}, and so are the "
         "baselines."
     )
+
+
+def _checkpoint_words(at: EncoderStep | None) -> str:
+    """Which encoder of its pretraining it is, for the protocol."""
+    if at is None or not at.checkpoint:
+        return "Last checkpoint, not the best"
+    if at.checkpoint == "best":
+        return "Checkpoint of the best kNN, which was chosen by withheld training labels"
+    return f"Checkpoint of epoch {at.checkpoint}, not the last"
 
 
 def training_figures(row: Mapping[str, Any]) -> dict[str, float]:

@@ -24,22 +24,49 @@ class EncoderStep(NamedTuple):
         step: steps of pretraining behind it.
         schedule: steps of the whole schedule, of which ``stop_epoch`` may be an early part; 0
             where that is not known.
+        epoch: epochs behind it, fractional; None where that is not known.
+        fingerprint: SHA-256 of the weights of the encoder, in hexadecimal; empty where that is not
+            known.
+        checkpoint: which one a person had named: an epoch or ``best``; empty: the last.
     """
 
     step: int
     schedule: int
+    epoch: float | None = None
+    fingerprint: str = ""
+    checkpoint: str = ""
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Self | None:
         """The one that a result of a probe names; None where it names none."""
         step = _count(result.get("encoder_step"))
         schedule = _count(result.get("encoder_schedule_steps"))
-        return None if step is None else cls(step, schedule or 0)
+        epoch, digest = result.get("encoder_epoch"), result.get("encoder_fingerprint")
+        named = result.get("encoder_checkpoint")
+        if step is None:
+            return None
+        return cls(
+            step,
+            schedule or 0,
+            _epochs(epoch),
+            digest if isinstance(digest, str) else "",
+            named if isinstance(named, str) else "",
+        )
 
     @property
-    def figures(self) -> dict[str, int]:
+    def figures(self) -> dict[str, Any]:
         """As a result of a probe holds it."""
-        return {"encoder_step": self.step, "encoder_schedule_steps": self.schedule}
+        known: dict[str, Any] = {
+            "encoder_step": self.step,
+            "encoder_schedule_steps": self.schedule,
+        }
+        if self.epoch is not None:
+            known["encoder_epoch"] = self.epoch
+        if self.fingerprint:
+            known["encoder_fingerprint"] = self.fingerprint
+        if self.checkpoint:
+            known["encoder_checkpoint"] = self.checkpoint
+        return known
 
     @property
     def percent(self) -> float | None:
@@ -53,7 +80,7 @@ class EncoderStep(NamedTuple):
 
     def words(self) -> str:
         """For people: ``step 3,900 of 19,500, 20 %``; of an encoder from elsewhere ``imported``."""
-        if self == IMPORTED:
+        if self[:2] == IMPORTED[:2]:
             return "imported"
         if self.percent is None:
             return f"step {self.step:,}"
@@ -108,3 +135,8 @@ def _count(value: Any) -> int | None:
     # In the index every number of a result is a float; the record may have been edited.
     known = type(value) in (int, float) and 0 <= value <= 10**15  # neither NaN nor an infinity
     return int(value) if known else None
+
+
+def _epochs(value: Any) -> float | None:
+    known = type(value) in (int, float) and 0 <= value <= 10**15
+    return float(value) if known else None

@@ -38,6 +38,7 @@ from engine.runs.run_lock import RunLock, lock_is_held
 from engine.sink import Request
 from engine.text import clean_text
 
+START_NAME = "start.pt"
 NOTES_SECONDS = 5.0
 """How long a change of the notes waits for others who change them; an app must not stand still."""
 
@@ -85,6 +86,11 @@ class RunFolder:
     def checkpoint_path(self) -> Path:
         """``checkpoint.pt``."""
         return self.path / "checkpoint.pt"
+
+    @property
+    def start_path(self) -> Path:
+        """``start.pt``: of a pretraining that goes on from another one's checkpoint, that one."""
+        return self.path / START_NAME
 
     @property
     def log_path(self) -> Path:

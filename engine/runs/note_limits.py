@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from engine.errors import RunError
@@ -13,17 +14,24 @@ NOTE_LIMIT = 1000
 TAGS_MOST = 1000
 LATEST = "latest"
 """The word by which people mean the newest run; no run may be called so."""
+_CHECKPOINT = re.compile(r".*@(best|last|[0-9]+)", re.DOTALL)
+"""By such an end people mean a checkpoint of a run; see ``checkpoint_ref``."""
 
 
 def checked_name(name: str) -> str:
     """A name of a run as it is stored: one line of at most 200 characters.
 
     Raises:
-        RunError: when it is the word ``latest``.
+        RunError: when it is the word ``latest``, or ends as a checkpoint of a run does.
     """
     name = clean_text(name, NAME_LIMIT)
     if name == LATEST:
         raise RunError("latest always means the newest run; choose another name.")
+    if _CHECKPOINT.fullmatch(name):
+        end = name[name.rindex("@") :]
+        raise RunError(
+            f"A name that ends in {end[:20]} means a checkpoint of a run; choose another name."
+        )
     return name
 
 

@@ -76,6 +76,22 @@ class Ack(TypedDict):
     time: Moment
 
 
+class Branch(TypedDict):
+    """Where a pretraining began that went on from another one's checkpoint.
+
+    ``run`` is the id of that; ``checkpoint`` an epoch, ``best`` or ``last``; ``step`` and ``epoch``
+    are those of the checkpoint; ``how`` is ``extend`` or ``fork``; ``sha256`` that of its file, in
+    hexadecimal.
+    """
+
+    run: str
+    checkpoint: str
+    step: Count
+    epoch: Epochs
+    how: str
+    sha256: str
+
+
 class Record(Struct, kw_only=True):
     """Everything known of a run but its curves; written only by the run's owner.
 
@@ -89,6 +105,9 @@ class Record(Struct, kw_only=True):
         preset: preset the config was made from, or empty.
         config: the resolved configuration, nested builtin values.
         parent: id of the run whose encoder a probe is about, or empty.
+        checkpoint: which of the checkpoints of ``parent``: an epoch as digits, ``best``, or empty
+            for the last.
+        began_from: of a pretraining that went on from another's checkpoint, else None.
         seed: ``runtime.seed``.
         status: as last written by the owner; ``RunFolder.status`` derives ``lost`` from it.
         created, started, ended: unix seconds; ``started`` is the first start.
@@ -129,6 +148,8 @@ class Record(Struct, kw_only=True):
     preset: str = ""
     config: dict[str, Any] = {}
     parent: str = ""
+    checkpoint: str = ""
+    began_from: Branch | None = None
     seed: int = 0
     status: Status = "queued"
     created: Moment
@@ -179,6 +200,11 @@ class UserNotes(Struct, kw_only=True):
     name: str = ""
     tags: tuple[str, ...] = ()
     note: str = ""
+
+
+def branch_words(branch: Branch | None) -> str:
+    """The run and checkpoint that a pretraining went on from, ``k7xw2m@5``; else empty."""
+    return "" if branch is None else f"{branch['run']}@{branch['checkpoint']}"
 
 
 def direction(metric: str) -> int:

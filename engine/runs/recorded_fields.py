@@ -7,6 +7,7 @@ about that run. Keys that this version does not know stay: a newer one may have 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -27,6 +28,7 @@ KEY_LIMIT = 200
 """Characters that are kept of a name, as of a metric."""
 _DEPTH = 32
 _VALUES = 250_000
+_CHECKPOINT = re.compile(r"|best|[0-9]{1,9}")  # it becomes part of a file's name
 _HARMLESS = frozenset({float, bool, type(None)})  # JSON has neither NaN nor infinities
 _INTEGER = 2**63  # below it in size: what files of numbers and the index can hold
 
@@ -124,6 +126,9 @@ def check_record(payload: dict[str, Any]) -> None:
     # It becomes part of a path, which must stay within the folder of the runs.
     if isinstance(parent, str) and ("/" in parent or parent.startswith(".") or len(parent) > 255):
         raise MisfitError("parent is no id of a run")
+    checkpoint = payload.get("checkpoint", "")
+    if not isinstance(checkpoint, str) or not _CHECKPOINT.fullmatch(checkpoint):
+        raise MisfitError("checkpoint is no checkpoint of a run")
     kind, config = payload.get("kind"), payload.get("config")
     if isinstance(kind, str) and isinstance(config, dict):
         wrong = unusable_setting(kind, flat_config(kind, config))

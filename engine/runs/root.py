@@ -18,9 +18,10 @@ from engine.errors import RunError
 from engine.files import reason, replace_file
 from engine.runs.creation_order import next_order, note_newest
 from engine.runs.file_lock import check_locks
-from engine.runs.folder import RunFolder
+from engine.runs.folder import START_NAME, RunFolder
+from engine.runs.kept_checkpoints import second_name
 from engine.runs.note_limits import checked_name
-from engine.runs.record import Record, encode_record
+from engine.runs.record import Branch, Record, encode_record
 from engine.runs.run_lock import RunLock, lock_is_held
 
 # No vowels, so that no id is a word; none of l, 1, 0 and o, which look alike.
@@ -32,6 +33,18 @@ _MAKING = re.compile(
 _ABANDONED_SECONDS = (
     3600.0  # whoever makes a run needs a moment: an older one is of a killed process
 )
+
+
+class BranchStart(Struct, frozen=True):
+    """What a pretraining goes on from.
+
+    Attributes:
+        file: a checkpoint of another pretraining, which stays as it is.
+        branch: which one it is.
+    """
+
+    file: Path
+    branch: Branch
 
 
 def runs_root(option: str | None) -> Path:
@@ -60,6 +73,8 @@ def create(
     preset: str = "",
     parent: str = "",
     study: str = "",
+    checkpoint: str = "",
+    start: BranchStart | None = None,
 ) -> RunFolder:
     """Make the folder of a new run, in state ``queued``.
 
@@ -71,6 +86,8 @@ def create(
         preset: preset that the config was made from.
         parent: id of the run whose encoder is used.
         study: id of the study that makes the run.
+        checkpoint: which of the parent's, see ``Record``.
+        start: what a pretraining goes on from, where it does not begin anew.
 
     Raises:
         RunError: when the folder cannot be made, its file system has no locks, the name is the
@@ -85,6 +102,8 @@ def create(
         preset=preset,
         config=tree,
         parent=parent,
+        checkpoint=checkpoint,
+        began_from=None if start is None else start.branch,
         seed=runtime.get("seed", 0) if isinstance(runtime, dict) else 0,
         created=time.time(),
         untrained={},
@@ -98,6 +117,8 @@ def create(
             replace_file(making / "run.json", encode_record(record))
             # Here, so that it is the owner's: who may not write it cannot remove what it answered.
             (making / "control").mkdir()
+            if start is not None:  # its own name: the other run may change or go meanwhile
+                second_name(start.file, making / START_NAME)
             note_newest(root, record)
             # Fails where another process has taken the id meanwhile: its folder is not empty.
             return RunFolder(making.rename(root / record.id))

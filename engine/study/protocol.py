@@ -66,12 +66,16 @@ def _pretraining(pretrain: PretrainConfig, config: StudyConfig) -> str:
     else:
         queue = f"a queue of {moco.queue_size:,} keys"
         shared = "the variants share all of this but what they change"
+    rate: str = optim.schedule
+    if optim.warmup_epochs:
+        rate += f" behind a warm-up of {plural(optim.warmup_epochs, 'epoch')}"
+    rises = "" if moco.momentum_schedule == "constant" else ", which rises to 1 along a cosine"
     return (
         f"Pretraining: MoCo, {pretrain.model.encoder} with {pretrain.model.dim} dimensions, "
         f"{queue}, {_seeds('', config.seeds)}, "
         f"{epochs} of {images} of {pretrain.data.source}, batch {optim.batch_size}, "
-        f"SGD with learning rate {optim.lr:g} ({optim.schedule}), temperature "
-        f"{moco.temperature:g}, key momentum {moco.momentum:g}, "
+        f"SGD with learning rate {optim.lr:g} ({rate}), temperature "
+        f"{moco.temperature:g}, key momentum {moco.momentum:g}{rises}, "
         f"{'symmetric' if moco.symmetric else 'asymmetric'} loss; {shared}."
     )
 

@@ -238,11 +238,12 @@ def _pretrainings(sought: Sought, entries: Iterable[Entry]) -> dict[Place, Entry
     """The run that counts for each pretraining: the furthest, and of equally far ones the first.
 
     A finished run is kept, whatever is trained beside it later: its probes are results already.
-    An encoder that was trained elsewhere is none of the study's, whatever its settings say.
+    An encoder that was trained elsewhere is none of the study's, whatever its settings say, and
+    neither is a run that went on from another one's checkpoint: its result is another one's.
     """
     found: dict[Place, Entry | None] = dict.fromkeys(sought.pretrainings.values())
     for entry in entries:
-        if entry.kind != "pretrain" or entry.imported:
+        if entry.kind != "pretrain" or entry.imported or entry.began_from:
             continue
         keys = pretraining_keys(entry)
         if sought.by_knn and not keys.knn:
@@ -284,8 +285,9 @@ def _probes_of_the_end(
     """The probes with a key that used, or will use, the last checkpoint of a pretraining.
 
     A probe of an earlier step is one of another encoder. One that has neither a step nor a number
-    yet will read the last checkpoint, since its pretraining has finished. Only of a result of
-    version 0.1, which names no step, do the recorded times tell (``began_after``).
+    yet will read the last checkpoint, since its pretraining has finished, unless it names another
+    one. Only of a result of version 0.1, which names no step, do the recorded times tell
+    (``began_after``).
     """
     if parent is None or parent.status != "finished":
         return []
@@ -295,6 +297,8 @@ def _probes_of_the_end(
         step = encoder_step(entry)
         if step is not None:
             return step == last
+        if entry.checkpoint:
+            return False
         has_number = f"probe/{ROWS['moco']}/test_top1" in entry.last
         return began_after(entry, finished.ended) if has_number else True
 

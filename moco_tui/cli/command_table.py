@@ -38,6 +38,12 @@ COMMANDS: dict[str, CommandEntry] = {
     "resume": CommandEntry(
         "resume", "Go on with a run that was stopped, failed or lost, from its last checkpoint."
     ),
+    "extend": CommandEntry(
+        "extend", "Go on with a finished pretraining to N epochs, as a new run."
+    ),
+    "fork": CommandEntry(
+        "fork", "Go on from a checkpoint of a pretraining with other settings, as a new run."
+    ),
     "demo": CommandEntry(
         "demo", "Pretrain on the embedded images, probe with 10 % of the labels, print the table."
     ),

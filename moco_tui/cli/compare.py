@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from engine.errors import RunError
+from engine.history.history import History
 from moco_tui.cli.options import Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, print_text, table
 from moco_tui.present import comparison, comparison_export, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
+from moco_tui.present.epoch_curve_table import side_by_side_rows
 from moco_tui.present.provenance_rows import in_cell
 
 
@@ -26,7 +28,10 @@ def compare(settings: Settings, runs: tuple[str, ...], as_json: bool, as_csv: bo
     folders = [settings.find(ref) for ref in runs]
     if len({folder.id for folder in folders}) < max(2, len(folders)):  # one alone, or one twice
         raise RunError("Give two or more different runs to compare.")
-    found = comparison.side_by_side([comparison.compared_run(folder) for folder in folders])
+    entries = History(settings.root, read_only=settings.read_only).list()
+    found = comparison.side_by_side(
+        [comparison.compared_run(folder) for folder in folders], entries
+    )
     if as_json:
         print_json(comparison_export.facts(found))
     elif as_csv:
@@ -66,6 +71,9 @@ def _text(found: SideBySide) -> str:
         parts.append(table(header, metrics, right))
     else:
         parts.append("No run has measured anything yet.")
+    for name, curves in found.epochs.items():
+        head, rows = side_by_side_rows(curves, ids)
+        parts.append(f"top-1 % by epochs, {clean(name)}\n" + table(head, rows, range(len(head))))
     return "\n\n".join(parts)
 
 

@@ -12,15 +12,16 @@ from engine.config.data import sources_in_words
 from engine.errors import ConfigError, RunError
 from engine.exchange.encoder_formats import ENCODER_FORMATS
 from engine.runs import RunFolder
+from engine.runs.checkpoint_ref import CheckpointRef
 from engine.runs.export import FORMATS, to_csv, to_json, write_tensorboard
 from engine.runs.export import export as write_file
 from engine.sink import Interrupted
-from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
+from moco_tui.cli.options import ALLOW_CODE, Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, say
 
 
 @click.command()
-@RUN
+@run_argument(checkpoints=True)
 @click.option(
     "--format",
     "format_",
@@ -51,9 +52,15 @@ def export(
     """Write RUN, its encoder or its features for other programs."""
     if data is not None and format_ != "features":
         raise ConfigError("--data names the images of --format features; other formats have none.")
-    folder = settings.find(run)
+    meant = settings.find_checkpoint(run)
+    folder = meant.folder
     if format_ in ENCODER_FORMATS:
-        return _encoder(settings, folder, format_, out, force=force, data=data or "")
+        return _encoder(settings, meant, format_, out, force=force, data=data or "")
+    if meant.which:
+        raise ConfigError(
+            f"{meant.text} names an encoder, and --format {format_} writes the curves of a run; "
+            f"give {folder.id} alone, or a format of an encoder."
+        )
     if format_ == "tensorboard":
         _event_files(folder, Path(out) if out else Path("tensorboard") / folder.id)
     elif out is not None and out != "-":
@@ -68,12 +75,18 @@ def export(
 
 
 def _encoder(
-    settings: Settings, folder: RunFolder, format_: str, out: str | None, *, force: bool, data: str
+    settings: Settings,
+    encoder: CheckpointRef,
+    format_: str,
+    out: str | None,
+    *,
+    force: bool,
+    data: str,
 ) -> int:
     """Writes the encoder or its features, and the card beside it."""
     if out == "-":
         raise ConfigError(f"--out - is for csv and json; {format_} needs a file.")
-    words = ["moco-tui", "export", folder.id, "--format", format_]
+    words = ["moco-tui", "export", encoder.text, "--format", format_]
     words += [w for option, v in (("--out", out), ("--data", data)) if v for w in (option, v)]
     # Import torch, which takes seconds: mistakes in the options have been reported before.
     from engine.exchange.encoder_export import ExportPlace, export_encoder
@@ -86,10 +99,11 @@ def _encoder(
         data,
         settings.device or "auto",
         shlex.join(words),
+        encoder.which,
     )
     with terminal_sink("export", hands_over=False) as sink:
         try:
-            path, card = export_encoder(folder, format_, place, sink)
+            path, card = export_encoder(encoder.folder, format_, place, sink)
         except Interrupted:
             return 130
     say(f"wrote {clean(str(path))} and {clean(str(card))}")

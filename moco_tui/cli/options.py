@@ -16,6 +16,7 @@ import click
 from engine.config import own_code
 from engine.errors import ConfigError, UserError
 from engine.runs import RunFolder, find, folder_names, runs_root
+from engine.runs.checkpoint_ref import CheckpointRef, find_checkpoint
 from engine.runs.lookup import LatestOf
 from engine.runs.root import data_root
 
@@ -48,6 +49,10 @@ class Settings:
         Every command finds its runs by this; see ``engine.runs.find``.
         """
         return find(self.root, ref, latest_of=latest_of)
+
+    def find_checkpoint(self, ref: str, *, latest_of: LatestOf = "") -> CheckpointRef:
+        """The same with a checkpoint behind it: ``RUN@5``, ``RUN@best`` or ``RUN@last``."""
+        return find_checkpoint(self.root, ref, latest_of=latest_of)
 
     def writable(self) -> None:
         """Refuses to go on under ``--read-only``."""
@@ -140,8 +145,18 @@ def meaning_of_run(latest: str = "the run that was made last") -> str:
     return f"RUN is an id, a name, the beginning of either, or latest: {latest}."
 
 
+_CHECKPOINTS = (
+    "RUN@5 is its kept checkpoint of epoch 5, RUN@best that of its best kNN, RUN@last its last one."
+)
+
+
 def run_argument(
-    *, many: bool = False, required: bool = True, metavar: str | None = None, latest: str = ""
+    *,
+    many: bool = False,
+    required: bool = True,
+    metavar: str | None = None,
+    latest: str = "",
+    checkpoints: bool = False,
 ) -> Decorator[Any]:
     """The argument RUN (or several), and below the help of the command what it may be.
 
@@ -150,6 +165,7 @@ def run_argument(
         required: at least one has to be given.
         metavar: what the help calls it.
         latest: see ``meaning_of_run``.
+        checkpoints: a checkpoint may stand behind it.
     """
     name = "runs" if many else "run"
     argument = click.argument(
@@ -162,6 +178,8 @@ def run_argument(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         meaning = meaning_of_run(latest) if latest else meaning_of_run()
+        if checkpoints:
+            meaning += f" {_CHECKPOINTS}"
         command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{meaning}"
         return argument(command)
 
@@ -173,6 +191,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 OUTCOME_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 NAME = click.option("--name", default="", help="A name for the run.")
 DETACH = click.option("--detach", is_flag=True, help="Train in a process of its own; return now.")
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Check everything and say what it would be; make no run."
+)
 SETS = click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated."
 )

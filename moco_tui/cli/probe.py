@@ -10,6 +10,7 @@ from engine.config.data import sources_in_words
 from engine.config.heads import HEADS
 from engine.config.phrases import listed
 from engine.config.schema import ProbeConfig
+from engine.runs.kept_checkpoints import checkpoint_file
 from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import (
     ALLOW_CODE,
@@ -22,12 +23,13 @@ from moco_tui.cli.options import (
     run_argument,
     shared_options,
 )
+from moco_tui.cli.probe_each import probe_each
 from moco_tui.cli.run_here import NewRun, start
 from moco_tui.present.probe_offer import to_record
 
 
 @click.command()
-@run_argument(latest="the newest pretraining that has a checkpoint")
+@run_argument(latest="the newest pretraining that has a checkpoint", checkpoints=True)
 @click.option("--task", metavar="T", help="binary, five, ten or all.")
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
 @click.option("--head", metavar="H", help=f"{listed(list(HEADS), 'or')}.")
@@ -35,6 +37,11 @@ from moco_tui.present.probe_offer import to_record
     "--data",
     metavar="D",
     help=f"Probe on other images than those of the pretraining: {sources_in_words(notes=False)}.",
+)
+@click.option(
+    "--each-checkpoint",
+    is_flag=True,
+    help="One probe for each kept checkpoint of RUN and its last one; those that are there stay.",
 )
 @CONFIG
 @SETS
@@ -51,6 +58,7 @@ def probe(
     label_fraction: str | None,
     head: str | None,
     data: str | None,
+    each_checkpoint: bool,
     toml: Path | None,
     sets: tuple[str, ...],
     name: str,
@@ -63,8 +71,9 @@ def probe(
     pretraining (transfer), normalised as in the pretraining; what is compared says which.
     """
     settings.writable()
-    folder = settings.find(run, latest_of="pretrain")
-    parent = folder.record()
+    encoder = settings.find_checkpoint(run, latest_of="pretrain")
+    parent = encoder.folder.record()
+    checkpoint_file(encoder.folder, encoder.which)  # one that was not kept is refused at once
     given = {
         "task.name": task,
         "label_fraction": label_fraction,
@@ -75,5 +84,8 @@ def probe(
     extra = {key: value for key, value in given.items() if value is not None}
     source = ConfigSource(toml=toml, sets=sets, data=data)
     config = source.resolve(ProbeConfig, extra, data_key="data.source")
-    new = NewRun("probe", to_record(config, folder), name=name, parent=parent.id)
+    recorded = to_record(config, encoder.folder)
+    new = NewRun("probe", recorded, name=name, parent=parent.id, checkpoint=encoder.which)
+    if each_checkpoint:
+        return probe_each(settings, new, encoder, detach=detach, as_json=as_json)
     return start(settings, new, detach=detach, as_json=as_json)

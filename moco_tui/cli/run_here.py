@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from engine.config.schema import AnyConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create
 from engine.runs.note_limits import checked_name
-from engine.runs.root import check_place
+from engine.runs.root import BranchStart, check_place
 from engine.runs.unstarted import taken_back_unless_begun
 from engine.sink import Interrupted
 from moco_tui.cli.options import Settings
@@ -36,6 +37,8 @@ class NewRun:
         name: what its user calls it.
         preset: what its settings started from.
         parent: id of the run whose encoder a probe is about.
+        checkpoint: which of the parent's checkpoints, see ``Record``.
+        start: what a pretraining goes on from, where it does not begin anew.
     """
 
     kind: str
@@ -43,6 +46,8 @@ class NewRun:
     name: str = ""
     preset: str = ""
     parent: str = ""
+    checkpoint: str = ""
+    start: BranchStart | None = None
 
 
 def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> int:
@@ -83,7 +88,13 @@ def prepare(settings: Settings, run: NewRun, sink: TerminalSink) -> Job:
 
     check_own_code(run.config)
     return prepare_run(
-        run.config, root=settings.root, parent=run.parent, data_dir=settings.data, sink=sink
+        run.config,
+        root=settings.root,
+        parent=run.parent,
+        data_dir=settings.data,
+        sink=sink,
+        checkpoint=run.checkpoint,
+        start=None if run.start is None else run.start.file,
     )
 
 
@@ -108,6 +119,8 @@ def make_folder(settings: Settings, run: NewRun) -> RunFolder:
         name=run.name,
         preset=run.preset,
         parent=run.parent,
+        checkpoint=run.checkpoint,
+        start=run.start,
     )
 
 
@@ -176,4 +189,26 @@ def start_detached(
     say(f"detached as process {process.pid}; moco-tui watch {folder.id} follows it")
     if as_json:
         print_json({"id": folder.id, "path": str(folder.path), "pid": process.pid})
+    return 0
+
+
+def start_all_detached(folders: Sequence[RunFolder], data_dir: Path, *, as_json: bool) -> int:
+    """Trains runs in turn in a process of their own, and returns once that has begun.
+
+    Raises:
+        RunError: when it could not be started or ended before it began.
+    """
+    process = detached.start(*folders, data_dir=data_dir)
+    first = folders[0]
+    if not detached.took_over(process, first):
+        raise RunError(
+            f"The detached process for run {first.id} ended before it began; what it said is in "
+            f"{first.log_path}."
+        )
+    say(
+        f"detached as process {process.pid}: {len(folders)} runs in turn; moco-tui watch "
+        f"{first.id} follows the first"
+    )
+    if as_json:
+        print_json({"ids": [folder.id for folder in folders], "pid": process.pid})
     return 0

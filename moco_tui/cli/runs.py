@@ -221,10 +221,15 @@ def listing(
 
 
 def _cell(row: RunRow, title: str, now: float) -> str:
-    """The text of a cell; beside the name what a study has reached, or which one uses a run."""
+    """The text of a cell.
+
+    Beside the name what a study has reached, which one uses a run, or what a run went on from.
+    """
     text = CELLS[title](row, now)
     if title != "name":
         return text
+    if row.entry.began_from:
+        text = f"{text} (from {row.entry.began_from})".lstrip()
     if row.members is not None:
         return f"{text}: {row.members.text}"
     return f"{text} (used by {row.used_by[0]})" if row.used_by and not row.study else text
@@ -261,6 +266,7 @@ CSV_HEADER = (
     *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
     *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
     *("tags", "note", "error", "encoder_step", "trained", "gain", "size"),
+    *("checkpoint", "began_from"),
 )
 
 

@@ -15,27 +15,32 @@ from engine.config.missing_settings import read_config
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.history.history import History
+from engine.history.shown import encoder_step
 from engine.runs import Record, RunFolder, UserNotes, by_id
+from engine.runs.checkpoint_ref import with_checkpoint
 from engine.runs.data_identity import described, last_identity
-from engine.runs.encoder_step import encoder_words
+from engine.runs.encoder_step import EncoderStep, encoder_words
 from engine.runs.folder_size import size_of
 from engine.runs.log_summary import gains
 from engine.runs.ownership import owned_ids, users_of
+from engine.runs.record import branch_words
 from engine.runs.training_time import seconds_trained
 from engine.study import formats
+from engine.study.epoch_curves import EpochCurve
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_entries
-from moco_tui.cli.options import ALLOW_CODE, RUN, Settings, shared_options
+from moco_tui.cli.options import ALLOW_CODE, Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
-from moco_tui.present import fmt
+from moco_tui.present import checkpoint_rows, fmt
+from moco_tui.present.epoch_curve_table import curve_facts, curves_of, epoch_rows
 from moco_tui.present.metric_text import difference_text, value_text
 from moco_tui.present.provenance_rows import provenance_rows
 from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
 @click.command()
-@RUN
+@run_argument(checkpoints=True)
 @click.option("--model", is_flag=True, help="The encoder: layers, shapes, parameters.")
 @click.option(
     "--log",
@@ -50,11 +55,14 @@ from moco_tui.present.run_settings import data_source, differences, settings_of
 @click.pass_obj
 def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_json: bool) -> None:
     """Print what is known of RUN: state, settings, metrics, results."""
-    folder = settings.find(run)
+    folder, which = settings.find_checkpoint(run)
     if model:
         _print_model(settings, folder, as_json)
         return
     record = folder.record()
+    if which:
+        _print_checkpoint(settings, folder, record, which, as_json)
+        return
     notes, problem = _notes(folder)
     status = folder.status(record)
     log = folder.log_tail(log_lines) if log_lines else []
@@ -66,11 +74,18 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
         facts |= {"size": size_of(folder.path)}
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
+        if record.kind == "pretrain":
+            rows = checkpoint_rows.checkpoint_rows(folder, record)
+            facts["checkpoints"] = [checkpoint_rows.facts(row) for row in rows]
+            facts["epoch_curves"] = curve_facts(_curves(settings, record))
         if record.kind == "study":
             facts["study"] = formats.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
         return
     print_text(_text(folder, record, notes, status))
+    if record.kind == "pretrain":
+        for part in _checkpoint_tables(settings, folder, record):
+            print_text("\n" + part)
     if record.kind == "study":
         print_text("\n" + report_text(_study(settings, record), width=terminal_width()))
     if log:
@@ -85,6 +100,58 @@ def _study(settings: Settings, record: Record) -> Report:
     return report(
         config, state_from_entries(config, entries, last_identity(record.data), first=first)
     )
+
+
+def _curves(settings: Settings, record: Record) -> Sequence[EpochCurve]:
+    """Accuracy against epochs, from the probes of the run's checkpoints."""
+    history = History(settings.root, read_only=settings.read_only)
+    return curves_of(history.list(), record)
+
+
+def _checkpoint_tables(settings: Settings, folder: RunFolder, record: Record) -> list[str]:
+    """What a pretraining has kept beside its last checkpoint, and the probes of these."""
+    rows = checkpoint_rows.checkpoint_rows(folder, record)
+    parts = []
+    if len(rows) > 1:
+        cells = [checkpoint_rows.cells(row) for row in rows]
+        parts.append(table(checkpoint_rows.HEADER, cells, (1, 2, 3, 4)))
+    curves = _curves(settings, record)
+    if curves:
+        head, lines = epoch_rows(curves)
+        parts.append("top-1 % of its probes\n" + table(head, lines, range(len(head))))
+    return parts
+
+
+def _print_checkpoint(
+    settings: Settings, folder: RunFolder, record: Record, which: str, as_json: bool
+) -> None:
+    row = checkpoint_rows.checkpoint_row(folder, record, which)
+    history = History(settings.root, read_only=settings.read_only)
+    entries = [entry for entry in history.list() if entry.parent == record.id]
+    probes = [entry.id for entry in entries if row.step and encoder_step(entry) == row.step]
+    if as_json:
+        print_json(
+            {
+                "run": record.id,
+                **checkpoint_rows.facts(row),
+                "schedule_epochs": settings_of(record).get("optim.epochs"),
+                "probes": probes,
+            }
+        )
+        return
+    epochs = settings_of(record).get("optim.epochs")
+    facts = [
+        ("checkpoint", f"{record.id}@{row.name}"),
+        ("run", clean(folder.title())),
+        ("epoch", "" if row.epoch is None else f"{row.epoch:.4g} of {fmt.value(epochs)}"),
+        ("step", "" if row.step is None else f"{row.step:,}"),
+        ("kNN", "" if row.knn is None else fmt.accuracy(row.knn)),
+        ("size", fmt.size(row.size)),
+        ("probes", " ".join(probes)),
+        ("file", clean(row.path)),
+    ]
+    widest = max(len(label) for label, _ in facts)
+    print_text("\n".join(f"{label:<{widest}}  {text}" for label, text in facts if text))
 
 
 def _notes(folder: RunFolder) -> tuple[UserNotes, str]:
@@ -186,8 +253,14 @@ def _facts(
         ),
         (
             "encoder of",
-            clean(record.parent) + (f", {encoder_words(record.result)}" if began else ""),
+            clean(with_checkpoint(record.parent, record.checkpoint))
+            + (f", {encoder_words(record.result)}" if began else ""),
         ),
+        (
+            "weights",
+            clean(at.fingerprint) if began and (at := EncoderStep.of(record.result)) else "",
+        ),
+        ("went on from", _branch(record)),
         ("origin", clean(record.origin)),
         ("data", clean(str(data))),
         ("images", clean(described(record.data, _of_encoder(folder, record)))),
@@ -218,6 +291,16 @@ def _of_encoder(folder: RunFolder, record: Record) -> Sequence[Mapping[str, Any]
         return RunFolder(folder.path.with_name(record.parent)).record().data
     except RunError:
         return ()
+
+
+def _branch(record: Record) -> str:
+    """Where a run went on from another one's checkpoint."""
+    branch = record.began_from
+    if branch is None:
+        return ""
+    how = {"extend": "extended", "fork": "forked"}.get(branch["how"], "from")
+    at = f"step {branch['step']:,}, epoch {branch['epoch']:.4g}"
+    return f"{clean(branch_words(branch))}, {how} at {at}"
 
 
 def _asked(record: Record) -> str:

@@ -11,10 +11,15 @@ from msgspec import Struct, structs
 
 from engine.config.metrics import metric, rank
 from engine.errors import RunError
+from engine.history.entry import Entry
 from engine.runs import Record, RunFolder
+from engine.runs.checkpoint_ref import with_checkpoint
 from engine.runs.encoder_step import encoder_words, proven_step
 from engine.runs.log_summary import gains
+from engine.runs.record import branch_words
+from engine.study.epoch_curves import EpochCurve, epoch_curves
 from moco_tui.present import fmt
+from moco_tui.present.epoch_curve_table import common_curves
 from moco_tui.present.metric_text import difference_text, points_text, value_text
 from moco_tui.present.provenance_rows import compared, provenance_differences
 from moco_tui.present.run_settings import settings_of
@@ -40,6 +45,7 @@ class ComparedRun(Struct):
             None where that is not known.
         provenance: where it came from, by dotted key; empty where that was not recorded.
         recorded: whether it was.
+        steps_per_epoch: of a pretraining; 0: not known.
     """
 
     id: str
@@ -52,6 +58,7 @@ class ComparedRun(Struct):
     trained: float | None = None
     provenance: dict[str, Any] = {}
     recorded: bool = False
+    steps_per_epoch: int = 0
 
 
 class MetricRow(Struct):
@@ -113,12 +120,15 @@ class SideBySide(Struct):
             where a run has no such setting.
         metrics: every number that any of them has.
         provenance: what is not the same of where they came from, see ``provenance_differences``.
+        epochs: accuracy against epochs, from the probes of their checkpoints: curves that two or
+            more of them have, by name and by id of the run.
     """
 
     runs: list[ComparedRun]
     settings: dict[str, list[Any]]
     metrics: list[MetricRow]
     provenance: dict[str, list[Any]] = {}
+    epochs: dict[str, dict[str, EpochCurve]] = {}
 
 
 def compared_run(folder: RunFolder) -> ComparedRun:
@@ -135,9 +145,12 @@ def compared_run(folder: RunFolder) -> ComparedRun:
     trained = None
     if record.kind == "probe":
         # Which encoder it is about is no setting, and tells two probes apart all the same.
-        settings |= {"encoder of": record.parent, "encoder": encoder_words(record.result)}
+        encoder = with_checkpoint(record.parent, record.checkpoint)
+        settings |= {"encoder of": encoder, "encoder": encoder_words(record.result)}
         at = proven_step(record, parent)
         trained = None if at is None else at.percent
+    if record.began_from is not None:
+        settings["went on from"] = branch_words(record.began_from)
     return ComparedRun(
         record.id,
         record.kind,
@@ -149,6 +162,7 @@ def compared_run(folder: RunFolder) -> ComparedRun:
         trained,
         compared(record),
         bool(record.provenance),
+        record.steps_per_epoch if record.kind == "pretrain" else 0,
     )
 
 
@@ -214,8 +228,13 @@ def _shares(record: Record) -> dict[str, float]:
     }
 
 
-def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
-    """The comparison of these runs."""
+def side_by_side(runs: Sequence[ComparedRun], entries: Sequence[Entry] = ()) -> SideBySide:
+    """The comparison of these runs.
+
+    Args:
+        runs: the runs.
+        entries: all runs, among which their probes are sought.
+    """
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     settings = {key: [run.settings.get(key) for run in runs] for key in keys}
     names = dict.fromkeys(name for run in runs for name in run.metrics)
@@ -232,6 +251,7 @@ def side_by_side(runs: Sequence[ComparedRun]) -> SideBySide:
             if row.which != "share" or _scales_differ(row, rows)
         ],
         provenance_differences([r.provenance for r in runs], [r.recorded for r in runs]),
+        common_curves({run.id: epoch_curves(entries, run.id, run.steps_per_epoch) for run in runs}),
     )
 
 

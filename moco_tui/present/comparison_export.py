@@ -11,6 +11,7 @@ from engine.runs.record import spell
 from engine.text import csv_cell, printable_json
 from moco_tui.present import fmt
 from moco_tui.present.comparison import SideBySide
+from moco_tui.present.epoch_curve_table import curve_facts, epoch_values
 
 
 def facts(found: SideBySide) -> dict[str, Any]:
@@ -19,7 +20,8 @@ def facts(found: SideBySide) -> dict[str, Any]:
     Returns:
         ``runs``: id, name, kind and state of each; ``config``: dotted key to the values of the
         runs, only keys that differ; ``provenance``: the same of where they came from; ``metrics``:
-        see ``MetricRow``, whose ``which`` is ``value``.
+        see ``MetricRow``, whose ``which`` is ``value``;
+        ``epochs``: accuracy against epochs, for each curve the points of each run by its id.
     """
     return {
         "runs": [
@@ -39,6 +41,10 @@ def facts(found: SideBySide) -> dict[str, Any]:
             }
             for row in found.metrics
         ],
+        "epochs": {
+            name: {run: curve_facts([curve])[0]["points"] for run, curve in curves.items()}
+            for name, curves in found.epochs.items()
+        },
     }
 
 
@@ -71,4 +77,9 @@ def to_csv(found: SideBySide) -> str:
         numbers = [*row.values, *row.differences[1:]]
         cells = ["" if value is None else repr(value) for value in numbers]
         writer.writerow(map(csv_cell, [row.which, row.metric, *cells]))
+    for name, curves in found.epochs.items():
+        for epoch, values in epoch_values(curves, [first, *others]):
+            cells = ["" if value is None else repr(value) for value in values]
+            cells += [""] * len(changes)
+            writer.writerow(map(csv_cell, ["epochs", f"{name} @{epoch:.6g}", *cells]))
     return out.getvalue()

@@ -344,7 +344,7 @@ class FormState:
         if name:
             words += ["--name", name]
         for key, value in self.changed().items():
-            text = _set_text(value)
+            text = set_text(value)
             if key == self.within + "data.source":
                 words += ["--data", text]
             elif key == "label_fraction":
@@ -389,7 +389,7 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _set_text(value: Any) -> str:
+def set_text(value: Any) -> str:
     """A value as ``--set`` takes it."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"

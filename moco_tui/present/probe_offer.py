@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from msgspec.structs import replace
 
 from engine.config.data import absolute_source
@@ -10,7 +13,10 @@ from engine.config.probe_data import without_own_data
 from engine.config.schema import AnyConfig, PretrainConfig, ProbeConfig
 from engine.errors import UserError
 from engine.runs import Record, RunFolder
+from engine.runs.checkpoint_ref import split_checkpoint, with_checkpoint
+from engine.runs.kept_checkpoints import kept_checkpoints
 from moco_tui.present import fmt
+from moco_tui.present.run_rows import RunRow
 
 
 def why_no_probe(record: Record) -> str:
@@ -59,3 +65,31 @@ def to_record(config: AnyConfig, parent: RunFolder) -> AnyConfig:
     if not isinstance(pretraining, PretrainConfig):
         return config
     return without_own_data(config, pretraining)
+
+
+def probe_choices(rows: Iterable[RunRow], root: Path, chosen: str) -> list[tuple[str, str]]:
+    """The encoders that a probe can be about, newest first: what each is called, and its title.
+
+    Args:
+        rows: all runs.
+        root: folder of the run folders.
+        chosen: id of a pretraining whose kept checkpoints are offered too, with one of these behind
+            it or not; empty for none.
+    """
+    chosen = split_checkpoint(chosen)[0]
+    choices = [
+        (row.id, f"{row.title} ({row.id})" if row.name else row.id)
+        for row in sorted(rows, key=lambda row: -row.entry.place)
+        if row.kind == "pretrain"
+    ]
+    # The list of runs may not be read yet, or not hold it any more.
+    if chosen and chosen not in dict(choices):
+        choices.insert(0, (chosen, chosen))
+    if chosen:
+        title = dict(choices)[chosen]
+        kept = kept_checkpoints(root / chosen)
+        at = [choice for choice, _ in choices].index(chosen) + 1
+        choices[at:at] = [
+            (with_checkpoint(chosen, one.name), f"@{one.name} of {title}") for one in kept
+        ]
+    return choices

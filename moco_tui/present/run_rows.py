@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from engine.history import shown
 from engine.history.entry import Entry
+from engine.runs.checkpoint_ref import with_checkpoint
 from moco_tui.present import fmt
 
 LIVE = frozenset({"queued", "running", "paused", "handed-over"})
@@ -112,6 +113,11 @@ class RunRow(Struct):
     def above(self) -> str:
         """Id of the run that this one stands under: its pretraining, or the study that made it."""
         return self.parent or self.study
+
+    @property
+    def encoder(self) -> str:
+        """Of a probe the pretraining and, where one was named, its checkpoint: ``k7xw2m@5``."""
+        return with_checkpoint(self.parent, self.entry.checkpoint)
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from engine.config.data import source_path
+from engine.runs.checkpoint_ref import with_checkpoint
 from engine.runs.encoder_step import encoder_words
 from moco_tui.present import fmt
 from moco_tui.present.run_order import Fold
@@ -28,6 +29,7 @@ def line(row: RunRow) -> Text:
         row.data,
         row.augment,
         encoder and f"encoder: {encoder}",
+        row.entry.began_from and f"from {row.entry.began_from}",
         row.preset and f"preset {row.preset}",
         row.head,
         row.task,
@@ -58,7 +60,8 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         ("runs", f"{row.members.runs} pretrainings under it, f shows them" if row.members else ""),
         ("used by", ", ".join(row.used_by)),
         ("preset", row.preset),
-        ("of", parent.title if parent is not None else row.parent),
+        ("went on", row.entry.began_from and f"from {row.entry.began_from}"),
+        ("of", with_checkpoint(parent.title if parent else row.parent, row.entry.checkpoint)),
         ("encoder", _encoder(row)),
         ("data", row.data),
         ("queue", cells["K"] and f"{cells['K']} keys"),

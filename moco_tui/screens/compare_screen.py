@@ -51,6 +51,7 @@ Below are the settings that differ and every metric with its difference to the f
         self.series: list[CurvePoints] = []  # of the chosen metric, one for each run
         self.metric = ""
         self.runs: list[compare.ComparedRun] = []
+        self.found = compare.side_by_side([])
         self._loaded = False
 
     def content(self) -> ComposeResult:
@@ -131,13 +132,15 @@ Below are the settings that differ and every metric with its difference to the f
         if runs == self.runs:
             return
         self.runs = runs
+        entries = [row.entry for row in self.session.runs.rows.values()]
+        self.found = compare.side_by_side(runs, entries)
         self.top.set(f"{len(runs)} runs")
         self._show_tables()
         self._show_curves()
 
     def _metrics(self) -> list[str]:
         """The metrics to step through, the most telling first."""
-        return compare.offered([log.names() for log in self.logs])
+        return [*compare.offered([log.names() for log in self.logs]), *self.found.epochs]
 
     # ---------------------------------------------------------------------------- curves
 
@@ -154,20 +157,31 @@ Below are the settings that differ and every metric with its difference to the f
         self.series = [CurvePoints() for _ in self.logs]
         self._update()
         self._show_curves()
+        chart = self.query_one(Chart)
+        chart.view.per_epoch = chart.per_epoch
+        chart.changed()
 
     def _update(self) -> None:
         """Append what is new in the logs to the curves."""
-        for log, series in zip(self.logs, self.series, strict=True):
-            steps, values = log.series(self.metric)
-            series.update(steps, values)
+        over_epochs = self.found.epochs.get(self.metric)
+        for folder, log, series in zip(self.folders, self.logs, self.series, strict=True):
+            if over_epochs is None:
+                series.update(*log.series(self.metric))
+            elif folder.id in over_epochs:
+                points = over_epochs[folder.id].points
+                series.update([p.step for p in points], [p.top1 for p in points])
         self.query_one(Chart).changed()
 
     def _show_curves(self) -> None:
         if not self.series or not self.runs:
             return
         chart = self.query_one(Chart)
-        chart.title = fmt.clean(self.metric)
-        chart.unit = f" {metric(self.metric).unit}".rstrip()
+        over_epochs = self.metric in self.found.epochs
+        lengths = {run.steps_per_epoch for run in self.runs if run.steps_per_epoch}
+        # Where epochs have other steps in each run, steps alone can be laid over each other.
+        chart.per_epoch = lengths.pop() if over_epochs and len(lengths) == 1 else 0
+        chart.title = ("probes: " if over_epochs else "") + fmt.clean(self.metric)
+        chart.unit = " %" if over_epochs else f" {metric(self.metric).unit}".rstrip()
         marks = ASCII_MARKS if self.session.ascii else MARKS
         chart.show_curves(
             [
@@ -175,7 +189,7 @@ Below are the settings that differ and every metric with its difference to the f
                     f"{fmt.clean(run.name)}  ({run.id})",
                     series,
                     marks[i % len(marks)],
-                    dense=metric(self.metric).dense,
+                    dense=not over_epochs and metric(self.metric).dense,
                 )
                 for i, (run, series) in enumerate(zip(self.runs, self.series, strict=True))
             ]
@@ -211,7 +225,7 @@ Below are the settings that differ and every metric with its difference to the f
             key = 18
             width = self._cell_width(panel, key, 16)
         lines: list[Line] = [self._head(key, width)]
-        found = compare.side_by_side(self.runs)
+        found = self.found
         for row in compare.rows_to_show(found):
             cells = "".join(
                 " " + fmt.fit(row.value_text(run), width, right=True)
@@ -258,7 +272,7 @@ Below are the settings that differ and every metric with its difference to the f
         """Write the comparison to a file."""
         name = "compare-" + "-".join(run.id for run in self.runs[:3]) + ".csv"
         makers = {
-            ".csv": lambda: comparison_export.to_csv(compare.side_by_side(self.runs)),
-            ".json": lambda: comparison_export.to_json(compare.side_by_side(self.runs)),
+            ".csv": lambda: comparison_export.to_csv(self.found),
+            ".json": lambda: comparison_export.to_json(self.found),
         }
         ask_and_write(self, "Write the comparison to (.csv or .json)", name, makers)

@@ -53,6 +53,20 @@ class OpenForm(OpenMessage):
         self.kind, self.parent, self.like = kind, parent, like
 
 
+class OpenBranch(OpenMessage):
+    """Configure a run that goes on from a checkpoint of another one.
+
+    Args:
+        run_id: of the pretraining.
+        which: its checkpoint: an epoch, ``best``, or empty for the last.
+        longer: begin with twice as many epochs.
+    """
+
+    def __init__(self, run_id: str, which: str = "", *, longer: bool = False) -> None:
+        super().__init__()
+        self.run_id, self.which, self.longer = run_id, which, longer
+
+
 class OpenStudy(OpenMessage):
     """Show the newest study; where there is none, the form for one."""
 

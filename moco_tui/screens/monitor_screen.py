@@ -17,6 +17,7 @@ from moco_tui.charts.curve_points import MOST_POINTS
 from moco_tui.charts.drawing import Level
 from moco_tui.present import curves, fmt
 from moco_tui.present.device_load import Sampler, device_lines
+from moco_tui.present.epoch_curve_table import curves_of
 from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 from moco_tui.present.learning_warnings import not_learning
 from moco_tui.present.pace import run_pace
@@ -27,7 +28,7 @@ from moco_tui.screens.messages import OpenForm
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.run_chart import RunChart
+from moco_tui.widgets.run_chart import Points, RunChart
 from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = {
@@ -119,11 +120,18 @@ pans and reads values."""
             return
         self._take_curves()
         self.tick()
+        await self._read_probes()
+
+    async def _read_probes(self) -> None:
+        """Read which probes there are: the table of runs does not while it is hidden."""
+        if await asyncio.to_thread(self.session.runs.refresh) and self.is_open:
+            self._take_curves()
 
     def on_screen_resume(self) -> None:
         """The screen is shown again: poll again. The first poll is left to ``_load``."""
         if self.loaded and self._timer is None:
             self.tick()
+            self.run_worker(self._read_probes(), group="probes")
 
     def tick(self) -> None:
         """Poll the run once and schedule the next poll."""
@@ -200,7 +208,8 @@ pans and reads values."""
             self.set_class(bool(accuracies), "-accuracies")
         levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
         loss.take(log, losses, curves.loss_title(losses), levels)
-        accuracy.take(log, accuracies, curves.accuracy_title(accuracies))
+        more = {} if probe else self._probe_curves()
+        accuracy.take(log, accuracies, curves.accuracy_title([*accuracies, *more]), more=more)
         if self.record is not None:
             self._warn(not_learning(log, self.record))
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
@@ -208,6 +217,20 @@ pans and reads values."""
         if stamp != self._epochs_stamp:  # a long run has many rows to build
             self._epochs_stamp = stamp
             self.query_one("#epochs", TextPanel).show(epoch_lines(log, per_epoch))
+
+    def _probe_curves(self) -> dict[str, Points]:
+        """The probes of several checkpoints of this run, over the steps behind their encoders."""
+        if self.record is None:
+            return {}
+        rows = self.session.runs.rows.values()
+        entries = [row.entry for row in rows if row.parent == self.record.id]
+        return {
+            f"probes: {fmt.clean(curve.name)}": (
+                [point.step for point in curve.points],
+                [point.top1 for point in curve.points],
+            )
+            for curve in curves_of(entries, self.record)
+        }
 
     def _warn(self, text: str) -> None:
         """Show a warning over the panels; an empty text hides it."""

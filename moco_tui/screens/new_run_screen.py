@@ -14,13 +14,15 @@ from textual.widgets import Button, Static
 
 from engine.config.missing_settings import completed, flat_config
 from engine.config.resolve import to_toml
+from engine.config.schema import AnyConfig
 from engine.errors import UserError
-from engine.runs import create
+from engine.runs import RunFolder, create
+from engine.runs.checkpoint_ref import split_checkpoint
 from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
 from moco_tui.present.augment_preview import Previewer
-from moco_tui.present.probe_offer import to_record, why_no_probe_of
+from moco_tui.present.probe_offer import probe_choices, to_record, why_no_probe_of
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
@@ -67,9 +69,7 @@ line below adds a setting, F9 takes the one in focus away."""
         self, session: Session, *, kind: str = "pretrain", parent: str = "", like: str = ""
     ) -> None:
         super().__init__(session)
-        self._kind = kind
-        self._parent_id = parent
-        self._like = like
+        self._kind, self._parent_id, self._like = kind, parent, like
         self._starting = False
         self._meant: studyform.StudySize | None = None  # the person said that it may be so large
         self._focused_before: Widget | None = None
@@ -92,17 +92,9 @@ line below adds a setting, F9 takes the one in focus away."""
         return state
 
     def _parents(self) -> list[tuple[str, str]]:
-        """Ids and titles of the pretrainings that can be probed, newest first."""
+        """The encoders that can be probed, and their titles."""
         rows = self.session.runs.rows
-        choices = [
-            (row.id, f"{row.title} ({row.id})" if row.name else row.id)
-            for row in sorted(rows.values(), key=lambda row: -row.entry.place)
-            if row.kind == "pretrain"
-        ]
-        # The list of runs may not be read yet, or not hold it any more.
-        if self._parent_id and self._parent_id not in dict(choices):
-            choices.insert(0, (self._parent_id, self._parent_id))
-        return choices
+        return probe_choices(list(rows.values()), self.session.root, self._parent_id)
 
     # ---------------------------------------------------------------------------- widgets
 
@@ -377,20 +369,16 @@ line below adds a setting, F9 takes the one in focus away."""
         body = self.body
         if self.state.kind == "probe" and body.parent_id:
             # in a thread: it reads a file, which may lie on another machine
-            parent = self.session.folder(body.parent_id)
+            parent = self.session.folder(split_checkpoint(body.parent_id)[0])
             if reason := await asyncio.to_thread(why_no_probe_of, parent):
                 self._starting = False
                 self.say(reason, severity="error")
                 return
         detached = body.detached
         try:
-            folder = create(
-                self.session.root,
-                self.state.kind,
-                to_record(self.state.config(), self.session.folder(body.parent_id)),
-                name=body.run_name,
-                preset=self.state.preset,
-                parent=body.parent_id,
+            config = self.state.config()
+            folder = await asyncio.to_thread(
+                self.make_run, config, body.run_name, self.state.preset, body.parent_id
             )
         except UserError as error:
             self._starting = False
@@ -398,3 +386,11 @@ line below adds a setting, F9 takes the one in focus away."""
             return
         self.dismiss()  # first, so that Escape in the run does not lead back to the form
         self.ask_app(StartRuns(folder, detached=detached, show=True, new=True))
+
+    def make_run(self, config: AnyConfig, name: str, preset: str, parent: str) -> RunFolder:
+        """The folder of the new run; called in a thread, where no widget may be touched."""
+        kind, (run, which) = self.state.kind, split_checkpoint(parent)
+        given = to_record(config, self.session.folder(run))
+        return create(
+            self.session.root, kind, given, name=name, preset=preset, parent=run, checkpoint=which
+        )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from engine.errors import UserError
-from engine.runs import UserNotes, described
+from engine.config.phrases import listed
+from engine.errors import RunError, UserError
+from engine.runs import RunFolder, UserNotes, described
+from engine.runs.checkpoint_ref import split_checkpoint
+from engine.runs.kept_checkpoints import checkpoint_file, kept_checkpoints
 from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.screens.messages import StartRuns
+from moco_tui.screens.messages import OpenBranch, StartRuns
 
 
 class RunActions:
@@ -65,6 +68,43 @@ class RunActions:
             self._screen.ask_app(StartRuns(folder, show=True))
         else:
             self._screen.say(f"{row.title} is {row.status}; there is nothing to resume.")
+
+    def extend(self, row: RunRow) -> None:
+        """Configure a run that goes on with a finished pretraining to more epochs."""
+        if row.kind != "pretrain" or row.entry.imported:
+            self._screen.say(f"{row.title} is no pretraining of this program; nothing to extend.")
+        elif row.status != "finished":
+            self._screen.say(f"{row.title} is {row.status}; finish it with r, or fork it with F.")
+        else:
+            self._screen.ask_app(OpenBranch(row.id, longer=True))
+
+    def fork(self, row: RunRow) -> None:
+        """Ask for a checkpoint of a pretraining, and configure a run that goes on from it."""
+        if row.kind != "pretrain" or row.entry.imported:
+            self._screen.say(f"{row.title} is no pretraining of this program; nothing to fork.")
+            return
+        folder = self._screen.session.folder(row.id)
+        kept = kept_checkpoints(folder.path)
+        if not kept:
+            self._open_fork(folder, "")
+            return
+        names = listed([one.name for one in kept] + ["last"], "or")
+        question = f"Fork {row.title} from which checkpoint? An epoch or a word: {names}"
+        self._ask(question, "last", lambda text: self._open_fork(folder, text))
+
+    def _open_fork(self, folder: RunFolder, text: str) -> None:
+        """Open the form for a checkpoint that a person has named; says so where there is none."""
+        which = text.strip().removeprefix("@").removeprefix("last")
+        try:
+            if which and (split_checkpoint(f"x@{which}")[1] or "") == "":
+                raise RunError(f"{which} is no checkpoint; an epoch, best or last is one.")
+            checkpoint_file(folder, which)
+            if folder.record().checkpoint_step is None:
+                raise RunError(f"Run {folder.id} has no checkpoint yet; there is nothing to fork.")
+        except RunError as error:
+            self._screen.say(str(error), severity="error")
+            return
+        self._screen.ask_app(OpenBranch(folder.id, which))
 
     def delete(self, row: RunRow) -> None:
         """Move the run to the trash, from which ``undo`` brings it back."""

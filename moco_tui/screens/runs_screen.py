@@ -56,6 +56,8 @@ runs of a study stand under it, folded: f shows and hides them."""
         Binding("N", "name", "Rename", show=False),
         Binding("r", "resume", "Start or resume", show=False),
         Binding("y", "like", "New run like this one", show=False),
+        Binding("x", "extend", "Extend to more epochs", show=False),
+        Binding("F", "fork", "Fork from a checkpoint", show=False),
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Undo the delete", show=False),
         Binding("x", "app.open('trash')", "Trash", show=False),
@@ -239,7 +241,17 @@ runs of a study stand under it, folded: f shows and hides them."""
         if action == "filter" and isinstance(self.focused, Input):
             return False  # there it is a character
         del parameters
-        if action in ("probe", "compare", "filter", "delete", "sort", "resume", "like"):
+        if action in (
+            "probe",
+            "compare",
+            "filter",
+            "delete",
+            "sort",
+            "resume",
+            "like",
+            "extend",
+            "fork",
+        ):
             return bool(self.session.runs.rows) or bool(self.query_one(RunFilter).text)
         return True
 
@@ -295,7 +307,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         """Configure a run that begins with this one's settings."""
         row = self._row
         if row is not None:
-            self.ask_app(OpenForm(like=row.id, parent=row.parent))
+            self.ask_app(OpenForm(like=row.id, parent=row.encoder))
 
     def action_probe(self) -> None:
         """Configure a probe of the pretraining under the cursor."""
@@ -382,6 +394,14 @@ runs of a study stand under it, folded: f shows and hides them."""
     def action_resume(self) -> None:
         """Resume a stopped, failed or lost run in this app."""
         self._change(self._actions.resume)
+
+    def action_extend(self) -> None:
+        """Configure a run that goes on with this one to more epochs."""
+        self._change(self._actions.extend)
+
+    def action_fork(self) -> None:
+        """Configure a run that goes on from a checkpoint of this one."""
+        self._change(self._actions.fork)
 
     def action_delete(self) -> None:
         """Move the run to the trash, from which u brings it back."""

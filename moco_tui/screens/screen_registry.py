@@ -48,6 +48,7 @@ SCREENS: dict[str, ScreenEntry] = {
     "runs": ScreenEntry("moco_tui.screens.runs_screen:RunsScreen", "runs_screen.tcss"),
     "monitor": ScreenEntry("moco_tui.screens.monitor_screen:MonitorScreen", "monitor_screen.tcss"),
     "form": ScreenEntry("moco_tui.screens.new_run_screen:NewRunScreen", "new_run_screen.tcss"),
+    "branch": ScreenEntry("moco_tui.screens.branch_run_screen:BranchRunScreen"),
     "compare": ScreenEntry("moco_tui.screens.compare_screen:CompareScreen", "compare_screen.tcss"),
     "study": ScreenEntry("moco_tui.screens.study_screen:StudyScreen", "study_screen.tcss"),
     "trash": ScreenEntry("moco_tui.screens.trash_screen:TrashScreen",

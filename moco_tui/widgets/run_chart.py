@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.config.metrics import metric
 from engine.runs import MetricLog
@@ -11,6 +11,9 @@ from moco_tui.charts.drawing import Curve, Level
 from moco_tui.present.curves import MARKS
 from moco_tui.present.metric_text import title as curve_title
 from moco_tui.widgets.chart import Chart
+
+Points = tuple[Sequence[int], Sequence[float]]
+"""Steps, ascending, and values."""
 
 
 class RunChart(Chart):
@@ -33,7 +36,12 @@ class RunChart(Chart):
         self._points: dict[str, CurvePoints] = {}  # by metric, kept between updates
 
     def take(
-        self, log: MetricLog, names: Sequence[str], title: str, levels: Sequence[Level] = ()
+        self,
+        log: MetricLog,
+        names: Sequence[str],
+        title: str,
+        levels: Sequence[Level] = (),
+        more: Mapping[str, Points] | None = None,
     ) -> None:
         """Bring the curves up to date with the log; nothing is drawn when nothing is new.
 
@@ -42,12 +50,17 @@ class RunChart(Chart):
             names: the metrics to draw; of more than there are marks the first.
             title: what is drawn.
             levels: lines across the chart.
+            more: curves beside those of the log, under their names.
         """
-        names = names[: len(MARKS)]
+        beside = more or {}
+        names = [*names, *beside][: len(MARKS)]
         known = self._points
         changed = False
         for name in names:
-            changed |= known.setdefault(name, CurvePoints()).update(*log.series(name))
+            points = beside[name] if name in beside else log.series(name)
+            if name in beside and name in known and _is_other(known[name], points):
+                del known[name]  # a point came before the last one
+            changed |= known.setdefault(name, CurvePoints()).update(*points)
         for name in known.keys() - set(names):
             del known[name]
             changed = True
@@ -62,10 +75,10 @@ class RunChart(Chart):
             self.show_curves(
                 [
                     Curve(
-                        curve_title(name),
+                        name if name in beside else curve_title(name),
                         known[name],
                         MARKS[i] if several else "",
-                        dense=metric(name).dense,
+                        dense=name not in beside and metric(name).dense,
                     )
                     for i, name in enumerate(names)
                 ],
@@ -73,3 +86,12 @@ class RunChart(Chart):
             )
         elif changed:
             self.changed()
+
+
+def _is_other(drawn: CurvePoints, points: Points) -> bool:
+    """Whether a curve has other points than those that it may have got since."""
+    steps, values = points
+    count = len(drawn.steps)
+    return list(drawn.steps) != list(steps[:count]) or list(drawn.raw.values) != list(
+        values[:count]
+    )

@@ -34,8 +34,12 @@ PROGRAM: Sourced = {
     "data.limit": (0, "notebook and demo: all 50,000 training images"),
     "data.holdout": (0.1, OURS),
     "optim.stop_epoch": (0, OURS),
+    "optim.warmup_epochs": (0, "notebook, demo and MoCo v2: none"),
+    "moco.momentum_schedule": ("constant", "notebook, demo and MoCo v2: m is constant"),
     "log.checkpoint_seconds": (300, OURS),
     "log.checkpoint_epochs": (0, OURS),
+    "log.keep_every": (0, OURS),
+    "log.keep_last": (0, OURS),
     "log.tensorboard": (False, OURS),
     "runtime.seed": (0, OURS),
     "runtime.device": ("auto", OURS),
@@ -171,6 +175,17 @@ SOURCES: Mapping[str, Sourced] = {
         "augment.rotation.degrees": (15.0, "own; features are better than with +-180 degrees"),
     },
     "resnet18-moco": DEMO,
+    "moco-v2": {
+        **DEMO,
+        "augment.crop.scale_min": (0.2, "main_moco.py: RandomResizedCrop(224, scale=(0.2, 1.))"),
+        "augment.blur.enabled": (True, "--aug-plus: GaussianBlur"),
+        "augment.blur.p": (0.5, "--aug-plus: RandomApply([GaussianBlur], p=0.5)"),
+        "augment.blur.sigma_min": (0.1, "--aug-plus: GaussianBlur([0.1, 2.0])"),
+        "augment.blur.sigma_max": (2.0, "--aug-plus: GaussianBlur([0.1, 2.0])"),
+        "augment.blur.kernel_size": (3, "SimCLR (arXiv:2002.05709, appendix A): 10 % of the side"),
+        "model.mlp_head": (True, "--mlp"),
+        "moco.temperature": (0.2, "--moco-t 0.2"),
+    },
 }
 
 
@@ -186,7 +201,7 @@ def test_every_preset_that_claims_a_source_is_in_the_table() -> None:
     assert claiming == set(SOURCES)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "moco-v2"])
 def test_every_preset_crops_as_torchvision_does_by_default(name: str) -> None:
     """0.2, the area that the paper's ImageNet pretraining begins at, makes an easier task."""
     default = {

@@ -155,6 +155,40 @@ def test_momentum_0_copies_and_1_freezes(momentum: float) -> None:
     assert all(torch.equal(k, w) for k, w in zip(moco.encoder_k.parameters(), wanted, strict=True))
 
 
+def test_a_scheduled_momentum_is_read_from_the_device_at_the_same_address() -> None:
+    """A recorded step repeats the numbers of its recording: the host's momentum must not count."""
+    moco = made(momentum=0.9, momentum_schedule="cosine")
+    assert moco.pull is not None
+    place = moco.pull.data_ptr()
+    assert "pull" not in moco.state_dict()
+    for momentum in (0.9, 0.95, 1.0):
+        moco.set_momentum(momentum)
+        moco.momentum = 0.123
+        with torch.no_grad():
+            for q in moco.encoder_q.parameters():
+                q.add_(torch.randn_like(q))
+        before = [k.double() for k in moco.encoder_k.parameters()]
+        moco.momentum_update()
+        assert moco.pull.data_ptr() == place
+        for q, k, old in zip(
+            moco.encoder_q.parameters(), moco.encoder_k.parameters(), before, strict=True
+        ):
+            wanted = momentum * old + (1 - momentum) * q.detach().double()
+            torch.testing.assert_close(k.double(), wanted, rtol=1e-6, atol=1e-6)
+        assert momentum < 1 or all(
+            torch.equal(k.double(), b)
+            for k, b in zip(moco.encoder_k.parameters(), before, strict=True)
+        )
+
+
+def test_a_constant_momentum_stays() -> None:
+    moco = made(momentum=0.9)
+    moco.set_momentum(0.9)
+    assert moco.pull is None
+    with pytest.raises(ValueError, match="constant"):
+        moco.set_momentum(0.95)
+
+
 @pytest.mark.parametrize("prepare", ["train", "eval", "encoder_k.train"])
 def test_the_key_encoder_drops_nothing_and_normalises_by_the_batch_in_every_mode(
     prepare: str,

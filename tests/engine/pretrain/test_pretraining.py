@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,65 @@ def test_kernels_in_c_compute_the_step_and_a_run_repeats_with_them(dataset: Data
         assert torch.equal(one, two)
     for way in ways:
         way.close()
+
+
+@pytest.mark.parametrize("way", ["plain", "groupwise", "captured"])
+def test_rate_and_momentum_of_every_step_are_those_of_their_schedules(
+    way: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the weights before and after each step, and the formulas, in float64."""
+    if way == "captured":
+        monkeypatch.setattr(pretraining, "recorder_for", lambda *_: Standin())
+    threads = 64 if way == "plain" else 1  # more than there are groups to share
+    training = Pretraining(
+        config_with(
+            optim__warmup_epochs=2,
+            optim__sgd_momentum=0.0,
+            optim__weight_decay=0.0,
+            moco__momentum=0.5,
+            moco__momentum_schedule="cosine",
+        ),
+        dataset.train.images,
+        dataclasses.replace(RUNTIME, threads=threads),
+    )
+    per_epoch, epochs, model = training.steps_per_epoch, 4, training.state.model
+    queries, keys = list(model.encoder_q.parameters()), list(model.encoder_k.parameters())
+    for step in range(per_epoch * epochs):
+        q = [p.detach().double() for p in queries]
+        k = [p.detach().double() for p in keys]
+        training.advance()
+        momentum = 1 - 0.5 * (math.cos(math.pi * step / (per_epoch * epochs)) + 1) / 2
+        for old, toward, new in zip(k, q, keys, strict=True):
+            wanted = momentum * old + (1 - momentum) * toward
+            torch.testing.assert_close(new.double(), wanted, rtol=1e-6, atol=1e-7)
+        epoch = step // per_epoch
+        rate = 0.06 * (1 + math.cos(math.pi * (epoch - 2) / 2)) / 2
+        if epoch < 2:
+            rate = 0.06 * (step + 1) / (2 * per_epoch)
+        # SGD without momentum: the weights move by the rate times the gradient.
+        for old, new in zip(q, queries, strict=True):
+            assert new.grad is not None
+            wanted = old - rate * new.grad.double()
+            torch.testing.assert_close(new.detach().double(), wanted, rtol=1e-6, atol=1e-7)
+    kinds = ("groupwise", "native") if way == "groupwise" else (way,)
+    assert training.compute_step.kind in kinds
+    training.close()
+
+
+def test_the_schedules_go_on_from_a_resume_point_to_the_same_bits(dataset: Dataset) -> None:
+    values = {"optim__warmup_epochs": 2, "moco__momentum_schedule": "cosine"}
+    images = dataset.train.images
+    whole, part = (Pretraining(config_with(**values), images, RUNTIME) for _ in range(2))
+    start = copy.deepcopy(whole.state_dict())
+    part.load_state_dict(start)
+    for _ in range(4):
+        part.advance()
+    between = copy.deepcopy(part.state_dict())
+    whole.load_state_dict(start)
+    for _ in range(9):
+        whole.advance()
+    resumed = Pretraining(config_with(**values), images, RUNTIME)
+    resumed.load_state_dict(between)
+    for _ in range(5):
+        resumed.advance()
+    assert differences(resumed.state_dict(), whole.state_dict()) == []

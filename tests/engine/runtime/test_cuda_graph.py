@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.augment.augmenter import Augmenter, normalise
+from engine.config.schedule import learning_rate
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
 from engine.errors import TrainingError
@@ -31,7 +32,6 @@ from engine.pretrain.loop import pretrain
 from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.resume_check import config_key
-from engine.pretrain.schedule import learning_rate
 from engine.runtime.cuda_graph import CapturedFunction, preserved, recorder_for
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
@@ -208,8 +208,9 @@ def test_how_steps_are_launched_does_not_part_a_run_from_its_resume_point() -> N
         {"moco__symmetric": False, "moco__shuffle_keys": False},
         {"model__encoder": "resnet18", "optim__sgd_momentum": 0.0, "optim__epochs": 2},
         {"optim__schedule": "step", "optim__milestones": (1, 2)},
+        {"optim__warmup_epochs": 2, "moco__momentum_schedule": "cosine"},
     ],
-    ids=["default", "asymmetric", "resnet18", "steps"],
+    ids=["default", "asymmetric", "resnet18", "steps", "schedules"],
 )
 def test_replays_and_plain_steps_compute_the_same_over_epochs(
     values: dict[str, Any], dataset: Dataset, standins: list[Standin]
@@ -220,7 +221,9 @@ def test_replays_and_plain_steps_compute_the_same_over_epochs(
     losses = [recorded.advance().clone() for _ in range(steps)]
     torch.set_rng_state(start["default"])  # of dropout: it is the process's
     for step in range(steps):
-        rate = learning_rate(plain.state.config.optim, plain.state.epoch)
+        rate = learning_rate(
+            plain.state.config.optim, plain.state.step, plain.state.steps_per_epoch
+        )
         assert torch.equal(plain.advance(), losses[step])
         assert plain.state._lr_tensor is not None
         assert float(plain.state._lr_tensor) == pytest.approx(rate, rel=1e-6)
@@ -310,7 +313,7 @@ def test_a_resume_point_holds_the_learning_rate_as_a_number(
     checkpoints.save(tmp_path / "c.pt", training.state_dict())
     state = checkpoints.load(tmp_path / "c.pt")
     [group] = state["optimizer"]["param_groups"]
-    assert group["lr"] == learning_rate(training.state.config.optim, 1)
+    assert group["lr"] == learning_rate(training.state.config.optim, 7, 7)
     assert isinstance(group["lr"], float)
     other = Pretraining(config_with(), dataset.train.images, RUNTIME)
     other.load_state_dict(state)

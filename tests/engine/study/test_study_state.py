@@ -166,6 +166,17 @@ def test_of_several_pretrainings_the_furthest_counts_and_a_finished_one_stays() 
     assert chosen(0, 3) == "ddd"
 
 
+def test_a_run_that_went_on_from_another_is_none_of_the_study() -> None:
+    """Its settings are the same, and its weights are others."""
+    config = small_grid()
+    own_config = pretrain_config(config, of_size(config, 8), 0)
+    forked = entry("aaa", own_config, status="finished", step=9, began_from="zzz@3")
+    plain_run = entry("bbb", own_config, status="running", step=2, created=2.0)
+    place = ("K 8", 0)
+    assert state_from_entries(config, [forked]).pretrainings[place].run == ""
+    assert state_from_entries(config, [forked, plain_run]).pretrainings[place].run == "bbb"
+
+
 def test_the_states_of_cells_on_the_way(tmp_path: Path) -> None:
     config = small_grid()
     history = History(tmp_path)
@@ -259,6 +270,12 @@ def test_a_probe_of_an_earlier_step_is_none_of_the_finished_encoder() -> None:
     assert state(started=100.0) == ("missing", "done")  # not proven; pixels have no encoder
     assert state(started=300.0, result={"encoder_step": 39.0}) == ("missing", "done")
     assert state(started=300.0, result={"encoder_step": 50.0}) == ("done", "done")
+    # of a kept checkpoint: before it says of which step it is, and after
+    early = {"checkpoint": "3", "last": {"probe/pixels/test_top1": 30.0}}
+    assert state(**early)[0] == "missing"
+    assert state(**early | {"checkpoint": ""})[0] == "missing"  # finished without its number
+    assert state(checkpoint="3", result={"encoder_step": 39.0}) == ("missing", "done")
+    assert state(checkpoint="5", result={"encoder_step": 50.0}) == ("done", "done")
     # begun early, and resumed with the finished encoder
     assert state(started=100.0, result={"encoder_step": 50.0}) == ("done", "done")
 
