@@ -16,6 +16,7 @@ from engine.config.fields import fields, flatten, nest
 from engine.config.presets import preset
 from engine.config.rules import check
 from engine.config.schema import PretrainConfig, StudyConfig, names_axes
+from engine.config.size_defaults import size_defaults
 from engine.config.values import (
     check_beyond_type,
     check_leaf,
@@ -68,6 +69,7 @@ def resolve(
 ) -> C:
     """Preset, then TOML file, then ``key=value`` texts, then ``extra``: the later wins.
 
+    What none of them names follows the size of the images (``size_defaults``).
     The axes of a study are put together by ``axis_layers.study_values``.
 
     Raises:
@@ -79,6 +81,7 @@ def resolve(
     layers.append({} if preset_name is None else preset(preset_name, type_).values)
     layers.append({} if toml is None else read_toml(type_, toml))
     layers += [parse_sets(type_, sets), extra or {}]
+    layers.insert(0, _of_size(type_, layers))
     if issubclass(type_, StudyConfig):
         values = study_values(layers)
     else:
@@ -87,6 +90,15 @@ def resolve(
     # A person typed these paths or wrote the file; records do not come through here.
     own_code.name_paths(paths_of(config))
     return config
+
+
+def _of_size(type_: type[Struct], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What follows the size of the images, where no layer names it."""
+    prefix = {PretrainConfig: "", StudyConfig: "pretrain."}.get(type_)
+    if prefix is None:
+        return {}
+    named = {expand_key(type_, key): value for layer in layers for key, value in layer.items()}
+    return size_defaults(named, prefix)
 
 
 def paths_by_key(config: Struct) -> list[tuple[str, str]]:

@@ -16,7 +16,8 @@ from msgspec import Meta, Struct, defstruct
 
 from engine.config.augment import AUGMENTATIONS, GEOMETRY
 from engine.config.baselines import BASELINES, BaselineName, SupervisedConfig
-from engine.config.data import DATA_SETS, sources_in_words
+from engine.config.data import DATA_SETS, size_of_images, sources_in_words
+from engine.config.data.data_set import LARGEST_SIZE, SIZE
 from engine.config.heads import HEADS
 from engine.config.heads.head_config import HeadConfig, OwnHeadConfig
 from engine.config.models import ENCODERS
@@ -41,6 +42,17 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         Meta(description=sources_in_words(), extra={"registry": DATA_SETS}),
     ] = "cifar10"
+    # Of CIFAR-10, and what a folder was always brought to.
+    image_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=LARGEST_SIZE,
+            description=f"height and width of the images, {SIZE} to {LARGEST_SIZE}; 0: the set's "
+            "own, of a folder 32",
+            extra={"unit": "pixels"},
+        ),
+    ] = 0
     limit: Annotated[
         int,
         Meta(ge=0, description="use only this many training images, stratified; 0: all of them"),
@@ -53,6 +65,11 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="share of the training images whose labels are withheld for monitoring",
         ),
     ] = 0.1
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images, in pixels."""
+        return size_of_images(self.source, self.image_size)
 
 
 # Made from the registry, so that an augmentation is added by its own module and a line there. mypy
@@ -101,11 +118,12 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
             extra={"registry": ENCODERS},
         ),
     ] = "convnet"
-    # That of ImageNet leaves 8x8 of 32x32 pixels to the first block.
+    # That of ImageNet leaves 8x8 of 32x32 pixels to the first block; see ``size_defaults``.
     stem: Annotated[
         Literal["cifar", "imagenet"],
         Meta(
-            description="of a resnet: cifar: 3x3, no pooling; imagenet: 7x7, stride 2, max pooling"
+            description="of a resnet: cifar: 3x3, no pooling; imagenet: 7x7, stride 2, max "
+            "pooling, the default from 96 pixels on"
         ),
     ] = "cifar"
     dim: Annotated[int, Meta(ge=2, le=8192, description="width of the embedding")] = 512

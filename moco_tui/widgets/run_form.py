@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Static
 
 from engine.config.augment import AUGMENTATIONS
 from engine.config.presets import presets_of
+from engine.config.size_defaults import FOLLOWING, INPUTS
 from moco_tui.present import fmt, form
 from moco_tui.present.study_form import ablated, switch_ablation
 from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, FormRow, SectionHead
@@ -173,8 +174,17 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             self.state.set("probe.runtime.device", event.value)
             for row in self.query("#f-probe-runtime-device").results(FieldRow):
                 row.refill()
+        if event.key.removeprefix(self.state.within) in INPUTS:
+            self._refill_following(event.key)
         self._unfold_augmentations()
         self.post_message(self.Changed())
+
+    def _refill_following(self, edited: str) -> None:
+        """Show the settings that follow the size of the images as they are now."""
+        following = {self.state.within + name for name in FOLLOWING} - {edited}
+        for row in self.query(FieldRow):
+            if row.field.key in following:
+                row.refill()
 
     def _unfold_augmentations(self) -> None:
         """Show the settings of the augmentations that are on."""

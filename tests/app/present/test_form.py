@@ -214,11 +214,12 @@ def test_the_preview_asks_for_augmentations_that_are_right_whatever_else_is_wron
     assert state.preview() == (
         "cifar10",
         resolve(PretrainConfig, preset_name="notebook-small-angle").augment,
+        0,
     )
     state.set("augment.rotation.degrees", "200")
     assert state.preview() is None
     assert FormState("probe").preview() is None
-    assert FormState("study").preview() == ("cifar10", AugmentConfig())
+    assert FormState("study").preview() == ("cifar10", AugmentConfig(), 0)
 
 
 @pytest.mark.parametrize("path", ["/no/such", "x" * 5000, "~nobody-of-that-name/x"])

@@ -555,9 +555,9 @@ def reads(monkeypatch):
     """Paths of the images that were decoded."""
     paths = []
 
-    def counting(path):
+    def counting(path, *size):
         paths.append(path.name)
-        return decode(path)
+        return decode(path, *size)
 
     monkeypatch.setattr(imagefolder, "decode", counting)
     return paths
