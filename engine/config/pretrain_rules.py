@@ -48,7 +48,7 @@ def _size_problems(config: PretrainConfig) -> dict[str, str]:
     """What is wrong with the size of the images, by itself and for the encoder."""
     wanted, model = config.data.image_size, config.model
     key = "data.image_size"
-    if wanted and wanted < SIZE:
+    if wanted and not SIZE <= wanted <= LARGEST_SIZE:
         return {
             key: f"{key} is {wanted}; it must be from {SIZE} to {LARGEST_SIZE} pixels, or 0 for "
             "the set's own."

@@ -13,10 +13,10 @@ from msgspec import Struct
 from engine.config import own_code
 from engine.config.axis_layers import study_values
 from engine.config.fields import fields, flatten, nest
+from engine.config.open_settings import open_defaults
 from engine.config.presets import preset
 from engine.config.rules import check
 from engine.config.schema import PretrainConfig, StudyConfig, names_axes
-from engine.config.size_defaults import size_defaults
 from engine.config.values import (
     check_beyond_type,
     check_leaf,
@@ -66,10 +66,11 @@ def resolve(
     toml: Path | None = None,
     sets: Iterable[str] = (),
     extra: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> C:
     """Preset, then TOML file, then ``key=value`` texts, then ``extra``: the later wins.
 
-    What none of them names follows the size of the images (``size_defaults``).
+    What none of them names may follow from others (``open_settings``), or is in ``defaults``.
     The axes of a study are put together by ``axis_layers.study_values``.
 
     Raises:
@@ -81,7 +82,7 @@ def resolve(
     layers.append({} if preset_name is None else preset(preset_name, type_).values)
     layers.append({} if toml is None else read_toml(type_, toml))
     layers += [parse_sets(type_, sets), extra or {}]
-    layers.insert(0, _of_size(type_, layers))
+    layers.insert(0, {**_open(type_, layers), **(defaults or {})})
     if issubclass(type_, StudyConfig):
         values = study_values(layers)
     else:
@@ -92,13 +93,10 @@ def resolve(
     return config
 
 
-def _of_size(type_: type[Struct], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What follows the size of the images, where no layer names it."""
-    prefix = {PretrainConfig: "", StudyConfig: "pretrain."}.get(type_)
-    if prefix is None:
-        return {}
+def _open(type_: type[Struct], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings that no layer names and that follow others."""
     named = {expand_key(type_, key): value for layer in layers for key, value in layer.items()}
-    return size_defaults(named, prefix)
+    return open_defaults(type_, named)
 
 
 def paths_by_key(config: Struct) -> list[tuple[str, str]]:

@@ -47,7 +47,6 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            le=LARGEST_SIZE,
             description=f"height and width of the images, {SIZE} to {LARGEST_SIZE}; 0: the set's "
             "own, of a folder 32",
             extra={"unit": "pixels"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -92,12 +93,16 @@ def mapped_images(fd: int, offset: int, count: int, size: int) -> Tensor:
         size: their height and width, in pixels.
 
     Returns:
-        uint8 (count, 3, size, size), on the CPU. What is written to it never reaches the file.
+        uint8 (count, 3, size, size), on the CPU; nothing may be written to it.
     """
     if not count:
         return torch.empty((0, 3, size, size), dtype=torch.uint8)
     begin = offset - offset % mmap.ALLOCATIONGRANULARITY
     length = offset - begin + count * 3 * size * size
-    room = mmap.mmap(fd, length, access=mmap.ACCESS_COPY, offset=begin)
+    # Read-only: the system counts what could be written against its memory, and refuses a map of
+    # more than all of it.
+    room = mmap.mmap(fd, length, access=mmap.ACCESS_READ, offset=begin)
     values = np.frombuffer(room, dtype=np.uint8, offset=offset - begin)
-    return torch.from_numpy(values.reshape(count, 3, size, size))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(values.reshape(count, 3, size, size))

@@ -10,6 +10,7 @@ from engine.config.heads import HEADS
 from engine.config.phrases import listed
 from engine.config.resolve import resolve as resolve_config
 from engine.config.schema import ProbeConfig
+from engine.runs.default_task import default_task_of
 from moco_tui.cli.options import (
     ALLOW_CODE,
     CONFIG,
@@ -26,7 +27,11 @@ from moco_tui.cli.run_here import NewRun, start
 
 @click.command()
 @run_argument(latest="the newest pretraining that has a checkpoint")
-@click.option("--task", metavar="T", help="binary, five, ten or all.")
+@click.option(
+    "--task",
+    metavar="T",
+    help="binary, five, ten or all; without it ten, or all where the data has not ten classes.",
+)
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
 @click.option("--head", metavar="H", help=f"{listed(list(HEADS), 'or')}.")
 @CONFIG
@@ -60,6 +65,7 @@ def probe(
     }
     # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
-    config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
+    defaults = {"task.name": default_task_of(parent)}
+    config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra, defaults=defaults)
     new = NewRun("probe", config, name=name, parent=parent.id)
     return start(settings, new, detach=detach, as_json=as_json)

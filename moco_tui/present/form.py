@@ -15,6 +15,7 @@ from engine.config.axis_layers import study_values
 from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
 from engine.config.heads import HEADS
+from engine.config.open_settings import followed
 from engine.config.presets import presets_of
 from engine.config.resolve import build, to_toml
 from engine.config.rules import problems
@@ -25,11 +26,10 @@ from engine.config.schema import (
     AugmentConfig,
     ProbeConfig,
 )
-from engine.config.size_defaults import INPUTS
 from engine.config.values import check_leaf, parse_value
 from engine.errors import ConfigError
 from moco_tui.present import fmt
-from moco_tui.present.form_following import follow_size
+from moco_tui.present.form_following import follow
 from moco_tui.present.missing_folder import missing_folder
 
 LABELS = {
@@ -201,7 +201,7 @@ class FormState:
             self.base |= presets[preset].values
         self.values = dict(self.base)
         self.wrong = {}
-        follow_size(self)
+        follow(self)
 
     def use_device(self, device: str) -> None:
         """Compute everything on this device."""
@@ -240,8 +240,8 @@ class FormState:
             return
         self.wrong.pop(key, None)
         self.values[key] = checked
-        if key.removeprefix(self.within) in INPUTS:
-            follow_size(self)
+        if key in followed(self.type):
+            follow(self)
 
     def errors(self) -> dict[str, str]:
         """Every field that is wrong, with the sentence; rules over several fields included."""

@@ -1,4 +1,4 @@
-"""The settings of a form that follow the size of the images, while nobody has changed them."""
+"""The settings of a form that follow others, while nobody has changed them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from engine.config.fields import Field
+from engine.config.open_settings import following, open_defaults
 from engine.config.presets import presets_of
-from engine.config.size_defaults import FOLLOWING, size_defaults
 
 
 class FollowedForm(Protocol):
     """As much of ``FormState`` as this needs."""
 
-    kind: str
     preset: str
-    within: str
     base: dict[str, Any]
     values: dict[str, Any]
 
@@ -33,19 +31,23 @@ class FollowedForm(Protocol):
         """The fields whose value differs from the preset."""
 
 
-def follow_size(form: FollowedForm) -> None:
-    """Gives the settings that follow the size the values that a command would fill in.
+def use_task(form: FollowedForm, task: str) -> None:
+    """Has the form of a probe solve this task by default, which suits what is probed."""
+    if "task.name" not in form.changed():
+        form.values["task.name"] = task
+    form.base["task.name"] = task
 
-    They become what "changed from the preset" is told against, so that ``command`` leaves them
-    out, as one need not type them.
+
+def follow(form: FollowedForm) -> None:
+    """Gives the settings that follow others the values that a command would fill in.
+
+    They become what "changed from the preset" is told against, so that the command of the form
+    leaves them out, as one need not type them.
     """
-    if form.kind == "probe":
-        return
     changed = form.changed()
     preset = presets_of(form.type)[form.preset].values if form.preset else {}
-    follow = size_defaults({**preset, **changed}, form.within)
-    for name in FOLLOWING:
-        key = form.within + name
-        form.base[key] = preset.get(key, follow.get(key, form.known[key].default))
+    found = open_defaults(form.type, {**preset, **changed})
+    for key in following(form.type):
+        form.base[key] = preset.get(key, found.get(key, form.known[key].default))
         if key not in changed:
             form.values[key] = form.base[key]

@@ -10,7 +10,7 @@ import io
 import pickle
 import tarfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -168,5 +168,10 @@ def imagenette_images(monkeypatch: pytest.MonkeyPatch, train: int = 3, test: int
     return server
 
 
-SETS = {"cifar100": cifar100, "stl10": stl10, "svhn": svhn, "imagenette": imagenette_images}
+SETS: Mapping[str, Callable[[pytest.MonkeyPatch], Server]] = {
+    "cifar100": cifar100,
+    "stl10": stl10,
+    "svhn": svhn,
+    "imagenette": imagenette_images,
+}
 """What makes the stand-in of each set."""

@@ -13,7 +13,7 @@ from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
 from engine.data.dataset import Dataset, load_dataset
 from engine.errors import DataError
-from engine.sink import Interrupted, NullSink
+from engine.sink import Interrupted, NullSink, Request
 
 from . import stand_ins
 
@@ -27,7 +27,7 @@ class Listener(NullSink):
         assert 0 <= done <= total
         self.stages.append(stage)
 
-    def request(self):
+    def request(self) -> Request | None:
         self.asked += 1
         return "stop" if self.stop_after and self.asked > self.stop_after else None
 
@@ -169,7 +169,8 @@ def test_a_preview_takes_a_few_images_and_downloads_nothing(
     sample = getattr(__import__(module, fromlist=[name]), name)
 
     def taken() -> Tensor:
-        return sample("", tmp_path, 2, *([48] if part.decodes else []))
+        found: Tensor = sample("", tmp_path, 2, *([48] if part.decodes else []))
+        return found
 
     with pytest.raises(DataError, match="is not downloaded yet"):
         taken()
