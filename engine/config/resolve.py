@@ -82,7 +82,7 @@ def resolve(
     layers.append({} if preset_name is None else preset(preset_name, type_).values)
     layers.append({} if toml is None else read_toml(type_, toml))
     layers += [parse_sets(type_, sets), extra or {}]
-    layers.insert(0, {**_open(type_, layers), **(defaults or {})})
+    layers[0] = {**_open(type_, layers), **(defaults or {}), **layers[0]}
     if issubclass(type_, StudyConfig):
         values = study_values(layers)
     else:
