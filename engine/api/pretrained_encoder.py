@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.augment.augmenter import normalise, to_float
-from engine.data.image_cache import SIZE
 from engine.errors import DataError
 from engine.evaluate.features import extract
 from engine.jobs.trained_encoder import TrainedEncoder
@@ -60,7 +59,7 @@ class PretrainedEncoder(nn.Module):
         self.register_buffer("std", trained.std.clone())
         self.feature_dim = trained.encoder.feature_dim
         self.embedding_dim = trained.encoder.dim if trained.encoder.has_head else 0
-        self.image_size = SIZE
+        self.image_size = trained.config.data.size
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:

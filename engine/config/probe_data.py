@@ -19,7 +19,8 @@ def probed_data(config: ProbeConfig, pretrained: DataConfig) -> DataConfig:
     source = config.data.source
     if source in ("", pretrained.source):
         return pretrained
-    return replace(pretrained, source=source, limit=0)
+    # The encoder takes images of the size that it was trained on, whatever the other set's own is.
+    return replace(pretrained, source=source, limit=0, image_size=pretrained.size)
 
 
 def without_own_data(config: ProbeConfig, pretraining: PretrainConfig) -> ProbeConfig:

@@ -136,7 +136,10 @@ def _encoded(
         return [onnx_graph(trained, facts)], trained
     if place.data:
         data = msgspec.structs.replace(
-            trained.config.data, source=absolute_source(place.data), limit=0
+            trained.config.data,
+            source=absolute_source(place.data),
+            image_size=trained.config.data.size,  # of the encoder, whatever the set's own is
+            limit=0,
         )
         config = msgspec.structs.replace(trained.config, data=data)
         trained = replace(trained, config=config)

@@ -12,7 +12,6 @@ from torch import Tensor
 from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
 from engine.data.folder_listing import list_folder
-from engine.data.image_cache import SIZE
 from engine.errors import UserError
 from engine.jobs.surroundings import installed_commit, program_version
 from engine.jobs.trained_encoder import TrainedEncoder
@@ -47,7 +46,7 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
         "mlp_head": config.model.mlp_head,
         "feature_dim": encoder.feature_dim,
         "embedding_dim": encoder.dim if encoder.has_head else 0,
-        "image_size": SIZE,
+        "image_size": config.data.size,
         "data": config.data.source,
         "train_images": 0 if identity is None else identity.train,
         "classes": list(class_names(config.data)),

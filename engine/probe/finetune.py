@@ -141,7 +141,7 @@ class Finetuned(_Tuned):
     """A fine-tuned encoder with its classifier; see ``engine.probe.head.ImageClassifier``.
 
     Attributes:
-        predict_images: classes int64 (N,) of uint8 images (N, 3, 32, 32).
+        predict_images: classes int64 (N,) of uint8 images (N, 3, H, W).
     """
 
     predict_images: Callable[[Tensor], Tensor]

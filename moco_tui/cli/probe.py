@@ -10,6 +10,7 @@ from engine.config.data import sources_in_words
 from engine.config.heads import HEADS
 from engine.config.phrases import listed
 from engine.config.schema import ProbeConfig
+from engine.runs.default_task import default_task_of
 from engine.runs.kept_checkpoints import checkpoint_file
 from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import (
@@ -30,7 +31,11 @@ from moco_tui.present.probe_offer import to_record
 
 @click.command()
 @run_argument(latest="the newest pretraining that has a checkpoint", checkpoints=True)
-@click.option("--task", metavar="T", help="binary, five, ten or all.")
+@click.option(
+    "--task",
+    metavar="T",
+    help="binary, five, ten or all; without it ten, or all where the data has not ten classes.",
+)
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
 @click.option("--head", metavar="H", help=f"{listed(list(HEADS), 'or')}.")
 @click.option(
@@ -83,7 +88,8 @@ def probe(
     # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
     source = ConfigSource(toml=toml, sets=sets, data=data)
-    config = source.resolve(ProbeConfig, extra, data_key="data.source")
+    defaults = {"task.name": default_task_of(parent, data or "")}
+    config = source.resolve(ProbeConfig, extra, data_key="data.source", defaults=defaults)
     recorded = to_record(config, encoder.folder)
     new = NewRun("probe", recorded, name=name, parent=parent.id, checkpoint=encoder.which)
     if each_checkpoint:

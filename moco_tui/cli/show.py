@@ -354,7 +354,8 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
     from engine.models.encoder import build_encoder  # imports torch
     from engine.models.summary import format_summary, summary
 
-    rows = summary(build_encoder(model))
+    size = config.data.size
+    rows = summary(build_encoder(model, size), (3, size, size))
     if as_json:
         print_json([msgspec.structs.asdict(row) for row in rows])
     else:

@@ -106,12 +106,12 @@ line below adds a setting, F9 takes the one in focus away."""
                 self._parents(),
                 parent=self._parent_id,
                 device=self.session.device,
+                task_of=self.session.default_task,
                 id="form",
             )
             with Vertical(id="side"):
-                yield PreviewPanel(Previewer(self.session.data_dir), id="preview").add_class(
-                    "side-part"
-                )
+                previewer = Previewer(self.session.data_dir)
+                yield PreviewPanel(previewer, id="preview").add_class("side-part")
                 yield Static("", id="size", classes="side-part", markup=False)
                 yield EstimatePanel(self.session.data_dir, id="estimate", classes="side-part")
                 with VerticalScroll(id="text", classes="side-part"):

@@ -52,12 +52,14 @@ def field(app: MocoApp, key: str) -> Input:
     return editor
 
 
-async def test_x_extends_a_finished_run_to_twice_its_epochs(root: Path, make_app: MakeApp) -> None:
+async def test_a_key_extends_a_finished_run_to_twice_its_epochs(
+    root: Path, make_app: MakeApp
+) -> None:
     folder = finished(root)
     app = make_app()
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 1)
-        await pilot.press("x")
+        await pilot.press("E")
         await until(pilot, lambda: field(app, "optim.epochs").value == "24")
         assert "from notebook (k7m2qx)" in screen_text(app)
         assert form(app)._command() == "moco-tui extend k7m2qx --epochs 24"
@@ -117,7 +119,7 @@ async def test_what_cannot_be_extended_or_forked_is_said(root: Path, make_app: M
     app = make_app()
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 1)
-        await pilot.press("x")
+        await pilot.press("E")
         await until(pilot, lambda: any("finish it with r" in n.message for n in app._notifications))
         await pilot.press("F")
         await until(pilot, lambda: any("nothing to fork" in n.message for n in app._notifications))

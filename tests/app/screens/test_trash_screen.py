@@ -40,7 +40,7 @@ async def test_one_comes_back_and_the_rest_goes_after_a_question(
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: rows_of(app) == 2)
-        await pilot.press("x")
+        await pilot.press("X")
         await until(pilot, lambda: isinstance(app.screen, TrashScreen) and listed(app) == 2)
         assert "large queue" in screen_text(app)
         assert "KiB in all" in screen_text(app)
@@ -86,7 +86,7 @@ async def test_a_read_only_app_only_lists(root: Path, make_app: MakeApp) -> None
     app = make_app(read_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: rows_of(app) == 3)
-        await pilot.press("x")
+        await pilot.press("X")
         await until(pilot, lambda: isinstance(app.screen, TrashScreen) and listed(app) == 1)
         for key in ("enter", "r", "d", "E"):
             await pilot.press(key)
