@@ -30,7 +30,9 @@ FIRST_PAINT_SECONDS = 0.1
 """How long the first paint waits for the runs; a history that takes longer shows up after it."""
 
 
-_OF_RUNS = frozenset("probe compare filter delete sort resume like extend fork".split())
+_OF_RUNS = frozenset(
+    ["probe", "compare", "filter", "delete", "sort", "resume", "like", "extend", "fork"]
+)
 """Keys that need a run."""
 
 
