@@ -210,7 +210,7 @@ def open_new(path: Path) -> int:
 
 def replace_file(
     path: Path,
-    *parts: bytes | memoryview,
+    *parts: bytes | memoryview | Iterator[bytes],
     durable: bool = True,
     follow_folder: bool = False,
     check: Callable[[int], None] | None = None,
@@ -222,7 +222,8 @@ def replace_file(
 
     Args:
         path: the file; it need not exist, its folder must.
-        parts: what the file shall hold, one after the other; a part of gigabytes is not copied.
+        parts: what the file shall hold, one after the other; a part of gigabytes is not copied,
+            and an iterator is asked for one piece after the other.
         durable: wait until the disk has the file and its name. Without it a power cut, but no
             killed process, may leave an incomplete file: for what can be checked and made again.
         follow_folder: the folder may be a link.
@@ -246,7 +247,8 @@ def replace_file(
         try:
             try:
                 for part in parts:
-                    write_all(fd, part)
+                    for piece in part if isinstance(part, Iterator) else (part,):
+                        write_all(fd, piece)
                 if durable:
                     os.fsync(fd)  # before the rename: else the new name may outlive a crash, empty
                 if check is not None:

@@ -9,7 +9,10 @@ from typing import Protocol, cast
 
 from textual.dom import DOMNode
 
+from engine.config.schema import TaskConfig
+from engine.errors import RunError
 from engine.runs import RunFolder
+from engine.runs.default_task import default_task_of
 from moco_tui.present.run_list import RunList
 from moco_tui.terminal import abilities
 from moco_tui.training.runner import Runner
@@ -56,6 +59,13 @@ class Session:
     def folder(self, run_id: str) -> RunFolder:
         """The folder of a run by its id."""
         return RunFolder(self.root / run_id)
+
+    def default_task(self, run_id: str) -> str:
+        """The task that suits the data of a pretraining; the usual where it cannot be read."""
+        try:
+            return default_task_of(self.folder(run_id).record())
+        except RunError:
+            return TaskConfig().name
 
 
 class HasSession(Protocol):

@@ -91,7 +91,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
         # A baseline is built with BatchNorm over whole batches, whatever the groups of MoCo.
         if key.startswith("model.") and key != "model.bn_splits":
             return self.has_encoder
-        return key in ("data.source", "data.limit")
+        return key in ("data.source", "data.image_size", "data.limit")
 
 
 BASELINES: Mapping[str, Baseline] = {

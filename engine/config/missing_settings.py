@@ -26,6 +26,7 @@ WHEN_MISSING: Mapping[str, Mapping[str, Any]] = {
     "pretrain": {"augment.crop.scale_min": 0.2, "monitor.measures": False},
     "probe": {
         "linear.crop_min": 0.2,  # no setting then
+        "logistic.folds": 0,  # one held-out part chose the strength, however small
         "supervised.epochs": 60,
         "supervised.max_images": 400_000,
     },

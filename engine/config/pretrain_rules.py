@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from engine.config.augment import augment_problems
+from engine.config.data.data_set import LARGEST_SIZE, SIZE
+from engine.config.models.convnet import CHANNELS, feature_side
 from engine.config.schema import PretrainConfig
+
+_MOST_WEIGHTS = 1 << 28
+"""Of a layer of the projection head: 1 GiB in float32, four times that with what SGD keeps."""
 
 
 def pretrain_problems(config: PretrainConfig) -> dict[str, str]:
@@ -21,6 +26,7 @@ def pretrain_problems(config: PretrainConfig) -> dict[str, str]:
             f"model.bn_splits is {model.bn_splits}, which leaves one image to normalise over; "
             f"it must be at most {optim.batch_size // 2} for optim.batch_size {optim.batch_size}."
         )
+    found |= _size_problems(config)
     if model.stem != "cifar" and model.encoder == "convnet":
         found["model.stem"] = (
             f"model.stem is {model.stem}, and a convnet has no stem of a ResNet; it must be cifar."
@@ -41,3 +47,31 @@ def pretrain_problems(config: PretrainConfig) -> dict[str, str]:
             "than the one before."
         )
     return found
+
+
+def _size_problems(config: PretrainConfig) -> dict[str, str]:
+    """What is wrong with the size of the images, by itself and for the encoder."""
+    wanted, model = config.data.image_size, config.model
+    key = "data.image_size"
+    if wanted and not SIZE <= wanted <= LARGEST_SIZE:
+        return {
+            key: f"{key} is {wanted}; it must be from {SIZE} to {LARGEST_SIZE} pixels, or 0 for "
+            "the set's own."
+        }
+    if model.encoder != "convnet":
+        return {}
+    size = config.data.size
+    width = CHANNELS[-1] * feature_side(size) ** 2
+    if model.mlp_head and width * width > _MOST_WEIGHTS:
+        return {
+            "model.mlp_head": f"model.mlp_head makes a layer of {width:,} x {width:,} weights of "
+            f"the convnet's features at {size} pixels, more than is of use; a smaller {key}, a "
+            "resnet or one linear layer (model.mlp_head false) must be taken."
+        }
+    if width * model.dim > _MOST_WEIGHTS:
+        return {
+            "model.dim": f"model.dim is {model.dim}, which makes a layer of {width:,} x "
+            f"{model.dim:,} weights of the convnet's features at {size} pixels; it must be at most "
+            f"{_MOST_WEIGHTS // width:,} there."
+        }
+    return {}

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.config.data import own_size
 from engine.config.fields import flatten
 
 FREE_OF_PRETRAINING = (
@@ -26,6 +27,7 @@ NOT_IN_OLD_KEYS: Mapping[str, Any] = {
 }
 """Settings that came later, and the value of a run that does not use them: such a run keeps the key
 that it had, and its checkpoints can be read by versions that do not know them."""
+_SIZE_KEY = "data.image_size"
 _COMPARED_BY_ENDS = ("optim.epochs", "optim.stop_epoch")
 
 
@@ -47,7 +49,21 @@ def pretraining_key(flat: Mapping[str, Any]) -> str:
     free = FREE_OF_PRETRAINING + _COMPARED_BY_ENDS
     kept = {k: v for k, v in flat.items() if not k.startswith(free)}
     kept = {k: v for k, v in kept.items() if k not in NOT_IN_OLD_KEYS or v != NOT_IN_OLD_KEYS[k]}
-    return key_text([kept, _ends(flat)])
+    return key_text([without_own_size(kept), _ends(flat)])
+
+
+def without_own_size(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without the size of the images where it is the set's own.
+
+    Named or not it gives the same images, and earlier versions have no such setting.
+
+    Args:
+        flat: the configuration of a pretraining as dotted keys, or a part of it.
+    """
+    size = flat.get(_SIZE_KEY)
+    if size and size != own_size(str(flat.get("data.source"))):
+        return dict(flat)
+    return {key: value for key, value in flat.items() if key != _SIZE_KEY}
 
 
 def key_text(value: Any) -> str:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from engine.config import own_code
 from engine.config.axis_layers import study_values
 from engine.config.fields import fields, flatten, nest
+from engine.config.open_settings import open_defaults
 from engine.config.presets import preset
 from engine.config.rules import check
 from engine.config.schema import PretrainConfig, StudyConfig, names_axes
@@ -65,9 +66,11 @@ def resolve(
     toml: Path | None = None,
     sets: Iterable[str] = (),
     extra: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> C:
     """Preset, then TOML file, then ``key=value`` texts, then ``extra``: the later wins.
 
+    What none of them names may follow from others (``open_settings``), or is in ``defaults``.
     The axes of a study are put together by ``axis_layers.study_values``.
 
     Raises:
@@ -79,6 +82,7 @@ def resolve(
     layers.append({} if preset_name is None else preset(preset_name, type_).values)
     layers.append({} if toml is None else read_toml(type_, toml))
     layers += [parse_sets(type_, sets), extra or {}]
+    layers[0] = {**_open(type_, layers), **(defaults or {}), **layers[0]}
     if issubclass(type_, StudyConfig):
         values = study_values(layers)
     else:
@@ -117,6 +121,12 @@ def resolve_over(
     # Not those that the base alone names: a record is nobody's word.
     own_code.name_paths(set(paths_of(config)) - set(paths_of(base)))
     return config
+
+
+def _open(type_: type[Struct], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings that no layer names and that follow others."""
+    named = {expand_key(type_, key): value for layer in layers for key, value in layer.items()}
+    return open_defaults(type_, named)
 
 
 def paths_by_key(config: Struct) -> list[tuple[str, str]]:

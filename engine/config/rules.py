@@ -117,6 +117,11 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
         free.add(f"pretrain.{QUEUE}")
     for key in difference(config, StudyConfig()).keys() & GRID_KEYS.keys() - free:
         found[key] = f"{key} cannot be set for a study: its grid does, by {GRID_KEYS[key]}."
+    if config.probe.data.source:
+        found["probe.data.source"] = (
+            "probe.data.source cannot be set for a study, which probes on the images of its "
+            "pretrainings; moco-tui probe RUN --data D probes on others."
+        )
     if groups and config.probe.task.name not in (config.tasks[0], TaskConfig().name):
         found["probe.task.name"] = (
             f"probe.task.name is {shown_value(config.probe.task.name)} and tasks names "

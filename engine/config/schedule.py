@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from engine.config.schema import MocoConfig, OptimConfig
+from engine.config.moco_schema import MocoConfig
+from engine.config.schema import OptimConfig
 
 
 def learning_rate(optim: OptimConfig, step: int, steps_per_epoch: int) -> float:

@@ -16,9 +16,11 @@ from msgspec import Meta, Struct, defstruct
 
 from engine.config.augment import AUGMENTATIONS, GEOMETRY
 from engine.config.baselines import BASELINES, BaselineName, SupervisedConfig
-from engine.config.data import DATA_SETS, sources_in_words
+from engine.config.data import DATA_SETS, PROBE_DATA_SETS, size_of_images, sources_in_words
+from engine.config.data.data_set import LARGEST_SIZE, SIZE
 from engine.config.heads import HEADS
 from engine.config.heads.head_config import HeadConfig, OwnHeadConfig
+from engine.config.moco_schema import MocoConfig
 from engine.config.models import ENCODERS
 from engine.config.phrases import listed
 from engine.config.run_schema import LogConfig, MonitorConfig, RuntimeConfig
@@ -41,6 +43,16 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         Meta(description=sources_in_words(), extra={"registry": DATA_SETS}),
     ] = "cifar10"
+    # Of CIFAR-10, and what a folder was always brought to.
+    image_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description=f"height and width of the images, {SIZE} to {LARGEST_SIZE}; 0: the set's "
+            "own, of a folder 32",
+            extra={"unit": "pixels"},
+        ),
+    ] = 0
     limit: Annotated[
         int,
         Meta(ge=0, description="use only this many training images, stratified; 0: all of them"),
@@ -53,6 +65,11 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="share of the training images whose labels are withheld for monitoring",
         ),
     ] = 0.1
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images, in pixels."""
+        return size_of_images(self.source, self.image_size)
 
 
 # Made from the registry, so that an augmentation is added by its own module and a line there. mypy
@@ -101,11 +118,12 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
             extra={"registry": ENCODERS},
         ),
     ] = "convnet"
-    # That of ImageNet leaves 8x8 of 32x32 pixels to the first block.
+    # That of ImageNet leaves 8x8 of 32x32 pixels to the first block; see ``size_defaults``.
     stem: Annotated[
         Literal["cifar", "imagenet"],
         Meta(
-            description="of a resnet: cifar: 3x3, no pooling; imagenet: 7x7, stride 2, max pooling"
+            description="of a resnet: cifar: 3x3, no pooling; imagenet: 7x7, stride 2, max "
+            "pooling, the default from 96 pixels on"
         ),
     ] = "cifar"
     dim: Annotated[int, Meta(ge=2, le=8192, description="width of the embedding")] = 512
@@ -119,37 +137,6 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         int,
         Meta(ge=1, le=256, description="groups of a batch that BatchNorm normalises apart"),
     ] = 8
-
-
-class MocoConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Momentum contrast (arXiv:1911.05722; sections in the comments are the paper's)."""
-
-    # Section 3.2, "dictionary as a queue"; 65,536 for ImageNet, 4,096 in the CIFAR-10 demo.
-    queue_size: Annotated[
-        int,
-        Meta(ge=1, le=4_194_304, description="keys in the dictionary, K", extra={"unit": "keys"}),
-    ] = 4096
-    # Equation 2. The paper has 0.999 for ImageNet; 0.99 is that of the CIFAR-10 demo.
-    momentum: Annotated[
-        float, Meta(ge=0.0, le=1.0, description="momentum m of the key encoder")
-    ] = 0.99
-    # That of BYOL (arXiv:2006.07733, section 3.2) and MoCo v3 (arXiv:2104.02057).
-    momentum_schedule: Annotated[
-        Literal["constant", "cosine"],
-        Meta(description="of m: constant, or from it to 1 along half a cosine over all steps"),
-    ] = "constant"
-    # Tau of equation 1, 0.07 by section 3.3.
-    temperature: Annotated[
-        float, Meta(gt=0.0, le=100.0, description="temperature of the softmax")
-    ] = 0.07
-    # The paper's loss has one direction; the CIFAR-10 demo offers both.
-    symmetric: Annotated[
-        bool, Meta(description="sum the losses of both directions; else one direction")
-    ] = True
-    # Section 3.3, "shuffling BN": statistics of one group would tell which key belongs to a query.
-    shuffle_keys: Annotated[
-        bool, Meta(description="shuffle the keys' batch so that BatchNorm groups differ")
-    ] = True
 
 
 class OptimConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -235,6 +222,19 @@ class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = {}
 
 
+class ProbeDataConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which images a probe is on."""
+
+    source: Annotated[
+        str,
+        Meta(
+            description="another data set than that of the pretraining (transfer): "
+            f"{sources_in_words(notes=False)}; empty: that of the pretraining",
+            extra={"registry": PROBE_DATA_SETS},
+        ),
+    ] = ""
+
+
 class _ProbeTask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The head of a probe, its labels and its task.
 
@@ -297,6 +297,7 @@ class ProbeConfig(_ProbeHeads, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     supervised: SupervisedConfig = SupervisedConfig()
+    data: ProbeDataConfig = ProbeDataConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
 
@@ -360,6 +361,9 @@ GRID_KEYS: Mapping[str, str] = {
 }
 """Settings of a study's runs that its grid varies, and the setting of the study that holds the
 values."""
+
+NOT_IN_STUDIES = frozenset({"probe.data.source"})
+"""Settings of its runs that a study cannot change: it probes on the images of its pretrainings."""
 
 AnyConfig = PretrainConfig | ProbeConfig | StudyConfig
 KINDS: dict[str, type[PretrainConfig] | type[ProbeConfig] | type[StudyConfig]] = {

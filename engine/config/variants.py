@@ -32,7 +32,7 @@ from engine.config.baselines import BASELINES, BaselineName
 from engine.config.fields import flatten
 from engine.config.phrases import plural, shown_value
 from engine.config.pretrain_rules import pretrain_problems
-from engine.config.pretraining_key import key_text, plain, pretraining_key
+from engine.config.pretraining_key import key_text, plain, pretraining_key, without_own_size
 from engine.config.schema import PretrainConfig, StudyConfig, names_axes
 from engine.errors import ConfigError
 
@@ -264,7 +264,9 @@ def data_key(flat: Mapping[str, Any]) -> str:
     Args:
         flat: the configuration of a pretraining as dotted keys.
     """
-    return key_text([flat.get("data.source"), flat.get("data.limit")])
+    named = [flat.get("data.source"), flat.get("data.limit")]
+    size = without_own_size(flat).get("data.image_size")
+    return key_text([*named, size] if size else named)
 
 
 def _tupled(value: Any) -> Any:

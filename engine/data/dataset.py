@@ -6,19 +6,25 @@ import functools
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.config.data import DATA_SETS
+from engine.config.data import DATA_SETS, size_of_images
 from engine.config.schema import DataConfig
 from engine.data.digests import digest_of_names, digest_of_tensor
+from engine.data.image_cache import ImageArrays, cached
+from engine.data.image_store import ImageStore
+from engine.data.memory_share import fits_into_memory
 from engine.data.own_data_set import load_own
+from engine.data.resizing import add_resized, resizer
 from engine.runs.data_identity import DataIdentity
 from engine.seeds import stream
 from engine.sink import NullSink, Sink
 
-_ROWS = 512  # images converted to float64 at a time (12 MB)
+_PIXELS = 512 * 1024  # converted to float64 at a time (12 MB)
+_COPIED = 4096  # images copied into a file at a time
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,9 @@ class Split:
     """Images of one part of a data set.
 
     Attributes:
-        images: uint8 ``(N, 3, 32, 32)``, contiguous, on the CPU.
-        labels: int64 ``(N,)``, indices into the class names; -1 everywhere without classes.
+        images: uint8 ``(N, 3, H, W)``, H = W, contiguous, on the CPU; perhaps in a mapped file.
+        labels: int64 ``(N,)``, indices into the class names; -1 for an image without a label, and
+            so everywhere without classes.
     """
 
     images: Tensor
@@ -38,12 +45,36 @@ class Split:
 
     @property
     def labelled(self) -> bool:
-        """Whether every image has a class."""
-        return len(self.labels) > 0 and bool((self.labels >= 0).all())
+        """Whether there are images with a label."""
+        return bool((self.labels >= 0).any())
+
+    @functools.cached_property
+    def labelled_rows(self) -> Tensor:
+        """The images that have a label: int64 (n,), ascending."""
+        return (self.labels >= 0).nonzero().squeeze(1)
 
     def take(self, rows: Tensor) -> Split:
         """Some of the images, in the order of ``rows``."""
         return Split(self.images[rows].contiguous(), self.labels[rows])
+
+
+class ImageRows:
+    """Some images of many, taken as they are asked for: a copy of all may not fit into memory.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        rows: int64 (n,), which of them.
+    """
+
+    def __init__(self, images: Tensor, rows: Tensor) -> None:
+        self._images, self._rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        """uint8 (m, 3, H, W) of a part of the rows, contiguous."""
+        return self._images[self._rows[part]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +105,7 @@ class Dataset:
         test = self.test
         return DataIdentity(
             train=len(self.train),
+            unlabelled=len(self.train) - len(self.train.labelled_rows) if self.class_names else 0,
             test=0 if test is None else len(test),
             classes=len(self.class_names),
             train_images=digest_of_tensor(self.train.images),
@@ -95,7 +127,7 @@ def load_dataset(
     """Reads, downloads or draws the images that ``config`` names.
 
     Args:
-        config: the source and the limit.
+        config: the source, the size and the limit.
         data_dir: where downloads and caches live; made when one is written.
         sink: receives the progress, and is asked whether to stop.
         own_folders: folders that this program writes beside ``data_dir``, such as that of the
@@ -107,21 +139,72 @@ def load_dataset(
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    load = DATA_SETS.load(config.source)
-    if DATA_SETS.is_own(config.source):
-        own = load_own(config.source, load, data_dir)
-        test = None if own.test is None else Split(*own.test)
-        dataset = Dataset(config.source, Split(*own.train), test, own.class_names)
-    else:
-        part, argument = DATA_SETS.find(config.source)
-        if part is not None and part.argument:  # of a place of the user's, who may work in it
-            dataset = load(argument, data_dir, sink, own_folders=(data_dir, *own_folders))
-        else:
-            dataset = load(argument, data_dir, sink)
+    dataset = _whole(config, data_dir, sink, own_folders)
     if 0 < config.limit < len(dataset.train):
         rows = limited(dataset.train.labels, config.limit)
-        dataset = replace(dataset, train=dataset.train.take(rows))
+        dataset = replace(dataset, train=_taken(dataset.train, rows, data_dir / "cache"))
     return dataset
+
+
+def _whole(
+    config: DataConfig, data_dir: Path, sink: Sink, own_folders: Collection[Path]
+) -> Dataset:
+    """All images of the source, of the size that is asked for."""
+    size = size_of_images(config.source, config.image_size)
+    load = DATA_SETS.load(config.source)
+    part, argument = DATA_SETS.find(config.source)
+    if part is None:  # of the user's own
+        own = load_own(config.source, load, data_dir, size)
+        test = None if own.test is None else Split(*own.test)
+        return Dataset(config.source, Split(*own.train), test, own.class_names)
+    options: dict[str, Any] = {"size": size} if part.decodes else {}
+    if part.argument:  # of a place of the user's, who may work in it
+        options["own_folders"] = (data_dir, *own_folders)
+    dataset: Dataset = load(argument, data_dir, sink, **options)
+    if dataset.train.images.shape[-1] == size:
+        return dataset
+    return resized(dataset, size, data_dir, sink)
+
+
+def resized(dataset: Dataset, size: int, data_dir: Path, sink: Sink) -> Dataset:
+    """A set whose work makes images of one size alone, resized once and cached.
+
+    Args:
+        dataset: all of its images.
+        size: height and width that is wanted, in pixels.
+        data_dir: the cache lives in ``data_dir/cache``.
+        sink: receives the progress, and is asked whether to stop.
+    """
+    parts = [dataset.train, *([] if dataset.test is None else [dataset.test])]
+    path = data_dir / "cache" / f"{dataset.name}-{size}.images"
+
+    def make() -> ImageArrays:
+        store = ImageStore(sum(map(len, parts)), size, path.parent)
+        for part in parts:
+            add_resized(part.images.numpy(), size, store, sink)
+        images, count = store.images(), len(dataset.train)
+        test = None if dataset.test is None else (images[count:], dataset.test.labels)
+        return ImageArrays((images[:count], dataset.train.labels), test, dataset.class_names)
+
+    key = f"{dataset.identity.digest}, {resizer()}"
+    found = cached(path, key, sink, make, size=size)
+    return replace(
+        dataset,
+        train=Split(*found.train),
+        test=None if found.test is None else Split(*found.test),
+        decoder=resizer(),
+    )
+
+
+def _taken(split: Split, rows: Tensor, folder: Path) -> Split:
+    """Some of the images, in a file where they are too many for the memory."""
+    size = split.images.shape[-1]
+    if fits_into_memory(len(rows) * 3 * size * size):
+        return split.take(rows)
+    store = ImageStore(len(rows), size, folder)
+    for part in torch.split(rows, _COPIED):
+        store.add(split.images[part].numpy())
+    return Split(store.images(), split.labels[rows])
 
 
 def _ranks(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -172,12 +255,13 @@ def holdout_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, T
 
     Returns:
         Ascending int64 indices of the bank and of the images whose labels are withheld; both
-        stratified by class. Unlabelled images (-1) count as one class.
+        stratified by class. Images without a label (-1) are in neither.
     """
-    rank, size = _ranks(labels, stream(seed, "holdout"))
+    known = (labels >= 0).nonzero().squeeze(1)
+    rank, size = _ranks(labels[known], stream(seed, "holdout"))
     # minimum() last: of a class with a single image, that one stays in the bank.
     held = rank < (size.double() * fraction).round().clamp(min=1).minimum(size - 1)
-    return (~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
+    return known[~held], known[held]
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,12 +280,13 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """
     total = torch.zeros(3, dtype=torch.float64, device=images.device)
     squares = torch.zeros(3, dtype=torch.float64, device=images.device)
-    for part in torch.split(images, _ROWS):
+    pixels = images.shape[2] * images.shape[3]
+    for part in torch.split(images, max(1, _PIXELS // pixels)):
         # whole numbers below 2**53: exact, in whatever order they are added
         values = part.permute(1, 0, 2, 3).reshape(3, -1).to(torch.float64)
         total += values.sum(1)
         squares += values.square().sum(1)
-    count = images.shape[0] * images.shape[2] * images.shape[3]
+    count = images.shape[0] * pixels
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_(min=0.0).sqrt().clamp_(min=1.0)
     return (mean / 255.0).float(), (deviation / 255.0).float()

@@ -30,6 +30,9 @@ _NESTED = ("folder inside a class", "folders inside classes")
 _BESIDE_FILE = ("file beside train", "files beside train")
 _BESIDE = ("folder beside train", "folders beside train")
 _NO_CLASS = ("folder without images", "folders without images")
+_NO_LABEL = ("folder of test images without labels", "folders of test images without labels")
+UNLABELLED = ("unlabeled", "unlabelled")
+"""Folders beside those of the classes whose images have no class: they are pretrained on alone."""
 _OWN = ("folder of runs or caches", "folders of runs or caches")
 
 
@@ -69,7 +72,8 @@ class Listing:
 
     Attributes:
         classes: names of the classes in the Unicode normal form NFC, sorted; empty without classes.
-        train: path relative to the folder, and number of the class (-1: none), of each file.
+        train: path relative to the folder, and number of the class (-1: none), of each file; those
+            without one beside others with one come last.
         test: the same of the test images.
         key: digest of all paths, sizes and modification times.
         left_out: what is not in it.
@@ -107,7 +111,9 @@ def list_folder(root: Path, own_folders: Collection[Path] = ()) -> Listing:
     if flat is not None:
         train = _files(top, flat, -1, root, digest, out)
     else:
+        unlabelled = [classes.pop(name) for name in UNLABELLED if name in classes]
         train = _class_files(top, classes, list(classes), root, digest, out)
+        train += _unlabelled_files(top, unlabelled, root, digest, out)
     test: list[tuple[str, int]] = []
     if top is not root:
         test_top, test_classes = _test_folder(root, top, bool(classes), own, out)
@@ -170,7 +176,7 @@ def is_own_folder(path: str, own: Collection[str] = ()) -> bool:
 
 def _holds_caches(path: str) -> bool:
     with os.scandir(path) as entries:
-        return any(e.name.startswith("folder-") and e.name.endswith(".images") for e in entries)
+        return any(e.name.endswith(".images") for e in entries)
 
 
 def _classes(
@@ -257,6 +263,9 @@ def _test_folder(
             continue
         _note(FOREIGN, loose, out)
         chosen, classes = folder, _normalised(folder, [entry.name for entry in inside])
+        for without in UNLABELLED:
+            if classes.pop(without, None) is not None:
+                out.add(_NO_LABEL, f"{name}/{without}")
         known = _normalised(top, [e.name for e in folders_and_files(top)[0]])
         unknown = sorted(classes.keys() - known.keys())
         if unknown:
@@ -288,6 +297,17 @@ def _class_files(
             out.add(_NESTED, f"{folders[name]}/{nested[0].name}", len(nested))
         found += _files(folder, files, number, root, digest, out)
     return found
+
+
+def _unlabelled_files(
+    top: Path, folders: list[str], root: Path, digest: hashlib.blake2b, out: LeftOut
+) -> list[tuple[str, int]]:
+    """The files without a class. They change the key, since such folders once were classes."""
+    found: list[tuple[str, int]] = []
+    for name in folders:
+        digest.update(b"without labels\n")
+        found += _class_files(top, {name: name}, [name], root, digest, out)
+    return [(path, -1) for path, _ in found]
 
 
 def _files(

@@ -1,4 +1,4 @@
-"""One image file as 32x32 pixels: whatever Pillow reads, told by its content, not by its name."""
+"""One image file as a square of pixels: whatever Pillow reads, told by its content alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
+from engine.config.data.data_set import SIZE
 from engine.data.decoding_memory import BUDGET, MOST_BYTES, MOST_PIXELS, memory_of, needs_all
-from engine.data.image_cache import SIZE
 from engine.files import open_plain, reason
 from engine.text import clean_text
 
@@ -80,15 +80,19 @@ def is_called_image(name: str) -> bool:
 
 
 @functools.cache
-def decoder() -> str:
-    """Everything that the pixels of a file depend on beside the file: part of a cache's key."""
+def decoder(size: int = SIZE) -> str:
+    """Everything that the pixels of a file depend on beside the file: part of a cache's key.
+
+    Args:
+        size: height and width of the images, in pixels.
+    """
     codecs = ("jpg", "jpg_2000", "zlib", "libtiff")
     found = {name: features.version_codec(name) for name in codecs}
     found["libjpeg_turbo"] = features.version_feature("libjpeg_turbo")
     modules = [name for name in ("webp", "avif") if name in features.modules]
     found |= {name: features.version_module(name) for name in modules}
     versions = " ".join(f"{name} {version}" for name, version in found.items() if version)
-    return f"{decoder_name()}, {versions}, decoding {_DECODING}, size {SIZE}"
+    return f"{decoder_name()}, {versions}, decoding {_DECODING}, size {size}"
 
 
 def decoder_name() -> str:
@@ -121,23 +125,26 @@ def _size_of(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def decode(path: Path) -> NDArray[np.uint8] | Broken:
-    """An image as uint8 (3, 32, 32), or why not.
+def decode(path: Path, size: int = SIZE) -> NDArray[np.uint8] | Broken:
+    """An image as uint8 (3, size, size), or why not.
 
     Of several frames or pages the first counts. Gray becomes colour, what is transparent black, the
-    orientation that a camera noted is applied; other sizes are resized: the short side to 32
-    pixels, then the middle is taken. Waits where the images that other threads decode leave too
-    little memory (see ``decoding_memory``).
+    orientation that a camera noted is applied; other sizes are resized (``fitted``). Waits where
+    the images that other threads decode leave too little memory (see ``decoding_memory``).
+
+    Args:
+        path: the file.
+        size: height and width of the result, in pixels.
     """
     foreign = not is_called_image(path.name)
     try:
         with _open(path) as file:
-            size = _size_of(file)
-            if size > MOST_BYTES:
+            length = _size_of(file)
+            if length > MOST_BYTES:
                 why = f"more than the {MOST_BYTES:,} bytes that a file may have"
                 return Broken(why, lasting=True, foreign=foreign)
-            with BUDGET.hold(BUDGET.most if needs_all(size) else 0):
-                return _decoded(file, path, 0 if needs_all(size) else BUDGET.most)
+            with BUDGET.hold(BUDGET.most if needs_all(length) else 0):
+                return _decoded(file, path, 0 if needs_all(length) else BUDGET.most, size)
     except UnidentifiedImageError:
         return Broken("not an image", lasting=True, foreign=foreign)
     except Image.DecompressionBombError:
@@ -150,7 +157,18 @@ def decode(path: Path) -> NDArray[np.uint8] | Broken:
         return Broken(why, lasting=not isinstance(error, MemoryError))
 
 
-def _decoded(file: BinaryIO, path: Path, most: int) -> NDArray[np.uint8] | Broken:
+def fitted(colour: Image.Image, size: int) -> NDArray[np.uint8]:
+    """An image in mode RGB as uint8 (3, size, size).
+
+    The short side is brought to that size, and the middle is taken, by Pillow's bicubic
+    interpolation, which averages over all pixels where an image becomes smaller (antialiased).
+    """
+    if colour.size != (size, size):
+        colour = ImageOps.fit(colour, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(colour).transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+
+
+def _decoded(file: BinaryIO, path: Path, most: int, size: int) -> NDArray[np.uint8] | Broken:
     """See ``decode``; takes up to ``most`` bytes of the memory for decoding.
 
     Raises:
@@ -160,16 +178,13 @@ def _decoded(file: BinaryIO, path: Path, most: int) -> NDArray[np.uint8] | Broke
         full_size = image.size
         if image.width * image.height > MOST_PIXELS:
             return Broken(_TOO_MANY, lasting=True)
-        if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * SIZE:
+        if image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
             # Has the JPEG decoder scale a large photograph down while it decodes, to no less
             # than twice the final size.
-            image.draft("RGB", (2 * SIZE, 2 * SIZE))
+            image.draft("RGB", (2 * size, 2 * size))
         _match_transparent_colour(image)
         with BUDGET.hold(memory_of(image, full_size, most)), _quiet(image):
-            colour = _in_bands(_upright(image))
-            if colour.size != (SIZE, SIZE):
-                colour = ImageOps.fit(colour, (SIZE, SIZE), Image.Resampling.BICUBIC)
-            return np.asarray(colour).transpose(2, 0, 1)  # (32, 32, 3) -> (3, 32, 32)
+            return fitted(_in_bands(_upright(image)), size)
 
 
 def _match_transparent_colour(image: ImageFile.ImageFile) -> None:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.config.data.data_set import SIZE
 from engine.data.dataset import Dataset, Split
 from engine.data.folder_listing import (
     FOREIGN,
@@ -26,8 +27,9 @@ from engine.data.folder_listing import (
     list_folder,
     shown,
 )
-from engine.data.image_cache import SIZE, ImageArrays, cached
+from engine.data.image_cache import ImageArrays, cached
 from engine.data.image_decoder import Broken, decode, decoder, decoder_name, is_called_image
+from engine.data.image_store import ImageStore
 from engine.errors import DataError
 from engine.files import reason
 from engine.sink import Sink, check_interrupt
@@ -39,9 +41,15 @@ _BROKEN = ("broken image", "broken images")
 _SAMPLE_ENTRIES, _SAMPLE_FILES = 200, 8  # looked at and taken of each class for a sample
 
 
-def load(argument: str, data_dir: Path, sink: Sink, own_folders: Collection[Path] = ()) -> Dataset:
+def load(
+    argument: str,
+    data_dir: Path,
+    sink: Sink,
+    own_folders: Collection[Path] = (),
+    size: int = SIZE,
+) -> Dataset:
     """The images below the folder ``argument``; see ``load_folder``."""
-    found = load_folder(_root(argument), data_dir, sink, own_folders)
+    found = load_folder(_root(argument), data_dir, sink, own_folders, size=size)
     return Dataset(
         f"folder:{argument}",
         Split(*found.train),
@@ -53,8 +61,8 @@ def load(argument: str, data_dir: Path, sink: Sink, own_folders: Collection[Path
     )
 
 
-def sample(argument: str, _data_dir: Path, count: int) -> Tensor:
-    """A few images, uint8 (n, 3, 32, 32), n <= count, of each class in turn.
+def sample(argument: str, _data_dir: Path, count: int, size: int = SIZE) -> Tensor:
+    """A few images, uint8 (n, 3, size, size), n <= count, of each class in turn.
 
     Looks at a few files only, however many there are.
 
@@ -66,7 +74,7 @@ def sample(argument: str, _data_dir: Path, count: int) -> Tensor:
     if not top.is_dir():
         raise DataError(f"There is no folder {shown(root)}.")
     # Up to four files for each picture wanted: some may be broken.
-    found = (picture(path) for path in itertools.islice(_in_turn(top), 4 * count))
+    found = (picture(path, size) for path in itertools.islice(_in_turn(top), 4 * count))
     pictures = list(itertools.islice((p for p in found if p is not None), count))
     if not pictures:
         raise DataError(f"There are no images in {shown(top)}.")
@@ -104,25 +112,32 @@ def _first_files(folder: Path) -> list[Path]:
 
 
 def load_folder(
-    root: Path, data_dir: Path, sink: Sink, own_folders: Collection[Path] = ()
+    root: Path,
+    data_dir: Path,
+    sink: Sink,
+    own_folders: Collection[Path] = (),
+    *,
+    size: int = SIZE,
 ) -> ImageArrays:
     """Reads the images below ``root``.
 
     Three layouts are understood: ``train/<class>/*`` with ``test/<class>/*`` beside it (which may
     be missing, or be called ``val``), ``<class>/*`` (no test set), and images directly in the
-    folder or in ``train`` (no classes: fit for pretraining only). Whatever Pillow reads counts, by
-    its content; hidden files and folders are passed over, and so are this program's own. For how an
-    image is decoded see ``image_decoder.decode``; one of more than 178,956,970 pixels, or in a file
-    of more than 4 GiB, counts as broken. Names of classes are in the Unicode normal form
-    NFC, without control characters.
+    folder or in ``train`` (no classes: fit for pretraining only). A folder ``unlabeled`` or
+    ``unlabelled`` beside those of the classes holds images without a class. Whatever Pillow reads
+    counts, by its content; hidden files and folders are passed over, and so are this program's own.
+    For how an image is decoded see ``image_decoder.decode``; one of more than 178,956,970 pixels,
+    or in a file of more than 4 GiB, counts as broken. Names of classes are in the Unicode normal
+    form NFC, without control characters.
 
     Args:
         root: the folder.
-        data_dir: the cache lives in ``data_dir/cache``, one file a folder; it holds for the
-            paths, sizes and times of all files and for the decoder, so that any change makes it
-            anew.
+        data_dir: the cache lives in ``data_dir/cache``, one file for a folder and size; it holds
+            for the paths, sizes and times of all files and for the decoder, so that any change
+            makes it anew.
         sink: receives the progress and may ask to stop.
         own_folders: the runs folder and the like, which are no classes.
+        size: height and width of the images, in pixels.
 
     Returns:
         The images; ``left_out`` says in one line what of the folder is not among them.
@@ -146,12 +161,17 @@ def load_folder(
     except OSError as error:
         raise DataError(f"The folder {shown(root)} cannot be read: {reason(error)}.") from error
     _check(root, listing)
-    # One file a folder, named by its path alone: a folder that changed replaces its old cache.
+    # Named by the folder's path and the size alone: a folder that changed replaces its old cache.
     root_digest = hashlib.blake2b(os.fsencode(root.absolute()), digest_size=8).hexdigest()
-    path = data_dir / "cache" / f"folder-{root_digest}.images"
-    key = f"{listing.key}, {decoder()}"
+    of_size = "" if size == SIZE else f"-{size}"
+    path = data_dir / "cache" / f"folder-{root_digest}{of_size}.images"
+    key = f"{listing.key}, {decoder(size)}"
     most = len(listing.train) + len(listing.test)
-    found = cached(path, key, sink, lambda: _read(root, listing, sink), most=most)
+
+    def make() -> ImageArrays:
+        return _read(root, listing, ImageStore(most, size, path.parent), size, sink)
+
+    found = cached(path, key, sink, make, size=size, most=most)
     if found.foreign:
         listing.left_out.add(FOREIGN, found.first_foreign, found.foreign)
     if found.skipped:
@@ -188,10 +208,9 @@ def _check(root: Path, listing: Listing) -> None:
 # ------------------------------------------------------------------------------------ reading
 
 
-def _read(root: Path, listing: Listing, sink: Sink) -> ImageArrays:
-    """Decodes the images of a listing; the broken ones are left out."""
+def _read(root: Path, listing: Listing, store: ImageStore, size: int, sink: Sink) -> ImageArrays:
+    """Decodes the images of a listing into a store; the broken ones are left out."""
     files = listing.train + listing.test
-    images = np.empty((len(files), 3, SIZE, SIZE), dtype=np.uint8)
     broken: dict[int, Broken] = {}
     sink.progress("reading images", 0, len(files))
     with (
@@ -204,12 +223,12 @@ def _read(root: Path, listing: Listing, sink: Sink) -> ImageArrays:
         for start in range(0, len(files), _BATCH):
             check_interrupt(sink)
             batch = files[start : start + _BATCH]
-            results = pool.map(decode, [root / path for path, _ in batch])
+            results = pool.map(lambda file: decode(root / file[0], size), batch)
             for number, result in enumerate(results, start):
                 if isinstance(result, Broken):
                     broken[number] = result
                 else:
-                    images[number] = result
+                    store.add(result[np.newaxis])
             sink.progress("reading images", min(start + _BATCH, len(files)), len(files))
     good = np.array([n not in broken for n in range(len(files))], dtype=bool)
     labels = np.array([label for _, label in files], dtype=np.int64)
@@ -221,18 +240,11 @@ def _read(root: Path, listing: Listing, sink: Sink) -> ImageArrays:
         raise _no_image(root)
     _check_broken(root, listing, good, labels, skipped)
 
-    def part(rows: slice) -> tuple[Tensor, Tensor]:
-        keep = good[rows]
-        whole = bool(keep.all())  # then no copy of what may be gigabytes
-        return (
-            torch.from_numpy(images[rows] if whole else images[rows][keep]),
-            torch.from_numpy(labels[rows][keep]),
-        )
-
-    count = len(listing.train)
+    images, known = store.images(), torch.from_numpy(labels[good])
+    count = int(good[: len(listing.train)].sum())
     return ImageArrays(
-        train=part(slice(0, count)),
-        test=part(slice(count, None)) if good[count:].any() else None,
+        train=(images[:count], known[:count]),
+        test=(images[count:], known[count:]) if good[len(listing.train) :].any() else None,
         class_names=listing.classes,
         skipped=skipped,
         lasting=all(fault.lasting for fault in broken.values()),
@@ -241,9 +253,9 @@ def _read(root: Path, listing: Listing, sink: Sink) -> ImageArrays:
     )
 
 
-def picture(path: Path) -> NDArray[np.uint8] | None:
-    """One image as the data set would hold it: uint8 (3, 32, 32), or None when it is broken."""
-    image = decode(path)
+def picture(path: Path, size: int = SIZE) -> NDArray[np.uint8] | None:
+    """One image as the data set would hold it: uint8 (3, size, size); None when it is broken."""
+    image = decode(path, size)
     return None if isinstance(image, Broken) else image
 
 

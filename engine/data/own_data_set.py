@@ -3,8 +3,10 @@
 ``Name`` is a function (or a class) that is called with the folder for data sets, a ``Path``, and
 gives ``train, test`` or ``train, test, class_names``:
 
-    train, test: ``images, labels`` each; images are uint8 (N, 3, 32, 32), labels whole numbers (N,)
-        from 0 on, of any type; tensors or NumPy arrays. ``test`` may be None.
+    train, test: ``images, labels`` each; images are uint8 (N, 3, S, S) where S is
+        ``data.image_size`` (32 where that is left open), labels whole numbers (N,) from 0 on, of
+        any type, and -1 for a training image without one; tensors or NumPy arrays. ``test`` may be
+        None.
     class_names: a text for each label; without them the classes are called "0", "1", ...
 """
 
@@ -17,9 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from engine.config.data.data_set import SIZE
 from engine.errors import DataError, described
-
-_SHAPE = (3, 32, 32)
 
 
 class OwnImages(NamedTuple):
@@ -30,13 +31,16 @@ class OwnImages(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def load_own(source: str, make: Callable[[Path], Any], data_dir: Path) -> OwnImages:
+def load_own(
+    source: str, make: Callable[[Path], Any], data_dir: Path, size: int = SIZE
+) -> OwnImages:
     """Calls the user's function and checks what it gives.
 
     Args:
         source: ``package.module:Name``, for the messages.
         make: what it names.
         data_dir: the folder for data sets; it may not exist yet.
+        size: height and width that its images must have, in pixels.
 
     Raises:
         DataError: one sentence on what does not fit.
@@ -50,8 +54,8 @@ def load_own(source: str, make: Callable[[Path], Any], data_dir: Path) -> OwnIma
         raise _refusal(source, f"it fails ({why})") from error
     if not isinstance(found, tuple | list) or len(found) not in (2, 3):
         raise _refusal(source, "it must give train, test or train, test, class_names")
-    train = _split(source, "train", found[0])
-    test = None if found[1] is None else _split(source, "test", found[1])
+    train = _split(source, "train", found[0], size, least=-1)
+    test = None if found[1] is None else _split(source, "test", found[1], size, least=0)
     labels = [part[1] for part in (train, test) if part is not None and len(part[1])]
     classes = 1 + max((int(part.max()) for part in labels), default=-1)
     # More names than labels are fine: a class may be missing from both parts.
@@ -63,19 +67,27 @@ def load_own(source: str, make: Callable[[Path], Any], data_dir: Path) -> OwnIma
     return OwnImages(train, test, names)
 
 
-def _split(source: str, part: str, found: Any) -> tuple[Tensor, Tensor]:
+def _split(source: str, part: str, found: Any, size: int, *, least: int) -> tuple[Tensor, Tensor]:
     if not isinstance(found, Sequence) or len(found) != 2:
         raise _refusal(source, f"its {part} must be a pair of images and labels")
     try:
         images, labels = (torch.as_tensor(value).cpu() for value in found)
     except (TypeError, ValueError, RuntimeError) as error:
         raise _refusal(source, f"its {part} holds what is no array ({error})") from error
-    if images.dtype != torch.uint8 or images.shape[1:] != _SHAPE:
+    if images.dtype != torch.uint8 or images.shape[1:] != (3, size, size):
         kind = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-        raise _refusal(source, f"its {part} images are {kind}; they must be uint8 (N, 3, 32, 32)")
-    if labels.is_floating_point() or labels.shape != images.shape[:1] or (labels < 0).any():
+        wanted = f"uint8 (N, 3, {size}, {size})"
         raise _refusal(
-            source, f"its {part} labels must be {len(images)} whole numbers from 0 on, one an image"
+            source,
+            f"its {part} images are {kind}; they must be {wanted}, the size that data.image_size "
+            "names",
+        )
+    if labels.is_floating_point() or labels.shape != images.shape[:1] or (labels < least).any():
+        without = ", or -1 without a label" if least < 0 else ""
+        raise _refusal(
+            source,
+            f"its {part} labels must be {len(images)} whole numbers from 0 on, one an image"
+            f"{without}",
         )
     if not len(images):
         raise _refusal(source, f"its {part} holds no image")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.augment.augmenter import normalise, to_float
+from engine.data.dataset import ImageRows
 from engine.evaluate.modes import evaluating
 from engine.evaluate.native_pass import NativePass
 from engine.models.encoder import Encoder
@@ -29,7 +30,7 @@ _FLOAT64_ENTRIES = 1 << 17
 @torch.no_grad()
 def extract(
     encoder: Encoder,
-    images: Tensor,
+    images: Tensor | ImageRows,
     *,
     mean: Tensor,
     std: Tensor,
@@ -47,7 +48,7 @@ def extract(
 
     Args:
         encoder: on ``device``.
-        images: uint8 (N, 3, 32, 32), or float32 in [0, 1]; on any device.
+        images: uint8 (N, 3, H, W), or float32 in [0, 1]; on any device.
         mean: float32 (3,), of the channels in [0, 1], as in the pretraining.
         std: float32 (3,).
         device: where to compute.
@@ -85,9 +86,9 @@ def extract(
     return out
 
 
-def pixels(images: Tensor) -> Tensor:
+def pixels(images: Tensor | ImageRows) -> Tensor:
     """Images uint8 (N, 3, H, W), or float in [0, 1], as float32 (N, 3 * H * W) in [0, 1]."""
-    return to_float(images).flatten(1)
+    return to_float(images[:]).flatten(1)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.config.run_schema import MonitorConfig
 from engine.config.schema import PretrainConfig
-from engine.data.dataset import Dataset, holdout_split
+from engine.data.dataset import Dataset, ImageRows, holdout_split
 from engine.evaluate.features import extract
 from engine.evaluate.knn import knn_predict
 from engine.evaluate.random_init import calibrate_bn
@@ -34,7 +34,7 @@ def measure_knn(
 
     Args:
         encoder: the query encoder, on ``device``; left as it is.
-        dataset: labelled.
+        dataset: with labels.
         config: the pretraining's; ``monitor``, ``data.holdout`` and the seed count.
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
@@ -60,7 +60,7 @@ def measure_knn(
         encoder = copy.deepcopy(encoder)
         calibrate_bn(encoder, train.images, mean=mean, std=std, sink=sink, kernels=kernels)
 
-    def features(images: Tensor) -> Tensor:
+    def features(images: Tensor | ImageRows) -> Tensor:
         return extract(
             encoder,
             images,
@@ -72,13 +72,18 @@ def measure_knn(
             kernels=kernels,
         )
 
-    everything = features(train.images)  # (N, dim) or (N, feature_dim)
+    # Of images without a label nothing is known to compare: the others alone pass.
+    known = train.labelled_rows
+    everyone = len(known) == len(train)
+    everything = features(train.images if everyone else ImageRows(train.images, known))
+    places = torch.empty(len(train), dtype=torch.int64)
+    places[known] = torch.arange(len(known))  # of the images among those that pass
     classes = len(dataset.class_names)
     values = {
         "knn/top1": _top1(
-            everything[held.to(device)],
+            everything[places[held].to(device)],
             train.labels[held],
-            everything[bank.to(device)],
+            everything[places[bank].to(device)],
             train.labels[bank],
             classes,
             config.monitor,
@@ -91,7 +96,7 @@ def measure_knn(
             features(test.images),
             test.labels,
             everything,
-            train.labels,
+            train.labels[known],
             classes,
             config.monitor,
             sink,

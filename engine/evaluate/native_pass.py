@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from engine.augment.augmentation import AugmentParams
 from engine.augment.augmenter import Augmenter, normalise, to_float
 from engine.augment.native_augmenter import NativeAugmenter, normalise_natively
+from engine.data.dataset import ImageRows
 from engine.evaluate.modes import evaluating
 from engine.models.fused_layers import can_fuse, fuse
 from engine.native.library import OFF
@@ -71,7 +72,7 @@ class NativePass:
         return kernels != OFF and device.type == "cpu" and can_fuse(backbone, torch.float32)
 
     def __call__(
-        self, images: Tensor, out: Tensor, *, sink: Sink | None = None, stage: str = ""
+        self, images: Tensor | ImageRows, out: Tensor, *, sink: Sink | None = None, stage: str = ""
     ) -> None:
         """Results of images as they are.
 

@@ -42,7 +42,7 @@ def random_encoder(
 
     Args:
         model: the architecture; its BatchNorm is not split here (in eval mode that is the same).
-        images: uint8 (N, 3, 32, 32), of the training set; 8,192 of them, evenly spaced, are used.
+        images: uint8 (N, 3, H, W), of the training set; 8,192 of them, evenly spaced, are used.
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
         device: where the encoder is to be.
@@ -55,7 +55,7 @@ def random_encoder(
     """
     # Drawn on the CPU and then moved: a seed gives the same weights on every device.
     with default_generator(seed, torch.device("cpu")):
-        encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
+        encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1), images.shape[-1])
     encoder = encoder.to(device).eval()
     calibrate_bn(encoder, images, mean=mean, std=std, sink=sink, kernels=kernels)
     return encoder
@@ -74,7 +74,7 @@ def calibrate_bn(
 
     Args:
         encoder: on any device; its backbone's running statistics are replaced.
-        images: uint8 (N, 3, 32, 32); 8,192 of them, evenly spaced, are used.
+        images: uint8 (N, 3, H, W); 8,192 of them, evenly spaced, are used.
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
         sink: receives the progress, and is asked once a batch whether to stop.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.config.data import task_groups, with_tasks
+from engine.config.phrases import listed
 from engine.config.schema import ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset
 from engine.errors import DataError
@@ -53,10 +54,11 @@ class Task:
 def resolve_task(config: TaskConfig, class_names: Sequence[str]) -> Task:
     """The task of a configuration on data with these classes.
 
-    Without groups in the configuration: ``all`` and ``ten`` tell every class apart, ``five`` the
-    first five of CIFAR-10 or of the embedded shapes (also in a folder with their class names, in
-    any order), ``binary`` vehicles from animals, or round shapes from straight ones. ``five`` and
-    ``binary`` also fit data that has just five or two classes.
+    Without groups in the configuration: ``all`` tells every class apart, and so does ``ten`` where
+    there are ten; ``five`` the first five of CIFAR-10 or of another set that has such a task (also
+    in a folder with its class names, in any order), ``binary`` vehicles from animals, or round
+    shapes from straight ones. ``five`` and ``binary`` also fit data that has just five or two
+    classes.
 
     Raises:
         DataError: when the data has no classes, or the task does not fit the ones it has.
@@ -108,13 +110,14 @@ def _builtin_groups(config: TaskConfig, class_names: Sequence[str]) -> Mapping[s
     groups = task_groups(name, tuple(class_names))
     if groups is not None:
         return groups
-    if count == {"binary": 2, "five": 5}.get(name):
+    needed = {"binary": 2, "five": 5}.get(name, 0)
+    if count == needed:
         return each
-    known = " and of ".join(part.title for part in with_tasks())
+    known = listed([part.title for part in with_tasks()])
     raise DataError(
-        f"The task {name} is defined for the classes of {known}; for "
-        f"{_listed(class_names)} take the task all, or say in task.groups which classes it "
-        "tells apart."
+        f"The task {name} is defined for the classes of {known}, or for just {needed}, and this "
+        f"data has {count} ({_listed(class_names)}); take the task all, or say in task.groups "
+        "which classes it tells apart."
     )
 
 

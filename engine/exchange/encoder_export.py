@@ -31,7 +31,7 @@ from engine.files import is_folder, is_gone, replace_file, unwritable
 from engine.jobs.trained_encoder import TrainedEncoder, load_encoder
 from engine.runs import Record, RunFolder, by_id, folders
 from engine.runs.checkpoint_ref import with_checkpoint
-from engine.runs.encoder_step import proven_step
+from engine.runs.encoder_step import EncoderStep, proven_step
 from engine.runtime.device import apply_runtime, resolve_runtime
 from engine.sink import NullSink, Sink
 
@@ -110,7 +110,7 @@ def export_encoder(
         suffix=suffix,
         command=place.command,
         probes=_probes(folder, record, trained.at.step),
-        knn=_knn(folder, record, trained.at.step),
+        knn=_knn(folder, record, trained.at),
     )
     _write(target, parts)
     _write(card, [text.encode()])
@@ -136,7 +136,10 @@ def _encoded(
         return [onnx_graph(trained, facts)], trained
     if place.data:
         data = msgspec.structs.replace(
-            trained.config.data, source=absolute_source(place.data), limit=0
+            trained.config.data,
+            source=absolute_source(place.data),
+            image_size=trained.config.data.size,  # of the encoder, whatever the set's own is
+            limit=0,
         )
         config = msgspec.structs.replace(trained.config, data=data)
         trained = replace(trained, config=config)
@@ -159,14 +162,14 @@ def _encoded(
     return table.encoded(suffix), trained
 
 
-def _knn(folder: RunFolder, record: Record, step: int) -> float | None:
-    """The kNN accuracy of the encoder of a step, in percent; None where none was measured."""
-    if step == record.step:
+def _knn(folder: RunFolder, record: Record, at: EncoderStep) -> float | None:
+    """The kNN accuracy of an encoder in percent, the newest of the last; None: not measured."""
+    if not at.checkpoint:
         return record.last.get("knn/top1")
     log = folder.metrics()
     with contextlib.suppress(RunError):
         log.poll()
-    return dict(zip(*log.series("knn/top1"), strict=True)).get(step)
+    return dict(zip(*log.series("knn/top1"), strict=True)).get(at.step)
 
 
 def _probes(folder: RunFolder, pretraining: Record, step: int) -> list[Record]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from torch import Tensor
 from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
 from engine.data.folder_listing import list_folder
-from engine.data.image_cache import SIZE
 from engine.errors import UserError
+from engine.jobs.surroundings import installed_commit, program_version
 from engine.jobs.trained_encoder import TrainedEncoder
 from engine.runs import Record
 from engine.runs.data_identity import last_identity
@@ -47,7 +46,7 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
         "mlp_head": config.model.mlp_head,
         "feature_dim": encoder.feature_dim,
         "embedding_dim": encoder.dim if encoder.has_head else 0,
-        "image_size": SIZE,
+        "image_size": config.data.size,
         "data": config.data.source,
         "train_images": 0 if identity is None else identity.train,
         "classes": list(class_names(config.data)),
@@ -91,14 +90,5 @@ def class_names(config: DataConfig) -> tuple[str, ...]:
 
 def program() -> Mapping[str, str]:
     """The version of this program, and its commit where pip installed it from a repository."""
-    try:
-        found = distribution("moco-tui")
-    except PackageNotFoundError:  # run from its source
-        return {}
-    facts = {"version": f"moco-tui {found.version}"}
-    try:
-        source = json.loads(found.read_text("direct_url.json") or "{}")
-        facts["commit"] = str(source["vcs_info"]["commit_id"])
-    except (KeyError, TypeError, ValueError, OSError):
-        pass
-    return facts
+    facts = {"version": f"moco-tui {program_version()}".strip(), "commit": installed_commit()}
+    return {name: text for name, text in facts.items() if text}

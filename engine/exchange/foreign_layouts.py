@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from engine.config.data.data_set import LARGEST_SIZE, SIZE
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.exchange.encoder_facts import FORMAT
@@ -61,12 +62,14 @@ class FoundEncoder:
             ``projection_head.``; batch statistics are among them.
         layout: what named them, for people.
         left_out: keys of the file that are no part of it: heads, other nets, queues.
+        image_size: height and width of the images that it was made for; 0: the file does not say.
     """
 
     model: ModelConfig
     weights: dict[str, Tensor]
     layout: str
     left_out: tuple[str, ...]
+    image_size: int = 0
 
     @property
     def has_head(self) -> bool:
@@ -122,19 +125,27 @@ def _own(file: ForeignFile, encoder: str, name: str) -> FoundEncoder:
     last = head.get("projection_head.2.weight" if mlp else "projection_head.weight")
     body = {k.removeprefix("backbone."): v for k, v in tensors.items() if k not in head}
     stem = _stem(body, encoder, name)
+    size = _image_size(file)
     dim = int(last.shape[0]) if last is not None and last.dim() == 2 else 0
     if not 2 <= dim <= 8192:
-        dim = _expected(ModelConfig(encoder=encoder, stem=stem))[0]
+        dim = _expected(ModelConfig(encoder=encoder, stem=stem), size)[0]
     model = ModelConfig(encoder=encoder, stem=stem, bn_splits=1, dim=dim, mlp_head=mlp)
-    expected = build_encoder_quietly(model).state_dict()
+    expected = build_encoder_quietly(model, size).state_dict()
     if not head:
         expected = {k: v for k, v in expected.items() if k.startswith("backbone.")}
-    return FoundEncoder(model, _fitted(tensors, expected, name, encoder), "moco-tui", ())
+    return FoundEncoder(model, _fitted(tensors, expected, name, encoder), "moco-tui", (), size)
 
 
-def _expected(model: ModelConfig) -> tuple[int, dict[str, Tensor]]:
+def _image_size(file: ForeignFile) -> int:
+    """Height and width of the images that the encoder in a file of this program was made for."""
+    text = file.metadata.get("image_size", "")
+    size = int(text) if text.isascii() and text.isdecimal() and len(text) < 5 else SIZE
+    return size if SIZE <= size <= LARGEST_SIZE else SIZE
+
+
+def _expected(model: ModelConfig, size: int = SIZE) -> tuple[int, dict[str, Tensor]]:
     """The width of the features of a net, and its state."""
-    made = build_encoder_quietly(model)
+    made = build_encoder_quietly(model, size)
     return made.feature_dim, made.backbone.state_dict()
 
 

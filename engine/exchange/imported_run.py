@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import torch
 
+from engine.config.data import own_size
 from engine.config.models import ENCODERS
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
@@ -66,11 +67,14 @@ def import_encoder(
     file = read_foreign(path)
     found = find_encoder(file, encoder, one_line(str(path)))
     statistics = statistics or _recorded(file.metadata)
+    source = data or PretrainConfig().data.source
+    size = 0 if found.image_size in (0, own_size(source)) else found.image_size
     config = build(
         PretrainConfig,
         {
             **{f"model.{key}": value for key, value in msgspec.to_builtins(found.model).items()},
             **({"data.source": data} if data else {}),
+            **({"data.image_size": size} if size else {}),
         },
     )
     state = {

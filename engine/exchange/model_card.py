@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.runs import Record
+from engine.runs.provenance import merged
 from engine.text import one_line
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
@@ -122,12 +123,26 @@ def _rows(record: Record, facts: Mapping[str, str], command: str) -> list[tuple[
         ("data", "" if record.origin else plain(facts["data"]) + identity),
         ("epochs", trained),
         ("step", "" if record.origin else facts["step"]),
+        *_origin(record),
         ("checkpoint", plain(facts.get("checkpoint", ""))),
         ("weights", f"SHA-256 {plain(facts['fingerprint'])}"),
         ("went on from", plain(facts.get("began_from", ""))),
         ("written by", plain(facts.get("version", "moco-tui"))),
         ("commit", plain(facts.get("commit", ""))),
         ("command", plain(command)),
+    ]
+
+
+def _origin(record: Record) -> list[tuple[str, str]]:
+    """What trained the encoder: version, commit, command; of the last part of the run."""
+    found = merged(record.provenance)
+    commit, patch = found.get("program.commit"), found.get("program.patch")
+    words = f"moco-tui {found.get('program.version', '')}".strip()
+    if commit:
+        words += f", commit {commit}" + (f" with changes ({patch})" if patch else "")
+    return [
+        ("trained by", plain(words) if found else ""),
+        ("trained with", plain(str(found.get("command", "")))),
     ]
 
 
@@ -142,7 +157,9 @@ def accuracy(knn: float | None, probes: Iterable[Record]) -> str:
             labels = f"{plain(str(probe.result.get('labels', '')))} labels"
             name = f"probe {plain(probe.id)}: {plain(str(probe.result.get('head', '')))} head"
             task = plain(str(probe.result.get("task", "")))
-            rows.append((f"{name}, task {task}", labels, f"{found:.2f} %"))
+            other = plain(str(probe.result.get("data", "")))
+            where = f", on {other}" if other else ""
+            rows.append((f"{name}, task {task}{where}", labels, f"{found:.2f} %"))
     if not rows:
         return "Nothing was measured of this encoder."
     lines = "\n".join(f"| {what} | {labels} | {value} |" for what, labels, value in rows)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.data.image_cache import SIZE
 from engine.errors import RunError, described
 from engine.jobs.trained_encoder import TrainedEncoder
 from engine.models.convnet import MaxPool2d
@@ -41,7 +40,7 @@ class _Outputs(nn.Module):
 def onnx_graph(trained: TrainedEncoder, facts: Mapping[str, str]) -> bytes:
     """The graph as one file, without data beside it.
 
-    Its input ``images`` is float32 ``(batch, 3, 32, 32)``, normalised; its outputs are float32
+    Its input ``images`` is float32 ``(batch, 3, H, W)``, normalised; its outputs are float32
     ``features`` ``(batch, feature_dim)`` and, where there is a head, ``embedding``
     ``(batch, dim)``, not of unit length.
 
@@ -59,7 +58,9 @@ def onnx_graph(trained: TrainedEncoder, facts: Mapping[str, str]) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions of packages, meant for torch's authors
-            program: Any = _quietly_exported(_Outputs(encoder).eval(), outputs)
+            program: Any = _quietly_exported(
+                _Outputs(encoder).eval(), outputs, trained.config.data.size
+            )
         graph: Any = program.model_proto
     except Exception as error:  # the exporter raises nearly anything
         why = clean_text(described(error).partition("\n")[0], 200)
@@ -74,14 +75,14 @@ def onnx_graph(trained: TrainedEncoder, facts: Mapping[str, str]) -> bytes:
     return made
 
 
-def _quietly_exported(net: nn.Module, outputs: list[str]) -> Any:
+def _quietly_exported(net: nn.Module, outputs: list[str], size: int) -> Any:
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         return torch.onnx.export(
             net,
-            (torch.zeros(2, 3, SIZE, SIZE),),  # not 1, which would be taken for a fixed size
+            (torch.zeros(2, 3, size, size),),  # not 1, which would be taken for a fixed size
             dynamo=True,
             opset_version=OPSET,
             input_names=["images"],

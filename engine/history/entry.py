@@ -22,6 +22,7 @@ from engine.files import reason
 from engine.runs.creation_order import place_of
 from engine.runs.data_identity import digests_of
 from engine.runs.folder import RunFolder
+from engine.runs.folder_size import size_of
 from engine.runs.record import SUMMARIES, Record, UserNotes, branch_words, spell, unspell
 from engine.runs.recorded_fields import Count, Epochs, MisfitError, Moment, Place, Span, cleaned
 from engine.text import is_plain, plain_text
@@ -49,7 +50,7 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     Attributes:
         id, kind, preset, parent, checkpoint, seed, created, order, started, ended, trained_seconds,
         running_since, host, device, step, epoch, total_steps, checkpoint_step, best, last,
-        untrained, error: as in ``Record``.
+        untrained, error, study: as in ``Record``.
         name: what people called it, else the record's name; may be empty.
         status: as ``RunFolder.status`` shows it, ``damaged`` or ``unreadable``.
         config: dotted keys whose values differ from ``config_base(kind, preset)``.
@@ -61,6 +62,9 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
             began anew.
         tags, note: as in ``UserNotes``.
         warning: why ``user.json`` could not be read; empty otherwise.
+        size: bytes of the files in its folder when they were last counted, see
+            ``folder_size.size_of``; None before that.
+        size_stamp: ``stamp`` of the run as it was then.
         stamp: of the folder's files when they were read, see ``stamp_of``; ``UNSURE`` when one of
             them could not be read, so that the next list tries again.
     """
@@ -96,8 +100,11 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     note: str = ""
     error: str = ""
     imported: bool = False
+    study: str = ""
     began_from: str = ""
     warning: str = ""
+    size: Count | None = None
+    size_stamp: int = 0
     stamp: int = 0
 
     @property
@@ -181,6 +188,17 @@ def _facts(of: os.stat_result) -> tuple[int, ...]:
     return of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino, of.st_mode
 
 
+def counted(entry: Entry, size: int) -> Entry:
+    """The entry with the size of its folder, as it was counted now."""
+    return msgspec.structs.replace(entry, size=size, size_stamp=entry.stamp)
+
+
+def read_counted(folder: RunFolder) -> Entry | None:
+    """``read_entry`` with the size of the folder: for one run, since each file is looked at."""
+    entry = read_entry(folder)
+    return None if entry is None else counted(entry, size_of(folder.path))
+
+
 def read_entry(folder: RunFolder) -> Entry | None:
     """The entry of a run as recorded (``lost`` is not derived); None when the folder is gone.
 
@@ -260,6 +278,7 @@ def make_entry(record: Record, notes: UserNotes, *, warning: str = "", stamp: in
         note=notes.note,
         error=record.error,
         imported=bool(record.origin),
+        study=record.study,
         began_from=branch_words(record.began_from),
         warning=warning,
         stamp=stamp,

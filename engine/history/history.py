@@ -9,9 +9,6 @@ that of its entry and reads what differs.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -21,17 +18,16 @@ from tinydb.table import Document
 
 from engine.errors import RunBusyError, RunError
 from engine.files import is_gone, reason
-from engine.history.entry import Entry, read_entry, to_document
+from engine.history.entry import Entry, counted, read_counted, to_document
 from engine.history.keys import metric_names, sort_entries
 from engine.history.reconciled_index import ReconciledIndex
 from engine.history.storage import KeyedTable
+from engine.history.trash import Trash
 from engine.runs.folder import NOTES_SECONDS, RunFolder
+from engine.runs.folder_size import size_of
 from engine.runs.record import ACTIVE, UserNotes
-from engine.runs.root import folder_names
 from engine.runs.run_lock import RunLock
 from engine.text import clean_text
-
-TRASH_NAME = ".trash"
 
 Entries = list[Entry]
 Documents = list[Document]
@@ -48,6 +44,8 @@ class History:
 
     def __init__(self, root: Path, *, read_only: bool = False, timeout: float = 10.0) -> None:
         self.root = root
+        self.trashed = Trash(root)
+        """The trash: since when what lies in it, how large it is, what is left of removals."""
         self._index = ReconciledIndex(root, read_only=read_only, timeout=timeout)
 
     @property
@@ -97,6 +95,25 @@ class History:
             shown = [entry for entry in shown if matches(entry)]
         return sort_entries(shown, sort)
 
+    def count_sizes(self, *, again: bool = False) -> None:
+        """Count the files of the runs whose size is not known, or was that of an earlier state.
+
+        A list never does it by itself: it would look at every file of ten thousand runs.
+
+        Args:
+            again: count all of them.
+
+        Raises:
+            RunError: when the folder cannot be read.
+        """
+        entries = self._index.refresh()
+        wanted = [entry for entry in entries.values() if again or needs_count(entry)]
+        self.note_sizes(counted(entry, size_of(self.root / entry.id)) for entry in wanted)
+
+    def note_sizes(self, found: Iterable[Entry]) -> None:
+        """Keep the sizes of entries that were counted; the next list writes them into the index."""
+        self._index.note_sizes({entry.id: entry for entry in found})
+
     def check_readable(self) -> None:
         """Refuse to go on where the last list may lack a run that is there.
 
@@ -117,7 +134,7 @@ class History:
         return self._shown(self._read(id_))
 
     def _read(self, id_: str) -> Entry:
-        entry = read_entry(self.folder(id_))
+        entry = read_counted(self.folder(id_))
         if entry is None:
             raise RunError(f"There is no run {id_} in {self.root}.")
         return entry
@@ -148,12 +165,6 @@ class History:
         if not id_ or id_.startswith(".") or "/" in id_ or "\0" in id_:
             raise RunError(f"There is no run {clean_text(id_, 60)} in {self.root}.")
         return RunFolder(self.root / id_)
-
-    def _trashed(self, id_: str) -> Path:
-        path = self.root / TRASH_NAME / self.folder(id_).id
-        if is_gone(path):
-            raise RunError(f"There is no run {clean_text(id_, 60)} in the trash of {self.root}.")
-        return path
 
     def _shown(self, entry: Entry) -> Entry:
         """The entry with the state to show: ``lost`` is derived, never recorded."""
@@ -248,7 +259,6 @@ class History:
         folder = self.folder(id_)
         if is_gone(folder.record_path):
             raise RunError(f"There is no run {id_} in {self.root}.")
-        trash = self.root / TRASH_NAME
         # Held until it is moved: no process can take the run over meanwhile. The lock file moves
         # along and is released under its new name.
         lock = RunLock(folder.lock_path)
@@ -257,10 +267,7 @@ class History:
             raise RunBusyError(f"The run {id_} is being worked on; stop it before deleting it.")
         try:
             with folder.notes_lock():  # a note that is being written goes with the run, whole
-                trash.mkdir(exist_ok=True)
-                folder.path.rename(trash / id_)
-                # The trash is ordered by this time, which a rename leaves as it was.
-                _set_time(trash / id_, _later_than_all(trash, id_))
+                self.trashed.put(folder)
         except OSError as error:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
         finally:
@@ -269,15 +276,12 @@ class History:
             self._index.drop(id_)
 
     def trash(self) -> Entries:
-        """The deleted runs, the one that was deleted last first."""
-        trash = self.root / TRASH_NAME
-        dated = []
-        for name in folder_names(trash):
-            entry = read_entry(RunFolder(trash / name))
-            if entry is not None:
-                with contextlib.suppress(OSError):  # removed since, or it cannot be looked at
-                    dated.append(((trash / name).lstat().st_mtime_ns, name, entry))
-        return [entry for _, _, entry in sorted(dated, key=lambda d: d[:2], reverse=True)]
+        """The deleted runs, the one that was deleted last first.
+
+        Raises:
+            RunError: when the trash cannot be read.
+        """
+        return [run.entry for run in self.trashed.runs()]
 
     def restore(self, id_: str) -> Entry:
         """Move a run back from the trash.
@@ -286,7 +290,10 @@ class History:
             RunError: when it is not there, its place is taken, or it cannot be moved.
         """
         self._index.check_writable()
-        source, target = self._trashed(id_), self.root / id_
+        target = self.folder(id_).path
+        if not self.trashed.has(id_):
+            raise RunError(f"There is no run {clean_text(id_, 60)} in the trash of {self.root}.")
+        source = self.trashed.path / id_
         with RunFolder(source).notes_lock():
             if not is_gone(target):  # rename would replace an empty folder without a word
                 raise RunError(f"There is a run {id_} already; the one in the trash stays there.")
@@ -297,19 +304,14 @@ class History:
         return self._indexed(id_)
 
     def purge(self, id_: str) -> None:
-        """Remove a run from the trash for good.
+        """Remove a run from the trash for good, or what is left of one.
 
         Raises:
-            RunError: when it is not there or cannot be removed.
+            RunBusyError: when a process holds it; it stays then.
+            RunError: when it is not there or cannot be removed; calling it again goes on.
         """
         self._index.check_writable()
-        path = self._trashed(id_)
-        try:
-            with RunFolder(path).notes_lock():  # nobody restores half of it
-                self._trashed(id_)
-                shutil.rmtree(path)
-        except OSError as error:
-            raise RunError(f"The run {id_} cannot be removed: {reason(error)}.") from error
+        self.trashed.purge(self.folder(id_).id)
 
     def reindex(self) -> int:
         """Make the index anew from the run folders; returns how many runs it holds.
@@ -322,17 +324,9 @@ class History:
         return self._index.rebuild()
 
 
-def _set_time(path: Path, now: int) -> None:
-    """Set the time of a folder, never of what a link leads to.
-
-    A group member may only touch what another one owns (utimensat(2)): the file system's clock is a
-    few milliseconds coarse. Never raises: the order of the trash is worth no failure.
-    """
-    with contextlib.suppress(OSError):
-        try:
-            os.utime(path, ns=(now, now), follow_symlinks=False)
-        except PermissionError:
-            os.utime(path, follow_symlinks=False)
+def needs_count(entry: Entry) -> bool:
+    """Whether the size of a run is unknown, or may be another by now."""
+    return entry.size is None or entry.size_stamp != entry.stamp or entry.status in ACTIVE
 
 
 def _works_elsewhere(folder: RunFolder) -> bool:
@@ -341,18 +335,3 @@ def _works_elsewhere(folder: RunFolder) -> bool:
         return folder.works_elsewhere(folder.record())
     except RunError:
         return folder.alive_elsewhere()
-
-
-def _later_than_all(trash: Path, id_: str) -> int:
-    """A time in unix nanoseconds after those of all other runs in the trash.
-
-    The present one, unless the clock was set back since one of them was deleted. Not the kernel's
-    own stamps, which have the resolution of its clock tick.
-    """
-    newest = 0
-    with os.scandir(trash) as entries:
-        for entry in entries:
-            if entry.name != id_:
-                with contextlib.suppress(OSError):
-                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime_ns)
-    return max(time.time_ns(), newest + 1)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.errors import RunError
-from engine.history.entry import UNSURE, Entry, base_mark, read_entry, to_document
+from engine.history.entry import UNSURE, Entry, base_mark, read_counted, to_document
 from engine.history.storage import AtomicStorage, DamagedStoreError, RawTables, put_raw
 from engine.runs.folder import RunFolder
 from engine.runs.migrations import Migration, upgrade
@@ -176,6 +176,6 @@ def note_change(folder: RunFolder, timeout: float) -> None:
         RunError: when the index cannot be written. The folder is right in any case, and the next
             list reconciles the index with it.
     """
-    entry = read_entry(folder)
+    entry = read_counted(folder)
     if entry is not None and entry.stamp != UNSURE:
         write_index(folder.path.parent, {entry.id: entry}, (), timeout=timeout)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from engine.config.fields import Field, fields
 from engine.config.metrics import METRICS, named
 from engine.config.renamed import new_key, warn_renamed
-from engine.config.schema import GRID_KEYS, KINDS
+from engine.config.schema import GRID_KEYS, KINDS, NOT_IN_STUDIES, StudyConfig
 from engine.errors import ConfigError
 from engine.history import shown
 from engine.history.entry import Entry
@@ -48,6 +48,9 @@ _COLUMNS: dict[str, Getter] = {
     "status": lambda e: (e.status,),
     "preset": lambda e: (e.preset,),
     "parent": lambda e: (e.parent,),
+    "study": lambda e: (e.study,),
+    "checkpoint": lambda e: (e.checkpoint,),
+    "began_from": lambda e: (e.began_from,),
     "host": lambda e: (e.host,),
     "device": lambda e: (e.device,),
     "tag": lambda e: e.tags,
@@ -68,6 +71,7 @@ _COLUMNS: dict[str, Getter] = {
     "augment": shown.augmentations,
     # As the table shows it, and whole.
     "data": lambda e: (shown.short_source(shown.source(e)), shown.source(e)),
+    "size": lambda e: _given(e.size),
     "created": lambda e: (e.created,),
     "started": lambda e: _given(e.started),
     "ended": lambda e: _given(e.ended),
@@ -100,6 +104,8 @@ _ORDERS: dict[str, Getter] = {
 }
 TIMES = frozenset({"created", "started", "ended", "updated"})
 SPANS = frozenset({"age", "duration"})
+AMOUNTS = frozenset({"size"})
+"""Columns that are compared with an amount of bytes."""
 
 COLUMNS: tuple[str, ...] = tuple(_COLUMNS)
 """Keys that every run has; settings and metrics come beside them."""
@@ -121,7 +127,7 @@ def _setting_names() -> dict[str, list[str]]:
     for type_ in KINDS.values():
         for key in fields(type_):
             # A study has many values of these; those under ``pretrain.`` are mere defaults.
-            if key in GRID_KEYS:
+            if key in GRID_KEYS or (type_ is StudyConfig and key in NOT_IN_STUDIES):
                 continue
             # "moco.queue_size" and "queue_size"; a tail may belong to several settings.
             parts = key.split(".")

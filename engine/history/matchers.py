@@ -13,13 +13,13 @@ from typing import Any
 from engine.config.renamed import new_value, warn_renamed
 from engine.errors import ConfigError
 from engine.history.entry import Entry
-from engine.history.keys import SPANS, TIMES, Getter, Key, resolve
+from engine.history.keys import AMOUNTS, SPANS, TIMES, Getter, Key, resolve
+from engine.history.units import bytes_of, number_of, seconds_of
 from engine.text import shorten
 
 Matcher = Callable[[Entry], bool]
 """Whether a filter lets a run through."""
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -110,9 +110,11 @@ def _parse(key: Key, text: str) -> float | None:
     if key.name in TIMES:
         return _unix_seconds(text)
     if key.name in SPANS:
-        return _seconds(text)
+        return seconds_of(text)
+    if key.name in AMOUNTS:
+        return bytes_of(text)
     bare = text.removesuffix("%")
-    number = _number(bare.rstrip()) if bare != text else _number(text)
+    number = number_of(bare.rstrip()) if bare != text else number_of(text)
     if bare == text or number is None:
         return number
     if key.percent is None:
@@ -126,14 +128,9 @@ def _wanted(key: Key, text: str) -> str:
         return "a date such as 2026-03-01"
     if key.name in SPANS:
         return "a time such as 30m, 12h or 3d"
+    if key.name in AMOUNTS:
+        return "an amount such as 500MiB or 2GiB"
     return "a number without %" if text.endswith("%") and key.percent is None else "a number"
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text.replace("_", ""))
-    except ValueError:
-        return None
 
 
 def _decimals(text: str) -> int | None:
@@ -148,12 +145,6 @@ def _unix_seconds(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _seconds(text: str) -> float | None:
-    """Seconds of a span of time: ``90``, ``30m``, ``12h``, ``3d``, ``2w``; else None."""
-    number = _number(text[:-1]) if text[-1:] in _UNITS else None
-    return _number(text) if number is None else number * _UNITS[text[-1]]
 
 
 # Comparing one value

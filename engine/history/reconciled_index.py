@@ -97,6 +97,8 @@ class ReconciledIndex:
             entry = read_entry(RunFolder(self.root / name))
             if entry is None:
                 continue
+            if old is not None:  # as it was last counted: a list does not look at every file
+                entry.size, entry.size_stamp = old.size, old.size_stamp
             entries[name] = entry
             if entry.stamp == UNSURE:  # a read that failed is not kept
                 continue
@@ -110,6 +112,20 @@ class ReconciledIndex:
         self._entries = entries
         self._save(entries)
         return entries
+
+    def note_sizes(self, counted: Mapping[str, Entry]) -> None:
+        """Keep the sizes of entries whose folders were counted; the next list writes them."""
+        entries = self._entries or {}
+        for id_, entry in counted.items():
+            known = entries.get(id_)
+            if known is None or (known.size, known.size_stamp) == (entry.size, entry.size_stamp):
+                continue
+            # Another one: who shows the list compares it with that of before.
+            entries[id_] = msgspec.structs.replace(
+                known, size=entry.size, size_stamp=entry.size_stamp
+            )
+            if known.status not in ACTIVE and known.stamp != UNSURE:
+                self._unsaved.add(id_)
 
     def _note_skipped(self, skipped: Mapping[str, OSError]) -> None:
         """Add a notice for each entry of the folder that is left out; once, until it was well."""

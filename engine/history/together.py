@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.errors import RunBusyError, RunError
-from engine.files import is_gone, read_plain, reason, replace_file
+from engine.files import read_plain, reason, replace_file
 from engine.history.entry import Entry
-from engine.history.history import TRASH_NAME, History
+from engine.history.history import History
 from engine.runs import RunFolder
 
 NAME = "deleted-with.json"
@@ -61,16 +61,38 @@ def restore_together(history: History, study: str) -> list[Entry]:
     runs = deleted_with(history, study)
     back = [history.restore(study)]
     for id_ in runs:
-        if not is_gone(history.root / TRASH_NAME / id_):
+        if history.trashed.has(id_):
             back.append(history.restore(id_))
     if runs:
         (history.folder(study).path / NAME).unlink(missing_ok=True)
     return back
 
 
+def purge_together(history: History, study: str) -> list[str]:
+    """Remove a deleted run for good, and what went with it to the trash.
+
+    The study last: when the process is killed on the way, it still says what belongs to it.
+
+    Args:
+        history: of their folder.
+        study: id of the study, or of any other run.
+
+    Returns:
+        The ids of what was removed, that one last.
+
+    Raises:
+        RunBusyError: when a process holds one of them.
+        RunError: see ``History.purge``; what was removed before is gone.
+    """
+    removed = [id_ for id_ in deleted_with(history, study) if history.trashed.has(id_)]
+    for id_ in (*removed, study):
+        history.purge(id_)
+    return [*removed, study]
+
+
 def deleted_with(history: History, study: str) -> list[str]:
     """The ids of the runs that went with a study to the trash; empty for other runs."""
-    trashed = RunFolder(history.root / TRASH_NAME / history.folder(study).id)
+    trashed = RunFolder(history.trashed.path / history.folder(study).id)
     try:
         found = msgspec.json.decode(read_plain(trashed.path / NAME, _MOST_BYTES), type=list[str])
         return [history.folder(id_).id for id_ in found]  # an id must not lead out of the root

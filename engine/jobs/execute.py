@@ -20,6 +20,7 @@ from engine.jobs.job import Job, JobContext, ResumePoint, StudyContext
 from engine.jobs.job_table import JOBS
 from engine.jobs.owner_sink import OwnerSink
 from engine.jobs.prepare import prepare
+from engine.jobs.provenance_notes import noted_provenance
 from engine.jobs.recorded_config import config_of, placed, runnable_config
 from engine.jobs.study_team import StartWorker
 from engine.pretrain.loop import Outcome
@@ -164,7 +165,8 @@ def _train(
     step = job.resume_step(record, point, root)
     if step is not None:  # later steps are computed again: their metrics are removed
         owner.resume_at(step)
-    return job.run(context, point)
+    with noted_provenance(owner, config, job.runtime.device, step or 0):
+        return job.run(context, point)
 
 
 def _check_data(

@@ -8,10 +8,11 @@ from typing import ClassVar, Self
 
 import torch
 
+from engine.config.probe_data import probed_data
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import ProbeConfig
 from engine.data.dataset import Dataset
-from engine.errors import TrainingError
+from engine.errors import DataError, TrainingError
 from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.jobs.trained_encoder import TrainedEncoder
@@ -54,7 +55,8 @@ class ProbeJob:
     def prepare(cls, config: ProbeConfig, runtime: Runtime, inputs: JobInputs) -> Self:
         """See ``Job.prepare``."""
         encoder = inputs.encoder()  # first, since its pretraining says which images
-        dataset = inputs.dataset(encoder.config.data)
+        dataset = inputs.dataset(probed_data(config, encoder.config.data))
+        check_takes(encoder, dataset)
         if encoder.takes_statistics:
             inputs.sink.log("images are normalised by the statistics of the data that is probed")
         encoder = encoder.on(dataset.train.images)
@@ -104,6 +106,7 @@ class ProbeJob:
                 self.sources,
                 material=self.material,
                 encoder_step=self.encoder.at,
+                pretrained_on=self.encoder.trained_on,
                 sink=context.sink,
                 done=done,
             )
@@ -114,6 +117,30 @@ class ProbeJob:
             ) from error
         context.sink.result(result)
         return "finished"
+
+
+def check_takes(trained: TrainedEncoder, dataset: Dataset) -> None:
+    """Refuses images of a size that an encoder cannot take, before a run is begun.
+
+    Raises:
+        DataError: one sentence with the size.
+    """
+    height, width = dataset.train.images.shape[2:]
+    encoder = trained.encoder
+    try:
+        # devices=[]: an encoder of the user's own may draw random numbers.
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            image = torch.zeros(2, 3, height, width, device=next(encoder.parameters()).device)
+            features = encoder.backbone(image)
+        fits = tuple(features.shape) == (2, encoder.feature_dim)
+    except (RuntimeError, ValueError, TypeError):
+        fits = False
+    if not fits:
+        raise DataError(
+            f"The images of {dataset.name} have {width}x{height} pixels, which the encoder "
+            f"{trained.config.model.encoder} of this run cannot take; it needs images of the size "
+            "that it was pretrained on."
+        )
 
 
 def sources_of(trained: TrainedEncoder, dataset: Dataset, runtime: Runtime) -> FeaturesForOneProbe:

@@ -19,9 +19,9 @@ class StudyChildren:
     """Makes the runs of a study and trains them, one after the other.
 
     Args:
-        root: folder of the run folders.
+        study: folder of the study; its runs lie beside it.
         data_dir: where data sets and their caches live.
-        sink: that of the study.
+        sink: that of the study, or of the worker.
         execute: ``engine.jobs.execute.execute``.
 
     Attributes:
@@ -30,8 +30,9 @@ class StudyChildren:
         stopped: id of the run that was asked to stop itself, which stops the study; empty for none.
     """
 
-    def __init__(self, root: Path, data_dir: Path, sink: Sink, execute: Execute) -> None:
-        self._root, self._data_dir, self._sink, self._execute = root, data_dir, sink, execute
+    def __init__(self, study: RunFolder, data_dir: Path, sink: Sink, execute: Execute) -> None:
+        self._study, self._root = study.id, study.path.parent
+        self._data_dir, self._sink, self._execute = data_dir, sink, execute
         self.failed: dict[str, str] = {}
         self.busy: list[RunFolder] = []
         self.stopped = ""
@@ -48,7 +49,7 @@ class StudyChildren:
         """The run to go on with, or a new one where ``run`` is empty."""
         if run:
             return RunFolder(self._root / run)
-        return create(self._root, kind, config, name=name, parent=parent)
+        return create(self._root, kind, config, name=name, parent=parent, study=self._study)
 
     def train(
         self, folder: RunFolder, context: StudyContext, *, cells_done: int, announcement: str = ""

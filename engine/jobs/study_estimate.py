@@ -26,6 +26,7 @@ from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.probe.augmented_views import affordable_views
 from engine.probe.supervised_budget import plan_budget, plan_finetuning
 from engine.probe.supervised_training import STATISTICS_IMAGES
+from engine.runs.kept_checkpoints import checkpoints_at_end
 from engine.sink import NullSink, Sink, check_interrupt
 from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config, variants
 from engine.study.sought import Place
@@ -33,7 +34,6 @@ from engine.study.study_state import StudyState, Trained
 
 _METRIC_BYTES = 130  # about, of a step in the metric log
 _PROBE_BYTES = 24 * 1024  # about, of record, metrics and log of a probe
-_PIXELS = 3 * 32 * 32  # values of an image
 
 Materials = Mapping[tuple[str, float], Material]
 """The labelled and test images of a study's probes, by task and label fraction."""
@@ -175,16 +175,17 @@ def _judging(
     ]
     if not own:
         return []
+    known = len(dataset.train.labelled_rows)
     if config.judge == "knn":
         feature = measure_feature(config, first, dataset, sink)
-        return [_knn(config, alike, unfinished, len(dataset.train), feature)]
+        return [_knn(config, alike, unfinished, known, feature)]
     materials = _materials(config, first, dataset)
     task = max(materials.values(), key=lambda material: len(material.task.groups)).task.name
     rates = measure_rates(config, first, dataset, task, sink)
     return [
-        _knn(config, alike, unfinished, len(dataset.train), rates.feature),
+        _knn(config, alike, unfinished, known, rates.feature),
         *_features(config, own, dataset, rates),
-        *_heads(config, own, materials, rates),
+        *_heads(config, own, materials, rates, dataset.train.images[0].numel()),
         _from_scratch(config, own, materials, rates),
     ]
 
@@ -256,13 +257,15 @@ def _pretraining(
             measured = estimate(pretrain, data_dir=data_dir)
             steps_of[key] = measured["seconds_per_step"], measured["steps_per_epoch"]
         step, per_epoch = steps_of.get(key) or _median(steps_of.values())
-        steps = per_epoch * trained_epochs(pretrain)
-        encoder = build_encoder_quietly(pretrain.model)
+        epochs = trained_epochs(pretrain)
+        steps, kept = per_epoch * epochs, checkpoints_at_end(pretrain, epochs)
+        encoder = build_encoder_quietly(pretrain.model, pretrain.data.size)
         parameters = sum(p.numel() for p in encoder.parameters())
         for trained in of_variant:
             seconds += step * max(steps - trained.step, 0)
             if not trained.run:  # float32: both encoders, the momentum of SGD, and the queue
-                disk_bytes += 4 * (3 * parameters + variant.queue_size * pretrain.model.dim)
+                numbers = 3 * parameters + variant.queue_size * pretrain.model.dim
+                disk_bytes += kept * 4 * numbers
                 disk_bytes += _METRIC_BYTES * steps
     return seconds, disk_bytes
 
@@ -291,7 +294,7 @@ def _features(
     config: StudyConfig, cells: Iterable[Cell], dataset: Dataset, rates: ProbeRates
 ) -> list[Cost]:
     """The passes of each encoder over the images, and over their augmented views."""
-    train, test = len(dataset.train), len(dataset.test or ())
+    train, test = len(dataset.train.labelled_rows), len(dataset.test or ())
     # Expected number of images in at least one of the subsets, whose seeds are independent; of one
     # seed, the largest fraction holds all others.
     largest = max(config.label_fractions)
@@ -308,9 +311,13 @@ def _features(
 
 
 def _heads(
-    config: StudyConfig, cells: Sequence[Cell], materials: Materials, rates: ProbeRates
+    config: StudyConfig,
+    cells: Sequence[Cell],
+    materials: Materials,
+    rates: ProbeRates,
+    pixels: int,
 ) -> list[Cost]:
-    """The heads that are left, one cost for each kind."""
+    """The heads that are left, one cost for each kind; ``pixels``: values of an image."""
     costs = []
     for head in config.heads:
         settings = head_settings(config.probe, head)
@@ -326,7 +333,7 @@ def _heads(
                 seconds += _finetuning(config, material, rates)
             seconds += labels * rates.heads.get((head, of_pixels), 0.0) * settings.passes()
             if of_pixels and settings.views_per_image():
-                views = affordable_views(settings.views_per_image(), labels, _PIXELS)
+                views = affordable_views(settings.views_per_image(), labels, pixels)
                 seconds += labels * views * rates.view.get(True, 0.0)
         costs.append(Cost(f"{head} heads", count, seconds))
     return costs

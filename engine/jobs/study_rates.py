@@ -210,14 +210,15 @@ def _small_probes(
     )
     runtime = resolve_runtime(config.probe.runtime, recorded={})
     model = pretrain_config(config, variant, config.seeds[0]).model
-    encoder = build_encoder_quietly(model).eval().to(runtime.device)
+    encoder = build_encoder_quietly(model, small.train.images.shape[-1]).eval().to(runtime.device)
     mean, std = channel_statistics(small.train.images)
     return _SmallProbes(config, variant, model, task, small, encoder, mean, std, runtime, sink)
 
 
 def _few(split: Split, count: int) -> Split:
-    """At most ``count`` images, stratified by class."""
-    return split.take(limited(split.labels, min(count, len(split))))
+    """At most ``count`` images with a label, stratified by class."""
+    rows = split.labelled_rows
+    return split.take(rows[limited(split.labels[rows], min(count, len(rows)))])
 
 
 def _supervised_seconds(row: dict[str, Any], test_seconds: float) -> float:

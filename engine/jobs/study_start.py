@@ -56,7 +56,7 @@ def run_study(
     """
     team = Team(study, config, shares, start_worker)
     whole = TeamSink(sink, team)
-    children = StudyChildren(study.path.parent, data_dir, whole, execute)
+    children = StudyChildren(study, data_dir, whole, execute)
     run = StudyRun(config, study, datasets, whole, children)
     try:
         run.begin(device)
@@ -101,7 +101,7 @@ def run_worker(
         Interrupted: the worker was asked to stop or to be handed over, or nobody has the study.
         UserError: a run could not begin.
     """
-    children = StudyChildren(study.path.parent, data_dir, sink, execute)
+    children = StudyChildren(study, data_dir, sink, execute)
     run = StudyRun(config, study, datasets, sink, children, is_worker=True)
     run.begin(device)
     try:

@@ -9,6 +9,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from engine.config.data.data_set import SIZE
 from engine.config.missing_settings import completed
 from engine.config.schema import ModelConfig, PretrainConfig
 from engine.data.dataset import channel_statistics
@@ -50,6 +51,7 @@ class TrainedEncoder:
             an encoder that was trained elsewhere.
         takes_statistics: whether images are normalised by their own statistics: of an encoder from
             elsewhere whose normalisation nobody has named.
+        imported: whether it was trained elsewhere.
     """
 
     encoder: Encoder
@@ -59,6 +61,12 @@ class TrainedEncoder:
     at: EncoderStep
     data: DataIdentity | None = None
     takes_statistics: bool = False
+    imported: bool = False
+
+    @property
+    def trained_on(self) -> str:
+        """The data set that it was trained on; empty where it was trained elsewhere."""
+        return "" if self.imported else self.config.data.source
 
     def on(self, images: Tensor) -> TrainedEncoder:
         """The encoder with the normalisation for a data set.
@@ -94,7 +102,7 @@ def load_encoder(folder: RunFolder, which: str = "") -> TrainedEncoder:
         # The record's own, which names no code that nobody has named, and no layers of any size.
         if msgspec.convert(model, ModelConfig) != config.model:
             raise ValueError("the model is another one")
-        encoder = build_encoder_quietly(config.model)
+        encoder = build_encoder_quietly(config.model, config.data.size)
         trained = {
             name.removeprefix(_PREFIX): value
             for name, value in check_mapping(state.get("model"), "model").items()
@@ -123,6 +131,7 @@ def load_encoder(folder: RunFolder, which: str = "") -> TrainedEncoder:
             ),
             identity_in(state.get("data")),
             takes_statistics=unnamed,
+            imported=imported,
         )
     except (
         DamagedFileError,
@@ -157,9 +166,14 @@ def _checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:
         ) from error
 
 
-def build_encoder_quietly(model: ModelConfig) -> Encoder:
-    """An encoder whose initialisation leaves torch's default generator as it was."""
+def build_encoder_quietly(model: ModelConfig, size: int = SIZE) -> Encoder:
+    """An encoder whose initialisation leaves torch's default generator as it was.
+
+    Args:
+        model: the architecture.
+        size: height and width of the images, in pixels.
+    """
     # Training in this process draws from that generator: an encoder that is built for a probe must
     # not change its numbers. Modules are initialised on the CPU, so no device is forked.
     with torch.random.fork_rng(devices=[]):
-        return build_encoder(model)
+        return build_encoder(model, size)

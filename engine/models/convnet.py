@@ -1,11 +1,15 @@
-"""The notebook's ConvNet: three blocks, 32x32 images to 512 features."""
+"""The notebook's ConvNet: three blocks; of 32x32 images it makes 512 features."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.config.data.data_set import SIZE
+from engine.config.models.convnet import CHANNELS, feature_side
 from engine.config.schema import ModelConfig
 from engine.models.dropout import Dropout
 from engine.models.split_batchnorm import SplitBatchNorm2d
@@ -34,6 +38,8 @@ class MaxPool2d(nn.MaxPool2d):
 class ConvNet(nn.Sequential):
     """The notebook's backbone: ``(N, 3, 32, 32)`` to ``(N, 512)`` in three blocks.
 
+    Of larger images it makes more features: all places of the last block, 128 channels each.
+
     A block is convolution 3x3 (no padding, no bias), BatchNorm, dropout, 2x2 max pooling, ReLU.
     The notebook had ReLU before dropout. ReLU is monotonic and leaves 0 at 0, so it may come last
     with the same output and gradient, on a quarter of the values.
@@ -41,14 +47,16 @@ class ConvNet(nn.Sequential):
     Args:
         dropout: probability that a unit is dropped.
         bn_splits: groups of a batch that BatchNorm normalises apart.
+        size: height and width of the images, in pixels.
+
+    Attributes:
+        feature_dim: width of the features.
     """
 
-    feature_dim = 512  # 128 channels of 2x2
-
-    def __init__(self, dropout: float, bn_splits: int) -> None:
+    def __init__(self, dropout: float, bn_splits: int, size: int = SIZE) -> None:
         layers: list[nn.Module] = []
         # Height and width: 32 -> 30 -> 15 -> 13 -> 6 -> 4 -> 2
-        for inputs, outputs in ((3, 32), (32, 64), (64, 128)):
+        for inputs, outputs in pairwise((3, *CHANNELS)):
             layers += [
                 nn.Conv2d(inputs, outputs, 3, bias=False),  # BatchNorm would subtract a bias
                 SplitBatchNorm2d(outputs, bn_splits),
@@ -57,8 +65,9 @@ class ConvNet(nn.Sequential):
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*layers, nn.Flatten())
+        self.feature_dim = CHANNELS[-1] * feature_side(size) ** 2
 
 
-def build(config: ModelConfig) -> ConvNet:
+def build(config: ModelConfig, size: int = SIZE) -> ConvNet:
     """The ConvNet that a configuration describes, initialised from torch's default generator."""
-    return ConvNet(config.dropout, config.bn_splits)
+    return ConvNet(config.dropout, config.bn_splits, size)

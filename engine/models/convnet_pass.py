@@ -75,10 +75,10 @@ class ConvNetPass:
         self.channels = [block.norm.num_features for block in self.blocks]
 
     def forward(self, images: Tensor, seeds: Sequence[int], statistics: Tensor) -> Tensor:
-        """Features ``(N, 512)`` of the images of a group, in the dtype of the convolutions.
+        """Features ``(N, D)`` of the images of a group, in the dtype of the convolutions.
 
         Args:
-            images: ``(N, 3, 32, 32)``.
+            images: ``(N, 3, H, W)``.
             seeds: of dropout, ``places`` of 0 to 2**63 - 1; none for a pass without a gradient and
                 without dropout.
             statistics: float32 ``(2, sum of channels)``, contiguous, is overwritten by the means
@@ -97,7 +97,7 @@ class ConvNetPass:
         """Adds the gradients towards the parameters, of the last ``forward`` (with seeds).
 
         Args:
-            grad: float32 ``(N, 512)``, towards the features.
+            grad: float32 ``(N, D)``, towards the features.
         """
         last = self.blocks[-1]
         towards = self._room.images("grad of features", last.pooled.shape, self.dtype)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import own_code
+from engine.config.data.data_set import SIZE
 from engine.config.models import ENCODERS
 from engine.config.schema import ModelConfig
 from engine.errors import ConfigError, described
@@ -17,7 +18,7 @@ class Encoder(nn.Module):
     """A backbone that makes features and a head that projects them.
 
     Args:
-        backbone: ``(N, 3, 32, 32)`` to ``(N, feature_dim)``.
+        backbone: ``(N, 3, H, W)`` to ``(N, feature_dim)``.
         head: ``(N, feature_dim)`` to ``(N, dim)``; the output is not normalised. An identity where
             there is none, as of an encoder that came without its head.
         feature_dim: width of the features, which the probes work on.
@@ -32,7 +33,7 @@ class Encoder(nn.Module):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``(N, 3, 32, 32)``, normalised float, to embeddings ``(N, dim)``.
+        """Images ``(N, 3, H, W)``, normalised float, to embeddings ``(N, dim)``.
 
         The head computes in the dtype of its weights (float32), also under autocast: its output is
         divided by the temperature, which multiplies a rounding error.
@@ -53,19 +54,23 @@ class Encoder(nn.Module):
         return Encoder(self.backbone, nn.Identity(), self.feature_dim, self.feature_dim)
 
 
-def build_encoder(config: ModelConfig) -> Encoder:
+def build_encoder(config: ModelConfig, size: int = SIZE) -> Encoder:
     """The encoder that ``config`` describes, initialised from torch's default generator.
 
-    It takes normalised float images ``(N, 3, 32, 32)``, contiguous or channels_last.
+    It takes normalised float images ``(N, 3, size, size)``, contiguous or channels_last.
+
+    Args:
+        config: the architecture.
+        size: height and width of the images, in pixels.
 
     Raises:
         ConfigError: when ``model.encoder`` is something of the user's own that is no backbone.
     """
     backbone = ENCODERS.load(config.encoder)
     if own_code.is_path(config.encoder):
-        backbone, width = _own_backbone(backbone, config)
+        backbone, width = _own_backbone(backbone, config, size)
     else:
-        backbone = backbone(config)
+        backbone = backbone(config, size)
         width = backbone.feature_dim
     head: nn.Module = nn.Linear(width, config.dim)
     if config.mlp_head:  # arXiv:2003.04297, section 3
@@ -73,7 +78,7 @@ def build_encoder(config: ModelConfig) -> Encoder:
     return Encoder(backbone, head, width, config.dim)
 
 
-def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
+def _own_backbone(make: Any, config: ModelConfig, size: int) -> tuple[nn.Module, int]:
     """A backbone of the user's own and the width of its features, tried on two black images.
 
     The trial leaves the default generator and the buffers as they were, so that a run has the same
@@ -84,7 +89,7 @@ def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
     """
     expected = (
         "it must be a function or class that takes the model's settings and gives an nn.Module "
-        "from images (N, 3, 32, 32) to features (N, width)"
+        f"from images (N, 3, {size}, {size}) to features (N, width)"
     )
 
     def refuse(what: str) -> ConfigError:
@@ -103,7 +108,7 @@ def _own_backbone(make: Any, config: ModelConfig) -> tuple[nn.Module, int]:
     try:
         # devices=[]: only the CPU's generator; the default would also ask for those of CUDA.
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            features = backbone.eval()(torch.zeros(2, 3, 32, 32))
+            features = backbone.eval()(torch.zeros(2, 3, size, size))
     except Exception as error:
         raise refuse(f"which cannot take such images ({described(error)})") from error
     finally:

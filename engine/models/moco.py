@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.config.schema import MocoConfig, ModelConfig
+from engine.config.data.data_set import SIZE
+from engine.config.moco_schema import MocoConfig
+from engine.config.schema import ModelConfig
 from engine.models.dropout import Dropout
 from engine.models.encoder import Encoder, build_encoder
 from engine.models.info_nce import info_nce
@@ -33,13 +35,14 @@ class MoCo(nn.Module):
     Args:
         model: the encoder.
         moco: the method.
+        size: height and width of the images, in pixels.
     """
 
     queue: Tensor
     queue_ptr: Tensor
     pull: Tensor | None
 
-    def __init__(self, model: ModelConfig, moco: MocoConfig) -> None:
+    def __init__(self, model: ModelConfig, moco: MocoConfig, size: int = SIZE) -> None:
         super().__init__()
         self.momentum = moco.momentum
         # 1 - m where that changes: on the device, since a recorded step repeats its numbers. Not
@@ -50,7 +53,7 @@ class MoCo(nn.Module):
         self.temperature = moco.temperature
         self.symmetric = moco.symmetric
         self.shuffle_keys = moco.shuffle_keys
-        self.encoder_q = build_encoder(model)
+        self.encoder_q = build_encoder(model, size)
         # Both encoders start with the same weights; only encoder_q is trained.
         self.encoder_k: Encoder = copy.deepcopy(self.encoder_q).requires_grad_(False)
         for module in self.encoder_k.modules():
@@ -81,7 +84,7 @@ class MoCo(nn.Module):
         embeddings are normalised and compared in float32.
 
         Args:
-            view_1: ``(B, 3, 32, 32)`` normalised images; the queries when not symmetric.
+            view_1: ``(B, 3, H, W)`` normalised images; the queries when not symmetric.
             view_2: the other view of the same images.
             generator: draws the shuffling of the keys, on the images' device or the CPU; None:
                 the default generator of the images' device.
@@ -117,7 +120,7 @@ class MoCo(nn.Module):
             query = self._embed(self.encoder_q, view_1, 1)
             keys = self._keys(view_2, 1, order)
             return info_nce(query, keys, self.queue, self.temperature), keys
-        views = torch.cat((view_1, view_2))  # (2B, 3, 32, 32): one pass in place of two
+        views = torch.cat((view_1, view_2))  # (2B, 3, H, W): one pass in place of two
         query_1, query_2 = self._embed(self.encoder_q, views, 2).chunk(2)
         keys = self._keys(views, 2, order)
         key_1, key_2 = keys.chunk(2)

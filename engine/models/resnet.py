@@ -10,21 +10,22 @@ import torch
 import torchvision
 from torch import nn
 
+from engine.config.data.data_set import SIZE
 from engine.config.schema import ModelConfig
 from engine.models.split_batchnorm import SplitBatchNorm2d
 
 
-def resnet18(config: ModelConfig) -> nn.Module:
+def resnet18(config: ModelConfig, _size: int = SIZE) -> nn.Module:
     """ResNet-18, ``(N, 3, H, W)`` to ``(N, 512)``; see ``resnet``."""
     return resnet(torchvision.models.resnet18, config)
 
 
-def resnet34(config: ModelConfig) -> nn.Module:
+def resnet34(config: ModelConfig, _size: int = SIZE) -> nn.Module:
     """ResNet-34, ``(N, 3, H, W)`` to ``(N, 512)``; see ``resnet``."""
     return resnet(torchvision.models.resnet34, config)
 
 
-def resnet50(config: ModelConfig) -> nn.Module:
+def resnet50(config: ModelConfig, _size: int = SIZE) -> nn.Module:
     """ResNet-50, ``(N, 3, H, W)`` to ``(N, 2048)``; see ``resnet``."""
     return resnet(torchvision.models.resnet50, config)
 

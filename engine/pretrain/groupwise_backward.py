@@ -71,7 +71,7 @@ class GroupwiseBackward:
         """Set the gradients of encoder_q to those of the loss, in place of any that were there.
 
         Args:
-            view_1: ``(B, 3, 32, 32)`` normalised images; the queries when not symmetric.
+            view_1: ``(B, 3, H, W)`` normalised images; the queries when not symmetric.
             view_2: the other view of the same images.
             generator: draws the shuffling of the keys; None: torch's default generator. Dropout
                 always draws its seeds from the default generator.

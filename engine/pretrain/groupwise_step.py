@@ -68,7 +68,7 @@ class GroupwiseStep:
         return loss.detach()
 
     def views(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Two augmented, normalised views ``(B, 3, 32, 32)``, channels_last, of images.
+        """Two augmented, normalised views ``(B, 3, H, W)``, channels_last, of images.
 
         Args:
             indices: ``(B,)`` int64, the images.

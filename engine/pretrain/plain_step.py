@@ -78,8 +78,8 @@ class PlainStep:
         state: of the pretraining.
 
     Attributes:
-        augment: uint8 images ``(B, 3, 32, 32)`` and uniform random numbers of two views to the
-            views ``(2B, 3, 32, 32)``, the second ones behind the first.
+        augment: uint8 images ``(B, 3, H, W)`` and uniform random numbers of two views to the
+            views ``(2B, 3, H, W)``, the second ones behind the first.
         loss: as ``MoCo.loss_in_order``. Both hold no randomness but dropout's, and may be replaced
             by a compiled form.
     """
@@ -115,7 +115,7 @@ class PlainStep:
         return loss.detach()
 
     def views(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Two augmented, normalised views ``(B, 3, 32, 32)`` of uint8 images, channels_last."""
+        """Two augmented, normalised views ``(B, 3, H, W)`` of uint8 images, channels_last."""
         state = self.state
         numbers = state.augmenter.uniform_numbers(
             2 * len(images), state.augment_generator, state.own_generators

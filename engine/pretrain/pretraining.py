@@ -25,7 +25,7 @@ class Pretraining:
 
     Args:
         config: the whole configuration.
-        images: ``(N, 3, 32, 32)`` uint8, on any device; moved to the runtime's.
+        images: ``(N, 3, H, W)`` uint8, on any device; moved to the runtime's.
         runtime: where to compute.
 
     Attributes:

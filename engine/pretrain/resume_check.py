@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.config.fields import fields, flatten
 from engine.config.missing_settings import missing_values, refusal_of_unknown
-from engine.config.pretraining_key import NOT_IN_OLD_KEYS
+from engine.config.pretraining_key import NOT_IN_OLD_KEYS, without_own_size
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.pretrain.state_check import check_count, damaged
@@ -34,7 +34,8 @@ def config_key(config: PretrainConfig) -> str:
     )
     flat = flatten(config)
     kept = {key: value for key, value in flat.items() if not key.startswith(free)}
-    if config.model.stem == "cifar":  # as before there was another: earlier versions read it
+    kept = without_own_size(kept)  # as before there was another: earlier versions read it
+    if config.model.stem == "cifar":  # likewise
         del kept["model.stem"]
     for key, unused in NOT_IN_OLD_KEYS.items():  # likewise
         if kept[key] == unused:

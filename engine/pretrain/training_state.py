@@ -55,12 +55,27 @@ def model_facts(model: ModelConfig) -> dict[str, Any]:
     return facts
 
 
+def _placed(images: Tensor, runtime: Runtime) -> Tensor:
+    """All images on the device, uint8: CIFAR-10's take 154 MB.
+
+    Raises:
+        DataError: when its memory does not hold them.
+    """
+    try:
+        return images.to(runtime.device)
+    except torch.OutOfMemoryError as error:
+        raise DataError(
+            f"The images take {images.numel() / 2**30:.1f} GiB, more than is free in the memory of "
+            f"{runtime.name}; data.image_size or data.limit makes them smaller or fewer."
+        ) from error
+
+
 class TrainingState:
     """Model, optimizer, generators, images and their order.
 
     Args:
         config: the whole configuration.
-        images: ``(N, 3, 32, 32)`` uint8, on any device; moved to the runtime's.
+        images: ``(N, 3, H, W)`` uint8, on any device; moved to the runtime's.
         runtime: where to compute.
         static: whether steps have to be such that a CUDA graph can hold them.
 
@@ -95,7 +110,7 @@ class TrainingState:
 
         # Initialisation and dropout draw from the default generator, which is the whole process's.
         torch.manual_seed(stream_seed(seed, "default"))
-        self.model = MoCo(config.model, config.moco).to(device)
+        self.model = MoCo(config.model, config.moco, config.data.size).to(device)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.model.train()
 
@@ -112,10 +127,10 @@ class TrainingState:
         if static:
             self._make_optimizer_static()
 
-        self.images = images.to(device)  # all of them, uint8: CIFAR-10's take 154 MB
+        self.images = _placed(images, runtime)
         mean, std = channel_statistics(images)
         self.mean, self.std = mean.to(device), std.to(device)
-        self.augmenter = Augmenter(config.augment)
+        self.augmenter = Augmenter(config.augment, size=config.data.size)
         # A stream of its own for each use: a setting of one leaves the numbers of the others alone.
         self.augment_generator = torch.Generator(device)
         self.augment_generator.manual_seed(stream_seed(seed, "augment"))

@@ -88,8 +88,8 @@ def augmented_features(
     views in every labelled part that it belongs to, so that parts can share the features.
 
     Args:
-        embed: float32 images (n, 3, 32, 32) in [0, 1] to features (n, D).
-        images: uint8 (N, 3, 32, 32).
+        embed: float32 images (n, 3, H, W) in [0, 1] to features (n, D).
+        images: uint8 (N, 3, H, W).
         rows: int64 (m,), ascending: the images to make views of.
         views: views of each image.
         seed: of the augmentations.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.config.schema import AugmentConfig, ModelConfig
-from engine.data.dataset import Dataset
+from engine.data.dataset import Dataset, ImageRows
 from engine.evaluate.features import extract, pixels
 from engine.evaluate.native_pass import NativePass
 from engine.evaluate.random_init import random_encoder
@@ -35,7 +35,7 @@ from engine.sink import Sink
 PRETRAINED = "pretrained"
 """Name of the row that a probe is about; the others are those of ``ProbeConfig.baselines``."""
 
-Embed = Callable[[Tensor, Sink | None, str], Tensor]
+Embed = Callable[[Tensor | ImageRows, Sink | None, str], Tensor]
 """``embed(images, sink, name)``: features (n, D); the sink receives the progress under the name."""
 
 NativeViews = Callable[[], contextlib.AbstractContextManager[EmbedViews | None]]
@@ -100,7 +100,8 @@ class ComputedFeatures:
 
     def raw(self, rows: Tensor, sink: Sink) -> Tensor:
         """float32 (n, D) of the training images ``rows``, as they come."""
-        return self._embed(self._train[rows], sink, f"{self._name}: features").to(self._head_device)
+        images = ImageRows(self._train, rows)
+        return self._embed(images, sink, f"{self._name}: features").to(self._head_device)
 
     def labelled(self, rows: Tensor, sink: Sink) -> LabelledFeatures:
         """See ``FeatureSource.labelled``."""
@@ -131,7 +132,7 @@ class ComputedFeatures:
 
     def test(self, rows: Tensor, sink: Sink) -> Tensor:
         """See ``FeatureSource.test``."""
-        images = self._test[rows]
+        images = ImageRows(self._test, rows)
         return self._embed(images, sink, f"{self._name}: test features").to(self._head_device)
 
 
@@ -264,7 +265,7 @@ class FeaturesForOneProbe:
     def of_encoder(self, name: str, encoder: Encoder) -> ComputedFeatures:
         """The features before an encoder's projection."""
 
-        def embed(images: Tensor, sink: Sink | None, stage: str) -> Tensor:
+        def embed(images: Tensor | ImageRows, sink: Sink | None, stage: str) -> Tensor:
             return extract(
                 encoder,
                 images,

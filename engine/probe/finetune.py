@@ -27,7 +27,8 @@ from engine.config.heads.logistic import LogisticConfig
 from engine.config.schema import ProbeConfig, head_settings
 from engine.evaluate.features import Standardiser
 from engine.probe.head import EncoderToTrain, FittedHead, HeadData
-from engine.probe.logistic import LogisticFit, Solution, solve_logistic
+from engine.probe.logistic import Solution, solve_logistic
+from engine.probe.logistic_choice import LogisticFit
 from engine.probe.logistic_head import fit_to, log_troubles
 from engine.probe.supervised import SupervisedBaseline, Trial, candidate_of
 from engine.probe.supervised_budget import Budget, plan_finetuning
@@ -140,7 +141,7 @@ class Finetuned(_Tuned):
     """A fine-tuned encoder with its classifier; see ``engine.probe.head.ImageClassifier``.
 
     Attributes:
-        predict_images: classes int64 (N,) of uint8 images (N, 3, 32, 32).
+        predict_images: classes int64 (N,) of uint8 images (N, 3, H, W).
     """
 
     predict_images: Callable[[Tensor], Tensor]

@@ -122,7 +122,7 @@ class ImageClassifier(Protocol):
 
     @property
     def predict_images(self) -> Callable[[Tensor], Tensor]:
-        """Classes int64 (N,) of uint8 images (N, 3, 32, 32)."""
+        """Classes int64 (N,) of uint8 images (N, 3, H, W)."""
 
 
 class Head(Protocol):
@@ -185,7 +185,7 @@ def evaluate_head(
         labelled: features of the labelled images; those of the test are standardised likewise.
         test_features: makes those of the test images of the task, (m, D); called once.
         material: the labels of the test.
-        test_images: makes the test images of the task, uint8 (m, 3, 32, 32), for an
+        test_images: makes the test images of the task, uint8 (m, 3, H, W), for an
             ``ImageClassifier``; called once, in place of ``test_features``.
 
     Returns:

@@ -13,18 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config.heads.logistic import LogisticConfig
 from engine.probe.lbfgs import Minimum, minimise
 from engine.probe.principal_directions import Spectrum, chunks
 from engine.sink import NullSink, Sink, check_interrupt
-
-_TOGETHER = 3  # strengths tried at a time; see ``fit_logistic``
 
 
 @dataclass(frozen=True)
@@ -297,100 +292,3 @@ def solve_logistic(
         spectrum=spectrum,
         sink=sink,
     )[0]
-
-
-@dataclass(frozen=True)
-class LogisticFit:
-    """A logistic head with its strength chosen.
-
-    Attributes:
-        solution: the optimum over the whole labelled part.
-        l2: its strength.
-        candidates: for each strength tried, from strong to weak: ``l2``, ``loss`` and ``top1``
-            (percent) on the validation images, ``iterations``, ``converged``; empty when nothing
-            could be chosen.
-        at_edge: whether the strongest or the weakest of all strengths won over others.
-    """
-
-    solution: Solution
-    l2: float
-    candidates: tuple[dict[str, Any], ...]
-    at_edge: bool
-
-    def predict(self, features: Tensor) -> Tensor:
-        """Classes int64 (N,) of standardised features (N, D)."""
-        return self.solution.logits(features).argmax(dim=1)
-
-
-def fit_logistic(
-    features: Tensor,
-    targets: Tensor,
-    classes: int,
-    config: LogisticConfig,
-    *,
-    fit: Tensor,
-    validate: Tensor,
-    spectrum: Spectrum | None = None,
-    sink: Sink | None = None,
-) -> LogisticFit:
-    """Chooses the strength inside the labelled part, then fits the whole of it.
-
-    The strength with the lowest mean cross-entropy on the validation images wins; of equal ones
-    the strongest. They are tried from strong to weak, three at a time, until the loss rises: it
-    falls and then rises along the strengths, and the weak ones take most of the iterations. (The
-    accuracy on few images is too coarse to choose by: with 100 to 2,500 labels of CIFAR-10 it
-    cost 0.5 to 1.6 points of test accuracy more than the loss did.)
-
-    Args:
-        features: standardised, (n, D), of the labelled part.
-        targets: int64 (n,) in [0, classes).
-        classes: number of classes.
-        config: the strengths, and when to stop.
-        fit: rows to fit on while choosing.
-        validate: rows to choose by; none: the middle strength is taken.
-        spectrum: of these features; None: computed here.
-        sink: receives the progress, and is asked once an iteration whether to stop.
-
-    Raises:
-        Interrupted: when the sink asked to stop.
-    """
-    strengths = sorted(set(config.l2), reverse=True)
-    options: dict[str, Any] = {"max_iter": config.max_iter, "tolerance": config.tolerance}
-    options |= {"sink": sink, "spectrum": spectrum or Spectrum.of(features)}
-    targets = targets.to(features.device)
-    fit, validate = fit.to(features.device), validate.to(features.device)
-    candidates: list[dict[str, Any]] = []
-    best, start = len(strengths) // 2, None
-    if len(validate) and len(strengths) > 1:
-        part, held, truth = features[fit], features[validate].double(), targets[validate]
-        warm: Solution | None = None
-        solutions: list[Solution] = []
-        while len(solutions) < len(strengths):
-            batch = strengths[len(solutions) : len(solutions) + _TOGETHER]
-            problems = [Problem(targets[fit], classes, l2) for l2 in batch]
-            new = solve_many(part, problems, starts=[warm] * len(batch), **options)
-            candidates += [
-                _candidate(l2, solution, held, truth)
-                for l2, solution in zip(batch, new, strict=True)
-            ]
-            # The next ones begin at the optimum of the weakest strength so far.
-            solutions, warm = solutions + new, new[-1]
-            best = min(range(len(solutions)), key=lambda i: candidates[i]["loss"])
-            if best < len(solutions) - 1:  # the loss has begun to rise
-                break
-        start = solutions[best]  # near the optimum over all labelled images
-    solution = solve_logistic(features, targets, classes, strengths[best], start=start, **options)
-    at_edge = bool(candidates) and best in (0, len(strengths) - 1)
-    return LogisticFit(solution, strengths[best], tuple(candidates), at_edge)
-
-
-def _candidate(l2: float, solution: Solution, features: Tensor, truth: Tensor) -> dict[str, Any]:
-    """How a strength does on the validation images."""
-    scores = solution.logits(features)
-    return {
-        "l2": l2,
-        "loss": float(F.cross_entropy(scores, truth)),
-        "top1": 100.0 * float((scores.argmax(1) == truth).double().mean()),
-        "iterations": solution.iterations,
-        "converged": solution.converged,
-    }

@@ -1,4 +1,4 @@
-"""The ``logistic`` head of a probe: calls ``engine.probe.logistic`` and reports how it went."""
+"""The ``logistic`` head of a probe: fits by ``logistic_choice`` and reports how it went."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.config.heads.logistic import LogisticConfig
 from engine.probe.head import HeadData
-from engine.probe.logistic import LogisticFit, fit_logistic
+from engine.probe.logistic_choice import LogisticFit, fit_logistic
 from engine.sink import Sink
 
 
@@ -34,6 +34,7 @@ class FittedLogistic:
             "converged": solution.converged,
             "at_edge": self.fit.at_edge,
             "candidates": list(self.fit.candidates),
+            **({"folds": self.fit.folds} if self.fit.folds else {}),
         }
 
     def predict(self, features: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.config.fields import flatten
+from engine.config.heads.logistic import LogisticConfig
 from engine.config.missing_settings import values_when_missing
 from engine.config.schema import ModelConfig, ProbeConfig, head_settings
 from engine.data.dataset import Dataset
@@ -23,6 +24,7 @@ from engine.models.encoder import Encoder
 from engine.native.library import OFF
 from engine.probe.feature_sources import PRETRAINED, FeaturesForManyProbes, FeaturesForOneProbe
 from engine.probe.head import load_head
+from engine.probe.logistic_choice import folds_of
 from engine.probe.old_results import old_fingerprints
 from engine.probe.source_rows import ProbeInputs, load_source_row
 from engine.runs.encoder_step import EncoderStep
@@ -71,11 +73,12 @@ def run_probe(
         Builtin values: ``task``, ``groups``, ``members`` (classes of each group),
         ``label_fraction``, ``labels`` and ``test_images`` (counts), ``head``, ``protocol`` (a
         text), ``rows``, ``step`` (how many steps they took) and ``fingerprint`` (of what they
-        belong to); where it is known ``encoder_step`` and ``encoder_schedule_steps``. Each row has
-        ``source``, the figures of ``engine.evaluate.accuracy.score`` (percent), ``chosen`` (how the
-        regularisation was chosen), ``protocol`` and ``seconds``; that of ``supervised`` has a
-        ``budget`` (what was spent) and a ``convergence`` (whether longer training would do better;
-        None where that was not judged).
+        belong to); of a transfer ``data`` and ``pretrained_on``; where it is known ``encoder_step``
+        and ``encoder_schedule_steps``. Each row has ``source``, the figures of
+        ``engine.evaluate.accuracy.score`` (percent), ``chosen`` (how the regularisation was
+        chosen), ``protocol`` and ``seconds``; that of ``supervised`` has a ``budget`` (what was
+        spent) and a ``convergence`` (whether longer training would do better; None where that was
+        not judged).
 
     Raises:
         DataError: when the data lacks something.
@@ -93,6 +96,7 @@ def probe_sources(
     *,
     material: Material | None = None,
     encoder_step: EncoderStep | None = None,
+    pretrained_on: str = "",
     sink: Sink | None = None,
     done: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -103,12 +107,15 @@ def probe_sources(
         sources: compute the features.
         material: ``prepare_material`` of this probe; None: made here.
         encoder_step: see ``run_probe``.
+        pretrained_on: the data set of the pretraining; empty: trained elsewhere, or not known.
         sink: see ``run_probe``.
         done: see ``run_probe``.
     """
     material = prepare_material(config, sources.dataset) if material is None else material
     pausable = PausableSink(NullSink() if sink is None else sink)
-    probe = ProbeInputs(config, sources, material, load_head(config), pausable, encoder_step)
+    probe = ProbeInputs(
+        config, sources, material, load_head(config), pausable, encoder_step, pretrained_on
+    )
     return _Probe(probe).run(done or {})
 
 
@@ -234,12 +241,9 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
     """What a result says before its first row."""
     config, material, sources = inputs.config, inputs.material, inputs.sources
     task, labels, settings = material.task, len(material.rows), head_settings(config)
-    chosen = (
-        f"chosen on {len(material.validate):,} of the labelled images"
-        if len(material.validate)
-        else "not chosen: too few labels"
-    )
+    chosen = choice_words(config, material)
     return {
+        **transfer_facts(inputs),
         "task": task.name,
         "groups": list(task.groups),
         "members": {g: list(m) for g, m in zip(task.groups, task.members, strict=True)},
@@ -252,11 +256,44 @@ def heading(inputs: ProbeInputs) -> dict[str, Any]:
             f"{settings.subject(labels)}; {settings.method(chosen)}. "
             f"{_checkpoint_words(inputs.encoder_step)}; test images read once for each row. The "
             "interval is over the test images (95 %, Wilson) and says nothing about other seeds."
+            f"{transfer_sentence(inputs)}"
         ),
         "rows": [],
         "step": 0,
         "fingerprint": fingerprint(config, sources.dataset, sources.pretrained, sources.mean),
     }
+
+
+def choice_words(config: ProbeConfig, material: Material) -> str:
+    """How the regularisation of a probe is chosen, to stand behind the name of the setting."""
+    settings, held_out = head_settings(config), len(material.validate)
+    if isinstance(settings, LogisticConfig) and len(set(settings.l2)) > 1:
+        classes = len(material.task.groups)
+        if folds := folds_of(settings, material.targets, classes, held_out):
+            return f"chosen by {folds}-fold cross-validation on the labelled images"
+    if held_out:
+        return f"chosen on {held_out:,} of the labelled images"
+    return "not chosen: too few labels"
+
+
+def transfer_facts(inputs: ProbeInputs) -> dict[str, str]:
+    """``data`` and ``pretrained_on`` of a probe on other images than those of the pretraining."""
+    source = inputs.config.data.source
+    if source in ("", inputs.pretrained_on):
+        return {}
+    return {"data": source, "pretrained_on": inputs.pretrained_on}
+
+
+def transfer_sentence(inputs: ProbeInputs) -> str:
+    """What the protocol says of a transfer; empty for other probes."""
+    facts = transfer_facts(inputs)
+    if not facts:
+        return ""
+    origin = f"pretrained on {facts['pretrained_on']}" if facts["pretrained_on"] else "imported"
+    return (
+        f" Transfer: the encoder was {origin} and is probed on {facts['data']}, and so are the "
+        "baselines."
+    )
 
 
 def _checkpoint_words(at: EncoderStep | None) -> str:

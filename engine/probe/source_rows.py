@@ -47,6 +47,7 @@ class ProbeInputs:
         head: what is fitted to the features.
         sink: receives the progress, and is asked whether to stop.
         encoder_step: how far the pretrained encoder was trained; None: not known.
+        pretrained_on: its data set; empty: trained elsewhere, or not known.
     """
 
     config: ProbeConfig
@@ -55,6 +56,7 @@ class ProbeInputs:
     head: Head
     sink: Sink
     encoder_step: EncoderStep | None = None
+    pretrained_on: str = ""
 
 
 class SourceRow(Protocol):

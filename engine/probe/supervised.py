@@ -40,7 +40,7 @@ class SupervisedFit:
             chosen.
         budget: what was spent.
         convergence: whether longer training would do better; None where that was not judged.
-        predict: classes int64 (N,) of uint8 images (N, 3, 32, 32).
+        predict: classes int64 (N,) of uint8 images (N, 3, H, W).
     """
 
     lr: float
@@ -260,7 +260,7 @@ class SupervisedBaseline:
         )
 
     def predictor(self, net: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Classes int64 (N,) of uint8 images (N, 3, 32, 32), by a net."""
+        """Classes int64 (N,) of uint8 images (N, 3, H, W), by a net."""
         return lambda images: class_scores(net, images, self.data, self.sink).argmax(dim=1)
 
     def log_divergence(self, lr: float) -> None:

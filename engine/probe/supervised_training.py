@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.augment.augmenter import normalise, to_float
 from engine.config.baselines import SupervisedConfig
+from engine.config.data.data_set import SIZE
 from engine.config.schema import ModelConfig
 from engine.evaluate.modes import evaluating
 from engine.evaluate.native_pass import NativePass
@@ -41,7 +42,7 @@ class SupervisedData:
     """The labelled part of a probe as images.
 
     Attributes:
-        images: uint8 (n, 3, 32, 32).
+        images: uint8 (n, 3, H, W).
         targets: int64 (n,) in [0, classes).
         classes: number of classes.
         fit: int64, rows to train on while the learning rate is chosen.
@@ -74,7 +75,7 @@ class SupervisedData:
         )
 
     def inputs(self, images: Tensor) -> Tensor:
-        """What the net sees of images uint8 (m, 3, 32, 32) on its device."""
+        """What the net sees of images uint8 (m, 3, H, W) on its device."""
         return normalise(to_float(images), self.mean, self.std)
 
     def native(self, net: nn.Module) -> tuple[nn.Module, nn.Module] | None:
@@ -165,19 +166,19 @@ def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = MAX_S
     return Moves.draw(n, height, width, generator, most).apply(images)
 
 
-def classifier(model: ModelConfig, classes: int) -> nn.Module:
+def classifier(model: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
     """A backbone and a linear layer, initialised from torch's default generator.
 
     BatchNorm normalises over the whole batch: its groups are there against MoCo's leak and only
     add noise here.
     """
-    encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1))
+    encoder = build_encoder(msgspec.structs.replace(model, bn_splits=1), size)
     return nn.Sequential(encoder.backbone, nn.Linear(encoder.feature_dim, classes))
 
 
 @torch.no_grad()
 def class_scores(net: nn.Module, images: Tensor, data: SupervisedData, sink: Sink) -> Tensor:
-    """Scores (N, classes) of uint8 images (N, 3, 32, 32), in eval mode, on the data's device."""
+    """Scores (N, classes) of uint8 images (N, 3, H, W), in eval mode, on the data's device."""
     device = data.images.device
     out = torch.empty(len(images), data.classes, device=device)
     if taken := data.native(net):
@@ -261,7 +262,7 @@ class SupervisedTraining:
         self.data, self.rows, self.epochs, self.batch_size = data, rows, epochs, batch_size
         self.generator, self.sink = stream(seed, "order"), sink
         self.lr, self.step, self.steps_per_epoch = lr, 0, len(rows) // batch_size
-        net = classifier(model, data.classes)
+        net = classifier(model, data.classes, data.images.shape[-1])
         if start is not None:
             start.into(net)
         net = net.to(data.images.device)

@@ -24,6 +24,7 @@ class DataIdentity(Struct, frozen=True, kw_only=True):
 
     Attributes:
         train, test, classes: how many images and names.
+        unlabelled: how many of the training images have no label, where there are classes.
         train_images, train_labels, test_images, test_labels: of the bytes, in the order of the
             images.
         class_names: of the names.
@@ -33,6 +34,7 @@ class DataIdentity(Struct, frozen=True, kw_only=True):
     train: int
     test: int = 0
     classes: int = 0
+    unlabelled: int = 0
     train_images: str
     train_labels: str
     test_images: str = ""
@@ -119,7 +121,8 @@ def described(parts: Sequence[Mapping[str, Any]], encoder: Sequence[Mapping[str,
     last, trained_on = last_identity(parts), last_identity(encoder)
     if last is None:
         return ""
-    texts = [f"{last.train:,} to train" + (f", {last.test:,} to test" if last.test else "")]
+    labels = f" ({last.train - last.unlabelled:,} with labels)" if last.unlabelled else ""
+    texts = [f"{last.train:,} to train{labels}" + (f", {last.test:,} to test" if last.test else "")]
     texts += [f"others from step {part.get('step')} on" for part in parts[1:]]
     if trained_on is not None and trained_on.train_images != last.train_images:
         texts.append("not those that the encoder was pretrained on")

@@ -24,6 +24,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import host_name
 from engine.runs.log_summary import gains
 from engine.runs.metric_log import MetricLog
+from engine.runs.provenance import commit_at
 from engine.runs.record import UserNotes, encode_record, encode_user, spell
 from engine.sink import NullSink, Plan, Sink, Tee
 from engine.text import csv_cell, printable_json
@@ -118,8 +119,9 @@ def points(log: MetricLog) -> Iterator[_Point]:
 def to_csv(folder: RunFolder) -> Iterator[str]:
     """The metrics as lines of CSV: step, epoch, time and a column for each metric.
 
-    Of a probe whose encoder's step is known, a last column has that in every line. A step that
-    lacks a metric has an empty cell; NaN and infinities are written as such.
+    Of a probe whose encoder's step is known, a column behind has that in every line; where the
+    program's commit is known, a last one has that which computed the step. A step that lacks a
+    metric has an empty cell; NaN and infinities are written as such.
 
     Raises:
         RunError: when the metric log cannot be read.
@@ -138,14 +140,17 @@ def to_csv(folder: RunFolder) -> Iterator[str]:
         return text
 
     # spell: csv would write "nan" and "inf"; here and in JSON the spellings are the same.
-    at = EncoderStep.of(folder.record().result)
+    record = folder.record()
+    at, parts = EncoderStep.of(record.result), record.provenance
     known = [] if at is None else [at.step]
-    yield line(
-        ["step", "epoch", "time", *map(csv_cell, names), *(["encoder_step"] if known else [])]
-    )
+    behind = ["encoder_step"] if known else []
+    has_commit = any(part["values"].get("program.commit") for part in parts)
+    behind += ["commit"] if has_commit else []
+    yield line(["step", "epoch", "time", *map(csv_cell, names), *behind])
     for step, epoch, seconds, values in points(log):
         cells = [spell(values[name]) if name in values else "" for name in names]
-        yield line([step, spell(epoch), spell(seconds), *cells, *known])
+        commit = [csv_cell(commit_at(parts, step))] if has_commit else []
+        yield line([step, spell(epoch), spell(seconds), *cells, *known, *commit])
 
 
 def to_json(folder: RunFolder) -> bytes:

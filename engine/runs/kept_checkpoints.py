@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from engine.config.phrases import listed
+from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.files import opened_folder
 from engine.runs.folder import RunFolder
@@ -73,6 +74,20 @@ def kept_checkpoints(run: Path) -> list[KeptCheckpoint]:
     # Two are there where a process was killed before it removed the earlier one: the later is best.
     best = max((one for one in found if one.reason == BEST), default=None)
     return epochs if best is None else [*epochs, best]
+
+
+def checkpoints_at_end(config: PretrainConfig, epochs: int) -> int:
+    """How many checkpoints a pretraining leaves at most: the last, the best, and those of epochs.
+
+    Args:
+        config: of the pretraining.
+        epochs: that it is trained for.
+    """
+    log, count = config.log, 1 + bool(config.monitor.knn_every)
+    if log.keep_every:
+        due = epochs // log.keep_every
+        count += min(due, log.keep_last) if log.keep_last else due
+    return count
 
 
 def keep(run: Path, checkpoint: Path, reason: Reason, epoch: int) -> None:

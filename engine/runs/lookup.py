@@ -23,6 +23,11 @@ LatestOf = Literal["", "pretrain", "study"]
 """What ``latest`` means to a command: the newest run of any kind, the newest pretraining that has a
 checkpoint (what can be probed), or the newest study."""
 
+
+class AmbiguousRunError(RunError):
+    """What a person typed could be any of several runs."""
+
+
 _SHOWN = 5  # runs that a message about several names
 
 
@@ -41,7 +46,8 @@ def find(
         listed_by: the command that lists what there is, for the message.
 
     Raises:
-        RunError: one sentence, when there is none or more than one.
+        AmbiguousRunError: when it could be more than one.
+        RunError: one sentence, when there is none.
     """
     ref = ref.strip()
     ids = folder_names(root)
@@ -65,7 +71,7 @@ def find(
             return RunFolder(root / meant[0])
         if meant:
             how = "whole id" if level == 0 else "whole id or name"
-            raise RunError(
+            raise AmbiguousRunError(
                 f"{shorten(ref)} could be any of {_several(meant, names)}; give the {how}."
             )
     _check_readable(root, ref)

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import RunError
-from engine.files import unwritable
+from engine.files import is_gone, replace_file, unwritable
 from engine.runs import record_updates as updates
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import boot_id, host_name, read_heartbeat, write_heartbeat
@@ -33,7 +33,7 @@ from engine.runs.log_summary import take_log
 from engine.runs.metric_log import last_written
 from engine.runs.metric_writer import encode_line, void_line
 from engine.runs.owner_thread import OnChange, OwnerThread
-from engine.runs.record import Record, Status
+from engine.runs.record import ACTIVE, Record, Status
 from engine.runs.record_writer import RecordWriter
 from engine.runs.requests import Inbox
 from engine.runs.run_lock import RunLock
@@ -144,10 +144,12 @@ class RunOwner:
         self._thread.stop()
         with contextlib.suppress(Exception):
             self._record.close()
-        self._thread.report_change(timeout=1.0)
         with contextlib.suppress(Exception):
             self._journal.write()
         self._journal.close()
+        if self._record.status not in ACTIVE:
+            self._thread.note_change()  # the size of the folder is what it stays now
+        self._thread.report_change(timeout=1.0)
         _owners.discard(self)
         self._lock.release()
 
@@ -240,6 +242,33 @@ class RunOwner:
         """
         self._record.change(updates.set_config, config)
         self._record.save()
+
+    def note_provenance(
+        self, step: int, values: Mapping[str, Any], files: Mapping[str, bytes]
+    ) -> dict[str, Any]:
+        """Record what the run is computed with from a step on; from any thread.
+
+        Args:
+            step: the steps that are done.
+            values: see ``engine.runs.provenance``.
+            files: what lies beside the record, by name; one that is there is left.
+
+        Returns:
+            What it was before; empty where that is not known.
+
+        Raises:
+            RunError: when something cannot be written.
+        """
+        for name, data in files.items():
+            path = self.folder.path / name
+            try:
+                if is_gone(path):
+                    replace_file(path, data, durable=False)
+            except OSError as error:
+                raise unwritable(path, error) from error
+        before = self._record.change(updates.set_provenance, step, _now(), values)
+        self._record.save()
+        return before
 
     # ----------------------------------------------------------------------------------- sink
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -54,6 +54,21 @@ def owned(entries: Iterable[_T], root: Path, users: Collection[int]) -> list[_T]
         users: see ``users_of``.
     """
     return [entry for entry in entries if owner_of(root / entry.id) in users]
+
+
+class OwnedIds(Container[str]):
+    """``owned_ids`` of runs that are not listed: each is looked at when it is asked for.
+
+    Args:
+        root: the folder of the run folders.
+        users: see ``users_of``.
+    """
+
+    def __init__(self, root: Path, users: Collection[int]) -> None:
+        self._root, self._users = root, users
+
+    def __contains__(self, run: object) -> bool:
+        return isinstance(run, str) and owner_of(self._root / run) in self._users
 
 
 def owned_ids(entries: Iterable[_T], root: Path, users: Collection[int]) -> frozenset[str]:

@@ -17,6 +17,7 @@ from engine.errors import DamagedFileError, RunError
 from engine.files import read_plain, reason
 from engine.runs.migrations import Migration, upgrade
 from engine.runs.note_limits import NAME_LIMIT, NOTE_LIMIT, TAGS_MOST, clean_tags
+from engine.runs.provenance import ProvenancePart
 from engine.runs.recorded_fields import (
     Count,
     Epochs,
@@ -132,6 +133,11 @@ class Record(Struct, kw_only=True):
         error: why it failed, in one sentence; empty otherwise.
         origin: of an encoder that was not trained here, ``imported FILE sha256 DIGEST``; else
             empty.
+        study: id of the study that made the run; empty for one that a person made, and for one of
+            an earlier version.
+        provenance: program, code, packages and machine, see ``engine.runs.provenance``: one part,
+            or several where the run went on with something else; empty for a run of an earlier
+            version.
     """
 
     # The order is that of the file, which people read. msgspec copies the empty defaults.
@@ -174,6 +180,8 @@ class Record(Struct, kw_only=True):
     result: dict[str, Any] = {}
     error: str = ""
     origin: str = ""
+    study: str = ""
+    provenance: list[ProvenancePart] = []
 
 
 class UserNotes(Struct, kw_only=True):

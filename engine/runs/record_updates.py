@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.runs.data_identity import with_part
 from engine.runs.log_summary import add_value
+from engine.runs.provenance import merged, with_start
 from engine.runs.record import Ack, Record, Stage
 from engine.sink import Plan, Request
 
@@ -30,6 +31,15 @@ def set_plan(record: Record, plan: Plan) -> None:
 def set_config(record: Record, config: Mapping[str, Any]) -> None:
     """The configuration, nested builtin values."""
     record.config = dict(config)
+
+
+def set_provenance(
+    record: Record, step: int, now: float, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the run is computed with from a step on; returns what it was before that step."""
+    before = merged(part for part in record.provenance if part["step"] < step)
+    record.provenance = with_start(record.provenance, step, now, values)
+    return before
 
 
 def set_step(record: Record, step: int) -> None:

@@ -32,7 +32,15 @@ _CHECKPOINT = re.compile(r"|best|[0-9]{1,9}")  # it becomes part of a file's nam
 _HARMLESS = frozenset({float, bool, type(None)})  # JSON has neither NaN nor infinities
 _INTEGER = 2**63  # below it in size: what files of numbers and the index can hold
 
-_LIMITS = {"name": 200, "preset": 200, "kind": 40, "host": 255, "device": 200, "error": 2000}
+_LIMITS = {
+    "name": 200,
+    "preset": 200,
+    "kind": 40,
+    "host": 255,
+    "device": 200,
+    "error": 2000,
+    "study": 255,
+}
 """Characters that are kept of some fields of a record."""
 
 Count = Annotated[int, Meta(ge=0, le=10**15)]

@@ -55,6 +55,15 @@ def runs_root(option: str | None) -> Path:
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
 
 
+def data_root(option: str | None) -> Path:
+    """Where data sets and caches are: the option, ``$MOCO_TUI_DATA``, or the user's cache."""
+    chosen = option or os.environ.get("MOCO_TUI_DATA")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser().absolute() / "moco-tui"
+
+
 def create(
     root: Path,
     kind: str,
@@ -63,6 +72,7 @@ def create(
     name: str = "",
     preset: str = "",
     parent: str = "",
+    study: str = "",
     checkpoint: str = "",
     start: BranchStart | None = None,
 ) -> RunFolder:
@@ -75,6 +85,7 @@ def create(
         name: for people; cut to one line of 200 characters.
         preset: preset that the config was made from.
         parent: id of the run whose encoder is used.
+        study: id of the study that makes the run.
         checkpoint: which of the parent's, see ``Record``.
         start: what a pretraining goes on from, where it does not begin anew.
 
@@ -96,6 +107,7 @@ def create(
         seed=runtime.get("seed", 0) if isinstance(runtime, dict) else 0,
         created=time.time(),
         untrained={},
+        study=study,
     )
     try:
         root.mkdir(parents=True, exist_ok=True)

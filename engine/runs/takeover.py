@@ -13,13 +13,16 @@ from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import read_heartbeat
 from engine.runs.owner import RunOwner, ignore_change
 from engine.runs.owner_thread import OnChange
+from engine.runs.provenance import FILE
 from engine.runs.requests import remove_aside
 from engine.runs.run_lock import RunLock
 
 # What ``replace_file`` and ``checkpoint.save`` leave when they are killed, of the files that only a
 # run's owner writes; version 0.1 called that of a checkpoint otherwise.
 _UNFINISHED = re.compile(
-    r"\.(checkpoint(\.previous)?\.pt|run\.json|metrics\.jsonl)\.\d+-[0-9a-f]{8}\.tmp"
+    r"\.(checkpoint(\.previous)?\.pt|run\.json|metrics\.jsonl|"
+    + FILE.pattern
+    + r")\.\d+-[0-9a-f]{8}\.tmp"
     r"|\.checkpoint-[a-z0-9_]{8}"
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -34,6 +34,7 @@ class Belonging(Struct, frozen=True):
     Attributes:
         made: ids of the pretrainings and probes that the study made.
         used: ids of runs that others made and the study counts.
+        renamed: ids of those that it made and a person gave another name.
         done, total: its cells.
         best: None while fewer than two variants can be compared.
     """
@@ -43,6 +44,7 @@ class Belonging(Struct, frozen=True):
     done: int
     total: int
     best: Best | None
+    renamed: frozenset[str] = frozenset()
 
 
 def belonging(
@@ -51,18 +53,19 @@ def belonging(
     entries: Iterable[Entry],
     data: StudyData = None,
     *,
-    own: Collection[str] = (),
+    own: Container[str] = (),
 ) -> Belonging:
     """The runs that belong to a study.
 
-    A run names no study: one that was made by hand fills a cell as well. A pretraining counts as
-    made by the study when it was created after it by the same user, of no preset, under the name
-    that the study gives; a probe also when its name ends in that of its pretraining.
+    One that was made by hand, or by another study, fills a cell as well. A run counts as made by
+    the study when it names it and is of the same user. One of an earlier version names none: then
+    a pretraining counts when it was created after the study by the same user, of no preset, under
+    the name that the study gives; a probe when its name ends in that of its pretraining.
 
     Args:
         study: of its run.
         config: its configuration.
-        entries: all runs.
+        entries: all runs, or those that ``candidates`` finds for it.
         data: see ``state_from_entries``.
         own: ids of the runs of the study's user.
     """
@@ -77,27 +80,31 @@ def belonging(
     }
     results = {cell.run for cell in state.cells.values() if cell.run} - names.keys()
     runs = [by_id[id_] for id_ in [*names, *sorted(results)] if id_ in by_id]
-    made = set()
+    made, renamed = set(), set()
     for entry in runs:
         name = names.get(entry.id)
-        if not _is_by(study, entry, own):
-            continue
         if name is not None:
-            is_made = entry.name == name
+            is_named = entry.name == name
         else:
-            is_made = entry.name.endswith(f"; {names.get(entry.parent, '-')}")
+            is_named = entry.name.endswith(f"; {names.get(entry.parent, '-')}")
+        if entry.study:
+            is_made = entry.study == study.id and entry.id in own
+        else:
+            is_made = is_named and _is_by(study, entry, own)
         if is_made:
             made.add(entry.id)
+            renamed |= set() if is_named else {entry.id}
     return Belonging(
         made=frozenset(made),
         used=frozenset(entry.id for entry in runs) - made,
+        renamed=frozenset(renamed),
         done=state.done,
         total=len(state.cells),
         best=best_of(config, state),
     )
 
 
-def _is_by(study: Entry, entry: Entry, own: Collection[str]) -> bool:
+def _is_by(study: Entry, entry: Entry, own: Container[str]) -> bool:
     return not entry.preset and entry.created >= study.created and entry.id in own
 
 

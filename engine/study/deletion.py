@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from engine.history.entry import Entry
+from engine.runs.folder_size import size_of_all
 from engine.runs.ownership import owner_of
 from engine.runs.record import ACTIVE
 from engine.study.belonging import Belonging
@@ -38,8 +39,9 @@ def plan_deletion(
 ) -> Deletion:
     """What goes with a study, and what stays.
 
-    What it made goes, unless it is of another user, another study counts it, a person gave it tags
-    or a note, a process works on it, or a run stays that was made of it. What it only uses stays.
+    What it made goes, unless it is of another user, another study counts it, a person gave it a
+    name, tags or a note, a process works on it, or a run stays that was made of it. What it only
+    uses stays.
 
     Args:
         study: id of the study.
@@ -50,13 +52,15 @@ def plan_deletion(
     by_id = {entry.id: entry for entry in entries}
     own = belongings.get(study)
     if own is None:
-        return Deletion(study, (), {}, _size([root / study]))
+        return Deletion(study, (), {}, size_of_all([root / study]))
     others = {id_: b for id_, b in belongings.items() if id_ != study}
     stays = dict.fromkeys(sorted(own.used), "it was not made by the study")
     made = [by_id[id_] for id_ in sorted(own.made) if id_ in by_id]
     for entry in made:
         if owner_of(root / entry.id) != os.geteuid():
             stays[entry.id] = "another user made it"
+        elif entry.id in own.renamed:
+            stays[entry.id] = "it has a name of its own"
         elif why := _why_it_stays(entry, others, by_id):
             stays[entry.id] = why
     going = {entry.id for entry in made} - stays.keys()
@@ -65,7 +69,7 @@ def plan_deletion(
             stays[entry.parent] = f"its {entry.kind} {entry.id} stays"
     going -= stays.keys()
     goes = sorted(going, key=lambda id_: (by_id[id_].kind != "probe", id_))
-    return Deletion(study, tuple(goes), stays, _size([root / id_ for id_ in (study, *goes)]))
+    return Deletion(study, tuple(goes), stays, size_of_all([root / id_ for id_ in (study, *goes)]))
 
 
 def _why_it_stays(entry: Entry, others: Mapping[str, Belonging], by_id: Mapping[str, Entry]) -> str:
@@ -81,16 +85,3 @@ def _why_it_stays(entry: Entry, others: Mapping[str, Belonging], by_id: Mapping[
 def users_of_run(run: str, belongings: Mapping[str, Belonging]) -> list[str]:
     """Ids of the studies that count a run, and would have to compute it again without it."""
     return [id_ for id_, found in belongings.items() if run in found.made or run in found.used]
-
-
-def _size(folders: Iterable[Path]) -> int:
-    """Bytes of the files in some folders; what cannot be looked at counts nothing."""
-    total = 0
-    for folder in folders:
-        for path, _, names in os.walk(folder):
-            for name in names:
-                try:
-                    total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118
-                except OSError:
-                    continue
-    return total

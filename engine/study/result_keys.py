@@ -40,6 +40,8 @@ def row_key(flat: Mapping[str, Any], source: Source) -> str:
         shared.append("head")
     if seeded:
         shared.append("runtime.seed")
+    if flat.get("data.source"):  # of a transfer; the keys of all other probes stay as they were
+        shared.append("data.source")
     return key_text([kept, [flat.get(key) for key in shared]])
 
 

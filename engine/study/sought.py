@@ -77,7 +77,7 @@ def sought_by(config: StudyConfig) -> Sought:
     return _sought(msgspec.json.encode(config))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=64)  # the table of runs asks for every study of a folder in turn
 def _sought(encoded: bytes) -> Sought:
     """See ``sought_by``.
 

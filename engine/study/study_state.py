@@ -7,7 +7,7 @@ probes made by hand count. No torch here: the screen shows this before torch is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -159,7 +159,7 @@ def state_from_entries(
     entries: Iterable[Entry],
     data: StudyData = None,
     *,
-    first: Collection[str] = (),
+    first: Container[str] = (),
 ) -> StudyState:
     """``state_from_history`` from runs that were listed already.
 

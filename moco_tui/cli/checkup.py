@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from moco_tui.cli.folder_facts import folder
+from moco_tui.cli.folder_facts import folder, runs_held
 from moco_tui.cli.logout_facts import logout
 from moco_tui.cli.machine_facts import compute_device, cpu, nvidia, system, terminal, versions
 
@@ -32,7 +32,7 @@ def checkup(
         "device": compute_device(device, problems),
         "nvidia": nvidia(),
         "terminal": terminal(problems),
-        "runs folder": folder(runs, problems, write=write),
+        "runs folder": folder(runs, problems, write=write) | runs_held(runs, problems),
         "data folder": folder(data, problems, write=write),
         "logout": logout(problems),
         "problems": problems,

@@ -63,6 +63,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "rename": CommandEntry("rename", "Call RUN by another NAME."),
     "delete": CommandEntry("delete", "Move runs to the trash; restore brings them back."),
     "restore": CommandEntry("restore", "Bring runs back from the trash, or list what is in it."),
+    "trash": CommandEntry(
+        "trash", "List what lies in the trash and what it takes, or empty it for good."
+    ),
     "export": CommandEntry("export", "Write RUN, its encoder or its features for other programs."),
     "import": CommandEntry("import_", "Make a run of an encoder that was trained elsewhere."),
     "reindex": CommandEntry("reindex", "Make the index of the runs anew from their folders."),

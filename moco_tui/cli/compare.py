@@ -14,6 +14,7 @@ from moco_tui.cli.output import clean, print_json, print_text, table
 from moco_tui.present import comparison, comparison_export, fmt
 from moco_tui.present.comparison import MetricRow, SideBySide
 from moco_tui.present.epoch_curve_table import side_by_side_rows
+from moco_tui.present.provenance_rows import in_cell
 
 
 @click.command()
@@ -54,6 +55,12 @@ def _text(found: SideBySide) -> str:
         parts.append(table(["setting", *ids], rows))
     else:
         parts.append("The settings are the same.")
+    if found.provenance:
+        rows = [
+            [clean(key), *(in_cell(key, value) for value in values)]
+            for key, values in found.provenance.items()
+        ]
+        parts.append(table(["where it came from", *ids], rows))
     metrics = [_metric(row) for row in comparison.rows_to_show(found)]
     if metrics:
         header = ["metric", ids[0]]

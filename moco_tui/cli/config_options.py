@@ -40,13 +40,21 @@ class ConfigSource:
         """Whether any of the options was given."""
         return bool(self.preset or self.toml or self.sets or self.data)
 
-    def resolve(self, type_: type[C], extra: Mapping[str, Any], *, data_key: str) -> C:
+    def resolve(
+        self,
+        type_: type[C],
+        extra: Mapping[str, Any],
+        *,
+        data_key: str,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> C:
         """The configuration that the options make.
 
         Args:
             type_: the type of configuration.
             extra: dotted keys and values that win over the options.
             data_key: the setting that ``--data`` stands for.
+            defaults: of settings that nothing names.
 
         Raises:
             ConfigError: one sentence on the first thing that is wrong.
@@ -54,7 +62,12 @@ class ConfigSource:
         if self.data is not None:
             extra = {data_key: self.data, **extra}
         config = resolve_config(
-            type_, preset_name=self.preset, toml=self.toml, sets=self.sets, extra=extra
+            type_,
+            preset_name=self.preset,
+            toml=self.toml,
+            sets=self.sets,
+            extra=extra,
+            defaults=defaults,
         )
         values = flatten(config)
         try:  # the record must not depend on the folder in which the command was typed

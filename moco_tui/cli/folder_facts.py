@@ -8,10 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from engine.errors import RunError
 from engine.files import is_folder, is_gone, reason
+from engine.history.history import History
 from engine.runs.file_lock import file_system, locks_work
 from moco_tui.cli.logout_facts import user_name
 from moco_tui.present import fmt
+from moco_tui.present.disk_usage import usage
 
 _LOW_DISK = 2 << 30  # bytes: a few checkpoints of the larger model and the image cache
 
@@ -48,6 +51,24 @@ def folder(path: Path, problems: list[str], *, write: bool) -> dict[str, Any]:
                 f"The file system of {nearest} has no file locks (flock); keep runs elsewhere."
             )
     return found
+
+
+def runs_held(root: Path, problems: list[str]) -> dict[str, Any]:
+    """How many runs a folder holds and what they take, those in the trash apart.
+
+    Args:
+        root: the runs folder.
+        problems: gets a sentence where it cannot be read.
+    """
+    if not is_folder(root):
+        return {}
+    try:
+        found = usage(History(root, read_only=True))
+    except RunError as error:
+        problems.append(str(error))
+        return {}
+    held = {"runs": f"{found.runs:,}, {fmt.size(found.size)}"}
+    return held | {"trash": f"{found.trashed:,}, {fmt.size(found.trash_size)}"}
 
 
 def _why_no_folder(path: Path) -> str:

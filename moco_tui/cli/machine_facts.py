@@ -9,9 +9,9 @@ import platform
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
+from engine.runtime.processor import processor
 from moco_tui.present import fmt
 
 PACKAGES = (
@@ -29,8 +29,6 @@ PACKAGES = (
     "tensorboard",
 )
 """Distributions whose versions decide what works, the optional ones included."""
-# What decides how fast float32 and bfloat16 are computed, on x86 and on ARM.
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "asimd", "bf16", "sve")
 
 
 def versions() -> dict[str, Any]:
@@ -57,23 +55,13 @@ def system() -> dict[str, Any]:
 
 def cpu() -> dict[str, Any]:
     """Cores this process may use and the instructions that matter here."""
-    # On Linux ``platform.processor`` knows the architecture at best; /proc names the model, and
-    # the instructions as "flags" on x86, as "Features" on ARM.
-    model, flags = platform.processor() or platform.machine(), set[str]()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, text = line.partition(":")
-            if key.strip() == "model name":
-                model = text.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags |= set(text.split())
-                break  # the other cores say the same
+    model, flags = processor()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {
         "model": model,
         "cores": os.cpu_count(),
         "cores usable": usable,
-        "flags": [flag for flag in _CPU_FLAGS if flag in flags],
+        "flags": flags,
     }
 
 

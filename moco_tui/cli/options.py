@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from engine.errors import ConfigError, UserError
 from engine.runs import RunFolder, find, folder_names, runs_root
 from engine.runs.checkpoint_ref import CheckpointRef, find_checkpoint
 from engine.runs.lookup import LatestOf
+from engine.runs.root import data_root
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -41,11 +41,7 @@ class Settings:
     @cached_property
     def data(self) -> Path:
         """Absolute path of the folder of data sets: option, $MOCO_TUI_DATA, or the user's cache."""
-        chosen = self.data_dir or os.environ.get("MOCO_TUI_DATA")
-        if chosen:
-            return Path(chosen).expanduser().absolute()
-        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        return Path(cache).expanduser().absolute() / "moco-tui"
+        return data_root(self.data_dir)
 
     def find(self, ref: str, *, latest_of: LatestOf = "") -> RunFolder:
         """The run that an id, a name, the beginning of either or ``latest`` means.

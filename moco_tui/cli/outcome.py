@@ -9,6 +9,7 @@ from engine.runs import RunFolder
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
 from moco_tui.cli.output import clean, print_json, print_text, say, table
+from moco_tui.present.probe_table import transfer_words
 from moco_tui.present.probe_training import training_words
 
 
@@ -85,6 +86,8 @@ def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = N
         f"labels ({result['labels']} images), {result['test_images']} test images"
     )
     title += f"\npretrained encoder: {encoder_words(result)}"
+    if words := transfer_words(result):
+        title += f"\n{clean(words)}"
     titles = ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"]
     body = table([*titles, *(["trained"] if any(training) else [])], rows, (1, 3, 4))
     return f"{title}\n\n{body}\n\n{clean(result['protocol'])}"

@@ -39,6 +39,15 @@ def say_notices(history: History) -> None:
     history.notices.clear()
 
 
+def confirmed(question: str) -> bool:
+    """Asks on a terminal; False without one, where nobody answers."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    import click  # what only prints needs none of it
+
+    return click.confirm(question, err=True)
+
+
 def print_json(facts: Any, *, indent: int | None = 2) -> None:
     """Facts on stdout, as JSON that any reader takes (no NaN literals); one line without indent."""
     print(printable_json(json.dumps(_finite(facts), indent=indent, ensure_ascii=False)))

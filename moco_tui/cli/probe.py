@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from engine.config.data import sources_in_words
 from engine.config.heads import HEADS
 from engine.config.phrases import listed
-from engine.config.resolve import resolve as resolve_config
 from engine.config.schema import ProbeConfig
+from engine.runs.default_task import default_task_of
 from engine.runs.kept_checkpoints import checkpoint_file
+from moco_tui.cli.config_options import ConfigSource
 from moco_tui.cli.options import (
     ALLOW_CODE,
     CONFIG,
@@ -24,13 +26,23 @@ from moco_tui.cli.options import (
 )
 from moco_tui.cli.probe_each import probe_each
 from moco_tui.cli.run_here import NewRun, start
+from moco_tui.present.probe_offer import to_record
 
 
 @click.command()
 @run_argument(latest="the newest pretraining that has a checkpoint", checkpoints=True)
-@click.option("--task", metavar="T", help="binary, five, ten or all.")
+@click.option(
+    "--task",
+    metavar="T",
+    help="binary, five, ten or all; without it ten, or all where the data has not ten classes.",
+)
 @click.option("--label-fraction", metavar="F", help="Share of the labels, in (0, 1].")
 @click.option("--head", metavar="H", help=f"{listed(list(HEADS), 'or')}.")
+@click.option(
+    "--data",
+    metavar="D",
+    help=f"Probe on other images than those of the pretraining: {sources_in_words(notes=False)}.",
+)
 @click.option(
     "--each-checkpoint",
     is_flag=True,
@@ -50,6 +62,7 @@ def probe(
     task: str | None,
     label_fraction: str | None,
     head: str | None,
+    data: str | None,
     each_checkpoint: bool,
     toml: Path | None,
     sets: tuple[str, ...],
@@ -57,7 +70,11 @@ def probe(
     detach: bool,
     as_json: bool,
 ) -> int:
-    """Probe the frozen encoder of RUN with few labels, beside its baselines."""
+    """Probe the frozen encoder of RUN with few labels, beside its baselines.
+
+    With --data the encoder and its baselines are probed on another data set than that of the
+    pretraining (transfer), normalised as in the pretraining; what is compared says which.
+    """
     settings.writable()
     encoder = settings.find_checkpoint(run, latest_of="pretrain")
     parent = encoder.folder.record()
@@ -70,8 +87,11 @@ def probe(
     }
     # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
-    config = resolve_config(ProbeConfig, toml=toml, sets=sets, extra=extra)
-    new = NewRun("probe", config, name=name, parent=parent.id, checkpoint=encoder.which)
+    source = ConfigSource(toml=toml, sets=sets, data=data)
+    defaults = {"task.name": default_task_of(parent, data or "")}
+    config = source.resolve(ProbeConfig, extra, data_key="data.source", defaults=defaults)
+    recorded = to_record(config, encoder.folder)
+    new = NewRun("probe", recorded, name=name, parent=parent.id, checkpoint=encoder.which)
     if each_checkpoint:
         return probe_each(settings, new, encoder, detach=detach, as_json=as_json)
     return start(settings, new, detach=detach, as_json=as_json)

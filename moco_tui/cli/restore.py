@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from engine.errors import RunError
-from engine.history.history import TRASH_NAME, History
+from engine.history.history import History
 from engine.history.together import restore_together
+from engine.history.trash import TRASH_NAME
 from engine.runs import find
 from moco_tui.cli.options import JSON, Settings, shared_options
 from moco_tui.cli.output import clean, print_json, say, say_notices

@@ -29,6 +29,7 @@ from moco_tui.cli.output import (
     terminal_width,
     width_of,
 )
+from moco_tui.present.disk_usage import total_text, usage
 from moco_tui.present.run_order import nested
 from moco_tui.present.run_rows import CELLS, RunRow, row_of
 from moco_tui.present.study_rows import StudyRows
@@ -48,6 +49,7 @@ from moco_tui.present.study_rows import StudyRows
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--tree", is_flag=True, help="What a study made under the study.")
+@click.option("--sizes", is_flag=True, help="Count the files of each run: a column and a total.")
 @shared_options
 @click.pass_obj
 def runs(
@@ -58,6 +60,7 @@ def runs(
     as_json: bool,
     as_csv: bool,
     tree: bool,
+    sizes: bool,
 ) -> None:
     """List the runs, the newest first.
 
@@ -68,9 +71,12 @@ def runs(
     1, as it is set: label_fraction<=0.2, or <=20%. Runs without the value come last in every
     order. Probes stand under the run that they probe; with --tree also what a study made under the
     study, and runs that a study counts without having made them say so. "trained" is how much of
-    its schedule their encoder had behind it.
+    its schedule their encoder had behind it. Runs are compared by the bytes of their files as
+    well: size>1GiB, --sort -size.
     """
     history = History(settings.root, read_only=settings.read_only)
+    if sizes or as_json or as_csv or _names_size(query, sort):
+        history.count_sizes(again=sizes)
     rows = [row_of(entry) for entry in history.list(query, sort=sort)[:limit]]
     say_notices(history)
     if tree:
@@ -82,9 +88,17 @@ def runs(
     elif not rows:
         say("no run matches" if query.strip() else f"there are no runs in {settings.root}")
     else:
-        print_text(listing(rows, terminal_width(), tree=tree))
+        by_size = sizes or _names_size("", sort)
+        print_text(listing(rows, terminal_width(), tree=tree, sizes=by_size))
         for row in [row for row in rows if row.status in (DAMAGED, UNREADABLE)][:5]:
             say(row.error)
+    if sizes:
+        say(total_text(usage(history)))
+
+
+def _names_size(query: str, sort: str) -> bool:
+    """Whether a list needs the sizes of the runs; counting them in vain costs only time."""
+    return "size" in query.lower() or sort.lower().removeprefix("-") == "size"
 
 
 # --------------------------------------------------------------------------------------------
@@ -108,7 +122,10 @@ def facts(row: RunRow) -> dict[str, Any]:
     """A run as builtin values."""
     entry = row.entry
     known = msgspec.structs.asdict(entry)
-    state, hidden = known.pop("status"), ("stamp", "warning", "config", "running_since")
+    state, hidden = (
+        known.pop("status"),
+        ("stamp", "size_stamp", "warning", "config", "running_since"),
+    )
     ahead = {"id": known.pop("id"), "name": known.pop("name"), "state": state}
     settings = {
         "data": shown.source(entry) or None,
@@ -117,6 +134,7 @@ def facts(row: RunRow) -> dict[str, Any]:
         "label_fraction": entry.setting("label_fraction"),
         "task": entry.setting("task.name"),
         "head": entry.setting("head"),
+        "study": entry.study or None,  # that made it; in a tree, under which it stands
     }
     rest = {key: value for key, value in known.items() if key not in hidden}
     return {**ahead, **rest, **settings, "gain": row.gain, "differs": entry.config}
@@ -154,6 +172,7 @@ COLUMNS = (
     _Column("top-1", right=True),
     _Column("best", right=True, rank=4),
     _Column("gain", right=True, rank=5),
+    _Column("size", right=True),
     _Column("age", right=True),
     _Column("tags", least=6, rank=7),
 )
@@ -162,18 +181,27 @@ COLUMNS = (
 # The table
 
 
-def listing(rows: Sequence[RunRow], width: int | None = None, *, tree: bool = False) -> str:
+def listing(
+    rows: Sequence[RunRow],
+    width: int | None = None,
+    *,
+    tree: bool = False,
+    sizes: bool = False,
+) -> str:
     """The runs as a table, probes indented under their parent where that is listed too.
 
     Args:
         rows: in the order wanted.
         width: columns of the terminal; None: as wide as it takes.
         tree: put what a study made under the study.
+        sizes: with the column of the bytes of each run.
     """
     now = time.time()
     cells = [
         [
             ("  " * depth if column.title == "id" else "") + clean(_cell(row, column.title, now))
+            if sizes or column.title != "size"
+            else ""
             for column in COLUMNS
         ]
         for row, depth in (nested(rows, above=lambda row: row.above) if tree else nested(rows))
@@ -237,7 +265,7 @@ CSV_HEADER = (
     *("id", "name", "state", "kind", "preset", "parent", "data", "queue_size"),
     *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
     *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
-    *("tags", "note", "error", "encoder_step", "trained", "gain"),
+    *("tags", "note", "error", "encoder_step", "trained", "gain", "size"),
     *("checkpoint", "began_from"),
 )
 

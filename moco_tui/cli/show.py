@@ -20,6 +20,7 @@ from engine.runs import Record, RunFolder, UserNotes, by_id
 from engine.runs.checkpoint_ref import with_checkpoint
 from engine.runs.data_identity import described, last_identity
 from engine.runs.encoder_step import EncoderStep, encoder_words
+from engine.runs.folder_size import size_of
 from engine.runs.log_summary import gains
 from engine.runs.ownership import owned_ids, users_of
 from engine.runs.record import branch_words
@@ -34,6 +35,7 @@ from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import checkpoint_rows, fmt
 from moco_tui.present.epoch_curve_table import curve_facts, curves_of, epoch_rows
 from moco_tui.present.metric_text import difference_text, value_text
+from moco_tui.present.provenance_rows import provenance_rows
 from moco_tui.present.run_settings import data_source, differences, settings_of
 
 
@@ -69,6 +71,7 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
     if as_json:
         facts = msgspec.to_builtins(record)
         facts |= {"gain": gains(record.best, record.untrained)}
+        facts |= {"size": size_of(folder.path)}
         facts |= {"status": status, "path": str(folder.path), "differs": differences(record)}
         facts["user"] = {"name": notes.name, "tags": list(notes.tags), "note": notes.note}
         if record.kind == "pretrain":
@@ -166,11 +169,20 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
     widest = max(len(row[0]) for row in rows)
     parts.append("\n".join(f"{label:<{widest}}  {text}" for label, text in rows))
     parts.append(_settings(record))
+    parts.append(_provenance(record))
     if record.last or record.best:
         parts.append(_metrics(record))
     if record.result and record.kind != "study":
         parts.append(result_text(record.result, record.config))
     return "\n\n".join(parts)
+
+
+def _provenance(record: Record) -> str:
+    """Program, code, command, packages and machine."""
+    rows = provenance_rows(record)
+    widest = max(len(label) for label, _ in rows)
+    lines = [f"  {label:<{widest}}  {text}" for label, text in rows]
+    return "\n".join(["where it came from", *lines])
 
 
 def _metrics(record: Record) -> str:
@@ -265,6 +277,7 @@ def _facts(
         ("asked", _asked(record)),
         ("tags", clean(" ".join(notes.tags))),
         ("note", clean(notes.note)),
+        ("size", fmt.size(size_of(folder.path))),
         ("folder", clean(str(folder.path))),
         *[(clean(str(key)), clean(fmt.value(value))) for key, value in record.facts.items()],
     ]
@@ -341,7 +354,8 @@ def _print_model(settings: Settings, folder: RunFolder, as_json: bool) -> None:
     from engine.models.encoder import build_encoder  # imports torch
     from engine.models.summary import format_summary, summary
 
-    rows = summary(build_encoder(model))
+    size = config.data.size
+    rows = summary(build_encoder(model, size), (3, size, size))
     if as_json:
         print_json([msgspec.structs.asdict(row) for row in rows])
     else:

@@ -23,12 +23,14 @@ class PreviewRequest:
         augment: the augmentations.
         pixels: width and height of a picture.
         seed: of the random draws; another one gives other views.
+        image_size: as in ``data.image_size``.
     """
 
     source: str
     augment: AugmentConfig
     pixels: int
     seed: int = 0
+    image_size: int = 0
 
 
 Picture = bytes
@@ -44,7 +46,7 @@ class Previewer:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        self._source = ""
+        self._loaded: tuple[str, int] | None = None  # source and size
         self._images: Any = None
 
     def views(self, request: PreviewRequest) -> list[tuple[Picture, Picture, Picture]]:
@@ -58,27 +60,29 @@ class Previewer:
         """
         torch = lazy.torch()
         augment = lazy.engine("augment.augmenter")
-        if request.source != self._source:
-            self._images = self._load(request.source)
-            self._source = request.source
+        data = DataConfig(source=request.source, image_size=request.image_size)
+        if (data.source, data.size) != self._loaded:
+            self._images = self._load(data)
+            self._loaded = data.source, data.size
         generator = torch.Generator().manual_seed(request.seed)
         with torch.no_grad():
-            augmenter = augment.Augmenter(request.augment)
+            augmenter = augment.Augmenter(request.augment, size=data.size)
             first = augmenter(self._images, generator)
             second = augmenter(self._images, generator)
             stacks = [augment.to_float(self._images), first, second]
             shown = [_shrink(torch, stack, request.pixels) for stack in stacks]
         return [(a, b, c) for a, b, c in zip(*shown, strict=True)]
 
-    def _load(self, source: str) -> Any:
-        part, argument = DATA_SETS.find(source)
+    def _load(self, data: DataConfig) -> Any:
+        part, argument = DATA_SETS.find(data.source)
         if part is not None and part.sample:  # a few images without reading or fetching the set
             module, _, name = part.sample.partition(":")
             sample = getattr(lazy.engine(module.removeprefix("engine.")), name)
-            return sample(argument, self.data_dir, COUNT)
-        whole = lazy.engine("data.dataset").load_dataset(
-            DataConfig(source=source), data_dir=self.data_dir
-        )
+            if part.decodes:
+                return sample(argument, self.data_dir, COUNT, data.size)
+            images = sample(argument, self.data_dir, COUNT)
+            return lazy.engine("data.resizing").resized_images(images.numpy(), data.size)
+        whole = lazy.engine("data.dataset").load_dataset(data, data_dir=self.data_dir)
         return whole.train.images[:COUNT].clone()  # a slice alone would keep the whole set
 
 

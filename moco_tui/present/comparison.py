@@ -21,6 +21,7 @@ from engine.study.epoch_curves import EpochCurve, epoch_curves
 from moco_tui.present import fmt
 from moco_tui.present.epoch_curve_table import common_curves
 from moco_tui.present.metric_text import difference_text, points_text, value_text
+from moco_tui.present.provenance_rows import compared, provenance_differences
 from moco_tui.present.run_settings import settings_of
 
 Which = Literal["last", "best", "gain", "share", "result"]
@@ -42,6 +43,8 @@ class ComparedRun(Struct):
             of its encoder.
         trained: of a probe the share of its schedule that its encoder had behind it, in per cent;
             None where that is not known.
+        provenance: where it came from, by dotted key; empty where that was not recorded.
+        recorded: whether it was.
         steps_per_epoch: of a pretraining; 0: not known.
     """
 
@@ -53,6 +56,8 @@ class ComparedRun(Struct):
     metrics: dict[tuple[str, Which], float]
     measured_by: dict[str, Any] = {}
     trained: float | None = None
+    provenance: dict[str, Any] = {}
+    recorded: bool = False
     steps_per_epoch: int = 0
 
 
@@ -114,6 +119,7 @@ class SideBySide(Struct):
         settings: those that are not the same in all runs, in the order of the configuration; None
             where a run has no such setting.
         metrics: every number that any of them has.
+        provenance: what is not the same of where they came from, see ``provenance_differences``.
         epochs: accuracy against epochs, from the probes of their checkpoints: curves that two or
             more of them have, by name and by id of the run.
     """
@@ -121,6 +127,7 @@ class SideBySide(Struct):
     runs: list[ComparedRun]
     settings: dict[str, list[Any]]
     metrics: list[MetricRow]
+    provenance: dict[str, list[Any]] = {}
     epochs: dict[str, dict[str, EpochCurve]] = {}
 
 
@@ -153,6 +160,8 @@ def compared_run(folder: RunFolder) -> ComparedRun:
         _numbers(record),
         measured_by,
         trained,
+        compared(record),
+        bool(record.provenance),
         record.steps_per_epoch if record.kind == "pretrain" else 0,
     )
 
@@ -166,10 +175,19 @@ def _parent(folder: RunFolder, record: Record) -> Record | None:
 
 
 def _data_of_encoder(record: Record, parent: Record | None) -> dict[str, Any]:
-    """The settings of the images of a probe, which are those of the pretraining of its encoder."""
+    """The settings of the images of a probe: those of the pretraining of its encoder, or others.
+
+    Not the share whose labels a pretraining withholds: a probe may use them all.
+    """
+    source = settings_of(record).get("data.source") if record.kind == "probe" else ""
+    if source and parent is None:
+        return {"data.source": source, "data.limit": 0}
     if parent is None:  # deleted: the images are then those of the same encoder, or not known
         return {"data": record.parent} if record.parent else {}
-    return {key: value for key, value in settings_of(parent).items() if key.startswith("data.")}
+    found = {key: value for key, value in settings_of(parent).items() if key.startswith("data.")}
+    found.pop("data.holdout", None)
+    transfer = source not in ("", found.get("data.source"))
+    return found | ({"data.source": source, "data.limit": 0} if transfer else {})
 
 
 def _numbers(record: Record) -> dict[tuple[str, Which], float]:
@@ -232,6 +250,7 @@ def side_by_side(runs: Sequence[ComparedRun], entries: Sequence[Entry] = ()) -> 
             for row in rows
             if row.which != "share" or _scales_differ(row, rows)
         ],
+        provenance_differences([r.provenance for r in runs], [r.recorded for r in runs]),
         common_curves({run.id: epoch_curves(entries, run.id, run.steps_per_epoch) for run in runs}),
     )
 

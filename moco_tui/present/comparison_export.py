@@ -19,7 +19,8 @@ def facts(found: SideBySide) -> dict[str, Any]:
 
     Returns:
         ``runs``: id, name, kind and state of each; ``config``: dotted key to the values of the
-        runs, only keys that differ; ``metrics``: see ``MetricRow``, whose ``which`` is ``value``;
+        runs, only keys that differ; ``provenance``: the same of where they came from; ``metrics``:
+        see ``MetricRow``, whose ``which`` is ``value``;
         ``epochs``: accuracy against epochs, for each curve the points of each run by its id.
     """
     return {
@@ -28,6 +29,7 @@ def facts(found: SideBySide) -> dict[str, Any]:
             for run in found.runs
         ],
         "config": found.settings,
+        "provenance": found.provenance,
         "metrics": [
             {
                 "metric": row.metric,
@@ -55,7 +57,7 @@ def to_json(found: SideBySide) -> str:
 
 
 def to_csv(found: SideBySide) -> str:
-    """The comparison as CSV: a row for each setting or number, a column for each run.
+    """The comparison as CSV: a row for each setting, origin or number, a column for each run.
 
     Behind them stand the differences to the first run. Every number has all its digits (``repr``
     gives the fewest that lead back to the same float64).
@@ -68,6 +70,9 @@ def to_csv(found: SideBySide) -> str:
     for key, values in found.settings.items():
         cells = ["" if value is None else fmt.value(value) for value in values]
         writer.writerow(map(csv_cell, ["setting", key, *cells, *[""] * len(changes)]))
+    for key, values in found.provenance.items():
+        cells = ["" if value is None else fmt.value(value) for value in values]
+        writer.writerow(map(csv_cell, ["provenance", key, *cells, *[""] * len(changes)]))
     for row in found.metrics:
         numbers = [*row.values, *row.differences[1:]]
         cells = ["" if value is None else repr(value) for value in numbers]

@@ -43,6 +43,15 @@ def needed_text(studies: Sequence[str], titles: Mapping[str, str]) -> str:
     return fmt.clean(f"{kind} {named} {verb} it and would compute it again.")
 
 
+def went_along_text(title: str, count: int) -> str:
+    """A sentence on what lies in the trash because a study went there, and goes with it now."""
+    return fmt.clean(f"With {title} {_goes(count)} {plural(count, 'run')} deleted with it.")
+
+
+def _goes(count: int) -> str:
+    return "goes" if count == 1 else "go"
+
+
 def _verb(runs: Sequence[str]) -> str:
     return "stays" if len(runs) == 1 else "stay"
 

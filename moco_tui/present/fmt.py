@@ -120,10 +120,13 @@ def size(amount: float | None) -> str:
     if amount is None:
         return "–"
     for unit in ("B", "KiB", "MiB"):
-        if abs(amount) < 1024:
+        # As it is shown: 1023.7 would read 1024.
+        if round(abs(amount)) < 1024:
             return f"{amount:.0f} {unit}"
         amount /= 1024
-    return f"{amount:.1f} GiB"
+    if round(abs(amount), 1) < 1024:
+        return f"{amount:.1f} GiB"
+    return f"{amount / 1024:.1f} TiB"
 
 
 def measured(item: object) -> float | None:

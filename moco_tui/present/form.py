@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,12 +15,14 @@ from engine.config.axis_layers import study_values
 from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
 from engine.config.heads import HEADS
+from engine.config.open_settings import followed
 from engine.config.presets import presets_of
 from engine.config.resolve import build, to_toml
 from engine.config.rules import problems
 from engine.config.schema import (
     GRID_KEYS,
     KINDS,
+    NOT_IN_STUDIES,
     AnyConfig,
     AugmentConfig,
     ProbeConfig,
@@ -29,6 +30,8 @@ from engine.config.schema import (
 from engine.config.values import check_leaf, parse_value
 from engine.errors import ConfigError
 from moco_tui.present import fmt
+from moco_tui.present.form_following import follow
+from moco_tui.present.missing_folder import missing_folder
 
 LABELS = {
     "data.source": "data",
@@ -55,7 +58,10 @@ ESSENTIAL = {
         "optim.batch_size",
         "runtime.device",
     ),
-    "probe": ("label_fraction", "task.name", "head", "baselines", "subset_seed", "runtime.device"),
+    "probe": (
+        *("label_fraction", "task.name", "head", "data.source", "baselines"),
+        *("subset_seed", "runtime.device"),
+    ),
     "study": (
         "pretrain.data.source",
         "queue_sizes",
@@ -173,11 +179,11 @@ class FormState:
     ) -> None:
         self.kind = kind
         self.type: type[AnyConfig] = KINDS[kind]
-        # What the grid of a study sets for each of its runs is not asked for one by one.
+        # What the grid of a study sets for each run is not asked for one by one.
         self.known: Mapping[str, Field] = {
             key: field
             for key, field in fields(self.type).items()
-            if kind != "study" or key not in GRID_KEYS
+            if kind != "study" or key not in GRID_KEYS.keys() | NOT_IN_STUDIES
         }
         self.within = "pretrain." if kind == "study" else ""
         """What stands before the keys of a pretraining."""
@@ -199,6 +205,7 @@ class FormState:
             self.base |= presets[preset].values
         self.values = dict(self.base)
         self.wrong = {}
+        follow(self)
 
     def use_device(self, device: str) -> None:
         """Compute everything on this device."""
@@ -237,6 +244,8 @@ class FormState:
             return
         self.wrong.pop(key, None)
         self.values[key] = checked
+        if key in followed(self.type):
+            follow(self)
 
     def errors(self) -> dict[str, str]:
         """Every field that is wrong, with the sentence; rules over several fields included."""
@@ -261,7 +270,7 @@ class FormState:
         key = self.within + "data.source"
         source = self.values.get(key, "")
         path = source_path(source) if isinstance(source, str) and key not in found else None
-        missing = "" if path is None else _missing_folder(path)
+        missing = "" if path is None else missing_folder(path)
         if missing:
             found[key] = missing
         if self.kind == "probe" and not parent:
@@ -303,22 +312,26 @@ class FormState:
         made.values, made.wrong = dict(self.values), dict(self.wrong)
         return made
 
-    def preview(self, found: Mapping[str, str] | None = None) -> tuple[str, AugmentConfig] | None:
-        """Data and augmentations; None where the run has none, or while one of them is wrong.
+    def preview(
+        self, found: Mapping[str, str] | None = None
+    ) -> tuple[str, AugmentConfig, int] | None:
+        """Data, augmentations and ``data.image_size``; None where the run has none, or while one of
+        them is wrong.
 
         Args:
             found: what ``errors`` says, where the caller knows; it can take long for a study.
         """
         start = self.within + "augment."
-        source = self.within + "data.source"
+        source, size = self.within + "data.source", self.within + "data.image_size"
         values = {key: value for key, value in self.values.items() if key.startswith(start)}
         found = self.errors() if found is None else found
         # That there is no such folder is said where the images would stand.
-        wrong = source in self.wrong or any(key.startswith(start) for key in found)
-        if not values or wrong:
+        wrong = {source, size} & self.wrong.keys() or any(key.startswith(start) for key in found)
+        if not values or wrong or size in found:
             return None
         parts = {key.removeprefix(start): value for key, value in values.items()}
-        return str(self.values[source]), msgspec.convert(nest(parts), AugmentConfig, strict=False)
+        augment = msgspec.convert(nest(parts), AugmentConfig, strict=False)
+        return str(self.values[source]), augment, int(self.values[size])
 
     def changed(self) -> dict[str, Any]:
         """The fields whose value differs from the preset."""
@@ -361,16 +374,6 @@ class FormState:
             return to_toml(self.config())
         except ConfigError:
             return ""
-
-
-def _missing_folder(path: str) -> str:
-    """Why there is no such folder; empty when there is."""
-    try:
-        folder = Path(path).expanduser()
-        return "" if folder.is_dir() else f"there is no folder {folder}"
-    # A name that is too long; ~ of an unknown user; a null character.
-    except (OSError, RuntimeError, ValueError):
-        return f"there is no folder {path}"
 
 
 def short_reason(sentence: str, key: str) -> str:

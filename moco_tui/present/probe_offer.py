@@ -1,10 +1,16 @@
-"""Whether a probe of a run could do anything, and why not."""
+"""Whether a probe of a run could do anything, and why not; its settings as they are recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from engine.config.data import absolute_source
+from engine.config.missing_settings import read_config
+from engine.config.probe_data import without_own_data
+from engine.config.schema import AnyConfig, PretrainConfig, ProbeConfig
 from engine.errors import UserError
 from engine.runs import Record, RunFolder
 from engine.runs.checkpoint_ref import split_checkpoint, with_checkpoint
@@ -33,6 +39,32 @@ def why_no_probe_of(folder: RunFolder) -> str:
         return why_no_probe(folder.record())
     except UserError:
         return ""
+
+
+def to_record(config: AnyConfig, parent: RunFolder) -> AnyConfig:
+    """The settings of a new run as they are recorded; of a probe with the place of its images.
+
+    A path among them is made absolute, and the very data set of the pretraining is not named.
+
+    Args:
+        config: of any kind of run.
+        parent: the pretraining of a probe.
+    """
+    if not isinstance(config, ProbeConfig) or not config.data.source:
+        return config
+    try:
+        source = absolute_source(config.data.source)
+    except RuntimeError:  # ~ of an unknown user; loading the data reports it in a sentence
+        return config
+    config = replace(config, data=replace(config.data, source=source))
+    try:
+        record = parent.record()
+        pretraining = read_config(record.kind, record.config, f"The record of run {record.id}")
+    except UserError:  # said where the probe is prepared
+        return config
+    if not isinstance(pretraining, PretrainConfig):
+        return config
+    return without_own_data(config, pretraining)
 
 
 def probe_choices(rows: Iterable[RunRow], root: Path, chosen: str) -> list[tuple[str, str]]:

@@ -25,6 +25,8 @@ def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [[(fmt.clean(head), "muted")]]
     if record.result:
         lines += [[(f"pretrained encoder: {encoder_words(record.result)}", "muted")]]
+        if words := transfer_words(record.result):
+            lines += [[(fmt.clean(words), "muted")]]
     found = record.result.get("rows")
     if not isinstance(found, list) or not found:
         waiting = "the table fills in as each row is measured"
@@ -35,6 +37,15 @@ def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
     best = max((fmt.measured(row.get("top1")) or 0.0 for row in rows), default=0.0)
     lines += [_row_line(row, best, MARK if shortfall(row, config) else " ") for row in rows]
     return [*lines, *_training_lines(rows, config), *_class_lines(rows)]
+
+
+def transfer_words(result: Mapping[str, Any]) -> str:
+    """Which images a probe is on where they are not those of the pretraining; else empty."""
+    data, trained = result.get("data"), result.get("pretrained_on")
+    if not isinstance(data, str) or not data:
+        return ""
+    origin = f"pretrained on {trained}" if trained else "of an imported encoder"
+    return f"probed on {data}, {origin}"
 
 
 def _row_line(row: Mapping[str, Any], best: float, mark: str) -> Line:

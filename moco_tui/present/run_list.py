@@ -10,12 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.history.entry import Entry, read_entry
-from engine.history.history import History
+from engine.history.entry import Entry, counted, read_entry
+from engine.history.history import History, needs_count
 from engine.runs import RunFolder
+from engine.runs.folder_size import size_of
 from moco_tui.present import fmt
 from moco_tui.present.run_rows import LIVE, RunRow, row_of
 from moco_tui.present.study_rows import StudyRows
+
+_RECOUNT_SECONDS = 10.0
+"""How often the files of a run are counted that may change at any moment."""
 
 
 class RunList:
@@ -41,6 +45,7 @@ class RunList:
         self.studies = StudyRows(root)
         self._stamp: tuple[int, int] = (-1, -1)  # of the folder and its index at the last reading
         self._last_full = 0.0  # seconds of a monotonic clock
+        self._counted: dict[str, tuple[int, float]] = {}  # stamp, and when the files were counted
 
     def matcher(self, text: str) -> Callable[[Entry], bool]:
         """What tells the runs that a filter lets through.
@@ -78,6 +83,34 @@ class RunList:
             self.loaded = True
             return True
 
+    def count_sizes(self, *, seconds: float = 0.2) -> None:
+        """Count the files of runs whose size is not known, or may be another by now.
+
+        For a thread of its own, behind the list: of thousands of runs some at each call.
+
+        Args:
+            seconds: about how long it may take.
+        """
+        end, found = time.monotonic() + seconds, []
+        for row in list(self.rows.values()):
+            now = time.monotonic()
+            if now >= end:
+                break
+            if self._is_due(row.entry, now):
+                self._counted[row.id] = row.entry.stamp, now
+                found.append(counted(row.entry, size_of(self.root / row.id)))
+        if found:
+            with self.lock:
+                self.history.note_sizes(found)
+                self._last_full = float("-inf")  # the next refresh shows them
+
+    def _is_due(self, entry: Entry, now: float) -> bool:
+        stamp, when = self._counted.get(entry.id, (0, -_RECOUNT_SECONDS))
+        if entry.status in LIVE:  # its files grow, and its stamp changes each second
+            return now - when >= _RECOUNT_SECONDS
+        # A damaged index could go on without the size: each state of a run is counted once.
+        return needs_count(entry) and stamp != entry.stamp
+
     def _all(self) -> dict[str, RunRow]:
         """Every run; the rows of those that have not changed are kept as they are."""
         try:
@@ -103,6 +136,7 @@ class RunList:
             if entry is None:  # deleted
                 del rows[row.id]
                 continue
+            entry.size, entry.size_stamp = row.entry.size, row.entry.size_stamp
             if entry.status in LIVE:  # the record says so; its process may be gone all the same
                 with contextlib.suppress(UserError):
                     entry.status = folder.status()

@@ -33,12 +33,15 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
         probes: at least one.
         open_: whether they are shown below it.
     """
+    # On one data set alone: on others the numbers measure something else.
+    data = min({row.source for row in probes})  # empty, the pretraining's own, comes first
+    alike = [row for row in probes if row.source == data]
     # Of the furthest encoder alone: those of earlier steps are other encoders.
-    furthest = max((row.trained for row in probes if row.trained is not None), default=None)
+    furthest = max((row.trained for row in alike if row.trained is not None), default=None)
     # Without NaN, which max would give back when it comes first.
     best = [
         row.best
-        for row in probes
+        for row in alike
         if row.trained == furthest and row.best is not None and row.best == row.best
     ]
     return Fold(
@@ -56,7 +59,7 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
     )
 
 
-SORTS = ("-created", "name", "state", "kind", "data", "K", "loss", "-best", "labels")
+SORTS = ("-created", "name", "state", "kind", "data", "K", "loss", "-best", "labels", "-size")
 """Keys that the table is sorted by in turn, each in the direction that is looked at first."""
 
 

@@ -73,6 +73,7 @@ class RunRow(Struct):
         best: the best it had; of a probe with a result the accuracy in that.
         gain: points by which the best lies above the untrained encoder, of a pretraining.
         share: how much is done, in [0, 1].
+        size: bytes of the files in its folder when they were last counted.
         created: unix seconds.
         study: id of the study that made it, the first where several count it; else empty.
         used_by: titles of further studies that count it.
@@ -99,6 +100,7 @@ class RunRow(Struct):
     best: float | None = None
     gain: float | None = None
     share: float | None = None
+    size: int | None = None
     created: float = 0.0
     tags: tuple[str, ...] = ()
     note: str = ""
@@ -153,6 +155,7 @@ def row_of(entry: Entry) -> RunRow:
         best=shown.best(entry),
         gain=shown.gain(entry),
         share=_share(shown.done(entry)),
+        size=entry.size,
         created=entry.created,
         tags=entry.tags,
         note=fmt.clean(entry.note),
@@ -208,6 +211,7 @@ CELLS: Mapping[str, Callable[[RunRow, float], str]] = {
     "best": lambda row, _: _accuracy(row.best),
     "gain": lambda row, _: _gain(row.gain),
     "done": lambda row, _: "" if row.share is None else fmt.percent(row.share, 0),
+    "size": lambda row, _: "" if row.size is None else fmt.size(row.size),
     "age": lambda row, now: fmt.age(now - row.created if row.created else None),
     "tags": lambda row, _: " ".join(row.tags),
 }

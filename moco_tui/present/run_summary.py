@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from engine.config.data import source_path
@@ -39,6 +41,22 @@ def line(row: RunRow) -> Text:
     return text
 
 
+def counts(rows: Sequence[RunRow], total: int, *, marked: int) -> str:
+    """How many runs there are, such as ``3 of 12 runs, 1 live``.
+
+    Args:
+        rows: those that are shown.
+        total: of all.
+        marked: of those that are marked.
+    """
+    runs = f"{total} runs" if total != 1 else "1 run"
+    live = sum(row.status in ("running", "paused") for row in rows)
+    parts = [runs if len(rows) == total else f"{len(rows)} of {runs}"]
+    parts += [f"{live} live"] if live else []
+    parts += [f"{marked} marked"] if marked else []
+    return ", ".join(parts)
+
+
 def facts(row: RunRow, parent: RunRow | None) -> Text:
     """What is known of a run, for the panel of wide screens."""
     text = Text(overflow="fold")
@@ -68,6 +86,7 @@ def facts(row: RunRow, parent: RunRow | None) -> Text:
         *((name, cells[name]) for name in ("labels", "task", "head", "augment", "done", "loss")),
         ("best", cells["best"]),
         ("gain", cells["gain"] and f"{cells['gain']} points over the untrained encoder"),
+        ("size", cells["size"]),
         ("tags", cells["tags"]),
         ("note", row.note),
         ("error", row.error),

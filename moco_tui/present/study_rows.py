@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the first screen does not wait for these where there is no 
     from engine.config.schema import StudyConfig
     from engine.runs.data_identity import DataIdentity
     from engine.study.belonging import Belonging
+    from engine.study.candidates import Candidates
 
 EVERY_SECONDS = 5.0
 """How long what belongs together is kept while only the steps of runs have changed."""
@@ -36,6 +37,7 @@ class StudyRows:
         self._monotonic = monotonic
         self._configs: dict[str, tuple[Any, StudyConfig, DataIdentity | None]] = {}
         self._found: dict[str, Belonging] = {}
+        self._candidates: Candidates | None = None
         self._seen: Any = None
         self._at = 0.0
 
@@ -52,8 +54,7 @@ class StudyRows:
         late = self._monotonic() - self._at > EVERY_SECONDS
         if late or seen != self._seen:
             self._seen, self._at = seen, self._monotonic()
-            entries = [row.entry for row in rows.values()]
-            self._found = {row.id: b for row in studies if (b := self._of(row.entry, entries))}
+            self._found = self._all(studies, [row.entry for row in rows.values()])
         return self._placed(rows, sorted(studies, key=lambda row: (row.entry.place, row.id)))
 
     @property
@@ -86,15 +87,25 @@ class StudyRows:
             out[id_] = row
         return out
 
-    def _of(self, study: Entry, entries: list[Entry]) -> Belonging | None:
+    def _all(self, studies: list[RunRow], entries: list[Entry]) -> dict[str, Belonging]:
+        """What belongs to each study, by its id; those left out cannot be made out."""
+        from engine.study.candidates import Candidates
+
+        if self._candidates is None:
+            self._candidates = Candidates()
+        self._candidates.take(entries)
+        found = {row.id: self._of(row.entry, self._candidates) for row in studies}
+        return {id_: belonging for id_, belonging in found.items() if belonging is not None}
+
+    def _of(self, study: Entry, candidates: Candidates) -> Belonging | None:
         """What belongs to a study; None where its record cannot be made out."""
-        from engine.runs.ownership import owned_ids, users_of
+        from engine.runs.ownership import OwnedIds, users_of
         from engine.study.belonging import belonging
 
         try:
             config, data = self._config(study)
-            own = owned_ids(entries, self._root, users_of(self._root / study.id))
-            return belonging(study, config, entries, data, own=own)
+            own = OwnedIds(self._root, users_of(self._root / study.id))
+            return belonging(study, config, candidates.of(config), data, own=own)
         except (UserError, TypeError, ValueError, LookupError):
             return None  # a record that was edited by hand can hold anything
 

@@ -24,22 +24,37 @@ from moco_tui.present.study_view import QUEUE_LABEL, StudySnapshot
 LEAST_WIDTH = 24
 
 
-def tabs(panels: Sequence[str], shown: str, *, full: bool, short: bool) -> Text:
+SHORT_NAMES = {"pretrainings": "runs"}
+"""What panels are called where there is little room."""
+
+
+def tabs(panels: Sequence[str], shown: str, *, full: bool, short: bool, width: int = 0) -> Text:
     """The panels with their keys, and what the brackets in the table mean.
+
+    Where there is little room the names of the panels give way, since their keys lead to them; what
+    the brackets mean stands nowhere else.
 
     Args:
         panels: in the order of their keys.
         shown: the one on the screen.
         full: whether cells give both ends of an interval.
         short: whether a training from scratch was too short.
+        width: characters that there are; 0: as many as it takes.
     """
-    text = Text(no_wrap=True, overflow="crop")
-    for number, name in enumerate(panels, 1):
-        text.append(f" {number} {name} ", style="reverse" if name == shown else "")
-    interval = "(95 %)" if full else "±95 %"
-    text.append(f" {interval} [range] {{partial}}", style="dim")
-    if short:
-        text.append(f" {SHORTFALL_MARK} trained too short", style="dim")
+    legend = f"{'(95 %)' if full else '±95 %'} [range] {{partial}}"
+    legend += f" {SHORTFALL_MARK} trained too short" if short else ""
+    few = {name: name if name == shown else "" for name in panels}
+    closely = {name: SHORT_NAMES.get(name, name) for name in panels}
+    forms = [({name: name for name in panels}, " "), (closely, ""), (few, "")]
+    for names, pad in forms:
+        text = Text(no_wrap=True, overflow="crop")
+        for number, name in enumerate(panels, 1):
+            label = f"{number} {names[name]}".strip()
+            text.append(f"{pad}{label}{pad}", style="reverse" if name == shown else "")
+            text.append(" " if not pad else "")
+        text.append(f" {legend}" if pad else legend, style="dim")
+        if not width or text.cell_len <= width:
+            break
     return text
 
 

@@ -19,6 +19,7 @@ from moco_tui.present import comparison as compare
 from moco_tui.present import comparison_export, fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.lines import Line
+from moco_tui.present.provenance_rows import shown
 from moco_tui.screens.export_dialog import ask_and_write
 from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.session import Session
@@ -156,15 +157,18 @@ Below are the settings that differ and every metric with its difference to the f
         self.series = [CurvePoints() for _ in self.logs]
         self._update()
         self._show_curves()
+        chart = self.query_one(Chart)
+        chart.view.per_epoch = chart.per_epoch
+        chart.changed()
 
     def _update(self) -> None:
         """Append what is new in the logs to the curves."""
         over_epochs = self.found.epochs.get(self.metric)
-        for run, log, series in zip(self.runs, self.logs, self.series, strict=True):
+        for folder, log, series in zip(self.folders, self.logs, self.series, strict=True):
             if over_epochs is None:
                 series.update(*log.series(self.metric))
-            elif run.id in over_epochs:
-                points = over_epochs[run.id].points
+            elif folder.id in over_epochs:
+                points = over_epochs[folder.id].points
                 series.update([p.step for p in points], [p.top1 for p in points])
         self.query_one(Chart).changed()
 
@@ -173,6 +177,9 @@ Below are the settings that differ and every metric with its difference to the f
             return
         chart = self.query_one(Chart)
         over_epochs = self.metric in self.found.epochs
+        lengths = {run.steps_per_epoch for run in self.runs if run.steps_per_epoch}
+        # Where epochs have other steps in each run, steps alone can be laid over each other.
+        chart.per_epoch = lengths.pop() if over_epochs and len(lengths) == 1 else 0
         chart.title = ("probes: " if over_epochs else "") + fmt.clean(self.metric)
         chart.unit = " %" if over_epochs else f" {metric(self.metric).unit}".rstrip()
         marks = ASCII_MARKS if self.session.ascii else MARKS
@@ -247,6 +254,11 @@ Below are the settings that differ and every metric with its difference to the f
             settings.append([(fmt.fit(name, key), "strong"), (cells, "")])
         if len(settings) == 1:
             settings.append([("all settings are the same", "muted")])
+        if found.provenance:
+            settings += [[("", "")], [("where they came from", "muted")]]
+        for name, items in found.provenance.items():
+            cells = "".join(" " + fmt.fit(shown(name, v), width, right=True) for v in items)
+            settings.append([(fmt.fit(fmt.clean(name), key), "strong"), (cells, "")])
         panel.show(settings)
 
     def on_resize(self) -> None:

@@ -22,7 +22,7 @@ from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
 from moco_tui.present.augment_preview import Previewer
-from moco_tui.present.probe_offer import probe_choices, why_no_probe_of
+from moco_tui.present.probe_offer import probe_choices, to_record, why_no_probe_of
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
@@ -106,12 +106,12 @@ line below adds a setting, F9 takes the one in focus away."""
                 self._parents(),
                 parent=self._parent_id,
                 device=self.session.device,
+                task_of=self.session.default_task,
                 id="form",
             )
             with Vertical(id="side"):
-                yield PreviewPanel(Previewer(self.session.data_dir), id="preview").add_class(
-                    "side-part"
-                )
+                previewer = Previewer(self.session.data_dir)
+                yield PreviewPanel(previewer, id="preview").add_class("side-part")
                 yield Static("", id="size", classes="side-part", markup=False)
                 yield EstimatePanel(self.session.data_dir, id="estimate", classes="side-part")
                 with VerticalScroll(id="text", classes="side-part"):
@@ -390,6 +390,7 @@ line below adds a setting, F9 takes the one in focus away."""
     def make_run(self, config: AnyConfig, name: str, preset: str, parent: str) -> RunFolder:
         """The folder of the new run; called in a thread, where no widget may be touched."""
         kind, (run, which) = self.state.kind, split_checkpoint(parent)
+        given = to_record(config, self.session.folder(run))
         return create(
-            self.session.root, kind, config, name=name, preset=preset, parent=run, checkpoint=which
+            self.session.root, kind, given, name=name, preset=preset, parent=run, checkpoint=which
         )

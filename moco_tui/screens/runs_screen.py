@@ -30,6 +30,12 @@ FIRST_PAINT_SECONDS = 0.1
 """How long the first paint waits for the runs; a history that takes longer shows up after it."""
 
 
+_OF_RUNS = frozenset(
+    ["probe", "compare", "filter", "delete", "sort", "resume", "like", "extend", "fork"]
+)
+"""Keys that need a run."""
+
+
 class RunsScreen(BaseScreen):
     """The table of runs, and the details of the one under the cursor."""
 
@@ -56,10 +62,11 @@ runs of a study stand under it, folded: f shows and hides them."""
         Binding("N", "name", "Rename", show=False),
         Binding("r", "resume", "Start or resume", show=False),
         Binding("y", "like", "New run like this one", show=False),
-        Binding("x", "extend", "Extend to more epochs …", show=False),
-        Binding("F", "fork", "Fork from a checkpoint …", show=False),
+        Binding("E", "extend", "Extend to more epochs", show=False),
+        Binding("F", "fork", "Fork from a checkpoint", show=False),
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Undo the delete", show=False),
+        Binding("X", "app.open('trash')", "Trash", show=False),
         Binding("D", "demo", "Start the demo", show=False),
         Binding("escape", "back", "Clear", show=False),
     ]
@@ -70,6 +77,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         self._reverse = False
         self._shown_version = -1
         self._refreshing = False
+        self._counting = False
         self._monitor_imported = False
         self._timer: Timer | None = None
         self._select_next = ""  # id of the run to put the cursor on once its row is there
@@ -132,10 +140,21 @@ runs of a study stand under it, folded: f shows and hides them."""
         if self.is_mounted:  # the app may have been left while the thread was reading
             self._name_left_out()
             self.show_rows()
+            # Behind it: a list does not wait for a look at every file.
+            self.run_worker(self._count_sizes(), group="sizes")
         if not self._monitor_imported:
             self._monitor_imported = True
             # after the first paint, which must not share the interpreter with an import
             self.call_after_refresh(self.run_worker, self._import_monitor, group="warm-up")
+
+    async def _count_sizes(self) -> None:
+        """Count the files of some runs whose size is not known; the next poll shows them."""
+        if not self._counting:
+            self._counting = True
+            try:
+                await asyncio.to_thread(self.session.runs.count_sizes)
+            finally:
+                self._counting = False
 
     def _name_left_out(self) -> None:
         """Say once which entries of the runs folder cannot be looked at."""
@@ -173,20 +192,10 @@ runs of a study stand under it, folded: f shows and hides them."""
         # Marks outlast a filter, but not the run.
         for run_id in [run_id for run_id in table.marked if run_id not in runs.rows]:
             del table.marked[run_id]
-        live = sum(row.status in ("running", "paused") for row in rows)
-        count = f"{total} runs" if total != 1 else "1 run"
-        if len(rows) != total:
-            count = f"{len(rows)} of {count}"
-        parts = [count]
-        if live:
-            parts.append(f"{live} live")
+        counts = run_summary.counts(rows, total, marked=len(table.marked))
         if self._sort != SORTS[0] or self._reverse:
-            parts.append(
-                f"by {self._sort.removeprefix('-')}" + (", reversed" if self._reverse else "")
-            )
-        if table.marked:
-            parts.append(f"{len(table.marked)} marked")
-        self.top.set(str(self.session.root), ", ".join(parts))
+            counts += f", by {self._sort.removeprefix('-')}" + ", reversed" * self._reverse
+        self.top.set(str(self.session.root), counts)
         self._show_empty(total, len(rows))
         self._show_details()
 
@@ -228,17 +237,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         if action == "filter" and isinstance(self.focused, Input):
             return False  # there it is a character
         del parameters
-        if action in (
-            "probe",
-            "compare",
-            "filter",
-            "delete",
-            "sort",
-            "resume",
-            "like",
-            "extend",
-            "fork",
-        ):
+        if action in _OF_RUNS:
             return bool(self.session.runs.rows) or bool(self.query_one(RunFilter).text)
         return True
 

@@ -317,8 +317,9 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         snapshot = self.snapshot
         short = snapshot is not None and any(row.shortfall for row in snapshot.report.rows)
         full = self.query_one(StudyTable).full
-        text = studytext.tabs(PANELS, self._panel, full=full, short=short)
-        self.query_one("#tabs", Static).update(text)
+        line = self.query_one("#tabs", Static)
+        width = line.content_size.width
+        line.update(studytext.tabs(PANELS, self._panel, full=full, short=short, width=width))
 
     def action_panel(self, name: str) -> None:
         """Show and focus a panel."""

@@ -14,6 +14,7 @@ from engine.runs import Record, RunFolder
 from engine.sink import Request
 from moco_tui.present import fmt
 from moco_tui.present.run_rows import GLYPHS, LIVE
+from moco_tui.screens.about_dialog import AboutRun
 from moco_tui.screens.messages import StartRuns
 from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.session import Session
@@ -57,6 +58,7 @@ class WatchScreen(PollingScreen):
         Binding("r", "resume", "Resume"),
         Binding("r", "begin", "Start"),  # the same key on a run that has not begun
         Binding("d", "detach", "Detach", show=False),
+        Binding("i", "about", "Settings and origin", show=False),
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
@@ -209,6 +211,11 @@ class WatchScreen(PollingScreen):
     def action_begin(self) -> None:
         """Start a run that waits, in this app."""
         self.action_resume()
+
+    def action_about(self) -> None:
+        """Show what the run was set to, and where it came from."""
+        if self.record is not None:
+            self.app.push_screen(AboutRun(self._title_shown, self.record))
 
     def action_detach(self) -> None:
         """Hand this run and those that wait behind it over to a process of their own."""

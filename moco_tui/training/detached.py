@@ -16,7 +16,7 @@ from typing import BinaryIO
 from engine.config import own_code
 from engine.errors import RunBusyError, RunError
 from engine.files import open_plain, reason
-from engine.runs import RunFolder
+from engine.runs import RunFolder, command_line
 from engine.runs.heartbeat import read_heartbeat, write_heartbeat
 from engine.runs.run_lock import RunLock, Successor
 
@@ -93,7 +93,8 @@ def child_environment() -> dict[str, str]:
 
     Relative entries of PYTHONPATH are made absolute, and the folder of these packages is added: a
     checkout that is not installed is found through the working folder alone. The code that a person
-    has named in this process may run in the trainer too (``own_code``).
+    has named in this process may run in the trainer too (``own_code``), and its runs record the
+    command that was typed.
     """
     packages = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -101,6 +102,7 @@ def child_environment() -> dict[str, str]:
     return {
         **os.environ,
         **own_code.environment(),
+        **command_line.environment(),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
     }
 

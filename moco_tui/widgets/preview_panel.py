@@ -69,7 +69,7 @@ class PreviewPanel(Widget):
         self.problem = "computing ..."
         self.rows: list[tuple[Picture, Picture, Picture]] = []
         self.pixels = 0
-        self._source = ""
+        self._source, self._image_size = "", 0
         self._augment: AugmentConfig | None = None
         self._requested: PreviewRequest | None = None  # what is shown, or computed for that
         self._pending: PreviewRequest | None = None  # what the thread computes next
@@ -80,14 +80,14 @@ class PreviewPanel(Widget):
 
     # ---------------------------------------------------------------------------- what to draw
 
-    def show(self, source: str, augment: AugmentConfig) -> None:
+    def show(self, source: str, augment: AugmentConfig, image_size: int = 0) -> None:
         """Show views under these settings, once they have stayed the same for a moment."""
-        if (source, augment) == (self._source, self._augment):
+        if (source, augment, image_size) == (self._source, self._augment, self._image_size):
             if self._debounce is None:
                 self._request()  # the panel may have been hidden, or smaller
             return
         is_first = self._augment is None
-        self._source, self._augment = source, augment
+        self._source, self._augment, self._image_size = source, augment, image_size
         self._end_debounce()
         if is_first:  # nobody is typing yet
             self._request()
@@ -127,7 +127,7 @@ class PreviewPanel(Widget):
         if self._augment is None or not self.size.width or not self.is_on_screen:
             return
         pixels = self.best_pixels()
-        request = PreviewRequest(self._source, self._augment, pixels, self.seed)
+        request = PreviewRequest(self._source, self._augment, pixels, self.seed, self._image_size)
         with self._lock:
             if request == self._requested:
                 return

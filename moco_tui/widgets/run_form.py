@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,8 +13,10 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
 from engine.config.augment import AUGMENTATIONS
+from engine.config.open_settings import followed, following
 from engine.config.presets import presets_of
 from moco_tui.present import fmt, form
+from moco_tui.present.form_following import use_task
 from moco_tui.present.study_form import ablated, switch_ablation
 from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, FormRow, SectionHead
 from moco_tui.widgets.line_input import LineInput
@@ -31,6 +33,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         parents: ids and titles of the pretrainings that can be probed.
         parent: id of the one to probe.
         device: the device that the app was told to use; None: the configuration's own.
+        task_of: the task that suits the data of a pretraining, by its id.
     """
 
     BINDINGS = [
@@ -50,6 +53,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         *,
         parent: str = "",
         device: str | None = None,
+        task_of: Callable[[str], str] | None = None,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
@@ -57,6 +61,8 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         self.parent_run = parent
         self._parents = list(parents)
         self._device = device
+        self._task_of = task_of
+        self._use_task()
 
     # ---------------------------------------------------------------------------- rows
 
@@ -173,8 +179,16 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             self.state.set("probe.runtime.device", event.value)
             for row in self.query("#f-probe-runtime-device").results(FieldRow):
                 row.refill()
+        if event.key in followed(self.state.type):
+            self._refill({*following(self.state.type)} - {event.key})
         self._unfold_augmentations()
         self.post_message(self.Changed())
+
+    def _refill(self, keys: Collection[str]) -> None:
+        """Show the settings that follow others as they are now."""
+        for row in self.query(FieldRow):
+            if row.field.key in keys:
+                row.refill()
 
     def _unfold_augmentations(self) -> None:
         """Show the settings of the augmentations that are on."""
@@ -225,10 +239,17 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         if self._device:
             self.state.use_device(self._device)
 
+    def _use_task(self) -> None:
+        """Solve the task that suits what is probed, unless the person has chosen one."""
+        if self.state.kind == "probe" and self.parent_run and self._task_of is not None:
+            use_task(self.state, self._task_of(self.parent_run))
+
     @on(Chooser.Changed, "#parent")
     def _parent_chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         self.parent_run = event.choice.value
+        self._use_task()
+        self._refill({"task.name"})
         self.post_message(self.Changed())
 
     @on(Chooser.Changed, "#kind")
@@ -240,6 +261,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         self._use_device()
         if kind == "probe" and not self.parent_run and self._parents:
             self.parent_run = self._parents[0][0]
+        self._use_task()
         await self.recompose()
         self.query_one("#kind").focus()
         self.post_message(self.Changed())

@@ -60,6 +60,7 @@ COLUMNS = (
     RunColumn("best", 7, CELLS["best"], True),
     RunColumn("gain", 6, CELLS["gain"], True, above=108),
     RunColumn("done", 5, CELLS["done"], True),
+    RunColumn("size", 8, CELLS["size"], True, above=120),
     RunColumn("age", 6, CELLS["age"], True),
     RunColumn("tags", 14, CELLS["tags"], above=108),
 )

@@ -6,6 +6,7 @@ The README shows some of them. After a change that is meant: ``pytest tests/app/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
+from engine.history.history import History
+from engine.history.trash import TRASH_NAME
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.cell_runs_dialog import CellRuns
@@ -27,7 +31,7 @@ from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
-from .conftest import some_runs, until
+from .conftest import NOW, some_runs, until
 from .studies import write_study
 
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
@@ -41,10 +45,18 @@ def app_of(pilot: Pilot[Any]) -> MocoApp:
 
 async def runs(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: len(pilot.app.query_one(RunTable).rows) == 4)
+    table = pilot.app.query_one(RunTable)
+    await until(pilot, lambda: all(row.size is not None for row, _ in table.rows))
 
 
 async def first_start(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: pilot.app.query_one("#empty").display)
+
+
+async def trash(pilot: Pilot[Any]) -> None:
+    await until(pilot, lambda: len(pilot.app.query_one(RunTable).rows) == 2)
+    app_of(pilot).action_open("trash")
+    await until(pilot, lambda: pilot.app.screen.query_one("#trash", OptionList).option_count == 2)
 
 
 async def marked(pilot: Pilot[Any]) -> None:
@@ -170,6 +182,7 @@ SCREENS: dict[str, Steps] = {
     "runs": runs,
     "first-start": first_start,
     "marked": marked,
+    "trash": trash,
     "monitor": monitor,
     "probe": probe,
     "form": form,
@@ -198,6 +211,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_study(tmp_path / "runs")
     elif "first" not in tmp_path.name:
         some_runs(tmp_path / "runs")
+    # Of every run: the bytes of its record change with the settings that there are.
+    for module in ("moco_tui.present.run_list", "engine.history.trash"):
+        monkeypatch.setattr(f"{module}.size_of", lambda path: 73_400_320)
+    if "trash" in tmp_path.name:
+        for days, id_ in enumerate(("q4r8st", "f6g3hj"), start=2):
+            History(tmp_path / "runs").delete(id_)
+            then = NOW - days * 86_400
+            os.utime(tmp_path / "runs" / TRASH_NAME / id_, (then, then))
     return Path("runs")
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.config.schema import MocoConfig, ModelConfig
+from engine.config.moco_schema import MocoConfig
+from engine.config.schema import ModelConfig
 from engine.models.moco import MoCo
 from engine.pretrain.groupwise_backward import GroupwiseBackward
 from engine.runtime.device import fast_bfloat16

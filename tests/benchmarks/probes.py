@@ -39,7 +39,8 @@ from engine.data.shapes import generate
 from engine.evaluate.features import Standardiser, extract
 from engine.evaluate.random_init import random_encoder
 from engine.evaluate.tasks import Material, prepare_material
-from engine.probe.logistic import Problem, fit_logistic, solve_logistic, solve_many
+from engine.probe.logistic import Problem, solve_logistic, solve_many
+from engine.probe.logistic_choice import fit_logistic
 from engine.probe.principal_directions import Spectrum
 
 CPU = torch.device("cpu")

@@ -103,6 +103,71 @@ def make_runs(root: Path, count: int) -> None:
             )
 
 
+def make_studies(root: Path, runs: int, count: int = 5) -> None:
+    """Add studies of three seeds and two queues, with what they made, to run folders.
+
+    Args:
+        root: with ``runs`` pretrainings by hand, see ``make_runs``.
+        runs: how many.
+        count: of studies.
+    """
+    import msgspec
+
+    from engine.config.resolve import resolve
+    from engine.config.schema import StudyConfig
+    from engine.study import grid
+
+    def add(id_: str, kind: str, config: Any, at: int, **values: Any) -> None:
+        record = Record(
+            id=id_,
+            kind=kind,
+            config=msgspec.to_builtins(config),
+            created=1.7e9 + at,
+            status="finished",
+            untrained={},
+            **values,
+        )
+        (root / id_).mkdir()
+        (root / id_ / "run.json").write_bytes(encode_record(record))
+
+    for number in range(count):
+        config = resolve(
+            StudyConfig, preset_name="quick-study", extra={"seeds": [n + number for n in range(3)]}
+        )
+        study, at = f"s{number}", runs + 100 * number
+        add(study, "study", config, at, name=f"study {number}")
+        for unit, (variant, seed) in enumerate(grid.pretrainings(config)):
+            id_, name = f"{study}t{unit}", grid.name_of(variant, seed)
+            pretrain = grid.pretrain_config(config, variant, seed)
+            add(id_, "pretrain", pretrain, at + 1, name=name, study=study)
+            for place, point in enumerate(grid.probe_points(config)):
+                probe = grid.probe_config(config, variant, seed, point)
+                words = {"name": f"p; {name}", "study": study, "parent": id_}
+                add(f"{id_}p{place}", "probe", probe, at + 2, **words)
+
+
+def study_rows(root: Path, repeats: int) -> tuple[Timing, Timing]:
+    """Seconds to find which runs belong to the studies of a folder, and to look again soon after.
+
+    The first is worked out anew when a run begins or ends, and every five seconds while one is
+    trained; the second is what every other look of the app takes. Both are in a thread of their
+    own; a key waits for them as far as Python lets one thread alone compute.
+    """
+    from moco_tui.present.run_rows import row_of
+    from moco_tui.present.study_rows import StudyRows
+
+    rows = {entry.id: row_of(entry) for entry in History(root).list()}
+    moment = [0.0]
+    found = StudyRows(root, monotonic=lambda: moment[0])
+
+    def anew() -> None:
+        moment[0] += 60.0
+        placed = found.related(rows)
+        assert sum(row.study == "s0" for row in placed.values()) > 6
+
+    return timed(anew, repeats), timed(lambda: found.related(rows), repeats)
+
+
 def make_log(path: Path, steps: int) -> None:
     """The metric log of the notebook's training."""
     rng = random.Random(0)
@@ -189,6 +254,11 @@ def measure(work: Path, runs: int, steps: int, repeats: int) -> list[dict[str, A
         timed(lambda: table.update({"status": "stopped"}, doc_ids=[runs // 2]), repeats),
         "< 50",
     )
+
+    make_studies(root, runs)
+    anew, again = study_rows(root, repeats)
+    row(f"which of {runs} runs belong to 5 studies", anew, None, "< 50")
+    row("the same soon after", again, None, "< 50")
 
     folder = RunFolder(root / f"r{runs // 3:05d}")
     tree = json.loads(folder.record_path.read_bytes())

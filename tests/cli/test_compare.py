@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.config.schema import PretrainConfig
-from engine.runs import create
+from engine.runs import create, own
 
 from .conftest import Call, probed, trained
 
@@ -179,3 +179,23 @@ def test_compare_needs_two_runs(call: Call, root: Path) -> None:
     for words in ([a], [a, a], [a, a[:4]]):
         called = call("compare", *words)
         assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
+
+
+def test_where_runs_came_from_is_compared_below_their_settings(call: Call, root: Path) -> None:
+    a, b, c = (trained(root, values={"optim.lr": lr}) for lr in (0.01, 0.02, 0.03))
+    values = {"program.commit": "a" * 40, "packages.torch": "2.11", "command": "same"}
+    for folder, commit in ((a, "a" * 40), (b, "b" * 40)):
+        with own(folder) as owner:
+            owner.note_provenance(0, values | {"program.commit": commit}, {})
+    facts = json.loads(call("compare", a.id, b.id, "--json").out)
+    assert facts["provenance"] == {"program.commit": ["a" * 40, "b" * 40]}
+    assert facts["config"] == {"optim.lr": [0.01, 0.02]}
+    rows = list(csv.reader(io.StringIO(call("compare", a.id, b.id, "--csv").out)))
+    assert ["provenance", "program.commit", "a" * 40, "b" * 40, ""] in rows
+    out = call("compare", a.id, b.id).out
+    assert out.index("optim.lr") < out.index("where it came from") < out.index("train/loss")
+    (line,) = [line for line in out.splitlines() if "program.commit" in line]
+    assert line.split() == ["program.commit", "a" * 12, "b" * 12]
+    facts = json.loads(call("compare", a.id, c.id, "--json").out)
+    assert facts["provenance"] == {"provenance": ["recorded", "not recorded"]}
+    assert "where it came from" not in call("compare", c.id, trained(root).id).out

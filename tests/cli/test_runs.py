@@ -285,4 +285,9 @@ def test_a_tree_puts_what_a_study_made_under_it_and_the_list_stays_flat(
     found = {row["id"]: row for row in json.loads(call("runs", "--tree", "--json").out)}
     assert [row["study"] for row in found.values()].count(study.id) == 2
     assert found[study.id]["cells"]["total"] == len(grid.cells(config))
-    assert "study" not in json.loads(call("runs", "--json").out)[0]
+    as_list = json.loads(call("runs", "--json").out)
+    assert {row["study"] for row in as_list} == {None}  # none of them names one
+    assert "cells" not in as_list[0]
+    third = create(root, "pretrain", config.pretrain, study=study.id)
+    as_list = json.loads(call("runs", "--filter", f"study={study.id}", "--json").out)
+    assert [(row["id"], row["study"]) for row in as_list] == [(third.id, study.id)]

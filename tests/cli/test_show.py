@@ -13,7 +13,7 @@ import pytest
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
-from engine.runs import create
+from engine.runs import create, own
 from moco_tui.cli.outcome import result_table
 
 from .conftest import RESULT, Call, begin, probed, trained
@@ -146,3 +146,25 @@ def test_a_probe_shows_which_encoder_it_is_about(call: Call, root: Path) -> None
     assert "pretrained encoder: step not recorded" in out
     found = json.loads(call("runs", "--filter", "trained>0", "--json").out)
     assert old not in [run["id"] for run in found]
+
+
+def test_show_says_where_a_run_came_from_and_of_an_earlier_one_that_it_does_not_know(
+    call: Call, root: Path
+) -> None:
+    folder = trained(root)
+    before = call("show", folder.id).out
+    assert "where it came from\n  origin  not recorded" in before
+    values = {"command": "moco-tui pretrain\x1b[31m", "program.commit": "a" * 40}
+    with own(folder) as owner:
+        owner.note_provenance(0, values, {})
+        owner.note_provenance(2, values | {"packages.torch": "9.9"}, {})
+    out = call("show", folder.id).out
+    block = out.partition("where it came from\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split(maxsplit=1) for line in block[:2]] == [
+        ["program", f"commit {'a' * 12}"],
+        ["command", "moco-tui pretrain?[31m"],
+    ]
+    assert block[2].split() == ["from", "step", "2", "packages.torch", "–", "→", "9.9"]
+    facts = json.loads(call("show", folder.id, "--json").out)
+    assert [part["step"] for part in facts["provenance"]] == [0, 2]
+    assert facts["study"] == ""

@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 
 from engine.config.heads.logistic import LogisticConfig
 from engine.evaluate.features import Standardiser
-from engine.probe.logistic import Problem, fit_logistic, solve_logistic, solve_many
+from engine.probe.logistic import Problem, solve_logistic, solve_many
+from engine.probe.logistic_choice import fit_logistic
 from engine.probe.principal_directions import Spectrum
 from engine.sink import Interrupted, NullSink
 

@@ -17,7 +17,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.schema import MocoConfig, ModelConfig
+from engine.config.moco_schema import MocoConfig
+from engine.config.schema import ModelConfig
 from engine.models.encoder import Encoder
 from engine.models.moco import MoCo
 from engine.models.split_batchnorm import SplitBatchNorm2d

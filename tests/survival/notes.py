@@ -31,8 +31,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from engine.config.schema import ProbeConfig
-from engine.history.history import TRASH_NAME, History
+from engine.history.history import History
 from engine.history.index import note_change
+from engine.history.trash import TRASH_NAME
 from engine.runs import RunFolder, UserNotes, create, own
 from moco_tui.cli import main as moco_tui
 

@@ -25,7 +25,7 @@ class BlurConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sigma_max: Annotated[
         float, Meta(gt=0.0, le=16.0, description="largest sigma", extra={"unit": "pixels"})
     ] = 2.0
-    # SimCLR: 10 % of the image's side, which is 3 of 32 pixels.
+    # SimCLR: 10 % of the image's side, which is 3 of 32 pixels; of others see ``size_defaults``.
     kernel_size: Annotated[
         int, Meta(ge=3, le=31, description="width of the kernel, odd", extra={"unit": "pixels"})
     ] = 3

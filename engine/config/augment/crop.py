@@ -11,11 +11,12 @@ from engine.config.augment.augmentation import AugmentationPart, Probability, Pr
 
 
 class CropConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Random resized crop, resized back to 32x32 by bilinear sampling.
+    """Random resized crop, resized back to the image's size by bilinear sampling.
 
     Both ranges are the defaults of torchvision's ``RandomResizedCrop``, which the notebook and the
     CIFAR-10 demo of facebookresearch/moco take as they are. Its pretraining on ImageNet
-    (``main_moco.py``) takes areas from 0.2, an easier task.
+    (``main_moco.py``) takes areas from 0.2, an easier task, and so do images of 96 pixels or more
+    here where nothing is named (``size_defaults``).
     """
 
     enabled: Annotated[bool, Meta(description="crop a random part and resize it")] = True

@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from engine.config.data.data_set import DataSetPart, Groups
+from engine.config.data.data_set import SIZE, DataSetPart, Groups
 from engine.config.phrases import listed
 from engine.config.registry import Registry
 
 _MODULES = (
     "cifar10",
+    "cifar100",
+    "stl10",
+    "svhn",
+    "svhn_extra",
+    "imagenette",
     "shapes",
     "image_folder",
 )
@@ -24,6 +29,22 @@ DATA_SETS: Registry[DataSetPart] = Registry(
     "data.source", tuple(import_module(f"{__name__}.{module}").PART for module in _MODULES)
 )
 """What ``data.source`` may name, in the order in which it is offered."""
+
+
+class _OtherData(Registry[DataSetPart]):
+    """The data sets that a probe may be on; empty: that of the pretraining."""
+
+    def accepts(self, value: object) -> bool:
+        """See ``Registry.accepts``."""
+        return value == "" or super().accepts(value)
+
+    def expectation(self) -> str:
+        """See ``Registry.expectation``."""
+        return f"{super().expectation()}; or empty, for the images of the pretraining"
+
+
+PROBE_DATA_SETS = _OtherData("data.source", tuple(DATA_SETS.values()))
+"""What ``data.source`` of a probe may name."""
 
 
 def sources_in_words(*, notes: bool = True) -> str:
@@ -64,6 +85,27 @@ def absolute_source(source: str) -> str:
         return source
     # absolute(), not resolve(): a symlink may point elsewhere when the run is resumed.
     return f"{source.partition(':')[0]}:{Path(path).expanduser().absolute()}"
+
+
+def own_size(source: str) -> int:
+    """Height and width of a source's images where no size is asked for, in pixels."""
+    part, _ = DATA_SETS.find(source)
+    return SIZE if part is None else part.image_size
+
+
+def size_of_images(source: str, wanted: int) -> int:
+    """Height and width of the images that a configuration names, in pixels.
+
+    Args:
+        source: ``data.source``.
+        wanted: ``data.image_size``; 0: the set's own.
+    """
+    return wanted or own_size(source)
+
+
+def default_task(classes: int) -> str:
+    """The task of data with that many classes where nobody names one."""
+    return "ten" if classes == 10 else "all"
 
 
 def with_tasks() -> Iterator[DataSetPart]:

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 
 from engine.config.registry import Part
 
+SIZE = 32
+"""Height and width of the images of most sets, in pixels; the smallest that may be asked for."""
+
+LARGEST_SIZE = 224
+"""The largest that may be asked for."""
+
 Groups = Mapping[str, tuple[str, ...]]
 """Label of each group of a task and the classes in it."""
 
@@ -20,6 +26,9 @@ class DataSetPart(Part, frozen=True):
         tasks: groups of the classes that a task of this name tells apart, beside ``all``.
         sample: ``package.module:name`` of a function that gives a few images for a preview at once,
             without a download.
+        image_size: height and width of its images where the configuration names none, in pixels.
+        decodes: whether its work makes images of any size from files, and takes it as ``size``; of
+            other sets the images are resized once they are read.
     """
 
     title: str = ""
@@ -27,6 +36,8 @@ class DataSetPart(Part, frozen=True):
     class_names: tuple[str, ...] = ()
     tasks: Mapping[str, Groups] = {}
     sample: str = ""
+    image_size: int = SIZE
+    decodes: bool = False
 
 
 def each_class(class_names: tuple[str, ...]) -> Groups:

@@ -10,4 +10,5 @@ PART = DataSetPart(
     work="engine.data.image_folder:load",
     argument="PATH",
     sample="engine.data.image_folder:sample",
+    decodes=True,
 )

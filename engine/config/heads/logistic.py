@@ -24,6 +24,16 @@ class LogisticConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
             description="L2 strengths (over the mean loss), chosen inside the labelled part",
         ),
     ] = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
+    # On ten images or twenty the loss of a strength is mostly luck; by folds each label counts.
+    folds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="folds of the cross-validation that chooses the strength where fewer than "
+            "100 labelled images would be held out; fewer where a class has fewer labels; 0: none",
+        ),
+    ] = 5
     max_iter: Annotated[int, Meta(ge=1, le=100_000, description="iterations of L-BFGS")] = 1000
     tolerance: Annotated[
         float, Meta(gt=0.0, lt=1.0, description="largest gradient entry at the optimum")
@@ -35,9 +45,13 @@ class LogisticConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def sentence(self) -> str:
         """See ``HeadConfig.sentence``."""
+        by_folds = (
+            f", by {self.folds}-fold cross-validation on the labelled images where fewer than 100 "
+            "of them would be held out"
+        )
         return (
             "Logistic head: L-BFGS to the optimum on fixed features, L2 strength from "
-            f"{numbers(self.l2)}."
+            f"{numbers(self.l2)}{by_folds if self.folds else ''}."
         )
 
 

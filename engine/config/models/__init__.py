@@ -8,7 +8,7 @@ from engine.config.registry import Registry
 ENCODERS = Registry("model.encoder", (convnet.PART, *resnet.PARTS))
 """What ``model.encoder`` may name.
 
-The work of each is ``build(config: ModelConfig) -> nn.Module``: normalised float32 images
-``(N, 3, 32, 32)`` to features ``(N, feature_dim)``; the module has that width as its attribute
-``feature_dim``.
+The work of each is ``build(config: ModelConfig, size: int) -> nn.Module``: normalised float32
+images ``(N, 3, size, size)`` to features ``(N, feature_dim)``; the module has that width as its
+attribute ``feature_dim``.
 """

@@ -7,3 +7,17 @@ from engine.config.registry import Part
 PART = Part(
     "convnet", "the notebook's: three blocks of 3x3 convolutions", "engine.models.convnet:build"
 )
+
+CHANNELS = (32, 64, 128)
+"""Of the three blocks."""
+
+
+def feature_side(size: int) -> int:
+    """Height and width of what the last block gives: 2 of 32 pixels, 26 of 224.
+
+    Args:
+        size: height and width of the images, in pixels.
+    """
+    for _ in CHANNELS:
+        size = (size - 2) // 2  # a convolution 3x3 without padding, and pooling over 2x2
+    return size

@@ -72,3 +72,27 @@ def test_direction_of_a_difference(
         text,
         look,
     )
+
+
+def test_probes_on_other_images_get_no_verdict(root: Path) -> None:
+    some_runs(root)  # k7m2qx was pretrained on CIFAR-10
+    sources = {"v1bcdf": "", "v2bcdf": "", "v3bcdf": "shapes", "v4bcdf": "shapes"}
+    for i, (run, source) in enumerate(sources.items()):
+        write_run(
+            *(root, run),
+            kind="probe",
+            parent="k7m2qx",
+            sets=(f"data.source={source}",) if source else (),
+            last={"probe/pretrained/test_top1": 50.0 + i},
+            result={"encoder_step": 120, "encoder_schedule_steps": 120},
+        )
+    rows = {row.metric: row for row in compared(root, *sources).metrics if row.which == "last"}
+    row = rows["probe/pretrained/test_top1"]
+    assert row.verdicts == [None, "better", None, None]
+    assert row.reasons == ["", "", "other data", "other data"]
+    (found,) = (
+        row
+        for row in compared(root, "v3bcdf", "v4bcdf").metrics
+        if (row.metric, row.which) == ("probe/pretrained/test_top1", "last")
+    )
+    assert found.verdicts == [None, "better"]

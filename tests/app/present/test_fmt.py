@@ -55,3 +55,22 @@ def test_an_age_by_a_clock_that_was_set_is_shown_soberly(
     seconds: float | None, wanted: str
 ) -> None:
     assert fmt.age(seconds) == wanted
+
+
+@pytest.mark.parametrize(
+    ("amount", "wanted"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1024**2 - 1, "1 MiB"),
+        (5 * 1024**2, "5 MiB"),
+        (1.5 * 1024**3, "1.5 GiB"),
+        (1024**4 - 1, "1.0 TiB"),
+        (2.5 * 1024**4, "2.5 TiB"),
+        (5000 * 1024**4, "5000.0 TiB"),
+        (None, "–"),
+    ],
+)
+def test_a_size_has_the_unit_that_keeps_it_short(amount: float | None, wanted: str) -> None:
+    assert fmt.size(amount) == wanted

@@ -18,6 +18,7 @@ from engine.config.resolve import build, resolve
 from engine.config.schema import (
     GRID_KEYS,
     KINDS,
+    NOT_IN_STUDIES,
     AugmentConfig,
     PretrainConfig,
     ProbeConfig,
@@ -27,6 +28,7 @@ from engine.config.schema import (
 from engine.config.values import read_toml
 from engine.errors import ConfigError
 from moco_tui.present.form import ESSENTIAL, SECTIONS, FormState, range_hint
+from moco_tui.present.form_following import use_task
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -36,7 +38,9 @@ def test_every_setting_has_exactly_one_place(kind: str) -> None:
     for key, field in fields(KINDS[kind]).items():
         if key in shown:
             continue
-        if key.startswith("augment.") or key in (GRID_KEYS if kind == "study" else ()):
+        if key.startswith("augment.") or key in (
+            GRID_KEYS.keys() | NOT_IN_STUDIES if kind == "study" else ()
+        ):
             continue
         section = "pretrain.augment" if key.startswith("pretrain.augment.") else field.section
         assert section in sections, key
@@ -205,7 +209,7 @@ def test_a_wrong_value_of_a_study_is_named_at_its_field(key: str, text: str) -> 
 
 
 def test_what_the_grid_of_a_study_sets_is_no_field_of_its_runs() -> None:
-    assert not set(FormState("study").known) & set(GRID_KEYS)
+    assert not set(FormState("study").known) & (GRID_KEYS.keys() | NOT_IN_STUDIES)
 
 
 def test_the_preview_asks_for_augmentations_that_are_right_whatever_else_is_wrong() -> None:
@@ -214,11 +218,12 @@ def test_the_preview_asks_for_augmentations_that_are_right_whatever_else_is_wron
     assert state.preview() == (
         "cifar10",
         resolve(PretrainConfig, preset_name="notebook-small-angle").augment,
+        0,
     )
     state.set("augment.rotation.degrees", "200")
     assert state.preview() is None
     assert FormState("probe").preview() is None
-    assert FormState("study").preview() == ("cifar10", AugmentConfig())
+    assert FormState("study").preview() == ("cifar10", AugmentConfig(), 0)
 
 
 @pytest.mark.parametrize("path", ["/no/such", "x" * 5000, "~nobody-of-that-name/x"])
@@ -284,3 +289,55 @@ def test_code_of_ones_own_may_be_run_once_it_is_typed_and_not_because_a_run_brou
     words = shlex.split(state.command())
     assert words[words.index("--data") + 1] == "mine.sets:fish"
     assert resolve(PretrainConfig, sets=_overrides(words)) == state.config()
+
+
+# -------------------------------------------------------------- settings that follow others
+
+
+def test_what_follows_the_size_is_filled_in_and_left_out_of_the_command() -> None:
+    state = FormState("pretrain", preset="resnet18-moco")
+    state.set("data.source", "stl10")
+    assert state.values["data.image_size"] == 96
+    assert state.values["model.stem"] == "imagenet"
+    assert state.values["augment.blur.kernel_size"] == 9
+    assert state.changed() == {"data.source": "stl10"}
+    words = shlex.split(state.command())
+    assert words == ["moco-tui", "pretrain", "--preset", "resnet18-moco", "--data", "stl10"]
+    typed = resolve(PretrainConfig, preset_name="resnet18-moco", extra={"data.source": "stl10"})
+    assert state.config() == typed
+    state.set("data.source", "cifar10")
+    assert state.changed() == {}
+    assert state.config() == resolve(PretrainConfig, preset_name="resnet18-moco")
+
+
+def test_what_a_person_changed_stays_when_the_size_changes() -> None:
+    state = FormState("pretrain")
+    state.set("augment.blur.kernel_size", "15")
+    state.set("data.image_size", "224")
+    assert state.values["augment.blur.kernel_size"] == 15
+    assert state.values["augment.crop.scale_min"] == 0.2
+    assert state.changed() == {"augment.blur.kernel_size": 15, "data.image_size": 224}
+    state.set("data.image_size", "20")
+    assert "it must be from 32 to 224" in state.errors()["data.image_size"].replace("is 20; ", "")
+    state.set("data.image_size", "")
+    assert state.problems()["data.image_size"]
+
+
+def test_a_study_of_a_hundred_classes_begins_with_the_task_all() -> None:
+    state = FormState("study")
+    state.set("pretrain.data.source", "cifar100")
+    assert list(state.values["tasks"]) == ["all"]
+    assert state.changed() == {"pretrain.data.source": "cifar100"}
+    state.set("tasks", "binary")
+    state.set("pretrain.data.source", "cifar10")
+    assert list(state.values["tasks"]) == ["binary"]
+
+
+def test_a_probe_begins_with_the_task_that_suits_what_is_probed() -> None:
+    state = FormState("probe")
+    use_task(state, "all")
+    assert state.values["task.name"] == "all"
+    assert state.changed() == {}
+    state.set("task.name", "five")
+    use_task(state, "ten")
+    assert state.changed() == {"task.name": "five"}

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 
 from engine.history.entry import Entry, make_entry
+from engine.history.history import History
 from engine.runs.record import UserNotes
-from moco_tui.present.run_order import arrange, nested
+from moco_tui.present.run_order import arrange, fold_of, nested
 from moco_tui.present.run_rows import row_of
 
 from ..calls import calls_of
@@ -45,3 +46,19 @@ def test_a_ring_of_parents_loses_nobody() -> None:
     found = nested([*ring, Entry(id="e", parent="d")])
     assert sorted(entry.id for entry, _ in found) == ["a", "b", "c", "d", "e"]
     assert {entry.id: depth for entry, depth in found}["e"] == 1
+
+
+def test_the_best_of_folded_probes_is_of_one_data_set(root: Path) -> None:
+    parent = write_run(root, "k7m2qx")
+    for i, source in enumerate(("", "", "shapes")):
+        write_run(
+            *(root, f"v{i}bcdf"),
+            kind="probe",
+            parent=parent.id,
+            sets=(f"data.source={source}",) if source else (),
+            result={"top1": 40.0 + 10 * i},
+        )
+    rows = [row_of(entry) for entry in History(root).list("kind:probe")]
+    assert fold_of(parent.id, rows, open_=False).best == 50.0
+    transfers = [row for row in rows if row.source]
+    assert fold_of(parent.id, transfers, open_=False).best == 60.0

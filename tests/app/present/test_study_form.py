@@ -60,7 +60,8 @@ def test_every_setting_that_the_command_line_varies_can_be_chosen_and_no_other()
     known = studyform.varied_fields()
     assert {"moco.queue_size", "augment.blur.enabled", "optim.milestones"} <= known.keys()
     assert not {"runtime.seed", "runtime.device", "log.checkpoint_every"} & known.keys()
-    assert [field.key for field in studyform.what_fits("momentum moco")] == ["moco.momentum"]
+    found = [field.key for field in studyform.what_fits("momentum moco")]
+    assert found == ["moco.momentum", "moco.momentum_schedule"]
     assert studyform.what_fits("no such words") == []
 
 

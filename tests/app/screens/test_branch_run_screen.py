@@ -13,6 +13,7 @@ from moco_tui.app import MocoApp
 from moco_tui.screens.branch_run_screen import BranchRunScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.screens.monitor_screen import MonitorScreen
+from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.form_rows import Chooser, FieldRow
 from moco_tui.widgets.run_chart import RunChart
 from moco_tui.widgets.run_table import RunTable
@@ -51,12 +52,14 @@ def field(app: MocoApp, key: str) -> Input:
     return editor
 
 
-async def test_x_extends_a_finished_run_to_twice_its_epochs(root: Path, make_app: MakeApp) -> None:
+async def test_a_key_extends_a_finished_run_to_twice_its_epochs(
+    root: Path, make_app: MakeApp
+) -> None:
     folder = finished(root)
     app = make_app()
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 1)
-        await pilot.press("x")
+        await pilot.press("E")
         await until(pilot, lambda: field(app, "optim.epochs").value == "24")
         assert "from notebook (k7m2qx)" in screen_text(app)
         assert form(app)._command() == "moco-tui extend k7m2qx --epochs 24"
@@ -116,7 +119,7 @@ async def test_what_cannot_be_extended_or_forked_is_said(root: Path, make_app: M
     app = make_app()
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 1)
-        await pilot.press("x")
+        await pilot.press("E")
         await until(pilot, lambda: any("finish it with r" in n.message for n in app._notifications))
         await pilot.press("F")
         await until(pilot, lambda: any("nothing to fork" in n.message for n in app._notifications))
@@ -164,3 +167,35 @@ async def test_a_kept_checkpoint_can_be_chosen_for_a_probe(root: Path, make_app:
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         (probe,) = still_runner(app).started
         assert (probe.record().parent, probe.record().checkpoint) == ("k7m2qx", "4")
+
+
+async def test_compare_draws_the_probes_of_two_runs_over_their_epochs(
+    root: Path, make_app: MakeApp
+) -> None:
+    finished(root)
+    write_run(root, "q4r8st", steps=120, total_steps=120, untrained={})
+    for parent, number, step in (
+        *(("k7m2qx", number, step) for number, step in enumerate((40, 80, 120))),
+        ("q4r8st", 3, 120),
+    ):
+        write_run(
+            root,
+            f"p{number}b9dz",
+            kind="probe",
+            parent=parent,
+            result={**RESULT, "encoder_step": step},
+            last={"probe/pretrained/test_top1": 50.0 + number},
+            total_steps=4,
+            steps_per_epoch=0,
+        )
+    app = make_app()
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: len(app.query_one(RunTable).rows) == 6)
+        app.open_comparison(["k7m2qx", "q4r8st"])
+        await until(pilot, lambda: app.screen.query_one(Chart).curves)
+        await pilot.press("V")  # behind the last metric
+        await until(pilot, lambda: app.screen.query_one(Chart).title.startswith("probes: ten"))
+        one, other = app.screen.query_one(Chart).curves
+        assert list(one.series.steps) == [40, 80, 120]
+        assert (list(other.series.steps), list(other.series.raw.values)) == ([120], [53])
+        assert "[epochs]" in screen_text(app)

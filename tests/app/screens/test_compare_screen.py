@@ -10,6 +10,7 @@ from pathlib import Path
 from textual.widgets import Input
 
 from engine.runs.metric_writer import encode_line
+from engine.runs.provenance import ProvenancePart
 from moco_tui.app import MocoApp
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
@@ -161,3 +162,21 @@ async def test_a_first_metric_that_comes_while_one_looks_is_drawn(
             with folder.metrics_path.open("ab") as log:
                 log.write(encode_line(1, 0.5, NOW, {"train/loss": 9.0}))
         await until(pilot, lambda: "train/loss" in screen_text(app))
+
+
+async def test_where_the_runs_came_from_stands_below_the_settings(
+    root: Path, make_app: MakeApp
+) -> None:
+    for run, commit in (("k7m2qx", "a" * 40), ("q4r8st", "b" * 40)):
+        part = ProvenancePart(step=0, time=1.0, values={"program.commit": commit})
+        write_run(root, run, steps=3, provenance=[part])
+    app = make_app()
+    async with app.run_test(size=(160, 45)) as pilot:
+        app.open_comparison(["k7m2qx", "q4r8st"])
+        await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 2)
+        assert [line.split() for line in lines(app, "settings")[-4:]] == [
+            ["all", "settings", "are", "the", "same"],
+            [],
+            ["where", "they", "came", "from"],
+            ["program.commit", "a" * 12, "b" * 12],
+        ]

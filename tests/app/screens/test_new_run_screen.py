@@ -152,6 +152,10 @@ async def test_a_probe_of_a_pretraining(root: Path, make_app: MakeApp) -> None:
         field(app, "label_fraction").value = "1.5"
         await until(pilot, lambda: row(app, "label_fraction").has_class("-wrong"))
         field(app, "label_fraction").value = "0.3"
+        field(app, "data.source").value = "folder:/nowhere/at/all"
+        await until(pilot, lambda: row(app, "data.source").has_class("-wrong"))
+        field(app, "data.source").value = "shapes"
+        await until(pilot, lambda: "--data shapes" in form(app).state.command())
         head = row(app, "head").editor
         assert isinstance(head, Chooser)
         head.focus()
@@ -164,6 +168,7 @@ async def test_a_probe_of_a_pretraining(root: Path, make_app: MakeApp) -> None:
         record = folder.record()
         assert (record.kind, record.parent) == ("probe", "k7m2qx")
         assert record.config["label_fraction"] == 0.3
+        assert record.config["data"] == {"source": "shapes"}
         assert record.config["head"] == chosen
 
 

@@ -100,6 +100,7 @@ async def test_every_screen_of_the_registry_opens(
     arguments: dict[str, dict[str, Any]] = {
         "monitor": {"folder": app.session.folder("k7m2qx")},
         "study": {"folder": app.session.folder("k7m2qx")},
+        "branch": {"source": "k7m2qx"},
         "compare": {"folders": [app.session.folder(run) for run in ("k7m2qx", "q4r8st")]},
     }
     screen = screen_registry.create(name, app.session, **arguments.get(name, {}))

@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.augment.augmenter import Augmenter, normalise, to_float
 from engine.augment.native_augmenter import NativeAugmenter, normalise_natively
 from engine.config.schema import AugmentConfig
+from engine.config.size_defaults import blur_kernel
 from engine.native.library import LEVELS, library
 
 from ..tiny import config_with
@@ -35,13 +36,15 @@ def smooth_images(n: int, height: int, width: int) -> Tensor:
     return (fine * 255).round().to(torch.uint8)
 
 
-def largest_difference(settings: AugmentConfig, images: Tensor, level: str, n: int = 200) -> float:
-    augmenter = Augmenter(settings)
+def largest_difference(
+    settings: AugmentConfig, images: Tensor, level: str, n: int = 200, size: int = 32
+) -> float:
+    augmenter = Augmenter(settings, size=size)
     assert NativeAugmenter.can_take(augmenter)
     params = augmenter.random_params(n, torch.Generator().manual_seed(3))
     places = torch.arange(n) % len(images)
     expected = normalise(augmenter.apply(images[places], params), MEAN, STD)
-    out = torch.empty(n, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    out = torch.empty(n, 3, size, size).contiguous(memory_format=torch.channels_last)
     NativeAugmenter(augmenter, MEAN, STD, level).prepare(images, params).compute(places, out, 0)
     assert not out.isnan().any()
     return float((out - expected).abs().max())
@@ -54,6 +57,17 @@ def test_each_augmentation_and_all_together(level: str, names: tuple[str, ...]) 
     for size in ((32, 32), (40, 28), (8, 9), (1, 1)):
         torch.manual_seed(0)
         assert largest_difference(settings, smooth_images(7, *size), level) < 3e-5
+
+
+@pytest.mark.parametrize("level", AVAILABLE)
+@pytest.mark.parametrize("size", [33, 96, 224])
+def test_views_of_any_size(level: str, size: int) -> None:
+    settings = config(*NAMES, augment__blur__kernel_size=blur_kernel(size))
+    for side in (size, 64):  # as they are, and brought to that size
+        torch.manual_seed(0)
+        images = smooth_images(3, side, side)
+        bound = 3e-5 * size / 32  # places are rounded in proportion
+        assert largest_difference(settings, images, level, 12, size) < bound
 
 
 @pytest.mark.parametrize(

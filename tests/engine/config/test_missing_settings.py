@@ -211,6 +211,7 @@ def test_a_record_that_lacks_a_setting_has_the_default_that_it_began_with(
     probe = msgspec.to_builtins(ProbeConfig())
     del pretrain["augment"]["crop"]["scale_min"]
     del probe["linear"]["crop_min"]
+    del probe["logistic"]["folds"]
     del probe["supervised"]
     study = msgspec.to_builtins(StudyConfig()) | {"pretrain": pretrain, "probe": probe}
     read = {
@@ -222,6 +223,7 @@ def test_a_record_that_lacks_a_setting_has_the_default_that_it_began_with(
     for trained, probed in (alone, (inside.pretrain, inside.probe)):
         assert trained.augment.crop.scale_min == 0.2
         assert probed.linear.crop_min == 0.2
+        assert probed.logistic.folds == 0
         assert (probed.supervised.epochs, probed.supervised.max_images) == (60, 400_000)
 
 

@@ -31,6 +31,7 @@ MOCO_V2 = "MoCo v2 (arXiv:2003.04297; --aug-plus of facebookresearch/moco)"
 OFF = "switched off here"
 
 PROGRAM: Sourced = {
+    "data.image_size": (0, "notebook and demo: CIFAR-10 as it is"),
     "data.limit": (0, "notebook and demo: all 50,000 training images"),
     "data.holdout": (0.1, OURS),
     "optim.stop_epoch": (0, OURS),

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 import torch
 
+from engine.config.moco_schema import MocoConfig
 from engine.config.queue_fill import steps_to_fill
-from engine.config.schema import MocoConfig, ModelConfig, OptimConfig, PretrainConfig
+from engine.config.schema import ModelConfig, OptimConfig, PretrainConfig
 from engine.models.moco import MoCo
 
 

@@ -18,7 +18,7 @@ from torchvision.datasets import CIFAR10
 
 from engine import files
 from engine.config.schema import DataConfig
-from engine.data import cifar10
+from engine.data import published_file
 from engine.data.dataset import load_dataset
 from engine.errors import DataError
 from engine.sink import Interrupted, NullSink
@@ -117,7 +117,7 @@ def server(monkeypatch):
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(stand_in.archive))
     monkeypatch.setattr(CIFAR10, "url", f"https://example.invalid/{NAME}")
     monkeypatch.setattr(urllib.request, "urlopen", stand_in.urlopen)
-    monkeypatch.setattr(cifar10, "_BLOCK", 4096)
+    monkeypatch.setattr(published_file, "_BLOCK", 4096)
     return stand_in
 
 
@@ -200,7 +200,7 @@ NO_NETWORK = {
         b"x" * 9000, length=-1, error=http.client.IncompleteRead(b""), error_at=8000
     ),
     "ended after 9000 of 10000 bytes": lambda: Response(b"x" * 9000, length=10_000),
-    "not its archive": lambda: Response(b"<html>please log in to the hotel</html>"),
+    "not cifar-10-python.tar.gz": lambda: Response(b"<html>please log in to the hotel</html>"),
 }
 
 
@@ -344,7 +344,7 @@ def test_only_the_bytes_that_were_checked_are_unpickled(server, tmp_path, monkey
         path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")  # at once after it was read
         return data
 
-    monkeypatch.setattr(cifar10, "read_plain", swap)
+    monkeypatch.setattr(published_file, "read_plain", swap)
     check(load(tmp_path), server)
     assert sorted(read) == sorted(name for name in server.files if name != "readme.html")
 

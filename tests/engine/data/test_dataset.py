@@ -179,10 +179,11 @@ def test_limit_draws_at_random_from_each_class():
 def test_holdout_is_stratified_disjoint_complete_and_repeatable(values, fraction, seed):
     labels = torch.tensor(values)
     bank, held = holdout_split(labels, fraction, seed)
-    assert sorted(bank.tolist() + held.tolist()) == list(range(len(values)))
+    labelled = [row for row, label in enumerate(values) if label >= 0]
+    assert sorted(bank.tolist() + held.tolist()) == labelled
     assert bank.tolist() == sorted(bank.tolist())
     assert held.tolist() == sorted(held.tolist())
-    for label in set(values):
+    for label in set(values) - {-1}:
         size = values.count(label)
         expected = min(max(round(size * fraction), 1), size - 1)
         assert int((labels[held] == label).sum()) == expected
@@ -191,8 +192,8 @@ def test_holdout_is_stratified_disjoint_complete_and_repeatable(values, fraction
     assert torch.equal(again[1], held)
 
 
-@pytest.mark.parametrize("labels", [torch.arange(60) % 3, torch.full((60,), -1)])
-def test_every_image_is_withheld_under_some_seeds_equally_often(labels):
+def test_every_image_is_withheld_under_some_seeds_equally_often():
+    labels = torch.arange(60) % 3
     seeds = 400
     counts = torch.zeros(60)
     for seed in range(seeds):

@@ -1,5 +1,6 @@
 """What of a folder is taken for images of which class, and what is said of the rest."""
 
+import hashlib
 import os
 import unicodedata
 from pathlib import Path
@@ -245,3 +246,49 @@ def test_a_listing_opens_no_file_but_those_beside_the_classes(tmp_path, monkeypa
     plant(tmp_path / "flat", *(f"{i}.png" for i in range(9)))
     assert len(list_folder(tmp_path / "flat").train) == 9
     assert opened == ["README.md"]
+
+
+# ------------------------------------------------------------------------- without labels
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "unlabelled"])
+@pytest.mark.parametrize("top", ["", "train/"])
+def test_a_folder_of_images_without_labels_is_no_class(tmp_path, name, top):
+    names = [f"{top}cat/1.png", f"{top}cat/2.png", f"{top}dog/1.png"]
+    plant(tmp_path, *names, f"{top}{name}/1.png", f"{top}{name}/2.png")
+    listing = list_folder(tmp_path)
+    assert listing.classes == ("cat", "dog")
+    assert listing.train == [
+        *zip(names, (0, 0, 1), strict=True),
+        (f"{top}{name}/1.png", -1),
+        (f"{top}{name}/2.png", -1),
+    ]
+    assert listing.left_out.sentence(tmp_path) == ""
+
+
+def test_both_spellings_may_stand_there_and_their_names_change_the_key(tmp_path):
+    plant(tmp_path, "cat/1.png", "dog/1.png", "unlabeled/1.png", "unlabelled/1.png")
+    listing = list_folder(tmp_path)
+    assert [label for _, label in listing.train] == [0, 1, -1, -1]
+    # a cache of these files was made while such a folder was a class
+    digest = hashlib.blake2b(digest_size=16)
+    for path, _ in listing.train:
+        facts = (tmp_path / path).stat()
+        digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    assert listing.key != digest.hexdigest()
+
+
+def test_without_classes_such_a_folder_holds_images_alone(tmp_path):
+    plant(tmp_path, "unlabeled/1.png", "unlabeled/2.png")
+    listing = list_folder(tmp_path)
+    assert listing.classes == ()
+    assert [label for _, label in listing.train] == [-1, -1]
+
+
+def test_test_images_without_labels_are_left_out_and_named(tmp_path):
+    plant(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/unlabeled/1.png")
+    listing = list_folder(tmp_path)
+    assert listing.test == [("test/cat/1.png", 0)]
+    assert "1 folder of test images without labels (test/unlabeled)" in listing.left_out.sentence(
+        tmp_path
+    )

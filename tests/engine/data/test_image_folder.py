@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import struct
@@ -555,9 +556,9 @@ def reads(monkeypatch):
     """Paths of the images that were decoded."""
     paths = []
 
-    def counting(path):
+    def counting(path, *size):
         paths.append(path.name)
-        return decode(path)
+        return decode(path, *size)
 
     monkeypatch.setattr(imagefolder, "decode", counting)
     return paths
@@ -742,3 +743,54 @@ def test_reading_stops_when_asked_and_caches_nothing(load, data_dir):
         load({f"{i:03}.png": plain(1) for i in range(600)}, sink=sink)
     assert sink.stages[-1][1] < 600
     assert not (data_dir / "cache").exists()
+
+
+# ------------------------------------------------------------------------- sizes, no labels
+
+
+@pytest.mark.parametrize("size", [32, 48, 224])
+def test_images_of_any_size_are_the_middle_resized_by_pillow(tmp_path, data_dir, size):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (80, 120, 3), dtype=np.uint8))
+    root = plant(tmp_path / "images", {f"{name}/1.png": picture for name in ("cat", "dog")})
+    found = load_folder(root, data_dir, NullSink(), size=size)
+    middle = picture.resize((size, size), Image.Resampling.BICUBIC, box=(20, 0, 100, 80))
+    expected = torch.from_numpy(np.array(middle)).permute(2, 0, 1)
+    assert torch.equal(found.train[0], torch.stack([expected, expected]))
+
+
+def test_each_size_has_a_cache_of_its_own(load, forest, reads, data_dir):
+    load()
+    root, caches = forest, data_dir / "cache"
+    (usual,) = caches.iterdir()
+    load_folder(root, data_dir, NullSink(), size=64)
+    assert {path.name for path in caches.iterdir()} == {usual.name, f"{usual.stem}-64.images"}
+    reads.clear()
+    load()
+    load_folder(root, data_dir, NullSink(), size=64)
+    assert reads == []
+
+
+def test_a_cache_of_the_usual_size_is_that_of_version_0_1(load, forest, reads, data_dir):
+    """Its header named no size."""
+    load()
+    (path,) = (data_dir / "cache").iterdir()
+    _, line, rest = path.read_bytes().split(b"\n", 2)
+    header = json.loads(line)
+    assert header.pop("size") == 32
+    body = json.dumps(header, separators=(",", ":")).encode() + b"\n" + rest
+    path.write_bytes(b"%08x\n" % zlib.crc32(body) + body)
+    reads.clear()
+    load()
+    assert reads == []
+
+
+def test_images_without_labels_are_trained_on_behind_the_others(load):
+    pictures = {f"train/{name}/{n}.png": plain(40 * n) for name in ("cat", "dog") for n in range(3)}
+    pictures |= {f"train/unlabeled/{n}.png": plain(200 + n) for n in range(4)}
+    pictures |= {f"test/{name}/1.png": plain(9) for name in ("cat", "dog")}
+    found = load(pictures)
+    assert found.train[1].tolist() == [0, 0, 0, 1, 1, 1, -1, -1, -1, -1]
+    assert reds(found.train) == [0, 40, 80, 0, 40, 80, 200, 201, 202, 203]
+    again = load()
+    assert torch.equal(again.train[1], found.train[1])

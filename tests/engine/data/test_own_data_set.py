@@ -41,7 +41,7 @@ def floats(data_dir):
 def short(data_dir):
     return (part(24)[0], part(23)[1]), None
 def negative(data_dir):
-    return (part(24)[0], part(24)[1] - 1), None
+    return (part(24)[0], part(24)[1] - 2), None
 def empty(data_dir):
     return part(24), part(0)
 def few_names(data_dir):
@@ -95,7 +95,7 @@ def test_numpy_arrays_without_names_and_without_a_test_set_do(module: str, tmp_p
         ("small", "uint8 (24, 3, 28, 28); they must be uint8 (N, 3, 32, 32)"),
         ("floats", "float32 (24, 3, 32, 32); they must be uint8"),
         ("short", "must be 24 whole numbers from 0 on"),
-        ("negative", "must be 24 whole numbers from 0 on"),
+        ("negative", "must be 24 whole numbers from 0 on, one an image, or -1 without a label"),
         ("empty", "its test holds no image"),
         ("few_names", "its largest label is 2 and it names 2 classes"),
         ("texts", "its train holds what is no array"),

@@ -21,6 +21,8 @@ from engine.config.data import (
 
 from ..copied_packages import CopiedPackages
 
+NAMES = ["cifar10", "cifar100", "stl10", "svhn", "svhn-extra", "imagenette"]
+PUBLISHED = ", ".join(NAMES)
 FACTS = '''"""Stripes: their classes."""
 
 from engine.config.data.data_set import DataSetPart
@@ -119,17 +121,19 @@ def test_a_pretraining_takes_its_images(packages: CopiedPackages) -> None:
 
 def test_the_form_the_tasks_and_the_preview_know_it(packages: CopiedPackages) -> None:
     faces = json.loads(packages.run("-c", FACES))
-    assert faces["suggested"] == ["cifar10", "shapes", "stripes", "folder:/"]
+    assert faces["suggested"] == [*NAMES, "shapes", "stripes", "folder:/"]
     assert faces["errors"] == {}
-    assert faces["help"] == "cifar10, shapes (embedded, no download), stripes or folder:PATH"
-    assert "cifar10, shapes, stripes, folder:PATH" in faces["expectation"]
+    help_ = f"{PUBLISHED}, shapes (embedded, no download), stripes or folder:PATH"
+    assert faces["help"] == help_
+    assert f"{PUBLISHED}, shapes, stripes, folder:PATH" in faces["expectation"]
     assert faces["binary"] == [["across", "down"], ["fall", "rise"]]
-    assert "the classes of CIFAR-10 and of shapes and of stripes" in faces["sentence"]
+    titles = "CIFAR-10, STL-10, SVHN, Imagenette, shapes and stripes"
+    assert f"the classes of {titles}, or for just 5, and this data has 4" in faces["sentence"]
     assert faces["preview"] == 6
 
 
 def test_the_commands_name_it(packages: CopiedPackages) -> None:
-    assert "cifar10, shapes, stripes or folder:PATH" in " ".join(
+    assert f"{PUBLISHED}, shapes, stripes or folder:PATH" in " ".join(
         packages.run("-m", "moco_tui", "pretrain", "--help").split()
     )
     assert "stripes or folder:PATH" in packages.run("-m", "moco_tui", "presets", "--settings")
@@ -139,8 +143,8 @@ def test_the_commands_name_it(packages: CopiedPackages) -> None:
 
 
 def test_what_a_source_may_be() -> None:
-    assert sources_in_words() == "cifar10, shapes (embedded, no download) or folder:PATH"
-    assert source_suggestions() == ["cifar10", "shapes", "folder:/"]
+    assert sources_in_words() == f"{PUBLISHED}, shapes (embedded, no download) or folder:PATH"
+    assert source_suggestions() == [*NAMES, "shapes", "folder:/"]
     for right in ("cifar10", "shapes", "folder:/a b", "folder:pets", "my.sets:birds"):
         assert DATA_SETS.accepts(right)
     for wrong in ("imagenet", "folder", "folder:", "", None, 3, "my.sets:", ":birds"):

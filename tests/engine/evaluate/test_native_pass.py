@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -32,10 +32,12 @@ every_level = pytest.mark.parametrize("level", AVAILABLE)
 both_nets = pytest.mark.parametrize("kind", ["convnet", "resnet18"])
 
 
-def encoder_of(kind: str) -> Encoder:
+def encoder_of(kind: str, size: int = 32, stem: Literal["cifar", "imagenet"] = "cifar") -> Encoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder = build_encoder(ModelConfig(encoder=kind, dim=16, bn_splits=2, dropout=0.5))
+        encoder = build_encoder(
+            ModelConfig(encoder=kind, dim=16, bn_splits=2, dropout=0.5, stem=stem), size
+        )
         for module in encoder.modules():  # statistics that differ from the identity
             if isinstance(module, SplitBatchNorm2d):
                 module.running_mean.normal_(std=0.1)
@@ -45,15 +47,31 @@ def encoder_of(kind: str) -> Encoder:
     return encoder
 
 
-def some_images(n: int, seed: int = 0) -> Tensor:
+def some_images(n: int, seed: int = 0, size: int = 32) -> Tensor:
     g = torch.Generator().manual_seed(seed)
-    return torch.randint(256, (n, 3, 32, 32), generator=g, dtype=torch.uint8)
+    return torch.randint(256, (n, 3, size, size), generator=g, dtype=torch.uint8)
 
 
 def distance(ours: Tensor, exact: Tensor) -> float:
     """Of the image that is farthest off: length of the difference over that of its features."""
     lengths = (ours.double() - exact.double()).norm(dim=1) / exact.double().norm(dim=1)
     return float(lengths.max())
+
+
+@every_level
+@pytest.mark.parametrize(
+    ("kind", "size", "stem"),
+    [("convnet", 33, "cifar"), ("convnet", 96, "cifar"), ("resnet18", 96, "imagenet")],
+)
+def test_images_of_any_size_pass(
+    kind: str, size: int, stem: Literal["cifar", "imagenet"], level: str
+) -> None:
+    encoder, images = encoder_of(kind, size, stem), some_images(3, size=size)
+    got = extract(encoder, images, what="output", kernels=level, **OPTIONS)
+    exact = copy.deepcopy(encoder).double().eval()
+    with torch.no_grad():
+        expected = exact(normalise(images.double() / 255, MEAN.double(), STD.double()))
+    assert distance(got, expected) < 1e-5
 
 
 @both_nets

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.config.data import default_task
 from engine.config.schema import ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset, Split
 from engine.errors import DataError
@@ -221,3 +222,36 @@ def test_no_validation_where_a_class_has_one_image():
     fit, validate = split_validation(some_labels([50, 1]), 0.2, 0)
     assert len(validate) == 0
     assert len(fit) == 51
+
+
+# ---------------------------------------------------------------------- labels of some images
+
+
+def test_the_share_of_the_labels_is_that_of_the_labelled_images():
+    labels = torch.cat([torch.arange(40) % 4, torch.full((300,), -1)])
+    images = torch.zeros(len(labels), 3, 32, 32, dtype=torch.uint8)
+    names = ("a", "b", "c", "d")
+    test = Split(images[:8], torch.arange(8) % 4)
+    dataset = Dataset("x", Split(images, labels), test, names)
+    config = ProbeConfig(label_fraction=0.3, task=TaskConfig(name="all"))
+    material = prepare_material(config, dataset)
+    assert len(material.rows) == 12
+    assert int(material.rows.max()) < 40
+    alone = prepare_material(config, Dataset("x", Split(images[:40], labels[:40]), test, names))
+    assert torch.equal(material.rows, alone.rows)
+    assert torch.equal(material.fit, alone.fit)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 100])
+def test_any_number_of_classes_is_told_apart_and_other_tasks_say_what_to_take(count):
+    names = tuple(f"class {n:02d}" for n in range(count))
+    task = resolve_task(TaskConfig(name="all"), names)
+    assert task.groups == names
+    assert task.targets(torch.arange(count)).tolist() == list(range(count))
+    assert resolve_task(TaskConfig(name=default_task(count)), names).groups == names
+    wrong = {"ten", "five", "binary"} - ({"binary"} if count == 2 else set())
+    for name in wrong:
+        with pytest.raises(DataError, match="the task all") as caught:
+            resolve_task(TaskConfig(name=name), names)
+        assert str(count) in str(caught.value)
+        assert len(str(caught.value)) < 700

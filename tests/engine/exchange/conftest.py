@@ -35,10 +35,11 @@ def make_run(root: Path) -> MakeRun:
         config: PretrainConfig = config_with(**values)
         folder = create(root, "pretrain", config, name="a run")
         torch.manual_seed(3)
-        images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
+        size = config.data.size
+        images = torch.randint(0, 256, (16, 3, size, size), dtype=torch.uint8)
         state = TrainingState(config, images, RUNTIME, static=False)
         with torch.no_grad():
-            state.model.encoder_q(torch.randn(8, 3, 32, 32))  # moves the running statistics
+            state.model.encoder_q(torch.randn(8, 3, size, size))  # moves the running statistics
         with own(folder) as owner:
             owner.transition("running")
             owner.plan(Plan(total_steps=8, steps_per_epoch=2))

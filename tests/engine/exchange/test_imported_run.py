@@ -86,16 +86,19 @@ def test_statistics_that_are_named_are_those_of_its_images(root: Path, weights: 
     assert unnamed.on(images).mean.tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("encoder", ["convnet", "resnet18"])
+@pytest.mark.parametrize(
+    ("encoder", "size"), [("convnet", 0), ("resnet18", 0), ("convnet", 48), ("resnet18", 48)]
+)
 def test_our_own_file_comes_back_whole(
-    make_run: MakeRun, root: Path, tmp_path: Path, encoder: str
+    make_run: MakeRun, root: Path, tmp_path: Path, encoder: str, size: int
 ) -> None:
     pytest.importorskip("safetensors")
-    run = make_run(model__encoder=encoder, model__mlp_head=True)
+    run = make_run(model__encoder=encoder, model__mlp_head=True, data__image_size=size)
     target = tmp_path / "x.safetensors"
     export_encoder(run, "safetensors", ExportPlace(target, False, tmp_path))
     first, second = load_encoder(run), load_encoder(import_encoder(root, target, encoder))
     assert second.encoder.has_head
+    assert second.config.data.size == (size or 32)
     state = second.encoder.state_dict()
     assert all(torch.equal(state[key], value) for key, value in first.encoder.state_dict().items())
     assert torch.equal(first.mean, second.mean)

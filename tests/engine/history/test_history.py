@@ -13,7 +13,8 @@ from tinydb import where
 
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import ConfigError, RunBusyError, RunError
-from engine.history.history import TRASH_NAME, History
+from engine.history.history import History
+from engine.history.trash import TRASH_NAME
 from engine.runs import RunFolder, UserNotes, create
 
 from .conftest import ids, index, make, own_indexed
@@ -289,7 +290,7 @@ def test_the_run_that_was_deleted_last_is_first_in_the_trash_whatever_the_clock_
     deleted = []
     for at in (start, start + hours * 3600 * 10**9, start, start - 10**9):
         run = create(tmp_path, "pretrain", PretrainConfig())
-        monkeypatch.setattr("engine.history.history.time.time_ns", lambda at=at: at)
+        monkeypatch.setattr("engine.history.trash.time.time_ns", lambda at=at: at)
         history.delete(run.id)
         deleted.append(run.id)
         assert [entry.id for entry in history.trash()] == deleted[::-1]
@@ -314,3 +315,49 @@ def test_a_run_that_another_process_has_moved_is_no_failure_of_the_index(root: P
             history.restore(folder.id)
     assert history.notices == []
     assert [entry.id for entry in history.trash()] == [folder.id]
+
+
+def test_a_list_looks_at_no_file_and_shows_the_sizes_that_were_counted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = make(root, "small"), make(root, "large")
+    (large.path / "checkpoint.pt").write_bytes(b"c" * 2_000_000)
+    history = History(root)
+    history.count_sizes(again=True)
+    sizes = {entry.id: entry.size for entry in history.list()}
+    for folder in (small, large):
+        held = sum(p.stat().st_size for p in folder.path.rglob("*") if p.is_file())
+        assert sizes[folder.id] == held
+
+    def never(path: Path) -> int:
+        raise AssertionError(f"{path} was looked at")
+
+    for module in ("history", "entry"):
+        monkeypatch.setattr(f"engine.history.{module}.size_of", never)
+    fresh = History(root)
+    assert ids(fresh, sort="-size") == [large.id, small.id]
+    assert ids(fresh, "size>1.5MiB") == [large.id]
+    assert ids(fresh, "size<1MiB") == [small.id]
+    fresh.count_sizes()  # nothing has changed
+    with pytest.raises(ConfigError, match="needs an amount such as 500MiB"):
+        fresh.list("size>much")
+    (root / "history.json").unlink()
+    without = History(root).list()
+    assert [entry.size for entry in without] == [None, None]
+
+
+def test_the_size_is_counted_when_a_run_ends_and_again_when_it_has_changed(root: Path) -> None:
+    folder = make(root, "x")
+    (entry,) = History(root).list()
+    assert entry.size == sum(p.stat().st_size for p in folder.path.rglob("*") if p.is_file())
+    (folder.path / "more").write_bytes(b"m" * 5000)
+    folder.set_user(tags=["t"])
+    history = History(root)
+    (shown,) = history.list()
+    assert shown.size == entry.size, "that of before, until it is counted anew"
+    history.count_sizes()
+    (after,) = history.list()
+    assert after.size is not None
+    assert entry.size is not None
+    assert after.size > entry.size + 5000
+    assert History(root).list() == [after]

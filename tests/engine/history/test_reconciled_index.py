@@ -499,7 +499,9 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, list
     root = tmp_path_factory.mktemp("indexed")
     make(root, "a", knn=50.0, preset="notebook", moco__queue_size=16384).set_user(tags=["x"])
     make(root, "b", knn=7.0)
-    wanted = History(root).list(sort="name")
+    history = History(root)
+    history.count_sizes()
+    wanted = history.list(sort="name")
     return root, (root / "history.json").read_bytes(), wanted
 
 
@@ -507,6 +509,7 @@ def check_list(root: Path, wanted: list[Entry]) -> None:
     for path in root.glob("history.json.damaged-*"):
         path.unlink()
     history = History(root)
+    history.count_sizes()
     assert history.list(sort="name") == wanted
     assert len(history.notices) <= 1
     again = History(root)

@@ -14,6 +14,7 @@ import torch
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.data.dataset import Dataset, Split
+from engine.errors import DataError
 from engine.history import shown
 from engine.history.history import History
 from engine.jobs.execute import execute
@@ -214,3 +215,116 @@ def test_features_that_a_study_shares_are_not_used_by_a_probe_of_other_kernels(
     job = probe_of_a_study()
     assert job.sources is not shared
     assert job.sources.kernels == job.runtime.kernels == available()
+
+
+def dataset_of(name: str, *, classes: int, size: int = 32, seed: int = 0) -> Dataset:
+    generator = torch.Generator().manual_seed(seed)
+
+    def split(count: int) -> Split:
+        shape = (count, 3, size, size)
+        images = torch.randint(0, 200 + seed, shape, dtype=torch.uint8, generator=generator)
+        return Split(images, torch.arange(count) % classes)
+
+    return Dataset(name, split(12 * classes), split(8 * classes), tuple("abcdefg"[:classes]))
+
+
+@pytest.fixture
+def sets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Dataset]:
+    """Data sets by the source that a configuration names."""
+    found = {
+        "cifar10": dataset_of("cifar10", classes=4, seed=1),
+        "folder:/other": dataset_of("folder:/other", classes=3, seed=7),
+        "folder:/large": dataset_of("folder:/large", classes=3, size=48),
+    }
+    load = "engine.jobs.job.load_dataset"
+    monkeypatch.setattr(load, lambda config, **options: found[config.source])
+    return found
+
+
+TRANSFER = {**EVERY_ROW, "data.source": "folder:/other", "baselines": ["pixels", "supervised"]}
+
+
+def test_a_transfer_is_on_the_other_images_with_the_normalisation_of_the_pretraining(
+    tmp_path: Path, sets: dict[str, Dataset]
+) -> None:
+    root = tmp_path / "runs"
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    execute(run, data_dir=tmp_path)
+    encoder = load_encoder(run)
+    probe = create(root, "probe", build(ProbeConfig, TRANSFER), parent=run.id)
+    sink = Listens()
+    assert execute(probe, data_dir=tmp_path, sink=sink) == "finished"
+    record = probe.record()
+    assert (record.result["data"], record.result["pretrained_on"]) == ("folder:/other", "cifar10")
+    assert record.result["groups"] == ["a", "b", "c"]
+    assert record.result["test_images"] == 24
+    assert "pretrained on cifar10 and is probed on folder:/other" in record.result["protocol"]
+    assert any("on other images" in line for line in sink.lines)
+    assert record.data[-1]["classes"] == 3
+    # An encoder with the same weights, whose pretraining names the other set: the same numbers.
+    settings = {**PRETRAIN, "data.source": "folder:/other"}
+    native = create(root, "pretrain", build(PretrainConfig, settings))
+    execute(native, data_dir=tmp_path)
+    state = torch.load(run.checkpoint_path, weights_only=True)
+    assert encoder.mean.tolist() == state["mean"].tolist()
+    own = torch.load(native.checkpoint_path, weights_only=True)
+    assert state["mean"].tolist() != own["mean"].tolist()
+    job = prepare(
+        build(ProbeConfig, TRANSFER), root=root, parent=run.id, data_dir=tmp_path, sink=NullSink()
+    )
+    assert isinstance(job, ProbeJob)
+    assert job.sources.mean.tolist() == state["mean"].tolist()
+    pixels = create(
+        *(root, "probe", build(ProbeConfig, {**TRANSFER, "data.source": ""})), parent=native.id
+    )
+    execute(pixels, data_dir=tmp_path)
+    assert "data" not in pixels.record().result
+
+    def row(folder: RunFolder, source: str) -> dict[str, Any]:
+        return next(row for row in rows_of(folder) if row["source"] == source)
+
+    assert row(probe, "pixels") == row(pixels, "pixels"), "the baseline is of other images"
+    assert row(probe, "supervised")["per_class"].keys() == {"a", "b", "c"}
+    (entry,) = History(root).list("data:folder:/other kind:probe")
+    assert entry.id == probe.id
+
+
+def test_a_transfer_that_was_stopped_goes_on_in_the_same_numbers(
+    tmp_path: Path, sets: dict[str, Dataset]
+) -> None:
+    root = tmp_path / "runs"
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    execute(run, data_dir=tmp_path)
+    whole, parted = (
+        create(root, "probe", build(ProbeConfig, TRANSFER), parent=run.id) for _ in range(2)
+    )
+    execute(whole, data_dir=tmp_path)
+    assert execute(parted, data_dir=tmp_path, sink=StopsAfterTheRows(1)) == "stopped"
+    assert execute(parted, data_dir=tmp_path) == "finished"
+    assert rows_of(parted) == rows_of(whole)
+    sets["folder:/other"] = dataset_of("folder:/other", classes=3, seed=8)
+    again = create(root, "probe", build(ProbeConfig, TRANSFER), parent=run.id)
+    assert execute(again, data_dir=tmp_path, sink=StopsAfterTheRows(1)) == "stopped"
+    sets["folder:/other"] = dataset_of("folder:/other", classes=3, seed=9)
+    with pytest.raises(DataError, match="not those that run"):
+        execute(again, data_dir=tmp_path)
+
+
+@pytest.mark.usefixtures("sets")
+def test_images_of_a_size_that_the_encoder_cannot_take_are_one_sentence(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    execute(run, data_dir=tmp_path)
+    config = build(ProbeConfig, {**PROBE, "data.source": "folder:/large"})
+    with pytest.raises(DataError, match=r"have 48x48 pixels, which the encoder convnet"):
+        prepare(config, root=root, parent=run.id, data_dir=tmp_path, sink=NullSink())
+
+
+@pytest.mark.usefixtures("sets")
+def test_the_task_is_that_of_the_other_images(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    run = create(root, "pretrain", build(PretrainConfig, PRETRAIN))
+    execute(run, data_dir=tmp_path)
+    config = build(ProbeConfig, {**TRANSFER, "task.name": "ten"})
+    with pytest.raises(DataError, match="ten needs data with ten classes, and this has 3"):
+        prepare(config, root=root, parent=run.id, data_dir=tmp_path, sink=NullSink())

@@ -183,7 +183,9 @@ def test_fine_tuning_costs_its_trials_and_its_training(tmp_path: Path) -> None:
 def test_the_disk_holds_the_runs_that_are_not_there_yet(tmp_path: Path) -> None:
     config = build(StudyConfig, VALUES)
     numbers = sum(p.numel() for p in build_encoder(config.pretrain.model).parameters())
-    new = sum(4 * (3 * numbers + size * 8) + 20 * 130 for size in (12, 40))
+    # Each leaves its last checkpoint, and that of the best kNN.
+    kept = 2 if config.pretrain.monitor.knn_every else 1
+    new = sum(kept * 4 * (3 * numbers + size * 8) + 20 * 130 for size in (12, 40))
     probes = sum(cell.source == "moco" for cell in cells(config))
     assert plan(config, state_of(config), data_dir=tmp_path).disk_bytes == new + probes * 24 * 1024
 

@@ -6,9 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from engine.models.convnet import MaxPool2d
+from engine.config.models.convnet import feature_side
+from engine.models.convnet import ConvNet, MaxPool2d
 
 from ..gradients import grad
+
+
+@pytest.mark.parametrize("size", [32, 33, 38, 64, 95, 96, 224])
+def test_the_width_of_its_features_is_that_of_what_it_makes(size: int) -> None:
+    net = ConvNet(0.3, 1, size).eval()
+    with torch.no_grad():
+        features = net(torch.zeros(1, 3, size, size))
+    assert features.shape == (1, net.feature_dim)
+    assert net.feature_dim == 128 * feature_side(size) ** 2
+    assert ConvNet(0.3, 1).feature_dim == 512
 
 
 def test_relu_after_dropout_and_pooling_is_relu_before_them() -> None:

@@ -23,9 +23,9 @@ every_level = pytest.mark.parametrize("level", AVAILABLE)
 both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
-def net_of(dtype: torch.dtype, dropout: float = 0.0) -> ConvNet:
+def net_of(dtype: torch.dtype, dropout: float = 0.0, size: int = 32) -> ConvNet:
     torch.manual_seed(0)
-    net = ConvNet(dropout, 1)
+    net = ConvNet(dropout, 1, size)
     with torch.no_grad():
         for p in net.parameters():
             p.add_(0.1 * torch.randn_like(p))
@@ -55,10 +55,12 @@ def of_length(tensor: Tensor, expected: Tensor) -> float:
 
 @every_level
 @both_dtypes
-@pytest.mark.parametrize("n", [16, 5])  # an odd number of images has no pairs
-def test_it_is_autograd_in_float64(level: str, dtype: torch.dtype, n: int) -> None:
-    net = net_of(dtype)
-    images, towards = torch.randn(n, 3, 32, 32), torch.randn(n, 512)
+# An odd number of images has no pairs; beyond 33 pixels no block is as narrow as the kernels for
+# the gradient of a convolution's input take.
+@pytest.mark.parametrize(("n", "size"), [(16, 32), (5, 32), (4, 33), (3, 64), (2, 97)])
+def test_it_is_autograd_in_float64(level: str, dtype: torch.dtype, n: int, size: int) -> None:
+    net = net_of(dtype, size=size)
+    images, towards = torch.randn(n, 3, size, size), torch.randn(n, net.feature_dim)
     exact = copy.deepcopy(net).double()
     expected = exact(images.to(dtype).double())
     expected.backward(towards.double())

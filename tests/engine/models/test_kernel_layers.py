@@ -10,8 +10,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from engine.config.moco_schema import MocoConfig
 from engine.config.resolve import build
-from engine.config.schema import MocoConfig, ModelConfig
+from engine.config.schema import ModelConfig
 from engine.models.convnet import ConvNet
 from engine.models.encoder import build_encoder
 from engine.models.kernel_layers import (

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from engine.config.schema import MocoConfig, ModelConfig
+from engine.config.moco_schema import MocoConfig
+from engine.config.schema import ModelConfig
 from engine.models.encoder import build_encoder
 from engine.models.info_nce import chance_loss, info_nce
 from engine.models.moco import MoCo, shuffle

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.schema import MocoConfig, ModelConfig
+from engine.config.moco_schema import MocoConfig
+from engine.config.schema import ModelConfig
 from engine.models.moco import MoCo
 from engine.native.library import LEVELS, OFF, library
 from engine.pretrain.groupwise_backward import GroupwiseBackward

@@ -184,7 +184,7 @@ def test_pause_checkpoint_and_continue_change_nothing(
         ("continue", 7),
         ("continue", 8),
     ]
-    assert sink.saved == [4, 7, 12]
+    assert sink.saved == [4, 6, 7, 12]  # at 6 kNN was the best so far, which is kept
     assert differences(checkpoints.load(path), whole[0]) == []
 
 
@@ -494,3 +494,27 @@ def test_knn_is_the_share_of_right_votes_for_withheld_images(
     features = torch.nn.functional.normalize(extract(encoder, images, **place), dim=1).numpy()
     oracle = KNeighborsClassifier(1, metric="cosine").fit(features[bank], labels[bank])
     assert got["knn/top1"] == pytest.approx(100 * oracle.score(features[held], labels[held]))
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_images_without_labels_are_trained_on_and_leave_knn_as_it_was(
+    dataset: Dataset, behind: bool
+) -> None:
+    """The withheld images and the bank are those of the labelled images alone."""
+    train = dataset.train
+    others = 255 - train.images[:9]
+    parts = [(train.images, train.labels), (others, torch.full((9,), -1))]
+    images, labels = (torch.cat(list(p)) for p in zip(*parts[:: 1 if behind else -1], strict=True))
+    mixed = Dataset("b", Split(images, labels), None, dataset.class_names)
+    config = config_with()
+    encoder = Pretraining(config, train.images, RUNTIME).state.model.encoder_q
+    place: dict[str, Any] = {
+        "mean": torch.zeros(3),
+        "std": torch.ones(3),
+        "device": RUNTIME.device,
+        "untrained": False,
+        "sink": NullSink(),
+    }
+    assert measure_knn(encoder, mixed, config, **place) == pytest.approx(
+        measure_knn(encoder, dataset, config, **place)
+    )

@@ -32,7 +32,7 @@ from engine.native.library import LEVELS, OFF, library
 from engine.probe.finetune import start_of
 from engine.probe.head import EncoderToTrain
 from engine.probe.labelled_features import LabelledFeatures
-from engine.probe.logistic import fit_logistic
+from engine.probe.logistic_choice import fit_logistic
 from engine.probe.probe_run import run_probe
 from engine.probe.supervised_budget import plan_budget, plan_finetuning
 from engine.probe.supervised_training import (

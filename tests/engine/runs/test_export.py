@@ -289,3 +289,18 @@ def test_event_files_of_a_run_do_not_follow_a_link_out_of_it(tmp_path: Path) -> 
     with pytest.raises(RunError, match="it is a link"):
         TensorBoardSink(tmp_path / "run" / "tensorboard")
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_csv_names_the_commit_that_computed_each_step_where_that_is_known(run: RunFolder) -> None:
+    assert "commit" not in next(iter(to_csv(run)))
+    with own(run) as owner:
+        owner.note_provenance(0, {"program.commit": "a"}, {})
+        owner.note_provenance(2, {"program.commit": "b"}, {})
+    rows = list(csv.DictReader(io.StringIO("".join(to_csv(run)))))
+    assert [(row["step"], row["commit"]) for row in rows] == [
+        ("1", "a"), ("2", "a"), ("3", "b"), ("7", "b"),
+    ]  # fmt: skip
+    document = json.loads(to_json(run))
+    assert [part["values"] for part in document["run"]["provenance"]] == [
+        {"program.commit": "a"}, {"program.commit": "b"},
+    ]  # fmt: skip

@@ -216,10 +216,10 @@ def test_the_layout_of_the_record_is_pinned_by_its_schema() -> None:
     assert records.SCHEMA == 2
     fields = " ".join(Record.__struct_fields__)
     assert fields == (
-        "schema id kind name preset config parent seed status created order "
+        "schema id kind name preset config parent checkpoint began_from seed status created order "
         "started ended trained_seconds running_since host pid boot_id device facts data step epoch "
         "total_steps steps_per_epoch pairs_per_step chance checkpoint_step checkpoint_time best "
-        "last untrained stage ack result error origin"
+        "last untrained stage ack result error origin study provenance"
     )
 
 

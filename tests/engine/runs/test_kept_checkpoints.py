@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.resolve import build
 from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, own
 from engine.runs.kept_checkpoints import (
     KEPT_FOLDER,
     checkpoint_file,
+    checkpoints_at_end,
     keep,
     kept_checkpoints,
     remove_oldest,
@@ -88,3 +90,17 @@ def test_other_files_and_links_are_none(tmp_path: Path) -> None:
         (kept / name).write_bytes(b"")
     (kept / "epoch-4.pt").mkdir()
     assert kept_checkpoints(folder.path) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ({"monitor.knn_every": 0}, 1),
+        ({"monitor.knn_every": 5}, 2),
+        ({"monitor.knn_every": 5, "log.keep_every": 3}, 2 + 6),
+        ({"monitor.knn_every": 0, "log.keep_every": 3, "log.keep_last": 4}, 1 + 4),
+        ({"monitor.knn_every": 0, "log.keep_every": 30}, 1),
+    ],
+)
+def test_what_a_run_of_twenty_epochs_leaves(values: dict[str, int], count: int) -> None:
+    assert checkpoints_at_end(build(PretrainConfig, values), 20) == count

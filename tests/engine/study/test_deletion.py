@@ -36,18 +36,19 @@ def study(root: Path, name: str = "first") -> tuple[RunFolder, StudyConfig]:
     return create(root, "study", config, name=name), config
 
 
-def children(root: Path, config: StudyConfig) -> list[RunFolder]:
-    """The pretrainings and probes of a study as it makes them."""
+def children(root: Path, config: StudyConfig, study: str = "") -> list[RunFolder]:
+    """The pretrainings and probes of a study as it makes them; without its id of version 0.1."""
     made = []
     for variant, seed in grid.pretrainings(config):
         name = grid.name_of(variant, seed)
-        run = create(root, "pretrain", grid.pretrain_config(config, variant, seed), name=name)
+        of_variant = grid.pretrain_config(config, variant, seed)
+        run = create(root, "pretrain", of_variant, name=name, study=study)
         with own(run) as owner:
             owner.transition("running")
             owner.transition("finished")
         (point,) = grid.probe_points(config)
         of = grid.probe_config(config, variant, seed, point)
-        probe = create(root, "probe", of, name=f"ten; {name}", parent=run.id)
+        probe = create(root, "probe", of, name=f"ten; {name}", parent=run.id, study=study)
         with own(probe) as owner:
             owner.transition("running")
             owner.transition("failed", error="no")
@@ -93,6 +94,30 @@ def test_what_a_study_made_goes_with_it_and_comes_back_with_it(root: Path) -> No
     assert {entry.id for entry in history.list()} == {by_hand.id, folder.id, *plan.goes}
     assert [entry.id for entry in history.trash()] == [earlier.id]
     assert not list(root.rglob("deleted-with.json"))
+
+
+def test_a_run_belongs_to_the_study_that_it_names_whatever_it_is_called(root: Path) -> None:
+    folder, config = study(root)
+    made = children(root, config, folder.id)
+    other, _ = study(root, "second")  # made later: by names and times alone all would be its own
+    made[0].set_user(name="the one for the paper")
+    found = belongings(root)
+    ids = {run.id for run in made}
+    assert found[folder.id].made == ids
+    assert found[folder.id].renamed == {made[0].id}
+    assert found[other.id].made == frozenset()
+    assert found[other.id].used == ids
+    History(root).delete(other.id)
+    plan = planned(root, folder)
+    assert plan.stays[made[0].id] == "it has a name of its own"
+    assert made[0].id not in plan.goes
+
+
+def test_a_run_that_names_another_study_is_used_and_not_made(root: Path) -> None:
+    folder, config = study(root)
+    children(root, config, "zzzzzz")
+    assert belongings(root)[folder.id].made == frozenset()
+    assert planned(root, folder).goes == ()
 
 
 def test_what_others_use_or_a_person_marked_stays_with_what_it_needs(root: Path) -> None:

@@ -36,3 +36,19 @@ def test_the_training_from_scratch_does_not_depend_on_the_head() -> None:
         for head, rate in (("logistic", 0.1), ("finetune", 0.1), ("finetune", 0.2))
     }
     assert len(found) == 1
+
+
+def test_a_probe_on_other_images_is_never_taken_for_one_on_those_of_the_pretraining() -> None:
+    own, other = (plain(build(ProbeConfig, {"data.source": s})) for s in ("", "folder:/x"))
+    for source in ("moco", "random-init", "pixels", "supervised"):
+        assert row_key(own, source) != row_key(other, source)
+    # What versions without that setting recorded has the key that it had.
+    older = {key: value for key, value in own.items() if key != "data.source"}
+    assert row_key(own, "moco") == row_key(older, "moco")
+
+
+def test_a_choice_by_folds_and_one_by_a_held_out_part_are_never_taken_for_each_other() -> None:
+    folds, part = (plain(build(ProbeConfig, {"logistic.folds": n})) for n in (5, 0))
+    for source in ("moco", "random-init", "pixels"):
+        assert row_key(folds, source) != row_key(part, source)
+    assert row_key(folds, "supervised") == row_key(part, "supervised")

@@ -1,0 +1,62 @@
+"""Settings whose default depends on others: what they become where nobody has named them.
+
+They are filled in before anything is read, so a record holds them as any other setting, and the
+form shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from engine.config.data import DATA_SETS, default_task
+from engine.config.schema import PretrainConfig, StudyConfig
+from engine.config.size_defaults import FOLLOWING, INPUTS, size_defaults
+
+_TASKS = "tasks"
+_STUDY = "pretrain."
+
+
+def open_defaults(type_: type[Struct], named: Mapping[str, Any]) -> dict[str, Any]:
+    """What the settings become that nobody has named; those that keep their defaults are left out.
+
+    Args:
+        type_: the configuration type.
+        named: whole dotted keys and values of everything that is named, by a preset, a file or a
+            person; values may be texts.
+    """
+    if issubclass(type_, PretrainConfig):
+        return size_defaults(named)
+    if issubclass(type_, StudyConfig):
+        return size_defaults(named, _STUDY) | _tasks(named)
+    return {}
+
+
+def following(type_: type[Struct]) -> tuple[str, ...]:
+    """The settings that ``open_defaults`` may fill in, in the order of the schema."""
+    if issubclass(type_, PretrainConfig):
+        return FOLLOWING
+    if issubclass(type_, StudyConfig):
+        return (_TASKS, *(f"{_STUDY}{key}" for key in FOLLOWING))
+    return ()
+
+
+def followed(type_: type[Struct]) -> tuple[str, ...]:
+    """The settings that they follow."""
+    if issubclass(type_, PretrainConfig):
+        return INPUTS
+    if issubclass(type_, StudyConfig):
+        return ("probe.task.groups", *(f"{_STUDY}{key}" for key in INPUTS))
+    return ()
+
+
+def _tasks(named: Mapping[str, Any]) -> dict[str, Any]:
+    """One task over all classes, where the set is known to have others than ten."""
+    if _TASKS in named or named.get("probe.task.groups"):
+        return {}
+    source = named.get(f"{_STUDY}data.source", PretrainConfig().data.source)
+    part, _ = DATA_SETS.find(source)
+    classes = 0 if part is None else len(part.class_names)
+    return {_TASKS: [default_task(classes)]} if classes not in (0, 10) else {}

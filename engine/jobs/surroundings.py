@@ -1,0 +1,233 @@
+"""What a run is computed with: program, the user's own code, packages, machine, environment.
+
+Gathered once a process and code, in a thread beside the training (``provenance_notes``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.jobs.checkout import Checkout, checkout_of, patch_name
+from engine.runs.command_line import command, is_secret, without_passwords
+from engine.runs.heartbeat import host_name
+from engine.runtime.cpu_count import available_cpus
+from engine.runtime.processor import processor
+from engine.text import clean_text
+
+PACKAGES = (
+    "torch", "torchvision", "triton", "numpy", "pillow", "msgspec", "tinydb", "psutil",
+    "nvidia-ml-py", "click", "rich", "textual", "textual-plotext", "plotext", "tqdm",
+)  # fmt: skip
+"""Distributions whose versions stand in the record; all others stand in a file beside it."""
+VARIABLES = frozenset({
+    "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY",
+    "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST",
+    "SLURM_JOB_PARTITION", "SLURM_CPUS_PER_TASK", "SLURM_PROCID",
+})  # fmt: skip
+"""Environment variables that are recorded, beside those of ``FAMILIES``; no other ever is."""
+FAMILIES = ("MKL_", "ONEDNN_", "MOCO_TUI_", "PYTORCH_", "TORCH_", "NVIDIA_")
+_HERE = Path(__file__).resolve()
+_NOT_SETTINGS = frozenset({"MOCO_TUI_COMMAND"})  # recorded as the command
+_VALUE_LIMIT = 200
+_DISTRIBUTION = re.compile(r"([A-Za-z0-9][\w.]*?)-(\d[^-]*)(-py[\d.]+)?\.(dist|egg)-info")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What ``engine.runs.provenance`` keeps.
+
+    Attributes:
+        values: by dotted key.
+        files: to lie in the run folder, by name.
+    """
+
+    values: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def gather(card: Mapping[str, Any], own_code: Iterable[str] = ()) -> Surroundings:
+    """Everything that is known of what a run is computed with.
+
+    Args:
+        card: see ``card_facts``.
+        own_code: paths ``package.module:Name`` that its configuration names, imported already.
+    """
+    values: dict[str, Any] = {"command": command()}
+    files: dict[str, bytes] = {}
+    found = checkout_of(_HERE)
+    values["program.version"] = program_version()
+    if found is None:
+        values |= {"program.commit": commit} if (commit := installed_commit()) else {}
+    else:
+        values |= _about("program", found, files)
+    for module in dict.fromkeys(path.partition(":")[0] for path in own_code):
+        values |= _own_module(module, files)
+    installed = distributions()
+    text = "".join(f"{name}=={version}\n" for name, version in installed.items()).encode()
+    name = f"packages-{hashlib.sha256(text).hexdigest()[:12]}.txt"
+    files[name] = text
+    values["packages.python"] = platform.python_version()
+    values |= {f"packages.{n}": installed[n] for n in PACKAGES if n in installed}
+    values["packages.all"] = name
+    values |= {f"machine.{key}": value for key, value in _machine(card).items()}
+    values |= {f"environment.{key}": text for key, text in variables(os.environ).items()}
+    return Surroundings(values, files)
+
+
+def _about(key: str, found: Checkout, files: dict[str, bytes]) -> dict[str, Any]:
+    """A checkout as values; its patch goes into ``files``."""
+    facts: dict[str, Any] = {
+        "commit": found.commit,
+        "branch": clean_text(found.branch),
+        "changed": found.changed,
+        "untracked": found.untracked,
+        "note": found.note,
+    }
+    if found.patch:
+        facts["patch"] = patch_name(found.patch)
+        files[facts["patch"]] = found.patch
+    kept = {name: value for name, value in facts.items() if value not in ("", None)}
+    return {f"{key}.{name}": value for name, value in kept.items()}
+
+
+def _own_module(module: str, files: dict[str, bytes]) -> dict[str, Any]:
+    """The state of a module of the user's own, and the digest of its file."""
+    key = f"code.{module}"
+    place = getattr(sys.modules.get(module), "__file__", None)
+    if not place:
+        return {f"{key}.note": "It has no file."}
+    file = Path(place).resolve()
+    values: dict[str, Any] = {}
+    with contextlib.suppress(OSError):
+        values[f"{key}.digest"] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    found = checkout_of(file)
+    return values if found is None else values | _about(key, found, files)
+
+
+@functools.cache
+def program_version() -> str:
+    """The version of this program; of a checkout that which its ``pyproject.toml`` says."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        file = _HERE.parents[2] / "pyproject.toml"
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        if project["name"] == "moco-tui":
+            return str(project["version"])
+    return distributions().get("moco-tui", "")
+
+
+@functools.cache
+def installed_commit() -> str:
+    """The commit that pip installed this program from, where that was a repository (PEP 610)."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        source = json.loads(distribution("moco-tui").read_text("direct_url.json") or "{}")
+        return clean_text(str(source["vcs_info"]["commit_id"]), 64)
+    except (PackageNotFoundError, KeyError, TypeError, ValueError, OSError):
+        return ""
+
+
+@functools.cache
+def distributions() -> dict[str, str]:
+    """Names and versions of what is installed where this process looks for modules, by name.
+
+    By the names of the folders that installers write (https://packaging.python.org/en/latest/
+    specifications/recording-installed-packages/): to read their files would take a hundred times as
+    long. Of one that is there twice, the first counts, as it does for an import.
+    """
+    found: dict[str, str] = {}
+    for place in dict.fromkeys(sys.path):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(place or "."):  # noqa: PTH208 - names alone
+                match = _DISTRIBUTION.fullmatch(name)
+                if match is not None:
+                    found.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
+    return dict(sorted(found.items()))
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that change what or how is computed, cleaned and shortened, by name.
+
+    Only those named here, and of these none whose name says that it is a key or a password.
+    """
+    names = [
+        name
+        for name in sorted(environment)
+        if (name in VARIABLES or name.startswith(FAMILIES))
+        and name not in _NOT_SETTINGS
+        and not is_secret(name)
+        and name.isascii()
+        and name.isprintable()
+    ]
+    return {
+        name: clean_text(without_passwords(environment[name]), _VALUE_LIMIT)
+        for name in names
+        if len(name) <= _VALUE_LIMIT
+    }
+
+
+def card_facts(device: torch.device) -> dict[str, Any]:
+    """The card that a run computes on, and the libraries for it; empty for a CPU.
+
+    Called in the thread that trains: no other may call CUDA while a graph is recorded.
+    """
+    if device.type != "cuda":
+        return {}
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "gpu": properties.name,
+        "gpu_memory": properties.total_memory,
+        "cuda": torch.version.cuda or "",
+        "cudnn": str(torch.backends.cudnn.version() or ""),  # type: ignore[no-untyped-call]
+    }
+
+
+def _machine(card: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"host": host_name(), **_processor_and_memory(), **card}
+    if card:
+        facts["driver"] = _driver()
+    return {key: value for key, value in facts.items() if value not in ("", None)}
+
+
+@functools.cache
+def _processor_and_memory() -> dict[str, Any]:
+    memory = None
+    with contextlib.suppress(Exception):  # psutil knows few systems
+        import psutil
+
+        memory = psutil.virtual_memory().total
+    return {
+        "system": platform.platform(),
+        "cpu": clean_text(processor()[0]),
+        "cores": os.cpu_count(),
+        "cores_usable": available_cpus(),
+        "memory": memory,
+    }
+
+
+@functools.cache
+def _driver() -> str:
+    """Version of the NVIDIA driver; empty where it does not say."""
+    with contextlib.suppress(Exception):
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            return str(pynvml.nvmlSystemGetDriverVersion())
+        finally:
+            pynvml.nvmlShutdown()
+    return ""

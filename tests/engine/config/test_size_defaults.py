@@ -1,0 +1,110 @@
+"""What follows the size of the images, and what a person named stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config.fields import difference, flatten
+from engine.config.presets import PRESETS
+from engine.config.resolve import resolve, to_toml
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.size_defaults import blur_kernel
+from engine.errors import ConfigError
+
+
+def filled(*sets: str, **options: Any) -> dict[str, Any]:
+    """What differs from the defaults, but for what was typed."""
+    config = resolve(PretrainConfig, sets=sets, **options)
+    typed = {text.partition("=")[0] for text in sets}
+    found = difference(config, PretrainConfig())
+    return {key: value for key, value in found.items() if key not in typed}
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel"), [(32, 3), (48, 5), (64, 7), (96, 9), (160, 17), (224, 23)]
+)
+def test_the_kernel_of_the_blur_is_a_tenth_as_simclr_has_it(size: int, kernel: int) -> None:
+    radius = int((size // 10) / 2)  # google-research/simclr, data_util.gaussian_blur
+    assert blur_kernel(size) == radius * 2 + 1 == kernel
+
+
+@pytest.mark.parametrize("source", ["cifar10", "cifar100", "svhn", "shapes", "folder:/x"])
+@pytest.mark.parametrize("sized", [(), ("data.image_size=32",), ("data.image_size=0",)])
+def test_at_32_pixels_nothing_changes(source: str, sized: tuple[str, ...]) -> None:
+    assert filled(f"data.source={source}", *sized) == {}
+    for name in PRESETS:
+        sets = (f"data.source={source}", "model.encoder=resnet18", *sized)
+        config = resolve(PretrainConfig, preset_name=name, sets=sets)
+        assert (config.model.stem, config.augment.crop.scale_min) == ("cifar", 0.08)
+
+
+def test_from_96_pixels_on_the_recipe_is_that_of_imagenet() -> None:
+    assert filled("model.encoder=resnet50", "data.image_size=95") == {"augment.blur.kernel_size": 9}
+    assert filled("model.encoder=resnet50", "data.image_size=96") == {
+        "augment.blur.kernel_size": 9,
+        "augment.crop.scale_min": 0.2,
+        "model.stem": "imagenet",
+    }
+    # a convnet has no stem
+    assert "model.stem" not in filled("data.image_size=224")
+
+
+def test_the_size_of_a_set_counts_and_is_recorded() -> None:
+    assert filled("data.source=stl10", "model.encoder=resnet18") == {
+        "data.image_size": 96,
+        "augment.blur.kernel_size": 9,
+        "augment.crop.scale_min": 0.2,
+        "model.stem": "imagenet",
+    }
+    assert filled("data.source=stl10", "data.image_size=32") == {}
+
+
+def test_what_is_named_stays(tmp_path: Path) -> None:
+    named = ("model.stem=cifar", "augment.crop.scale_min=0.08", "augment.blur.kernel_size=3")
+    assert filled("data.image_size=224", "model.encoder=resnet18", *named) == {}
+    # as the tail of a key, by a preset, by a file
+    assert filled("data.source=stl10", "kernel_size=5")["augment.blur.kernel_size"] == 5
+    file = tmp_path / "x.toml"
+    file.write_text("[augment.blur]\nkernel_size = 15\n")
+    assert filled("data.image_size=224", toml=file)["augment.blur.kernel_size"] == 15
+    # a crop that is at most smaller than that
+    assert "augment.crop.scale_min" not in filled(
+        "data.image_size=224", "augment.crop.scale_max=0.1"
+    )
+
+
+def test_a_whole_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    config = resolve(PretrainConfig, sets=("data.source=stl10", "model.encoder=resnet18"))
+    file = tmp_path / "x.toml"
+    file.write_text(to_toml(config))
+    assert resolve(PretrainConfig, toml=file) == config
+
+
+def test_in_a_study_they_follow_its_pretraining() -> None:
+    config = resolve(StudyConfig, sets=("pretrain.data.source=imagenette",))
+    assert config.pretrain.data.image_size == 160
+    assert config.pretrain.augment.blur.kernel_size == 17
+    usual = flatten(resolve(StudyConfig))
+    assert usual == flatten(StudyConfig())
+    assert resolve(ProbeConfig) == ProbeConfig()
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("20", "data.image_size is 20; it must be from 32 to 224 pixels, or 0 for the set's own."),
+        (
+            "500",
+            "data.image_size is 500; it must be from 32 to 224 pixels, or 0 for the set's own.",
+        ),
+        ("-1", "data.image_size is -1; it must be a whole number of at least 0."),
+        ("large", "data.image_size is large; it must be a whole number of at least 0."),
+    ],
+)
+def test_a_wrong_size_is_one_sentence(size: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(PretrainConfig, sets=(f"data.image_size={size}",))
+    assert str(caught.value).startswith(said)
