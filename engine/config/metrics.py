@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 ChartName = Literal["", "loss", "accuracy"]
+GroupName = Literal["", "task", "queue", "encoders", "embedding"]
 BestOf = Literal["", "training", "full-queue"]
 
 
@@ -41,6 +42,9 @@ class Metric(Struct, frozen=True, kw_only=True):
         column: heading of its column in the table of epochs; empty: it is not in the table.
         key: its short name in filters and sort keys, which take its name and the last part of
             that as well.
+        group: of the measures that a pretraining takes of itself what it is about: these are shown
+            in groups, under their titles; empty: it is none of them.
+        meaning: one line on what a value says, with its source.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Metric(Struct, frozen=True, kw_only=True):
     short: str = ""
     column: str = ""
     key: str = ""
+    group: GroupName = ""
+    meaning: str = ""
 
     @property
     def is_pattern(self) -> bool:
@@ -105,23 +111,118 @@ _PROBE = replace(_ACCURACY, same=("data", "task"))
 
 # Of ``engine.pretrain.measures``, in the order in which they are shown. None has a best value: each
 # can be good for a bad reason.
+_TASK = Metric(name="", decimals=3, group="task")
+_QUEUE = Metric(name="", decimals=3, group="queue")
+_ENCODERS = Metric(name="", decimals=3, group="encoders")
+_EMBEDDING = Metric(name="", decimals=3, group="embedding")
 _MEASURES = (
-    Metric(name="contrast/top1", title="key found among 1 + K", unit="%", decimals=1),
-    Metric(name="contrast/top5", title="key among the nearest 5", unit="%", decimals=1),
-    Metric(name="contrast/positive", title="cosine of query and key", decimals=3),
-    Metric(name="contrast/negative", title="cosine of query and negative", decimals=3),
-    Metric(name="contrast/hardest", title="cosine of query and nearest negative", decimals=3),
-    Metric(name="contrast/gap", title="positive less negative", decimals=3),
-    Metric(name="queue/filled", title="share of the queue that holds keys", decimals=2),
-    Metric(name="queue/agreement", title="cosine of an old key and the same now", decimals=3),
-    Metric(name="encoders/distance", title="distance of the encoders' weights", digits=3),
-    Metric(name="encoders/agreement", title="cosine of both encoders' embeddings", decimals=3),
-    Metric(name="train/gradient_norm", title="norm of the gradient", digits=3),
-    Metric(name="embedding/spread", title="spread of the dimensions", decimals=3),
-    Metric(name="embedding/dead", title="dead dimensions", decimals=0),
-    Metric(name="embedding/rank", title="effective rank", decimals=1),
-    Metric(name="embedding/alignment", title="alignment", decimals=3),
-    Metric(name="embedding/uniformity", title="uniformity", decimals=3),
+    replace(
+        _TASK,
+        name="contrast/top1",
+        title="key found among 1 + K",
+        unit="%",
+        decimals=1,
+        meaning="queries whose key is nearer than all K negatives (arXiv:1911.05722, eq. 1)",
+    ),
+    replace(
+        _TASK,
+        name="contrast/top5",
+        title="key among the nearest 5",
+        unit="%",
+        decimals=1,
+        meaning="queries with fewer than 5 negatives as near as their key (main_moco.py's acc5)",
+    ),
+    replace(
+        _TASK,
+        name="contrast/positive",
+        title="cosine of query and key",
+        meaning="mean over the pairs of q . k+ (arXiv:1911.05722, eq. 1); 1: views are one point",
+    ),
+    replace(
+        _TASK,
+        name="contrast/negative",
+        title="cosine of query and negative",
+        meaning="mean over all pairs with the queue of q . k (arXiv:1911.05722, eq. 1)",
+    ),
+    replace(
+        _TASK,
+        name="contrast/hardest",
+        title="cosine of query and nearest negative",
+        meaning="mean over the queries of their largest cosine with a key of the queue",
+    ),
+    replace(
+        _TASK,
+        name="contrast/gap",
+        title="positive less negative",
+        meaning="how much nearer its key is to a query than a negative; 0: nothing is told apart",
+    ),
+    replace(
+        _QUEUE,
+        name="queue/filled",
+        title="share of the queue that holds keys",
+        decimals=2,
+        meaning="below 1 the other negatives are random vectors, which are told apart easily",
+    ),
+    replace(
+        _QUEUE,
+        name="queue/agreement",
+        title="cosine of an old key and the same now",
+        meaning="of keys that leave the queue; consistent keys are near 1 (arXiv:1911.05722, 3.2)",
+    ),
+    replace(
+        _ENCODERS,
+        name="encoders/distance",
+        title="distance of the encoders' weights",
+        decimals=None,
+        digits=3,
+        meaning="of query and key encoder, relative; grows with m (arXiv:1911.05722, eq. 2)",
+    ),
+    replace(
+        _ENCODERS,
+        name="encoders/agreement",
+        title="cosine of both encoders' embeddings",
+        meaning="of the same view through query and key encoder; 1: they are alike",
+    ),
+    replace(
+        _ENCODERS,
+        name="train/gradient_norm",
+        title="norm of the gradient",
+        decimals=None,
+        digits=3,
+        meaning="Euclidean, of all weights of the query encoder at the last step",
+    ),
+    replace(
+        _EMBEDDING,
+        name="embedding/spread",
+        title="spread of the dimensions",
+        meaning="mean of std x sqrt(dim); 1: even on the sphere, 0: one point (arXiv:2011.10566)",
+    ),
+    replace(
+        _EMBEDDING,
+        name="embedding/dead",
+        title="dead dimensions",
+        decimals=0,
+        meaning="dimensions whose spread is below 0.01, which tell no images apart",
+    ),
+    replace(
+        _EMBEDDING,
+        name="embedding/rank",
+        title="effective rank",
+        decimals=1,
+        meaning="RankMe: how many dimensions are used, 1 to dim (arXiv:2210.02885, eq. 1)",
+    ),
+    replace(
+        _EMBEDDING,
+        name="embedding/alignment",
+        title="alignment",
+        meaning="mean squared distance of two views, 0 to 4; small is aligned (arXiv:2005.10242)",
+    ),
+    replace(
+        _EMBEDDING,
+        name="embedding/uniformity",
+        title="uniformity",
+        meaning="log of the mean potential of pairs, 0 to -8; low is uniform (arXiv:2005.10242)",
+    ),
 )
 MEASURES = tuple(entry.name for entry in _MEASURES)
 """Names of what a pretraining measures of itself, in the order in which they are shown."""

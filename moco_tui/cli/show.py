@@ -29,6 +29,7 @@ from engine.study import formats
 from engine.study.epoch_curves import EpochCurve
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_entries
+from moco_tui.cli.measures_text import findings_text, measures_table, read_measures
 from moco_tui.cli.options import ALLOW_CODE, Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
@@ -78,6 +79,8 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
             rows = checkpoint_rows.checkpoint_rows(folder, record)
             facts["checkpoints"] = [checkpoint_rows.facts(row) for row in rows]
             facts["epoch_curves"] = curve_facts(_curves(settings, record))
+            findings = read_measures(folder, record)[1]
+            facts["diagnoses"] = [{"name": one.name, "text": one.text} for one in findings]
         if record.kind == "study":
             facts["study"] = formats.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
@@ -168,10 +171,15 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
     rows = [row for row in _facts(folder, record, notes, status) if row[1]]  # those with a text
     widest = max(len(row[0]) for row in rows)
     parts.append("\n".join(f"{label:<{widest}}  {text}" for label, text in rows))
+    log, findings = read_measures(folder, record)
+    if findings:
+        parts.append(findings_text(findings))
     parts.append(_settings(record))
     parts.append(_provenance(record))
     if record.last or record.best:
         parts.append(_metrics(record))
+    if record.kind == "pretrain":
+        parts += filter(None, [measures_table(log)])
     if record.result and record.kind != "study":
         parts.append(result_text(record.result, record.config))
     return "\n\n".join(parts)
@@ -187,7 +195,8 @@ def _provenance(record: Record) -> str:
 
 def _metrics(record: Record) -> str:
     """The newest and the best value of every metric, beside that of the untrained encoder."""
-    names = dict.fromkeys([*record.last, *record.best])
+    # The measures have a table of their own.
+    names = [n for n in dict.fromkeys([*record.last, *record.best]) if not metric(n).group]
     before, gained = record.untrained or {}, gains(record.best, record.untrained)
     head = ["metric", "last", "best", *(["untrained", "best over untrained"] if before else [])]
     cells = []

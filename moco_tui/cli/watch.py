@@ -13,7 +13,7 @@ from engine.files import is_gone
 from engine.runs import Record, RunFolder
 from moco_tui.cli.options import RUN, Settings, shared_options
 from moco_tui.cli.output import clean, cut, print_json, say, terminal_width
-from moco_tui.present.learning_warnings import not_learning
+from moco_tui.present.diagnoses import diagnose
 from moco_tui.present.run_progress import progress_facts, progress_text
 
 LOOK_SECONDS = 1.0
@@ -83,7 +83,7 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
     """
     log = folder.metrics()
     shown, seen, next_line = "", -1, 0.0
-    warned = noticed = False
+    noticed, said = False, set[str]()
     while True:
         status, record = _look(folder)
         now = _monotonic()
@@ -102,11 +102,11 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
             if changed and shown:
                 printer.end()
             printer.line(facts)
-            warning = "" if warned else not_learning(log, record)
-            if warning:
+            found = {finding.name: finding for finding in diagnose(log, record)}
+            for name in [name for name in found if name not in said]:
                 printer.end()
-                say(warning)
-                warned = True
+                say(clean(found[name].text))
+            said = set(found)  # one that holds no more is said again when it holds again
             shown, seen, next_line = status, record.step, now + seconds
         if ended:
             printer.end()

@@ -84,7 +84,9 @@ class MetricRow(Struct):
 
     @property
     def label(self) -> str:
-        """What to call it."""
+        """What to call it; of what a pretraining measures of itself the title."""
+        if metric(self.metric).group:
+            return metric(self.metric).title
         match self.which:
             case "best":
                 return f"best {self.metric}"

@@ -1,4 +1,7 @@
-"""What a run was set to and where it came from: the settings off its preset, program, machine."""
+"""What a run was set to and where it came from: the settings off its preset, program, machine.
+
+Of a pretraining also what each of its measures says.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from engine.config.metrics import METRICS
 from engine.runs import Record
 from moco_tui.present import fmt
+from moco_tui.present.measure_rows import grouped
 from moco_tui.present.provenance_rows import provenance_rows
 from moco_tui.present.run_settings import differences
 from moco_tui.screens.steady_screen import SteadyScreen
@@ -50,6 +55,14 @@ class AboutRun(SteadyScreen, ModalScreen[None]):
                 yield Static(_settings(self._record))
                 yield Static("\nwhere it came from", classes="question", markup=False)
                 yield Static(_grid(provenance_rows(self._record)))
+                meanings = [
+                    (METRICS[name].title, METRICS[name].meaning)
+                    for names in grouped(self._record.last).values()
+                    for name in names
+                ]
+                if meanings:
+                    yield Static("\nwhat its measures say", classes="question", markup=False)
+                    yield Static(_grid(meanings))
             yield Static("The arrows scroll, Escape goes back.", classes="muted", markup=False)
 
     def on_mount(self) -> None:

@@ -17,17 +17,19 @@ from moco_tui.charts.curve_points import MOST_POINTS
 from moco_tui.charts.drawing import Level
 from moco_tui.present import curves, fmt
 from moco_tui.present.device_load import Sampler, device_lines
+from moco_tui.present.diagnoses import Finding, diagnose, short_lines
 from moco_tui.present.epoch_curve_table import curves_of
 from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
-from moco_tui.present.learning_warnings import not_learning
 from moco_tui.present.pace import run_pace
 from moco_tui.present.probe_offer import why_no_probe
 from moco_tui.present.probe_table import probe_lines
 from moco_tui.present.run_progress import progress_line, rates_line
+from moco_tui.present.run_rows import LIVE
 from moco_tui.screens.messages import OpenForm
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.run_chart import Points, RunChart
 from moco_tui.widgets.text_panel import TextPanel
 
@@ -37,8 +39,9 @@ PANELS = {
     "epochs": "epochs",
     "device": "device",
     "log": "log",
+    "measures": "measures",
 }
-"""Names and ids of the panels of a pretraining, in the order of their keys, 1 to 5. On a narrow
+"""Names and ids of the panels of a pretraining, in the order of their keys, 1 to 6. On a narrow
 screen the first is always shown, with one of the others below it."""
 PROBE_PANELS = {
     "table": "rows",
@@ -55,7 +58,7 @@ class MonitorScreen(WatchScreen):
 
     TITLE_TEXT = "Monitor"
     HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
-acknowledged it. Tab moves between the panels; 1 to 5 lead to one of them; the chart in focus zooms,
+acknowledged it. Tab moves between the panels; 1 to 6 lead to one of them; the chart in focus zooms,
 pans and reads values."""
     BINDINGS = [
         Binding("b", "probe", "Probe"),
@@ -64,6 +67,7 @@ pans and reads values."""
         Binding("3", "panel(3)", "Epochs; of a probe its loss", show=False),
         Binding("4", "panel(4)", "Device", show=False),
         Binding("5", "panel(5)", "Log", show=False),
+        Binding("6", "panel(6)", "Measures, and what they mean", show=False),
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
@@ -73,6 +77,7 @@ pans and reads values."""
         self._epochs_stamp: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
         self._notice = ""  # what was said of the metric log
+        self._findings: list[Finding] = []
 
     def content(self) -> ComposeResult:
         """Progress and panels."""
@@ -86,6 +91,7 @@ pans and reads values."""
             yield TextPanel("epochs", id="epochs", classes="lower")
             yield TextPanel("device", id="device", classes="lower")
             yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
+            yield MeasuresPanel(id="measures", classes="lower")
             yield TextPanel("log", follow=True, wrap=True, id="log", classes="lower")
 
     # ---------------------------------------------------------------------------- life
@@ -150,6 +156,7 @@ pans and reads values."""
             ascii_only = self.session.ascii
             lines = device_lines(self._sampler.read(), ascii_only=ascii_only)
             self.query_one("#device", TextPanel).show(lines)
+        self._show_measures()
         self._show_progress()
         self.pace.spend(perf_counter() - start)
         self.schedule_poll()
@@ -210,8 +217,7 @@ pans and reads values."""
         loss.take(log, losses, curves.loss_title(losses), levels)
         more = {} if probe else self._probe_curves()
         accuracy.take(log, accuracies, curves.accuracy_title([*accuracies, *more]), more=more)
-        if self.record is not None:
-            self._warn(not_learning(log, self.record))
+        self._show_measures()
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
         stamp = epoch_stamp(log, per_epoch)
         if stamp != self._epochs_stamp:  # a long run has many rows to build
@@ -232,12 +238,23 @@ pans and reads values."""
             for curve in curves_of(entries, self.record)
         }
 
-    def _warn(self, text: str) -> None:
-        """Show a warning over the panels; an empty text hides it."""
+    def _show_measures(self) -> None:
+        """The measures, and over the panels what they mean; nothing where nothing is wrong."""
+        record, log = self.record, self.log_reader
+        if record is None:
+            return
+        self._findings = diagnose(log, record)
+        panel = self.query_one("#measures", MeasuresPanel)
+        panel.take(log, self._findings, live=self.status in LIVE)
+        if panel.has_measures and not self.has_class("-measures"):
+            self.set_class(True, "-measures")
+            # A grid of two columns is filled row by row: what stands at the left comes first.
+            accuracy, device = self.query_one("#accuracy"), self.query_one("#device")
+            self.query_one("#panels").move_child(accuracy, before=device)
         warning = self.query_one("#warning", Static)
-        if warning.display != bool(text):
-            warning.display = bool(text)
-        warning.update(text)
+        warning.display = bool(self._findings)
+        width = max(self.size.width - 2, 20)
+        warning.update("\n".join(short_lines(self._findings, width)))
 
     # ---------------------------------------------------------------------------- panels
 
@@ -267,6 +284,8 @@ pans and reads values."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys that make no sense in the state of the run."""
+        if action == "panel" and parameters:
+            return parameters[0] in range(1, len(self._panels) + 1)
         if action == "probe":
             record = self.record
             if record is None or record.kind != "pretrain" or self.status == "gone":

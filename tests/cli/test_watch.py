@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.config.moco_schema import MocoConfig
 from engine.config.schema import PretrainConfig
 from engine.runs import RunOwner, create
 from engine.runs.run_lock import RunLock
@@ -251,7 +252,8 @@ def test_a_terminal_shows_one_line_that_is_written_over(
 ) -> None:
     monkeypatch.setattr(watch, "_updates_a_line", lambda: True)
     monkeypatch.setattr(watch, "terminal_width", lambda: 30)
-    folder = create(root, "pretrain", PretrainConfig())
+    # Of a queue that is not full a line is said between those that are written over.
+    folder = create(root, "pretrain", PretrainConfig(moco=MocoConfig(queue_size=16)))
     owner = begin(folder)
     clock.script = iter([step(owner, 1), step(owner, 2), end(owner, "finished")])
     out = call("watch", folder.id).out

@@ -15,7 +15,7 @@ from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, create
 from engine.runs.metric_writer import encode_line
 from moco_tui.app import MocoApp
-from moco_tui.present.learning_warnings import not_learning
+from moco_tui.present.diagnoses import diagnose
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.training.runner import Runner
@@ -291,11 +291,11 @@ def test_a_loss_that_stays_at_chance_is_named(root: Path, shares: list[float], w
     folder = losses_of(root, shares)
     log = folder.metrics()
     log.poll()
-    text = not_learning(log, folder.record())
-    assert bool(text) == warns
+    texts = [one.text for one in diagnose(log, folder.record()) if one.name == "at-chance"]
+    assert bool(texts) == warns
     if warns:
-        assert "chance (16.64)" in text
-        assert f"after {len(shares)} epochs" in text
+        assert "chance (16.64)" in texts[0]
+        assert f"after {len(shares)} epochs" in texts[0]
 
 
 def test_a_run_without_a_chance_level_is_not_judged(root: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_run_without_a_chance_level_is_not_judged(root: Path) -> None:
     log.poll()
     record = folder.record()
     record.chance = 0.0
-    assert not_learning(log, record) == ""
+    assert diagnose(log, record) == []
 
 
 async def test_the_monitor_warns_of_an_encoder_that_does_not_learn(
