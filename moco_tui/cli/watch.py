@@ -102,11 +102,11 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
             if changed and shown:
                 printer.end()
             printer.line(facts)
-            found = {finding.name: finding for finding in diagnose(log, record)}
-            for name in [name for name in found if name not in said]:
-                printer.end()
-                say(clean(found[name].text))
-            said = set(found)  # one that holds no more is said again when it holds again
+            for finding in diagnose(log, record):
+                if finding.name not in said:
+                    printer.end()
+                    say(clean(finding.text))
+                    said.add(finding.name)
             shown, seen, next_line = status, record.step, now + seconds
         if ended:
             printer.end()

@@ -69,11 +69,16 @@ def short_lines(findings: Sequence[Finding], width: int, most: int = 2) -> list[
     Args:
         findings: the most important first.
         width: cells of a line.
-        most: lines; what does not fit into them is cut, and an ellipsis says so.
+        most: lines, at least 1; what does not fit into one is cut, and an ellipsis says so. Of
+            more findings the last line says how many there are, and the key of the panel.
     """
     if len(findings) == 1:
         return wrapped(findings[0].text, width, most)
-    return [line for finding in findings[:most] for line in wrapped(finding.seen, width, 1)]
+    lines = [line for finding in findings[:most] for line in wrapped(finding.seen, width, 1)]
+    if len(findings) > most:
+        more = f" (+{len(findings) - most}: 6)"
+        lines[-1] = wrapped(findings[most - 1].seen, width - len(more), 1)[0] + more
+    return lines
 
 
 def wrapped(text: str, width: int, most: int | None = None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -46,11 +47,13 @@ def grouped(names: Sequence[str] | Mapping[str, float]) -> dict[str, list[str]]:
 def measure_row(log: MetricLog, name: str) -> MeasureRow:
     """The newest value of a measure and how it has changed."""
     _, values = log.series(name)
-    newest = log.last(name)
-    change = values[-1] - values[-2] if len(values) > 1 else None
-    return MeasureRow(
-        name, METRICS[name].title, value_text(name, newest), difference_text(name, change)
-    )
+    value = value_text(name, log.last(name))
+    change = ""
+    if len(values) > 1 and math.isfinite(values[-1] - values[-2]):
+        # A difference of less than is shown is none.
+        same = value_text(name, values[-2]) == value_text(name, values[-1])
+        change = difference_text(name, 0.0 if same else values[-1] - values[-2])
+    return MeasureRow(name, METRICS[name].title, value, change)
 
 
 def measures_stamp(log: MetricLog) -> tuple[object, ...]:

@@ -86,11 +86,14 @@ def measure_lines(
         live: whether measures may still come.
     """
     lines: list[Line] = []
+    advised = ""
     for finding in findings:
-        for number, text in enumerate(wrapped(finding.text, width - 2)):
-            lines.append(
-                [("! " if number == 0 else "  ", "bad"), (text, "bad" if not number else "")]
-            )
+        # One cause of several faults is said once: there is little room.
+        text = finding.seen if finding.advice == advised else finding.text
+        first, *rest = wrapped(text, width - 2)
+        lines.append([("! ", "bad"), (first, "strong")])
+        lines += [[("  ", ""), (more, "strong")] for more in rest]
+        advised = finding.advice
     groups = grouped(log.names())
     if not groups:
         return [
@@ -100,7 +103,7 @@ def measure_lines(
     title = max(min(_TITLE, width - _VALUE - 1), 0)
     room = min(width - title - _VALUE - _CHANGE - 4, _MOST_SPARK)
     steps = [log.series(name)[0] for name in MEASURES]
-    high = max(of_name[-1] for of_name in steps if of_name)
+    end = max(of_name[-1] for of_name in steps if of_name)
     for group, names in groups.items():
         lines.append([(group, "strong")])
         for name in names:
@@ -111,7 +114,7 @@ def measure_lines(
             ]
             if room >= _LEAST_SPARK:
                 series = log.series(name)
-                curve = spark(*series, room, high=high, ascii_only=ascii_only)
+                curve = spark(*series, room, end=end, ascii_only=ascii_only)
                 parts.append((f"  {curve}", ""))
             lines.append(parts)
     return lines

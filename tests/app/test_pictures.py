@@ -26,12 +26,14 @@ from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.form_rows import Chooser
 from moco_tui.widgets.label_chart import LabelChart
+from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
 from .conftest import NOW, some_runs, until
+from .recorded_logs import recorded_run
 from .studies import write_study
 
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
@@ -72,6 +74,14 @@ async def monitor(pilot: Pilot[Any]) -> None:
     chart = pilot.app.screen.query_one("#loss", Chart)
     chart.focus()
     await pilot.press("left", "shift+left", "shift+left")
+
+
+async def measures(pilot: Pilot[Any]) -> None:
+    app_of(pilot).open_run("m3a7sr")
+    await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
+    await pilot.press("6")
+    await until(pilot, lambda: pilot.app.screen.query_one(MeasuresPanel).lines)
+    await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
 
 
 async def probe(pilot: Pilot[Any]) -> None:
@@ -184,6 +194,7 @@ SCREENS: dict[str, Steps] = {
     "marked": marked,
     "trash": trash,
     "monitor": monitor,
+    "measures": measures,
     "probe": probe,
     "form": form,
     "preview": preview,
@@ -207,6 +218,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_study(
             tmp_path / "runs", pretrainings=3, probes=4, status="stopped", error="", step=60
         )
+    elif "measures" in tmp_path.name:
+        recorded_run(tmp_path / "runs", "momentum0", losses=True)
     elif "study" in tmp_path.name:
         write_study(tmp_path / "runs")
     elif "first" not in tmp_path.name:
