@@ -6,12 +6,14 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from engine.config.metrics import MEASURES
+from engine.config.queue_fill import steps_to_fill
 from engine.runs import MetricLog, Record
 from moco_tui.present import fmt
 from moco_tui.present.encoder_diagnoses import at_chance, collapse, dead_dimensions
 from moco_tui.present.knn_diagnoses import below_untrained, past_its_best
 from moco_tui.present.queue_diagnoses import old_queue, queue_filling
-from moco_tui.present.run_evidence import Evidence, Said
+from moco_tui.present.run_evidence import KNN, Evidence, Said
 from moco_tui.present.shortcut_diagnosis import shortcut
 
 DIAGNOSES: Mapping[str, Callable[[Evidence], Said | None]] = {
@@ -61,6 +63,16 @@ def diagnose(log: MetricLog, record: Record) -> list[Finding]:
     evidence = Evidence(log, record)
     found = ((name, judge(evidence)) for name, judge in DIAGNOSES.items())
     return [Finding(name, *said) for name, said in found if said is not None]
+
+
+def evidence_stamp(log: MetricLog, record: Record) -> tuple[object, ...]:
+    """Changes whenever ``diagnose`` may find something else, and not with every step."""
+    # A queue that fills changes its numbers with each step; one that is full changes nothing.
+    parts: list[object] = [record.id, record.status, min(record.step, steps_to_fill(record.config))]
+    for name in (KNN, "train/epoch_loss", *MEASURES):
+        steps, _ = log.series(name)
+        parts += [len(steps), steps[-1] if steps else -1, log.last(name)]
+    return tuple(parts)
 
 
 def short_lines(findings: Sequence[Finding], width: int, most: int = 2) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
+from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -17,7 +18,7 @@ from moco_tui.charts.curve_points import MOST_POINTS
 from moco_tui.charts.drawing import Level
 from moco_tui.present import curves, fmt
 from moco_tui.present.device_load import Sampler, device_lines
-from moco_tui.present.diagnoses import Finding, diagnose, short_lines
+from moco_tui.present.diagnoses import Finding, diagnose, evidence_stamp, short_lines
 from moco_tui.present.epoch_curve_table import curves_of
 from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 from moco_tui.present.pace import run_pace
@@ -78,6 +79,8 @@ pans and reads values."""
         self._sampler: Sampler | None = None
         self._notice = ""  # what was said of the metric log
         self._findings: list[Finding] = []
+        self._evidence_stamp: tuple[object, ...] = ()
+        self._warning = ""  # as it is shown
 
     def content(self) -> ComposeResult:
         """Progress and panels."""
@@ -243,7 +246,10 @@ pans and reads values."""
         record, log = self.record, self.log_reader
         if record is None:
             return
-        self._findings = diagnose(log, record)
+        stamp = evidence_stamp(log, record)
+        if stamp != self._evidence_stamp:
+            self._evidence_stamp = stamp
+            self._findings = diagnose(log, record)
         panel = self.query_one("#measures", MeasuresPanel)
         panel.take(log, self._findings, live=self.status in LIVE)
         if panel.has_measures and not self.has_class("-measures"):
@@ -251,10 +257,12 @@ pans and reads values."""
             # A grid of two columns is filled row by row: what stands at the left comes first.
             accuracy, device = self.query_one("#accuracy"), self.query_one("#device")
             self.query_one("#panels").move_child(accuracy, before=device)
-        warning = self.query_one("#warning", Static)
-        warning.display = bool(self._findings)
-        width = max(self.size.width - 2, 20)
-        warning.update("\n".join(short_lines(self._findings, width)))
+        text = "\n".join(short_lines(self._findings, max(self.size.width - 2, 20)))
+        if text != self._warning:
+            self._warning = text
+            warning = self.query_one("#warning", Static)
+            warning.display = bool(text)
+            warning.update(text)
 
     # ---------------------------------------------------------------------------- panels
 
@@ -268,7 +276,10 @@ pans and reads values."""
         for number, (name, panel) in enumerate(self._panels.items(), 1):
             if number > 1:
                 self.query_one(f"#{panel}").set_class(number == chosen, "-shown")
-            text.append(f" {number} {name} ", style="reverse" if number == chosen else "")
+            click = Style(
+                reverse=number == chosen or None, meta={"@click": f"screen.panel({number})"}
+            )
+            text.append(f" {number} {name} ", style=click)
         self.query_one("#tabs", Static).update(text)
 
     def action_panel(self, number: int) -> None:

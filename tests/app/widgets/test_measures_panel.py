@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from textual.events import MouseScrollDown
+from textual.widgets import Static
 
 from engine.config.metrics import MEASURES, METRICS
 from engine.runs.metric_writer import encode_line
@@ -70,6 +72,25 @@ async def test_the_key_leads_to_the_panel_which_scrolls(
         await until(pilot, lambda: "contrastive task" in screen_text(app))
         await pilot.press("i")
         await until(pilot, lambda: "what its measures say" in screen_text(app))
+
+
+async def test_a_click_on_its_name_leads_to_the_panel_and_the_wheel_scrolls_it(
+    root: Path, make_app: MakeApp
+) -> None:
+    recorded_run(root, "healthy-quick")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_run("m3a7sr")
+        await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
+        tabs = app.screen.query_one("#tabs", Static)
+        await until(pilot, lambda: "6 measures" in screen_text(app))
+        row = screen_text(app).splitlines()[tabs.region.y]
+        await pilot.click(tabs, offset=(row.index("6 measures") + 3 - tabs.region.x, 0))
+        panel = app.screen.query_one(MeasuresPanel)
+        await until(pilot, lambda: app.focused is panel)
+        first = panel.render_line(1)
+        panel.post_message(MouseScrollDown(panel, 5, 2, 0, 0, 0, False, False, False))
+        await until(pilot, lambda: panel.render_line(1) != first)
 
 
 async def test_without_unicode_the_panel_is_ascii(
