@@ -29,7 +29,7 @@ def below_untrained(evidence: Evidence) -> Said | None:
     now = points[-1].value
     return Said(
         f"After {epochs:.0f} epochs kNN ({now:.1f} %) is below the untrained encoder's "
-        f"({before:.1f} %, noise ±{evidence.noise(before, now):.1f}).",
+        f"({before:.1f} %; standard error {evidence.noise(before, now):.1f}).",
         usual_cause(
             evidence,
             "Usually augmentations destroy what tells the classes apart: a smaller "
@@ -52,8 +52,8 @@ def past_its_best(evidence: Evidence) -> Said | None:
     now = points[-1].value
     return Said(
         f"kNN ({now:.1f} %) has been below its best ({best.value:.1f} % at epoch "
-        f"{evidence.epoch(best.step):.0f}) for its last {IN_A_ROW} measures, noise "
-        f"±{evidence.noise(best.value, now):.1f}.",
+        f"{evidence.epoch(best.step):.0f}) for its last {IN_A_ROW} measures "
+        f"(standard error {evidence.noise(best.value, now):.1f}).",
         usual_cause(
             evidence,
             "The encoder overfits the contrastive task, or its steps undo what it had learned: "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from moco_tui.present import fmt
 from moco_tui.present.run_evidence import Evidence
 
-_LOW_MOMENTUM, _HIGH_RATE, _HIGH_TEMPERATURE = 0.9, 0.5, 0.5
-# The presets have 0.99, 0.06, 0.07 to 0.2. Momentum 0.9 is the least with which the paper still
-# learned (arXiv:1911.05722, section 4.1, "Ablation: momentum").
+_LOW_MOMENTUM, _HIGH_RATE, _HIGH_TEMPERATURE, _HIGH_DECAY = 0.9, 0.5, 0.5, 0.1
+# The presets have 0.99, 0.06, 0.07 to 0.2, and 0.0005. Momentum 0.9 is the least with which the
+# paper still learned (arXiv:1911.05722, section 4.1, "Ablation: momentum").
 
 
 def usual_cause(evidence: Evidence, otherwise: str) -> str:
@@ -21,6 +21,9 @@ def usual_cause(evidence: Evidence, otherwise: str) -> str:
     rate, temperature = evidence.number("optim.lr"), evidence.number("moco.temperature")
     if rate >= _HIGH_RATE:
         return f"Usually the steps are too large: optim.lr {rate:g}; presets have 0.06."
+    decay = evidence.number("optim.weight_decay")
+    if decay >= _HIGH_DECAY:
+        return f"Usually the weights decay too fast: optim.weight_decay {decay:g}; presets: 0.0005."
     momentum = fmt.measured(evidence.settings.get("moco.momentum"))
     if momentum is not None and momentum < _LOW_MOMENTUM:
         return (
