@@ -307,6 +307,15 @@ def test_an_encoder_that_is_worth_less_than_before(
     assert bool(text) == said
 
 
+def test_views_that_are_too_alike_are_named_where_augmentations_are_off(root: Path) -> None:
+    folder = plain(root, values("knn/top1", {28: 20, 35: 20}), untrained={"knn/top1": 35.0})
+    record, log = folder.record(), folder.metrics()
+    log.poll()
+    assert "augment.rotation.degrees" in diagnose(log, record)[0].text
+    record.config["augment"]["crop"]["enabled"] = False
+    assert "augment.crop.enabled = true" in diagnose(log, record)[0].text
+
+
 def test_early_in_a_long_schedule_nothing_is_held_against_the_untrained(root: Path) -> None:
     folder = plain(root, values("knn/top1", {28: 20, 35: 20}), untrained={"knn/top1": 35.0})
     record, log = folder.record(), folder.metrics()
