@@ -99,9 +99,11 @@ def look_at(request: LookRequest, *, root: Path, data_dir: Path, sink: Sink | No
         label = with_checkpoint(folder.id, trained.at.checkpoint)
         title = folder.title()
         views.append(compute.view(trained.encoder, trained, label, title, trained.at.epoch))
-        if request.untrained:
+        untrained = f"{folder.id} untrained"
+        # Of several checkpoints of a run it is the same one.
+        if request.untrained and all(view.label != untrained for view in views):
             other = compute.untrained(trained)
-            views.append(compute.view(other, trained, f"{label} untrained", title, 0.0))
+            views.append(compute.view(other, trained, untrained, title, 0.0))
     size, pictures = _pictures(split, rows)
     return Look(
         data=dataset.name,

@@ -12,6 +12,8 @@ from msgspec import Struct
 MOST_IMAGES = 2000
 """Images that a look takes at most: every pair of them is compared."""
 FEWEST_IMAGES = 3
+MOST_ENCODERS = 4
+"""Encoders that stand side by side at most."""
 AT = (1, 10, 100)
 """Numbers of neighbours of which the share of the same class is told."""
 
@@ -44,7 +46,7 @@ class EncoderView(Struct, frozen=True, kw_only=True):
     """What one encoder makes of the images; N of them, of C classes.
 
     Attributes:
-        label: id of the run and the checkpoint; with `` untrained`` behind it for the other one.
+        label: id of the run and the checkpoint; of the untrained one the id and `` untrained``.
         title: what people call the run.
         epoch: of pretraining behind it; None where that is not known, 0 of an untrained one.
         neighbours: of each image the k others nearest by cosine, the nearest first.

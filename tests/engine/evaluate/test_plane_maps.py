@@ -12,7 +12,6 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from engine.errors import UserError
-from engine.evaluate import plane_maps
 from engine.evaluate.plane_maps import principal_components, tsne_plane
 
 
@@ -58,6 +57,6 @@ def test_without_scikit_learn_a_sentence_says_what_brings_it(
     def find(name: str, *rest: Any) -> Any:
         return None if name == "sklearn" else real(name, *rest)
 
-    monkeypatch.setattr(plane_maps.importlib.util, "find_spec", find)
+    monkeypatch.setattr(importlib.util, "find_spec", find)
     with pytest.raises(UserError, match=r"pip install 'moco-tui\[look\]'"):
         tsne_plane(bytes(4 * 3 * 50), 3)
