@@ -144,7 +144,7 @@ def word_lines(look: Look) -> list[Line]:
         cells = [(fmt.fit(fmt.percent(view.shares.get(n)), 9, right=True), "") for n in AT]
         lines.append([(fmt.fit(view_text(view), 24), "strong"), *cells])
     for view in look.encoders:
-        votes = f"  {fmt.percent(view.accuracy)} right by the votes of 20; confused most"
+        votes = f"  {fmt.percent(view.accuracy)} right by 20 votes; confused most"
         lines += [[("", "")], [(view_text(view), "strong"), (votes, "muted")]]
         found = confusions(view)[:8]
         lines += [[(confusion_text(look, one), "")] for one in found]

@@ -23,6 +23,7 @@ SHOWN_NEIGHBOURS = 10
 """Neighbours of the image at the cursor that are marked."""
 # Bits of the dots of a braille cell by column and row from the bottom (Unicode block U+2800).
 _BITS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
+_ROOMY = 24  # cells for each that has points, from which on a dot would be lost
 _CURSOR, _RIGHT, _WRONG = "╋", "✓", "✗"
 
 
@@ -171,11 +172,12 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
             cell = x >> 1, y >> 2
             counts.setdefault(cell, Counter())[label] += 1
             bits[cell] = bits.get(cell, 0) | _BITS[x & 1][y & 3]
+        few = _ROOMY * len(counts) < self.size.width * self.size.height
         cells = {}
         for cell, found in counts.items():
             label = max(found, key=lambda one: (found[one], -one))
             # A mark in every third cell: colour is never the only difference between classes.
-            mark = ascii_only or self.only_marks or (cell[0] + 2 * cell[1]) % 3 == 0
+            mark = ascii_only or few or self.only_marks or (cell[0] + 2 * cell[1]) % 3 == 0
             text = class_mark(label, ascii_only=ascii_only) if mark else chr(0x2800 + bits[cell])
             cells[cell] = text, class_style(label, self.rich_style)
         for other in reversed(self._view.neighbours[self.image][:SHOWN_NEIGHBOURS]):

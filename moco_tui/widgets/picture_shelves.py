@@ -57,12 +57,14 @@ class ShelfLayout(NamedTuple):
         across: pictures side by side.
         rows: rows of a shelf.
         shelves: how many are in sight at once.
+        head: lines of the picture that stands first; 0 where there is no room for it.
     """
 
     pixels: int
     across: int
     rows: int
     shelves: int
+    head: int = 0
 
 
 class PictureShelves(Widget, can_focus=True):
@@ -146,25 +148,28 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
     def _tile_width(self, pixels: int) -> int:
         return max(pixels, _CAPTION) + 1
 
-    def _head_height(self, pixels: int) -> int:
-        return 0 if self.head is None else max(pixels // 2, _HEAD_LINES)
-
     def layout_of(self) -> ShelfLayout:
         """The largest pictures of which enough are seen at once, else those of which most are."""
+        layouts = [self._fitted(pixels, with_head=self.head is not None) for pixels in SIZES]
+        found = [layout for layout in layouts if layout is not None]
+        if not found:  # a very small panel: the shelves alone
+            last = self._fitted(SIZES[-1], with_head=False)
+            return last or ShelfLayout(SIZES[-1], 1, 1, 1)
         most = max((len(shelf.tiles) for shelf in self.shelves), default=0)
+        # The first of those that are equally good, which has the largest pictures.
+        return max(found, key=lambda one: (one.shelves, min(one.across * one.rows, most, _ENOUGH)))
+
+    def _fitted(self, pixels: int, *, with_head: bool) -> ShelfLayout | None:
+        """How pictures of this size are laid out; None where they do not fit."""
+        head = max(pixels // 2, _HEAD_LINES) if with_head else 0
+        room = self.size.height - 1 - head
         count = max(len(self.shelves), 1)
-        best, found = (0, 0), ShelfLayout(SIZES[-1], 1, 1, 1)
-        for pixels in SIZES:
-            room = self.size.height - 1 - self._head_height(pixels)
-            shelves = min(room // (pixels // 2 + 2), count)  # with a line of text for each
-            if pixels > self.size.width or shelves < 1:
-                continue
-            across = max(self.size.width // self._tile_width(pixels), 1)
-            rows = (room // shelves - 1) // (pixels // 2 + 1)
-            seen = min(across * rows, most, _ENOUGH)
-            if (shelves, seen) > best:
-                best, found = (shelves, seen), ShelfLayout(pixels, across, rows, shelves)
-        return found
+        shelves = min(room // (pixels // 2 + 2), count)  # with a line of text for each
+        if pixels > self.size.width or shelves < 1:
+            return None
+        across = max(self.size.width // self._tile_width(pixels), 1)
+        rows = (room // shelves - 1) // (pixels // 2 + 1)
+        return ShelfLayout(pixels, across, rows, shelves, head)
 
     @property
     def _first_shelf(self) -> int:
@@ -175,7 +180,7 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         """Move the cursor; what is out of sight comes into it."""
         if not self.shelves or not self.shelves[self.cursor[0]].tiles:
             return
-        _, across, lines, _ = self.layout_of()
+        _, across, lines, *_ = self.layout_of()
         shelf, place = self.cursor
         if rows and not 0 <= place - self._first + rows * across < across * lines:
             other = shelf + rows
@@ -200,9 +205,9 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
 
     def on_click(self, event: events.Click) -> None:
         """Choose a picture; a click on the chosen one goes to it."""
-        pixels, across, rows, _ = self.layout_of()
+        pixels, across, rows, _, head = self.layout_of()
         height = pixels // 2 + 1
-        y = event.y - 1 - self._head_height(pixels)
+        y = event.y - 1 - head
         shelf, inside = divmod(y, 1 + rows * height)
         column = event.x // self._tile_width(pixels)
         shelf += self._first_shelf
@@ -256,11 +261,10 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
         style = self.get_component_rich_style("shelves--title")
         strips = [Strip([Segment(fmt.fit(arrow + self.title, width), style)])]
-        if self.head is not None:
+        if self.head is not None and layout.head:
             beside = [[Segment(line, base)] for line in self._lines]
-            height = self._head_height(pixels)
             picture = self._picture(self.head, pixels)
-            for line in range(height):
+            for line in range(layout.head):
                 segments = (
                     picture_line(picture, pixels, line, base, ascii_only=ascii_only)
                     if line < pixels // 2
@@ -275,7 +279,7 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         return strips
 
     def _shelf(self, number: int, layout: ShelfLayout) -> list[Strip]:
-        shelf, (pixels, across, rows, _) = self.shelves[number], layout
+        shelf, (pixels, across, rows, *_) = self.shelves[number], layout
         width, base = self.size.width, self.rich_style
         ascii_only = draws_ascii(self)
         note = self.get_component_rich_style("shelves--note")
