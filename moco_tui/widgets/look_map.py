@@ -173,11 +173,12 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
             counts.setdefault(cell, Counter())[label] += 1
             bits[cell] = bits.get(cell, 0) | _BITS[x & 1][y & 3]
         few = _ROOMY * len(counts) < self.size.width * self.size.height
+        plain = ascii_only or self.app.no_color
         cells = {}
         for cell, found in counts.items():
             label = max(found, key=lambda one: (found[one], -one))
             # A mark in every third cell: colour is never the only difference between classes.
-            mark = ascii_only or few or self.only_marks or (cell[0] + 2 * cell[1]) % 3 == 0
+            mark = plain or few or self.only_marks or (cell[0] + 2 * cell[1]) % 3 == 0
             text = class_mark(label, ascii_only=ascii_only) if mark else chr(0x2800 + bits[cell])
             cells[cell] = text, class_style(label, self.rich_style)
         for other in reversed(self._view.neighbours[self.image][:SHOWN_NEIGHBOURS]):

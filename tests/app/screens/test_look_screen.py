@@ -366,6 +366,18 @@ async def test_in_ascii_letters_stand_for_classes(
         assert "▀" not in text
 
 
+async def test_without_colour_every_point_has_the_mark_of_its_class(
+    make_app: Callable[..., MocoApp], asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        map_ = (await opened(pilot)).query_one(LookMap)
+        drawn = "".join(map_.render_line(y).text for y in range(1, map_.size.height - 1))
+        assert set(drawn) <= set("●■▲◆ ╋✓✗")
+        assert sum(drawn.count(mark) for mark in "●■▲◆") > COUNT // 2
+
+
 def test_the_numbers_of_these_tests_are_no_special_case() -> None:
     """Neighbours of both kinds, and images that are voted for rightly and wrongly."""
     view = some_look().encoders[0]
