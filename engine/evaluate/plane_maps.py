@@ -52,16 +52,20 @@ def principal_components(features: Tensor, count: int = COMPONENTS) -> Principal
     """
     unit = F.normalize(features.double(), dim=1)
     centred = unit - unit.mean(0)
-    left, scale, _ = torch.linalg.svd(centred, full_matrices=False)
+    wide = len(features) < features.shape[1]
+    # By the smaller matrix of products, a third of the time of a singular value decomposition; the
+    # squares of the singular values of what is centred are its eigenvalues.
+    values, vectors = torch.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    values, vectors = values.flip(0).clamp_(min=0)[:count], vectors.flip(1)[:, :count]
+    kept = len(values)
     points = centred.new_zeros(len(features), count)
-    kept = min(count, len(scale))
-    points[:, :kept] = left[:, :kept] * scale[:kept]
+    points[:, :kept] = vectors * values.sqrt() if wide else centred @ vectors
     largest = points.gather(0, points.abs().argmax(0, keepdim=True))
     points *= torch.where(largest < 0, -1.0, 1.0)
-    total = scale.square().sum()
+    total = centred.square().sum()
     explained = centred.new_zeros(count)
     if total > 0:
-        explained[:kept] = scale[:kept].square() / total
+        explained[:kept] = values / total
     return PrincipalComponents(points.float(), explained)
 
 

@@ -243,6 +243,7 @@ class _Viewer:
         predicted = voted_classes(
             index, similarity, self._labels, classes=classes, k=VOTES, temperature=TEMPERATURE
         )
+        self._sink.progress("principal components", 0, 1)
         main = principal_components(features)
         return EncoderView(
             label=label,

@@ -15,9 +15,10 @@ from engine.errors import UserError
 from engine.evaluate.plane_maps import principal_components, tsne_plane
 
 
-def test_principal_components_are_those_of_scikit_learn() -> None:
+@pytest.mark.parametrize("width", [9, 60])  # fewer and more features than images
+def test_principal_components_are_those_of_scikit_learn(width: int) -> None:
     generator = torch.Generator().manual_seed(2)
-    features = torch.randn(40, 9, generator=generator) * torch.arange(1, 10) + 3
+    features = torch.randn(40, width, generator=generator) * torch.arange(1, width + 1) + 3
     found = principal_components(features, 4)
     model = PCA(4).fit(normalize(features.double().numpy()))
     expected = model.transform(normalize(features.double().numpy()))
