@@ -22,6 +22,7 @@ from textual.theme import ThemeProvider
 from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
+from moco_tui.present.recorded_fact import recorded_fact
 from moco_tui.screens import messages, screen_registry
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
@@ -62,6 +63,7 @@ class MocoApp(App[int]):
         super().__init__()
         self.animation_level = "none"  # each frame would be a redraw sent over the connection
         self.demo = demo
+        self.opens: messages.OpenMessage | None = None  # what is shown over the runs at the start
         self.offers_lost = False
         """Whether the app asks, when it has read the runs, to go on with those that were lost."""
 
@@ -107,6 +109,8 @@ class MocoApp(App[int]):
             self.set_timer(START_SECONDS, self._enable_gc)
         if self.demo:
             self.call_after_refresh(self.start_demo)
+        if self.opens is not None:
+            self.call_after_refresh(self.post_message, self.opens)
 
     def _enable_gc(self) -> None:
         """Switch the garbage collector on, now that the first screen is painted."""
@@ -184,6 +188,10 @@ class MocoApp(App[int]):
     def _open_comparison(self, message: messages.OpenComparison) -> None:
         self.open_comparison(message.run_ids)
 
+    @on(messages.OpenLook)
+    def _open_look(self, message: messages.OpenLook) -> None:
+        self._open("look", request=message.request)
+
     @on(messages.StartRuns)
     def _start_runs(self, message: messages.StartRuns) -> None:
         how = {"detached": message.detached, "show": message.show, "new": message.new}
@@ -221,7 +229,9 @@ class MocoApp(App[int]):
     def open_run(self, run_id: str) -> None:
         """Show a run: a study as a study, every other in the monitor."""
         folder = self.session.folder(run_id)
-        self._open("study" if _recorded(folder, "kind") == "study" else "monitor", folder=folder)
+        self._open(
+            "study" if recorded_fact(folder, "kind") == "study" else "monitor", folder=folder
+        )
 
     def open_study(self) -> None:
         """Show the newest study; where there is none, the form for one."""
@@ -239,7 +249,7 @@ class MocoApp(App[int]):
     def open_comparison(self, run_ids: Iterable[str]) -> None:
         """Compare runs; a study has no curves to compare, which is said instead."""
         folders = [self.session.folder(run_id) for run_id in run_ids]
-        studies = [folder.id for folder in folders if _recorded(folder, "kind") == "study"]
+        studies = [folder.id for folder in folders if recorded_fact(folder, "kind") == "study"]
         if studies:
             self.say(
                 f"{', '.join(studies)}: a study has no curves of its own to compare; open it, or "
@@ -264,8 +274,7 @@ class MocoApp(App[int]):
         """Offer all themes."""
         from moco_tui.screens.palette import Palette
 
-        themes = Palette(providers=[ThemeProvider], placeholder="Search for themes ...")
-        self.push_screen(themes)
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes ..."))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers: commands of the app, then the keys of the screen."""
@@ -306,7 +315,7 @@ class MocoApp(App[int]):
             if detached:
                 runner.start_detached(*folders)
             else:
-                waited = _recorded(folders[0], "status") == "queued"
+                waited = recorded_fact(folders[0], "status") == "queued"
                 at_once = [runner.start(folder) for folder in folders]
                 if not at_once[0]:
                     self.say("It starts when the run before it has ended.")
@@ -389,11 +398,3 @@ class MocoApp(App[int]):
             severity="warning",
         )
         return False
-
-
-def _recorded(folder: RunFolder, fact: str) -> str:
-    """The ``kind`` or ``status`` in the record of a run; empty where it cannot be read."""
-    try:
-        return str(getattr(folder.record(), fact))
-    except UserError:
-        return ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.errors import UserError
 from moco_tui.app import MocoApp
 from moco_tui.present import fmt
+from moco_tui.screens.messages import OpenMessage
 from moco_tui.session import Session
 from moco_tui.terminal.abilities import cannot_draw
 from moco_tui.training.runner import Runner
@@ -22,6 +23,7 @@ def run(
     device: str | None = None,
     read_only: bool = False,
     demo: bool = False,
+    opens: OpenMessage | None = None,
 ) -> int:
     """Run the app until it is left; returns the exit code.
 
@@ -31,6 +33,7 @@ def run(
         device: device for new runs.
         read_only: look only.
         demo: open on the demonstration.
+        opens: what is shown over the runs at the start.
 
     Returns:
         0 when a person has left it; 1 when an error has ended it, after the hand-over of its runs.
@@ -61,7 +64,8 @@ def run(
     guard = Guard(display, hand_over)
     session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
     app = MocoApp(session, demo=demo)
-    app.offers_lost = not (read_only or demo)
+    app.offers_lost = not (read_only or demo or opens)
+    app.opens = opens
     details = app.keep_errors()
     code, error = None, ""
     try:

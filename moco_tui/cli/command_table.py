@@ -53,6 +53,10 @@ COMMANDS: dict[str, CommandEntry] = {
     "runs": CommandEntry("runs", "List the runs, the newest first."),
     "show": CommandEntry("show", "Print what is known of RUN: state, settings, metrics, results."),
     "compare": CommandEntry("compare", "Compare runs: settings that differ, metrics side by side."),
+    "look": CommandEntry(
+        "look",
+        "Look at what encoders make of images: neighbours, confusions, a map, side by side.",
+    ),
     "watch": CommandEntry("watch", "Print the progress of RUN until it ends."),
     "pause": CommandEntry("pause", "Pause RUN after its current step, with a checkpoint."),
     "continue": CommandEntry("continue_", "Go on with a paused RUN."),
@@ -71,11 +75,12 @@ COMMANDS: dict[str, CommandEntry] = {
     "reindex": CommandEntry("reindex", "Make the index of the runs anew from their folders."),
     "doctor": CommandEntry("doctor", "Describe this machine and installation, for a bug report."),
     "completion": CommandEntry("completion", "Print the completion script of a shell."),
-    # The app starts these two; a name that begins with an underscore is not listed.
+    # The app starts these three; a name that begins with an underscore is not listed.
     "_train": CommandEntry("_train", "Trains the runs in PATHS in turn, without a terminal."),
     "_estimate": CommandEntry(
         "_estimate", "Times a few steps of the pretraining, or of the study, on stdin."
     ),
+    "_look": CommandEntry("_look", "Looks at the encoders named on stdin, for the app."),
 }
 
 

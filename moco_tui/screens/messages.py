@@ -11,6 +11,7 @@ from typing import Literal
 from textual.message import Message
 
 from engine.runs import RunFolder
+from engine.runs.encoder_look import LookRequest
 
 Severity = Literal["information", "warning", "error"]
 
@@ -77,6 +78,14 @@ class OpenComparison(OpenMessage):
     def __init__(self, run_ids: Sequence[str]) -> None:
         super().__init__()
         self.run_ids = list(run_ids)
+
+
+class OpenLook(OpenMessage):
+    """Show what encoders make of images."""
+
+    def __init__(self, request: LookRequest) -> None:
+        super().__init__()
+        self.request = request
 
 
 class StartRuns(Message):

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from engine.errors import UserError
 from engine.runs import MetricLog, RunFolder
+from engine.runs.encoder_look import LookRequest
 from moco_tui.charts.curve_points import MOST_POINTS
 from moco_tui.charts.drawing import Level
 from moco_tui.present import curves, fmt
@@ -26,7 +27,7 @@ from moco_tui.present.probe_offer import why_no_probe
 from moco_tui.present.probe_table import probe_lines
 from moco_tui.present.run_progress import progress_line, rates_line
 from moco_tui.present.run_rows import LIVE
-from moco_tui.screens.messages import OpenForm
+from moco_tui.screens.messages import OpenForm, OpenLook
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
@@ -63,6 +64,7 @@ acknowledged it. Tab moves between the panels; 1 to 6 lead to one of them; the c
 pans and reads values."""
     BINDINGS = [
         Binding("b", "probe", "Probe"),
+        Binding("L", "look", "Look at the encoder", show=False),
         Binding("1", "panel(1)", "Loss; of a probe its table", show=False),
         Binding("2", "panel(2)", "Accuracy", show=False),
         Binding("3", "panel(3)", "Epochs; of a probe its loss", show=False),
@@ -302,7 +304,13 @@ pans and reads values."""
             if record is None or record.kind != "pretrain" or self.status == "gone":
                 return False
             return not why_no_probe(record)
+        if action == "look":
+            return self.record is not None and self.record.kind in ("pretrain", "probe")
         return super().check_action(action, parameters)
+
+    def action_look(self) -> None:
+        """Look at what the encoder of this run makes of images."""
+        self.ask_app(OpenLook(LookRequest(encoders=((self.folder.id, ""),))))
 
     def action_probe(self) -> None:
         """Configure a probe of this encoder."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine.config.phrases import listed
 from engine.errors import RunError, UserError
 from engine.runs import RunFolder, UserNotes, described
 from engine.runs.checkpoint_ref import split_checkpoint
+from engine.runs.encoder_look import MOST_ENCODERS, LookRequest
 from engine.runs.kept_checkpoints import checkpoint_file, kept_checkpoints
 from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.screens.messages import OpenBranch, StartRuns
+from moco_tui.screens.messages import OpenBranch, OpenLook, StartRuns
+
+OF_RUNS = frozenset(
+    ["probe", "compare", "look", "filter", "delete", "sort", "resume", "like", "extend", "fork"]
+)
+"""Keys of the table that need a run."""
 
 
 class RunActions:
@@ -68,6 +74,18 @@ class RunActions:
             self._screen.ask_app(StartRuns(folder, show=True))
         else:
             self._screen.say(f"{row.title} is {row.status}; there is nothing to resume.")
+
+    def look(self, run_ids: Sequence[str]) -> None:
+        """Look at what the encoders of some runs make of images."""
+        rows = self._runs.rows
+        studies = [run for run in run_ids if run in rows and rows[run].kind == "study"]
+        if studies:
+            self._screen.say(f"{rows[studies[0]].title} is a study; look at its pretrainings.")
+        elif len(run_ids) > MOST_ENCODERS:
+            self._screen.say("Four encoders at most stand side by side.", severity="warning")
+        elif run_ids:
+            encoders = tuple((run, "") for run in run_ids)
+            self._screen.ask_app(OpenLook(LookRequest(encoders=encoders)))
 
     def extend(self, row: RunRow) -> None:
         """Configure a run that goes on with a finished pretraining to more epochs."""

@@ -20,7 +20,7 @@ from moco_tui.present.run_order import FOLD_ABOVE, SORTS, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenComparison, OpenForm, OpenRun, OpenStudy, StartDemo
-from moco_tui.screens.run_actions import RunActions
+from moco_tui.screens.run_actions import OF_RUNS, RunActions
 from moco_tui.session import Session
 from moco_tui.widgets.run_filter import RunFilter
 from moco_tui.widgets.run_table import RunTable
@@ -28,12 +28,6 @@ from moco_tui.widgets.run_table import RunTable
 REFRESH_SECONDS = 1.0
 FIRST_PAINT_SECONDS = 0.1
 """How long the first paint waits for the runs; a history that takes longer shows up after it."""
-
-
-_OF_RUNS = frozenset(
-    ["probe", "compare", "filter", "delete", "sort", "resume", "like", "extend", "fork"]
-)
-"""Keys that need a run."""
 
 
 class RunsScreen(BaseScreen):
@@ -52,6 +46,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         Binding("p", "probe", "Probe"),
         Binding("c", "compare", "Compare"),
         Binding("S", "study", "Study"),
+        Binding("L", "look", "Look at encoders", show=False),
         # Of priority, so that it has the focus before a key that is typed right behind it.
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("o", "sort", "Sort", show=False),
@@ -237,7 +232,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         if action == "filter" and isinstance(self.focused, Input):
             return False  # there it is a character
         del parameters
-        if action in _OF_RUNS:
+        if action in OF_RUNS:
             return bool(self.session.runs.rows) or bool(self.query_one(RunFilter).text)
         return True
 
@@ -324,6 +319,12 @@ runs of a study stand under it, folded: f shows and hides them."""
             )
             return
         self.ask_app(OpenComparison(chosen))
+
+    def action_look(self) -> None:
+        """Look at what the encoders of the marked runs make of images, or that at the cursor."""
+        marked = list(self.query_one(RunTable).marked)
+        row = None if marked else self._row
+        self._actions.look(marked if row is None else [row.id])
 
     def action_demo(self) -> None:
         """A small pretraining and a probe on the embedded images."""

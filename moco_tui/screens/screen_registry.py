@@ -51,6 +51,7 @@ SCREENS: dict[str, ScreenEntry] = {
     "branch": ScreenEntry("moco_tui.screens.branch_run_screen:BranchRunScreen"),
     "compare": ScreenEntry("moco_tui.screens.compare_screen:CompareScreen", "compare_screen.tcss"),
     "study": ScreenEntry("moco_tui.screens.study_screen:StudyScreen", "study_screen.tcss"),
+    "look": ScreenEntry("moco_tui.screens.look_screen:LookScreen", "look_screen.tcss"),
     "trash": ScreenEntry("moco_tui.screens.trash_screen:TrashScreen",
         title="Trash", summary="The deleted runs: bring one back, or give their disk back"),
     "help": ScreenEntry("moco_tui.screens.help_screen:HelpScreen", "help_screen.tcss",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
 
-from rich.color import Color
 from rich.segment import Segment
-from rich.style import Style
 from textual import on
 from textual.message import Message
 from textual.strip import Strip
@@ -18,18 +15,12 @@ from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
 from moco_tui.present.augment_preview import Picture, Previewer, PreviewRequest
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.picture_cells import picture_line
 
-RAMP = " .:-=+*#%@"
-"""Characters from dark to light, for terminals that draw in ASCII alone."""
 DEBOUNCE_SECONDS = 0.3
 """How long settings must stay unchanged before views are computed: numbers are typed in digits."""
 SIZES = (32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
-
-
-@lru_cache(16384)  # a picture of 32 x 32 pixels has 512 cells; they are drawn anew on a resize
-def _half(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Style:
-    return Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
 
 
 class PreviewPanel(Widget):
@@ -196,7 +187,7 @@ class PreviewPanel(Widget):
         width, height = self.size
         title = self.get_component_rich_style("preview--title")
         note = self.get_component_rich_style("preview--note")
-        base = self.rich_style
+        base, ascii_only = self.rich_style, draws_ascii(self)
         pixels = self.pixels
         if not self.rows or not pixels:
             text = fmt.fit(" " + fmt.clean(self.problem or "computing ..."), width)
@@ -219,34 +210,9 @@ class PreviewPanel(Widget):
                 segments: list[Segment] = []
                 for row in group:
                     for picture in row:
-                        segments += self._cells(picture, pixels, line)
+                        segments += picture_line(picture, pixels, line, base, ascii_only=ascii_only)
                         segments.append(Segment(" ", base))
                     segments.append(Segment("  ", base))
                 strips.append(Strip(segments).adjust_cell_length(width, base))
             strips.append(Strip.blank(width, base))
         return strips
-
-    def _cells(self, picture: Picture, pixels: int, line: int) -> list[Segment]:
-        """A line of a picture: cells of two pixels, one above the other.
-
-        The upper half block has the colour of the upper pixel, its background that of the lower.
-        """
-        top = 2 * line * pixels * 3
-        bottom = top + pixels * 3
-        if draws_ascii(self):
-            text = []
-            for x in range(pixels):
-                a, b = top + 3 * x, bottom + 3 * x
-                light = sum(picture[a : a + 3]) + sum(picture[b : b + 3])
-                text.append(RAMP[light * len(RAMP) // 1531])  # 1531 = 2 * 3 * 255 + 1
-            return [Segment("".join(text), self.rich_style)]
-        return [
-            Segment(
-                "▀",
-                _half(
-                    (picture[a], picture[a + 1], picture[a + 2]),
-                    (picture[b], picture[b + 1], picture[b + 2]),
-                ),
-            )
-            for a, b in ((top + 3 * x, bottom + 3 * x) for x in range(pixels))
-        ]

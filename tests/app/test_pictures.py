@@ -18,14 +18,18 @@ from textual.widgets import OptionList
 
 from engine.history.history import History
 from engine.history.trash import TRASH_NAME
+from engine.runs.encoder_look import LookRequest
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.cell_runs_dialog import CellRuns
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
+from moco_tui.screens.messages import OpenLook
+from moco_tui.training.look_process import LookProcess
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.form_rows import Chooser
 from moco_tui.widgets.label_chart import LabelChart
+from moco_tui.widgets.look_map import LookMap
 from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_table import RunTable
@@ -33,6 +37,7 @@ from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
 from .conftest import NOW, some_runs, until
+from .looks import some_look
 from .recorded_logs import recorded_run
 from .studies import write_study
 
@@ -188,6 +193,22 @@ async def leave(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: isinstance(pilot.app.screen, Leave))
 
 
+async def look(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    pilot.app.post_message(OpenLook(LookRequest(encoders=(("k7m2qx", ""),), untrained=True)))
+    await until(pilot, lambda: pilot.app.screen.query_one(LookMap)._dots)
+
+
+async def look_pictures(pilot: Pilot[Any]) -> None:
+    await look(pilot)
+    await pilot.press("n", "2", "right")
+
+
+async def look_confusion(pilot: Pilot[Any]) -> None:
+    await look(pilot)
+    await pilot.press("e", "3", "right")
+
+
 SCREENS: dict[str, Steps] = {
     "runs": runs,
     "first-start": first_start,
@@ -205,6 +226,9 @@ SCREENS: dict[str, Steps] = {
     "study-curve": study_curve,
     "study-cell": study_cell,
     "study-begun": study_begun,
+    "look": look,
+    "look-pictures": look_pictures,
+    "look-confusion": look_confusion,
     "help": help_,
     "leave": leave,
 }
@@ -249,6 +273,7 @@ def test_screen(
         monkeypatch.setattr(Previewer, "views", views)
     else:
         monkeypatch.setattr(PreviewPanel, "_request", lambda self: None)
+    monkeypatch.setattr(LookProcess, "look", lambda *_: some_look(untrained=True))
     app = make_app(root=place)
     assert snap_compare(app, terminal_size=size, run_before=SCREENS[name])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.runs.encoder_look import LookRequest
 from moco_tui.app import MocoApp
 from moco_tui.screens import screen_registry
 from moco_tui.screens.screen_registry import SCREENS, ScreenEntry
@@ -101,6 +102,7 @@ async def test_every_screen_of_the_registry_opens(
         "monitor": {"folder": app.session.folder("k7m2qx")},
         "study": {"folder": app.session.folder("k7m2qx")},
         "branch": {"source": "k7m2qx"},
+        "look": {"request": LookRequest(encoders=(("k7m2qx", ""),))},
         "compare": {"folders": [app.session.folder(run) for run in ("k7m2qx", "q4r8st")]},
     }
     screen = screen_registry.create(name, app.session, **arguments.get(name, {}))
