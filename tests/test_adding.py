@@ -22,10 +22,10 @@ NET = '''"""A net of one layer."""
 from torch import nn
 
 
-def build(config):
+def build(config, size):
     """The net."""
     net = nn.Sequential(nn.Conv2d(3, 6, 8, 8), nn.ReLU(), nn.Flatten())
-    net.feature_dim = 6 * 4 * 4
+    net.feature_dim = 6 * (size // 8) ** 2
     return net
 '''
 NET_PART = '''"""A net of one layer: its name."""

@@ -12,11 +12,16 @@ from typing import Any
 from msgspec import Struct
 
 from engine.config.data import DATA_SETS, default_task
+from engine.config.data.data_set import DataSetPart
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.config.size_defaults import FOLLOWING, INPUTS, size_defaults
 
 _TASKS = "tasks"
+_FRACTIONS = "label_fractions"
 _STUDY = "pretrain."
+_LIMIT = f"{_STUDY}data.limit"
+_FEW_LABELS = (0.001, 0.01)
+"""Shares of the labels below those of the schema, at which pretraining pays most."""
 
 
 def open_defaults(type_: type[Struct], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +35,7 @@ def open_defaults(type_: type[Struct], named: Mapping[str, Any]) -> dict[str, An
     if issubclass(type_, PretrainConfig):
         return size_defaults(named)
     if issubclass(type_, StudyConfig):
-        return size_defaults(named, _STUDY) | _tasks(named)
+        return size_defaults(named, _STUDY) | _tasks(named) | _fractions(named)
     return {}
 
 
@@ -39,7 +44,7 @@ def following(type_: type[Struct]) -> tuple[str, ...]:
     if issubclass(type_, PretrainConfig):
         return FOLLOWING
     if issubclass(type_, StudyConfig):
-        return (_TASKS, *(f"{_STUDY}{key}" for key in FOLLOWING))
+        return (_FRACTIONS, _TASKS, *(f"{_STUDY}{key}" for key in FOLLOWING))
     return ()
 
 
@@ -48,7 +53,7 @@ def followed(type_: type[Struct]) -> tuple[str, ...]:
     if issubclass(type_, PretrainConfig):
         return INPUTS
     if issubclass(type_, StudyConfig):
-        return ("probe.task.groups", *(f"{_STUDY}{key}" for key in INPUTS))
+        return ("probe.task.groups", _LIMIT, *(f"{_STUDY}{key}" for key in INPUTS))
     return ()
 
 
@@ -56,7 +61,27 @@ def _tasks(named: Mapping[str, Any]) -> dict[str, Any]:
     """One task over all classes, where the set is known to have others than ten."""
     if _TASKS in named or named.get("probe.task.groups"):
         return {}
-    source = named.get(f"{_STUDY}data.source", PretrainConfig().data.source)
-    part, _ = DATA_SETS.find(source)
+    part = _part(named)
     classes = 0 if part is None else len(part.class_names)
     return {_TASKS: [default_task(classes)]} if classes not in (0, 10) else {}
+
+
+def _fractions(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Fewer labels as well, where the set is known to have one a class even then."""
+    part = _part(named)
+    if _FRACTIONS in named or part is None:
+        return {}
+    try:
+        limit = int(named.get(_LIMIT, 0))  # may be a text, which ``resolve`` checks later
+    except (TypeError, ValueError):
+        return {}
+    labels = min(limit, part.train_labels) if limit > 0 else part.train_labels
+    few = [share for share in _FEW_LABELS if labels * share >= len(part.class_names)]
+    return {_FRACTIONS: [*few, *StudyConfig().label_fractions]} if few and labels else {}
+
+
+def _part(named: Mapping[str, Any]) -> DataSetPart | None:
+    """The data set of a study's pretrainings; None where it is the user's own."""
+    source = named.get(f"{_STUDY}data.source", PretrainConfig().data.source)
+    part, _ = DATA_SETS.find(source)
+    return part

@@ -243,7 +243,7 @@ def test_the_strength_of_the_lowest_validation_loss_is_chosen_and_the_whole_is_f
     x, targets, classes = case(n=240, width=40, noise=5.0)
     fit, validate = torch.arange(0, 180), torch.arange(180, 240)
     strengths = (1e-4, 1e-2, 1e-1, 0.3, 1.0, 10.0, 100.0)
-    config = LogisticConfig(l2=strengths, tolerance=1e-8)
+    config = LogisticConfig(l2=strengths, tolerance=1e-8, folds=0)
     got = fit_logistic(x, targets, classes, config, fit=fit, validate=validate)
     losses = {}
     for l2 in strengths:
@@ -276,7 +276,7 @@ def test_an_edge_of_the_strengths_is_said():
 
 def test_without_validation_images_the_middle_strength_is_taken():
     x, targets, classes = case()
-    config = LogisticConfig(l2=(1e-3, 10.0, 0.1))
+    config = LogisticConfig(l2=(1e-3, 10.0, 0.1), folds=0)
     nothing = torch.arange(0)
     got = fit_logistic(x, targets, classes, config, fit=torch.arange(len(x)), validate=nothing)
     assert got.l2 == 0.1

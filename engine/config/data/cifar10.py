@@ -24,6 +24,7 @@ PART = DataSetPart(
     work="engine.data.cifar10:load",
     title="CIFAR-10",
     class_names=CLASSES,
+    train_labels=50_000,
     tasks={
         "binary": {
             "vehicles": ("airplane", "automobile", "ship", "truck"),

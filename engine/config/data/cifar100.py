@@ -114,5 +114,6 @@ PART = DataSetPart(
     work="engine.data.cifar100:load",
     title="CIFAR-100",
     class_names=CLASSES,
+    train_labels=50_000,
     sample="engine.data.cifar100:sample",
 )

@@ -23,6 +23,7 @@ class DataSetPart(Part, frozen=True):
         title: its name in sentences about its classes; empty where the classes are not known.
         note: a word or two for the help of ``data.source``, in brackets; may be empty.
         class_names: names of its classes, sorted; empty where they are those of the folders.
+        train_labels: training images that have a label; 0 where that is not known.
         tasks: groups of the classes that a task of this name tells apart, beside ``all``.
         sample: ``package.module:name`` of a function that gives a few images for a preview at once,
             without a download.
@@ -34,6 +35,7 @@ class DataSetPart(Part, frozen=True):
     title: str = ""
     note: str = ""
     class_names: tuple[str, ...] = ()
+    train_labels: int = 0
     tasks: Mapping[str, Groups] = {}
     sample: str = ""
     image_size: int = SIZE

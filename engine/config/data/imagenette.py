@@ -28,6 +28,7 @@ PART = DataSetPart(
     work="engine.data.imagenette:load",
     title="Imagenette",
     class_names=CLASSES,
+    train_labels=9_469,
     tasks={
         "binary": {
             "animals": ("English springer", "tench"),

@@ -24,6 +24,7 @@ PART = DataSetPart(
     work="engine.data.stl10:load",
     title="STL-10",
     class_names=CLASSES,
+    train_labels=5_000,
     tasks={
         "binary": {
             "vehicles": ("airplane", "car", "ship", "truck"),

@@ -17,6 +17,7 @@ PART = DataSetPart(
     work="engine.data.svhn:load",
     title="SVHN",
     class_names=CLASSES,
+    train_labels=73_257,
     tasks=TASKS,
     sample="engine.data.svhn:sample",
     decodes=True,

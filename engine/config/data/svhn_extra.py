@@ -11,5 +11,6 @@ PART = msgspec.structs.replace(
     name="svhn-extra",
     summary="630,420 digits: SVHN and its extra training images, downloaded once",
     work="engine.data.svhn:load_with_extra",
+    train_labels=604_388,
     tasks={},  # those of SVHN, whose classes it has
 )

@@ -113,7 +113,7 @@ async def test_the_table_of_runs(
 ) -> None:
     now = time.time()  # one moment for both: an age may change from one look to the next
     monkeypatch.setattr("moco_tui.cli.runs.time", SimpleNamespace(time=lambda: now))
-    head, *lines = call("runs").splitlines()
+    head, *lines = call("runs", "--sizes").splitlines()
     listed = {line.split()[0]: line for line in lines}
     known = {run["id"]: run for run in json.loads(call("runs", "--json"))}
     rows = {row["id"]: row for row in csv.DictReader(call("runs", "--csv").splitlines())}

@@ -15,7 +15,10 @@ def test_it_is_on_those_of_the_pretraining_or_on_all_of_another_set() -> None:
     assert probed_data(build(ProbeConfig, {}), own) == own
     assert probed_data(build(ProbeConfig, {"data.source": "shapes"}), own) == own
     other = probed_data(build(ProbeConfig, {"data.source": "folder:/x"}), own)
-    assert other == DataConfig(source="folder:/x", limit=0, holdout=0.2)
+    # of the size that the encoder was trained on, whatever the other set's own is
+    assert other == DataConfig(source="folder:/x", limit=0, holdout=0.2, image_size=32)
+    large = DataConfig(source="shapes", image_size=64)
+    assert probed_data(build(ProbeConfig, {"data.source": "stl10"}), large).size == 64
 
 
 def test_the_set_of_the_very_pretraining_is_no_transfer() -> None:
@@ -28,7 +31,7 @@ def test_the_set_of_the_very_pretraining_is_no_transfer() -> None:
 
 @pytest.mark.parametrize("source", ["imagenet", "folder:", "cifar10:x/y", " "])
 def test_a_set_that_there_is_not_is_refused(source: str) -> None:
-    with pytest.raises(ConfigError, match=r"one of cifar10, shapes, folder:PATH"):
+    with pytest.raises(ConfigError, match=r"one of cifar10, .*shapes, folder:PATH"):
         build(ProbeConfig, {"data.source": source})
 
 

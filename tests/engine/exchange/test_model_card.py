@@ -10,7 +10,8 @@ from engine.runs.provenance import with_start
 
 FACTS = {
     "encoder": "convnet", "stem": "cifar", "feature_dim": "512", "embedding_dim": "0",
-    "image_size": "32", "data": "shapes", "train_images": "10", "step": "4",
+    "image_size": "32", "data": "shapes", "train_images": "10", "step": "4", "epoch": "2",
+    "fingerprint": "f" * 64,
     "commit": "e" * 40, "version": "moco-tui 0.2",
 }  # fmt: skip
 
