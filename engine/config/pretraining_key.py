@@ -48,8 +48,20 @@ def pretraining_key(flat: Mapping[str, Any]) -> str:
     """
     free = FREE_OF_PRETRAINING + _COMPARED_BY_ENDS
     kept = {k: v for k, v in flat.items() if not k.startswith(free)}
-    kept = {k: v for k, v in kept.items() if k not in NOT_IN_OLD_KEYS or v != NOT_IN_OLD_KEYS[k]}
-    return key_text([without_own_size(kept), _ends(flat)])
+    return key_text([without_unused(kept), _ends(flat)])
+
+
+def without_unused(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that came later and are not used, as earlier versions had them.
+
+    Args:
+        flat: the configuration of a pretraining as dotted keys, or a part of it.
+    """
+    return {
+        key: value
+        for key, value in without_own_size(flat).items()
+        if key not in NOT_IN_OLD_KEYS or value != NOT_IN_OLD_KEYS[key]
+    }
 
 
 def without_own_size(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import psutil
+
+from engine.machine.control_groups import group_folders, read_text
 
 SHARE = 0.5
 """Of the memory that is free for this process: images that take more stay in a file, of which the
@@ -38,23 +40,7 @@ def group_memory(system: Path = _SYSTEM) -> float:
     Args:
         system: the root of the file system.
     """
-    granted = [math.inf]
-    mounted = system / "sys/fs/cgroup"
-    for line in _read(system / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if not controllers:  # version 2; beside version 1 it is mounted as "unified"
-            tops = [mounted, mounted / "unified"]
-        elif "memory" in controllers.split(","):
-            tops = [mounted / controllers, mounted / "memory"]
-        else:
-            continue
-        # In a container the path may be the host's: then only the top is there, and is its own.
-        path = PurePosixPath(group.lstrip("/"))
-        if ".." in path.parts:
-            path = PurePosixPath()
-        granted += [_left_in(top / folder) for top in tops for folder in (path, *path.parents)]
-    return min(granted)
+    return min(map(_left_in, group_folders("memory", system)), default=math.inf)
 
 
 def _left_in(folder: Path) -> float:
@@ -64,17 +50,10 @@ def _left_in(folder: Path) -> float:
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache "),
     ):
         try:
-            most, taken = int(_read(folder / limit)), int(_read(folder / used))
+            most, taken = int(read_text(folder / limit)), int(read_text(folder / used))
         except ValueError:  # "max", or no such file
             continue
-        held = _read(folder / "memory.stat").splitlines()
+        held = read_text(folder / "memory.stat").splitlines()
         cached = sum(int(line.split()[1]) for line in held if line.startswith(files))
         return max(0.0, most - max(0, taken - cached))
     return math.inf
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("ascii", errors="replace").strip()
-    except OSError:
-        return ""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
-from engine.runtime.cpu_count import available_cpus
+from engine.machine.cpu_count import available_cpus
 
 
 class Share(Struct, frozen=True):

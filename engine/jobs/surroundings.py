@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from engine.jobs.checkout import Checkout, checkout_of, patch_name
+from engine.machine.cpu_count import available_cpus
+from engine.machine.processor import processor
 from engine.runs.command_line import command, is_secret, without_passwords
 from engine.runs.heartbeat import host_name
-from engine.runtime.cpu_count import available_cpus
-from engine.runtime.processor import processor
 from engine.text import clean_text
 
 PACKAGES = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from engine.config.fields import flatten
 from engine.config.missing_settings import missing_values
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
+from engine.pretrain.resume_check import config_in
 from engine.pretrain.state_check import check_count, check_mapping, damaged
 
 
@@ -122,12 +122,7 @@ def first_step(state: Mapping[str, Any], steps_per_epoch: int) -> int:
 
 def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration in a checkpoint, with what an earlier version lacks."""
-    try:
-        flat = json.loads(state["config"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        flat = None
-    if not isinstance(flat, dict):
-        damaged("config is missing or no configuration")
+    flat = config_in(state)
     # What is free of the numbers was never in it.
     compared = {k: v for k, v in missing_values("pretrain", flat).items() if _is_compared(k)}
     return {**compared, **flat}

@@ -171,8 +171,9 @@ def check_pickle(pickled: bytes) -> None:
     stack: list[str] = []  # for each thing that would lie there, by what it was made
     memo: dict[Any, str] = {}
     try:
-        for opcode, argument, _ in pickletools.genops(pickled):
-            name = opcode.name
+        last = 0
+        for opcode, argument, position in pickletools.genops(pickled):
+            name, last = opcode.name, position or 0
             known = _GLOBALS.fullmatch(str(argument)) if name == "GLOBAL" else True
             if not known or not _OPCODES.fullmatch(name) or (name == "PROTO" and argument != 2):
                 raise ForeignArchiveError("it holds other things than a checkpoint does")
@@ -186,6 +187,8 @@ def check_pickle(pickled: bytes) -> None:
                 stack.append(str(argument))
             else:
                 _apply(opcode, stack)
+        if last != len(pickled) - 1:
+            raise ForeignArchiveError("something stands behind its pickle")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError) as error:
         raise ForeignArchiveError("it is no pickle") from error
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from engine.config.fields import fields, flatten
 from engine.config.missing_settings import missing_values, refusal_of_unknown
-from engine.config.pretraining_key import NOT_IN_OLD_KEYS, without_own_size
+from engine.config.pretraining_key import without_unused
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.pretrain.state_check import check_count, damaged
@@ -34,12 +35,9 @@ def config_key(config: PretrainConfig) -> str:
     )
     flat = flatten(config)
     kept = {key: value for key, value in flat.items() if not key.startswith(free)}
-    kept = without_own_size(kept)  # as before there was another: earlier versions read it
+    kept = without_unused(kept)  # as before there were others: earlier versions read it
     if config.model.stem == "cifar":  # likewise
         del kept["model.stem"]
-    for key, unused in NOT_IN_OLD_KEYS.items():  # likewise
-        if kept[key] == unused:
-            del kept[key]
     if config.runtime.capture in ("fused", "kernels"):  # other rounding and other dropout
         kept["runtime.capture"] = config.runtime.capture
     return json.dumps(kept, sort_keys=True)
@@ -62,7 +60,7 @@ def check_same(
     """
     if state.get("kind") != "pretrain":
         raise RunError("The checkpoint is not one of a pretraining; it cannot be resumed as one.")
-    ours, theirs = json.loads(config_key(config)), _config_in(state)
+    ours, theirs = json.loads(config_key(config)), config_in(state)
     # What the checkpoint lacks was no setting yet: the run did what a record without it says.
     missing = missing_values("pretrain", theirs)
     theirs |= {key: value for key, value in missing.items() if key in ours}
@@ -93,7 +91,7 @@ def check_same(
         )
 
 
-def _config_in(state: dict[str, Any]) -> dict[str, Any]:
+def config_in(state: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration that a checkpoint names.
 
     Raises:

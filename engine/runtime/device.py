@@ -12,8 +12,8 @@ import torch
 
 from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
+from engine.machine.cpu_count import available_cpus
 from engine.native.library import LEVELS, OFF, available, level
-from engine.runtime.cpu_count import available_cpus
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine.runtime.processor import processor
+from engine.machine.processor import processor
 from moco_tui.present import fmt
 
 PACKAGES = (

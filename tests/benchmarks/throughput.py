@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 
 import torch  # noqa: E402
 
-from engine.runtime.cpu_count import available_cpus  # noqa: E402
+from engine.machine.cpu_count import available_cpus  # noqa: E402
 from tests.benchmarks.speed import (  # noqa: E402
     curves,
     fusion,

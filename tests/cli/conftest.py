@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from engine.config.presets import preset
-from engine.config.resolve import build
-from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.config.resolve import build, resolve
+from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
 from engine.history.index import note_change
 from engine.runs import RunFolder, RunOwner, create, own
 from engine.sink import Plan
+from engine.study import grid
 from moco_tui.cli import main
 
 
@@ -140,3 +141,18 @@ def probed(
         owner.result(result)
         owner.transition("finished")
     return folder
+
+
+def study_with_a_run(root: Path) -> tuple[RunFolder, RunFolder]:
+    """A study called ``two sizes``, and a stopped pretraining that it made."""
+    config = resolve(StudyConfig, preset_name="quick-study")
+    study = create(root, "study", config, name="two sizes")
+    variant, seed = grid.pretrainings(config)[0]
+    made = create(
+        *(root, "pretrain", grid.pretrain_config(config, variant, seed)),
+        name=grid.name_of(variant, seed),
+    )
+    with own(made) as owner:
+        owner.transition("running")
+        owner.transition("stopped")
+    return study, made

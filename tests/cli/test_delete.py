@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine.config.resolve import resolve
-from engine.config.schema import PretrainConfig, StudyConfig
-from engine.runs import RunFolder, create, folder_names, own
-from engine.study import grid
+from engine.config.schema import PretrainConfig
+from engine.runs import RunFolder, create, folder_names
 
-from .conftest import Call, begin, trained
+from .conftest import Call, begin, study_with_a_run, trained
 
 
 def test_delete_and_restore(call: Call, root: Path) -> None:
@@ -60,16 +58,7 @@ def test_delete_takes_the_run_of_that_name_and_never_one_that_begins_so(
 
 
 def test_a_study_goes_with_what_it_made_when_that_is_meant(call: Call, root: Path) -> None:
-    config = resolve(StudyConfig, preset_name="quick-study")
-    study = create(root, "study", config, name="two sizes")
-    variant, seed = grid.pretrainings(config)[0]
-    made = create(
-        *(root, "pretrain", grid.pretrain_config(config, variant, seed)),
-        name=grid.name_of(variant, seed),
-    )
-    with own(made) as owner:
-        owner.transition("running")
-        owner.transition("stopped")
+    study, made = study_with_a_run(root)
     called = call("delete", made.id)
     assert "The study two sizes counts it and would compute it again." in called.err
     assert call("restore", made.id).code == 0

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.resolve import resolve
-from engine.config.schema import PretrainConfig, StudyConfig
-from engine.runs import create, folder_names, own
+from engine.config.schema import PretrainConfig
+from engine.runs import create, folder_names
 from engine.runs.folder_size import size_of
-from engine.study import grid
 
-from .conftest import Call, begin, trained
+from .conftest import Call, begin, study_with_a_run, trained
 
 
 def test_nothing_goes_without_an_answer_and_then_it_is_gone(call: Call, root: Path) -> None:
@@ -63,16 +61,7 @@ def test_a_living_run_is_refused_and_those_beside_it_stay(call: Call, root: Path
 def test_with_a_study_goes_what_it_made_and_that_is_said(
     call: Call, root: Path, by_way_of_the_trash: bool
 ) -> None:
-    config = resolve(StudyConfig, preset_name="quick-study")
-    study = create(root, "study", config, name="two sizes")
-    variant, seed = grid.pretrainings(config)[0]
-    made = create(
-        *(root, "pretrain", grid.pretrain_config(config, variant, seed)),
-        name=grid.name_of(variant, seed),
-    )
-    with own(made) as owner:
-        owner.transition("running")
-        owner.transition("stopped")
+    study, made = study_with_a_run(root)
     other = trained(root)
     if by_way_of_the_trash:
         call("delete", study.id, "--yes")

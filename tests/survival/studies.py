@@ -43,7 +43,7 @@ from tests.survival.trials import Skipped, Trial, Work, hold, main, parser
 from tests.survival.warm import Place, Process, why_no_strace
 
 from engine.runs import RunFolder  # isort: skip
-from engine.runtime.cpu_count import available_cpus  # isort: skip
+from engine.machine.cpu_count import available_cpus  # isort: skip
 from engine.study.workers import living_workers  # isort: skip
 
 CELLS = 10

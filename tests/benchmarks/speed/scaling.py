@@ -142,8 +142,8 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """The rows of one sweep, with the exponents by which step and memory grew.
 
-    ``ways`` are values of ``MOCO_TUI_NATIVE`` (``auto``, ``off``, a level): each size is timed in
-    all of them, one after the other, and each is a column of its own. Empty: as the process is.
+    ``ways`` are values of ``MOCO_TUI_NATIVE`` (``on``, ``off``, a level): each size is timed in all
+    of them, one after the other, and each is a row of its own. Empty: as the process is.
     """
     rows = []
     points = SWEEPS[name](most) if name in SWEEPS else ENCODERS
@@ -158,9 +158,7 @@ def sweep(
             )
             rows.append({"size": size, "native": way, **row})
             say(f"{name} {size} {way}: {row.get('ms') or row['error']}")
-    for way in ways or [""]:
-        if name not in SWEEPS:
-            break
+    for way in (ways or [""]) if name in SWEEPS else []:
         good = [row for row in rows if "ms" in row and row["native"] == way]
         sizes = [row["size"] for row in good]
         for key, of in (("ms_growth", "ms"), ("processor_growth", "processor_ms")):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import RunError
@@ -222,6 +222,7 @@ def test_swapped_members_are_found(whole: bytes, tmp_path: Path) -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.binary(max_size=200))
+@example(b"\x80\x02\x8a\n" + bytes(10) + b".")  # a whole pickle of its own
 def test_no_bytes_are_more_than_refused(data: bytes) -> None:
     with pytest.raises((DamagedArchiveError, ForeignArchiveError)):
         check_archive(data)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.runtime import cpu_count
-from engine.runtime.cpu_count import available_cpus, cpu_quota, physical_cores
+from engine.machine import cpu_count
+from engine.machine.cpu_count import available_cpus, cpu_quota, physical_cores
 
 
 def written(root: Path, files: dict[str, str]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.runtime.processor import processor
+from engine.machine.processor import processor
 
 
 def test_the_model_and_the_flags_of_the_first_core(tmp_path: Path) -> None:

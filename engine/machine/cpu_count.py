@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from engine.machine.control_groups import group_folders, read_text
 
 _SYSTEM = Path("/")
 
@@ -35,7 +37,9 @@ def physical_cores(cpus: list[int], system: Path = _SYSTEM) -> int:
         system: the root of the file system.
     """
     folder = system / "sys/devices/system/cpu"
-    cores = {_read(folder / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in cpus}
+    cores = {
+        read_text(folder / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in cpus
+    }
     return max(1, len(cores))
 
 
@@ -48,40 +52,17 @@ def cpu_quota(system: Path = _SYSTEM) -> float:
     Args:
         system: the root of the file system.
     """
-    quotas = [math.inf]
-    mounted = system / "sys/fs/cgroup"
-    for line in _read(system / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if not controllers:  # version 2; beside version 1 it is mounted as "unified"
-            tops = [mounted, mounted / "unified"]
-        elif "cpu" in controllers.split(","):
-            tops = [mounted / controllers, mounted / "cpu"]
-        else:
-            continue
-        # In a container the path may be the host's: then only the top is there, and is its own.
-        path = PurePosixPath(group.lstrip("/"))
-        if ".." in path.parts:
-            path = PurePosixPath()
-        quotas += [_quota_of(top / folder) for top in tops for folder in (path, *path.parents)]
-    return min(quotas)
+    return min(map(_quota_of, group_folders("cpu", system)), default=math.inf)
 
 
 def _quota_of(folder: Path) -> float:
     """Of one control group, in CPUs."""
-    quota, _, period = _read(folder / "cpu.max").partition(" ")
+    quota, _, period = read_text(folder / "cpu.max").partition(" ")
     if not quota:
-        quota = _read(folder / "cpu.cfs_quota_us")
-        period = _read(folder / "cpu.cfs_period_us")
+        quota = read_text(folder / "cpu.cfs_quota_us")
+        period = read_text(folder / "cpu.cfs_period_us")
     try:
         granted = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):  # "max", or no such file
         return math.inf
     return granted if granted > 0.0 else math.inf  # -1: no limit
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("ascii", errors="replace").strip()
-    except OSError:
-        return ""
