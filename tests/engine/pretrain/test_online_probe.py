@@ -498,13 +498,39 @@ def test_other_labels_are_learned_anew(dataset: Dataset, tmp_path: Path) -> None
     assert (len(state["weights"]), state["updates"]) == (2, 6)
 
 
-def test_a_run_that_goes_on_from_anothers_begins_its_own(dataset: Dataset, tmp_path: Path) -> None:
-    run(config_with(), dataset, tmp_path / "c.pt", Script({6: ["stop"]}))
+@pytest.mark.parametrize(
+    ("values", "taken"),
+    [
+        ({"optim__epochs": 9}, True),
+        ({"runtime__seed": 1}, False),
+        ({"data__holdout": 0.5}, False),
+        ({"monitor__online_probe": False}, False),
+    ],
+)
+def test_a_run_that_goes_on_from_anothers_takes_its_probe_where_the_labels_are_withheld_as_before(
+    values: dict[str, Any], taken: bool, dataset: Dataset, tmp_path: Path
+) -> None:
+    run(config_with(), dataset, tmp_path / "c.pt", Script({5: ["stop"]}))
     start = checkpoints.load(tmp_path / "c.pt")
-    fresh = Pretraining(config_with(), dataset.train.images, RUNTIME)
-    assert "online_probe" in start
-    assert "online_probe" not in branched(start, fresh.state_dict(), config_with()).state
+    config = config_with(**values)
+    fresh = Pretraining(config, dataset.train.images, RUNTIME)
+    made = branched(start, fresh.state_dict(), config)
     fresh.close()
+    assert (made.state.get("online_probe") is start["online_probe"]) == taken
+    wanted = not taken and config.monitor.online_probe
+    assert any("online probe begins anew" in notice for notice in made.notices) == wanted
+    sink = Script({6: ["stop"]})
+    pretrain(
+        config,
+        dataset=dataset,
+        runtime=RUNTIME,
+        sink=sink,
+        checkpoint=tmp_path / "d.pt",
+        start=start,
+    )
+    if config.monitor.online_probe:
+        updates = checkpoints.load(tmp_path / "d.pt")["online_probe"]["updates"]
+        assert updates == (6 if taken else 1)
 
 
 @pytest.mark.parametrize("labels", ["none", "one of each class"])
