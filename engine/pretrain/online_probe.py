@@ -54,6 +54,9 @@ class OnlineProbe:
         fit: int64 ``(N,)``, the labels to be trained on; -1 for all other images.
         held: int64 ``(N,)``, the labels that are withheld; -1 for all other images.
         classes: at least 1.
+
+    Attributes:
+        every: steps between updates.
     """
 
     def __init__(self, state: TrainingState, fit: Tensor, held: Tensor, classes: int) -> None:
@@ -71,13 +74,13 @@ class OnlineProbe:
         # float32 counts up to 16 million.
         self._sums = torch.zeros(5, device=device)
         self._updates = 0
-        self._every = EVERY_ON_A_CARD if state.static else 1
+        self.every = EVERY_ON_A_CARD if state.static else 1
         self._copies = HostCopies(device)
 
     def after_step(self) -> None:
         """Update by the batch of the last step, and end the epoch, where these are due."""
         left = -self._state.step % self._state.steps_per_epoch
-        if left % self._every == 0:
+        if left % self.every == 0:
             self.update()
         if left == 0:
             self._copies.send(self._state.step, (), self._sums.clone())
