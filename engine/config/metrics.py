@@ -268,6 +268,7 @@ _ENTRIES = (
         name="online/top1",
         title="online probe top-1, withheld labels",
         same=_ONLINE,
+        short="online",
         column="online",
         key="online",
     ),
