@@ -35,6 +35,7 @@ class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         bool,
         Meta(description="also log kNN on the test set, for reference only (never to choose by)"),
     ] = False
+    # About 1 % of a ConvNet's step on two cores, less of others (tests/benchmarks/measures.py).
     online_probe: Annotated[
         bool,
         Meta(
