@@ -193,6 +193,7 @@ class TrainingState:
             *self.model.parameters(),
             *self.model.buffers(),
             *(momentum for momentum in momenta if momentum is not None),
+            *(() if self.gradient_norm is None else (self.gradient_norm,)),
         ]
 
     def generators(self) -> list[torch.Generator]:
