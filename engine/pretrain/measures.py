@@ -23,6 +23,7 @@ from engine.evaluate.embedding_measures import (
     uniformity,
 )
 from engine.models.moco import shuffle
+from engine.pretrain.host_copies import HostCopies, Measured
 from engine.pretrain.observed_encoder import ObservedEncoder, weight_distance
 from engine.pretrain.training_state import TrainingState
 from engine.seeds import stream_seed
@@ -31,28 +32,6 @@ SAMPLE = 256
 """Images of a sample, at least, as far as a batch has them: two BatchNorm groups or more."""
 _COMPARED = 256  # queries that are compared with the queue, at most
 _PAIRED = 1024  # embeddings that are compared with each other, at most
-
-
-class Measured(NamedTuple):
-    """What was measured at a step.
-
-    Attributes:
-        step: its number.
-        values: by the names of the metrics.
-    """
-
-    step: int
-    values: dict[str, float]
-
-
-class _Pending(NamedTuple):
-    """Values on their way to the host; valid there once ``copied`` has passed."""
-
-    step: int
-    names: tuple[str, ...]
-    values: Tensor  # (n,) float32
-    embeddings: Tensor | None  # (N, dim) float32, whose rank is worked out on the host
-    copied: torch.cuda.Event | None
 
 
 class _Snapshot(NamedTuple):
@@ -109,7 +88,7 @@ class Measures:
         self._k = ObservedEncoder(model.encoder_k, state.runtime, dropout=False)
         self._q_whole = ObservedEncoder(model.encoder_q, state.runtime, dropout=False)
         self._snapshot: _Snapshot | None = None
-        self._pending: list[_Pending] = []
+        self._copies = HostCopies(state.runtime.device)
 
     def after_step(self) -> None:
         """Measure what is due after the last step of the state."""
@@ -192,23 +171,10 @@ class Measures:
         return (views[:count], views[count:]), order
 
     def _send(self, values: dict[str, Tensor], embeddings: Tensor | None) -> None:
-        """Begin to copy values to the host, without waiting for the device."""
-        names, step = tuple(values), self._state.step
+        """Begin to copy values to the host; the rank of the embeddings is worked out there."""
         stacked = torch.stack([value.float() for value in values.values()])
-        if self._state.runtime.device.type != "cuda":
-            on_host = None if embeddings is None else embeddings.cpu()
-            self._pending.append(_Pending(step, names, stacked.cpu(), on_host, None))
-            return
-        with torch.cuda.device(self._state.runtime.device):
-            host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
-            host.copy_(stacked, non_blocking=True)
-            rows = None
-            if embeddings is not None:
-                rows = torch.empty(embeddings.shape, dtype=embeddings.dtype, pin_memory=True)
-                rows.copy_(embeddings, non_blocking=True)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            copied.record()
-        self._pending.append(_Pending(step, names, host, rows, copied))
+        rows = () if embeddings is None else (embeddings,)
+        self._copies.send(self._state.step, tuple(values), stacked, *rows)
 
     def read(self, *, wait: bool = False) -> list[Measured]:
         """What has arrived on the host, in the order of the steps.
@@ -217,19 +183,12 @@ class Measures:
             wait: for all that was measured.
         """
         found: list[Measured] = []
-        while self._pending:
-            first = self._pending[0]
-            if first.copied is not None:
-                if wait:
-                    first.copied.synchronize()
-                elif not first.copied.query():  # type: ignore[no-untyped-call]
-                    break
-            self._pending.pop(0)
-            values = dict(zip(first.names, first.values.tolist(), strict=True))
-            if first.embeddings is not None:
-                values["embedding/rank"] = effective_rank(first.embeddings).item()
+        for step, names, (stacked, *embeddings) in self._copies.read(wait=wait):
+            values = dict(zip(names, stacked.tolist(), strict=True))
+            if embeddings:
+                values["embedding/rank"] = effective_rank(embeddings[0]).item()
                 values["queue/filled"] = min(
-                    1.0, first.step * self._enqueued / len(self._state.model.queue)
+                    1.0, step * self._enqueued / len(self._state.model.queue)
                 )
-            found.append(Measured(first.step, values))
+            found.append(Measured(step, values))
         return found
