@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.driver import Driver
 from textual.filter import LineFilter
@@ -26,6 +26,7 @@ from moco_tui.present.recorded_fact import recorded_fact
 from moco_tui.screens import messages, screen_registry
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
+from moco_tui.terminal.themed_app import ThemedApp
 
 START_SECONDS = 1.0
 """How long the garbage collector stays off, which the command line switches off for the start."""
@@ -35,7 +36,7 @@ STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
 
-class MocoApp(App[int]):
+class MocoApp(ThemedApp):
     """Configure, start, watch, browse and compare runs.
 
     Args:
@@ -258,10 +259,6 @@ class MocoApp(App[int]):
             )
             return
         self._open("compare", folders=folders)
-
-    def action_toggle_theme(self) -> None:
-        """Light or dark."""
-        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
     def action_command_palette(self) -> None:
         """Open the palette, once."""

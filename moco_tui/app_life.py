@@ -64,6 +64,7 @@ def run(
     guard = Guard(display, hand_over)
     session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
     app = MocoApp(session, demo=demo)
+    app.suit_terminal()
     app.offers_lost = not (read_only or demo or opens)
     app.opens = opens
     details = app.keep_errors()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from moco_tui.charts import ticks
+from moco_tui.charts.curve_points import CurveColumn
 from moco_tui.charts.drawing import Axis, Curve, Drawing, View
 
 
@@ -28,50 +29,43 @@ def step_limits(view: View, curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 def value_limits(
-    curves: Sequence[Curve], view: View, low_step: float, high_step: float
+    curves: Sequence[Curve], drawn: Sequence[Sequence[CurveColumn | None]], view: View
 ) -> tuple[float, float]:
     """Values at the lower and upper edge, log10 of them on a log scale.
 
     Args:
         curves: what is drawn.
+        drawn: the columns of each, in linear values.
         view: how it is drawn.
-        low_step: the first step of the view.
-        high_step: its last step.
     """
-    lows, highs = _ends(curves, view, low_step, high_step)
+    band = view.has_band(curves)
+    values = [
+        value
+        for curve, columns in zip(curves, drawn, strict=True)
+        for value in _drawn(curve, columns, view, band=curve.band or band)
+    ]
     # Levels widen the limits of the whole curves, not of a view that was zoomed.
-    if view.low is None and view.high is None and highs:
-        highs += [level.value for level in view.levels]
-        lows += [level.value for level in view.levels]
+    if view.low is None and view.high is None and values:
+        values += [level.value for level in view.levels]
     if view.log:
-        lows = [math.log10(value) for value in lows if value > 0]
-        highs = [math.log10(value) for value in highs if value > 0]
-    return _with_margin(min(lows), max(highs)) if lows and highs else (0.0, 1.0)
+        values = [math.log10(value) for value in values if value > 0]
+    return _with_margin(min(values), max(values)) if values else (0.0, 1.0)
 
 
-def _ends(
-    curves: Sequence[Curve], view: View, low_step: float, high_step: float
-) -> tuple[list[float], list[float]]:
-    """Smallest and largest of what is drawn between two steps: lines, band, intervals."""
-    lows: list[float] = []
-    highs: list[float] = []
-    for curve in curves:
-        start, stop = curve.series.index_range(low_step, high_step)
-        # A smoothed line lags behind: in a part of the curve it may lie outside of the points.
-        rows = [
-            curve.series.line,
-            *([curve.series.raw] if curve.band or view.has_band(curves) else []),
-        ]
-        for row in rows if start < stop else []:
-            low, high = row.range(start, stop)
-            if view.log and low <= 0:  # rare: only then are all points looked at
-                low = min((v for v in row.values[start:stop] if v > 0), default=0.0)
-            lows.append(low)
-            highs.append(high)
-        if view.points:
-            lows.extend(low for _, low, _ in curve.bars if low > 0 or not view.log)
-            highs.extend(high for _, _, high in curve.bars)
-    return lows, highs
+def _drawn(
+    curve: Curve, columns: Sequence[CurveColumn | None], view: View, *, band: bool
+) -> Iterator[float]:
+    """The ends of all that is drawn of a curve: line, band, intervals."""
+    for column in columns:
+        if column is not None:
+            yield from column.line
+            yield from (column.first, column.last)  # of a log scale what lies above 0 is drawn
+            if band:
+                yield from column.band
+    if view.points:
+        for _, low, high in curve.bars:
+            yield low
+            yield high
 
 
 def _with_margin(low: float, high: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""One curve's points: gaps masked, smoothed, and quick to ask for its extremes.
+"""One curve's points: gaps masked, quick to ask for extremes and means of any part of it.
 
 Everything here is pure Python over ``array``: the first chart must not wait for numpy, and a
 point that arrives costs the same however many came before.
@@ -10,7 +10,6 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import islice
 
 MOST_POINTS = 1 << 18
 """Points of a metric that a screen keeps, however long the run: all of the notebook's 242,500, and
@@ -21,7 +20,9 @@ BLOCK = 64
 
 
 class Extremes:
-    """An append-only row of finite numbers that answers "smallest and largest from i to j".
+    """An append-only row of finite numbers that answers for the part from i to j.
+
+    It tells the smallest and the largest of them, and their mean.
 
     Attributes:
         values: the numbers, as float64.
@@ -31,6 +32,7 @@ class Extremes:
         self.values = array("d")
         self._low = array("d")  # of whole blocks; the points behind the last one have no entry
         self._high = array("d")
+        self._sum = array("d")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -42,11 +44,15 @@ class Extremes:
             block = self.values[start : start + BLOCK]
             self._low.append(min(block))
             self._high.append(max(block))
+            self._sum.append(sum(block))
+
+    def _blocks(self, start: int, stop: int) -> tuple[int, int]:
+        """The blocks that lie within ``[start:stop]`` as a whole."""
+        return -(-start // BLOCK), min(stop // BLOCK, len(self._low))  # rounded up, and down
 
     def range(self, start: int, stop: int) -> tuple[float, float]:
         """Smallest and largest of ``values[start:stop]``, which must not be empty."""
-        # blocks that lie within [start, stop) as a whole: rounded up, and down
-        first, last = -(-start // BLOCK), min(stop // BLOCK, len(self._low))
+        first, last = self._blocks(start, stop)
         if first >= last:
             part = self.values[start:stop]
             return min(part), max(part)
@@ -56,52 +62,76 @@ class Extremes:
                 low, high = min(low, min(edge)), max(high, max(edge))
         return low, high
 
+    def mean(self, start: int, stop: int) -> float:
+        """The mean of ``values[start:stop]``, which must not be empty; never outside its range."""
+        first, last = self._blocks(start, stop)
+        if first >= last:
+            total = sum(self.values[start:stop])
+        else:
+            total = sum(self.values[start : first * BLOCK]) + sum(self._sum[first:last])
+            total += sum(self.values[last * BLOCK : stop])
+        mean = total / (stop - start)
+        low, high = self.range(start, stop)
+        if math.isfinite(mean):
+            return min(max(mean, low), high)  # rounding may carry it beyond
+        return low / 2 + high / 2  # a sum beyond the largest float
+
 
 class CurvePoints:
-    """Points of one curve, by step: what is not finite becomes a gap; smoothed on the way in.
+    """Points of one curve, by step: what is not finite becomes a gap; smoothed when it is drawn.
 
     Args:
-        smoothing: weight of the past in the exponential mean, in [0, 1); 0 draws the points
-            themselves. The mean is debiased, so that it begins at the first point: divided by
-            ``1 - smoothing ** n`` after n points (Adam, arXiv:1412.6980, section 3).
+        window: how many points the line is the mean of, centred at each; 1 draws the points
+            themselves. A mean over what lies behind alone would lag, and leave the range of the
+            points where the curve falls.
 
     Attributes:
         steps: of the finite points, ascending.
         raw: their values.
-        smooth: their exponential mean; empty without smoothing.
         gaps: indices into ``steps``; the line is broken before the point there.
         masked: how many points are not finite.
     """
 
-    def __init__(self, smoothing: float = 0.0) -> None:
-        self.smoothing = smoothing
+    is_range = False
+    """Whether each value stands for a range of its own."""
+
+    def __init__(self, window: int = 1) -> None:
+        self.window = window
         self.steps = array("d")
         self.raw = Extremes()
-        self.smooth = Extremes()
         self.gaps = array("q")
         self.masked = 0
         self._read_count = 0  # points taken over, the masked among them
         self._last_point: tuple[float, float] | None = None  # the last of these
-        self._mean = 0.0  # biased: of the points and of the zero that it began with
-        self._weight = 0.0  # that the points have in it, 1 - smoothing ** n
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    @property
-    def line(self) -> Extremes:
-        """What is drawn as the line: the smoothed values, or the points themselves."""
-        return self.smooth if self.smoothing else self.raw
+    def _around(self, start: int, stop: int) -> tuple[int, int]:
+        """The points that the line of ``[start:stop]`` is the mean of."""
+        half = self.window // 2
+        return max(start - half, 0), min(stop + half, len(self.steps))
 
-    def set_smoothing(self, smoothing: float) -> None:
-        """Draw with another smoothing; costs a pass over all points."""
-        if smoothing == self.smoothing:
-            return
-        self.smoothing = smoothing
-        self.smooth = Extremes()
-        self._mean = self._weight = 0.0
-        if smoothing:
-            self._smooth(self.raw.values)
+    def value(self, index: int) -> float:
+        """What the line shows at a point."""
+        if self.window == 1:
+            return self.raw.values[index]
+        return self.raw.mean(*self._around(index, index + 1))
+
+    def line(self, start: int, stop: int) -> tuple[tuple[float, float], float, float]:
+        """Smallest and largest, first and last value of the line in ``[start:stop]``.
+
+        A smoothed line has one value there, the mean: it lies within ``spread``.
+        """
+        if self.window == 1:
+            values = self.raw.values
+            return self.raw.range(start, stop), values[start], values[stop - 1]
+        mean = self.raw.mean(*self._around(start, stop))
+        return (mean, mean), mean, mean
+
+    def spread(self, start: int, stop: int) -> tuple[float, float]:
+        """Smallest and largest of the points that the line of ``[start:stop]`` is made of."""
+        return self.raw.range(*self._around(start, stop))
 
     def update(self, steps: Sequence[float], values: Sequence[float]) -> bool:
         """Take over a growing pair of sequences; True when anything changed.
@@ -121,7 +151,7 @@ class CurvePoints:
                 self._last_point, (steps[self._read_count - 1], values[self._read_count - 1])
             )
         ):
-            self.__init__(self.smoothing)  # type: ignore[misc]
+            self.__init__(self.window)  # type: ignore[misc]
         if count == self._read_count:
             return False
         start, self._read_count = self._read_count, count
@@ -147,28 +177,6 @@ class CurvePoints:
     def _append(self, steps: Sequence[float], values: Sequence[float]) -> None:
         self.steps.extend(array("d", steps))
         self.raw.extend(values)
-        if self.smoothing:
-            self._smooth(values)
-
-    def _smooth(self, values: Sequence[float]) -> None:
-        # Local names, since this loop runs once a point: 242,500 times for the notebook's run.
-        keep, mean, weight = self.smoothing, self._mean, self._weight
-        new = 1.0 - keep
-        out = array("d")
-        append = out.append
-        values = iter(values)  # type: ignore[assignment]
-        # Once keep ** n is below 1e-17 the weight is 1 to rounding, and the division is saved:
-        # after 372 points at 0.9, and after 39,125 at 0.999.
-        unsettled = math.ceil(math.log(1e-17) / math.log(keep)) - len(self.smooth)
-        for value in islice(values, max(unsettled, 0)):
-            mean = keep * mean + new * value
-            weight = keep * weight + new
-            append(mean / weight)
-        for value in values:
-            mean = keep * mean + new * value
-            append(mean)
-        self._mean, self._weight = mean, max(weight, 0.0)
-        self.smooth.extend(out)
 
     def index_range(self, low: float, high: float) -> tuple[int, int]:
         """Indices ``[start, stop)`` of the points whose step is in ``[low, high]``."""
@@ -202,7 +210,7 @@ class CurveColumn:
     Attributes:
         line: smallest and largest value of the line in the column.
         first, last: the line's first and last value, where it joins its neighbours.
-        band: smallest and largest of the points themselves.
+        band: smallest and largest of the points that the line is made of.
         joined: whether the line comes from the column before without a gap.
     """
 
@@ -235,8 +243,8 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
     if count < 1 or not series.steps or not high > low:
         return out
     start, end = series.index_range(low, high)
-    steps, line, raw = series.steps, series.line, series.raw
-    smoothed = line is not raw
+    steps = series.steps
+    smoothed = series.window > 1 or series.is_range
     width = (high - low) / count
     gaps = series.gaps
     previous = start - 1
@@ -248,7 +256,7 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
             if column == count - 1
             else bisect_left(steps, low + (column + 1) * width, index + 1, end)
         )
-        extent = line.range(index, stop)
+        extent, first, last = series.line(index, stop)
         if gaps:
             gap = bisect_right(gaps, index)  # gaps at or before the first point of the column
             joined = not (gap and gaps[gap - 1] > previous)
@@ -256,9 +264,9 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
             joined = True
         out[column] = CurveColumn(
             extent,
-            line.values[index],
-            line.values[stop - 1],
-            raw.range(index, stop) if smoothed else extent,
+            first,
+            last,
+            series.spread(index, stop) if smoothed else extent,
             joined and index > start,
         )
         previous = stop - 1

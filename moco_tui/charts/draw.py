@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moco_tui.charts import layers
 from moco_tui.charts.axes import step_limits, value_limits, x_ticks, y_ticks
-from moco_tui.charts.curve_points import columns, log10_columns
+from moco_tui.charts.curve_points import CurveColumn, columns, log10_columns
 from moco_tui.charts.drawing import Cells, Curve, Drawing, Ink, View
 from moco_tui.charts.figure import rows_of
 
@@ -14,6 +14,9 @@ LEAST_WIDTH, LEAST_HEIGHT, LEAST_CANVAS = 12, 4, 4
 """Cells of the chart, and of the width beside its labels, below which nothing is drawn."""
 AXIS_ROWS = 2
 """The axis of the steps and its labels."""
+FIRST_LEFT = 5
+"""Cells left of the canvas that the columns are made for at first: labels of four characters."""
+Columns = list[CurveColumn | None]
 
 
 def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawing:
@@ -28,31 +31,40 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return _blank(width, height)
     low, high = step_limits(view, curves)
-    bottom, top = value_limits(curves, view, low, high)
     canvas_height = height - AXIS_ROWS
-    # The labels of the values come first: their width decides how wide the canvas is.
-    values, labels = y_ticks(bottom, top, canvas_height, view)
-    left = max(map(len, labels), default=0) + 1  # the axis itself
-    canvas_width = width - left
-    if canvas_width < LEAST_CANVAS:
+    # The labels of the values decide how wide the canvas is, its columns what values are drawn.
+    left = FIRST_LEFT
+    for _ in range(2):
+        drawn = _columns(curves, low, high, width - left)
+        bottom, top = value_limits(curves, drawn, view)
+        values, labels = y_ticks(bottom, top, canvas_height, view)
+        before, left = left, max(map(len, labels), default=0) + 1  # the axis itself
+        if left == before:
+            break
+    else:
+        drawn = _columns(curves, low, high, width - left)
+        ends = value_limits(curves, drawn, view)
+        bottom, top = min(bottom, ends[0]), max(top, ends[1])
+    if width - left < LEAST_CANVAS:
         return _blank(width, height)
-    drawing = Drawing([], left, canvas_width, canvas_height, low, high, bottom, top)
+    drawing = Drawing([], left, width - left, canvas_height, low, high, bottom, top)
     y_axis = [drawing.dot_of(value) // 4 for value in values], labels
     x_axis = x_ticks(drawing, view, curves)
-    drawing.rows = rows_of(drawing, x_axis, y_axis, _paint(curves, view, drawing))
+    drawing.rows = rows_of(drawing, x_axis, y_axis, _paint(curves, drawn, view, drawing))
     return drawing
+
+
+def _columns(curves: Sequence[Curve], low: float, high: float, width: int) -> list[Columns]:
+    """Two columns a cell: a braille character is two dots wide."""
+    return [columns(curve.series, low, high, 2 * width) for curve in curves]
 
 
 def _blank(width: int, height: int) -> Drawing:
     return Drawing([[(" " * max(width, 0), Ink.NONE)] for _ in range(max(height, 0))])
 
 
-def _paint(curves: Sequence[Curve], view: View, drawing: Drawing) -> Cells:
+def _paint(curves: Sequence[Curve], drawn: list[Columns], view: View, drawing: Drawing) -> Cells:
     """The cells of the canvas, layer over layer: what is painted later hides what is below."""
-    # two columns a cell: a braille character is two dots wide
-    drawn = [
-        columns(curve.series, drawing.low, drawing.high, 2 * drawing.width) for curve in curves
-    ]
     if view.log:
         drawn = [log10_columns(cols) for cols in drawn]
     cells: Cells = {}
@@ -65,11 +77,11 @@ def _paint(curves: Sequence[Curve], view: View, drawing: Drawing) -> Cells:
         layers.add_level(cells, level, drawing, view)
     if view.cursor is not None:
         layers.add_cursor(cells, view.cursor, drawing, view)
-    if view.points:
-        layers.add_intervals(cells, curves, drawing, view)
+    few = [view.points or layers.has_few(curve, drawing) for curve in curves]
+    marks = layers.placed(curves, few, drawing, view)
     dots = layers.add_lines(cells, drawn, drawing, view)
     if view.points:
-        layers.mark_points(cells, curves, drawing, view)
-    else:
-        layers.mark_lines(cells, curves, dots)
+        layers.add_intervals(cells, curves, marks, drawing, view)
+    layers.mark_lines(cells, curves, [{} if f else line for f, line in zip(few, dots, strict=True)])
+    layers.mark_points(cells, curves, marks, view)
     return cells

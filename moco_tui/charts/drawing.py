@@ -43,7 +43,7 @@ class Curve:
         bars: for points of the curve their step and the ends of their interval.
         dense: it has a point at every step, so that a mean over many of them hides nothing; only
             such a curve is smoothed.
-        band: a range is drawn around its line: of its points, see ``CurvePoints.raw``.
+        band: a range is drawn around its line: of its points, see ``CurvePoints.spread``.
     """
 
     name: str
@@ -134,4 +134,4 @@ class View:
 
     def has_band(self, curves: Sequence[Curve]) -> bool:
         """Whether a band is drawn: bands of several curves would overlap."""
-        return self.band and len(curves) == 1 and bool(curves[0].series.smoothing)
+        return self.band and len(curves) == 1 and curves[0].series.window > 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moco_tui.charts.curve_points import CurveColumn
 from moco_tui.charts.drawing import Cells, Curve, Drawing, Ink, Level, View
@@ -11,6 +11,8 @@ from moco_tui.charts.raster import Dots, band_cells, line_dots
 
 MARK_EVERY = 12
 """Columns between two marks on a line."""
+FEW_EVERY = 4
+"""Cells of the width for each point, from which on every point is marked."""
 
 
 def row_of(value: float, drawing: Drawing, view: View) -> int | None:
@@ -58,16 +60,71 @@ def add_cursor(cells: Cells, step: float, drawing: Drawing, view: View) -> None:
             cells[x, y] = ("|" if view.ascii else "│", Ink.CURSOR)
 
 
-def add_intervals(cells: Cells, curves: Sequence[Curve], drawing: Drawing, view: View) -> None:
-    """An upright line through every point, as long as its interval."""
+def has_few(curve: Curve, drawing: Drawing) -> bool:
+    """Whether so few points of a curve are seen that each is marked, since it was measured."""
+    start, stop = curve.series.index_range(drawing.low, drawing.high)
+    return (stop - start) * FEW_EVERY <= drawing.width
+
+
+def placed(
+    curves: Sequence[Curve], few: Sequence[bool], drawing: Drawing, view: View
+) -> dict[tuple[int, float], tuple[int, int]]:
+    """The cells of the marks of points, by number of the curve and step.
+
+    A mark whose cell, or whose interval, is another's stands beside it, and its interval with it.
+
+    Args:
+        curves: what is drawn.
+        few: of each whether its points are marked.
+        drawing: the canvas.
+        view: how it is drawn.
+    """
+    found: dict[tuple[int, float], tuple[int, int]] = {}
+    taken: dict[int, list[tuple[int, int]]] = {}  # rows that are taken, by column
+    for number, curve in enumerate(curves):
+        if not few[number]:
+            continue
+        series = curve.series
+        bars = {step: (low, high) for step, low, high in curve.bars} if view.points else {}
+        for index in range(*series.index_range(drawing.low, drawing.high)):
+            step, value = series.steps[index], series.value(index)
+            x, y = drawing.cell_of(step), row_of(value, drawing, view)
+            if x < 0 or y is None:
+                continue
+            low, high = bar_rows(*bars.get(step, (value, value)), y, drawing, view)
+            beside = [x + aside for aside in (0, 1, -1, 2, -2) if 0 <= x + aside < drawing.width]
+            free = (
+                column
+                for column in beside
+                if all(high < first or low > last for first, last in taken.get(column, ()))
+            )
+            x = next(free, x)
+            taken.setdefault(x, []).append((low, high))
+            found[number, step] = x, y
+    return found
+
+
+def bar_rows(low: float, high: float, y: int, drawing: Drawing, view: View) -> tuple[int, int]:
+    """The rows of an interval around a mark in row ``y``, as far as they lie on the canvas."""
+    bottom, top = row_of(low, drawing, view), row_of(high, drawing, view)
+    return min(0 if bottom is None else bottom, y), max(y if top is None else top, y)
+
+
+def add_intervals(
+    cells: Cells,
+    curves: Sequence[Curve],
+    marks: Mapping[tuple[int, float], tuple[int, int]],
+    drawing: Drawing,
+    view: View,
+) -> None:
+    """An upright line through the mark of every point, as long as its interval."""
     for number, curve in enumerate(curves):
         for step, low, high in curve.bars:
-            x = drawing.cell_of(step)
-            bottom, top = (row_of(value, drawing, view) for value in (low, high))
-            if x < 0 or bottom is None or top is None:
-                continue
-            for y in range(bottom, top + 1):
-                cells[x, y] = ("|" if view.ascii else "│", Ink.CURVE + number)
+            if (number, step) in marks:
+                x, y = marks[number, step]
+                bottom, top = bar_rows(low, high, y, drawing, view)
+                for row in range(bottom, top + 1):
+                    cells[x, row] = ("|" if view.ascii else "│", Ink.CURVE + number)
 
 
 def add_lines(
@@ -103,21 +160,16 @@ def _ascii_dots(bits: int) -> str:
     return ":" if upper and lower else "'" if upper else "."
 
 
-def mark_points(cells: Cells, curves: Sequence[Curve], drawing: Drawing, view: View) -> None:
-    """A curve's mark on each of its points, or beside it where another curve's stands."""
-    taken: set[tuple[int, int]] = set()
-    for number, curve in enumerate(curves):
-        if not curve.mark:
-            continue
-        for step, value in zip(curve.series.steps, curve.series.line.values, strict=True):
-            x, y = drawing.cell_of(step), row_of(value, drawing, view)
-            if x < 0 or y is None:
-                continue
-            beside = [(x + aside, y) for aside in (0, 1, -1, 2, -2)]
-            inside = [place for place in beside if 0 <= place[0] < drawing.width]
-            place = next((place for place in inside if place not in taken), (x, y))
-            taken.add(place)
-            cells[place] = (curve.mark, Ink.CURVE + number)
+def mark_points(
+    cells: Cells,
+    curves: Sequence[Curve],
+    marks: Mapping[tuple[int, float], tuple[int, int]],
+    view: View,
+) -> None:
+    """A curve's mark on each of its points; a dot for a curve that has none."""
+    for (number, _), place in marks.items():
+        mark = curves[number].mark or ("o" if view.ascii else "•")
+        cells[place] = (mark, Ink.CURVE + number)
 
 
 def mark_lines(cells: Cells, curves: Sequence[Curve], lines: Sequence[Dots]) -> None:

@@ -8,8 +8,8 @@ from engine.config.metrics import METRICS, headline, metric, registered
 from engine.runs import MetricLog
 from moco_tui.present.metric_text import title
 
-MARKS = "●■▲◆○□△◇"
-ASCII_MARKS = "ABCDEFGH"
+MARKS = "●■▲◆○□△◇▼▽◀▷"
+ASCII_MARKS = "ABCDEFGHIJKL"
 """What tells curves apart beside their colour."""
 
 

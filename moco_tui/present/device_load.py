@@ -138,8 +138,14 @@ def _gauge(share: float | None, cells: int, ascii_only: bool) -> str:
     return fmt.bar(round(min(max(share, 0.0), 1.0) * cells), cells, ascii_only=ascii_only)
 
 
-def device_lines(load: Load, *, ascii_only: bool) -> list[Line]:
-    """The load of this machine."""
+def device_lines(load: Load, *, ascii_only: bool, app: str = "") -> list[Line]:
+    """The load of this machine.
+
+    Args:
+        load: as read.
+        ascii_only: characters of ASCII alone.
+        app: what else is known of what the app takes.
+    """
 
     def line(name: str, share: float | None, text: str) -> Line:
         return [
@@ -158,7 +164,12 @@ def device_lines(load: Load, *, ascii_only: bool) -> list[Line]:
             )
         )
     if load.process is not None:
-        lines.append([(f"{'app':<7}", "muted"), (f"{fmt.size(load.process)} resident", "")])
+        lines.append(
+            [
+                (f"{'app':<7}", "muted"),
+                (", ".join(filter(None, (f"{fmt.size(load.process)} resident", app))), ""),
+            ]
+        )
     for card in load.cards:
         lines.append([(fmt.clean(card.name), "strong")])
         lines.append(line("GPU", card.load, fmt.percent(card.load, 0)))

@@ -23,6 +23,22 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return " " * (width - length) + text if right else text + " " * (width - length)
 
 
+def middle(text: str, width: int) -> str:
+    """The text in at most ``width`` cells: what is too long is cut in the middle.
+
+    Names and paths that begin alike are told apart by their ends.
+    """
+    if cell_len(text) <= width or width < 3:
+        return text if cell_len(text) <= width else fit(text, width)
+    behind = (width - 1) // 2
+    tail = ""
+    for character in reversed(text):
+        if cell_len(character + tail) > behind:
+            break
+        tail = character + tail
+    return fit(text, width - cell_len(tail)) + tail
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """A measured value with so many significant digits; a dash when there is none.
 

@@ -39,6 +39,25 @@ def progress_line(record: Record, status: str, width: int, *, ascii_only: bool) 
     return f"{bar} {100 * share:3.0f} %  {text}"
 
 
+def header_facts(record: Record, status: str, pace: RunPace) -> list[str]:
+    """What the top line says of a run, the most important first.
+
+    Args:
+        record: of the run.
+        status: its state, as shown.
+        pace: see ``run_pace``.
+    """
+    share = record.step / record.total_steps if record.total_steps else 0.0
+    parts = [f"{100 * min(max(share, 0.0), 1.0):.0f} %"] if status != "finished" else []
+    texts = pace_texts(pace)
+    took = seconds_trained(record)
+    if texts:
+        parts += reversed(texts)  # the time that is left before the pace
+    elif took is not None:
+        parts.append(f"took {fmt.duration(took)}")
+    return [*parts, fmt.clean(record.device)] if record.device else parts
+
+
 def rates_line(record: Record, pace: RunPace, now: float) -> str:
     """Pace and time left, or how long it took; learning rate, checkpoint, device.
 

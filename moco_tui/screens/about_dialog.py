@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -20,6 +20,7 @@ from moco_tui.present.measure_rows import grouped
 from moco_tui.present.provenance_rows import provenance_rows
 from moco_tui.present.run_settings import differences
 from moco_tui.screens.steady_screen import SteadyScreen
+from moco_tui.widgets.panel import Dialog
 
 
 class AboutRun(SteadyScreen, ModalScreen[None]):
@@ -33,10 +34,7 @@ class AboutRun(SteadyScreen, ModalScreen[None]):
     DEFAULT_CSS = """
     AboutRun {
         align: center middle;
-        & > Vertical {
-            width: 110; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; background: $surface; padding: 0 1;
-        }
+        & Dialog { width: 110; padding: 0 1; }
         & .question { width: 1fr; height: auto; text-style: bold; }
         & VerticalScroll { height: auto; max-height: 75vh; }
     }
@@ -49,8 +47,7 @@ class AboutRun(SteadyScreen, ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Settings, then where the run came from."""
-        with Vertical():
-            yield Static(self._subject, classes="question", markup=False)
+        with Dialog(self._subject):
             with VerticalScroll():
                 yield Static(_settings(self._record))
                 yield Static("\nwhere it came from", classes="question", markup=False)

@@ -2,59 +2,16 @@
 
 from __future__ import annotations
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
-from moco_tui.present import fmt
 from moco_tui.screens.messages import Say, Severity
 from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.widgets.key_line import KeyLine
-
-
-class TopBar(Static):
-    """One line: the name of the screen, what it is about, and a note at the right."""
-
-    DEFAULT_CSS = """
-    TopBar { height: 1; background: $panel; color: $foreground; padding: 0 1; }
-    """
-
-    def __init__(self, title: str) -> None:
-        super().__init__(id="top")
-        self.title_text = title
-        self.subject = ""
-        self.note = ""
-
-    def set(self, subject: str | None = None, note: str | None = None) -> None:
-        """Change what is shown; text from files is made safe to print.
-
-        Args:
-            subject: what the screen is about; None leaves it.
-            note: shown at the right; None leaves it.
-        """
-        new = (
-            self.subject if subject is None else fmt.clean(subject),
-            self.note if note is None else fmt.clean(note),
-        )
-        if new != (self.subject, self.note):
-            self.subject, self.note = new
-            self.refresh()
-
-    def render(self) -> Text:
-        """Title, subject cut to the room there is, note at the right."""
-        width = max(self.content_size.width, 1)  # 0 before the first layout
-        left = f"{self.title_text}  "
-        note = fmt.fit(self.note, min(len(self.note), width // 2))  # the subject keeps a half
-        room = max(width - len(left) - len(note) - 1, 0)
-        text = Text(no_wrap=True, overflow="crop", end="")
-        text.append(left, style="bold")
-        text.append(fmt.fit(self.subject, room))
-        text.append(" " + note, style="dim")
-        return text
+from moco_tui.widgets.top_bar import TopBar
 
 
 class BaseScreen(SteadyScreen, Screen[None]):
@@ -89,6 +46,11 @@ class BaseScreen(SteadyScreen, Screen[None]):
     def top(self) -> TopBar:
         """The line at the top."""
         return self.query_one(TopBar)
+
+    @property
+    def keys(self) -> KeyLine:
+        """The line at the bottom."""
+        return self.query_one(KeyLine)
 
     @property
     def is_open(self) -> bool:

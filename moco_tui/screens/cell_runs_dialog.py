@@ -9,7 +9,6 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -19,6 +18,7 @@ from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.run_rows import GLYPHS
 from moco_tui.screens.steady_screen import SteadyList, SteadyScreen
+from moco_tui.widgets.panel import Dialog
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,7 @@ class CellRuns(SteadyScreen, ModalScreen[str | None]):
     DEFAULT_CSS = """
     CellRuns {
         align: center middle;
-        & > Vertical {
-            width: 72; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; background: $surface; padding: 0 1;
-        }
-        & .question { width: 1fr; height: auto; text-style: bold; }
+        & Dialog { width: 72; padding: 0 1; }
         & OptionList {
             height: auto; max-height: 18; border: none; background: $surface; padding: 0;
         }
@@ -103,8 +99,7 @@ class CellRuns(SteadyScreen, ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The cell and its runs."""
-        with Vertical():
-            yield Static(self._place, classes="question", markup=False)
+        with Dialog(self._place):
             # as Text, since a str is read as markup
             yield SteadyList(*(Option(Text(run.text)) for run in self._runs))
             yield Static("Enter opens the run, Escape goes back.", classes="muted", markup=False)

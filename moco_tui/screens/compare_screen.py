@@ -17,14 +17,13 @@ from moco_tui.charts.curve_points import MOST_POINTS, CurvePoints
 from moco_tui.charts.drawing import Curve
 from moco_tui.present import comparison as compare
 from moco_tui.present import comparison_export, fmt
+from moco_tui.present.comparison_tables import metric_lines, setting_lines
 from moco_tui.present.curves import ASCII_MARKS, MARKS
-from moco_tui.present.lines import Line
-from moco_tui.present.provenance_rows import shown
 from moco_tui.screens.export_dialog import ask_and_write
 from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.text_panel import TextPanel
+from moco_tui.widgets.made_panel import MadePanel
 
 
 class CompareScreen(PollingScreen):
@@ -57,10 +56,10 @@ Below are the settings that differ and every metric with its difference to the f
     def content(self) -> ComposeResult:
         """Curves above, tables below."""
         with Container(id="compare"):
-            yield Chart("reading ...", smoothing=0.9, id="curves")
+            yield Chart("reading ...", window=15, id="curves")
             with Container(id="tables"):
-                yield TextPanel("metrics (difference to the first run)", id="metrics")
-                yield TextPanel("settings that differ", id="settings")
+                yield MadePanel("metrics (difference to the first run)", id="metrics")
+                yield MadePanel("settings that differ", id="settings")
 
     def on_mount(self) -> None:
         """Read the runs in a thread."""
@@ -204,67 +203,15 @@ Below are the settings that differ and every metric with its difference to the f
 
     # ---------------------------------------------------------------------------- tables
 
-    def _head(self, key: int, width: int) -> Line:
-        """The line over a table: mark and name of each run, after ``key`` characters."""
-        marks = ASCII_MARKS if self.session.ascii else MARKS
-        cells = "".join(
-            " " + fmt.fit(f"{marks[i % len(marks)]} {fmt.clean(run.name)}", width, right=True)
-            for i, run in enumerate(self.runs)
-        )
-        return [(" " * key + cells, "muted")]
-
-    def _cell_width(self, panel: TextPanel, key: int, most: int) -> int:
-        """Width of a cell so that all runs fit side by side, from 9 to ``most`` characters."""
-        room = (panel.size.width - key) // max(len(self.runs), 1) - 1
-        return max(min(room, most), 9)
-
     def _show_tables(self) -> None:
-        panel, key = self.query_one("#metrics", TextPanel), 26
-        width = self._cell_width(panel, key, 20)
-        if width < 16:  # the values matter more than the ends of long names
-            key = 18
-            width = self._cell_width(panel, key, 16)
-        lines: list[Line] = [self._head(key, width)]
         found = self.found
-        for row in compare.rows_to_show(found):
-            cells = "".join(
-                " " + fmt.fit(row.value_text(run), width, right=True)
-                for run in range(len(row.values))
-            )
-            lines.append([(fmt.fit(fmt.clean(row.label), key), "strong"), (cells, "")])
-            # below the values, from the second run on: the first is what they are compared with
-            changes: list[tuple[str, str]] = [(" " * (key + width + 1), "")]
-            for run in range(1, len(row.values)):
-                text, look = compare.change_text(row, run)
-                changes.append((" " + fmt.fit(text, width, right=True), look or "muted"))
-            if any(text.strip() for text, _ in changes):
-                lines.append(changes)
-        if len(lines) == 1:
-            lines.append([("no metric yet", "muted")])
-        panel.show(lines)
-        panel, key = self.query_one("#settings", TextPanel), 22
-        width = self._cell_width(panel, key, 22)
-        settings: list[Line] = [self._head(key, width)]
-        for name, items in found.settings.items():
-            cells = "".join(
-                " " + fmt.fit("–" if v is None else fmt.clean(fmt.value(v)), width, right=True)
-                for v in items
-            )
-            name = name.removeprefix("augment.")  # what follows says it, and has to fit
-            settings.append([(fmt.fit(name, key), "strong"), (cells, "")])
-        if len(settings) == 1:
-            settings.append([("all settings are the same", "muted")])
-        if found.provenance:
-            settings += [[("", "")], [("where they came from", "muted")]]
-        for name, items in found.provenance.items():
-            cells = "".join(" " + fmt.fit(shown(name, v), width, right=True) for v in items)
-            settings.append([(fmt.fit(fmt.clean(name), key), "strong"), (cells, "")])
-        panel.show(settings)
-
-    def on_resize(self) -> None:
-        """Lay the tables out for the new width, once the panels have it."""
-        if self.runs:
-            self.call_after_refresh(self._show_tables)
+        marks = ASCII_MARKS if self.session.ascii else MARKS
+        self.query_one("#metrics", MadePanel).show_made(
+            lambda width: metric_lines(found, width, marks)
+        )
+        self.query_one("#settings", MadePanel).show_made(
+            lambda width: setting_lines(found, width, marks)
+        )
 
     # ---------------------------------------------------------------------------- export
 

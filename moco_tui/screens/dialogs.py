@@ -13,18 +13,14 @@ from textual.widgets import Button, Input, Static
 
 from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.panel import Dialog
 
 Leaving = Literal["keep", "stop", "cancel"]
 """The run goes on in the background; stops with a checkpoint; the app stays open."""
 
-# Inside DEFAULT_CSS, nested under the name of each dialog. Its height is limited, so that the
-# buttons can be scrolled to on a terminal of a few lines.
+# Inside DEFAULT_CSS, nested under the name of each dialog.
 _BOX = """
     align: center middle;
-    & > Vertical {
-        width: 64; max-width: 100%; height: auto; max-height: 100%;
-        border: round $primary; background: $surface; padding: 0 2; overflow-y: auto;
-    }
     & .question { width: 1fr; height: auto; margin: 1 0; }
     & .choices { height: auto; }
     & Horizontal { height: auto; margin-bottom: 1; }
@@ -55,7 +51,7 @@ class Confirm(SteadyScreen, ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         """The question and two buttons."""
-        with Vertical():
+        with Dialog("Are you sure?"):
             yield Static(self._question, classes="question", markup=False)
             with Horizontal():
                 yield Button(self._yes, id="yes", variant="primary", compact=True)
@@ -88,7 +84,7 @@ class Ask(SteadyScreen, ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The question and a field."""
-        with Vertical():
+        with Dialog("A line of text"):
             yield Static(self._question, classes="question", markup=False)
             # Selected on focus, the value would be replaced by the first key that is typed.
             yield LineInput(self._value, placeholder=self._placeholder, select_on_focus=False)
@@ -112,10 +108,7 @@ class WideChoice(SteadyScreen, ModalScreen[ScreenResultType]):
     DEFAULT_CSS = """
     WideChoice {
         align: center middle;
-        & > Vertical {
-            width: 72; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; background: $surface; padding: 0 2; overflow-y: auto;
-        }
+        & Dialog { width: 72; }
         & .question { width: 1fr; height: auto; margin: 1 0; }
         & .choices { height: auto; margin-bottom: 1; }
     }
@@ -160,7 +153,7 @@ class Leave(SteadyScreen, ModalScreen[Leaving]):
         text = f"{self._run_name} is training in this app."
         if self._waiting:
             text += f" {self._waiting} more {'waits' if self._waiting == 1 else 'wait'} for it."
-        with Vertical():
+        with Dialog("Leave"):
             yield Static(text, classes="question", markup=False)
             with Vertical(classes="choices"):
                 yield Button(

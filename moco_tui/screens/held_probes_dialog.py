@@ -17,6 +17,7 @@ from moco_tui.present import fmt
 from moco_tui.screens.dialogs import WideChoice
 from moco_tui.training.queued_probes import end_queued, pretraining_of, reached, state_words
 from moco_tui.training.runner import Runner
+from moco_tui.widgets.panel import Dialog
 
 Answer = Literal["now", "wait", "drop"]
 """Probe the encoder as it stands; begin when the pretraining is finished; do not begin at all."""
@@ -49,7 +50,7 @@ class HeldProbes(WideChoice[Answer]):
             names.append(f"and {len(self._probes) - _SHOWN} more")
         one = len(self._probes) == 1
         title = fmt.clean(self._pretraining.title())
-        with Vertical():
+        with Dialog("Probes that wait"):
             yield Static(
                 f"{title} is {state_words(self._pretraining)}. "
                 f"{'A probe waits' if one else f'{len(self._probes)} probes wait'} "

@@ -9,7 +9,6 @@ from typing import Any
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
@@ -17,6 +16,7 @@ from textual.widgets import Static
 
 from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import Session
+from moco_tui.widgets.panel import ScrollFrame
 
 NAMES = {
     "question_mark": "?",
@@ -126,6 +126,10 @@ def help_text(screen: Screen[Any]) -> Text:
     return text
 
 
+class HelpBox(ScrollFrame, can_focus=True):
+    """The text, which the keys scroll."""
+
+
 class HelpScreen(SteadyScreen, ModalScreen[None]):
     """The keys of the screen below it.
 
@@ -143,7 +147,7 @@ class HelpScreen(SteadyScreen, ModalScreen[None]):
         """One text that scrolls."""
         stack = self.app.screen_stack
         below = stack[stack.index(self) - 1]  # the help itself is on the stack when it is composed
-        with VerticalScroll(id="help-box"):
+        with HelpBox("Keys", id="help-box"):
             yield Static(help_text(below), id="help-text")
 
     def on_mount(self) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Button, Static
 from moco_tui.present import fmt
 from moco_tui.screens.dialogs import WideChoice
 from moco_tui.training.lost_runs import LostRun
+from moco_tui.widgets.panel import Dialog
 
 Answer = Literal["here", "detached", "later"]
 """Resume in this app; in a process of their own; not now."""
@@ -41,7 +42,7 @@ class LostRuns(WideChoice[Answer]):
         lines = [f"{fmt.clean(run.title)}: {run.sentence()}." for run in self._lost[:_SHOWN]]
         if len(self._lost) > _SHOWN:
             lines.append(f"And {len(self._lost) - _SHOWN} more.")
-        with Vertical():
+        with Dialog("Runs whose process is gone"):
             yield Static("\n".join(lines), classes="question", markup=False)
             with Vertical(classes="choices"):
                 yield Button("Resume here (r)", id="here", variant="primary", compact=True)

@@ -25,13 +25,14 @@ from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 from moco_tui.present.pace import run_pace
 from moco_tui.present.probe_offer import why_no_probe
 from moco_tui.present.probe_table import probe_lines
-from moco_tui.present.run_progress import progress_line, rates_line
+from moco_tui.present.run_progress import header_facts, progress_line, rates_line
 from moco_tui.present.run_rows import LIVE
 from moco_tui.screens.messages import OpenForm, OpenLook
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.measures_panel import MeasuresPanel
+from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.run_chart import Points, RunChart
 from moco_tui.widgets.text_panel import TextPanel
 
@@ -90,7 +91,7 @@ pans and reads values."""
         yield Static("", id="failure", markup=False)
         yield Static("", id="warning", markup=False)
         with Container(id="panels"):
-            yield RunChart("loss", smoothing=0.9, id="loss")
+            yield RunChart("loss", window=15, id="loss")
             yield TextPanel("accuracy by encoder", id="rows")
             yield Static("", id="tabs", markup=False)
             yield TextPanel("epochs", id="epochs", classes="lower")
@@ -159,7 +160,8 @@ pans and reads values."""
         self.show_log()
         if self._sampler is not None and self.query_one("#device").display:
             ascii_only = self.session.ascii
-            lines = device_lines(self._sampler.read(), ascii_only=ascii_only)
+            load, cost = self._sampler.read(), self.pace.share_text
+            lines = device_lines(load, ascii_only=ascii_only, app=cost)
             self.query_one("#device", TextPanel).show(lines)
         self._show_measures()
         self._show_progress()
@@ -199,6 +201,7 @@ pans and reads values."""
         text.append("\n")
         text.append(rates_line(record, pace, self.session.clock()), style="dim")
         bar.update(text)
+        self.top.set(facts=header_facts(record, self.status, pace))
         self.show_cost()
 
     def _take_curves(self) -> None:
@@ -278,6 +281,7 @@ pans and reads values."""
         for number, (name, panel) in enumerate(self._panels.items(), 1):
             if number > 1:
                 self.query_one(f"#{panel}").set_class(number == chosen, "-shown")
+            self.query_one(f"#{panel}", Panel).key = str(number)
             click = Style(
                 reverse=number == chosen or None, meta={"@click": f"screen.panel({number})"}
             )

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
@@ -28,6 +28,7 @@ from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
 from moco_tui.widgets.estimate_panel import EstimatePanel
 from moco_tui.widgets.form_rows import FieldRow
+from moco_tui.widgets.panel import Frame, ScrollFrame
 from moco_tui.widgets.preview_panel import PreviewPanel
 from moco_tui.widgets.run_form import RunForm
 from moco_tui.widgets.study_axes import AddAxis, AxisRow, StudyAxes
@@ -112,9 +113,10 @@ line below adds a setting, F9 takes the one in focus away."""
             with Vertical(id="side"):
                 previewer = Previewer(self.session.data_dir)
                 yield PreviewPanel(previewer, id="preview").add_class("side-part")
-                yield Static("", id="size", classes="side-part", markup=False)
+                with Frame("size", id="size", classes="side-part"):
+                    yield Static("", id="size-text", markup=False)
                 yield EstimatePanel(self.session.data_dir, id="estimate", classes="side-part")
-                with VerticalScroll(id="text", classes="side-part"):
+                with ScrollFrame("as a command", id="text", classes="side-part"):
                     yield Static("", id="text-body", markup=False)
         yield Static("", id="size-line", markup=False)
         yield Static("", id="help", markup=False)
@@ -182,7 +184,7 @@ line below adds a setting, F9 takes the one in focus away."""
     def _show_study(self, sized: studyform.Sized) -> None:
         self.study_size = sized.size
         self.query_one("#size-line", Static).update(studyform.size_line(sized.size))
-        self.query_one("#size", Static).update("\n".join(studyform.size_lines(sized.size)))
+        self.query_one("#size-text", Static).update("\n".join(studyform.size_lines(sized.size)))
         self._show_found(sized.found)
 
     def _show_found(self, found: dict[str, str]) -> None:

@@ -41,8 +41,8 @@ class PollingScreen(BaseScreen):
             self._timer = None
 
     def show_cost(self) -> None:
-        """Show at the right of the top line what share of the time polling and drawing take."""
-        self.top.set(note=f"drawing {100 * self.pace.share:.1f} %")
+        """Show at the right of the last line what polling and drawing take."""
+        self.keys.note = f"the app: {self.pace.share_text}"
 
     def on_screen_suspend(self) -> None:
         """The screen is hidden: stop polling."""

@@ -10,7 +10,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -22,6 +22,7 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenComparison, OpenForm, OpenRun, OpenStudy, StartDemo
 from moco_tui.screens.run_actions import OF_RUNS, RunActions
 from moco_tui.session import Session
+from moco_tui.widgets.panel import ScrollFrame
 from moco_tui.widgets.run_filter import RunFilter
 from moco_tui.widgets.run_table import RunTable
 
@@ -84,7 +85,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         yield RunFilter(self.session.runs)
         with Horizontal(id="body"):
             yield RunTable(id="runs")
-            with VerticalScroll(id="details", can_focus=False):
+            with ScrollFrame("details", id="details"):
                 yield Static("", id="facts", markup=False)
         yield Static("", id="empty", markup=False)
         yield Static("", id="line", markup=False)
@@ -191,6 +192,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         if self._sort != SORTS[0] or self._reverse:
             counts += f", by {self._sort.removeprefix('-')}" + ", reversed" * self._reverse
         self.top.set(str(self.session.root), counts)
+        table.note = [(self.query_one(RunFilter).text, "muted")]
         self._show_empty(total, len(rows))
         self._show_details()
 

@@ -6,7 +6,6 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -16,6 +15,7 @@ from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
 from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.panel import Dialog
 
 _KEY_WIDTH = 30
 
@@ -30,10 +30,7 @@ class SettingChoice(SteadyScreen, ModalScreen[str | None]):
     DEFAULT_CSS = """
     SettingChoice {
         align: center middle;
-        & > Vertical {
-            width: 96; max-width: 100%; height: 90%; border: round $primary;
-            background: $surface; padding: 0 1;
-        }
+        & Dialog { width: 96; height: 90%; padding: 0 1; }
         & Input { background: $panel; }
         & OptionList { height: 1fr; border: none; padding: 0; background: $surface;
             scrollbar-size-vertical: 1; }
@@ -55,8 +52,7 @@ class SettingChoice(SteadyScreen, ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The words, the list, and what stands under its cursor."""
-        with Vertical():
-            yield Static("Which setting does the study vary?", markup=False)
+        with Dialog("Which setting does the study vary?"):
             yield LineInput(placeholder="type to narrow the list", compact=True, id="words")
             yield OptionList(id="settings", markup=False)
             yield Static("", id="about", markup=False)

@@ -40,6 +40,12 @@ ACKNOWLEDGED = {
     "hand-over": "Handed over",
 }
 
+_NO_MESSAGE = {
+    "finished": "It went through without a message: no warning, no error, no interruption.",
+    "stopped": "It was stopped; there was no message before.",
+}
+"""What stands in place of an empty log."""
+
 
 class WatchScreen(PollingScreen):
     """Shows a run, read from its folder, whichever process trains it.
@@ -138,12 +144,12 @@ class WatchScreen(PollingScreen):
         state = self.status
         if self._request is not None:
             state = f"{REQUESTED[self._request[1]]} ..."
-        subject = f"{glyph} {state}  {self._title_shown}"
+        subject = self._title_shown
         if self._title_shown != record.id:
             subject += f"  ({record.id})"
         if record.error:
             subject += f"  {record.error}"
-        self.top.set(subject)
+        self.top.set(subject, state=(f"{glyph} {state}", self.status))
 
     def show_log(self) -> None:
         """Show the end of the log in the panel ``#log`` when it changed."""
@@ -156,7 +162,7 @@ class WatchScreen(PollingScreen):
             self._log_stamp = (*stamp, self.status in LIVE)
             lines = self.folder.log_tail(LOG_LINES)
             live = self.status in LIVE
-            empty = "the run has not written to its log yet" if live else "the log is empty"
+            empty = "no message yet" if live else _NO_MESSAGE.get(self.status, "no message")
             self.query_one("#log", TextPanel).show_texts(lines or [empty])
 
     # ---------------------------------------------------------------------------- requests

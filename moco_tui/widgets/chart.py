@@ -12,24 +12,33 @@ from textual.binding import Binding
 from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from moco_tui.charts.axes import extent, step_limits
 from moco_tui.charts.draw import draw
 from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
 from moco_tui.present import fmt
+from moco_tui.present.lines import Line
 from moco_tui.session import draws_ascii
+from moco_tui.terminal.theme_colours import CURVES
+from moco_tui.widgets.panel import Panel
 
-SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99, 0.999)
-"""Weights of the past that a key steps through: means over about 1 / (1 - weight) points."""
+WINDOWS = (1, 5, 15, 51, 151, 501, 1501)
+"""How many points the line is the mean of, through which a key steps; 1 draws the points."""
+
+_INK_LOOKS: dict[int, str] = {
+    Ink.TICK: "muted",
+    Ink.BAND: "curve-band",
+    Ink.LEVEL: "curve-level",
+    Ink.CURSOR: "focus",
+}
 
 
-class Chart(Widget, can_focus=True):
+class Chart(Panel, can_focus=True):
     """Curves over steps. New points never move a view that was zoomed.
 
     Args:
-        title: what is drawn, shown in the first line.
-        smoothing: weight of the past in the exponential mean that is drawn at first, in [0, 1).
+        title: what is drawn.
+        window: how many points the line is the mean of at first; see ``CurvePoints``.
         unit: appended to values under the cursor.
 
     Attributes:
@@ -44,32 +53,8 @@ class Chart(Widget, can_focus=True):
 keys read values."""
 
     DEFAULT_CSS = """
-    Chart { width: 1fr; height: 1fr; min-height: 4; background: $surface; }
-    Chart > .chart--title { color: $foreground; text-style: bold; }
-    Chart:focus > .chart--title { color: $text-accent; text-style: bold underline; }
-    Chart > .chart--note { color: $text-muted; }
-    Chart > .chart--tick { color: $text-muted; }
-    Chart > .chart--band { color: $text-primary 45%; }
-    Chart > .chart--level { color: $text-warning; }
-    Chart > .chart--cursor { color: $text-accent; }
-    Chart > .chart--curve-1 { color: $text-primary; }
-    Chart > .chart--curve-2 { color: $text-warning; }
-    Chart > .chart--curve-3 { color: $text-success; }
-    Chart > .chart--curve-4 { color: $text-error; }
-    Chart > .chart--curve-5 { color: $text-accent; }
-    Chart > .chart--curve-6 { color: $text-secondary; }
-    Chart > .chart--curve-7 { color: $foreground; }
-    Chart > .chart--curve-8 { color: $text-muted; }
+    Chart { min-height: 5; }
     """
-    COMPONENT_CLASSES = {
-        "chart--title",
-        "chart--note",
-        "chart--tick",
-        "chart--band",
-        "chart--level",
-        "chart--cursor",
-        *(f"chart--curve-{n}" for n in range(1, 9)),
-    }
     BINDINGS = [
         Binding("left", "cursor(-1)", "Cursor left", show=False),
         Binding("right", "cursor(1)", "Cursor right", show=False),
@@ -81,6 +66,8 @@ keys read values."""
         Binding(
             "full_stop,greater_than_sign", "pan(0.25)", "Pan right", key_display=".", show=False
         ),
+        # Before that of the screen, which goes back: only while there is a cursor.
+        Binding("escape", "no_cursor", "No cursor"),
         Binding("0,home", "reset", "Whole curve", key_display="0", show=False),
         Binding("l", "log", "Log"),
         Binding("m", "smooth(1)", "Smooth"),
@@ -99,22 +86,21 @@ keys read values."""
         self,
         title: str,
         *,
-        smoothing: float = 0.0,
+        window: int = 1,
         unit: str = "",
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        super().__init__(id=id, classes=classes)
-        self.title = title
+        super().__init__(title, id=id, classes=classes)
         self.unit = unit
         self.curves: list[Curve] = []
         self.view = View()
         self.per_epoch = 0
-        self.smoothing = smoothing
+        self.window = window
         self.empty = "no values yet"
         self._drawing: Drawing | None = None
         self._strips: list[Strip] | None = None
-        self._strips_for: tuple[Size, bool] | None = None  # size and focus that they were drawn for
+        self._strips_for: Size | None = None  # that they were drawn for
 
     # ---------------------------------------------------------------------------- data
 
@@ -145,11 +131,22 @@ keys read values."""
             return
         low, high = step_limits(self.view, self.curves)
         if self.view.cursor is None or not low <= self.view.cursor <= high:
-            self.view.cursor = min(high, ends[1])
+            self._put_cursor(min(high, ends[1]))
         else:
             width = (high - low) / max(drawing.width, 1)
-            self.view.cursor = min(max(self.view.cursor + cells * width, low), high)
+            self._put_cursor(min(max(self.view.cursor + cells * width, low), high))
+
+    def action_no_cursor(self) -> None:
+        """Take the cursor away."""
+        self._put_cursor(None)
+
+    def _put_cursor(self, step: float | None) -> None:
+        """Put the cursor on a step, or away; its key is one only while there is a cursor."""
+        other = (step is None) != (self.view.cursor is None)
+        self.view.cursor = step
         self.changed()
+        if other and self.is_attached:
+            self.screen.refresh_bindings()
 
     def action_zoom(self, factor: float) -> None:
         """Show ``factor`` times as many steps, around the cursor or the middle."""
@@ -193,19 +190,21 @@ keys read values."""
 
     def action_smooth(self, direction: int) -> None:
         """Step through the smoothings."""
-        at = min(range(len(SMOOTHINGS)), key=lambda i: abs(SMOOTHINGS[i] - self.smoothing))
-        self.smoothing = SMOOTHINGS[(at + direction) % len(SMOOTHINGS)]
+        at = min(range(len(WINDOWS)), key=lambda i: abs(WINDOWS[i] - self.window))
+        self.window = WINDOWS[(at + direction) % len(WINDOWS)]
         self._smooth()
         self.changed()
 
     def _smooth(self) -> None:
         """Smooth what has points enough; of a few points each counts as it was measured."""
         for curve in self.curves:
-            curve.series.set_smoothing(self.smoothing if curve.dense else 0.0)
+            curve.series.window = self.window if curve.dense else 1
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide the keys of smoothing where there is no curve to smooth."""
+        """Hide the keys that have nothing to smooth, and no cursor to take away."""
         del parameters
+        if action == "no_cursor":
+            return self.view.cursor is not None
         return action != "smooth" or any(curve.dense for curve in self.curves)
 
     def action_epochs(self) -> None:
@@ -216,10 +215,9 @@ keys read values."""
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse clicked."""
-        drawing = self._current_drawing()
-        if drawing is not None and event.x >= drawing.left and extent(self.curves) is not None:
-            self.view.cursor = drawing.step_at(event.x - drawing.left)
-            self.changed()
+        drawing, x = self._current_drawing(), self.inside(event).x
+        if drawing is not None and x >= drawing.left and extent(self.curves) is not None:
+            self._put_cursor(drawing.step_at(x - drawing.left))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Zoom in with the wheel."""
@@ -239,16 +237,8 @@ keys read values."""
         return self._drawing
 
     def notify_style_update(self) -> None:
-        """Another theme or focus: the colours of the strips are stale."""
+        """Another theme: the colours of the strips are stale."""
         super().notify_style_update()
-        self._strips = None
-
-    def on_focus(self) -> None:
-        """The title shows the focus."""
-        self._strips = None
-
-    def on_blur(self) -> None:
-        """The title shows the focus."""
         self._strips = None
 
     def render_line(self, y: int) -> Strip:
@@ -259,64 +249,54 @@ keys read values."""
 
     def _draw_if_stale(self) -> None:
         """Draw all lines at once: Textual asks for them one by one, plotext makes all or none."""
-        size = self.content_size
-        key = (size, bool(self.has_focus))
-        if self._strips is not None and self._strips_for == key:
+        size = self.size
+        if self._strips is not None and self._strips_for == size:
             return
         start = perf_counter()
         self.view.ascii = draws_ascii(self)
-        head = 1 if size.height >= 5 else 0  # below, draw.LEAST_HEIGHT needs every row
         names = self.legend(size.width, size.height)
-        empty = extent(self.curves) is None
-        self._drawing = self.drawn(size.width, size.height - head - len(names))
-        inks = self._inks()
-        base = self.rich_style
-        strips = [self._head(size.width)] if head else []
-        strips += names
+        self._drawing = self.drawn(size.width, size.height - len(names))
+        strips = list(names)
         for row in self._drawing.rows:
-            strips.append(
-                Strip([Segment(text, inks.get(ink, base)) for text, ink in row], size.width)
-            )
-        if empty:
-            note = self.get_component_rich_style("chart--note")
+            strips.append(Strip([Segment(text, self._ink(ink)) for text, ink in row], size.width))
+        if extent(self.curves) is None:
             text = fmt.fit(self.empty.center(max(size.width, 1)), size.width)
-            blank = Strip.blank(size.width, base)
-            strips[head:] = [blank for _ in strips[head:]]
-            if len(strips) > head:
-                strips[(head + len(strips)) // 2] = Strip([Segment(text, note)], size.width)
-        self._strips, self._strips_for = strips, key
+            strips = [Strip.blank(size.width, self.look("")) for _ in strips]
+            if strips:
+                strips[len(strips) // 2] = Strip([Segment(text, self.look("muted"))], size.width)
+        self._strips, self._strips_for = strips, size
         self.post_message(self.Drawn(perf_counter() - start))
 
     def drawn(self, width: int, height: int) -> Drawing:
         """What stands below the title and the legend, in so many cells and lines."""
         return draw(width, height, self.curves, self.view)
 
-    def _inks(self) -> dict[int, Style]:
-        """The style of each ink in the present theme."""
-        style = self.get_component_rich_style
-        inks = {
-            int(Ink.TICK): style("chart--tick"),
-            int(Ink.BAND): style("chart--band"),
-            int(Ink.LEVEL): style("chart--level"),
-            int(Ink.CURSOR): style("chart--cursor"),
-        }
-        for number in range(len(self.curves)):
-            inks[Ink.CURVE + number] = style(f"chart--curve-{number % 8 + 1}")  # 8 colours
-        return inks
+    def _ink(self, ink: int) -> Style:
+        """The style of an ink in the present theme."""
+        if ink >= Ink.CURVE:
+            return self._curve_style(ink - Ink.CURVE)
+        return self.look(_INK_LOOKS.get(ink, ""))
 
-    def _head(self, width: int) -> Strip:
-        title = self.get_component_rich_style("chart--title")
-        note = self.get_component_rich_style("chart--note")
-        left = ("> " if self.view.ascii else "▸ ") * self.has_focus + self.title
-        left = fmt.fit(left, min(len(left), max(width - 1, 0)))
-        right = fmt.fit(self.readout(), max(width - len(left) - 2, 0), right=True)
-        return Strip([Segment(left, title), Segment("  " + right, note)]).adjust_cell_length(width)
+    def _curve_style(self, number: int) -> Style:
+        """The style of the curve of this number."""
+        return self.look(f"curve-{number % CURVES + 1}")
+
+    def shown_note(self) -> Line:
+        """What the chart shows of the curves: the values at the cursor, zoom, scale, smoothing."""
+        return [(self.readout(), "muted")]
 
     def readout(self) -> str:
-        """The values under the cursor, or how the curve is shown."""
+        """The values at the cursor or the last one, then how the curves are shown."""
+        parts = [self._values(), *self._how_shown()]
+        return " · ".join(part for part in parts if part)
+
+    def _values(self) -> str:
+        """The values at the cursor; without one the last of a curve that is alone."""
         if self.view.cursor is not None and self.curves:
             return self._values_at(self.view.cursor)
-        return self._how_shown()
+        if len(self.curves) == 1 and len(self.curves[0].series):
+            return f"last {fmt.number(self.curves[0].series.raw.values[-1])}{self.unit}"
+        return ""
 
     def _values_at(self, step: float) -> str:
         """A step, and the value of each curve at it; of one without a point there, where it has."""
@@ -332,8 +312,8 @@ keys read values."""
             if index is None:
                 continue
             text = fmt.number(series.raw.values[index]) + self.unit
-            if series.smoothing:
-                text += f" (smoothed {fmt.number(series.smooth.values[index])})"
+            if series.window > 1:
+                text += f" (mean {fmt.number(series.value(index))})"
             if series.steps[index] != shown:
                 text += f" (step {fmt.count(series.steps[index])})"
             parts.append(f"{curve.mark} {text}".strip())
@@ -359,32 +339,32 @@ keys read values."""
 
         return min(here or steps, key=rank, default=None)
 
-    def _how_shown(self) -> str:
-        """Scale, smoothing, range of the view, gaps, the last value, the unit of the axis."""
+    def _how_shown(self) -> list[str]:
+        """Range of the view, scale, smoothing, gaps, and what the axis counts."""
         parts: list[str] = []
-        if self.view.log:
-            parts.append("log")
-        if any(curve.series.smoothing for curve in self.curves):
-            parts.append(f"smoothing {self.smoothing:g}")
+        unit = self.view.per_epoch or 1
+        axis = "epochs" if self.view.per_epoch else "steps"
         if self.view.low is not None:
             low, high = step_limits(self.view, self.curves)
-            parts.append(f"steps {fmt.count(low)}–{fmt.count(high)}")
+            ends = f"{low / unit:.1f}–{high / unit:.1f}" if unit > 1 else ""
+            parts.append(f"zoom {ends or f'{fmt.count(low)}–{fmt.count(high)}'}")
+        if self.view.log:
+            parts.append("log")
+        if any(curve.series.window > 1 for curve in self.curves):
+            parts.append(f"mean of {self.window}")
         masked = sum(curve.series.masked for curve in self.curves)
         if masked:
             parts.append(f"{masked} not finite")
-        if len(self.curves) == 1 and len(self.curves[0].series):
-            last = self.curves[0].series.raw.values[-1]
-            parts.append(f"last {fmt.number(last)}{self.unit}")
-        axis = "epochs" if self.view.per_epoch else "steps"
-        return "  ".join(parts) + f"  [{axis}]"
+        if self.view.cursor is not None and not self.view.per_epoch:
+            return parts  # the cursor's step says it
+        return [*parts, axis]
 
     def legend(self, width: int, height: int) -> list[Strip]:
         """One line for each curve with its mark and full name, where there is room for them."""
-        if len(self.curves) < 2 or height < 9:
+        if len(self.curves) < 2 or height < 8:
             return []
         strips = []
         for number, curve in enumerate(self.curves):
-            style = self.get_component_rich_style(f"chart--curve-{number % 8 + 1}")
             text = f" {curve.mark or '─'} {curve.name}"
-            strips.append(Strip([Segment(fmt.fit(text, width), style)], width))
+            strips.append(Strip([Segment(fmt.fit(text, width), self._curve_style(number))], width))
         return strips

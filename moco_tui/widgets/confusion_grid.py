@@ -5,42 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.panel import Panel
 
 _CELL = 5
 _SHADES = ((0.5, "█"), (0.25, "▓"), (0.1, "▒"), (0.03, "░"))
 _ASCII_SHADES = ((0.5, "#"), (0.25, "+"), (0.1, "-"), (0.03, "."))
 
 
-class ConfusionGrid(Widget, can_focus=True):
+class ConfusionGrid(Panel, can_focus=True):
     """Rows are the classes of the images, columns what their neighbours voted for, in per cent."""
 
     HELP_TITLE = "The confusion matrix"
     HELP = """A row for each class, and how many per cent of its images were taken for each. The
 arrow keys choose a cell, Enter shows its images."""
     DEFAULT_CSS = """
-    ConfusionGrid { width: 1fr; height: 1fr; min-height: 5; background: $surface; }
-    ConfusionGrid > .confusion--title { color: $foreground; text-style: bold; }
-    ConfusionGrid:focus > .confusion--title { color: $text-accent; text-style: bold underline; }
-    ConfusionGrid > .confusion--note { color: $text-muted; }
-    ConfusionGrid > .confusion--right { color: $text-success; }
-    ConfusionGrid > .confusion--wrong { color: $text-error; }
-    ConfusionGrid > .confusion--cursor { text-style: bold reverse; }
+    ConfusionGrid { min-height: 6; }
     """
-    COMPONENT_CLASSES = {
-        "confusion--title",
-        "confusion--note",
-        "confusion--right",
-        "confusion--wrong",
-        "confusion--cursor",
-    }
     BINDINGS = [
         Binding("left", "move(0, -1)", "To the left", show=False),
         Binding("right", "move(0, 1)", "To the right", show=False),
@@ -57,8 +45,7 @@ arrow keys choose a cell, Enter shows its images."""
             self.truth, self.taken = truth, taken
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.title = "confusions"
+        super().__init__("confusions", id=id)
         self.cell = (0, 0)
         self._names: list[str] = []
         self._counts: Sequence[Sequence[int]] = ()
@@ -95,9 +82,10 @@ arrow keys choose a cell, Enter shows its images."""
 
     def on_click(self, event: events.Click) -> None:
         """Choose a cell; a click on the chosen one opens it."""
-        row = event.y - 2 + self._first[0]
-        column = (event.x - self._label_width) // _CELL + self._first[1]
-        if event.y < 2 or event.x < self._label_width:
+        at = self.inside(event)
+        row = at.y - 1 + self._first[0]
+        column = (at.x - self._label_width) // _CELL + self._first[1]
+        if at.y < 1 or at.x < self._label_width:
             return
         if row < len(self._names) and column < len(self._names):
             again = self.cell == (row, column)
@@ -122,7 +110,7 @@ arrow keys choose a cell, Enter shows its images."""
 
     def _scroll(self) -> tuple[int, int]:
         """How many rows and columns fit; the first are such that the cursor is in sight."""
-        rows = max(self.size.height - 3, 1)
+        rows = max(self.size.height - 2, 1)
         columns = max((self.size.width - self._label_width) // _CELL, 1)
         first = []
         for at, start, room in zip(self.cell, self._first, (rows, columns), strict=True):
@@ -132,27 +120,23 @@ arrow keys choose a cell, Enter shows its images."""
         return rows, columns
 
     def render_line(self, y: int) -> Strip:
-        """The title, the heads of the columns, a class, or the cell at the cursor in words."""
-        width, base = self.size.width, self.rich_style
+        """The heads of the columns, a class, or the cell at the cursor in words."""
+        width, base = self.size.width, self.look("")
         ascii_only = draws_ascii(self)
-        note = self.get_component_rich_style("confusion--note")
-        if y == 0:
-            arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
-            style = self.get_component_rich_style("confusion--title")
-            return Strip([Segment(fmt.fit(arrow + self.title, width), style)])
+        note = self.look("muted")
         if not self._names:
             return Strip.blank(width, base)
         rows, columns = self._scroll()
         top, left = self._first
         shown = range(left, min(left + columns, len(self._names)))
-        if y == 1:
+        if y == 0:
             heads = "".join(fmt.fit(self._names[n][: _CELL - 1], _CELL, right=True) for n in shown)
             text = " " * self._label_width + heads
             return Strip([Segment(fmt.fit(text, width), note)])
-        row = top + y - 2
-        if y - 2 == min(rows, len(self._names) - top):
+        row = top + y - 1
+        if y - 1 == min(rows, len(self._names) - top):
             return Strip([Segment(fmt.fit(self.cell_text(), width), base)])
-        if y - 2 > rows or row >= len(self._names):
+        if y - 1 > rows or row >= len(self._names):
             return Strip.blank(width, base)
         segments = [Segment(fmt.fit(self._names[row], self._label_width), base)]
         total = max(sum(self._counts[row]), 1)
@@ -161,9 +145,8 @@ arrow keys choose a cell, Enter shows its images."""
             shades = _ASCII_SHADES if ascii_only else _SHADES
             shade = next((glyph for least, glyph in shades if share >= least), " ")
             number = f"{100 * share:.0f}" if share else ("." if ascii_only else "·")
-            look = "right" if row == column else "wrong"
-            style = self.get_component_rich_style(f"confusion--{look}") if share else note
+            style = self.look("good" if row == column else "bad") if share else note
             if (row, column) == self.cell:
-                style += self.get_component_rich_style("confusion--cursor")
+                style += Style(bold=True, reverse=True)
             segments.append(Segment(f"{number:>3}{shade * 2}", style))
         return Strip(segments).adjust_cell_length(width, base)

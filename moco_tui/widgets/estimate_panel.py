@@ -17,12 +17,13 @@ from textual.widgets import Static
 from moco_tui.present import fmt
 from moco_tui.present.study_form import plan_text
 from moco_tui.training.detached import child_environment
+from moco_tui.widgets.panel import Panel
 
 TIMEOUT = 300
 """Seconds after which the process is killed."""
 
 
-class EstimatePanel(Static):
+class EstimatePanel(Panel, Static):
     """What an epoch of a configuration costs here, measured on request.
 
     Args:
@@ -33,7 +34,7 @@ class EstimatePanel(Static):
         self, data_dir: Path, *, id: str | None = None, classes: str | None = None
     ) -> None:
         text = "F3 runs a few steps in a process of its own and tells what the run costs."
-        super().__init__(text, id=id, classes=classes, markup=False)
+        super().__init__("estimate", text, id=id, classes=classes, markup=False)
         self._data_dir = data_dir
         self._process: subprocess.Popen[str] | None = None
         self._measuring = False

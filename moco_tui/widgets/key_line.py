@@ -1,4 +1,4 @@
-"""The key bindings in the last line, as one widget: Textual's footer mounts one for every key."""
+"""The key bindings in the last line, and a note: Textual's footer mounts a widget for every key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from textual import events
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
+
+from moco_tui.widgets.panel import theme_style
 
 _DIM = Style(dim=True)
 
@@ -41,6 +43,18 @@ class KeyLine(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._spans: list[tuple[int, int, str, bool]] = []
+        self._note = ""
+
+    @property
+    def note(self) -> str:
+        """What stands at the right, where the keys leave room for it."""
+        return self._note
+
+    @note.setter
+    def note(self, text: str) -> None:
+        if text != self._note:
+            self._note = text
+            self.refresh()
 
     def on_mount(self) -> None:
         """Redraw when the active bindings change."""
@@ -73,6 +87,9 @@ class KeyLine(Widget):
             segments += [*item.parts, Segment(" ", base)]
             x += len(item) + 1
         self._spans = spans
+        if self._note and x + 1 + len(self._note) < width:
+            segments.append(Segment(" " * (width - x - len(self._note) - 1), base))
+            segments.append(Segment(self._note, base + theme_style(self.app, "muted")))
         return Strip(segments).adjust_cell_length(width, base)
 
     def _items(self) -> list[_Item]:

@@ -35,6 +35,7 @@ of one share each source is a row on the scale of the accuracy."""
     BINDINGS = [
         Binding("left", "cursor(-1)", "Smaller share", show=False),
         Binding("right", "cursor(1)", "Larger share", show=False),
+        Binding("escape", "no_cursor", "No cursor"),
     ]
 
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
@@ -109,20 +110,18 @@ of one share each source is a row on the scale of the accuracy."""
         if not shares:
             return
         if self.view.cursor not in shares:
-            self.view.cursor = shares[-1]
+            self._put_cursor(shares[-1])
         else:
             at = shares.index(self.view.cursor) + cells
-            self.view.cursor = shares[max(min(at, len(shares) - 1), 0)]
-        self.changed()
+            self._put_cursor(shares[max(min(at, len(shares) - 1), 0)])
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on the share next to the click."""
         event.prevent_default()  # Textual would call the handler of the base class as well
-        drawing, shares = self._current_drawing(), self._shares()
-        if drawing is not None and shares and event.x >= drawing.left:
-            step = drawing.step_at(event.x - drawing.left)
-            self.view.cursor = min(shares, key=lambda share: abs(share - step))
-            self.changed()
+        drawing, shares, x = self._current_drawing(), self._shares(), self.inside(event).x
+        if drawing is not None and shares and x >= drawing.left:
+            step = drawing.step_at(x - drawing.left)
+            self._put_cursor(min(shares, key=lambda share: abs(share - step)))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """No zoom: the few points are always all shown."""
@@ -171,7 +170,7 @@ of one share each source is a row on the scale of the accuracy."""
 
     def legend(self, width: int, height: int) -> list[Strip]:
         """Marks and full names in as few lines as they take, with the values under the cursor."""
-        if height < 6 or not self.curves or self._one_share is not None:
+        if height < 5 or not self.curves or self._one_share is not None:
             return []
         reading = self.view.cursor in self._shares()
         texts: list[str] = []
@@ -180,8 +179,8 @@ of one share each source is a row on the scale of the accuracy."""
             if reading and self.view.cursor is not None:
                 text += " " + studyview.point_text(measured, self.view.cursor)
             texts.append(text + " ")
-        # Title, axis and a canvas of two lines are left.
-        return self.legend_lines(texts, width, max(height - 5, 1))
+        # An axis and a canvas of two lines are left.
+        return self.legend_lines(texts, width, max(height - 4, 1))
 
 
 def _shown(curves: Sequence[Measured], first: Collection[str]) -> list[Measured]:

@@ -10,14 +10,14 @@ from textual import events
 from textual.binding import Binding
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from engine.runs.encoder_look import EncoderView, Look
-from moco_tui.present import fmt
 from moco_tui.present.look_text import class_mark, name_of
 from moco_tui.present.map_moves import Dot, nearest_to, neighbour_in, placed
-from moco_tui.present.map_svg import COLOURS, PlaneMap
+from moco_tui.present.map_svg import PlaneMap
 from moco_tui.session import draws_ascii
+from moco_tui.terminal.theme_colours import CURVES
+from moco_tui.widgets.panel import Panel
 
 SHOWN_NEIGHBOURS = 10
 """Neighbours of the image at the cursor that are marked."""
@@ -27,7 +27,7 @@ _ROOMY = 24  # cells for each that has points, from which on a dot would be lost
 _CURSOR, _RIGHT, _WRONG = "╋", "✓", "✗"
 
 
-class LookMap(Widget, can_focus=True):
+class LookMap(Panel, can_focus=True):
     """Points of all images; classes have a colour and a mark.
 
     Attributes:
@@ -38,21 +38,8 @@ class LookMap(Widget, can_focus=True):
     HELP = """Each image is a dot. The arrow keys go to the nearest point in their direction; the
 nearest neighbours of the image are ticked or crossed: of its class or not."""
     DEFAULT_CSS = """
-    LookMap { width: 1fr; height: 1fr; min-height: 5; background: $surface; }
-    LookMap > .lookmap--title { color: $foreground; text-style: bold; }
-    LookMap:focus > .lookmap--title { color: $text-accent; text-style: bold underline; }
-    LookMap > .lookmap--note { color: $text-muted; }
-    LookMap > .lookmap--cursor { color: $text-accent; text-style: bold reverse; }
-    LookMap > .lookmap--right { color: $text-success; text-style: bold; }
-    LookMap > .lookmap--wrong { color: $text-error; text-style: bold; }
+    LookMap { min-height: 6; }
     """
-    COMPONENT_CLASSES = {
-        "lookmap--title",
-        "lookmap--note",
-        "lookmap--cursor",
-        "lookmap--right",
-        "lookmap--wrong",
-    }
     BINDINGS = [
         Binding("left", "go('left')", "Point to the left", show=False),
         Binding("right", "go('right')", "Point to the right", show=False),
@@ -73,9 +60,8 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
             return isinstance(message, LookMap.Moved)
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__("map", id=id)
         self.image = 0
-        self.title = "map"
         self.only_marks = False
         self._look: Look | None = None
         self._view: EncoderView | None = None
@@ -107,7 +93,8 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
     def on_click(self, event: events.Click) -> None:
         """The nearest point to the mouse."""
         if self._dots:
-            x, y = 2 * event.x + 0.5, 4 * (self.size.height - 1 - event.y) - 2.5
+            at = self.inside(event)
+            x, y = 2 * at.x + 0.5, 4 * (self.size.height - 1 - at.y) - 2.5
             self._choose(nearest_to(self._dots, x, y))
 
     def _choose(self, image: int) -> None:
@@ -129,7 +116,7 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
         self.refresh()
 
     def _place(self) -> None:
-        width, height = self.size.width, self.size.height - 2  # title and legend
+        width, height = self.size.width, self.size.height - 1  # the legend
         if self._plane is not None and width > 0 and height > 0:
             self._dots = placed(self._plane.points, 2 * width, 4 * height)
         self._redraw()
@@ -145,15 +132,13 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
         return Strip.blank(self.size.width, self.rich_style)
 
     def _draw(self) -> list[Strip]:
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self.look("")
         ascii_only = draws_ascii(self)
-        arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
-        title = fmt.fit(arrow + fmt.clean(self.title), width)
-        strips = [Strip([Segment(title, self.get_component_rich_style("lookmap--title"))])]
         if self._look is None or not self._dots:
-            return strips
+            return []
+        strips = []
         cells = self._cells(ascii_only)
-        for row in range(self.size.height - 3, -1, -1):
+        for row in range(self.size.height - 2, -1, -1):
             segments = []
             for column in range(width):
                 text, style = cells.get((column, row), (" ", base))
@@ -180,20 +165,19 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
             # A mark in every third cell: colour is never the only difference between classes.
             mark = plain or few or self.only_marks or (cell[0] + 2 * cell[1]) % 3 == 0
             text = class_mark(label, ascii_only=ascii_only) if mark else chr(0x2800 + bits[cell])
-            cells[cell] = text, class_style(label, self.rich_style)
+            cells[cell] = text, self._class_style(label)
         for other in reversed(self._view.neighbours[self.image][:SHOWN_NEIGHBOURS]):
             right = labels[other] == labels[self.image]
-            look = "right" if right else "wrong"
             x, y = self._dots[other]
-            style = self.get_component_rich_style(f"lookmap--{look}")
+            style = self.look("good" if right else "bad") + Style(bold=True)
             cells[x >> 1, y >> 2] = _RIGHT if right else _WRONG, style
         x, y = self._dots[self.image]
-        cells[x >> 1, y >> 2] = _CURSOR, self.get_component_rich_style("lookmap--cursor")
+        cells[x >> 1, y >> 2] = _CURSOR, self.look("focus") + Style(reverse=True)
         return cells
 
     def _legend(self, look: Look, ascii_only: bool) -> Strip:
         """Marks and names of the classes, as many as fit."""
-        base, note = self.rich_style, self.get_component_rich_style("lookmap--note")
+        base, note = self.look(""), self.look("muted")
         segments: list[Segment] = []
         room = self.size.width
         for number in sorted(set(look.labels)):
@@ -203,18 +187,9 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
                 segments.append(Segment("…", note))
                 break
             room -= 1 + len(name)
-            segments += [Segment(mark, class_style(number, base)), Segment(name, note)]
+            segments += [Segment(mark, self._class_style(number)), Segment(name, note)]
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
-    def on_focus(self) -> None:
-        """The title shows the focus."""
-        self._redraw()
-
-    def on_blur(self) -> None:
-        """The title shows the focus."""
-        self._redraw()
-
-
-def class_style(label: int, base: Style) -> Style:
-    """The colour of a class, on the background of a widget."""
-    return base + Style.parse(COLOURS[label % len(COLOURS)])
+    def _class_style(self, label: int) -> Style:
+        """The colour of a class: that of a curve."""
+        return self.look(f"curve-{label % CURVES + 1}")

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from moco_tui.charts.drawing import Curve, Ink
+from moco_tui.charts.drawing import Curve
 from moco_tui.present import fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.widgets.chart import Chart
@@ -34,14 +34,15 @@ class MarkedChart(Chart, inherit_bindings=False):
             if used and used + cell_len(text) > width:
                 lines.append([])
                 used = 0
-            lines[-1].append(Segment(fmt.fit(text, min(cell_len(text), width)), self._style(curve)))
+            lines[-1].append(
+                Segment(fmt.fit(text, min(cell_len(text), width)), self._style_of(curve))
+            )
             used += cell_len(text)
-        return [Strip(line).adjust_cell_length(width, self.rich_style) for line in lines[:most]]
+        return [Strip(line).adjust_cell_length(width, self.look("")) for line in lines[:most]]
 
-    def _style(self, curve: Curve) -> Style:
-        place = _ALL_MARKS.index(curve.mark) % len(MARKS)
-        return self.get_component_rich_style(f"chart--curve-{place + 1}")
+    def _style_of(self, curve: Curve) -> Style:
+        return self.look(f"curve-{_ALL_MARKS.index(curve.mark) % len(MARKS) + 1}")
 
-    def _inks(self) -> dict[int, Style]:
-        own = {Ink.CURVE + number: self._style(curve) for number, curve in enumerate(self.curves)}
-        return super()._inks() | own
+    def _curve_style(self, number: int) -> Style:
+        """The style that belongs to the mark of the curve of this number."""
+        return self._style_of(self.curves[number])

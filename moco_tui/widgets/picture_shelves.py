@@ -12,10 +12,10 @@ from textual import events
 from textual.binding import Binding
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.picture_cells import picture_line, resized
 
 SIZES = (48, 40, 32, 28, 24, 20, 16, 12, 8)
@@ -67,28 +67,15 @@ class ShelfLayout(NamedTuple):
     head: int = 0
 
 
-class PictureShelves(Widget, can_focus=True):
+class PictureShelves(Panel, can_focus=True):
     """A picture with lines beside it, and shelves of others below."""
 
     HELP_TITLE = "Pictures"
     HELP = """An image and its nearest neighbours, ticked where they are of its class and crossed
 where not; or the images of a cell. The arrow keys choose one, Enter goes to it."""
     DEFAULT_CSS = """
-    PictureShelves { width: 1fr; height: 1fr; min-height: 6; background: $surface; }
-    PictureShelves > .shelves--title { color: $foreground; text-style: bold; }
-    PictureShelves:focus > .shelves--title { color: $text-accent; text-style: bold underline; }
-    PictureShelves > .shelves--note { color: $text-muted; }
-    PictureShelves > .shelves--right { color: $text-success; }
-    PictureShelves > .shelves--wrong { color: $text-error; }
-    PictureShelves > .shelves--cursor { text-style: bold reverse; }
+    PictureShelves { min-height: 7; }
     """
-    COMPONENT_CLASSES = {
-        "shelves--title",
-        "shelves--note",
-        "shelves--right",
-        "shelves--wrong",
-        "shelves--cursor",
-    }
     BINDINGS = [
         Binding("left", "move(-1, 0)", "To the left", show=False),
         Binding("right", "move(1, 0)", "To the right", show=False),
@@ -105,8 +92,7 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
             self.image = image
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.title = "images"
+        super().__init__("images", id=id)
         self.head: int | None = None
         self.shelves: list[Shelf] = []
         self.cursor = (0, 0)
@@ -162,7 +148,7 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
     def _fitted(self, pixels: int, *, with_head: bool) -> ShelfLayout | None:
         """How pictures of this size are laid out; None where they do not fit."""
         head = max(pixels // 2, _HEAD_LINES) if with_head else 0
-        room = self.size.height - 1 - head
+        room = self.size.height - head
         count = max(len(self.shelves), 1)
         shelves = min(room // (pixels // 2 + 2), count)  # with a line of text for each
         if pixels > self.size.width or shelves < 1:
@@ -207,9 +193,10 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         """Choose a picture; a click on the chosen one goes to it."""
         pixels, across, rows, _, head = self.layout_of()
         height = pixels // 2 + 1
-        y = event.y - 1 - head
+        at = self.inside(event)
+        y = at.y - head
         shelf, inside = divmod(y, 1 + rows * height)
-        column = event.x // self._tile_width(pixels)
+        column = at.x // self._tile_width(pixels)
         shelf += self._first_shelf
         if y < 0 or inside < 1 or column >= across or shelf >= len(self.shelves):
             return
@@ -233,11 +220,11 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         self._redraw()
 
     def on_focus(self) -> None:
-        """The title shows the focus."""
+        """The cursor shows the focus."""
         self._redraw()
 
     def on_blur(self) -> None:
-        """The title shows the focus."""
+        """The cursor shows the focus."""
         self._redraw()
 
     def notify_style_update(self) -> None:
@@ -251,16 +238,14 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
             self._strips = self._draw()
         if y < len(self._strips):
             return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
+        return Strip.blank(self.size.width, self.look(""))
 
     def _draw(self) -> list[Strip]:
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self.look("")
         ascii_only = draws_ascii(self)
         layout = self.layout_of()
         pixels = layout.pixels
-        arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
-        style = self.get_component_rich_style("shelves--title")
-        strips = [Strip([Segment(fmt.fit(arrow + self.title, width), style)])]
+        strips: list[Strip] = []
         if self.head is not None and layout.head:
             beside = [[Segment(line, base)] for line in self._lines]
             picture = self._picture(self.head, pixels)
@@ -280,9 +265,9 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
 
     def _shelf(self, number: int, layout: ShelfLayout) -> list[Strip]:
         shelf, (pixels, across, rows, *_) = self.shelves[number], layout
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self.look("")
         ascii_only = draws_ascii(self)
-        note = self.get_component_rich_style("shelves--note")
+        note = self.look("muted")
         last = min(self._first + across * rows, len(shelf.tiles))
         where = f"  {self._first + 1}–{last} of {len(shelf.tiles)}" if shelf.tiles else ""
         strips = [Strip([Segment(fmt.fit(shelf.title + where, width), note)])]
@@ -301,7 +286,7 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
             for place, tile in enumerate(tiles, start):
                 style = self._caption_style(tile)
                 if (number, place) == self.cursor and self.has_focus:
-                    style += self.get_component_rich_style("shelves--cursor")
+                    style += Style(bold=True, reverse=True)
                 text = fmt.fit(tile.caption, self._tile_width(pixels) - 1)
                 captions += [Segment(text, style), Segment(" ", base)]
             strips.append(Strip(captions).adjust_cell_length(width, base))
@@ -309,8 +294,8 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
 
     def _caption_style(self, tile: Tile) -> Style:
         if tile.right is None:
-            return self.rich_style
-        return self.get_component_rich_style(f"shelves--{'right' if tile.right else 'wrong'}")
+            return self.look("")
+        return self.look("good" if tile.right else "bad")
 
     def _picture(self, image: int, pixels: int) -> bytes:
         return resized(self._pictures[image], self._side, pixels)

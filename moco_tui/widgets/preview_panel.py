@@ -9,12 +9,12 @@ from textual import on
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
-from textual.widget import Widget
 
 from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
 from moco_tui.present.augment_preview import Picture, Previewer, PreviewRequest
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.picture_cells import picture_line
 
 DEBOUNCE_SECONDS = 0.3
@@ -23,7 +23,7 @@ SIZES = (32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
 
 
-class PreviewPanel(Widget):
+class PreviewPanel(Panel):
     """Real images of the chosen data set and two random views of each.
 
     Args:
@@ -31,11 +31,8 @@ class PreviewPanel(Widget):
     """
 
     DEFAULT_CSS = """
-    PreviewPanel { height: 1fr; width: 1fr; min-height: 6; background: $surface; }
-    PreviewPanel > .preview--title { text-style: bold; }
-    PreviewPanel > .preview--note { color: $text-muted; }
+    PreviewPanel { min-height: 7; }
     """
-    COMPONENT_CLASSES = {"preview--title", "preview--note"}
 
     class Ready(Message):
         """Pictures, or why there are none."""
@@ -54,7 +51,7 @@ class PreviewPanel(Widget):
             return isinstance(message, PreviewPanel.Ready)
 
     def __init__(self, previewer: Previewer, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__("augmentation preview", id=id)
         self.previewer = previewer
         self.seed = 0
         self.problem = "computing ..."
@@ -180,21 +177,18 @@ class PreviewPanel(Widget):
             self._strips = self._draw()
         if y < len(self._strips):
             return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
+        return Strip.blank(self.size.width, self.look(""))
 
     def _draw(self) -> list[Strip]:
         """The names, then the images with their views, as many groups beside each other as fit."""
         width, height = self.size
-        title = self.get_component_rich_style("preview--title")
-        note = self.get_component_rich_style("preview--note")
-        base, ascii_only = self.rich_style, draws_ascii(self)
+        title = self.look("strong")
+        note = self.look("muted")
+        base, ascii_only = self.look(""), draws_ascii(self)
         pixels = self.pixels
         if not self.rows or not pixels:
-            text = fmt.fit(" " + fmt.clean(self.problem or "computing ..."), width)
-            return [
-                Strip([Segment(fmt.fit("augmentation preview", width), title)]),
-                Strip([Segment(text, note)]),
-            ]
+            text = fmt.fit(fmt.clean(self.problem or "computing ..."), width)
+            return [Strip([Segment(text, note)])]
         head = "".join(fmt.fit(name, pixels + 1) for name in ("image", "view 1", "view 2"))
         strips = [Strip([Segment(fmt.fit(head, width), title)], width)]
         lines = pixels // 2

@@ -43,3 +43,9 @@ class RedrawPace:
     def share(self) -> float:
         """Share of the wall time that updates take now."""
         return self._cost / self.interval
+
+    @property
+    def share_text(self) -> str:
+        """The same in words: drawing is done by one thread, so it takes at most one core."""
+        percent = 100 * self.share
+        return f"{percent:.{0 if percent >= 9.95 else 1}f} % of a core"

@@ -8,8 +8,9 @@ from engine.config.metrics import metric
 from engine.runs import MetricLog
 from moco_tui.charts.curve_points import CurvePoints
 from moco_tui.charts.drawing import Curve, Level
-from moco_tui.present.curves import MARKS
+from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.metric_text import title as curve_title
+from moco_tui.session import draws_ascii
 from moco_tui.widgets.chart import Chart
 
 Points = tuple[Sequence[int], Sequence[float]]
@@ -27,12 +28,12 @@ class RunChart(Chart):
         self,
         title: str,
         *,
-        smoothing: float = 0.0,
+        window: int = 1,
         unit: str = "",
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        super().__init__(title, smoothing=smoothing, unit=unit, id=id, classes=classes)
+        super().__init__(title, window=window, unit=unit, id=id, classes=classes)
         self._points: dict[str, CurvePoints] = {}  # by metric, kept between updates
 
     def take(
@@ -71,13 +72,14 @@ class RunChart(Chart):
             or [curve.series for curve in self.curves] != [known[name] for name in names]
         ):
             several = len(names) > 1
+            marks = ASCII_MARKS if draws_ascii(self) else MARKS
             self.title = title
             self.show_curves(
                 [
                     Curve(
                         name if name in beside else curve_title(name),
                         known[name],
-                        MARKS[i] if several else "",
+                        marks[i] if several else "",
                         dense=name not in beside and metric(name).dense,
                     )
                     for i, name in enumerate(names)

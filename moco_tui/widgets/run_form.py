@@ -20,12 +20,13 @@ from moco_tui.present.form_following import use_task
 from moco_tui.present.study_form import ablated, switch_ablation
 from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, FormRow, SectionHead
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.study_axes import AblationRow, StudyAxes, ablation_rows
 
 KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
 
 
-class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
+class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     """The form; the arrow keys move the focus from field to field, which scrolls as well.
 
     Args:
@@ -56,7 +57,7 @@ class RunForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         task_of: Callable[[str], str] | None = None,
         id: str | None = None,
     ) -> None:
-        super().__init__(id=id)
+        super().__init__("settings", id=id)
         self.state = state
         self.parent_run = parent
         self._parents = list(parents)

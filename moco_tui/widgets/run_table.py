@@ -18,6 +18,7 @@ from textual.strip import Strip
 from moco_tui.present import fmt
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import CELLS, RunRow
+from moco_tui.widgets.panel import Panel, state_look
 
 
 class RunColumn(Struct, frozen=True):
@@ -79,7 +80,7 @@ def _merged(columns: list[tuple[RunColumn, int]], row: RunRow) -> list[tuple[Run
     return [*columns[:first], (RunColumn("cells", size, lambda *_: text), size), *columns[end:]]
 
 
-class RunTable(ScrollView, can_focus=True):
+class RunTable(Panel, ScrollView, can_focus=True):
     """Runs, one a line; a cursor that stays on its run when others come and go."""
 
     HELP_TITLE = "The table of runs"
@@ -89,25 +90,14 @@ stands under the study: f, or a click on the sign before its name, shows it and 
 that a study counts and did not make stay where they are, and say so."""
 
     DEFAULT_CSS = """
-    RunTable { height: 1fr; background: $surface; overflow-x: hidden; overflow-y: auto; }
+    RunTable { overflow: hidden auto; }
     RunTable > .runtable--head { color: $text-muted; text-style: bold; background: $panel; }
     RunTable > .runtable--cursor { background: $primary 35%; }
     RunTable:focus > .runtable--cursor {
         background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold;
     }
-    RunTable > .runtable--running { color: $text-success; }
-    RunTable > .runtable--failed { color: $text-error; }
-    RunTable > .runtable--paused { color: $text-warning; }
-    RunTable > .runtable--muted { color: $text-muted; }
     """
-    COMPONENT_CLASSES = {
-        "runtable--head",
-        "runtable--cursor",
-        "runtable--running",
-        "runtable--failed",
-        "runtable--paused",
-        "runtable--muted",
-    }
+    COMPONENT_CLASSES = {"runtable--head", "runtable--cursor"}
     BINDINGS = [
         Binding("enter", "open", "Open"),
         Binding("space", "mark", "Mark"),
@@ -144,7 +134,7 @@ that a study counts and did not make stay where they are, and say so."""
         """Other runs are marked."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__("runs", id=id)
         self.rows: list[tuple[RunRow, int]] = []
         self.cursor = 0
         self.marked: dict[str, None] = {}  # a set in the order of marking, as they are compared
@@ -241,15 +231,16 @@ that a study counts and did not make stay where they are, and say so."""
 
     def on_click(self, event: events.Click) -> None:
         """Click: move there; a second click opens."""
-        if event.y == 0:  # the head
+        at = self.inside(event)
+        if at.y == 0:  # the head
             return
-        index = event.y - 1 + self.scroll_offset.y
+        index = at.y - 1 + self.scroll_offset.y
         if 0 <= index < len(self.rows):
             self._go(index)
             row, depth = self.rows[index]
             # The sign in front of the name, behind the mark and the state.
             sign = COLUMNS[0].width + 2 + 2 * depth
-            if row.members is not None and sign <= event.x <= sign + 1:
+            if row.members is not None and sign <= at.x <= sign + 1:
                 self.post_message(self.Folded(row.id))
                 return
             if event.chain >= 2:
@@ -272,7 +263,7 @@ that a study counts and did not make stay where they are, and say so."""
     def render_line(self, y: int) -> Strip:
         """One line: the head, or a run."""
         width = self.scrollable_content_region.width
-        base = self.rich_style
+        base = self.look("")
         if width <= 0:
             return Strip.blank(self.size.width, base)
         columns = self.columns(width)
@@ -312,18 +303,7 @@ that a study counts and did not make stay where they are, and say so."""
 
     def _styles(self, row: RunRow, current: bool, base: Style) -> tuple[Style, Style]:
         """The styles of a row and of its state; under the cursor both are the cursor's."""
-        names = {
-            "running": "running",
-            "finished": "muted",
-            "stopped": "muted",
-            "failed": "failed",
-            "lost": "failed",
-            "damaged": "failed",
-            "unreadable": "failed",
-            "paused": "paused",
-        }
         if current:
             style = self.get_component_rich_style("runtable--cursor")
             return style, style
-        name = names.get(row.status, "muted")
-        return base, self.get_component_rich_style(f"runtable--{name}")
+        return base, self.look(state_look(row.status))

@@ -19,6 +19,7 @@ from engine.study.table import Dimension, Table, key_text
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.study_variants import NOTES_HEAD
+from moco_tui.widgets.panel import Panel
 
 LEAST_CELL = 10
 MOST_CELL = 30
@@ -27,11 +28,12 @@ NOTED_CELL = 14
 """Characters of a cell, of the labels at the left of a row, and of a cell in a narrow table with
 notes behind the cells."""
 
+_CELL_LOOKS = {"running": "state-running", "waiting": "state-queued", "failed": "state-failed"}
 _HEAD, _MAJORITY = -1, -2
 """In place of the row: the line is the head of a table, or its majority shares."""
 
 
-class StudyTable(ScrollView, can_focus=True):
+class StudyTable(Panel, ScrollView, can_focus=True):
     """Draws the tables of a study one under the other, only the lines that are visible.
 
     The head of the first visible table stays at the top. Columns that do not fit scroll with the
@@ -45,29 +47,14 @@ seeds. (95 % interval), [range: fewer than three pretraining seeds], {not one se
 cells that are not done: running, waiting, failed or missing."""
 
     DEFAULT_CSS = """
-    StudyTable { height: 1fr; background: $surface; overflow-x: hidden; overflow-y: auto; }
+    StudyTable { overflow: hidden auto; }
     StudyTable > .studytable--head { color: $foreground; text-style: bold; background: $panel; }
-    StudyTable > .studytable--label { text-style: bold; }
-    StudyTable > .studytable--muted { color: $text-muted; }
     StudyTable > .studytable--cursor { background: $primary 35%; }
     StudyTable:focus > .studytable--cursor {
         background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold;
     }
-    StudyTable > .studytable--running { color: $text-success; }
-    StudyTable > .studytable--waiting { color: $text-warning; }
-    StudyTable > .studytable--failed { color: $text-error; }
-    StudyTable > .studytable--missing { color: $text-muted; }
     """
-    COMPONENT_CLASSES = {
-        "studytable--head",
-        "studytable--label",
-        "studytable--muted",
-        "studytable--cursor",
-        "studytable--running",
-        "studytable--waiting",
-        "studytable--failed",
-        "studytable--missing",
-    }
+    COMPONENT_CLASSES = {"studytable--head", "studytable--cursor"}
     BINDINGS = [
         Binding("enter", "open", "Open"),
         Binding("up", "move(-1)", "Up", show=False),
@@ -87,7 +74,7 @@ cells that are not done: running, waiting, failed or missing."""
         """Enter was pressed on a cell."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__("table", id=id)
         self.tables: list[Table] = []
         self.majority: dict[str, float] = {}
         self.notes: dict[str, str] = {}
@@ -252,9 +239,10 @@ cells that are not done: running, waiting, failed or missing."""
     def on_click(self, event: events.Click) -> None:
         """Click: move there; a second click opens."""
         label, cell, fit = self._widths()
-        line = event.y + self.scroll_offset.y
-        x = event.x - label - 1
-        if event.y == 0 or line >= len(self._lines) or self._lines[line][1] < 0 or x < 0:
+        at = self.inside(event)
+        line = at.y + self.scroll_offset.y
+        x = at.x - label - 1
+        if at.y == 0 or line >= len(self._lines) or self._lines[line][1] < 0 or x < 0:
             return
         column = min(x // (cell + 1), fit - 1) + self._first_column
         self._go(line, column, 1)
@@ -291,7 +279,7 @@ cells that are not done: running, waiting, failed or missing."""
     def render_line(self, y: int) -> Strip:
         """One line; the first is the head of the table that the line belongs to."""
         width = self.scrollable_content_region.width
-        base = self.rich_style
+        base = self.look("")
         index = y + self.scroll_offset.y
         if width <= 0 or index >= len(self._lines):
             return Strip.blank(max(width, self.size.width), base)
@@ -304,7 +292,7 @@ cells that are not done: running, waiting, failed or missing."""
         label, cell, fit = self._widths()
         shown = range(self._first_column, min(self._first_column + fit, len(table.column_keys)))
         if row == _MAJORITY:
-            muted = self.get_component_rich_style("studytable--muted")
+            muted = self.look("muted")
             shares = self._majority(table)
             cells = "".join(
                 " " + fmt.fit("" if (v := shares[i]) is None else f"{v:.1f}", cell) for i in shown
@@ -312,10 +300,10 @@ cells that are not done: running, waiting, failed or missing."""
             text = fmt.fit("majority", label)
             return Strip([Segment(text + cells, muted)]).adjust_cell_length(width, base)
         name = fmt.fit(fmt.clean(key_text(table.row, table.row_keys[row])), label)
-        segments = [Segment(name, self.get_component_rich_style("studytable--label"))]
+        segments = [Segment(name, self.look("strong"))]
         for column in shown:
             text, look = self._text(number, row, column, cell)
-            style = self.get_component_rich_style(f"studytable--{look}") if look else base
+            style = self.look(_CELL_LOOKS.get(look, "muted") if look else "")
             if index == self._line and column == self.column:
                 style = self.get_component_rich_style("studytable--cursor")
             segments += [Segment(" ", base), Segment(fmt.fit(text, cell), style)]

@@ -6,22 +6,20 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding
 from textual.strip import Strip
-from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
-from moco_tui.session import draws_ascii
+from moco_tui.widgets.panel import Panel
 
 
-class TextPanel(Widget, can_focus=True):
+class TextPanel(Panel, can_focus=True):
     """Lines under a title.
 
     Args:
-        title: the first line.
+        title: what they are.
         follow: show the end unless scrolled (a log), else the beginning.
         wrap: go on in the next line where a text is wider than the panel; else what is cut can be
             reached by the keys Left and Right, and the title says that there is something.
@@ -31,21 +29,8 @@ class TextPanel(Widget, can_focus=True):
     HELP = """Text that can be scrolled with the arrow keys."""
 
     DEFAULT_CSS = """
-    TextPanel { width: 1fr; height: 1fr; min-height: 2; background: $surface; }
-    TextPanel > .panel--title { color: $foreground; text-style: bold; }
-    TextPanel:focus > .panel--title { color: $text-accent; text-style: bold underline; }
-    TextPanel > .panel--muted { color: $text-muted; }
-    TextPanel > .panel--strong { text-style: bold; }
-    TextPanel > .panel--good { color: $text-success; }
-    TextPanel > .panel--bad { color: $text-error; }
+    TextPanel { min-height: 3; }
     """
-    COMPONENT_CLASSES = {
-        "panel--title",
-        "panel--muted",
-        "panel--strong",
-        "panel--good",
-        "panel--bad",
-    }
     BINDINGS = [
         Binding("up", "scroll_lines(-1)", "Scroll up", show=False),
         Binding("down", "scroll_lines(1)", "Scroll down", show=False),
@@ -67,8 +52,7 @@ class TextPanel(Widget, can_focus=True):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        super().__init__(id=id, classes=classes)
-        self.title = title
+        super().__init__(title, id=id, classes=classes)
         self.follow = follow
         self.wrap = wrap
         self.lines: list[Line] = []
@@ -110,8 +94,8 @@ class TextPanel(Widget, can_focus=True):
 
     @property
     def _room(self) -> int:
-        """Lines below the title."""
-        return max(self.size.height - 1, 1)
+        """Lines that are seen."""
+        return max(self.size.height, 1)
 
     @property
     def _first(self) -> int:
@@ -144,39 +128,25 @@ class TextPanel(Widget, can_focus=True):
         event.stop()
         self.action_scroll_lines(2)
 
+    def shown_note(self) -> Line:
+        """Where the panel stands in its lines, and that some go on at the right."""
+        parts = []
+        # Before the place, which is cut first: that something is cut shows nowhere else.
+        if not self.wrap and self._widest - self._skipped_cells > self.size.width:
+            parts.append("Right: more")
+        count = len(self._shown)
+        if count > self._room:
+            parts.append(f"{self._first + 1}–{self._first + self._room} of {count}")
+        return [(" · ".join(parts), "muted")]
+
     def render_line(self, y: int) -> Strip:
-        """The title, or one line; only what is visible is measured and styled."""
+        """One line; only what is visible is measured and styled."""
         width = self.size.width
-        base = self.rich_style
-        if y == 0:
-            ascii_only = draws_ascii(self)
-            arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
-            count = len(self._shown)
-            more = count - self._room
-            note = f"  {self._first + 1}–{self._first + self._room} of {count}"
-            title = arrow + self.title
-            style = self.get_component_rich_style("panel--title")
-            muted = self.get_component_rich_style("panel--muted")
-            note = note if more > 0 and len(title) + len(note) < width else ""
-            # Before the place, which is left out first: that something is cut shows nowhere else.
-            if not self.wrap and self._widest - self._skipped_cells > width:
-                cut = "  Right: more"
-                note = cut + note if len(title + cut + note) < width else cut
-            return Strip([Segment(title, style), Segment(note, muted)]).adjust_cell_length(
-                width, base
-            )
-        index = self._first + y - 1
+        index = self._first + y
         lines = self._shown
         if index >= len(lines):
-            return Strip.blank(width, base)
-        segments = [
-            Segment(fmt.clean(text), self._style_of(look, base)) for text, look in lines[index]
-        ]
-        strip = Strip(segments)
+            return Strip.blank(width, self.look(""))
+        strip = Strip([Segment(fmt.clean(text), self.look(look)) for text, look in lines[index]])
         if self._skipped_cells:
             strip = strip.crop(self._skipped_cells, self._skipped_cells + width)
-        return strip.adjust_cell_length(width, base)
-
-    def _style_of(self, look: str, base: Style) -> Style:
-        """The style of a look (see ``present.lines``); an empty one is plain."""
-        return self.get_component_rich_style(f"panel--{look}") if look else base
+        return strip.adjust_cell_length(width, self.look(""))

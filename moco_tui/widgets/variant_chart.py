@@ -159,24 +159,27 @@ best; b draws them all. y changes between loss and kNN, u between epochs and ste
     # ---------------------------------------------------------------------------- drawing
 
     def readout(self) -> str:
-        """The place under the cursor; else what the band is, and how the axis counts."""
+        """The place under the cursor, or what the band is; then how the curves are shown."""
         axis = "epochs" if self._read[1] else "steps"
+        parts = [f"{self.left_out} more: b"] if self.left_out else []
         if self.view.cursor is not None and self.curves:
-            return f"values at {fmt.number(self.view.cursor)} {axis}"
-        band = "" if self._every else "band: min to max of seeds  "
-        more = f"{self.left_out} more: b  " if self.left_out else ""
-        return f"{more}{band}[{axis}]"
+            parts = [f"values at {fmt.number(self.view.cursor)} {axis}"]
+        elif not self._every:
+            parts.append("band: min to max of seeds")
+        if self.view.low is not None and self.view.high is not None:
+            parts.append(f"zoom {fmt.number(self.view.low)}–{fmt.number(self.view.high)}")
+        return " · ".join([*parts, *["log"] * self.view.log, axis])
 
     def legend(self, width: int, height: int) -> list[Strip]:
         """Marks, names, seeds and values, in as few lines as they take."""
-        if height < 6 or not self.curves:
+        if height < 5 or not self.curves:
             return []
         texts = [f" {curve.mark} {curve.name}: {self._value(curve)} " for curve in self.curves]
-        # Title, axis and a canvas of four lines are left.
-        return self.legend_lines(texts, width, max(height - 7, 1))
+        # An axis and a canvas of four lines are left.
+        return self.legend_lines(texts, width, max(height - 6, 1))
 
     def _value(self, curve: Curve) -> str:
         """The mean under the cursor, or the last one."""
         series = curve.series
         at = len(series) - 1 if self.view.cursor is None else series.nearest(self.view.cursor)
-        return "" if at is None or at < 0 else fmt.number(series.line.values[at]) + self.unit
+        return "" if at is None or at < 0 else fmt.number(series.value(at)) + self.unit

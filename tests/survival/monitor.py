@@ -29,7 +29,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import psutil
-from rich.style import Style
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
@@ -37,6 +36,7 @@ from engine.runs import RunFolder, RunOwner, create, own
 from engine.runtime.malloc import hand_back_freed_memory
 from engine.sink import Plan
 from moco_tui.app import MocoApp
+from moco_tui.charts.drawing import Drawing
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
@@ -173,13 +173,13 @@ class DrawCount:
 
     def __init__(self, chart: Chart) -> None:
         self.times = 0
-        inner = chart._inks
+        inner = chart.drawn
 
-        def count() -> dict[int, Style]:
+        def count(width: int, height: int) -> Drawing:
             self.times += 1
-            return inner()
+            return inner(width, height)
 
-        chart._inks = count  # type: ignore[method-assign]
+        chart.drawn = count  # type: ignore[method-assign]
 
 
 def main() -> int:

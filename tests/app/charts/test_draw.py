@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from moco_tui.charts import ticks
 from moco_tui.charts.curve_points import BLOCK, CurveColumn, CurvePoints, Extremes, columns
 from moco_tui.charts.draw import draw
-from moco_tui.charts.drawing import Curve, Ink, Level, View
+from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
 from moco_tui.charts.raster import line_dots
 
 from ..calls import calls_of
@@ -34,56 +34,90 @@ def test_extremes_agree_with_min_and_max(values: list[float], data: st.DataObjec
     assert row.range(start, stop) == (min(values[start:stop]), max(values[start:stop]))
 
 
-def test_smoothing_is_the_debiased_exponential_mean() -> None:
-    values = [random.Random(3).uniform(-5, 5) for _ in range(200)]
-    series = CurvePoints(0.9)
-    series.update(range(200), values)
-    for at in (0, 1, 7, 199):
-        weights = [Fraction(9, 10) ** (at - i) for i in range(at + 1)]
-        exact = sum(w * Fraction(v) for w, v in zip(weights, values, strict=False)) / sum(weights)
-        assert series.smooth.values[at] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+@given(
+    st.lists(finite, min_size=1, max_size=3 * BLOCK),
+    st.sampled_from([1, 3, 5, 15, 51, 151]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_smoothed_value_is_the_mean_of_the_points_around_it(
+    values: list[float], window: int
+) -> None:
+    series = CurvePoints(window)
+    series.update(range(len(values)), values)
+    for at in range(0, len(values), 7):
+        around = values[max(at - window // 2, 0) : at + window // 2 + 1]
+        exact = float(sum(map(Fraction, around)) / len(around))
+        assert series.value(at) == pytest.approx(exact, rel=1e-9, abs=1e-6)
+        assert min(around) <= series.value(at) <= max(around)
 
 
-@pytest.mark.parametrize("smoothing", [0.6, 0.99, 0.999])
-def test_a_smoothed_constant_is_that_constant_however_many_points(smoothing: float) -> None:
-    """At 0.999 the weight of 4,096 points is 0.983: a line at 10 once fell to 9.8 there."""
-    whole, parts = CurvePoints(smoothing), CurvePoints(smoothing)
-    steps, values = range(45_000), [10.0] * 45_000
-    whole.update(steps, values)
-    for count in (4_000, 4_100, 39_000, 45_000):
-        parts.update(steps[:count], values[:count])
-    for series in (whole, parts):
-        low, high = series.smooth.range(0, len(values))
-        assert low == pytest.approx(10.0, rel=1e-12)
-        assert high == pytest.approx(10.0, rel=1e-12)
+@given(
+    st.lists(st.floats(-1e308, 1e308), min_size=1, max_size=3 * BLOCK),
+    st.sampled_from([1, 5, 15, 51]),
+    st.integers(1, 90),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+@settings(max_examples=120, deadline=None)
+def test_the_line_is_within_its_band_wherever_one_looks(
+    values: list[float], window: int, count: int, start: float, end: float
+) -> None:
+    """An exponential mean lagged behind: where a loss falls, it was drawn above all its points."""
+    series = CurvePoints(window)
+    series.update(range(len(values)), values)
+    low, high = sorted((start * len(values), end * len(values)))
+    for column in columns(series, low, high, count):
+        if column is not None:
+            bottom, top = column.band
+            assert bottom <= column.line[0] <= column.line[1] <= top
+            assert bottom <= column.first <= top
+            assert bottom <= column.last <= top
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("window", [5, 51, 1501])
+def test_a_smoothed_constant_is_that_constant_however_many_points(window: int) -> None:
+    series = CurvePoints(window)
+    series.update(range(45_000), [10.0] * 45_000)
+    for at in (0, 1, 700, 44_999):
+        assert series.value(at) == pytest.approx(10.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("log", [False, True])
-def test_a_smoothed_line_stays_within_the_chart_when_a_part_is_shown(log: bool, count: int) -> None:
-    """A mean over 1,000 points lies far above the points of a curve that has just fallen."""
-    series = CurvePoints(0.999)
-    series.update(range(4000), [100.0 if step < 2000 else 1.0 for step in range(4000)])
-    view = View(low=2100.0, high=2600.0, log=log)
-    drawing = draw(60, 20, [Curve(str(i), series, dense=True) for i in range(count)], view)
-    for step in range(2100, 2601, 50):
-        value = series.smooth.values[step]
-        assert 0 <= drawing.dot_of(math.log10(value) if log else value) < drawing.dots
-    if count == 1:  # with its band: the points themselves are seen as well
-        assert 0 <= drawing.dot_of(0.0 if log else 1.0) < drawing.dots
+@pytest.mark.parametrize("window", [1, 15, 501])
+@pytest.mark.parametrize(("low", "high"), [(None, None), (2100.0, 2600.0), (1990.0, 2010.0)])
+def test_the_scale_holds_all_that_is_drawn(
+    log: bool, count: int, window: int, low: float | None, high: float | None
+) -> None:
+    """Lines and bands, of the whole curve and of a part, also one that has just fallen."""
+    series = CurvePoints(window)
+    series.update(range(4000), [100.0 - step % 7 if step < 2000 else 1.0 for step in range(4000)])
+    view = View(low=low, high=high, log=log)
+    curves = [Curve(str(i), series, dense=True) for i in range(count)]
+    for size in ((60, 20), (150, 9), (33, 40)):
+        drawing = draw(*size, curves, view)
+        assert drawing.bottom < drawing.top
+        for column in columns(series, drawing.low, drawing.high, 2 * drawing.width):
+            if column is None:
+                continue
+            ends = column.line if count > 1 or window == 1 else (*column.line, *column.band)
+            for value in ends:
+                assert 0 <= drawing.dot_of(math.log10(value) if log else value) < drawing.dots
 
 
 def test_points_that_arrive_in_parts_draw_the_same_curve() -> None:
     generator = random.Random(1)
     steps = list(range(0, 6000, 2))
     values = [generator.choice([generator.gauss(0, 1), math.nan, math.inf]) for _ in steps]
-    whole, parts = CurvePoints(0.97), CurvePoints(0.97)
+    whole, parts = CurvePoints(51), CurvePoints(51)
     whole.update(steps, values)
     at = 0
     while at < len(steps):
         at += generator.randint(1, 200)
         parts.update(steps[:at], values[:at])
-    assert parts.smooth.values == whole.smooth.values
+    assert [parts.value(i) for i in range(len(parts))] == [
+        whole.value(i) for i in range(len(whole))
+    ]
     assert (parts.gaps, parts.masked) == (whole.gaps, whole.masked)
     wanted = sum(not math.isfinite(value) for value in values)
     assert whole.masked == wanted
@@ -156,7 +190,7 @@ def test_dots_of_a_line_are_where_they_belong() -> None:
 )
 @pytest.mark.parametrize("size", [(0, 0), (1, 1), (12, 4), (13, 5), (40, 8), (150, 40)])
 def test_any_values_fill_any_size(values: list[float], size: tuple[int, int], log: bool) -> None:
-    series = CurvePoints(0.6)
+    series = CurvePoints(5)
     series.update(range(len(values)), values)
     view = View(log=log, cursor=0.0, levels=[Level(3.0, "chance"), Level(-1.0, "below")])
     rows = draw(*size, [Curve("a", series, "●"), Curve("b", series)], view).rows
@@ -165,7 +199,7 @@ def test_any_values_fill_any_size(values: list[float], size: tuple[int, int], lo
 
 
 def test_ascii_charts_are_ascii() -> None:
-    series = CurvePoints(0.9)
+    series = CurvePoints(15)
     series.update(range(100), [math.sin(i / 9) for i in range(100)])
     view = View(ascii=True, cursor=50, levels=[Level(0.5, "chance")])
     rows = draw(60, 12, [Curve("a", series, "A")], view).rows
@@ -175,6 +209,58 @@ def test_ascii_charts_are_ascii() -> None:
     assert text.isascii()
     curve = {c for row in rows for text, ink in row if ink == Ink.CURVE for c in text}
     assert curve <= set(".:'A")
+
+
+def cells_of(drawing: Drawing, wanted: str) -> list[tuple[int, int]]:
+    """Column and row, from the lower left corner of the canvas, of every such character."""
+    rows = ["".join(text for text, _ in row)[drawing.left :] for row in drawing.rows]
+    canvas = rows[: drawing.height]
+    return [
+        (x, drawing.height - 1 - y)
+        for y, row in enumerate(canvas)
+        for x, character in enumerate(row)
+        if character == wanted
+    ]
+
+
+@pytest.mark.parametrize("mark", ["", "■"])
+def test_few_points_are_marked_where_they_were_measured(mark: str) -> None:
+    """Three values of kNN joined by lines looked like a curve that was measured throughout."""
+    steps, values = [0, 390, 780], [44.1, 43.7, 43.5]
+    series = CurvePoints()
+    series.update(steps, values)
+    drawing = draw(100, 20, [Curve("kNN", series, mark)], View())
+    wanted = [
+        (drawing.cell_of(s), drawing.dot_of(v) // 4) for s, v in zip(steps, values, strict=True)
+    ]
+    assert sorted(cells_of(drawing, mark or "•")) == sorted(wanted)
+
+
+def test_a_curve_of_many_points_has_no_mark_on_each() -> None:
+    series = CurvePoints()
+    series.update(range(500), [float(i) for i in range(500)])
+    assert not cells_of(draw(100, 20, [Curve("loss", series)], View()), "•")
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 2.0, 30.0])
+def test_an_interval_stands_at_its_own_mark(shift: float) -> None:
+    """Of two curves with one value the second mark stood beside, its interval at the first."""
+    curves = []
+    for number, mark in enumerate("●■▲"):
+        series = CurvePoints()
+        values = [50.0 + number * shift, 55.0 + number * shift]
+        series.update([10.0, 30.0], values)
+        bars = [(s, v - 4, v + 4) for s, v in zip(series.steps, values, strict=True)]
+        curves.append(Curve(mark, series, mark, bars))
+    drawing = draw(90, 30, curves, View(points=True))
+    upright = cells_of(drawing, "│")
+    for number, curve in enumerate(curves):
+        marks = cells_of(drawing, curve.mark)
+        assert len(marks) == 2
+        for (x, y), value in zip(sorted(marks), curve.series.raw.values, strict=True):
+            low, high = drawing.dot_of(value - 4) // 4, drawing.dot_of(value + 4) // 4
+            own = {row for column, row in upright if column == x} | {y}
+            assert set(range(low, high + 1)) <= own, (number, x, y)
 
 
 def test_the_chance_level_stands_at_its_height() -> None:
@@ -205,7 +291,7 @@ def test_drawing_costs_the_same_however_many_points_there_are() -> None:
 
     def drawn(count: int) -> int:
         values = (9 + 8 * math.exp(-i / 50_000) + (i * 7919 % 97) / 97 for i in range(count))
-        series = CurvePoints(0.9)
+        series = CurvePoints(15)
         series.update(array("q", range(1, count + 1)), array("d", values))
         view = View(levels=[Level(16.6, "chance")])
         first = draw(150, 38, [Curve("loss", series)], view)

@@ -58,14 +58,14 @@ async def test_few_points_are_drawn_as_they_were_measured(root: Path, make_app: 
         app.open_comparison(["k7m2qx", "q4r8st"])
         await until(pilot, lambda: len(app.screen.query_one(Chart).curves) == 2)
         chart = app.screen.query_one(Chart)
-        assert [curve.series.smoothing for curve in chart.curves] == [0.9, 0.9]
-        assert "smoothing 0.9" in chart.readout()
+        assert [curve.series.window for curve in chart.curves] == [15, 15]
+        assert "mean of 15" in chart.readout()
         assert "m Smooth" in screen_text(app)
         await pilot.press("v")
         await until(pilot, lambda: on_screen(app, CompareScreen).metric == "knn/top1")
         for _ in range(3):
-            assert all(curve.series.line is curve.series.raw for curve in chart.curves)
-            assert "smoothing" not in chart.readout()
+            assert all(curve.series.window == 1 for curve in chart.curves)
+            assert "mean of" not in chart.readout()
             assert "m Smooth" not in screen_text(app)
             await pilot.press("m")
 

@@ -217,9 +217,10 @@ async def test_the_cursor_reads_a_value_and_zoom_survives_new_points(
         assert (chart.view.low, chart.view.high) == view
         await pilot.press("0")
         assert chart.view.low is None
-        before = chart.smoothing
+        before = chart.window
         await pilot.press("m")
-        assert chart.smoothing != before
+        assert chart.window != before
+        assert f"mean of {chart.window}" in chart.readout()
         await pilot.press("e")
         assert chart.view.per_epoch == 10
 

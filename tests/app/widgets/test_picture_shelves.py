@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 
+from moco_tui.terminal.themed_app import ThemedApp
 from moco_tui.widgets.picture_cells import resized
 from moco_tui.widgets.picture_shelves import PictureShelves, Shelf, Tile
 
 from ..looks import SIZE, picture
 
 
-class OneWidget(App[None]):
+class OneWidget(ThemedApp):
     def compose(self) -> ComposeResult:
         yield PictureShelves()
 
@@ -23,7 +24,7 @@ def shelves(count: int, tiles: int = 20) -> list[Shelf]:
     ]
 
 
-@pytest.mark.parametrize("size", [(80, 22), (160, 44), (62, 30), (30, 10), (13, 7)])
+@pytest.mark.parametrize("size", [(80, 22), (160, 44), (62, 30), (30, 10), (17, 9)])
 @pytest.mark.parametrize("count", [1, 2, 4])
 async def test_what_the_cursor_is_on_is_drawn(size: tuple[int, int], count: int) -> None:
     app = OneWidget()
@@ -36,9 +37,12 @@ async def test_what_the_cursor_is_on_is_drawn(size: tuple[int, int], count: int)
         for keys in (["right"] * 7, ["down"] * 5, ["left"] * 3, ["up"] * 9):
             await pilot.press(*keys)
             shelf, place = widget.cursor
-            text = [widget.render_line(y).text for y in range(size[1])]
+            text = [widget.render_line(y).text for y in range(widget.size.height)]
             assert any(f"{shelf}/{place} " in f"{line} " for line in text), (keys, text)
-            assert all(widget.render_line(y).cell_length == size[0] for y in range(size[1]))
+            assert all(
+                widget.render_line(y).cell_length == widget.size.width
+                for y in range(widget.size.height)
+            )
 
 
 def test_a_smaller_picture_is_the_mean_of_what_it_covers() -> None:
