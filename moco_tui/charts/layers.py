@@ -33,7 +33,7 @@ def add_band(
     ink: int = Ink.BAND,
 ) -> None:
     """The range of the points behind a smoothed line, or of the seeds behind a mean."""
-    shade = ":" if view.ascii else "░"
+    shade = "," if view.ascii else "░"
     band = band_cells(columns, drawing.dot_of, drawing.dots)
     cells.update(dict.fromkeys(band, (shade, ink)))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 from moco_tui.present import comparison as compare
 from moco_tui.present import fmt
@@ -27,7 +28,7 @@ def metric_lines(found: compare.SideBySide, width: int, marks: str) -> list[Line
     rows = compare.rows_to_show(found)
     labels = [fmt.clean(row.label) for row in rows]
     key, cell = _widths(labels, len(found.runs), width, _METRIC_KEY, _METRIC_CELL)
-    lines = [_head(found.runs, key, cell, marks)]
+    lines = _head(found.runs, key, cell, width, marks)
     for label, row in zip(labels, rows, strict=True):
         values = [row.value_text(run) for run in range(len(row.values))]
         changes = [compare.change_text(row, run) for run in range(1, len(row.values))]
@@ -62,7 +63,9 @@ def setting_lines(found: compare.SideBySide, width: int, marks: str) -> list[Lin
     """
     # what follows ``augment.`` says it, and has to fit
     settings = {
-        name.removeprefix("augment."): ["–" if v is None else fmt.clean(fmt.value(v)) for v in row]
+        name.removeprefix("augment."): [
+            "–" if v is None else fmt.clean(fmt.value(v)) or '""' for v in row
+        ]
         for name, row in found.settings.items()
     }
     origins = {
@@ -70,7 +73,7 @@ def setting_lines(found: compare.SideBySide, width: int, marks: str) -> list[Lin
     }
     labels = [*settings, *origins]
     key, cell = _widths(labels, len(found.runs), width, _SETTING_KEY, _SETTING_CELL)
-    lines = [_head(found.runs, key, cell, marks)]
+    lines = _head(found.runs, key, cell, width, marks)
     for name, texts in settings.items():
         lines += _lines_of(name, texts, key, cell, width, marks)
     if not settings:
@@ -89,15 +92,17 @@ def _widths(labels: Sequence[str], runs: int, width: int, key: int, cell: int) -
     return key, min((width - key) // max(runs, 1) - 1, cell)
 
 
-def _head(runs: Sequence[compare.ComparedRun], key: int, cell: int, marks: str) -> Line:
+def _head(
+    runs: Sequence[compare.ComparedRun], key: int, cell: int, width: int, marks: str
+) -> list[Line]:
     """Mark and name of each run; where names would be cut to the same, its id in place of it."""
     names = [fmt.middle(fmt.clean(run.name), cell - 2) for run in runs]
     if len(set(names)) < len(names) or cell < _LEAST_CELL:
         names = [run.id for run in runs]
     texts = [f"{marks[n % len(marks)]} {name}" for n, name in enumerate(names)]
     if cell < _LEAST_CELL:
-        return [("  ".join(texts), "muted")]
-    return [(" " * key + "".join(" " + fmt.fit(t, cell, right=True) for t in texts), "muted")]
+        return [[(line, "muted")] for line in textwrap.wrap("  ".join(texts), max(width, 12))]
+    return [[(" " * key + "".join(" " + fmt.fit(t, cell, right=True) for t in texts), "muted")]]
 
 
 def _lines_of(
@@ -118,7 +123,7 @@ def _own_lines(texts: Sequence[str], marks: str, width: int) -> list[Line]:
     """Each text behind its mark, in as many lines as it takes."""
     lines: list[Line] = []
     for number, text in enumerate(texts):
-        first, *rest = chop_cells(text, max(width - 4, 1)) or [""]
+        first, *rest = fmt.wrapped(text, max(width - 4, 1))
         lines.append([(f"  {marks[number % len(marks)]} {first}", "")])
         lines += [[(f"    {more}", "")] for more in rest]
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from engine.text import one_line
 
@@ -37,6 +37,21 @@ def middle(text: str, width: int) -> str:
             break
         tail = character + tail
     return fit(text, width - cell_len(tail)) + tail
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most ``width`` cells, broken at spaces where there are some.
+
+    A wide character is put into a line of one cell all the same.
+    """
+    lines: list[str] = []
+    while cell_len(text) > width:
+        piece = chop_cells(text[: 2 * width + 2], max(width, 1))[0] or text[:1]
+        if text[len(piece) : len(piece) + 1] != " ":
+            piece = piece[: piece.rfind(" ") + 1] or piece
+        lines.append(piece.rstrip())
+        text = text[len(piece) :].lstrip()
+    return [*lines, text] if text or not lines else lines
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -187,6 +187,14 @@ def state_line(snapshot: StudySnapshot, record: Record, status: str, left: str =
     return "  ".join(parts)
 
 
+def header_facts(snapshot: StudySnapshot, record: Record, left: str = "") -> list[str]:
+    """What the top line says of a study, the most important first; see ``state_line``."""
+    cells = len(snapshot.study_state.cells)
+    done = snapshot.counts().get("done", 0)
+    facts = [f"{100 * done / cells:.0f} %"] if done < cells else []
+    return [*facts, left, fmt.clean(record.device or "")]
+
+
 def _at_work(study_state: StudyState) -> Sequence[str]:
     """The pretrainings that are trained now."""
     return [

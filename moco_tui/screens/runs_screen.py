@@ -98,7 +98,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         self.query_one("#empty").display = False
         self.top.set(str(self.session.root), "reading ...")
         table = self.query_one(RunTable)
-        table.clock = self.session.clock  # ages are of the time that a test may set
+        table.clock = self.session.clock  # a test may set it
         # A paint of the empty table costs more time than reading a usual history. No batch of
         # updates is held for it: that would hold up every screen, whatever comes meanwhile.
         reading = asyncio.ensure_future(asyncio.to_thread(self.session.runs.refresh))
@@ -192,7 +192,6 @@ runs of a study stand under it, folded: f shows and hides them."""
         if self._sort != SORTS[0] or self._reverse:
             counts += f", by {self._sort.removeprefix('-')}" + ", reversed" * self._reverse
         self.top.set(str(self.session.root), counts)
-        table.note = [(self.query_one(RunFilter).text, "muted")]
         self._show_empty(total, len(rows))
         self._show_details()
 
@@ -221,8 +220,7 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     def _show_details(self) -> None:
         row = self.query_one(RunTable).line
-        line = self.query_one("#line", Static)
-        line.update(run_summary.line(row) if row is not None else "")
+        self.query_one("#line", Static).update(run_summary.line(row) if row is not None else "")
         if self.query_one("#details").display:
             parent = self.session.runs.rows.get(row.parent) if row is not None else None
             self.query_one("#facts", Static).update(run_summary.facts(row, parent) if row else "")
@@ -313,8 +311,7 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     def action_compare(self) -> None:
         """Compare the marked runs."""
-        table = self.query_one(RunTable)
-        chosen = list(table.marked)
+        chosen = list(self.query_one(RunTable).marked)
         if not 2 <= len(chosen) <= 8:
             self.say(
                 f"Mark two to eight runs with Space; {len(chosen)} marked now.", severity="warning"
@@ -356,6 +353,7 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     @on(RunFilter.Changed)
     def _filter_changed(self) -> None:
+        self.query_one(RunTable).note = [(self.query_one(RunFilter).text, "muted")]
         self.show_rows(force=True)
 
     @on(RunFilter.Left)

@@ -36,6 +36,7 @@ from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.label_chart import LabelChart
+from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 from moco_tui.widgets.variant_chart import VariantChart
@@ -232,14 +233,13 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
             text.append(f"{what}  ")
         self.query_one("#slice", Static).update(text)
         self._show_tabs()
-        self.query_one("#pretrainings", TextPanel).show(
-            studytext.pretraining_lines(snapshot.study_state)
-        )
+        lines = studytext.pretraining_lines(snapshot.study_state)
+        self.query_one("#pretrainings", TextPanel).show(lines)
         self._show_answer()
 
     def _show_answer(self) -> None:
         panel = self.query_one("#answer", TextPanel)
-        # Sentences are wrapped here, since panels do not wrap; hidden, a panel has no width.
+        # Sentences are wrapped here; hidden, a panel has no width.
         if self.snapshot is not None and panel.display:
             panel.show(studytext.answer_lines(self.snapshot.report, panel.size.width - 1))
 
@@ -277,15 +277,14 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
             return
         bar = self.query_one("#progress", Static)
         width = max(bar.content_size.width, 20)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(studytext.progress_line(self.snapshot, width, ascii_only=self.session.ascii))
-        text.append("\n")
+        line = studytext.progress_line(self.snapshot, width, ascii_only=self.session.ascii)
+        text = Text(f"{line}\n", no_wrap=True, overflow="ellipsis")
         entries = {id_: row.entry for id_, row in self.session.runs.rows.items()}
         left = studytext.time_left(self.snapshot.study_state, entries, self.session.clock())
-        text.append(
-            studytext.state_line(self.snapshot, self.record, self.status, left), style="dim"
-        )
+        line = studytext.state_line(self.snapshot, self.record, self.status, left)
+        text.append(line, style="dim")
         bar.update(text)
+        self.top.set(facts=studytext.header_facts(self.snapshot, self.record, left))
         self.show_cost()
 
     def _show_training(self) -> None:
@@ -308,8 +307,9 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
 
     def _show_panel(self, name: str) -> None:
         self._panel = name
-        for other in PANELS:
+        for number, other in enumerate(PANELS, 1):
             self.set_class(other == name, f"-on-{other}")
+            self.query_one(f"#{other}", Panel).key = str(number)
         self._show_tabs()
 
     def _show_tabs(self) -> None:

@@ -39,7 +39,11 @@ HIGH_CONTRAST_LIGHT = Theme(
     surface="#FFFFFF",
     panel="#E8E8E8",
     dark=False,
-    variables={"block-cursor-background": "#003E8A", "block-cursor-foreground": "#FFFFFF"},
+    variables={
+        "block-cursor-background": "#003E8A",
+        "block-cursor-foreground": "#FFFFFF",
+        "text-muted": "#404040",
+    },
 )
 OWN = (HIGH_CONTRAST, HIGH_CONTRAST_LIGHT)
 

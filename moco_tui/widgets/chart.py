@@ -67,7 +67,7 @@ keys read values."""
             "full_stop,greater_than_sign", "pan(0.25)", "Pan right", key_display=".", show=False
         ),
         # Before that of the screen, which goes back: only while there is a cursor.
-        Binding("escape", "no_cursor", "No cursor"),
+        Binding("escape", "no_cursor", "Cursor away"),
         Binding("0,home", "reset", "Whole curve", key_display="0", show=False),
         Binding("l", "log", "Log"),
         Binding("m", "smooth(1)", "Smooth"),

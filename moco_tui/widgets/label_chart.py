@@ -35,7 +35,7 @@ of one share each source is a row on the scale of the accuracy."""
     BINDINGS = [
         Binding("left", "cursor(-1)", "Smaller share", show=False),
         Binding("right", "cursor(1)", "Larger share", show=False),
-        Binding("escape", "no_cursor", "No cursor"),
+        Binding("escape", "no_cursor", "Cursor away"),
     ]
 
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:

@@ -152,7 +152,7 @@ class Panel(Widget):
         width = line.cell_length
         edge = 2 if self.styles.border_left[0] else 0
         pad = " " if edge else ""
-        room = width - 2 * edge - 2 * len(pad)
+        room = width - 2 * edge - (2 if edge else 1)  # a blank at either side, or behind
         focused = self.has_focus or self.has_focus_within
         arrow = "▸ " * focused
         key = f"{self.key} " * bool(self.key)

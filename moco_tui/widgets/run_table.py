@@ -90,7 +90,7 @@ stands under the study: f, or a click on the sign before its name, shows it and 
 that a study counts and did not make stay where they are, and say so."""
 
     DEFAULT_CSS = """
-    RunTable { overflow: hidden auto; }
+    RunTable { padding: 0; overflow: hidden auto; }
     RunTable > .runtable--head { color: $text-muted; text-style: bold; background: $panel; }
     RunTable > .runtable--cursor { background: $primary 35%; }
     RunTable:focus > .runtable--cursor {

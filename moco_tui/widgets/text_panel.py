@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding
@@ -88,7 +88,7 @@ class TextPanel(Panel, can_focus=True):
             self._wrapped = [
                 [(part, line[0][1])] if len(line) == 1 else line
                 for line in self.lines
-                for part in (chop_cells(line[0][0], width) or [""] if len(line) == 1 else [""])
+                for part in (fmt.wrapped(line[0][0], width) if len(line) == 1 else [""])
             ]
         return self._wrapped
 

@@ -33,6 +33,11 @@ class TopBar(Static):
         self.state = ("", "")
         self.facts: tuple[str, ...] = ()
 
+    @property
+    def note(self) -> str:
+        """What stands at the right, where there is room for all of it."""
+        return "  ".join(self.facts)
+
     def set(
         self,
         subject: str | None = None,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from moco_tui.present import fmt
 
@@ -12,6 +15,31 @@ def test_a_share_of_the_labels_keeps_its_digits() -> None:
     assert [fmt.label_fraction(share) for share in shares] == [
         *("10 %", "12.5 %", "0.1 %", "33.3 %", "100 %", "–")
     ]
+
+
+@given(st.text("abc 日●", max_size=40), st.integers(0, 45))
+def test_what_is_cut_in_the_middle_keeps_both_ends(text: str, width: int) -> None:
+    shown = fmt.middle(text, width)
+    assert cell_len(shown) <= width
+    if cell_len(text) <= width:
+        assert shown == text
+    elif width >= 7:
+        head, _, tail = shown.partition("…")
+        assert text.startswith(head.rstrip())
+        assert text.endswith(tail)
+        assert tail
+
+
+@given(st.text("ab 日●", max_size=80), st.integers(1, 30))
+def test_wrapped_lines_fit_and_lose_no_word(text: str, width: int) -> None:
+    lines = fmt.wrapped(text, width)
+    assert all(cell_len(line) <= max(width, 2) for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    for line in lines[:-1]:
+        assert line == line.rstrip()
+    words = text.split()
+    if all(cell_len(word) <= width for word in words):
+        assert " ".join(lines).split() == words, "no word is parted"
 
 
 def test_how_long_ago() -> None:

@@ -198,4 +198,4 @@ async def test_compare_draws_the_probes_of_two_runs_over_their_epochs(
         one, other = app.screen.query_one(Chart).curves
         assert list(one.series.steps) == [40, 80, 120]
         assert (list(other.series.steps), list(other.series.raw.values)) == ([120], [53])
-        assert "[epochs]" in screen_text(app)
+        assert " epochs " in screen_text(app)

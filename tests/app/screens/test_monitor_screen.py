@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -223,6 +224,41 @@ async def test_the_cursor_reads_a_value_and_zoom_survives_new_points(
         assert f"mean of {chart.window}" in chart.readout()
         await pilot.press("e")
         assert chart.view.per_epoch == 10
+
+
+async def test_escape_takes_the_cursor_away_and_then_goes_back(
+    root: Path, make_app: MakeApp
+) -> None:
+    write_run(root, "k7m2qx", steps=100)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_run("k7m2qx")
+        await until(pilot, lambda: curve_points(app) == 100)
+        chart = monitor(app).query_one("#loss", Chart)
+        assert "esc Back" in screen_text(app)
+        await pilot.press("left", "l", "plus", "m")
+        await until(pilot, lambda: "esc Cursor away" in screen_text(app))
+        head = screen_text(app).splitlines()[3]
+        for part in ("▸ 1 loss", "step 100", "zoom ", "log", f"mean of {chart.window}"):
+            assert part in head
+        await pilot.press("escape")
+        assert chart.view.cursor is None
+        await until(pilot, lambda: "esc Back" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+async def test_the_top_line_says_what_matters_of_a_run(root: Path, make_app: MakeApp) -> None:
+    write_run(root, "k7m2qx", name="small angle", steps=50, total_steps=200, status="stopped")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.open_run("k7m2qx")
+        await until(pilot, lambda: curve_points(app) == 50)
+        await until(pilot, lambda: "of a core" in screen_text(app))
+        first, *_, last = screen_text(app).splitlines()
+        for part in ("Monitor  ■ stopped  small angle  (k7m2qx)", "25 %", "cpu"):
+            assert part in first
+        assert re.search(r"the app: \d+(\.\d)? % of a core *$", last)
 
 
 async def test_the_keys_of_the_panels_and_the_way_to_a_probe(root: Path, make_app: MakeApp) -> None:

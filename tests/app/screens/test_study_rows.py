@@ -116,7 +116,8 @@ async def test_a_key_a_click_and_a_filter_show_the_runs_of_a_study(
         await until(pilot, lambda: len(ids()) == 3)
         assert table.line is not None
         assert table.line.id == "study0", "the cursor stands on what was folded"
-        await pilot.click(RunTable, offset=(13, 1 + ids().index("study0")))
+        left, above = table.gutter.top_left
+        await pilot.click(RunTable, offset=(left + 13, above + 1 + ids().index("study0")))
         await until(pilot, lambda: len(ids()) == 13)
         await pilot.press("f", "slash", *"pt4bcd")
         await until(pilot, lambda: ids() == ["pt4bcd"])

@@ -86,9 +86,11 @@ async def test_ten_variants_are_legible_while_they_are_trained(
         await pilot.press("u")
         await until(pilot, lambda: chart.curves[0].series.steps[0] == 10.0)
         await pilot.press("b")
-        await until(pilot, lambda: len(chart.curves) == 8)
-        assert len({curve.mark for curve in chart.curves}) == 8
-        assert "1 more: b" in screen_text(app)
+        await until(pilot, lambda: len(chart.curves) == 9)
+        assert len({curve.mark for curve in chart.curves}) == 9
+        inks = {chart._curve_style(number).color for number in range(9)}
+        assert len(inks) == 9, "no two of them have a colour"
+        assert "more: b" not in screen_text(app)
 
 
 async def test_the_curves_grow_with_the_logs(root: Path, make_app: MakeApp) -> None:
