@@ -30,6 +30,7 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.steady_screen import SteadyList
 from moco_tui.session import Session
+from moco_tui.widgets.panel import Frame
 
 
 class TrashScreen(BaseScreen):
@@ -61,7 +62,8 @@ gives the disk back; nothing brings that back."""
 
     def content(self) -> ComposeResult:
         """The list, and what it adds up to."""
-        yield SteadyList(id="trash")
+        with Frame("deleted runs"):
+            yield SteadyList(id="trash")
         yield Static("reading ...", id="words", markup=False)
 
     def on_mount(self) -> None:

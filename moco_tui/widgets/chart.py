@@ -24,7 +24,8 @@ from moco_tui.widgets.panel import Panel
 
 WINDOWS = (1, 5, 15, 51, 151, 501, 1501)
 """How many points the line is the mean of, through which a key steps; 1 draws the points."""
-
+_OF_TITLE = 12
+"""Cells of the top line that are the title's in any case."""
 _INK_LOOKS: dict[int, str] = {
     Ink.TICK: "muted",
     Ink.BAND: "curve-band",
@@ -286,9 +287,15 @@ keys read values."""
         return [(self.readout(), "muted")]
 
     def readout(self) -> str:
-        """The values at the cursor or the last one, then how the curves are shown."""
-        parts = [self._values(), *self._how_shown()]
-        return " · ".join(part for part in parts if part)
+        """The values at the cursor or the last one, and how the curves are shown.
+
+        How they are shown comes first where there is no room for both: the end is cut.
+        """
+        how = self._how_shown()
+        values = [text for text in (self._values(),) if text]
+        text = " · ".join([*values, *how])
+        room = self.size.width - _OF_TITLE
+        return text if len(text) <= room or not how else " · ".join([*how, *values])
 
     def _values(self) -> str:
         """The values at the cursor; without one the last of a curve that is alone."""
