@@ -33,7 +33,7 @@ def metric_lines(found: compare.SideBySide, width: int, marks: str) -> list[Line
         values = [row.value_text(run) for run in range(len(row.values))]
         changes = [compare.change_text(row, run) for run in range(1, len(row.values))]
         texts = [text for text, _ in changes]
-        if cell < _LEAST_CELL or any(cell_len(text) > cell for text in [*values, *texts]):
+        if cell < _LEAST_CELL or any(cell_len(text) > cell for text in values):
             lines.append([(label, "strong")])
             first, *others = values
             lines += _own_lines([first], marks, width)
@@ -42,7 +42,10 @@ def metric_lines(found: compare.SideBySide, width: int, marks: str) -> list[Line
                 lines.append([(f"  {marks[number % len(marks)]} {value}", ""), part])
             continue
         lines.append(_row(label, values, key, cell))
-        if any(text.strip() for text in texts):
+        if any(cell_len(text) > cell for text in texts):
+            named = [f"{marks[n % len(marks)]} {text}" for n, text in enumerate(texts, 1) if text]
+            lines += [[(f"  {line}", "muted")] for line in fmt.wrapped("  ".join(named), width - 2)]
+        elif any(text.strip() for text in texts):
             # below the values, from the second run on: the first is what they are compared with
             parts: list[Part] = [(" " * (key + cell + 1), "")]
             for text, look in changes:

@@ -108,7 +108,6 @@ keys read values."""
     def show_curves(self, curves: Sequence[Curve], levels: Sequence[Level] = ()) -> None:
         """Show these curves from now on."""
         self.curves = list(curves)
-        self._smooth()
         self.view.levels = tuple(levels)
         self.changed()
         if self.is_attached:
@@ -116,6 +115,7 @@ keys read values."""
 
     def changed(self) -> None:
         """The curves have new points: draw again."""
+        self._smooth()
         self._strips = None
         self.refresh()
 
@@ -191,15 +191,18 @@ keys read values."""
 
     def action_smooth(self, direction: int) -> None:
         """Step through the smoothings."""
-        at = min(range(len(WINDOWS)), key=lambda i: abs(WINDOWS[i] - self.window))
-        self.window = WINDOWS[(at + direction) % len(WINDOWS)]
-        self._smooth()
+        most = max((len(curve.series) for curve in self.curves if curve.dense), default=0)
+        offered = [window for window in WINDOWS if window <= max(most / 2, 1)]
+        at = max(i for i, window in enumerate(offered) if window <= self.window)
+        self.window = offered[(at + direction) % len(offered)]
         self.changed()
 
     def _smooth(self) -> None:
         """Smooth what has points enough; of a few points each counts as it was measured."""
         for curve in self.curves:
-            curve.series.window = self.window if curve.dense else 1
+            most = max(len(curve.series) / 2, 1) if curve.dense else 1
+            wanted = (window for window in WINDOWS if window <= min(self.window, most))
+            curve.series.window = max(wanted)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys that have nothing to smooth, and no cursor to take away."""
@@ -357,8 +360,9 @@ keys read values."""
             parts.append(f"zoom {ends or f'{fmt.count(low)}–{fmt.count(high)}'}")
         if self.view.log:
             parts.append("log")
-        if any(curve.series.window > 1 for curve in self.curves):
-            parts.append(f"mean of {self.window}")
+        window = max((curve.series.window for curve in self.curves), default=1)
+        if window > 1:
+            parts.append(f"mean of {window}")
         masked = sum(curve.series.masked for curve in self.curves)
         if masked:
             parts.append(f"{masked} not finite")

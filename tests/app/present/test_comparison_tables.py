@@ -71,3 +71,10 @@ def test_side_by_side_where_there_is_room() -> None:
     at = next(i for i, line in enumerate(metrics) if line.startswith("knn/top1"))
     assert metrics[at].split() == ["knn/top1", "40.0", "%", "41.0", "%", "42.0", "%"]
     assert metrics[at + 1].split()[:3] == ["+1.0", "pts", "better"]
+    found = compared()
+    for n, run in enumerate(found.runs):  # a reason that no cell holds
+        run.measured_by = {"data.source": str(n), "moco.queue_size": n}
+    narrow = texts(metric_lines(side_by_side(found.runs), 60, "●■▲"))
+    at = next(i for i, line in enumerate(narrow) if line.startswith("train/loss"))
+    assert narrow[at].split() == ["train/loss", "9.000", "8.000", "7.000"]
+    assert narrow[at + 1].strip().startswith("■ -1.000 other")

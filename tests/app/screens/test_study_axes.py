@@ -92,7 +92,7 @@ async def test_an_ablation_is_read_row_by_row(
             *("random-init", "pixels", "supervised"),
         ]
         await until(pilot, lambda: "color jitter alone" in screen_text(app))
-        lines = [line.strip() for line in screen_text(app).splitlines()]
+        lines = [line.strip(" │") for line in screen_text(app).splitlines()]
         for label in LABELS:
             (line,) = [line for line in lines if line.startswith(f"{label} ")]
             state = state_from_history(config, History(root))
@@ -132,7 +132,7 @@ async def test_a_study_judged_by_knn_shows_one_number_a_variant(
         await until(pilot, lambda: "every cell is done" in screen_text(app))
         await until(pilot, lambda: "points against m 0.99" in " ".join(screen_text(app).split()))
         assert "6/6 cells" in screen_text(app)
-        lines = [line.strip() for line in screen_text(app).splitlines()]
+        lines = [line.strip(" │") for line in screen_text(app).splitlines()]
         assert any(line.startswith("m 0.9 ") and "40.2" in line for line in lines)
         assert any(line.startswith("m 0.99 ") and "41.2" in line for line in lines)
         # By hand: 40 and 41, each + 0.1 seed², so the difference is 1 at every seed.

@@ -70,10 +70,10 @@ def shown(app: MocoApp) -> bool:
 
 
 def line_of(app: MocoApp, label: str, after: str = "") -> str:
-    """The first line of the screen that begins with a label, below another."""
-    lines = screen_text(app).splitlines()
-    start = next((i for i, line in enumerate(lines) if line.strip().startswith(after)), 0)
-    return next(line.strip() for line in lines[start:] if line.strip().startswith(label))
+    """The first line of a panel that begins with a label, below another."""
+    lines = [line.strip(" │") for line in screen_text(app).splitlines()]
+    start = next((i for i, line in enumerate(lines) if line.startswith(after)), 0)
+    return next(line for line in lines[start:] if line.startswith(label))
 
 
 # ---------------------------------------------------------------------------- what is shown
