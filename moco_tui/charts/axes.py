@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from moco_tui.charts import ticks
 from moco_tui.charts.curve_points import CurveColumn
@@ -39,33 +39,24 @@ def value_limits(
         view: how it is drawn.
     """
     band = view.has_band(curves)
-    values = [
-        value
-        for curve, columns in zip(curves, drawn, strict=True)
-        for value in _drawn(curve, columns, view, band=curve.band or band)
-    ]
+    values: list[float] = []
+    for curve, columns in zip(curves, drawn, strict=True):
+        shown = [column for column in columns if column is not None]
+        if curve.band or band:
+            values += [column.band[0] for column in shown]
+            values += [column.band[1] for column in shown]
+        values += [column.line[0] for column in shown]
+        values += [column.line[1] for column in shown]
+        if view.log:  # of a column that goes below 0 what lies above is drawn
+            values += [end for column in shown for end in (column.first, column.last)]
+        if view.points:
+            values += [end for _, low, high in curve.bars for end in (low, high)]
     # Levels widen the limits of the whole curves, not of a view that was zoomed.
     if view.low is None and view.high is None and values:
         values += [level.value for level in view.levels]
     if view.log:
         values = [math.log10(value) for value in values if value > 0]
     return _with_margin(min(values), max(values)) if values else (0.0, 1.0)
-
-
-def _drawn(
-    curve: Curve, columns: Sequence[CurveColumn | None], view: View, *, band: bool
-) -> Iterator[float]:
-    """The ends of all that is drawn of a curve: line, band, intervals."""
-    for column in columns:
-        if column is not None:
-            yield from column.line
-            yield from (column.first, column.last)  # of a log scale what lies above 0 is drawn
-            if band:
-                yield from column.band
-    if view.points:
-        for _, low, high in curve.bars:
-            yield low
-            yield high
 
 
 def _with_margin(low: float, high: float) -> tuple[float, float]:

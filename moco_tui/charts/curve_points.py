@@ -62,19 +62,43 @@ class Extremes:
                 low, high = min(low, min(edge)), max(high, max(edge))
         return low, high
 
-    def mean(self, start: int, stop: int) -> float:
-        """The mean of ``values[start:stop]``, which must not be empty; never outside its range."""
+    def mean(self, start: int, stop: int) -> tuple[float, float, float]:
+        """Smallest, mean and largest of ``values[start:stop]``, which must not be empty."""
         first, last = self._blocks(start, stop)
         if first >= last:
-            total = sum(self.values[start:stop])
+            part = self.values[start:stop]
+            low, total, high = min(part), sum(part), max(part)
         else:
+            low, high = self.range(start, stop)
             total = sum(self.values[start : first * BLOCK]) + sum(self._sum[first:last])
             total += sum(self.values[last * BLOCK : stop])
         mean = total / (stop - start)
-        low, high = self.range(start, stop)
-        if math.isfinite(mean):
-            return min(max(mean, low), high)  # rounding may carry it beyond
-        return low / 2 + high / 2  # a sum beyond the largest float
+        if not math.isfinite(mean):  # a sum beyond the largest float
+            return low, low / 2 + high / 2, high
+        return low, min(max(mean, low), high), high  # rounding may carry it beyond
+
+
+class CurveColumn:
+    """What one column of the chart shows of a curve.
+
+    Attributes:
+        line: smallest and largest value of the line in the column.
+        first, last: the line's first and last value, where it joins its neighbours.
+        band: smallest and largest of the points that the line is made of.
+        joined: whether the line comes from the column before without a gap.
+    """
+
+    __slots__ = ("band", "first", "joined", "last", "line")
+
+    def __init__(
+        self,
+        line: tuple[float, float],
+        first: float,
+        last: float,
+        band: tuple[float, float],
+        joined: bool,
+    ) -> None:
+        self.line, self.first, self.last, self.band, self.joined = line, first, last, band, joined
 
 
 class CurvePoints:
@@ -91,9 +115,6 @@ class CurvePoints:
         gaps: indices into ``steps``; the line is broken before the point there.
         masked: how many points are not finite.
     """
-
-    is_range = False
-    """Whether each value stands for a range of its own."""
 
     def __init__(self, window: int = 1) -> None:
         self.window = window
@@ -116,22 +137,19 @@ class CurvePoints:
         """What the line shows at a point."""
         if self.window == 1:
             return self.raw.values[index]
-        return self.raw.mean(*self._around(index, index + 1))
+        return self.raw.mean(*self._around(index, index + 1))[1]
 
-    def line(self, start: int, stop: int) -> tuple[tuple[float, float], float, float]:
-        """Smallest and largest, first and last value of the line in ``[start:stop]``.
+    def column(self, start: int, stop: int, joined: bool) -> CurveColumn:
+        """What a column of the chart shows of ``[start:stop]``, which must not be empty.
 
-        A smoothed line has one value there, the mean: it lies within ``spread``.
+        A smoothed line has one value there, the mean: it lies within its band, the range of the
+        points that it is made of.
         """
         if self.window == 1:
-            values = self.raw.values
-            return self.raw.range(start, stop), values[start], values[stop - 1]
-        mean = self.raw.mean(*self._around(start, stop))
-        return (mean, mean), mean, mean
-
-    def spread(self, start: int, stop: int) -> tuple[float, float]:
-        """Smallest and largest of the points that the line of ``[start:stop]`` is made of."""
-        return self.raw.range(*self._around(start, stop))
+            values, extent = self.raw.values, self.raw.range(start, stop)
+            return CurveColumn(extent, values[start], values[stop - 1], extent, joined)
+        low, mean, high = self.raw.mean(*self._around(start, stop))
+        return CurveColumn((mean, mean), mean, mean, (low, high), joined)
 
     def update(self, steps: Sequence[float], values: Sequence[float]) -> bool:
         """Take over a growing pair of sequences; True when anything changed.
@@ -204,29 +222,6 @@ def _same(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
     return a is not None and a[0] == b[0] and (a[1] == b[1] or (a[1] != a[1] and b[1] != b[1]))
 
 
-class CurveColumn:
-    """What one column of the chart shows of a curve.
-
-    Attributes:
-        line: smallest and largest value of the line in the column.
-        first, last: the line's first and last value, where it joins its neighbours.
-        band: smallest and largest of the points that the line is made of.
-        joined: whether the line comes from the column before without a gap.
-    """
-
-    __slots__ = ("band", "first", "joined", "last", "line")
-
-    def __init__(
-        self,
-        line: tuple[float, float],
-        first: float,
-        last: float,
-        band: tuple[float, float],
-        joined: bool,
-    ) -> None:
-        self.line, self.first, self.last, self.band, self.joined = line, first, last, band, joined
-
-
 def columns(series: CurvePoints, low: float, high: float, count: int) -> list[CurveColumn | None]:
     """The curve between two steps as ``count`` columns; None where no point falls.
 
@@ -244,7 +239,6 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
         return out
     start, end = series.index_range(low, high)
     steps = series.steps
-    smoothed = series.window > 1 or series.is_range
     width = (high - low) / count
     gaps = series.gaps
     previous = start - 1
@@ -256,19 +250,12 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
             if column == count - 1
             else bisect_left(steps, low + (column + 1) * width, index + 1, end)
         )
-        extent, first, last = series.line(index, stop)
         if gaps:
             gap = bisect_right(gaps, index)  # gaps at or before the first point of the column
             joined = not (gap and gaps[gap - 1] > previous)
         else:
             joined = True
-        out[column] = CurveColumn(
-            extent,
-            first,
-            last,
-            series.spread(index, stop) if smoothed else extent,
-            joined and index > start,
-        )
+        out[column] = series.column(index, stop, joined and index > start)
         previous = stop - 1
         index = stop
     return out

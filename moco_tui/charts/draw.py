@@ -19,7 +19,9 @@ FIRST_LEFT = 5
 Columns = list[CurveColumn | None]
 
 
-def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawing:
+def draw(
+    width: int, height: int, curves: Sequence[Curve], view: View, left: int = FIRST_LEFT
+) -> Drawing:
     """Draw the curves; a size that is too small gives blank rows, no data gives bare axes.
 
     Args:
@@ -27,13 +29,14 @@ def draw(width: int, height: int, curves: Sequence[Curve], view: View) -> Drawin
         height: rows of the whole chart, axis and labels included.
         curves: each is painted over those before it.
         view: what part of them is drawn, and how.
+        left: cells left of the canvas that are tried first; those of the drawing before save
+            a pass over the columns.
     """
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return _blank(width, height)
     low, high = step_limits(view, curves)
     canvas_height = height - AXIS_ROWS
     # The labels of the values decide how wide the canvas is, its columns what values are drawn.
-    left = FIRST_LEFT
     for _ in range(2):
         drawn = _columns(curves, low, high, width - left)
         bottom, top = value_limits(curves, drawn, view)

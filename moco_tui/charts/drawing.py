@@ -43,7 +43,7 @@ class Curve:
         bars: for points of the curve their step and the ends of their interval.
         dense: it has a point at every step, so that a mean over many of them hides nothing; only
             such a curve is smoothed.
-        band: a range is drawn around its line: of its points, see ``CurvePoints.spread``.
+        band: a range is drawn around its line: of its points, see ``CurveColumn.band``.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from moco_tui.charts.curve_points import CurvePoints, Extremes
+from moco_tui.charts.curve_points import CurveColumn, CurvePoints, Extremes
 
 
 class MeanPoints(CurvePoints):
@@ -15,8 +15,6 @@ class MeanPoints(CurvePoints):
         x: places on the axis, ascending.
         mean, low, high: as many finite values.
     """
-
-    is_range = True
 
     def __init__(
         self,
@@ -32,6 +30,8 @@ class MeanPoints(CurvePoints):
         self._lows.extend(low)
         self._highs.extend(high)
 
-    def spread(self, start: int, stop: int) -> tuple[float, float]:
-        """Smallest low and largest high of ``[start:stop]``, which must not be empty."""
-        return self._lows.range(start, stop)[0], self._highs.range(start, stop)[1]
+    def column(self, start: int, stop: int, joined: bool) -> CurveColumn:
+        """The means of ``[start:stop]``, with the smallest low and the largest high as the band."""
+        found = super().column(start, stop, joined)
+        found.band = self._lows.range(start, stop)[0], self._highs.range(start, stop)[1]
+        return found

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from moco_tui.charts.axes import extent, step_limits
-from moco_tui.charts.draw import draw
+from moco_tui.charts.draw import FIRST_LEFT, draw
 from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
@@ -273,7 +273,8 @@ keys read values."""
 
     def drawn(self, width: int, height: int) -> Drawing:
         """What stands below the title and the legend, in so many cells and lines."""
-        return draw(width, height, self.curves, self.view)
+        before = self._drawing.left if self._drawing is not None else 0
+        return draw(width, height, self.curves, self.view, before or FIRST_LEFT)
 
     def _ink(self, ink: int) -> Style:
         """The style of an ink in the present theme."""

@@ -13,6 +13,10 @@ from moco_tui.widgets.text_panel import TextPanel
 class MadePanel(TextPanel):
     """Makes its lines anew when it gets another width; see ``TextPanel`` for the arguments."""
 
+    # The help screen lists classes that have texts of their own; inherited ones do not count.
+    HELP_TITLE = TextPanel.HELP_TITLE
+    HELP = TextPanel.HELP
+
     _make: Callable[[int], list[Line]] | None = None
 
     def show_made(self, make: Callable[[int], list[Line]]) -> None:
