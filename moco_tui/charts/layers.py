@@ -12,7 +12,7 @@ from moco_tui.charts.raster import Dots, band_cells, line_dots
 MARK_EVERY = 12
 """Columns between two marks on a line."""
 FEW_EVERY = 4
-"""Cells of the width for each point, from which on every point is marked."""
+"""Cells from point to point, from which on every point is marked."""
 
 
 def row_of(value: float, drawing: Drawing, view: View) -> int | None:
@@ -61,9 +61,16 @@ def add_cursor(cells: Cells, step: float, drawing: Drawing, view: View) -> None:
 
 
 def has_few(curve: Curve, drawing: Drawing) -> bool:
-    """Whether so few points of a curve are seen that each is marked, since it was measured."""
+    """Whether the points of a curve that are seen lie so far apart that each is marked.
+
+    A line between measured points looks like more of them.
+    """
+    steps = curve.series.steps
     start, stop = curve.series.index_range(drawing.low, drawing.high)
-    return (stop - start) * FEW_EVERY <= drawing.width
+    if start == stop:
+        return False
+    cells = drawing.cell_of(steps[stop - 1]) - drawing.cell_of(steps[start])
+    return (stop - start - 1) * FEW_EVERY <= cells
 
 
 def placed(

@@ -85,10 +85,24 @@ def _vertical(cells: Dots, x: int, low: int, high: int, dots: int) -> None:
 def band_cells(
     columns: Sequence[CurveColumn | None], to_dot: Callable[[float], int], dots: int
 ) -> set[tuple[int, int]]:
-    """The cells between the smallest and the largest point of each column; see ``line_dots``."""
+    """The cells between the smallest and the largest point of each column; see ``line_dots``.
+
+    Where the line crosses columns without a point the band goes from one of its ends to the other.
+    """
     cells: set[tuple[int, int]] = set()
+    before: tuple[int, int, int] | None = None
     for x, column in enumerate(columns):
-        if column is not None:
-            low, high = max(to_dot(column.band[0]), 0), min(to_dot(column.band[1]), dots - 1)
-            cells.update((x >> 1, y) for y in range(low >> 2, (high >> 2) + 1))
+        if column is None:
+            continue
+        low, high = max(to_dot(column.band[0]), 0), min(to_dot(column.band[1]), dots - 1)
+        if before is not None and column.joined:
+            x0, low0, high0 = before
+            for between in range(x0 + 1, x):
+                share = (between - x0) / (x - x0)
+                bottom, top = low0 + share * (low - low0), high0 + share * (high - high0)
+                cells.update(
+                    (between >> 1, y) for y in range(int(bottom) >> 2, (int(top) >> 2) + 1)
+                )
+        cells.update((x >> 1, y) for y in range(low >> 2, (high >> 2) + 1))
+        before = x, low, high
     return cells

@@ -43,8 +43,7 @@ def metric_lines(found: compare.SideBySide, width: int, marks: str) -> list[Line
             continue
         lines.append(_row(label, values, key, cell))
         if any(cell_len(text) > cell for text in texts):
-            named = [f"{marks[n % len(marks)]} {text}" for n, text in enumerate(texts, 1) if text]
-            lines += [[(f"  {line}", "muted")] for line in fmt.wrapped("  ".join(named), width - 2)]
+            lines += _named(changes, marks, width)
         elif any(text.strip() for text in texts):
             # below the values, from the second run on: the first is what they are compared with
             parts: list[Part] = [(" " * (key + cell + 1), "")]
@@ -120,6 +119,19 @@ def _lines_of(
 def _row(name: str, texts: Sequence[str], key: int, cell: int) -> Line:
     cells = "".join(" " + fmt.fit(text, cell, right=True) for text in texts)
     return [(fmt.fit(fmt.middle(name, key), key), "strong"), (cells, "")]
+
+
+def _named(changes: Sequence[tuple[str, str]], marks: str, width: int) -> list[Line]:
+    """Differences behind the marks of their runs, as many in a line as fit."""
+    lines: list[list[Part]] = [[]]
+    for number, (text, look) in enumerate(changes, 1):
+        if not text.strip():
+            continue
+        part = f"  {marks[number % len(marks)]} {text}"
+        if lines[-1] and cell_len("".join(before for before, _ in lines[-1]) + part) > width:
+            lines.append([])
+        lines[-1].append((part, look or "muted"))
+    return list(lines)
 
 
 def _own_lines(texts: Sequence[str], marks: str, width: int) -> list[Line]:

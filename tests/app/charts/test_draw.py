@@ -211,6 +211,16 @@ def test_ascii_charts_are_ascii() -> None:
     assert curve <= set(".:'A")
 
 
+def test_the_band_goes_on_between_points_and_not_over_a_gap() -> None:
+    series = CurvePoints(5)
+    series.update(range(12), [1.0, 9.0] * 3 + [math.nan] + [9.0, 1.0] * 2 + [9.0])
+    drawing = draw(120, 20, [Curve("loss", series)], View())
+    shaded = {x for x, _ in cells_of(drawing, "░")}
+    there = [drawing.cell_of(step) for step in series.steps]
+    assert shaded >= set(range(there[0], there[5]))
+    assert not shaded & set(range(there[5] + 1, there[6])), "nothing is known there"
+
+
 def cells_of(drawing: Drawing, wanted: str) -> list[tuple[int, int]]:
     """Column and row, from the lower left corner of the canvas, of every such character."""
     rows = ["".join(text for text, _ in row)[drawing.left :] for row in drawing.rows]
@@ -240,6 +250,10 @@ def test_a_curve_of_many_points_has_no_mark_on_each() -> None:
     series = CurvePoints()
     series.update(range(500), [float(i) for i in range(500)])
     assert not cells_of(draw(100, 20, [Curve("loss", series)], View()), "•")
+    beside = CurvePoints()  # few, and as near to each other as those of a long curve
+    beside.update(range(25), [float(i) for i in range(25)])
+    curves = [Curve("long", series, "●"), Curve("short", beside, "■")]
+    assert len(cells_of(draw(100, 20, curves, View()), "■")) < 5
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3, 2.0, 30.0])
