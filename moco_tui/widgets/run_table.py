@@ -283,6 +283,8 @@ that a study counts and did not make stay where they are, and say so."""
             text = column.text(row, now)
             if column.title == "name":
                 text = self._titled(index, text)
+                if row.study:  # the names of its runs begin alike
+                    text = fmt.middle(text, size)
             cell = fmt.fit(text, size, right=column.right)
             segments.append(Segment(cell, accent if number == 0 else style))
             segments.append(Segment(" ", style))

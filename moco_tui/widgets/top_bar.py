@@ -90,4 +90,5 @@ class TopBar(Static):
         if facts:
             muted = theme_style(self.app, "muted") if self.app.theme_variables else Style()
             text.append(f" {facts}", style=muted)
+        text.truncate(width)
         return text

@@ -39,3 +39,16 @@ async def test_a_click_presses_the_key(make_app: Callable[..., MocoApp]) -> None
         await pilot.click(KeyLine, offset=(line(app).index("Help"), 0))
         await pilot.pause()
         assert isinstance(app.screen, HelpScreen)
+
+
+@pytest.mark.parametrize(("width", "shown"), [(160, True), (80, False)])
+async def test_a_note_stands_where_the_keys_leave_room(
+    make_app: Callable[..., MocoApp], width: int, shown: bool
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(width, 24)) as pilot:
+        await pilot.pause()
+        keys = line(app)
+        app.screen.query_one(KeyLine).note = "the app: 2 % of a core, and so on, and so on, to here"
+        assert line(app).startswith(keys), "no key gives way to it"
+        assert line(app).endswith("to here") == shown
