@@ -98,6 +98,11 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def devices_path(self) -> Path:
+        """``devices.jsonl``: what the machine was doing while the run was trained."""
+        return self.path / "devices.jsonl"
+
+    @property
     def control_path(self) -> Path:
         """Folder of the requests that wait."""
         return self.path / "control"

@@ -38,6 +38,8 @@ def value_limits(
         low_step: the first step of the view.
         high_step: its last step.
     """
+    if view.span is not None and not view.log and view.span[0] < view.span[1]:
+        return view.span
     lows, highs = _ends(curves, view, low_step, high_step)
     # Levels widen the limits of the whole curves, not of a view that was zoomed.
     if view.low is None and view.high is None and highs:

@@ -20,6 +20,7 @@ NAMES = (
     "run.json",
     "user.json",
     "metrics.jsonl",
+    "devices.jsonl",
     "checkpoint.pt",
     "log.txt",
     "heartbeat",
