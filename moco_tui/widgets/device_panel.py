@@ -41,7 +41,6 @@ itself, marked r. The title has the newest values. A pause of the run is a gap."
             known.clear()
         changed = chart._replace(curves=()) != self._chart._replace(curves=())
         self._chart = chart
-        self.title = f"{chart.title}  {chart.present}"
         self.view.per_epoch = int(chart.time.seconds)
         both = chart.low is not None and chart.high is not None
         self.view.span = (chart.low or 0.0, chart.high or 0.0) if both else None
@@ -63,6 +62,12 @@ itself, marked r. The title has the newest values. A pause of the run is a gap."
         """There is nothing to count in steps or to smooth."""
         return action not in ("epochs", "smooth") and super().check_action(action, parameters)
 
+    def _head(self, width: int) -> Strip:
+        # There is room for the newest values or for those under the cursor.
+        newest = f"  {self._chart.present}" if self.view.cursor is None else ""
+        self.title = self._chart.title + newest
+        return super()._head(width)
+
     def legend(self, width: int, height: int) -> list[Strip]:
         """None: the title names the curves."""
         del width, height
@@ -81,9 +86,9 @@ itself, marked r. The title has the newest values. A pause of the run is a gap."
         for curve in self.curves:
             at = curve.series.nearest(self.view.cursor)
             if at is not None:
-                value = f"{fmt.number(curve.series.raw.values[at])} {self._chart.unit}"
+                value = f"{fmt.number(curve.series.raw.values[at], 3)} {self._chart.unit}"
                 parts.append(f"{curve.mark} {value}".strip())
-        return f"{fmt.number(unit.of(self.view.cursor))} {unit.name}  " + "  ".join(parts)
+        return f"{fmt.number(unit.of(self.view.cursor), 3)} {unit.name}  " + "  ".join(parts)
 
 
 class DevicePanel(VerticalScroll, can_focus=True):
