@@ -20,6 +20,9 @@ FIRST_SECONDS = 1.0
 """Until the first sample: before it, the CPU has no share to speak of."""
 _MOST_EVERY = 3600.0
 _SECONDS_AT_THE_END = 2.0  # a driver may hang; a sample takes milliseconds
+_SECONDS_TO_BEGIN = 0.5
+"""That the end of a run waits for a driver which is still being loaded: a study has many short
+probes, and a history of none of them is worth a second of each."""
 
 # Of this module, so that tests can put clocks of their own here.
 _monotonic = time.monotonic
@@ -50,6 +53,7 @@ class DeviceRecorder:
         self._cards = 0
         self._others: Mapping[int, Sequence[CardProcess]] = {}
         self._has_begun = False
+        self._ready = threading.Event()
         self._stopping = threading.Event()
         self._writing = threading.Lock()
         self._closed = False
@@ -69,26 +73,34 @@ class DeviceRecorder:
         if os.getpid() != self._pid:
             return
         self._stopping.set()
-        self._thread.join(_SECONDS_AT_THE_END)
-        # Not for ever: a disk may hang within a write.
+        if self._ready.wait(_SECONDS_TO_BEGIN):
+            self._thread.join(_SECONDS_AT_THE_END)
+        self._closed = True
+        # What is being written now is waited for, but not for ever: a disk may hang.
         if self._writing.acquire(timeout=_SECONDS_AT_THE_END):
-            self._closed = True
             self._writing.release()
 
     def _work(self) -> None:
-        with contextlib.suppress(Exception):
-            reader = self._make_reader()
-            try:
-                self._began = _monotonic()
-                self._every = min(self._seconds * self._writer.factor, _MOST_EVERY)
-                began_at = _now()
-                due = min(FIRST_SECONDS, self._every)
-                while not self._stopping.wait(max(self._began + due - _monotonic(), 0.0)):
-                    self.sample(reader.read(), began_at)
-                    due = self._next(due)
+        try:
+            with contextlib.suppress(Exception):
+                self._record()
+        finally:
+            self._ready.set()
+
+    def _record(self) -> None:
+        reader = self._make_reader()
+        try:
+            self._ready.set()
+            self._began = _monotonic()
+            self._every = min(self._seconds * self._writer.factor, _MOST_EVERY)
+            began_at = _now()
+            due = min(FIRST_SECONDS, self._every)
+            while not self._stopping.wait(max(self._began + due - _monotonic(), 0.0)):
                 self.sample(reader.read(), began_at)
-            finally:
-                reader.close()
+                due = self._next(due)
+            self.sample(reader.read(), began_at)
+        finally:
+            reader.close()
 
     def _next(self, due: float) -> float:
         """When the next sample is due, in seconds of the part: what was missed is left out."""

@@ -300,14 +300,17 @@ gives it back with the same key."""
 
     def _device_lines(self, problem: str) -> list[Line]:
         """What this process trains is read now, anything else as its own process recorded it."""
-        ascii_only, reader = self.session.ascii, self._load_reader
-        now = [] if reader is None else device_lines(reader.read(), ascii_only=ascii_only)
         if self.session.runner.active == self.folder:
-            return now
+            return self._lines_now()
         if problem or self.devices.is_empty:
             why = [(fmt.clean(problem), "bad")] if problem else [(self._no_load, "muted")]
-            return [why, [(MACHINE_NOW, "muted")], *now]
-        return recorded_lines(self.devices, self.session.clock(), ascii_only=ascii_only)
+            return [why, [(MACHINE_NOW, "muted")], *self._lines_now()]
+        return recorded_lines(self.devices, self.session.clock(), ascii_only=self.session.ascii)
+
+    def _lines_now(self) -> list[Line]:
+        if self._load_reader is None:  # it is still being made
+            return []
+        return device_lines(self._load_reader.read(), ascii_only=self.session.ascii)
 
     @property
     def _no_load(self) -> str:

@@ -20,7 +20,7 @@ from engine.jobs import device_history
 from engine.jobs.device_history import recorded_devices
 from engine.jobs.execute import execute
 from engine.machine.load_reader import LoadReader
-from engine.runs import RunFolder, create
+from engine.runs import RunFolder, create, device_recorder
 from engine.runs.device_log import DeviceLog
 from engine.sink import NullSink
 
@@ -38,6 +38,11 @@ TINY = {
     "runtime.threads": 1,
 }
 REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _a_slow_machine_gets_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_recorder, "_SECONDS_TO_BEGIN", 20.0)
 
 
 def made(root: Path, **values: Any) -> RunFolder:

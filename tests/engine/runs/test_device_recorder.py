@@ -47,6 +47,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "devices.jsonl"
 
 
+@pytest.fixture(autouse=True)
+def _a_slow_machine_gets_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_recorder, "_SECONDS_TO_BEGIN", 20.0)
+
+
 def read(path: Path) -> DeviceLog:
     log = DeviceLog(path)
     log.poll()
@@ -226,6 +231,25 @@ def test_a_driver_that_hangs_does_not_hold_up_the_end(
     goes_on.set()
     assert machine.closed.wait(20)
     assert path.read_bytes() == b"", "behind the end nothing is written"
+
+
+def test_the_end_of_a_run_does_not_wait_for_a_driver_that_is_still_being_loaded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_recorder, "_SECONDS_TO_BEGIN", 0.01)
+    loaded, machine = threading.Event(), Machine(load_at(0.5))
+
+    def make() -> LoadReader:
+        loaded.wait(60)
+        return machine
+
+    recorder = DeviceRecorder(path, 10.0, make)
+    recorder.start()
+    recorder.stop()
+    assert not loaded.is_set()
+    loaded.set()
+    assert machine.closed.wait(20)
+    assert not path.exists(), "behind the end nothing is written"
 
 
 def test_a_fork_inherits_no_sampler_and_cannot_write(path: Path) -> None:
