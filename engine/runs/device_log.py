@@ -20,8 +20,12 @@ from engine.runs.device_lines import (
     decode_line_of,
 )
 
-READ_BYTES = 1 << 24
-"""Bytes of such a file that are read; the writer's have an eighth of that at most."""
+READ_BYTES = 1 << 23
+"""Bytes of such a file that are read; the writer's have half of that at most."""
+MOST_LINES = 150_000
+MOST_VALUES = 2_000_000
+"""Lines, and values in memory, that are taken of a file; the writer's have a half at most. What
+comes behind is left out, so that nobody waits for a file that somebody prepared."""
 MOST_GAP = 30 * 86_400.0
 """Seconds between two parts that are believed; a clock that says more is wrong."""
 _GUARD = 64  # the bytes read last, compared before reading on: a rewritten file differs there
@@ -72,6 +76,8 @@ class DeviceLog:
         self.others: Mapping[int, Sequence[CardProcess]] = {}
         self.skipped = 0
         self._values: dict[str, array[float]] = {}
+        self._last: dict[str, float] = {}  # by name: the newest value that is one
+        self._lines = 0
         self._offset = 0  # bytes read, up to the end of a line
         self._guard = b""
         self._identity = (0, 0)  # device and inode
@@ -134,6 +140,10 @@ class DeviceLog:
         return True
 
     def _take(self, line: bytes) -> None:
+        self._lines += 1
+        if self._lines > MOST_LINES or len(self.seconds) * len(self._values) > MOST_VALUES:
+            self.skipped += 1
+            return
         found = decode_line_of(line, 0 if self.part is None else len(self.part.columns))
         if isinstance(found, DevicePart):
             self._begin(found)
@@ -152,7 +162,9 @@ class DeviceLog:
             self._break()
         self.part, self._before, self.others = part, None, {}
         for name in part.columns:
-            if series_named(name) is not None and name not in self._values:
+            if series_named(name) is None or name in self._values:
+                continue
+            if len(self.seconds) * (len(self._values) + 1) <= MOST_VALUES:
                 self._values[name] = array("d", [math.nan]) * len(self.seconds)
 
     def _add(self, sample: DeviceSample) -> None:
@@ -168,7 +180,10 @@ class DeviceLog:
         self.times.append(self.part.began + sample.seconds)
         known = dict(zip(self.part.columns, sample.values, strict=True))
         for name, values in self._values.items():
-            values.append(known.get(name, math.nan))
+            value = known.get(name, math.nan)
+            values.append(value)
+            if value == value:
+                self._last[name] = value
 
     def _break(self) -> None:
         """A point without values, at the last one: no line is drawn across it."""
@@ -193,7 +208,7 @@ class DeviceLog:
 
     def names(self) -> list[str]:
         """The series that have a value, the machine's first, then card by card."""
-        return [name for name in self._values if self.last(name) is not None]
+        return [name for name in self._values if name in self._last]
 
     def series(self, name: str) -> tuple[Sequence[float], Sequence[float]]:
         """Seconds and values of a series; empty for one that is not there.
@@ -205,8 +220,7 @@ class DeviceLog:
 
     def last(self, name: str) -> float | None:
         """The newest value of a series; None where it has none."""
-        values = self._values.get(name, ())
-        return next((value for value in reversed(values) if value == value), None)
+        return self._last.get(name)
 
     def newest(self, name: str) -> float | None:
         """The value of a series in the newest sample; None where it was not known then."""

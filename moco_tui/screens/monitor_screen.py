@@ -95,6 +95,7 @@ gives it back with the same key."""
         self._epochs_stamp: tuple[object, ...] = ()
         self.devices = DeviceLog(folder.devices_path)
         self._load_reader: LoadReader | None = None
+        self._load_stamp: tuple[object, ...] = ()
         self._notice = ""  # what was said of the metric log
         self._findings: list[Finding] = []
         self._evidence_stamp: tuple[object, ...] = ()
@@ -294,9 +295,12 @@ gives it back with the same key."""
         """The machine as it is now, or was when it was recorded, and over the run."""
         if self.query_one("#device").display:
             self.query_one("#device", TextPanel).show(self._device_lines(problem))
-        panel = self.query_one("#load", DevicePanel)
-        if panel.display:
-            panel.take(device_charts(self.devices), problem or self.devices.notice or self._no_load)
+        log, panel = self.devices, self.query_one("#load", DevicePanel)
+        note = problem or log.notice or self._no_load
+        stamp = (note, len(log.seconds), log.seconds[-1:])
+        if panel.display and stamp != self._load_stamp:  # a long run has many points
+            self._load_stamp = stamp
+            panel.take(device_charts(log), note)
 
     def _device_lines(self, problem: str) -> list[Line]:
         """What this process trains is read now, anything else as its own process recorded it."""

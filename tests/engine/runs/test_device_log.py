@@ -11,7 +11,14 @@ import pytest
 from engine.errors import RunError
 from engine.machine.device_series import column_names
 from engine.runs.device_lines import DevicePart, DeviceSample, encode_line_of
-from engine.runs.device_log import MOST_GAP, READ_BYTES, DeviceLog
+from engine.runs.device_log import (
+    MOST_GAP,
+    MOST_LINES,
+    MOST_VALUES,
+    READ_BYTES,
+    DeviceLog,
+)
+from engine.runs.device_writer import MOST_BYTES
 
 from ...machine_loads import GIB, write_history
 
@@ -168,7 +175,39 @@ def test_a_file_that_is_none_is_one_sentence(path: Path, tmp_path: Path) -> None
     path.unlink()
     with path.open("wb") as file:
         file.truncate(READ_BYTES + 1)
-    with pytest.raises(RunError, match=r"16,777,217 bytes, more than the 16,777,216"):
+    with pytest.raises(RunError, match=r"8,388,609 bytes, more than the 8,388,608"):
         read(path)
     path.write_bytes(b"\0" * 4_000_000)
     assert read(path).is_empty
+
+
+def test_a_file_that_was_made_to_fill_the_memory_does_not(path: Path) -> None:
+    """Many columns, and behind them many short lines of a part with one."""
+    add(path, part(BEGAN, *column_names(64)), part(BEGAN))
+    with path.open("ab") as file:
+        file.write(b"[1,5]\n" * 1_300_000)
+    log = read(path)
+    assert len(log.seconds) * (4 + 64 * 8) < 1.01 * MOST_VALUES
+    assert log.skipped > 1_000_000
+    path.unlink()
+    add(path, part())
+    with path.open("ab") as file:
+        file.write(b"[1,5]\n" * 1_300_000)
+    add(path, part(BEGAN, *column_names(64)))  # and the other way round
+    log = read(path)
+    assert len(log.seconds) < MOST_LINES
+    path.unlink()
+    add(path, part(), *[DeviceSample(float(at), [5.0]) for at in range(20_000)])
+    add(path, part(BEGAN, *column_names(64)), DeviceSample(1.0, [5.0] * (4 + 64 * 8)))
+    log = read(path)
+    assert len(log.names()) * len(log.seconds) < 1.01 * MOST_VALUES
+
+
+def test_the_largest_file_of_the_writer_is_taken_whole() -> None:
+    """It is at most twice as large as it is thinned out at; its lines are no shorter than this."""
+    for cards in (0, 1, 8):
+        values = [100.0, 50.0, *[2.0**33] * (2 + 8 * cards)]
+        line = len(encode_line_of(DeviceSample(1000.0, values)))
+        lines = 2 * MOST_BYTES / line
+        assert lines < MOST_LINES
+        assert lines * len(values) < MOST_VALUES
