@@ -6,4 +6,5 @@ ruff format --check .
 ruff check .
 mypy
 lint-imports
-python -m pytest "$@"
+# Two processes: most tests keep one core busy. Threads of torch that wait would spin on the other.
+OMP_WAIT_POLICY=PASSIVE python -m pytest -n 2 --dist worksteal "$@"

@@ -106,6 +106,8 @@ _KNN = replace(
     _ACCURACY,
     same=("data", "monitor.knn_k", "monitor.knn_temperature", "monitor.knn_features"),
 )
+# Of features in training: of augmented views, with units dropped.
+_ONLINE = ("data", "augment", "model.dropout")
 _HEAD_LOSS = replace(_LOSS, same=("data", "task", "label_fraction", "head"))
 _PROBE = replace(_ACCURACY, same=("data", "task"))
 
@@ -261,6 +263,23 @@ _ENTRIES = (
         title="kNN top-1, test set (reference only)",
         headline=True,
     ),
+    replace(
+        _ACCURACY,
+        name="online/top1",
+        title="online probe top-1, withheld labels",
+        same=_ONLINE,
+        short="online",
+        column="online",
+        key="online",
+    ),
+    replace(
+        _ACCURACY,
+        name="online/train_top1",
+        title="online probe top-1, training",
+        same=_ONLINE,
+        chart="",
+    ),
+    replace(_LOSS, name="online/loss", title="online probe loss", same=_ONLINE),
     replace(_PROBE, name="probe/*/test_top1", headline=True),
     # Of a training that tries a learning rate, such as probe/supervised/lr_0.1/validation_top1: no
     # figure for the whole run.

@@ -22,8 +22,12 @@ from engine.errors import ConfigError, RunError
 
 WHEN_MISSING: Mapping[str, Mapping[str, Any]] = {
     # version 0.1 began crops at 0.2 of the area, and trained a supervised baseline for less; it had
-    # no measures
-    "pretrain": {"augment.crop.scale_min": 0.2, "monitor.measures": False},
+    # neither measures nor an online probe
+    "pretrain": {
+        "augment.crop.scale_min": 0.2,
+        "monitor.measures": False,
+        "monitor.online_probe": False,
+    },
     "probe": {
         "linear.crop_min": 0.2,  # no setting then
         "logistic.folds": 0,  # one held-out part chose the strength, however small

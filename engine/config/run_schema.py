@@ -12,7 +12,8 @@ class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     kNN on the images whose labels are withheld is a weighted vote of the nearest neighbours
     (arXiv:1805.01978, section 3.4); k and temperature are those of the CIFAR-10 demo of
-    facebookresearch/moco. The measures (``engine.pretrain.measures``) need no labels.
+    facebookresearch/moco. The measures (``engine.pretrain.measures``) need no labels; the online
+    probe (``engine.pretrain.online_probe``) withholds those that kNN withholds.
     """
 
     # A pass of all images through the encoder, so not every epoch.
@@ -34,6 +35,14 @@ class MonitorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         bool,
         Meta(description="also log kNN on the test set, for reference only (never to choose by)"),
     ] = False
+    # About 1 % of a ConvNet's step on two cores, less of others (tests/benchmarks/measures.py).
+    online_probe: Annotated[
+        bool,
+        Meta(
+            description="train a linear classifier beside the encoder, on the features of its "
+            "steps, and measure it on the withheld labels"
+        ),
+    ] = True
     measures: Annotated[
         bool,
         Meta(

@@ -73,6 +73,8 @@ def arrays(file: BinaryIO) -> Iterator[MatArray]:
 def _array(read: Callable[[int], bytes]) -> MatArray:
     _element(read, 64)  # flags and class
     dimensions = _element(read, 4 * _MOST_DIMENSIONS)
+    if len(dimensions) % 4:
+        raise ValueError("its dimensions are no whole numbers")
     shape = struct.unpack(f"<{len(dimensions) // 4}i", dimensions)
     name = _element(read, _LONGEST_NAME).decode("ascii", errors="replace")
     kind, length, small = _tag(read)

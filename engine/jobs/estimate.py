@@ -17,6 +17,7 @@ import torch
 from engine.config.schema import PretrainConfig
 from engine.jobs.prepare import prepare
 from engine.pretrain.loop import Pretraining
+from engine.pretrain.online_probe import probe_beside
 from engine.sink import NullSink
 
 
@@ -32,26 +33,35 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
         steps: timed steps, at least 1.
 
     Returns:
-        ``seconds_per_step`` (median), ``steps_per_epoch``, ``seconds_per_epoch`` and
-        ``seconds_total`` without kNN and checkpoints, ``memory_bytes`` (peak of the process, or
-        of the CUDA device), ``device``, ``precision``.
+        ``seconds_per_step`` (median, with the share of the online probe),
+        ``online_probe_share`` (of that time, from 0 to 1; 0 where there is none),
+        ``steps_per_epoch``, ``seconds_per_epoch`` and ``seconds_total`` without kNN, measures and
+        checkpoints, ``memory_bytes`` (peak of the process, or of the CUDA device), ``device``,
+        ``precision``.
 
     Raises:
         UserError: what ``prepare`` refuses.
     """
     prepared = prepare(config, root=Path(), parent="", data_dir=data_dir, sink=NullSink())
-    runtime = prepared.runtime
+    runtime, dataset = prepared.runtime, prepared.dataset
     cuda = runtime.device.type == "cuda"
     if cuda:  # the peak of this configuration, not of one that was measured before it
         torch.cuda.reset_peak_memory_stats(runtime.device)
     # Closed at the end: a study measures one queue size after the other in one process.
-    with contextlib.closing(
-        Pretraining(config, prepared.dataset.train.images, runtime)
-    ) as training:
-        seconds = [seconds_of(training.advance, runtime.device) for _ in range(steps + 1)]
-    step = statistics.median(seconds[1:])
+    with contextlib.closing(Pretraining(config, dataset.train.images, runtime)) as training:
+        probe = probe_beside(training.state, dataset)
+        seconds: list[float] = []
+        of_probe: list[float] = []
+        for _ in range(steps + 1):
+            seconds.append(seconds_of(training.advance, runtime.device))
+            if probe is not None:
+                of_probe.append(seconds_of(probe.update, runtime.device) / probe.every)
+    # The first update is not counted either.
+    update = statistics.median(of_probe[1:] or [0.0])
+    step = statistics.median(seconds[1:]) + update
     return {
         "seconds_per_step": step,
+        "online_probe_share": update / step,
         "steps_per_epoch": training.steps_per_epoch,
         "seconds_per_epoch": step * training.steps_per_epoch,
         "seconds_total": step * training.steps_per_epoch * trained_epochs(config),

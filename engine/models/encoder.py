@@ -38,10 +38,18 @@ class Encoder(nn.Module):
         The head computes in the dtype of its weights (float32), also under autocast: its output is
         divided by the temperature, which multiplies a rounding error.
         """
-        features = self.backbone(x)
-        with torch.autocast(x.device.type, enabled=False):
-            weight = next(self.projection_head.parameters(), features)
-            embeddings: Tensor = self.projection_head(features.to(weight.dtype))
+        return self.project(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images as in ``forward`` to features ``(N, feature_dim)``, in the dtype of the head."""
+        features: Tensor = self.backbone(x)
+        weight = next(self.projection_head.parameters(), features)
+        return features.to(weight.dtype)
+
+    def project(self, features: Tensor) -> Tensor:
+        """What ``features`` gave to embeddings ``(N, dim)``."""
+        with torch.autocast(features.device.type, enabled=False):
+            embeddings: Tensor = self.projection_head(features)
         return embeddings
 
     @property

@@ -36,11 +36,19 @@ class MoCo(nn.Module):
         model: the encoder.
         moco: the method.
         size: height and width of the images, in pixels.
+
+    Attributes:
+        queue: float32 ``(K, dim)``, the oldest key at ``queue_ptr``.
+        queue_ptr: int64 scalar.
+        kept: float32 ``(B, feature_dim)``, the features of the queries of the first view at the
+            last step, before the head and without a gradient; None: nobody wants them. Stays at its
+            address, so that a recorded step can write it; not part of the state.
     """
 
     queue: Tensor
     queue_ptr: Tensor
     pull: Tensor | None
+    kept: Tensor | None
 
     def __init__(self, model: ModelConfig, moco: MocoConfig, size: int = SIZE) -> None:
         super().__init__()
@@ -63,6 +71,7 @@ class MoCo(nn.Module):
         queue = F.normalize(torch.randn(moco.queue_size, model.dim), dim=1)
         self.register_buffer("queue", queue)  # (K, dim), the oldest key at queue_ptr
         self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("kept", None, persistent=False)
 
     def train(self, mode: bool = True) -> MoCo:
         """As of any module, but the key encoder's BatchNorm stays with the batch's statistics."""
@@ -73,6 +82,21 @@ class MoCo(nn.Module):
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
         """What the optimizer holds: the parameters of encoder_q and nothing else."""
         return self.encoder_q.parameters()
+
+    def keep_features(self, batch: int) -> Tensor:
+        """Have each step from now on write the features of its queries into ``kept``.
+
+        To be called before a step is compiled or recorded.
+
+        Args:
+            batch: B, pairs in a step.
+
+        Returns:
+            ``kept``.
+        """
+        width = self.encoder_q.feature_dim
+        self.kept = torch.zeros(batch, width, device=self.queue.device)
+        return self.kept
 
     def loss(
         self, view_1: Tensor, view_2: Tensor, generator: torch.Generator | None = None
@@ -117,11 +141,11 @@ class MoCo(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``loss`` with the keys encoded in an order drawn before: no randomness but dropout's."""
         if not self.symmetric:
-            query = self._embed(self.encoder_q, view_1, 1)
+            query = self._embed(self.encoder_q, view_1, 1, self.kept)
             keys = self._keys(view_2, 1, order)
             return info_nce(query, keys, self.queue, self.temperature), keys
         views = torch.cat((view_1, view_2))  # (2B, 3, H, W): one pass in place of two
-        query_1, query_2 = self._embed(self.encoder_q, views, 2).chunk(2)
+        query_1, query_2 = self._embed(self.encoder_q, views, 2, self.kept).chunk(2)
         keys = self._keys(views, 2, order)
         key_1, key_2 = keys.chunk(2)
         loss = info_nce(query_1, key_2, self.queue, self.temperature) + info_nce(
@@ -129,13 +153,18 @@ class MoCo(nn.Module):
         )
         return loss, keys
 
-    def _embed(self, encoder: Encoder, images: Tensor, views: int) -> Tensor:
-        """``(V * B, dim)`` float32 embeddings of unit length."""
+    def _embed(
+        self, encoder: Encoder, images: Tensor, views: int, kept: Tensor | None = None
+    ) -> Tensor:
+        """``(V * B, dim)`` float32 embeddings of unit length; ``kept`` gets the first features."""
         set_views(encoder, views)  # BatchNorm normalises each view apart, as two passes would
         try:
-            embeddings = encoder(images)
+            features = encoder.features(images)
         finally:
             set_views(encoder, 1)
+        if kept is not None:
+            kept.copy_(features.detach()[: len(kept)])
+        embeddings = encoder.project(features)
         with torch.autocast(images.device.type, enabled=False):
             return F.normalize(at_least_float32(embeddings), dim=1)
 

@@ -60,7 +60,8 @@ def branched(
 
     Weights, statistics and optimizer buffers are those of the checkpoint; the settings of the
     optimizer are the new ones. The queue is taken if it has the same shape, the generators if seed
-    and kind of device are the same; else they are those of the new run.
+    and kind of device are the same, the online probe if the same labels are withheld; else they are
+    those of the new run.
 
     Args:
         state: the checkpoint, which ``check_start`` has let through.
@@ -81,7 +82,8 @@ def branched(
     # A copy: an optimizer that loads buffers goes on to change these very ones.
     optimizer = copy.deepcopy(dict(check_mapping(state.get("optimizer"), "optimizer")))
     optimizer["param_groups"] = fresh["optimizer"]["param_groups"]
-    seed = _settings(state).get("runtime.seed")
+    settings = _settings(state)
+    seed = settings.get("runtime.seed")
     if seed == config.runtime.seed and state.get("device_type") == fresh["device_type"]:
         generators = {**fresh["generators"], **check_mapping(state.get("generators"), "generators")}
     else:
@@ -98,6 +100,13 @@ def branched(
         "epoch_count": state.get("epoch_count") if same_steps else 0,
         "monitored_step": -1,  # the new run measures for itself, from the untrained encoder on
     }
+    if "online_probe" in state and config.monitor.online_probe:
+        if (seed, settings.get("data.holdout")) == (config.runtime.seed, config.data.holdout):
+            made["online_probe"] = state["online_probe"]
+        else:
+            notices.append(
+                "the online probe begins anew: it was trained on labels that are withheld now"
+            )
     return Branched(made, notices)
 
 

@@ -133,8 +133,9 @@ class GroupwiseBackward:
         def backward(worker: int, item: tuple[tuple[int, int], Any]) -> tuple[Tensor, Statistics]:
             (view, group), seed = item
             images, k = views[view][group::splits], keys[1 - view, group::splits]
+            kept = None if moco.kept is None or view else moco.kept[group::splits]
             # The mean over a view is the mean of its groups' means, which are of one size.
-            return self._replicas_q[worker].backward(images, k, seed, self._loss, splits)
+            return self._replicas_q[worker].backward(images, k, seed, self._loss, splits, kept)
 
         results = self.workers.map(backward, list(zip(view_groups, seeds, strict=True)))
         _track(moco.encoder_q, [statistics for _, statistics in results], splits)

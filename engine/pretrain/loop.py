@@ -23,6 +23,7 @@ from engine.pretrain.branch import branched
 from engine.pretrain.keeper import Keeper
 from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.measures import Measures
+from engine.pretrain.online_probe import NO_LABELS, OnlineProbe, probe_beside
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.state_check import check_count, check_number
 from engine.pretrain.training_state import check_batch
@@ -108,9 +109,12 @@ class _Loop:
         last_epoch = config.optim.stop_epoch or config.optim.epochs
         self.total_steps = last_epoch * self.state.steps_per_epoch
         self.losses = LossBuffer(runtime.device, ahead=self.state.static)
-        self.measures: Measures | None = None
+        # Before the step is compiled or recorded: it writes features for the probe.
+        self.probe = probe_beside(self.state, dataset)
+        self.lacking = [NO_LABELS] if config.monitor.online_probe and self.probe is None else []
+        self.beside: list[Measures | OnlineProbe] = [] if self.probe is None else [self.probe]
         if config.monitor.measures:
-            self.measures = Measures(self.state, self.total_steps)
+            self.beside.append(Measures(self.state, self.total_steps))
         self.epoch_sum, self.epoch_count = 0.0, 0  # of the losses reported in this epoch
         # The baseline of kNN is measured after the first epoch, so that a run shows its first
         # losses at once. Until then the encoder as initialised by the seed is kept, also when a
@@ -148,6 +152,9 @@ class _Loop:
         if self.monitored_step >= 0:
             self.untrained = None
         self.keeper.load_state_dict(state, self.state.step)
+        # Other labels are learned anew; a run that had no probe begins with one here.
+        if self.probe is not None and not other_data and "online_probe" in state:
+            self.probe.load_state_dict(state["online_probe"])
         # With other data the checkpoint is of another run of steps, and is saved anew at once.
         self.saved_step = -1 if other_data else self.state.step
 
@@ -167,7 +174,7 @@ class _Loop:
         """The loop over steps; see ``pretrain``."""
         config, state, sink = self.config, self.state, self.sink
         # Before the plan, which says how steps are computed.
-        notices = self.training.prepare()
+        notices = [*self.training.prepare(), *self.lacking]
         sink.plan(self._plan())
         for notice in notices:
             sink.log(notice)
@@ -186,8 +193,8 @@ class _Loop:
             rate = learning_rate(config.optim, state.step, state.steps_per_epoch)
             loss = self.training.advance()
             self.losses.add(state.step, rate, loss)
-            if self.measures is not None:
-                self.measures.after_step()
+            for each in self.beside:
+                each.after_step()
             epoch_ends = state.step % state.steps_per_epoch == 0
             # Reading a loss waits for the device, so they are read in blocks; an epoch ends one
             # early, so that its mean is not reported late.
@@ -252,10 +259,8 @@ class _Loop:
         self._report_measures(wait=False)
 
     def _report_measures(self, *, wait: bool) -> None:
-        for measured in [] if self.measures is None else self.measures.read(wait=wait):
-            self.sink.metrics(
-                measured.step, measured.step / self.state.steps_per_epoch, measured.values
-            )
+        for step, values in (found for each in self.beside for found in each.read(wait=wait)):
+            self.sink.metrics(step, step / self.state.steps_per_epoch, values)
 
     def _report_all(self) -> None:
         """Hands all losses and measures so far to the sink; waits for the device."""
@@ -339,6 +344,8 @@ class _Loop:
                 "data": self.dataset.identity.facts(),
                 **self.keeper.state_dict(),
             }
+            if self.probe is not None:
+                state["online_probe"] = self.probe.state_dict()
             # A new stage flushes the metric log to disk, so that it never lacks steps that a
             # checkpoint has: a resumed run does not compute these again.
             self.sink.progress("checkpoint", 0, 1)

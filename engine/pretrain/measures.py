@@ -8,6 +8,8 @@ with and without it.
 
 from __future__ import annotations
 
+import contextlib
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -23,36 +25,16 @@ from engine.evaluate.embedding_measures import (
     uniformity,
 )
 from engine.models.moco import shuffle
+from engine.pretrain.host_copies import HostCopies, Measured
 from engine.pretrain.observed_encoder import ObservedEncoder, weight_distance
 from engine.pretrain.training_state import TrainingState
+from engine.runtime.worker_threads import single_threaded
 from engine.seeds import stream_seed
 
 SAMPLE = 256
 """Images of a sample, at least, as far as a batch has them: two BatchNorm groups or more."""
 _COMPARED = 256  # queries that are compared with the queue, at most
 _PAIRED = 1024  # embeddings that are compared with each other, at most
-
-
-class Measured(NamedTuple):
-    """What was measured at a step.
-
-    Attributes:
-        step: its number.
-        values: by the names of the metrics.
-    """
-
-    step: int
-    values: dict[str, float]
-
-
-class _Pending(NamedTuple):
-    """Values on their way to the host; valid there once ``copied`` has passed."""
-
-    step: int
-    names: tuple[str, ...]
-    values: Tensor  # (n,) float32
-    embeddings: Tensor | None  # (N, dim) float32, whose rank is worked out on the host
-    copied: torch.cuda.Event | None
 
 
 class _Snapshot(NamedTuple):
@@ -109,7 +91,7 @@ class Measures:
         self._k = ObservedEncoder(model.encoder_k, state.runtime, dropout=False)
         self._q_whole = ObservedEncoder(model.encoder_q, state.runtime, dropout=False)
         self._snapshot: _Snapshot | None = None
-        self._pending: list[_Pending] = []
+        self._copies = HostCopies(state.runtime.device)
 
     def after_step(self) -> None:
         """Measure what is due after the last step of the state."""
@@ -119,21 +101,29 @@ class Measures:
         if measure_due(state.step, state.steps_per_epoch, every, self._total):
             self.measure()
 
-    @torch.no_grad()
+    def _one_thread(self) -> AbstractContextManager[None]:
+        """On a CPU torch computes with one thread: its others would wait by spinning."""
+        cpu = self._state.runtime.device.type == "cpu"
+        return single_threaded() if cpu else contextlib.nullcontext()
+
     def _follow(self) -> None:
         """Compare the keys of the last sample with what they would be now, once they are old."""
         snapshot, state = self._snapshot, self._state
         if snapshot is None or state.step - snapshot.step < max(1, int(self.queue_age)):
             return
         self._snapshot = None
-        self._k.refresh()
-        now = self._k.embed(snapshot.views, groups=1, seed=0)
-        agreement = (now * snapshot.keys).sum(1).mean()
-        self._send({"queue/agreement": agreement}, None)
+        with torch.no_grad(), self._one_thread():
+            self._k.refresh()
+            now = self._k.embed(snapshot.views, groups=1, seed=0)
+            agreement = (now * snapshot.keys).sum(1).mean()
+            self._send({"queue/agreement": agreement}, None)
 
-    @torch.no_grad()
     def measure(self) -> None:
         """Measure the state after its last step."""
+        with torch.no_grad(), self._one_thread():
+            self._measure()
+
+    def _measure(self) -> None:
         state, model = self._state, self._state.model
         views, order = self._sample()
         seed = stream_seed(state.config.runtime.seed, "measures", "dropout", state.step)
@@ -192,23 +182,10 @@ class Measures:
         return (views[:count], views[count:]), order
 
     def _send(self, values: dict[str, Tensor], embeddings: Tensor | None) -> None:
-        """Begin to copy values to the host, without waiting for the device."""
-        names, step = tuple(values), self._state.step
+        """Begin to copy values to the host; the rank of the embeddings is worked out there."""
         stacked = torch.stack([value.float() for value in values.values()])
-        if self._state.runtime.device.type != "cuda":
-            on_host = None if embeddings is None else embeddings.cpu()
-            self._pending.append(_Pending(step, names, stacked.cpu(), on_host, None))
-            return
-        with torch.cuda.device(self._state.runtime.device):
-            host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
-            host.copy_(stacked, non_blocking=True)
-            rows = None
-            if embeddings is not None:
-                rows = torch.empty(embeddings.shape, dtype=embeddings.dtype, pin_memory=True)
-                rows.copy_(embeddings, non_blocking=True)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            copied.record()
-        self._pending.append(_Pending(step, names, host, rows, copied))
+        rows = () if embeddings is None else (embeddings,)
+        self._copies.send(self._state.step, tuple(values), stacked, *rows)
 
     def read(self, *, wait: bool = False) -> list[Measured]:
         """What has arrived on the host, in the order of the steps.
@@ -217,19 +194,13 @@ class Measures:
             wait: for all that was measured.
         """
         found: list[Measured] = []
-        while self._pending:
-            first = self._pending[0]
-            if first.copied is not None:
-                if wait:
-                    first.copied.synchronize()
-                elif not first.copied.query():  # type: ignore[no-untyped-call]
-                    break
-            self._pending.pop(0)
-            values = dict(zip(first.names, first.values.tolist(), strict=True))
-            if first.embeddings is not None:
-                values["embedding/rank"] = effective_rank(first.embeddings).item()
+        for step, names, (stacked, *embeddings) in self._copies.read(wait=wait):
+            values = dict(zip(names, stacked.tolist(), strict=True))
+            if embeddings:
+                with self._one_thread():
+                    values["embedding/rank"] = effective_rank(embeddings[0]).item()
                 values["queue/filled"] = min(
-                    1.0, first.step * self._enqueued / len(self._state.model.queue)
+                    1.0, step * self._enqueued / len(self._state.model.queue)
                 )
-            found.append(Measured(first.step, values))
+            found.append(Measured(step, values))
         return found

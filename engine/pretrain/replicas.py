@@ -50,9 +50,18 @@ class Replica(Protocol):
         """Embeddings of unit length, ``(N, dim)``, of one group, without a gradient."""
 
     def backward(
-        self, images: Tensor, keys: Tensor, seed: Any, loss: QueueLoss, parts: int
+        self,
+        images: Tensor,
+        keys: Tensor,
+        seed: Any,
+        loss: QueueLoss,
+        parts: int,
+        kept: Tensor | None = None,
     ) -> tuple[Tensor, Statistics]:
-        """The loss of one group of as many parts; the gradients of the parameters are added."""
+        """The loss of one group of as many parts; the gradients of the parameters are added.
+
+        ``kept``, ``(N, feature_dim)`` float32 where there is one, gets the features of the group.
+        """
 
     def gradients(self) -> list[Tensor]:
         """Sums of the groups since ``refresh``, in dtype and layout of the source's parameters.
@@ -128,11 +137,17 @@ class AutogradReplica:
         return self._embed(images), self._statistics()
 
     def backward(
-        self, images: Tensor, keys: Tensor, seed: int, loss: QueueLoss, parts: int
+        self,
+        images: Tensor,
+        keys: Tensor,
+        seed: int,
+        loss: QueueLoss,
+        parts: int,
+        kept: Tensor | None = None,
     ) -> tuple[Tensor, Statistics]:
         """As in ``Replica``."""
         self.generator.manual_seed(seed)
-        of_group = loss.of(self._embed(images), keys) / parts
+        of_group = loss.of(self._embed(images, kept), keys) / parts
         # Backward at once, while the activations of the group are in the cache.
         gradients = torch.autograd.grad(of_group, self.parameters)
         if not self._gradients:
@@ -145,9 +160,12 @@ class AutogradReplica:
         """As in ``Replica``."""
         return self._gradients
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def _embed(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
         images = images.to(dtype=self.dtype, memory_format=torch.channels_last)
-        return F.normalize(self.encoder(images), dim=1)
+        features = self.encoder.features(images)
+        if kept is not None:
+            kept.copy_(features.detach())
+        return F.normalize(self.encoder.project(features), dim=1)
 
     def _statistics(self) -> Statistics:
         return Statistics(
@@ -198,10 +216,18 @@ class PassReplica:
 
     @torch.no_grad()
     def backward(
-        self, images: Tensor, keys: Tensor, seed: Sequence[int], loss: QueueLoss, parts: int
+        self,
+        images: Tensor,
+        keys: Tensor,
+        seed: Sequence[int],
+        loss: QueueLoss,
+        parts: int,
+        kept: Tensor | None = None,
     ) -> tuple[Tensor, Statistics]:
         """As in ``Replica``."""
         features, statistics = self._features(images, seed)
+        if kept is not None:
+            kept.copy_(features)
         embeddings, inputs = features, []
         for layer in self._head:
             inputs.append(embeddings)

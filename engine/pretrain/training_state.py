@@ -93,6 +93,7 @@ class TrainingState:
             it reads and changes stays at its address.
         gradient_norm: float32 scalar on the device, of the gradient of the last step; None: nobody
             wants to know.
+        batch: int64 ``(B,)``, the images of the last step, as ``next_indices`` gave them.
         step: steps done.
         steps_per_epoch: whole batches in an epoch; the rest of the images sits out, a different
             rest each epoch.
@@ -144,6 +145,7 @@ class TrainingState:
         self.gradient_norm: Tensor | None = None
         if config.monitor.measures:
             self.gradient_norm = torch.zeros((), device=device)
+        self.batch: Tensor | None = None
         self.step = 0
         self.steps_per_epoch = len(images) // optim.batch_size
         self._order: Tensor | None = None  # (N,) int64, of the epoch of _order_epoch
@@ -173,7 +175,8 @@ class TrainingState:
         self._set_lr(learning_rate(optim, self.step, per_epoch))
         self.model.set_momentum(key_momentum(self.config.moco, optim, self.step, per_epoch))
         batch = self.config.optim.batch_size
-        return self._order[place * batch : (place + 1) * batch]
+        self.batch = self._order[place * batch : (place + 1) * batch]
+        return self.batch
 
     @torch.no_grad()
     def note_gradient(self) -> None:
@@ -190,6 +193,7 @@ class TrainingState:
             *self.model.parameters(),
             *self.model.buffers(),
             *(momentum for momentum in momenta if momentum is not None),
+            *(() if self.gradient_norm is None else (self.gradient_norm,)),
         ]
 
     def generators(self) -> list[torch.Generator]:

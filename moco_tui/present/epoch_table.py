@@ -26,6 +26,8 @@ def _width(column: Metric) -> int:
 def epoch_lines(log: MetricLog, per_epoch: int, most: int = 2000) -> list[Line]:
     """The last epochs, newest first: each metric that has a column, and how long the epoch took.
 
+    A metric that the run has not measured has no column.
+
     Args:
         log: read as far as it goes.
         per_epoch: steps of an epoch; 0: lines are counted by steps.
@@ -34,7 +36,7 @@ def epoch_lines(log: MetricLog, per_epoch: int, most: int = 2000) -> list[Line]:
     steps, times = log.series(EPOCH_END)[0], log.times(EPOCH_END)
     if not steps:
         return [[("a line appears at the end of each epoch", "muted")]]
-    columns = _columns()
+    columns = [column for column in _columns() if log.series(column.name)[0]]
     heads = " ".join(f"{column.column:>{_width(column)}}" for column in columns)
     lines: list[Line] = [[(f"{'epoch':>6} {heads} {'time':>8}", "muted")]]
     for i in range(len(steps) - 1, max(len(steps) - 1 - most, -1), -1):

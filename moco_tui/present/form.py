@@ -83,7 +83,7 @@ _PRETRAIN_SECTIONS = (
     ("Encoder", "model"),
     ("Queue and loss", "moco"),
     ("Optimizer", "optim"),
-    ("kNN monitor", "monitor"),
+    ("kNN, online probe, measures", "monitor"),
     ("Data", "data"),
     ("Checkpoints and logs", "log"),
     ("Device and seed", "runtime"),

@@ -268,7 +268,7 @@ keys read values."""
         head = 1 if size.height >= 5 else 0  # below, draw.LEAST_HEIGHT needs every row
         names = self.legend(size.width, size.height)
         empty = extent(self.curves) is None
-        self._drawing = draw(size.width, size.height - head - len(names), self.curves, self.view)
+        self._drawing = self.drawn(size.width, size.height - head - len(names))
         inks = self._inks()
         base = self.rich_style
         strips = [self._head(size.width)] if head else []
@@ -286,6 +286,10 @@ keys read values."""
                 strips[(head + len(strips)) // 2] = Strip([Segment(text, note)], size.width)
         self._strips, self._strips_for = strips, key
         self.post_message(self.Drawn(perf_counter() - start))
+
+    def drawn(self, width: int, height: int) -> Drawing:
+        """What stands below the title and the legend, in so many cells and lines."""
+        return draw(width, height, self.curves, self.view)
 
     def _inks(self) -> dict[int, Style]:
         """The style of each ink in the present theme."""

@@ -137,7 +137,13 @@ def estimate_text(facts: dict[str, Any]) -> str:
         f"({fmt.count(facts['steps_per_epoch'])} steps of "
         f"{fmt.number(1000 * facts['seconds_per_step'], 3)} ms)",
         f"the run    {fmt.duration(facts['seconds_total'])} without kNN and checkpoints",
+        *_of_probe(facts["online_probe_share"]),
         f"memory     {fmt.size(facts['memory_bytes'])}",
         f"device     {fmt.clean(str(facts['device']))}, {fmt.clean(str(facts['precision']))}",
     ]
     return "\n".join(lines)
+
+
+def _of_probe(share: float) -> list[str]:
+    """What the online probe takes of these times; nothing where there is none."""
+    return [f"           {100 * share:.1f} % of it the online probe"] if share else []

@@ -1,4 +1,7 @@
-"""Accuracy against the share of the labels, a curve for every variant and baseline."""
+"""Accuracy against the share of the labels, a curve for every variant and baseline.
+
+Where a study has one share alone there is no curve: each source is a row then.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from textual.strip import Strip
 
 from engine.study.intervals import LabelCurve as Measured
 from moco_tui.charts.curve_points import CurvePoints
-from moco_tui.charts.drawing import Curve, Level
+from moco_tui.charts.drawing import Curve, Drawing, Ink, Level
+from moco_tui.charts.interval_rows import IntervalRow, draw_intervals
 from moco_tui.present import study_view as studyview
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.session import draws_ascii
@@ -26,7 +30,8 @@ class LabelChart(MarkedChart, inherit_bindings=False):
 
     HELP_TITLE = "The curves of a study"
     HELP = """Top-1 accuracy against the share of the labels, with the interval or range of every
-point; each curve has a mark of its own. Left and right read the values of one share."""
+point; each curve has a mark of its own. Left and right read the values of one share. Of a study
+of one share each source is a row on the scale of the accuracy."""
     BINDINGS = [
         Binding("left", "cursor(-1)", "Smaller share", show=False),
         Binding("right", "cursor(1)", "Larger share", show=False),
@@ -37,6 +42,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
         self.view.points = True  # the steps are percent of the labels; see ``View.points``
         self._measured: list[Measured] = []
         self._known: list[str] = []
+        self._one_share: float | None = None
         self.left_out = 0
 
     def take(
@@ -57,11 +63,14 @@ point; each curve has a mark of its own. Left and right read the values of one s
             first: sources that are drawn in any case.
         """
         levels = () if majority is None else (Level(majority, f"majority {majority:.1f} %"),)
-        shown = _shown(curves, first)
+        shares = {fraction for curve in curves for fraction, _ in curve.points}
+        one_share = len(shares) == 1
+        shown = list(curves) if one_share else _shown(curves, first)
         same = shown == self._measured and title == self.title and levels == self.view.levels
         if same and list(known) == self._known:
             return
         self.left_out = len(curves) - len(shown)
+        self._one_share = next(iter(shares)) if one_share else None
         self.title, self._measured, self._known = title, shown, list(known)
         marks = ASCII_MARKS if draws_ascii(self) else MARKS
         drawn: list[Curve] = []
@@ -79,15 +88,19 @@ point; each curve has a mark of its own. Left and right read the values of one s
             # by its place in the study: a source keeps its mark when others are filtered out
             place = self._known.index(curve.label) if curve.label in self._known else len(drawn)
             taken = {other.mark for other in drawn}
-            while (mark := marks[place % len(marks)]) in taken:  # of a source far before it
+            mark = marks[place % len(marks)]
+            while not one_share and mark in taken:  # of a source far before it
                 place += 1
+                mark = marks[place % len(marks)]
             drawn.append(Curve(studyview.source_name(curve.label), series, mark, bars))
         self.show_curves(drawn, levels)
 
     # ---------------------------------------------------------------------------- cursor
 
     def _shares(self) -> list[float]:
-        """The shares at which any curve has a point, in percent, ascending."""
+        """The shares at which any curve has a point, in percent, ascending; none of one alone."""
+        if self._one_share is not None:
+            return []
         return sorted({step for curve in self.curves for step in curve.series.steps})
 
     def action_cursor(self, cells: int) -> None:
@@ -121,8 +134,36 @@ point; each curve has a mark of its own. Left and right read the values of one s
 
     # ---------------------------------------------------------------------------- drawing
 
+    def drawn(self, width: int, height: int) -> Drawing:
+        """Curves, or of one share the sources below each other."""
+        if self._one_share is None or not self.curves:
+            return super().drawn(width, height)
+        rows = []
+        percent = studyview.percent_of(self._one_share)
+        for number, (curve, measured) in enumerate(zip(self.curves, self._measured, strict=True)):
+            ((_, estimate),) = measured.points
+            text = studyview.point_text(measured, percent)
+            rows.append(
+                IntervalRow(
+                    curve.name,
+                    curve.mark,
+                    Ink.CURVE + number,
+                    estimate.mean,
+                    estimate.low,
+                    estimate.high,
+                    text,
+                )
+            )
+        drawing = draw_intervals(width, height, rows, self.view.levels, ascii_=self.view.ascii)
+        self.left_out = len(rows) - drawing.height
+        return drawing
+
     def readout(self) -> str:
         """The share under the cursor; its values stand in the legend."""
+        if self._one_share is not None:
+            levels = "".join(f"  {level.name}" for level in self.view.levels)
+            more = f"{self.left_out} more rows  " if self.left_out else ""
+            return f"{more}at {studyview.percent_of(self._one_share):g} % of the labels{levels}"
         if self.view.cursor in self._shares():
             return f"values at {self.view.cursor:g} % of the labels"
         more = f"{self.left_out} more curves  " if self.left_out else ""
@@ -130,7 +171,7 @@ point; each curve has a mark of its own. Left and right read the values of one s
 
     def legend(self, width: int, height: int) -> list[Strip]:
         """Marks and full names in as few lines as they take, with the values under the cursor."""
-        if height < 6 or not self.curves:
+        if height < 6 or not self.curves or self._one_share is not None:
             return []
         reading = self.view.cursor in self._shares()
         texts: list[str] = []

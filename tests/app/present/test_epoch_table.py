@@ -95,3 +95,19 @@ def test_one_more_metric_has_a_column(root: Path, monkeypatch: pytest.MonkeyPatc
     head, line = texts(log)
     assert head.split() == ["epoch", "loss", "kNN", "drift", "lr", "time"]
     assert line.split()[-2] == "0.12"
+
+
+def test_the_online_probe_has_a_column_where_there_is_one(root: Path) -> None:
+    folder = write_run(root, "k7m2qx", steps=10)
+    log = folder.metrics()
+    log.poll()
+    assert "online" not in texts(log)[0]
+    stamp = epoch_stamp(log, 10)
+    with folder.metrics_path.open("ab") as file:
+        file.write(encode_line(10, 1.0, NOW, {"online/top1": 41.25, "online/train_top1": 40.0}))
+    log.poll()
+    assert epoch_stamp(log, 10) != stamp
+    head, line = texts(log)
+    assert head.split() == ["epoch", "loss", "kNN", "online", "lr", "time"]
+    assert "41.2 %" in line
+    assert "40.0" not in line

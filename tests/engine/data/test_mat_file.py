@@ -47,6 +47,15 @@ def test_an_array_need_not_be_read_to_reach_the_next() -> None:
     ]
 
 
+def test_dimensions_that_are_no_whole_numbers_are_an_error() -> None:
+    data = bytearray(written({"X": np.zeros((4, 15), np.uint8)}, compressed=False))
+    dimensions = 128 + 8 + 16  # behind the file's header, the array's tag, flags and class
+    assert data[dimensions : dimensions + 8] == b"\x05\0\0\0\x08\0\0\0"
+    data[dimensions : dimensions + 8] = b"\x05\0\x03\0\x04\x0f\0\0"  # three bytes in the tag
+    with pytest.raises(ValueError, match="dimensions"):
+        list(arrays(io.BytesIO(data)))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_damaged_files_end_in_an_error_or_an_array(data: st.DataObject) -> None:

@@ -1,13 +1,17 @@
-"""What the dry run says of memory."""
+"""What the dry run says of memory and of the online probe."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.jobs.estimate import peak_memory
+from moco_tui.widgets.estimate_panel import estimate_text
 
 from ...environment import with_packages
 
@@ -47,3 +51,52 @@ def test_a_process_that_is_not_there_is_not_known() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     assert peak_memory(gone.pid) == 0
+
+
+CONFIG = """
+[data]
+source = "shapes"
+limit = 64
+[optim]
+batch_size = 16
+[moco]
+queue_size = 64
+[model]
+bn_splits = 2
+[monitor]
+online_probe = {}
+"""
+
+
+@pytest.mark.parametrize("probed", [True, False])
+def test_the_share_of_the_online_probe_is_told(probed: bool, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "moco_tui", "_estimate", "--steps", "2"]
+    done = subprocess.run(
+        [*command, "--data-dir", str(tmp_path)],
+        input=CONFIG.format(str(probed).lower()),
+        env=with_packages(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    facts: dict[str, Any] = json.loads(done.stdout)
+    share = facts["online_probe_share"]
+    assert (0.0 < share < 0.5) if probed else share == 0.0
+    assert facts["seconds_per_epoch"] == pytest.approx(4 * facts["seconds_per_step"])
+    assert ("% of it the online probe" in estimate_text(facts)) == probed
+
+
+def test_the_line_of_the_online_probe_is_a_share_of_the_time() -> None:
+    facts = {
+        "seconds_per_step": 0.2,
+        "online_probe_share": 0.0125,
+        "steps_per_epoch": 10,
+        "seconds_per_epoch": 2.0,
+        "seconds_total": 20.0,
+        "memory_bytes": 1 << 30,
+        "device": "cpu",
+        "precision": "float32",
+    }
+    lines = estimate_text(facts).splitlines()
+    assert lines[2].strip() == "1.2 % of it the online probe"
+    assert "online" not in estimate_text(facts | {"online_probe_share": 0.0})
