@@ -14,6 +14,7 @@ from moco_tui.screens.messages import OpenMessage
 from moco_tui.session import Session
 from moco_tui.terminal.abilities import cannot_draw
 from moco_tui.training.runner import Runner
+from moco_tui.user.user_file import read_user_file
 
 
 def run(
@@ -62,7 +63,8 @@ def run(
         return _handed_over(runner)
 
     guard = Guard(display, hand_over)
-    session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
+    shared = {"data_dir": data_dir, "device": device, "read_only": read_only, "runner": runner}
+    session = Session(root, **shared, user=read_user_file())
     app = MocoApp(session, demo=demo)
     app.offers_lost = not (read_only or demo or opens)
     app.opens = opens
