@@ -117,10 +117,17 @@ class MocoApp(NamedKeys, App[int]):
         if not gc.isenabled():
             self.set_timer(START_SECONDS, self._enable_gc)
         self.set_timer(START_SECONDS, partial(user_choices.say_problems, self.session, self.say))
+        self.set_timer(START_SECONDS, self._watch_runs)
         if self.demo:
             self.call_after_refresh(self.start_demo)
         if self.opens is not None:
             self.call_after_refresh(self.post_message, self.opens)
+
+    def _watch_runs(self) -> None:
+        """Show from now on what happens to runs; the first screen does not wait for it."""
+        from moco_tui.screens.run_notices import RunNotices
+
+        RunNotices(self, self.session, self.say).start()
 
     def _enable_gc(self) -> None:
         """Switch the garbage collector on, now that the first screen is painted."""
