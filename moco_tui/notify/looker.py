@@ -14,6 +14,7 @@ from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.user.user_schema import Event
 
 _ENDS: Mapping[str, Event] = {"finished": "finished", "failed": "failed", "lost": "lost"}
+_BEFORE_AN_END = LIVE | {"stopped", "failed", "lost"}  # a damaged one ends nothing when it is whole
 _MOST_WATCHED = 8  # pretrainings whose curves are read; nobody trains more at once on one machine
 _FULL_SECONDS = 30.0  # between two readings of runs that nobody works on
 
@@ -36,12 +37,14 @@ class Looker:
         """What has happened since the last look."""
         # The list is refreshed by its screen, too, but only while that is shown.
         self._runs.refresh(full_every=_FULL_SECONDS)
-        rows = {id_: row for id_, row in self._runs.rows.items() if not row.study}
+        rows = {id_: row for id_, row in self._runs.rows.items() if not _in_study(row)}
         first, before = self._states is None, self._states or {}
         self._states = {id_: row.status for id_, row in rows.items()}
         notes = list(self._warnings(rows, first=first))
         for id_, row in rows.items():
-            if before.get(id_) in LIVE and row.status in _ENDS:
+            earlier = before.get(id_)
+            # A short run may have begun and ended since the last look.
+            if earlier in _BEFORE_AN_END and row.status in _ENDS and row.status != earlier:
                 notes.append(note_of(self._folder(id_), _ENDS[row.status]))
         return notes
 
@@ -70,3 +73,8 @@ def is_of_this_process(root_folder: RunFolder) -> bool:
         return root_folder.record().pid == os.getpid()
     except RunError:
         return False
+
+
+def _in_study(row: RunRow) -> bool:
+    """Whether a study made a run, by its record or by what the study counts."""
+    return bool(row.study or row.entry.study)
