@@ -6,15 +6,23 @@ import os
 import shlex
 import subprocess
 import sys
+import textwrap
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.config.phrases import shown_value
 from engine.errors import ConfigError, UserError
 from moco_tui.cli.options import JSON, Settings, shared_options
-from moco_tui.cli.output import clean, cut, print_json, print_text, say, table, terminal_width
+from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.cli.user_settings import InForce, in_force, value_text
 from moco_tui.user.user_file import config_path, read_user_file
+
+if TYPE_CHECKING:
+    from moco_tui.screens.key_table import BoundKey
+
+_INDENT = "    "
+_WIDTH = 100  # of descriptions, in columns
 
 
 @click.group(invoke_without_command=True)
@@ -38,7 +46,9 @@ def config(ctx: click.Context, only_path: bool, as_json: bool) -> int:
         print_text(clean(str(config_path())))
         return 0
     user = read_user_file()
-    found, problems = in_force(user), _problems()
+    bound = _bound_keys() if user.config.keys else {}
+    found = in_force(user, {id_: one.description for id_, one in bound.items()})
+    problems = _problems()
     if as_json:
         facts = [
             {"key": one.key, "value": one.value, "from": one.source, "description": one.description}
@@ -47,17 +57,20 @@ def config(ctx: click.Context, only_path: bool, as_json: bool) -> int:
         print_json({"path": str(user.path), "settings": facts, "problems": problems})
         return 0
     say(str(user.path) if user.path.exists() else f"{user.path} (there is no such file yet)")
-    print_text(_listing(found, terminal_width()))
+    print_text(_listing(found, min(terminal_width() or _WIDTH, _WIDTH)))
     for problem in problems:
         say(problem)
     return 0
 
 
-def _listing(found: list[InForce], width: int | None) -> str:
-    """The settings as a table; a terminal cuts the descriptions."""
-    rows = [(one.key, value_text(one, secret=True), one.source, one.description) for one in found]
-    lines = table(("setting", "value", "from", "what it is"), rows).split("\n")
-    return "\n".join(line if width is None else cut(line, width) for line in lines)
+def _listing(found: list[InForce], width: int) -> str:
+    """The settings as a table, each with its description below it."""
+    rows = [(one.key, value_text(one, secret=True), one.source) for one in found]
+    head, *lines = table(("setting", "value", "from"), rows).split("\n")
+    for number, one in enumerate(found):
+        words = textwrap.wrap(one.description, max(width - len(_INDENT), 20))
+        lines[number] = "\n".join([lines[number], *(f"{_INDENT}{line}" for line in words)])
+    return "\n".join([head, *lines])
 
 
 @config.command()
@@ -84,7 +97,7 @@ def _setting(key: str) -> InForce:
         name = key.removeprefix("keys.")
         if name not in known:
             raise _no_binding(name)
-        return InForce(key, known[name], "default", "")
+        return InForce(key, known[name].keys, "default", known[name].description)
     typed(key, [""])  # raises where it is no setting at all
     raise ConfigError(f"{key} is not set; the form begins with what its preset has.", key)
 
@@ -171,11 +184,8 @@ def edit(settings: Settings) -> int:
 @shared_options
 def keys(as_json: bool) -> None:
     """List every key of the app that can be another: its id, its keys, what it does."""
-    import moco_tui.app  # noqa: F401 - its keys are among them
-    from moco_tui.screens.key_table import bound_keys
-
     chosen = read_user_file().config.keys
-    known = bound_keys()
+    known = _bound_keys()
     if as_json:
         print_json(
             [
@@ -196,20 +206,16 @@ def keys(as_json: bool) -> None:
     print_text(table(("id", "keys", "what it does", ""), rows))
     if chosen:
         say(f"* from {config_path()}")
-    print_problems()
-
-
-def print_problems() -> None:
-    """Says on stderr what in the user's configuration is left out."""
     for problem in _problems():
         say(problem)
 
 
-def _bound_keys() -> dict[str, str]:
+def _bound_keys() -> dict[str, BoundKey]:
+    """Every binding of the app; imports all of it."""
     import moco_tui.app  # noqa: F401 - its keys are among them
     from moco_tui.screens.key_table import bound_keys
 
-    return {id_: one.keys for id_, one in bound_keys().items()}
+    return bound_keys()
 
 
 def _no_binding(name: str) -> ConfigError:

@@ -31,15 +31,20 @@ class InForce:
     description: str
 
 
-def in_force(user: UserFile) -> list[InForce]:
-    """Every setting in the order of declaration; of a table each that stands in it."""
+def in_force(user: UserFile, bindings: Mapping[str, str] | None = None) -> list[InForce]:
+    """Every setting in the order of declaration; of a table each that stands in it.
+
+    Args:
+        user: the configuration.
+        bindings: what each binding does, by its id.
+    """
     values = flatten(user.config)
     found: list[InForce] = []
     for key, field in known_settings().items():
         unit = f" ({field.unit})" if field.unit else ""
         if key in TABLES and values[key]:
             found += [
-                InForce(f"{key}.{name}", value, user.path.name, _inner(key, name))
+                InForce(f"{key}.{name}", value, user.path.name, _inner(key, name, bindings or {}))
                 for name, value in values[key].items()
             ]
             continue
@@ -51,10 +56,10 @@ def in_force(user: UserFile) -> list[InForce]:
     return found
 
 
-def _inner(table: str, name: str) -> str:
+def _inner(table: str, name: str, bindings: Mapping[str, str]) -> str:
     """What a setting within a table is."""
     if not table.startswith("form."):
-        return "keys of the binding"
+        return bindings.get(name, "keys of a binding")
     return fields(KINDS[table.removeprefix("form.")])[name].help
 
 

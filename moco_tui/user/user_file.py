@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ VARIABLE = "MOCO_TUI_CONFIG"
 """The environment variable that names another file."""
 _OUTWARD = ("notify.command", "notify.apprise")  # they start a program, or send something out
 _MOST_SAID = 20  # sentences; a file of nonsense has as many as it has lines
+_MOST_SETTINGS = 500  # of a file; to look for what each of 100,000 may mean takes half a minute
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ def config_path(environ: Mapping[str, str] | None = None) -> Path:
     return user_config_path("moco-tui", appauthor=False) / "config.toml"
 
 
+def environment() -> dict[str, str]:
+    """What leads another process, which starts in another folder, to the same file."""
+    return {VARIABLE: str(config_path())} if os.environ.get(VARIABLE) else {}
+
+
 def read_user_file(path: Path | None = None) -> UserFile:
     """The user's configuration. Whatever is wrong with the file is named, left out, and no error.
 
@@ -81,7 +88,8 @@ def parse(tree: Mapping[str, Any], path: Path, *, untrusted: str = "") -> UserFi
 
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for key, value in leaves(tree):
+    found = leaves(tree)
+    for key, value in islice(found, _MOST_SETTINGS):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # old names of settings hold here as well
@@ -94,6 +102,9 @@ def parse(tree: Mapping[str, Any], path: Path, *, untrusted: str = "") -> UserFi
     left = len(problems) - _MOST_SAID
     if left > 0:
         problems[_MOST_SAID:] = [one_line(f"{path}: {left} more settings are wrong.")]
+    if next(found, None) is not None:
+        rest = f"{path}: it holds more than {_MOST_SETTINGS} settings; the rest is left out."
+        problems.append(one_line(rest))
     return UserFile(path, assembled(values), values, tuple(problems))
 
 

@@ -71,13 +71,18 @@ class FormDefaults(Struct, frozen=True, kw_only=True):
 
     pretrain: Annotated[
         dict[str, Any],
-        Meta(description='settings of a pretraining, as {"moco.queue_size" = 16384}'),
+        Meta(
+            description="what the form for a pretraining begins with, over its preset, as "
+            '{"moco.queue_size" = 16384}'
+        ),
     ] = {}
     probe: Annotated[
-        dict[str, Any], Meta(description='settings of a probe, as {"label_fraction" = 0.2}')
+        dict[str, Any],
+        Meta(description='what the form for a probe begins with, as {"label_fraction" = 0.2}'),
     ] = {}
     study: Annotated[
-        dict[str, Any], Meta(description='settings of a study, as {"design" = ...}')
+        dict[str, Any],
+        Meta(description='what the form for a study begins with, as {"seeds" = [0, 1]}'),
     ] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from engine.runs.record import encode_record
 from moco_tui.cli import watch as watching
 from moco_tui.training import detached as detach
 
+from ..pseudo_terminal import Terminal, environment
 from ..receiver import Receiver
 from .conftest import Call, trained
 
@@ -76,6 +78,27 @@ def test_the_test_says_where_nothing_is_configured_or_wrong(call: Call, config: 
     assert "notify.command is x; it must be a list of texts" in call("notify", "--test").err
     assert call("notify").code == 2
     assert call("--read-only", "notify", "--test").code == 2
+
+
+def test_on_a_terminal_its_own_notification_is_written(config: Path, root: Path) -> None:
+    config.write_text('[notify]\nterminal = "osc9"\n')
+    bare = dict.fromkeys(("TMUX", "STY"), "")
+    command = [sys.executable, "-m", "moco_tui", "notify", "--test"]
+    terminal = Terminal(command, environment(**bare), (100, 24))
+    received: list[bytes] = []
+    feed = terminal.stream.feed
+
+    def keep(data: bytes) -> None:
+        received.append(data)
+        feed(data)
+
+    try:
+        terminal.stream.feed = keep  # type: ignore[method-assign]
+        assert terminal.wait() == 0
+        assert "terminal  written" in terminal.text
+        assert b"\x1b]9;moco-tui: finished: This is a test: " in b"".join(received)
+    finally:
+        terminal.close()
 
 
 def executes(monkeypatch: pytest.MonkeyPatch, error: str = "") -> None:

@@ -106,8 +106,9 @@ def test_a_mistake_is_one_clean_sentence(path: Path, text: str, said: str) -> No
 def test_a_file_of_nonsense_is_told_in_few_sentences(path: Path) -> None:
     path.write_text("".join(f"nonsense{i} = {i}\n" for i in range(5000)))
     problems = read_user_file(path).problems
-    assert len(problems) == 21
-    assert "4980 more settings are wrong" in problems[-1]
+    assert len(problems) == 22
+    assert "480 more settings are wrong" in problems[-2]
+    assert "more than 500 settings; the rest is left out" in problems[-1]
 
 
 def test_what_is_no_file_of_a_configuration_is_named(path: Path, tmp_path: Path) -> None:
@@ -152,6 +153,20 @@ def test_where_the_file_is(tmp_path: Path) -> None:
     assert config_path({"MOCO_TUI_CONFIG": "x.toml"}) == Path.cwd() / "x.toml"
     assert config_path({}).name == "config.toml"
     assert config_path({}).parent.name == "moco-tui"
+
+
+def test_a_process_in_another_folder_reads_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moco_tui.training.detached import child_environment
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOCO_TUI_CONFIG", "mine.toml")
+    child = child_environment()
+    monkeypatch.chdir("/")
+    assert config_path(child) == tmp_path / "mine.toml"
+    monkeypatch.delenv("MOCO_TUI_CONFIG")
+    assert "MOCO_TUI_CONFIG" not in child_environment()
 
 
 def test_the_columns_are_those_of_the_list() -> None:
