@@ -32,6 +32,7 @@ class Looker:
         self._runs = runs
         self._states: dict[str, str] | None = None
         self._findings: dict[str, NewFindings] = {}
+        self._lost: set[str] = set()
 
     def look(self) -> list[RunNote]:
         """What has happened since the last look."""
@@ -48,9 +49,11 @@ class Looker:
                 notes.append(note_of(self._folder(id_), _ENDS[row.status]))
         return notes
 
-    def lost(self) -> bool:
-        """Whether the list shows a run that is lost."""
-        return any(row.status == "lost" for row in self._runs.rows.values())
+    def newly_lost(self) -> bool:
+        """Whether the list shows a run as lost that it did not at the last call."""
+        before, rows = self._lost, self._runs.rows
+        self._lost = {id_ for id_, row in rows.items() if row.status == "lost"}
+        return not self._lost <= before
 
     def _warnings(self, rows: Mapping[str, RunRow], *, first: bool) -> Iterator[RunNote]:
         live = [id_ for id_, row in rows.items() if row.status in LIVE and row.kind == "pretrain"]
@@ -61,16 +64,16 @@ class Looker:
             findings = self._findings.setdefault(id_, NewFindings(self._folder(id_)))
             for finding in findings.look():
                 if known or not first:
-                    yield note_of(self._folder(id_), "warning", finding.text)
+                    yield note_of(self._folder(id_), "warning", finding.text, finding.name)
 
     def _folder(self, id_: str) -> RunFolder:
         return RunFolder(self._runs.root / id_)
 
 
-def is_of_this_process(root_folder: RunFolder) -> bool:
+def is_of_this_process(folder: RunFolder) -> bool:
     """Whether this process trains a run, or did so last."""
     try:
-        return root_folder.record().pid == os.getpid()
+        return folder.record().pid == os.getpid()
     except RunError:
         return False
 

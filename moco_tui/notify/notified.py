@@ -75,7 +75,7 @@ def notified(execute: Execute, notifier: Notifier, *, waits: bool = True) -> Exe
 
 def tell(folder: RunFolder, note: RunNote, notifier: Notifier) -> None:
     """Sends a note; a line in the run's log for each way that has failed."""
-    for way, problem in notifier.send(note):
+    for way, problem in notifier.send(note, folder):
         if problem:
             _log(folder, f"the notification ({way}) failed: {problem}")
 
@@ -173,5 +173,5 @@ class FindingWatch(NullSink):
             # Once a run, also when it is resumed or handed over; where nothing can be remembered,
             # once a process.
             if self._notifier.told.claim(*key) is not False:
-                note = note_of(self._folder, "warning", finding.text)
+                note = note_of(self._folder, "warning", finding.text, finding.name)
                 tell(self._folder, note, self._notifier)

@@ -10,9 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.errors import RunError
+from engine.runs import RunFolder
 from moco_tui.notify.limited_process import run_limited
 from moco_tui.notify.run_note import RunNote
 from moco_tui.notify.told import Told
@@ -60,29 +63,50 @@ class Notifier:
         terminal = self._terminal is not None and settings.terminal != "off"
         return event in settings.on and bool(terminal or settings.command or settings.apprise)
 
-    def send(self, note: RunNote, *, anyway: bool = False) -> list[Delivery]:
+    def send(
+        self, note: RunNote, folder: RunFolder | None = None, *, anyway: bool = False
+    ) -> list[Delivery]:
         """Sends a note; what each way says of it. Never raises, and takes a limited time.
 
         Args:
             note: what is told.
+            folder: of the run; a terminal shows the note only where no other process has shown it.
             anyway: also when the person does not want to be told of such an event.
         """
         settings = self.settings()
         if not anyway and note.event not in settings.on:
             return []
         found: list[Delivery] = []
-        for send in (self._on_terminal, _by_command, _by_apprise):
+        on_terminal = partial(self._on_terminal, folder=folder)
+        for send in (on_terminal, _by_command, _by_apprise):
             try:
                 found += send(note, settings)
             except Exception as error:  # whatever it is, no run is harmed by it
                 found.append(Delivery("notification", f"{type(error).__name__}: {error}"))
         return found
 
-    def _on_terminal(self, note: RunNote, settings: NotifySettings) -> list[Delivery]:
+    def _on_terminal(
+        self, note: RunNote, settings: NotifySettings, folder: RunFolder | None
+    ) -> list[Delivery]:
         if self._terminal is None or settings.terminal == "off":
+            return []
+        if folder is not None and not is_first_on_terminal(self.told, folder, note):
             return []
         problem = self._terminal(settings.terminal, note.title, note.message)
         return [Delivery("terminal", problem)]
+
+
+def is_first_on_terminal(told: Told, folder: RunFolder, note: RunNote) -> bool:
+    """Whether no other process has shown a note on its terminal; from now on this one has.
+
+    A run may be trained in one terminal and watched by the app in another: one of them notifies.
+    """
+    try:
+        record = folder.record()
+    except RunError:
+        return True
+    when = (record.created, record.ended, record.running_since)
+    return told.claim("terminal", folder.path.resolve(), note.event, note.topic, *when) is not False
 
 
 def _by_command(note: RunNote, settings: NotifySettings) -> list[Delivery]:

@@ -27,6 +27,7 @@ class RunNote(Struct, frozen=True, kw_only=True):
         accuracy: in percent, such as ``57.3``: of a probe its test accuracy, else that of kNN;
             empty where none is known.
         message: one or two sentences.
+        topic: what distinguishes it from others of its event and run: the name of a diagnosis.
     """
 
     event: Event
@@ -35,6 +36,7 @@ class RunNote(Struct, frozen=True, kw_only=True):
     kind: str
     accuracy: str
     message: str
+    topic: str = ""
 
     @property
     def title(self) -> str:
@@ -53,13 +55,14 @@ class RunNote(Struct, frozen=True, kw_only=True):
         }
 
 
-def note_of(folder: RunFolder, event: Event, detail: str = "") -> RunNote:
+def note_of(folder: RunFolder, event: Event, detail: str = "", topic: str = "") -> RunNote:
     """The note on a run, from its folder as it is now. Never raises.
 
     Args:
         folder: the run; a damaged record leaves only its id.
         event: what has happened.
         detail: of a failure the reason, of a warning all that is said.
+        topic: of a warning the name of the diagnosis.
     """
     try:
         record = folder.record()
@@ -83,6 +86,7 @@ def note_of(folder: RunFolder, event: Event, detail: str = "") -> RunNote:
         kind=one_line(record.kind),
         accuracy=accuracy,
         message=one_line(message)[:_MOST_CHARACTERS],
+        topic=topic,
     )
 
 

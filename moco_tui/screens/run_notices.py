@@ -11,8 +11,9 @@ from textual.app import App
 
 from moco_tui.notify.looker import Looker, is_of_this_process
 from moco_tui.notify.lost_notes import tell_lost
-from moco_tui.notify.notifier import Notifier
+from moco_tui.notify.notifier import Notifier, is_first_on_terminal
 from moco_tui.notify.run_note import RunNote
+from moco_tui.notify.told import Told
 from moco_tui.session import Session
 from moco_tui.terminal.notice import notice
 
@@ -37,6 +38,7 @@ class RunNotices:
         self._app, self._session, self._say = app, session, say
         self._looker = Looker(session.runs)
         self._settings = session.user.config.notify
+        self._told = Told(session.user.path.parent / "told")
         self._looking = False
 
     def start(self) -> None:
@@ -50,26 +52,35 @@ class RunNotices:
 
     async def _look(self) -> None:
         try:
-            notes = await asyncio.to_thread(self._looker.look)
-            for note in notes:
-                if note.event in self._settings.on:
-                    self._show(note)
-            if self._session.remembers and self._looker.lost():
-                await asyncio.to_thread(self._tell_lost)
+            for note, rings in await asyncio.to_thread(self._new_notes):
+                self._show(note, rings=rings)
         finally:
             self._looking = False
+        if self._session.remembers and self._looker.newly_lost():
+            await asyncio.to_thread(self._tell_lost)
+
+    def _new_notes(self) -> list[tuple[RunNote, bool]]:
+        """What has happened, and whether this terminal is the one to notify of it."""
+        return [
+            (note, not self._session.remembers or self._is_first(note))
+            for note in self._looker.look()
+            if note.event in self._settings.on
+        ]
+
+    def _is_first(self, note: RunNote) -> bool:
+        return is_first_on_terminal(self._told, self._session.folder(note.run_id), note)
 
     def _tell_lost(self) -> None:
         """Tell of lost runs outside, in a thread: a command of the person's may take its time."""
         entries = [row.entry for row in self._session.runs.rows.values()]
         tell_lost(self._session.root, entries, Notifier())
 
-    def _show(self, note: RunNote) -> None:
+    def _show(self, note: RunNote, *, rings: bool) -> None:
         # The runner has its own words for a failure in this process.
         said = note.event == "failed" and is_of_this_process(self._session.folder(note.run_id))
         if self._settings.toast and not said:
             self._say(note.message, severity=_SEVERITIES[note.event])
-        if not self._app.is_headless and self._app._driver is not None:
+        if rings and not self._app.is_headless and self._app._driver is not None:
             # Through the driver, whose thread writes: anything else could cut a sequence in two.
             sequence = notice(self._settings.terminal, note.title, note.message, os.environ)
             self._app._driver.write(sequence)

@@ -37,7 +37,8 @@ def test_ends_are_told_once_and_what_was_so_before_is_no_news(root: Path) -> Non
     runs = [running(root, run_id) for run_id in ("dddddd", "eeeeee", "ffffff")]
     looker = Looker(RunList(root))
     assert looker.look() == []
-    assert looker.lost()
+    assert looker.newly_lost()
+    assert not looker.newly_lost()
     end(runs[0], "finished")
     end(runs[1], "failed", "Why.")
     end(runs[2], "stopped")

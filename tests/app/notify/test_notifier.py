@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from moco_tui.notify.notifier import Notifier, shown_address
-from moco_tui.notify.run_note import sample_note
+from moco_tui.notify.run_note import note_of, sample_note
 
 from ...receiver import Receiver
+from ..conftest import write_run
 
 
 def test_without_a_configuration_nothing_is_sent(config: Path) -> None:
@@ -76,6 +77,24 @@ def test_a_command_that_hangs_is_ended(config: Path) -> None:
     config.write_text('[notify]\ncommand = ["/bin/sleep", "600"]\nseconds = 1\n')
     (found,) = Notifier().send(sample_note())
     assert "took more than 1 s" in found.problem
+
+
+def test_of_several_terminals_one_notifies_of_an_event(config: Path, root: Path) -> None:
+    """Of a run that is trained in one terminal and looked at in others."""
+    run = write_run(root, "aaaaaa")
+    note = note_of(run, "finished")
+    shown: list[str] = []
+
+    def show(way: str, title: str, text: str) -> str:
+        shown.append(text)
+        return ""
+
+    for _ in range(3):
+        Notifier(show).send(note, run)
+    assert shown == [note.message]
+    Notifier(show).send(note_of(run, "warning", "It fell.", "collapse"), run)
+    Notifier(show).send(note_of(run, "warning", "It rose.", "shortcut"), run)
+    assert len(shown) == 3, "another event is told by itself"
 
 
 # ---------------------------------------------------------------------------- Apprise

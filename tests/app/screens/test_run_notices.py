@@ -122,7 +122,9 @@ async def test_texts_of_others_are_no_markup(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test() as pilot:
         notices = RunNotices(app, app.session, app.say)
-        notices._show(msgspec.structs.replace(sample_note(), message="[red]x[/red] \x1b[2J"))
+        notices._show(
+            msgspec.structs.replace(sample_note(), message="[red]x[/red] \x1b[2J"), rings=True
+        )
         await pilot.pause()
         (note,) = app._notifications
         assert note.markup is False
