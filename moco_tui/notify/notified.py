@@ -74,10 +74,11 @@ def notified(execute: Execute, notifier: Notifier, *, waits: bool = True) -> Exe
 
 
 def tell(folder: RunFolder, note: RunNote, notifier: Notifier) -> None:
-    """Sends a note; a line in the run's log for each way that has failed."""
-    for way, problem in notifier.send(note, folder):
-        if problem:
-            _log(folder, f"the notification ({way}) failed: {problem}")
+    """Sends a note; a line in the run's log for each way that has failed. Never raises."""
+    with contextlib.suppress(Exception):  # whatever it is, the run has ended as it did
+        for way, problem in notifier.send(note, folder):
+            if problem:
+                _log(folder, f"the notification ({way}) failed: {problem}")
 
 
 def _log(folder: RunFolder, text: str) -> None:

@@ -158,6 +158,19 @@ def test_a_way_that_fails_is_a_line_in_the_log_of_the_run(
     assert run.record().status == "finished"
 
 
+def test_an_error_of_the_notifier_itself_harms_nothing(
+    receiver: Receiver, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Notifier) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Notifier, "settings", broken)
+    runs = [create(root, "pretrain", build(PretrainConfig, {})) for _ in range(2)]
+    assert notified(trainer(measured=2), Notifier())(runs[0]) == "finished"
+    with pytest.raises(TrainingError, match="nan"):
+        notified(trainer(error="The loss became nan."), Notifier())(runs[1])
+
+
 def test_an_error_within_a_look_at_the_curves_harms_nothing(
     receiver: Receiver, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
