@@ -23,9 +23,10 @@ from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
 from moco_tui.present.recorded_fact import recorded_fact
-from moco_tui.screens import messages, screen_registry
+from moco_tui.screens import messages, screen_registry, user_choices
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
+from moco_tui.widgets.named_keys import NamedKeys
 
 START_SECONDS = 1.0
 """How long the garbage collector stays off, which the command line switches off for the start."""
@@ -35,7 +36,7 @@ STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
 
-class MocoApp(App[int]):
+class MocoApp(NamedKeys, App[int]):
     """Configure, start, watch, browse and compare runs.
 
     Args:
@@ -66,6 +67,9 @@ class MocoApp(App[int]):
         self.opens: messages.OpenMessage | None = None  # what is shown over the runs at the start
         self.offers_lost = False
         """Whether the app asks, when it has read the runs, to go on with those that were lost."""
+        self.chosen_keys = dict(session.user.config.keys)
+        self.set_keymap(self.chosen_keys)
+        user_choices.use_theme(self, session)
 
     # ---------------------------------------------------------------------------- start
 
@@ -98,6 +102,11 @@ class MocoApp(App[int]):
 
         return key_text(binding.key)
 
+    def watch_theme(self, before: str, theme: str) -> None:
+        """Keep a theme that was chosen; the one that the app begins with comes as both."""
+        if theme != before:
+            user_choices.keep_theme(self.session, theme, self.say)
+
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is the table of runs."""
         return screen_registry.create("runs", self.session)
@@ -107,10 +116,18 @@ class MocoApp(App[int]):
         self.set_interval(RUNNER_SECONDS, self._poll_runner)
         if not gc.isenabled():
             self.set_timer(START_SECONDS, self._enable_gc)
+        self.set_timer(START_SECONDS, partial(user_choices.say_problems, self.session, self.say))
+        self.set_timer(START_SECONDS, self._watch_runs)
         if self.demo:
             self.call_after_refresh(self.start_demo)
         if self.opens is not None:
             self.call_after_refresh(self.post_message, self.opens)
+
+    def _watch_runs(self) -> None:
+        """Show from now on what happens to runs; the first screen does not wait for it."""
+        from moco_tui.screens.run_notices import RunNotices
+
+        RunNotices(self, self.session, self.say).start()
 
     def _enable_gc(self) -> None:
         """Switch the garbage collector on, now that the first screen is painted."""
@@ -137,29 +154,10 @@ class MocoApp(App[int]):
 
             self.push_screen(OtherData(runner, *runner.refused.popleft(), self.say))
         if self.offers_lost and self.session.runs.loaded:
+            from moco_tui.screens.lost_runs_dialog import offer_lost
+
             self.offers_lost = False  # once per start, whatever the answer
-            self.run_worker(self._offer_lost(), group="lost")
-
-    async def _offer_lost(self) -> None:
-        """Ask once what is to be done with runs whose process is gone."""
-        from moco_tui.training.lost_runs import lost_among
-
-        entries = [row.entry for row in self.session.runs.rows.values()]
-        # in a thread: it reads the record and the lock of every run that may be lost
-        lost = await asyncio.to_thread(lost_among, entries, self.session.root)
-        if not lost:
-            return
-        from moco_tui.screens.lost_runs_dialog import LostRuns
-
-        folders = [run.folder for run in lost]
-
-        def resume(where: str | None) -> None:
-            if where == "here":
-                self.start_runs(*folders, show=True)
-            elif where == "detached":
-                self.start_runs(*folders, detached=True)
-
-        self.push_screen(LostRuns(lost), resume)
+            self.run_worker(offer_lost(self, self.session, self.start_runs), group="lost")
 
     # ---------------------------------------------------------------------------- messages
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from engine.errors import UserError
 from moco_tui.app import MocoApp
@@ -14,6 +16,7 @@ from moco_tui.screens.messages import OpenMessage
 from moco_tui.session import Session
 from moco_tui.terminal.abilities import cannot_draw
 from moco_tui.training.runner import Runner
+from moco_tui.user.user_file import read_user_file
 
 
 def run(
@@ -62,7 +65,12 @@ def run(
         return _handed_over(runner)
 
     guard = Guard(display, hand_over)
-    session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
+    user = read_user_file()
+    session = Session(
+        root, data_dir=data_dir, device=device, read_only=read_only, runner=runner, user=user
+    )
+    if not read_only:
+        runner.notified = _notifying
     app = MocoApp(session, demo=demo)
     app.offers_lost = not (read_only or demo or opens)
     app.opens = opens
@@ -84,6 +92,17 @@ def run(
     for sentence in filter(None, sentences):
         print(f"moco-tui: {fmt.clean(sentence)}", file=sys.stderr, flush=True)
     return 1 if code is None else code
+
+
+def _notifying(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that trains as ``execute`` does and tells outside how the run ends.
+
+    In the app and on its terminal, ``RunNotices`` shows it.
+    """
+    from moco_tui.notify.notified import notified  # the first screen trains nothing
+    from moco_tui.notify.notifier import Notifier
+
+    return notified(execute, Notifier(), waits=False)
 
 
 def _ended_by_error(app: MocoApp, details: str) -> str:

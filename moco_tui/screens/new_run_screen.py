@@ -86,7 +86,7 @@ line below adds a setting, F9 takes the one in focus away."""
             except (UserError, KeyError) as error:
                 self.call_after_refresh(self.say, str(error), severity="error")
                 return form.FormState("pretrain", preset="notebook")
-        state = form.FormState("probe" if self._parent_id else self._kind, preset="notebook")
+        state = self.session.new_form("probe" if self._parent_id else self._kind)
         if self.session.device:
             state.use_device(self.session.device)
         return state
@@ -107,6 +107,7 @@ line below adds a setting, F9 takes the one in focus away."""
                 parent=self._parent_id,
                 device=self.session.device,
                 task_of=self.session.default_task,
+                begin=self.session.new_form,
                 id="form",
             )
             with Vertical(id="side"):

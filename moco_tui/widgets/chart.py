@@ -19,12 +19,13 @@ from moco_tui.charts.draw import draw
 from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
 from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.named_keys import NamedKeys
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97, 0.99, 0.999)
 """Weights of the past that a key steps through: means over about 1 / (1 - weight) points."""
 
 
-class Chart(Widget, can_focus=True):
+class Chart(NamedKeys, Widget, can_focus=True):
     """Curves over steps. New points never move a view that was zoomed.
 
     Args:

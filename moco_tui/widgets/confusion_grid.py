@@ -13,13 +13,14 @@ from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.named_keys import NamedKeys
 
 _CELL = 5
 _SHADES = ((0.5, "█"), (0.25, "▓"), (0.1, "▒"), (0.03, "░"))
 _ASCII_SHADES = ((0.5, "#"), (0.25, "+"), (0.1, "-"), (0.03, "."))
 
 
-class ConfusionGrid(Widget, can_focus=True):
+class ConfusionGrid(NamedKeys, Widget, can_focus=True):
     """Rows are the classes of the images, columns what their neighbours voted for, in per cent."""
 
     HELP_TITLE = "The confusion matrix"

@@ -18,6 +18,7 @@ from moco_tui.present.look_text import class_mark, name_of
 from moco_tui.present.map_moves import Dot, nearest_to, neighbour_in, placed
 from moco_tui.present.map_svg import COLOURS, PlaneMap
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.named_keys import NamedKeys
 
 SHOWN_NEIGHBOURS = 10
 """Neighbours of the image at the cursor that are marked."""
@@ -27,7 +28,7 @@ _ROOMY = 24  # cells for each that has points, from which on a dot would be lost
 _CURSOR, _RIGHT, _WRONG = "╋", "✓", "✗"
 
 
-class LookMap(Widget, can_focus=True):
+class LookMap(NamedKeys, Widget, can_focus=True):
     """Points of all images; classes have a colour and a mark.
 
     Attributes:

@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.named_keys import NamedKeys
 from moco_tui.widgets.picture_cells import picture_line, resized
 
 SIZES = (48, 40, 32, 28, 24, 20, 16, 12, 8)
@@ -67,7 +68,7 @@ class ShelfLayout(NamedTuple):
     head: int = 0
 
 
-class PictureShelves(Widget, can_focus=True):
+class PictureShelves(NamedKeys, Widget, can_focus=True):
     """A picture with lines beside it, and shelves of others below."""
 
     HELP_TITLE = "Pictures"

@@ -18,6 +18,7 @@ from textual.strip import Strip
 from moco_tui.present import fmt
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import CELLS, RunRow
+from moco_tui.widgets.named_keys import NamedKeys
 
 
 class RunColumn(Struct, frozen=True):
@@ -79,7 +80,7 @@ def _merged(columns: list[tuple[RunColumn, int]], row: RunRow) -> list[tuple[Run
     return [*columns[:first], (RunColumn("cells", size, lambda *_: text), size), *columns[end:]]
 
 
-class RunTable(ScrollView, can_focus=True):
+class RunTable(NamedKeys, ScrollView, can_focus=True):
     """Runs, one a line; a cursor that stays on its run when others come and go."""
 
     HELP_TITLE = "The table of runs"

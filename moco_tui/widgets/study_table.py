@@ -19,6 +19,7 @@ from engine.study.table import Dimension, Table, key_text
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.study_variants import NOTES_HEAD
+from moco_tui.widgets.named_keys import NamedKeys
 
 LEAST_CELL = 10
 MOST_CELL = 30
@@ -31,7 +32,7 @@ _HEAD, _MAJORITY = -1, -2
 """In place of the row: the line is the head of a table, or its majority shares."""
 
 
-class StudyTable(ScrollView, can_focus=True):
+class StudyTable(NamedKeys, ScrollView, can_focus=True):
     """Draws the tables of a study one under the other, only the lines that are visible.
 
     The head of the first visible table stays at the top. Columns that do not fit scroll with the

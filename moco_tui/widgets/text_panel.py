@@ -15,9 +15,10 @@ from textual.widget import Widget
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.named_keys import NamedKeys
 
 
-class TextPanel(Widget, can_focus=True):
+class TextPanel(NamedKeys, Widget, can_focus=True):
     """Lines under a title.
 
     Args:
