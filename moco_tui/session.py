@@ -15,6 +15,7 @@ from engine.runs import RunFolder
 from engine.runs.default_task import default_task_of
 from moco_tui.present.run_list import RunList
 from moco_tui.terminal import abilities
+from moco_tui.terminal.picture_store import PictureStore
 from moco_tui.training.runner import Runner
 
 READ_ONLY = "This app only looks (--read-only)."
@@ -35,6 +36,7 @@ class Session:
     Attributes:
         runs: the runs of the folder, as last read.
         ascii: whether everything is drawn in ASCII alone; found out once, as the terminal stays.
+        pictures: how pictures are drawn.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Session:
         self.runner = runner or Runner(data_dir)
         self.clock = clock
         self.ascii = abilities.ascii_only()
+        self.pictures = PictureStore(ascii_only=self.ascii)
 
     def folder(self, run_id: str) -> RunFolder:
         """The folder of a run by its id."""
