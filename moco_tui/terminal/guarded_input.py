@@ -27,7 +27,7 @@ from moco_tui.terminal.picture_protocol import QUESTION, PictureAnswers
 # its value, or 0 for a column or row beyond 223 ("Mouse Tracking" in xterm's ctlseqs).
 _MOUSE = re.compile(rb"\x1b\[M[\x00\x20-\xff]{3}")
 # The beginning of that report, or of an answer about pictures (``picture_protocol.QUESTION``).
-_BEGUN = re.compile(rb"\x1b(?:\[M[\x00\x20-\xff]{0,2}|(?:_G|P>\|)[^\x07\x1b]{0,99}\x1b?)\Z")
+_BEGUN = re.compile(rb"\x1b(?:\[M[\x00\x20-\xff]{0,2}|(?:_G|P>)[^\x07\x1b]{0,99}\x1b?)\Z")
 # Answers to questions that another program has asked, such as the colour of the background: OSC,
 # DCS and their like, up to BEL or ST (ECMA-48, 5.6 and 8.3.89 ff.).
 _ANSWER = re.compile(rb"\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)")

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_CELLS = 100
-"""Columns or rows of a picture, at most; Kitty's table of placeholders would take 297."""
 _CHUNK = 4096  # bytes of base64 in a message (Kitty's graphics protocol, "Direct transmission")
 _COLOURS = 256  # registers of Sixel
 
@@ -38,7 +36,7 @@ def scaled(picture: bytes, side: int, width: int, height: int) -> Image:
     return small.resize((width, height), Image.Resampling.NEAREST)
 
 
-@lru_cache(256)  # a picture is drawn anew whenever text was written over it
+@lru_cache(128)  # a picture is drawn anew whenever text was written over it
 def sixel(picture: bytes, side: int, width: int, height: int) -> str:
     """A picture in Sixel, of at most 256 colours, for the place of the cursor.
 
@@ -60,7 +58,7 @@ def sixel(picture: bytes, side: int, width: int, height: int) -> str:
     return image_to_sixels(palette)
 
 
-@lru_cache(256)
+@lru_cache(128)
 def kitty_data(picture: bytes, side: int, width: int, height: int) -> str:
     """A picture as PNG in base64.
 
@@ -100,8 +98,8 @@ def kitty_placeholders(number: int, columns: int, rows: int) -> list[str]:
 
     Args:
         number: of the picture, in 24 bits, which is told by the colour of the text.
-        columns: cells that it fills.
-        rows: cells that it fills.
+        columns: cells that it fills, at most 297.
+        rows: cells that it fills, at most 297.
 
     Raises:
         ImportError: textual-image is not installed, or one that differs.

@@ -24,10 +24,11 @@ MISSING = "pictures need the extra 'pictures' (pip install 'moco-tui[pictures]')
 # be shown (Kitty's graphics protocol, "Querying support"); the terminal's name (XTVERSION). At last
 # the kind of terminal (DA1), which every terminal answers: all answers are there then.
 QUESTION = "\x1b[16t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[>0q\x1b[c"
-_KIND = re.compile(rb"\x1b\[\?([0-9;]*)c")
-_CELL = re.compile(rb"\x1b\[6;(\d{1,3});(\d{1,3})t")
-_NAME = re.compile(rb"\x1bP>\|([^\x07\x1b]*)\x1b\\")
-_KITTY = re.compile(rb"\x1b_Gi=31;OK\x1b\\")
+# Not compiled here: the first screen shows no picture.
+_KIND = rb"\x1b\[\?([0-9;]*)c"
+_CELL = rb"\x1b\[6;(\d{1,3});(\d{1,3})t"
+_NAME = rb"\x1bP>\|([^\x07\x1b]*)\x1b\\"
+_KITTY = rb"\x1b_Gi=31;OK\x1b\\"
 _SIXEL = b"4"  # an ability in the answer to DA1
 # Others answer that they know Kitty's protocol, but lack its placeholders.
 _HAVE_PLACEHOLDERS = (b"kitty", b"ghostty")
@@ -110,15 +111,15 @@ class PictureAnswers:
         if not self.waiting:
             return None
         self._heard = (self._heard + data)[-_MOST_HEARD:]
-        kind = _KIND.search(self._heard)
+        kind = re.search(_KIND, self._heard)
         if kind is None:
             return None
         heard, self._heard, self.waiting = self._heard, b"", False
-        cell, name = _CELL.search(heard), _NAME.search(heard)
+        cell, name = re.search(_CELL, heard), re.search(_NAME, heard)
         size = (int(cell[2]), int(cell[1])) if cell else (0, 0)
         # Sixel first: those that know both lack the placeholders (WezTerm, Konsole).
         if _SIXEL in kind[1].split(b";")[1:]:
             return PicturesAnswered("sixel", size)
-        if _KITTY.search(heard) and name and name[1].lower().startswith(_HAVE_PLACEHOLDERS):
+        if re.search(_KITTY, heard) and name and name[1].lower().startswith(_HAVE_PLACEHOLDERS):
             return PicturesAnswered("kitty", size)
         return PicturesAnswered("blocks", size)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import random
+import os
 import struct
 import termios
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from moco_tui.terminal import picture_codes as codes
 from moco_tui.terminal.picture_protocol import chosen_pictures, has_library, may_ask
 
 _MOST_HELD = 120
 """Pictures that the terminal holds; forgetting them all at the end takes less than 4096 bytes."""
 
 
-@dataclass(frozen=True)
-class PictureSpot:
+class PictureSpot(NamedTuple):
     """A picture, and the cells of a widget that it fills.
 
     Attributes:
@@ -71,7 +69,7 @@ class PictureStore:
             self.protocol = ""
         self._said_cell = 0, 0
         # Any 16 bits, so that pictures of programs before this one are not overwritten.
-        self._first = random.SystemRandom().randrange(1, 1 << 16) << 8
+        self._first = (int.from_bytes(os.urandom(2)) | 1) << 8
         self._held: dict[_Key, int] = {}
         self._used = False
 
@@ -110,8 +108,6 @@ class PictureStore:
             y: row of the screen, from 0.
             cell: width and height of a cell in pixels; zeros: unknown.
         """
-        if max(spot.columns, spot.rows) > codes.MOST_CELLS:
-            return ""
         try:
             return self._drawn(spot, x, y, cell)
         except ImportError:  # a version of the library that lacks what is taken from it
@@ -119,6 +115,8 @@ class PictureStore:
             return ""
 
     def _drawn(self, spot: PictureSpot, x: int, y: int, cell: tuple[int, int]) -> str:
+        from moco_tui.terminal import picture_codes as codes  # the first screen needs none of it
+
         self._used = True
         if self.protocol == "sixel":
             if not all(cell):  # of another size it would cover the text beside it
@@ -133,6 +131,8 @@ class PictureStore:
 
     def _hold(self, spot: PictureSpot, cell: tuple[int, int]) -> tuple[int, str]:
         """The number of a picture, and what sends it to a terminal that has not got it."""
+        from moco_tui.terminal import picture_codes as codes
+
         key = _key(spot, cell)
         number, text = self._held.pop(key, None), ""
         if number is None:
@@ -150,8 +150,12 @@ class PictureStore:
 
     def forget(self) -> str:
         """What has the terminal forget all pictures that it holds."""
+        if not self._held:
+            return ""
+        from moco_tui.terminal.picture_codes import kitty_delete
+
         held, self._held = list(self._held.values()), {}
-        return "".join(codes.kitty_delete(number) for number in held)
+        return "".join(kitty_delete(number) for number in held)
 
     def farewell(self) -> str:
         """The same at the end of the app, which may have cut off a picture that was being sent."""

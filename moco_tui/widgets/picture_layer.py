@@ -8,7 +8,9 @@ placeholders of Kitty's protocol end where text is written.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from rich.console import RenderableType
@@ -22,8 +24,14 @@ from textual.widget import Widget
 
 from moco_tui.session import Session, draws_ascii
 from moco_tui.terminal.picture_protocol import PicturesAnswered
-from moco_tui.terminal.picture_store import PictureSpot, PictureStore
+from moco_tui.terminal.picture_store import PictureSpot
 
+if TYPE_CHECKING:
+    from moco_tui.terminal.guarded_input import GuardedDriver
+
+_BUSY_SECONDS = 0.04
+"""How long pictures are encoded at a time: each may take as long as that, and keys are waiting."""
+_PAUSE_SECONDS = 0.01
 _MOST_SPOTS = 100  # fewer than a terminal of Kitty's protocol holds for the app
 _BACK_AND_FORTH = "\x1b7{}\x1b8"  # keeps the place of the cursor and the colours (DECSC, DECRC)
 
@@ -65,6 +73,8 @@ class PictureApp(App[int]):
     def __init__(self) -> None:
         super().__init__()
         self._picture_widgets: WeakSet[PictureWidget] = WeakSet()
+        self._due: set[_Placed] = set()  # pictures over which something else was written
+        self._draws_soon = False
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's choice; its driver of a terminal with a reader that no byte can end."""
@@ -103,16 +113,21 @@ class PictureApp(App[int]):
             if widget.is_attached and widget.spots and widget.screen is self.screen
         ]
 
+    def _picture_driver(self) -> GuardedDriver | None:
+        """What draws on a real terminal."""
+        from moco_tui.terminal.guarded_input import GuardedDriver
+
+        driver = self._driver
+        return driver if isinstance(driver, GuardedDriver) and self._running else None
+
     def _put_pictures(self, update: RenderableType | None) -> None:
         """Draw the pictures over what was written, or all that are in sight.
 
         Args:
             update: what was written; None: anything.
         """
-        from moco_tui.terminal.guarded_input import GuardedDriver
-
-        store, driver = self.session.pictures, self._driver
-        if not isinstance(driver, GuardedDriver) or store.protocol == "blocks":
+        store, driver = self.session.pictures, self._picture_driver()
+        if driver is None or store.protocol == "blocks":
             return
         widgets = self._on_screen()
         if not widgets:
@@ -121,31 +136,53 @@ class PictureApp(App[int]):
                 driver.write(text)
             return
         driver.farewell = store.farewell
-        if not store.protocol:
-            if not store.asked:
-                store.asked = True
-                driver.ask_about_pictures()
+        if store.protocol:
+            written = _written(update)
+            self._due.update(
+                pair for pair in _placed(widgets) if any(area.overlaps(pair[1]) for area in written)
+            )
+            self._draw_due()
+        elif not store.asked:
+            store.asked = True
+            driver.ask_about_pictures()
+
+    def _draw_due(self) -> None:
+        """Draw what is due and still in sight; what takes too long in a moment, after the keys."""
+        store, driver = self.session.pictures, self._picture_driver()
+        if driver is None:
             return
-        text = _pictures_over(update, widgets, store, driver.fileno)
-        if text:
+        placed, cell = _placed(self._on_screen()), store.cell(driver.fileno)
+        for spot, _ in placed:
+            store.keep(spot, cell)
+        due = [pair for pair in placed if pair in self._due]
+        texts: list[str] = []
+        end = time.monotonic() + _BUSY_SECONDS
+        while due and (not texts or time.monotonic() < end):
+            spot, region = due.pop(0)
+            texts.append(store.draw(spot, region.x, region.y, cell))
+        self._due = set(due)
+        if text := "".join(texts):
             driver.write(_BACK_AND_FORTH.format(text))
+        if due and not self._draws_soon:
+            self._draws_soon = True
+            self.set_timer(_PAUSE_SECONDS, self._draw_more)
+
+    def _draw_more(self) -> None:
+        self._draws_soon = False
+        self._draw_due()
 
 
-def _pictures_over(
-    update: RenderableType | None, widgets: Iterable[PictureWidget], store: PictureStore, fd: int
-) -> str:
-    cell = store.cell(fd)
-    placed = [
+_Placed = tuple[PictureSpot, Region]
+
+
+def _placed(widgets: Iterable[PictureWidget]) -> list[_Placed]:
+    """The pictures that are in sight, and the cells of the screen that they fill."""
+    return [
         (spot, Region(widget.region.x + spot.x, widget.region.y + spot.y, spot.columns, spot.rows))
         for widget in widgets
         for spot in widget.spots
         if _in_sight(widget, spot)
     ][:_MOST_SPOTS]
-    written = _written(update)
-    drawn = [pair for pair in placed if any(area.overlaps(pair[1]) for area in written)]
-    for spot, _ in placed:
-        store.keep(spot, cell)
-    return "".join(store.draw(spot, region.x, region.y, cell) for spot, region in drawn)
 
 
 def _in_sight(widget: Widget, spot: PictureSpot) -> bool:

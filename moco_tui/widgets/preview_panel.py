@@ -203,6 +203,7 @@ class PreviewPanel(PictureWidget):
         spots: list[PictureSpot] = []
         pixels = self.pixels
         if not self.rows or not pixels:
+            self.has_pictures_at(spots)
             text = fmt.fit(" " + fmt.clean(self.problem or "computing ..."), width)
             return [
                 Strip([Segment(fmt.fit("augmentation preview", width), title)]),
