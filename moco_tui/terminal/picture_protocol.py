@@ -28,10 +28,11 @@ QUESTION = "\x1b[16t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[>0q\x1b[c"
 _KIND = rb"\x1b\[\?([0-9;]*)c"
 _CELL = rb"\x1b\[6;(\d{1,3});(\d{1,3})t"
 _NAME = rb"\x1bP>\|([^\x07\x1b]*)\x1b\\"
+_VERSION = rb"([a-z]+)\D*(\d+)\.(\d+)"  # in the name: kitty(0.42.1), ghostty 1.2.0
 _KITTY = rb"\x1b_Gi=31;OK\x1b\\"
 _SIXEL = b"4"  # an ability in the answer to DA1
-# Others answer that they know Kitty's protocol, but lack its placeholders.
-_HAVE_PLACEHOLDERS = (b"kitty", b"ghostty")
+# Others answer that they know Kitty's protocol, but lack its placeholders, as Kitty once did.
+_PLACEHOLDERS_SINCE = {b"kitty": (0, 28), b"ghostty": (0, 0)}
 _MOST_HEARD = 4096  # bytes; answers are far shorter, but keys may stand between them
 
 # These draw on terminals of their own, and pass on no pictures unless they are set up for it.
@@ -120,6 +121,14 @@ class PictureAnswers:
         # Sixel first: those that know both lack the placeholders (WezTerm, Konsole).
         if _SIXEL in kind[1].split(b";")[1:]:
             return PicturesAnswered("sixel", size)
-        if re.search(_KITTY, heard) and name and name[1].lower().startswith(_HAVE_PLACEHOLDERS):
+        if re.search(_KITTY, heard) and name and _has_placeholders(name[1]):
             return PicturesAnswered("kitty", size)
         return PicturesAnswered("blocks", size)
+
+
+def _has_placeholders(name: bytes) -> bool:
+    """Whether a terminal draws pictures where placeholders of them stand."""
+    found = re.match(_VERSION, name.lower())
+    if found is None or found[1] not in _PLACEHOLDERS_SINCE:
+        return False
+    return (int(found[2][:9]), int(found[3][:9])) >= _PLACEHOLDERS_SINCE[found[1]]

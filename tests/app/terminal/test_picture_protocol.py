@@ -73,6 +73,8 @@ WEZTERM = {
     b"\x1b[>0q": b"\x1bP>|WezTerm 20240203\x1b\\",
     b"\x1b[c": b"\x1b[?65;4;6;18;22c",
 }
+OLD = {**KITTY, b"\x1b[>0q": b"\x1bP>|kitty(0.26.5)\x1b\\"}
+FIRST = {**KITTY, b"\x1b[>0q": b"\x1bP>|kitty(0.28.0)\x1b\\"}
 UNKNOWN = {**KITTY, b"\x1b[>0q": b"\x1bP>|Warp(v1)\x1b\\"}
 GHOSTTY = {**KITTY, b"\x1b[>0q": b"\x1bP>|ghostty 1.2.0\x1b\\", b"\x1b[16t": b""}
 FORTY = {b"\x1b[c": b"\x1b[?4;40;44c"}  # the 4 in front is the level of the terminal
@@ -85,11 +87,13 @@ FORTY = {b"\x1b[c": b"\x1b[?4;40;44c"}  # the 4 in front is the level of the ter
         (SIXEL, "sixel", (10, 20)),
         (WEZTERM, "sixel", (9, 18)),
         (UNKNOWN, "blocks", (9, 18)),
+        (OLD, "blocks", (9, 18)),
+        (FIRST, "kitty", (9, 18)),
         (GHOSTTY, "kitty", (0, 0)),
         (PLAIN, "blocks", (0, 0)),
         (FORTY, "blocks", (0, 0)),
     ],
-    ids=["kitty", "foot", "wezterm", "unknown", "ghostty", "vt100", "forty"],
+    ids=["kitty", "foot", "wezterm", "unknown", "old", "first", "ghostty", "vt100", "forty"],
 )
 def test_what_an_answer_means(
     answers: dict[bytes, bytes], protocol: str, cell: tuple[int, int]

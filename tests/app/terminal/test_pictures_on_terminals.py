@@ -47,7 +47,11 @@ class Done:
     def look(self, *_): return some_look()
     def cancel(self): pass
 
+def fail(_):
+    raise ZeroDivisionError("an error in the screen")
+
 look_screen.LookProcess = Done
+look_screen.LookScreen.action_untrained = fail
 request = LookRequest(encoders=(("k7m2qx", ""),))
 sys.exit(run(Path(sys.argv[1]), data_dir=Path(sys.argv[1]), opens=OpenLook(request)))
 """
@@ -121,15 +125,17 @@ def test_kitty_gets_pictures_over_the_same_cells(start: Start) -> None:
     assert app.wait() == 0
 
 
-@pytest.mark.parametrize("by_signal", [False, True])
-def test_the_end_takes_the_pictures_along(start: Start, by_signal: bool) -> None:
-    app = start(KITTY)
+@pytest.mark.parametrize(("way", "code"), [("key", 0), ("signal", 143), ("error", 1)])
+def test_the_end_takes_the_pictures_along(
+    start: Start, tmp_path: Path, way: str, code: int
+) -> None:
+    app = start(KITTY, TMPDIR=str(tmp_path))
     until(app, lambda: cells(app, MARK) and not cells(app, "▀"))
-    if by_signal:
+    if way == "signal":
         os.kill(app.pid, signal.SIGTERM)
     else:
-        app.keys("q")
-    app.wait()
+        app.keys("q" if way == "key" else "u")
+    assert app.wait() in (code, -code)
     last = app.raw.rindex(b"\x1b_Ga=d")
     assert kitty_deleted(app.raw) == set(kitty_pictures(app.raw))
     assert app.raw.rindex(b"\x1b[?1049l") > last, "they lie on the screen of the app"
