@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,6 +88,14 @@ def cells(app: PictureTerminal, sign: str) -> set[tuple[int, int]]:
     }
 
 
+def rest(app: PictureTerminal) -> None:
+    """Waits until nothing more is written."""
+    before = -1
+    while before != len(app.raw):
+        before = len(app.raw)
+        app.spend(0.5)
+
+
 def test_kitty_gets_pictures_over_the_same_cells(start: Start) -> None:
     app = start(KITTY)
     until(app, lambda: cells(app, MARK) and not cells(app, "▀"))
@@ -158,10 +165,10 @@ def test_a_terminal_with_sixel_gets_pictures_over_the_same_cells(start: Start) -
     # the cursor moves on: the pictures stay, and are not sent again
     app.keys("2")
     app.until(lambda text: "▸ 2 image 100" in text)
-    app.spend(0.3)
+    rest(app)
     drawn = len(sixels(app.raw))
     app.keys("\x1b[C", "\x1b[C")
-    app.spend(0.3)
+    rest(app)
     assert len(sixels(app.raw)) == drawn
     app.keys("n")  # another image is another picture
     until(app, lambda: len(sixels(app.raw)) > drawn)
@@ -171,11 +178,9 @@ def test_a_terminal_with_sixel_gets_pictures_over_the_same_cells(start: Start) -
 
 def test_a_terminal_that_says_nothing_is_not_waited_for(start: Start) -> None:
     app = start(SILENT)
-    assert app.raw.count(ASKED) == 1
-    began = time.monotonic()
-    app.keys("w")
+    until(app, lambda: app.raw.count(ASKED) == 1)
+    app.keys("w")  # acts, while nothing is answered
     app.until(lambda text: "2 image 100" not in text)
-    assert time.monotonic() - began < 60, "keys act while nothing is answered"
     assert "▀" in app.text
     assert not DRAWN.search(app.raw)
     app.keys("q")
