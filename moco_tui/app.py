@@ -12,9 +12,8 @@ from typing import Any
 
 from rich.console import Console
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
-from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import ThemeProvider
@@ -27,6 +26,7 @@ from moco_tui.screens import messages, screen_registry, user_choices
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.widgets.named_keys import NamedKeys
+from moco_tui.widgets.picture_layer import PictureApp
 
 START_SECONDS = 1.0
 """How long the garbage collector stays off, which the command line switches off for the start."""
@@ -36,7 +36,7 @@ STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
 
-class MocoApp(NamedKeys, App[int]):
+class MocoApp(NamedKeys, PictureApp):
     """Configure, start, watch, browse and compare runs.
 
     Args:
@@ -83,15 +83,6 @@ class MocoApp(NamedKeys, App[int]):
         """Every line in ASCII where the terminal shows nothing else."""
         filters = list(super().get_line_filters())
         return [*filters, self._ascii_filter] if self.session.ascii else filters
-
-    def get_driver_class(self) -> type[Driver]:
-        """Textual's choice; its driver of a terminal with a reader that no byte can end."""
-        driver = super().get_driver_class()
-        if driver.__name__ != "LinuxDriver":  # of another system, or named in the environment
-            return driver
-        from moco_tui.terminal.guarded_input import GuardedDriver
-
-        return GuardedDriver
 
     def get_key_display(self, binding: Binding) -> str:
         """How the key line and the palette name a key; by its word where there is no sign."""

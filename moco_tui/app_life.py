@@ -15,6 +15,7 @@ from moco_tui.present import fmt
 from moco_tui.screens.messages import OpenMessage
 from moco_tui.session import Session
 from moco_tui.terminal.abilities import cannot_draw
+from moco_tui.terminal.picture_protocol import chosen_pictures
 from moco_tui.training.runner import Runner
 from moco_tui.user.user_file import read_user_file
 
@@ -42,13 +43,14 @@ def run(
         0 when a person has left it; 1 when an error has ended it, after the hand-over of its runs.
 
     Raises:
-        UserError: when the terminal cannot show it.
+        UserError: when the terminal cannot show it, or not as ``MOCO_TUI_PICTURES`` says.
     """
     from moco_tui.terminal.descriptors import Display
     from moco_tui.training.signals import Guard
 
     if reason := cannot_draw():
         raise UserError(reason)
+    chosen_pictures()  # its sentence, before the terminal is taken
     # A shell may export the size of the window in which it was started. Textual and its libraries
     # prefer that to the size of the terminal, which changes with the window.
     for name in ("COLUMNS", "LINES"):
@@ -71,6 +73,7 @@ def run(
     )
     if not read_only:
         runner.notified = _notifying
+    display.farewell = session.pictures.farewell
     app = MocoApp(session, demo=demo)
     app.offers_lost = not (read_only or demo or opens)
     app.opens = opens

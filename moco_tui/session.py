@@ -15,6 +15,7 @@ from engine.runs import RunFolder
 from engine.runs.default_task import default_task_of
 from moco_tui.present.run_list import RunList
 from moco_tui.terminal import abilities
+from moco_tui.terminal.picture_store import PictureStore
 from moco_tui.training.runner import Runner
 from moco_tui.user.user_file import UserFile
 
@@ -42,6 +43,7 @@ class Session:
         user: the user's own configuration.
         remembers: whether what the person chooses in the app is kept for the next start.
         ascii: whether everything is drawn in ASCII alone; found out once, as the terminal stays.
+        pictures: how pictures are drawn.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Session:
         self.user = user or UserFile(Path())
         self.remembers = user is not None and not read_only
         self.ascii = abilities.ascii_only()
+        self.pictures = PictureStore(ascii_only=self.ascii)
 
     def new_form(self, kind: str) -> FormState:
         """The form for a new run of a kind, as this user wants it to begin."""

@@ -10,14 +10,16 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
+from moco_tui.terminal.picture_store import PictureSpot
 from moco_tui.widgets.named_keys import NamedKeys
 from moco_tui.widgets.picture_cells import picture_line, resized
+from moco_tui.widgets.picture_layer import PictureWidget
 
 SIZES = (48, 40, 32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
@@ -68,7 +70,7 @@ class ShelfLayout(NamedTuple):
     head: int = 0
 
 
-class PictureShelves(NamedKeys, Widget, can_focus=True):
+class PictureShelves(NamedKeys, PictureWidget, can_focus=True):
     """A picture with lines beside it, and shelves of others below."""
 
     HELP_TITLE = "Pictures"
@@ -225,8 +227,18 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
     # ---------------------------------------------------------------------------- drawing
 
     def _redraw(self) -> None:
+        """Draw anew; lines that stay are not written again, nor are the pictures in them."""
+        strips, spots = self._strips, set(self.spots)
         self._strips = None
-        self.refresh()
+        if strips is None or not self.size:
+            self.refresh()
+            return
+        self._strips = self._draw()
+        moved = spots.symmetric_difference(self.spots)
+        stale = {y for spot in moved for y in range(spot.y, spot.y + spot.rows)}
+        for y in range(max(len(strips), len(self._strips))):
+            if y in stale or strips[y : y + 1] != self._strips[y : y + 1]:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def on_resize(self) -> None:
         """Lay the pictures out anew."""
@@ -256,18 +268,20 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
 
     def _draw(self) -> list[Strip]:
         width, base = self.size.width, self.rich_style
-        ascii_only = draws_ascii(self)
+        letters = self.draws_letters()
         layout = self.layout_of()
         pixels = layout.pixels
-        arrow = ("> " if ascii_only else "▸ ") if self.has_focus else ""
+        spots: list[PictureSpot] = []
+        arrow = ("> " if draws_ascii(self) else "▸ ") if self.has_focus else ""
         style = self.get_component_rich_style("shelves--title")
         strips = [Strip([Segment(fmt.fit(arrow + self.title, width), style)])]
         if self.head is not None and layout.head:
             beside = [[Segment(line, base)] for line in self._lines]
             picture = self._picture(self.head, pixels)
+            spots.append(self._spot(self.head, pixels, 0, 1))
             for line in range(layout.head):
                 segments = (
-                    picture_line(picture, pixels, line, base, ascii_only=ascii_only)
+                    picture_line(picture, pixels, line, base, ascii_only=letters)
                     if line < pixels // 2
                     else [Segment(" " * pixels, base)]
                 )
@@ -276,13 +290,16 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
                 strips.append(Strip(segments).adjust_cell_length(width, base))
         first = self._first_shelf
         for number in range(first, min(first + layout.shelves, len(self.shelves))):
-            strips += self._shelf(number, layout)
+            strips += self._shelf(number, layout, len(strips), spots)
+        self.has_pictures_at(spots)
         return strips
 
-    def _shelf(self, number: int, layout: ShelfLayout) -> list[Strip]:
+    def _shelf(
+        self, number: int, layout: ShelfLayout, y: int, spots: list[PictureSpot]
+    ) -> list[Strip]:
+        """A shelf that is drawn from a line on; its pictures are added to those of the widget."""
         shelf, (pixels, across, rows, *_) = self.shelves[number], layout
-        width, base = self.size.width, self.rich_style
-        ascii_only = draws_ascii(self)
+        width, base, letters = self.size.width, self.rich_style, self.draws_letters()
         note = self.get_component_rich_style("shelves--note")
         last = min(self._first + across * rows, len(shelf.tiles))
         where = f"  {self._first + 1}–{last} of {len(shelf.tiles)}" if shelf.tiles else ""
@@ -291,11 +308,14 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         for row in range(rows):
             start = self._first + row * across
             tiles = shelf.tiles[start : min(start + across, last)]
+            for column, tile in enumerate(tiles):
+                x = column * self._tile_width(pixels)
+                spots.append(self._spot(tile.image, pixels, x, y + len(strips)))
             for line in range(pixels // 2):
                 segments: list[Segment] = []
                 for tile in tiles:
                     picture = self._picture(tile.image, pixels)
-                    segments += picture_line(picture, pixels, line, base, ascii_only=ascii_only)
+                    segments += picture_line(picture, pixels, line, base, ascii_only=letters)
                     segments.append(Segment(" " * gap, base))
                 strips.append(Strip(segments).adjust_cell_length(width, base))
             captions = []
@@ -312,6 +332,9 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         if tile.right is None:
             return self.rich_style
         return self.get_component_rich_style(f"shelves--{'right' if tile.right else 'wrong'}")
+
+    def _spot(self, image: int, pixels: int, x: int, y: int) -> PictureSpot:
+        return PictureSpot(x, y, pixels, pixels // 2, self._pictures[image], self._side)
 
     def _picture(self, image: int, pixels: int) -> bytes:
         return resized(self._pictures[image], self._side, pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 from rich.segment import Segment
@@ -9,13 +10,13 @@ from textual import on
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
-from textual.widget import Widget
 
 from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
 from moco_tui.present.augment_preview import Picture, Previewer, PreviewRequest
-from moco_tui.session import draws_ascii
-from moco_tui.widgets.picture_cells import picture_line
+from moco_tui.terminal.picture_store import PictureSpot
+from moco_tui.widgets.picture_cells import picture_line, resized
+from moco_tui.widgets.picture_layer import PictureWidget
 
 DEBOUNCE_SECONDS = 0.3
 """How long settings must stay unchanged before views are computed: numbers are typed in digits."""
@@ -23,7 +24,7 @@ SIZES = (32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
 
 
-class PreviewPanel(Widget):
+class PreviewPanel(PictureWidget):
     """Real images of the chosen data set and two random views of each.
 
     Args:
@@ -95,8 +96,12 @@ class PreviewPanel(Widget):
         self._end_debounce()
         self._augment = self._requested = None  # pictures on their way are not shown any more
         self.rows, self.problem = [], text
-        self._strips = None
+        self._strips, self.spots = None, ()
         self.refresh()
+
+    def pictures_known(self) -> None:
+        """Have the pictures computed in their own size."""
+        self._request()
 
     def another(self) -> None:
         """Draw other views."""
@@ -118,7 +123,14 @@ class PreviewPanel(Widget):
         if self._augment is None or not self.size.width or not self.is_on_screen:
             return
         pixels = self.best_pixels()
-        request = PreviewRequest(self._source, self._augment, pixels, self.seed, self._image_size)
+        request = PreviewRequest(
+            self._source,
+            self._augment,
+            pixels,
+            self.seed,
+            self._image_size,
+            whole=self.shows_pictures(),
+        )
         with self._lock:
             if request == self._requested:
                 return
@@ -187,9 +199,11 @@ class PreviewPanel(Widget):
         width, height = self.size
         title = self.get_component_rich_style("preview--title")
         note = self.get_component_rich_style("preview--note")
-        base, ascii_only = self.rich_style, draws_ascii(self)
+        base, letters = self.rich_style, self.draws_letters()
+        spots: list[PictureSpot] = []
         pixels = self.pixels
         if not self.rows or not pixels:
+            self.has_pictures_at(spots)
             text = fmt.fit(" " + fmt.clean(self.problem or "computing ..."), width)
             return [
                 Strip([Segment(fmt.fit("augmentation preview", width), title)]),
@@ -206,13 +220,19 @@ class PreviewPanel(Widget):
         for group in groups:
             if len(strips) + lines > height:
                 break
+            for place, picture in enumerate(picture for row in group for picture in row):
+                x = place * (pixels + 1) + place // 3 * 2
+                side = math.isqrt(len(picture) // 3)
+                spots.append(PictureSpot(x, len(strips), pixels, lines, picture, side))
             for line in range(lines):
                 segments: list[Segment] = []
                 for row in group:
-                    for picture in row:
-                        segments += picture_line(picture, pixels, line, base, ascii_only=ascii_only)
+                    for whole in row:
+                        picture = resized(whole, math.isqrt(len(whole) // 3), pixels)
+                        segments += picture_line(picture, pixels, line, base, ascii_only=letters)
                         segments.append(Segment(" ", base))
                     segments.append(Segment("  ", base))
                 strips.append(Strip(segments).adjust_cell_length(width, base))
             strips.append(Strip.blank(width, base))
+        self.has_pictures_at(spots)
         return strips
