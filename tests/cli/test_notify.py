@@ -23,21 +23,6 @@ from ..receiver import Receiver
 from .conftest import Call, trained
 
 
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "own" / "config.toml"
-    path.parent.mkdir()
-    monkeypatch.setenv("MOCO_TUI_CONFIG", str(path))
-    return path
-
-
-@pytest.fixture
-def receiver(tmp_path: Path, config: Path) -> Receiver:
-    made = Receiver(tmp_path / "receiver")
-    config.write_text(made.configured())
-    return made
-
-
 def lost(root: Path) -> RunFolder:
     """A run whose process is gone since a moment."""
     folder = trained(root)

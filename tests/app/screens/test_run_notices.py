@@ -36,14 +36,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_notices, "is_of_this_process", lambda folder: False)
 
 
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "own" / "config.toml"
-    path.parent.mkdir()
-    monkeypatch.setenv("MOCO_TUI_CONFIG", str(path))
-    return path
-
-
 async def test_the_end_of_a_run_of_another_process_is_said(
     make_app: MakeApp, root: Path, config: Path
 ) -> None:
