@@ -17,6 +17,7 @@ from textual.strip import Strip
 from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
 from moco_tui.terminal.picture_store import PictureSpot
+from moco_tui.widgets.drawn_lines import DrawnLines
 from moco_tui.widgets.named_keys import NamedKeys
 from moco_tui.widgets.picture_cells import picture_line, resized
 from moco_tui.widgets.picture_layer import PictureWidget
@@ -70,7 +71,7 @@ class ShelfLayout(NamedTuple):
     head: int = 0
 
 
-class PictureShelves(NamedKeys, PictureWidget, can_focus=True):
+class PictureShelves(NamedKeys, DrawnLines, PictureWidget, can_focus=True):
     """A picture with lines beside it, and shelves of others below."""
 
     HELP_TITLE = "Pictures"
@@ -118,7 +119,6 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         self._pictures: Sequence[bytes] = ()
         self._side = 1
         self._first = 0  # place that each shelf begins with
-        self._strips: list[Strip] | None = None
 
     def show(
         self,
@@ -229,11 +229,11 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
     def _redraw(self) -> None:
         """Draw anew; lines that stay are not written again, nor are the pictures in them."""
         strips, spots = self._strips, set(self.spots)
-        self._strips = None
+        self.forget_lines()
         if strips is None or not self.size:
             self.refresh()
             return
-        self._strips = self._draw()
+        self._strips = self.draw_lines()
         moved = spots.symmetric_difference(self.spots)
         stale = {y for spot in moved for y in range(spot.y, spot.y + spot.rows)}
         for y in range(max(len(strips), len(self._strips))):
@@ -253,20 +253,8 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         """The title shows the focus."""
         self._redraw()
 
-    def notify_style_update(self) -> None:
-        """The theme changed: drawn lines are stale."""
-        super().notify_style_update()
-        self._strips = None
-
-    def render_line(self, y: int) -> Strip:
-        """One line."""
-        if self._strips is None:
-            self._strips = self._draw()
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
-
-    def _draw(self) -> list[Strip]:
+    def draw_lines(self) -> list[Strip]:
+        """The title, the picture that stands first, and the shelves."""
         width, base = self.size.width, self.rich_style
         letters = self.draws_letters()
         layout = self.layout_of()

@@ -15,6 +15,7 @@ from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
 from moco_tui.present.augment_preview import Picture, Previewer, PreviewRequest
 from moco_tui.terminal.picture_store import PictureSpot
+from moco_tui.widgets.drawn_lines import DrawnLines
 from moco_tui.widgets.picture_cells import picture_line, resized
 from moco_tui.widgets.picture_layer import PictureWidget
 
@@ -24,7 +25,7 @@ SIZES = (32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
 
 
-class PreviewPanel(PictureWidget):
+class PreviewPanel(DrawnLines, PictureWidget):
     """Real images of the chosen data set and two random views of each.
 
     Args:
@@ -68,7 +69,6 @@ class PreviewPanel(PictureWidget):
         self._debounce: Timer | None = None
         self._lock = threading.Lock()  # guards _pending and _working, which the thread sets too
         self._working = False
-        self._strips: list[Strip] | None = None
 
     # ---------------------------------------------------------------------------- what to draw
 
@@ -96,7 +96,8 @@ class PreviewPanel(PictureWidget):
         self._end_debounce()
         self._augment = self._requested = None  # pictures on their way are not shown any more
         self.rows, self.problem = [], text
-        self._strips, self.spots = None, ()
+        self.forget_lines()
+        self.spots = ()
         self.refresh()
 
     def pictures_known(self) -> None:
@@ -110,7 +111,7 @@ class PreviewPanel(PictureWidget):
 
     def on_resize(self) -> None:
         """Compute pictures that fit the new size."""
-        self._strips = None
+        self.forget_lines()
         self._request()
 
     def _request(self) -> None:
@@ -176,25 +177,12 @@ class PreviewPanel(PictureWidget):
         if message.request == self._requested:
             self.rows, self.problem = message.rows, message.problem
             self.pixels = message.request.pixels
-            self._strips = None
+            self.forget_lines()
             self.refresh()
 
     # ---------------------------------------------------------------------------- drawing
 
-    def notify_style_update(self) -> None:
-        """The theme changed: drawn lines are stale."""
-        super().notify_style_update()
-        self._strips = None
-
-    def render_line(self, y: int) -> Strip:
-        """One line."""
-        if self._strips is None:
-            self._strips = self._draw()
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
-
-    def _draw(self) -> list[Strip]:
+    def draw_lines(self) -> list[Strip]:
         """The names, then the images with their views, as many groups beside each other as fit."""
         width, height = self.size
         title = self.get_component_rich_style("preview--title")
