@@ -8,6 +8,7 @@ from engine.machine.cards import Card, CardProcess
 from engine.machine.device_series import column_names, most_of, values_of
 from engine.machine.load_reader import Load
 from engine.runs.device_lines import DeviceOthers, DevicePart, DeviceSample
+from engine.runs.device_log import DeviceLog
 from engine.runs.device_writer import DeviceWriter
 
 GIB = 2**30
@@ -56,3 +57,10 @@ def write_history(
         writer.append([DeviceSample(1.0 + every * at, values)])
     if cards:
         writer.append([others_of(1.0)])
+
+
+def read_history(path: Path) -> DeviceLog:
+    """What stands in the history of a run."""
+    log = DeviceLog(path)
+    log.poll()
+    return log

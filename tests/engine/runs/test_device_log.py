@@ -20,7 +20,7 @@ from engine.runs.device_log import (
 )
 from engine.runs.device_writer import MOST_BYTES
 
-from ...machine_loads import GIB, write_history
+from ...machine_loads import GIB, read_history, write_history
 
 BEGAN = 1.7e9
 
@@ -28,12 +28,6 @@ BEGAN = 1.7e9
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "devices.jsonl"
-
-
-def read(path: Path) -> DeviceLog:
-    log = DeviceLog(path)
-    log.poll()
-    return log
 
 
 def add(path: Path, *lines: DevicePart | DeviceSample) -> None:
@@ -55,7 +49,7 @@ def test_nothing_was_recorded(path: Path) -> None:
 
 def test_every_series_is_there_by_its_name(path: Path) -> None:
     write_history(path, [0.0, 0.5, 1.0], began=BEGAN)
-    log = read(path)
+    log = read_history(path)
     assert log.names() == column_names(1)
     seconds, cpu = log.series("cpu")
     assert (list(seconds), list(cpu)) == ([1.0, 11.0, 21.0], [0.0, 50.0, 100.0])
@@ -92,7 +86,7 @@ def test_it_is_followed_as_it_grows(path: Path) -> None:
 @pytest.mark.parametrize("how", ["thinned out", "rewritten", "cut", "removed"])
 def test_a_file_that_became_another_is_read_again(path: Path, how: str) -> None:
     add(path, part(), *(DeviceSample(float(at), [5.0]) for at in range(9)))
-    log = read(path)
+    log = read_history(path)
     if how == "thinned out":
         path.rename(path.with_name("old"))
         add(path, part(), *(DeviceSample(float(at), [6.0]) for at in range(12)))
@@ -111,7 +105,7 @@ def test_a_file_that_became_another_is_read_again(path: Path, how: str) -> None:
 def test_a_pause_between_two_parts_is_a_gap(path: Path) -> None:
     add(path, part(), DeviceSample(1.0, [5.0]), DeviceSample(11.0, [6.0]))
     add(path, part(BEGAN + 3600), DeviceSample(1.0, [7.0]))
-    log = read(path)
+    log = read_history(path)
     seconds, values = log.series("cpu")
     assert list(seconds) == [1.0, 11.0, 11.0, 3601.0]
     assert [math.isnan(value) for value in values] == [False, False, True, False]
@@ -123,7 +117,7 @@ def test_a_pause_between_two_parts_is_a_gap(path: Path) -> None:
 def test_a_clock_that_is_wrong_turns_no_time_around(path: Path, clock: float, gap: float) -> None:
     add(path, part(), DeviceSample(1.0, [5.0]), DeviceSample(11.0, [6.0]))
     add(path, part(BEGAN + clock), DeviceSample(1.0, [7.0]))
-    log = read(path)
+    log = read_history(path)
     assert list(log.seconds) == sorted(log.seconds)
     assert log.seconds[-1] == 11.0 + gap + 1.0
     assert log.times[-1] == BEGAN + clock + 1.0, "what was shown then is shown now"
@@ -132,14 +126,14 @@ def test_a_clock_that_is_wrong_turns_no_time_around(path: Path, clock: float, ga
 def test_samples_that_are_missing_are_a_gap(path: Path) -> None:
     """The disk was full for a while."""
     add(path, part(), *(DeviceSample(at, [5.0]) for at in (1.0, 11.0, 31.0, 91.0)))
-    values = read(path).series("cpu")[1]
+    values = read_history(path).series("cpu")[1]
     assert [math.isnan(value) for value in values] == [False, False, False, True, False]
 
 
 def test_a_card_that_a_later_part_lacks_has_no_values_then(path: Path) -> None:
     add(path, part(BEGAN, "cpu", "card0/power"), DeviceSample(1.0, [5.0, 300.0]))
     add(path, part(BEGAN + 20, "memory", "cpu"), DeviceSample(1.0, [9.0, 6.0]))
-    log = read(path)
+    log = read_history(path)
     power, memory = log.series("card0/power")[1], log.series("memory")[1]
     assert power[0] == 300.0
     assert memory[-1] == 9.0
@@ -152,7 +146,7 @@ def test_lines_that_are_none_are_counted_and_left_out(path: Path) -> None:
     add(path, part(BEGAN, "cpu", "\x1b[31mnew"), DeviceSample(5.0, [5.0, 1.0]))
     with path.open("ab") as file:
         file.write(b'[1,2,3]\n[6]\n{"others":5}\n\n[7,8,9]\n')
-    log = read(path)
+    log = read_history(path)
     assert log.names() == ["cpu"], "a series of a newer version is not shown under an odd name"
     assert list(log.series("cpu")[1]) == [5.0, 8.0], "time does not go backwards"
     assert log.skipped == 6
@@ -163,22 +157,22 @@ def test_lines_that_are_none_are_counted_and_left_out(path: Path) -> None:
 def test_a_file_that_is_none_is_one_sentence(path: Path, tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(RunError, match="a folder stands where a file should be"):
-        read(path)
+        read_history(path)
     path.rmdir()
     os.mkfifo(path)
     with pytest.raises(RunError, match="it is a pipe"):
-        read(path)
+        read_history(path)
     path.unlink()
     path.symlink_to("/dev/zero")
     with pytest.raises(RunError, match="it is a link"):
-        read(path)
+        read_history(path)
     path.unlink()
     with path.open("wb") as file:
         file.truncate(READ_BYTES + 1)
     with pytest.raises(RunError, match=r"8,388,609 bytes, more than the 8,388,608"):
-        read(path)
+        read_history(path)
     path.write_bytes(b"\0" * 4_000_000)
-    assert read(path).is_empty
+    assert read_history(path).is_empty
 
 
 def test_a_file_that_was_made_to_fill_the_memory_does_not(path: Path) -> None:
@@ -186,7 +180,7 @@ def test_a_file_that_was_made_to_fill_the_memory_does_not(path: Path) -> None:
     add(path, part(BEGAN, *column_names(64)), part(BEGAN))
     with path.open("ab") as file:
         file.write(b"[1,5]\n" * 1_300_000)
-    log = read(path)
+    log = read_history(path)
     assert len(log.seconds) * (4 + 64 * 8) < 1.01 * MOST_VALUES
     assert log.skipped > 1_000_000
     path.unlink()
@@ -194,12 +188,12 @@ def test_a_file_that_was_made_to_fill_the_memory_does_not(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"[1,5]\n" * 1_300_000)
     add(path, part(BEGAN, *column_names(64)))  # and the other way round
-    log = read(path)
+    log = read_history(path)
     assert len(log.seconds) < MOST_LINES
     path.unlink()
     add(path, part(), *[DeviceSample(float(at), [5.0]) for at in range(20_000)])
     add(path, part(BEGAN, *column_names(64)), DeviceSample(1.0, [5.0] * (4 + 64 * 8)))
-    log = read(path)
+    log = read_history(path)
     assert len(log.names()) * len(log.seconds) < 1.01 * MOST_VALUES
 
 
