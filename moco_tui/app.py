@@ -150,6 +150,11 @@ class MocoApp(NamedKeys, PictureApp):
             self.offers_lost = False  # once per start, whatever the answer
             self.run_worker(offer_lost(self, self.session, self.start_runs), group="lost")
 
+    async def _close_all(self) -> None:
+        """End the workers before the widgets that they would show something in go, one by one."""
+        self.workers.cancel_all()
+        await super()._close_all()
+
     # ---------------------------------------------------------------------------- messages
 
     @on(messages.Say)

@@ -309,13 +309,13 @@ class FakeTrainer:
                 owner.metrics(step, step / 10, {"train/loss": 9 + 7 / step, "train/lr": 0.06})
                 request = owner.request() if self.answers.is_set() else None
                 while request == "pause":
-                    owner.acknowledge("pause", step)
                     owner.transition("paused")
+                    owner.acknowledge("pause", step)
                     while (request := owner.request()) is None:
                         self.beat()
                     if request == "continue":
-                        owner.acknowledge("continue", step)
                         owner.transition("running")
+                        owner.acknowledge("continue", step)
                         request = owner.request()
                 if request == "checkpoint":
                     owner.checkpointed(step)
