@@ -138,7 +138,8 @@ gives it back with the same key."""
         try:
             await asyncio.to_thread(self.log_reader.poll)
         except UserError as error:
-            self.report(str(error))
+            if self.is_open:
+                self.report(str(error))
         if not self.is_open:
             return
         self.loaded = True

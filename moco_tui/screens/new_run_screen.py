@@ -177,7 +177,7 @@ line below adds a setting, F9 takes the one in focus away."""
     async def _check_study(self, state: form.FormState) -> None:
         await asyncio.sleep(CHECK_SECONDS)  # cancelled by the next key
         sized = await asyncio.to_thread(studyform.sized, state)
-        if self.is_mounted and self.state.kind == "study":
+        if self.is_open and self.state.kind == "study":
             self._show_study(sized)
 
     def _show_study(self, sized: studyform.Sized) -> None:
