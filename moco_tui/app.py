@@ -14,7 +14,6 @@ from rich.console import Console
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding
-from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import ThemeProvider
@@ -23,10 +22,12 @@ from engine.errors import UserError
 from engine.runs import RunFolder
 from moco_tui.present import fmt
 from moco_tui.present.recorded_fact import recorded_fact
-from moco_tui.screens import messages, screen_registry
+from moco_tui.screens import messages, screen_registry, user_choices
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.terminal.themed_app import ThemedApp
+from moco_tui.widgets.named_keys import NamedKeys
+from moco_tui.widgets.picture_layer import PictureApp
 
 START_SECONDS = 1.0
 """How long the garbage collector stays off, which the command line switches off for the start."""
@@ -36,7 +37,7 @@ STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
 
-class MocoApp(ThemedApp):
+class MocoApp(NamedKeys, PictureApp, ThemedApp):
     """Configure, start, watch, browse and compare runs.
 
     Args:
@@ -67,6 +68,9 @@ class MocoApp(ThemedApp):
         self.opens: messages.OpenMessage | None = None  # what is shown over the runs at the start
         self.offers_lost = False
         """Whether the app asks, when it has read the runs, to go on with those that were lost."""
+        self.chosen_keys = dict(session.user.config.keys)
+        self.set_keymap(self.chosen_keys)
+        user_choices.use_theme(self, session)
 
     # ---------------------------------------------------------------------------- start
 
@@ -81,15 +85,6 @@ class MocoApp(ThemedApp):
         filters = list(super().get_line_filters())
         return [*filters, self._ascii_filter] if self.session.ascii else filters
 
-    def get_driver_class(self) -> type[Driver]:
-        """Textual's choice; its driver of a terminal with a reader that no byte can end."""
-        driver = super().get_driver_class()
-        if driver.__name__ != "LinuxDriver":  # of another system, or named in the environment
-            return driver
-        from moco_tui.terminal.guarded_input import GuardedDriver
-
-        return GuardedDriver
-
     def get_key_display(self, binding: Binding) -> str:
         """How the key line and the palette name a key; by its word where there is no sign."""
         shown = super().get_key_display(binding)
@@ -98,6 +93,16 @@ class MocoApp(ThemedApp):
         from moco_tui.screens.help_screen import key_text
 
         return key_text(binding.key)
+
+    def suit_terminal(self) -> None:
+        """See ``ThemedApp``; a theme that a person has chosen holds on any terminal."""
+        super().suit_terminal()
+        user_choices.use_theme(self, self.session)
+
+    def watch_theme(self, before: str, theme: str) -> None:
+        """Keep a theme that was chosen; the one that the app begins with comes as both."""
+        if theme != before:
+            user_choices.keep_theme(self.session, theme, self.say)
 
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is the table of runs."""
@@ -108,10 +113,18 @@ class MocoApp(ThemedApp):
         self.set_interval(RUNNER_SECONDS, self._poll_runner)
         if not gc.isenabled():
             self.set_timer(START_SECONDS, self._enable_gc)
+        self.set_timer(START_SECONDS, partial(user_choices.say_problems, self.session, self.say))
+        self.set_timer(START_SECONDS, self._watch_runs)
         if self.demo:
             self.call_after_refresh(self.start_demo)
         if self.opens is not None:
             self.call_after_refresh(self.post_message, self.opens)
+
+    def _watch_runs(self) -> None:
+        """Show from now on what happens to runs; the first screen does not wait for it."""
+        from moco_tui.screens.run_notices import RunNotices
+
+        RunNotices(self, self.session, self.say).start()
 
     def _enable_gc(self) -> None:
         """Switch the garbage collector on, now that the first screen is painted."""
@@ -138,29 +151,15 @@ class MocoApp(ThemedApp):
 
             self.push_screen(OtherData(runner, *runner.refused.popleft(), self.say))
         if self.offers_lost and self.session.runs.loaded:
+            from moco_tui.screens.lost_runs_dialog import offer_lost
+
             self.offers_lost = False  # once per start, whatever the answer
-            self.run_worker(self._offer_lost(), group="lost")
+            self.run_worker(offer_lost(self, self.session, self.start_runs), group="lost")
 
-    async def _offer_lost(self) -> None:
-        """Ask once what is to be done with runs whose process is gone."""
-        from moco_tui.training.lost_runs import lost_among
-
-        entries = [row.entry for row in self.session.runs.rows.values()]
-        # in a thread: it reads the record and the lock of every run that may be lost
-        lost = await asyncio.to_thread(lost_among, entries, self.session.root)
-        if not lost:
-            return
-        from moco_tui.screens.lost_runs_dialog import LostRuns
-
-        folders = [run.folder for run in lost]
-
-        def resume(where: str | None) -> None:
-            if where == "here":
-                self.start_runs(*folders, show=True)
-            elif where == "detached":
-                self.start_runs(*folders, detached=True)
-
-        self.push_screen(LostRuns(lost), resume)
+    async def _close_all(self) -> None:
+        """End the workers before the widgets that they would show something in go, one by one."""
+        self.workers.cancel_all()
+        await super()._close_all()
 
     # ---------------------------------------------------------------------------- messages
 

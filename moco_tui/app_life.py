@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from engine.errors import UserError
 from moco_tui.app import MocoApp
@@ -13,7 +15,9 @@ from moco_tui.present import fmt
 from moco_tui.screens.messages import OpenMessage
 from moco_tui.session import Session
 from moco_tui.terminal.abilities import cannot_draw
+from moco_tui.terminal.picture_protocol import chosen_pictures
 from moco_tui.training.runner import Runner
+from moco_tui.user.user_file import read_user_file
 
 
 def run(
@@ -39,13 +43,14 @@ def run(
         0 when a person has left it; 1 when an error has ended it, after the hand-over of its runs.
 
     Raises:
-        UserError: when the terminal cannot show it.
+        UserError: when the terminal cannot show it, or not as ``MOCO_TUI_PICTURES`` says.
     """
     from moco_tui.terminal.descriptors import Display
     from moco_tui.training.signals import Guard
 
     if reason := cannot_draw():
         raise UserError(reason)
+    chosen_pictures()  # its sentence, before the terminal is taken
     # A shell may export the size of the window in which it was started. Textual and its libraries
     # prefer that to the size of the terminal, which changes with the window.
     for name in ("COLUMNS", "LINES"):
@@ -62,7 +67,13 @@ def run(
         return _handed_over(runner)
 
     guard = Guard(display, hand_over)
-    session = Session(root, data_dir=data_dir, device=device, read_only=read_only, runner=runner)
+    user = read_user_file()
+    session = Session(
+        root, data_dir=data_dir, device=device, read_only=read_only, runner=runner, user=user
+    )
+    if not read_only:
+        runner.notified = _notifying
+    display.farewell = session.pictures.farewell
     app = MocoApp(session, demo=demo)
     app.suit_terminal()
     app.offers_lost = not (read_only or demo or opens)
@@ -85,6 +96,17 @@ def run(
     for sentence in filter(None, sentences):
         print(f"moco-tui: {fmt.clean(sentence)}", file=sys.stderr, flush=True)
     return 1 if code is None else code
+
+
+def _notifying(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that trains as ``execute`` does and tells outside how the run ends.
+
+    In the app and on its terminal, ``RunNotices`` shows it.
+    """
+    from moco_tui.notify.notified import notified  # the first screen trains nothing
+    from moco_tui.notify.notifier import Notifier
+
+    return notified(execute, Notifier(), waits=False)
 
 
 def _ended_by_error(app: MocoApp, details: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from textual.dom import DOMNode
 
@@ -15,7 +15,12 @@ from engine.runs import RunFolder
 from engine.runs.default_task import default_task_of
 from moco_tui.present.run_list import RunList
 from moco_tui.terminal import abilities
+from moco_tui.terminal.picture_store import PictureStore
 from moco_tui.training.runner import Runner
+from moco_tui.user.user_file import UserFile
+
+if TYPE_CHECKING:
+    from moco_tui.present.form import FormState
 
 READ_ONLY = "This app only looks (--read-only)."
 """What a person is told who asks a read-only app for a change."""
@@ -31,10 +36,14 @@ class Session:
         read_only: look only.
         runner: trains runs; tests bring their own.
         clock: the time now, in unix seconds.
+        user: the user's own configuration; None: all of its defaults, and nothing is remembered.
 
     Attributes:
         runs: the runs of the folder, as last read.
+        user: the user's own configuration.
+        remembers: whether what the person chooses in the app is kept for the next start.
         ascii: whether everything is drawn in ASCII alone; found out once, as the terminal stays.
+        pictures: how pictures are drawn.
     """
 
     def __init__(
@@ -46,6 +55,7 @@ class Session:
         read_only: bool = False,
         runner: Runner | None = None,
         clock: Callable[[], float] = time.time,
+        user: UserFile | None = None,
     ) -> None:
         self.root = root
         self.data_dir = data_dir
@@ -54,7 +64,16 @@ class Session:
         self.runs = RunList(root, read_only=read_only)
         self.runner = runner or Runner(data_dir)
         self.clock = clock
+        self.user = user or UserFile(Path())
+        self.remembers = user is not None and not read_only
         self.ascii = abilities.ascii_only()
+        self.pictures = PictureStore(ascii_only=self.ascii)
+
+    def new_form(self, kind: str) -> FormState:
+        """The form for a new run of a kind, as this user wants it to begin."""
+        from moco_tui.present.form_start import first_form  # the first screen has no form
+
+        return first_form(kind, self.user.config.form)
 
     def folder(self, run_id: str) -> RunFolder:
         """The folder of a run by its id."""

@@ -7,9 +7,41 @@ Tests of properties draw the same examples in every run, so that what passed onc
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from moco_tui.user.user_file import VARIABLE
+
+from .receiver import Receiver
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or changes the configuration of the person who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("nobody") / "config.toml"))
+        yield
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the configuration of a person would stand."""
+    path = tmp_path / "own" / "config.toml"
+    path.parent.mkdir()
+    monkeypatch.setenv(VARIABLE, str(path))
+    return path
+
+
+@pytest.fixture
+def receiver(tmp_path: Path, config: Path) -> Receiver:
+    """The command of a person's configuration, which keeps what it is told."""
+    made = Receiver(tmp_path / "receiver")
+    config.write_text(made.configured())
+    return made

@@ -19,4 +19,6 @@ def with_packages(*first: Path, **more: str) -> dict[str, str]:
     """
     known = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     paths = [*map(str, first), str(REPOSITORY), *map(os.path.abspath, known)]
-    return {**os.environ, **more, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    # No test reads the configuration of the person who runs it.
+    nobodys = {"MOCO_TUI_CONFIG": "/nonexistent/config.toml"}
+    return {**nobodys, **os.environ, **more, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

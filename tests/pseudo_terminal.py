@@ -107,9 +107,13 @@ class Terminal:
                 data = os.read(self.master, 65536)
             except OSError:  # the program has ended
                 return
-            self.alternate = self.alternate or b"\x1b[?1049h" in data
-            # the keyboard protocol's sequences, which pyte prints as text
-            self.stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", data))
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """What the program has written."""
+        self.alternate = self.alternate or b"\x1b[?1049h" in data
+        # the keyboard protocol's sequences, which pyte prints as text
+        self.stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", data))
 
     def until(self, condition: Callable[[str], object], seconds: float = 90.0) -> str:
         end = time.monotonic() + seconds

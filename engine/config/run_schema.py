@@ -96,6 +96,15 @@ class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tensorboard: Annotated[
         bool, Meta(description="also write TensorBoard event files during training")
     ] = False
+    device_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3600,
+            description="seconds between records of what CPU, memory and card are doing; 0: none",
+            extra={"unit": "s"},
+        ),
+    ] = 10
 
 
 class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

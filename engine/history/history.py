@@ -263,7 +263,7 @@ class History:
         # along and is released under its new name.
         lock = RunLock(folder.lock_path)
         if not lock.acquire() or _works_elsewhere(folder):
-            lock.release()
+            lock.unlock()
             raise RunBusyError(f"The run {id_} is being worked on; stop it before deleting it.")
         try:
             with folder.notes_lock():  # a note that is being written goes with the run, whole
@@ -271,7 +271,7 @@ class History:
         except OSError as error:
             raise RunError(f"The run {id_} cannot be deleted: {reason(error)}.") from error
         finally:
-            lock.release()
+            lock.unlock()
         with self._index_may_fail():
             self._index.drop(id_)
 

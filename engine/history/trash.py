@@ -143,7 +143,7 @@ class Trash:
         except OSError as error:
             raise RunError(f"The run {id_} cannot be removed: {reason(error)}.") from error
         finally:
-            lock.release()
+            lock.unlock()
         return hidden
 
     def remove(self, remains: Path) -> None:

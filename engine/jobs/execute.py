@@ -16,6 +16,7 @@ import torch
 from engine.config.phrases import listed
 from engine.errors import RunError, TrainingError, UserError, described
 from engine.history.index import note_change
+from engine.jobs.device_history import recorded_devices
 from engine.jobs.job import Job, JobContext, ResumePoint, StudyContext
 from engine.jobs.job_table import JOBS
 from engine.jobs.owner_sink import OwnerSink
@@ -165,7 +166,10 @@ def _train(
     step = job.resume_step(record, point, root)
     if step is not None:  # later steps are computed again: their metrics are removed
         owner.resume_at(step)
-    with noted_provenance(owner, config, job.runtime.device, step or 0):
+    with (
+        noted_provenance(owner, config, job.runtime.device, step or 0),
+        recorded_devices(folder, config, job.runtime.device),
+    ):
         return job.run(context, point)
 
 

@@ -56,9 +56,9 @@ class OwnerSink:
         return self._owner.request()
 
     def acknowledge(self, request: Request, step: int) -> None:
-        """See ``Sink.acknowledge``."""
-        self._owner.acknowledge(request, step)
+        """See ``Sink.acknowledge``: whoever sees the answer sees the state that it tells of."""
         if request == "pause":
             self._owner.transition("paused")
         elif request == "continue" and self._owner.record.status == "paused":
             self._owner.transition("running")
+        self._owner.acknowledge(request, step)

@@ -52,7 +52,18 @@ def cpu_quota(system: Path = _SYSTEM) -> float:
     Args:
         system: the root of the file system.
     """
-    return min(map(_quota_of, group_folders("cpu", system)), default=math.inf)
+    return quota_group(system)[1]
+
+
+def quota_group(system: Path = _SYSTEM) -> tuple[Path | None, float]:
+    """The control group with the smallest quota, and that, see ``cpu_quota``; None without one.
+
+    Args:
+        system: the root of the file system.
+    """
+    found = [(_quota_of(folder), folder) for folder in group_folders("cpu", system)]
+    quota, folder = min(found, key=lambda each: each[0], default=(math.inf, None))
+    return (None if quota == math.inf else folder), quota
 
 
 def _quota_of(folder: Path) -> float:

@@ -8,8 +8,6 @@ with and without it.
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -28,7 +26,7 @@ from engine.models.moco import shuffle
 from engine.pretrain.host_copies import HostCopies, Measured
 from engine.pretrain.observed_encoder import ObservedEncoder, weight_distance
 from engine.pretrain.training_state import TrainingState
-from engine.runtime.worker_threads import single_threaded
+from engine.runtime.worker_threads import one_thread_beside
 from engine.seeds import stream_seed
 
 SAMPLE = 256
@@ -101,18 +99,13 @@ class Measures:
         if measure_due(state.step, state.steps_per_epoch, every, self._total):
             self.measure()
 
-    def _one_thread(self) -> AbstractContextManager[None]:
-        """On a CPU torch computes with one thread: its others would wait by spinning."""
-        cpu = self._state.runtime.device.type == "cpu"
-        return single_threaded() if cpu else contextlib.nullcontext()
-
     def _follow(self) -> None:
         """Compare the keys of the last sample with what they would be now, once they are old."""
         snapshot, state = self._snapshot, self._state
         if snapshot is None or state.step - snapshot.step < max(1, int(self.queue_age)):
             return
         self._snapshot = None
-        with torch.no_grad(), self._one_thread():
+        with torch.no_grad(), one_thread_beside(self._state.runtime.device):
             self._k.refresh()
             now = self._k.embed(snapshot.views, groups=1, seed=0)
             agreement = (now * snapshot.keys).sum(1).mean()
@@ -120,7 +113,7 @@ class Measures:
 
     def measure(self) -> None:
         """Measure the state after its last step."""
-        with torch.no_grad(), self._one_thread():
+        with torch.no_grad(), one_thread_beside(self._state.runtime.device):
             self._measure()
 
     def _measure(self) -> None:
@@ -197,7 +190,7 @@ class Measures:
         for step, names, (stacked, *embeddings) in self._copies.read(wait=wait):
             values = dict(zip(names, stacked.tolist(), strict=True))
             if embeddings:
-                with self._one_thread():
+                with one_thread_beside(self._state.runtime.device):
                     values["embedding/rank"] = effective_rank(embeddings[0]).item()
                 values["queue/filled"] = min(
                     1.0, step * self._enqueued / len(self._state.model.queue)

@@ -6,7 +6,6 @@ stays (``MoCo.kept``). Between two steps the classifier reads them there: no ima
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from engine.data.dataset import Dataset, holdout_split
 from engine.pretrain.host_copies import HostCopies, Measured
 from engine.pretrain.state_check import check_count, check_mapping, check_tensor
 from engine.pretrain.training_state import TrainingState
-from engine.runtime.worker_threads import single_threaded
+from engine.runtime.worker_threads import one_thread_beside
 
 EVERY_ON_A_CARD = 4
 """Steps between updates there, counted from the end of an epoch, so that each epoch has one. An
@@ -88,9 +87,8 @@ class OnlineProbe:
 
     def update(self) -> None:
         """Count the hits of the last batch, then train on it; waits for nothing."""
-        cpu = self._state.runtime.device.type == "cpu"
-        # Small operations, and the same bits with any number of threads.
-        with torch.no_grad(), single_threaded() if cpu else contextlib.nullcontext():
+        # The same bits with any number of threads.
+        with torch.no_grad(), one_thread_beside(self._state.runtime.device):
             self._train(self._standardised())
 
     def _standardised(self) -> Tensor:

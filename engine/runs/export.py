@@ -19,6 +19,7 @@ import msgspec
 
 from engine.errors import RunError
 from engine.files import is_folder, opened_folder, replace_file, unwritable
+from engine.runs.device_export import devices_to_csv
 from engine.runs.encoder_step import EncoderStep
 from engine.runs.folder import RunFolder
 from engine.runs.heartbeat import host_name
@@ -29,7 +30,7 @@ from engine.runs.record import UserNotes, encode_record, encode_user, spell
 from engine.sink import NullSink, Plan, Sink, Tee
 from engine.text import csv_cell, printable_json
 
-Format = Literal["csv", "json", "tensorboard"]
+Format = Literal["csv", "json", "tensorboard", "devices"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 TAGS: Mapping[str, str] = {
@@ -40,7 +41,12 @@ TAGS: Mapping[str, str] = {
 metric keeps its own name."""
 
 _FLUSH_SECONDS = 5.0  # how far TensorBoard may lag behind; a flush at every step would cost a write
-_SUFFIX: Mapping[str, str] = {"csv": ".csv", "json": ".json", "tensorboard": ""}
+_SUFFIX: Mapping[str, str] = {
+    "csv": ".csv",
+    "json": ".json",
+    "tensorboard": "",
+    "devices": ".devices.csv",
+}
 _EVENTS_NAME = re.compile(r"events\.out\.tfevents\.([0-8][0-9]{19})\.")  # a 9: none of ours
 _Point = tuple[int, float, float, dict[str, float]]  # step, epoch, unix seconds, values
 
@@ -50,9 +56,11 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
 
     Args:
         folder: the run; it may still be training.
-        format_: ``csv``, ``json`` or ``tensorboard``.
-        target: where to; None: ``<id>.csv``, ``<id>.json`` or the folder ``<id>`` right here. A
-            file that is there is replaced; event files are added to a folder.
+        format_: ``csv``, ``json``, ``tensorboard``, or ``devices`` for the history of CPU, memory
+            and card as CSV.
+        target: where to; None: ``<id>.csv``, ``<id>.json``, ``<id>.devices.csv`` or the folder
+            ``<id>`` right here. A file that is there is replaced; event files are added to a
+            folder.
 
     Raises:
         RunError: when the format is none, the run cannot be read, the target cannot be written (a
@@ -70,9 +78,11 @@ def export(folder: RunFolder, format_: str, target: Path | None = None) -> Path:
         if is_folder(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if format_ == "json":
-            replace_file(path, to_json(folder), follow_folder=True)
+            data = to_json(folder)
         else:
-            replace_file(path, "".join(to_csv(folder)).encode(), follow_folder=True)
+            lines = devices_to_csv(folder) if format_ == "devices" else to_csv(folder)
+            data = "".join(lines).encode()
+        replace_file(path, data, follow_folder=True)
     except OSError as error:
         raise unwritable(path, error) from error
     return path

@@ -98,6 +98,11 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def devices_path(self) -> Path:
+        """``devices.jsonl``: what the machine was doing while the run was trained."""
+        return self.path / "devices.jsonl"
+
+    @property
     def control_path(self) -> Path:
         """Folder of the requests that wait."""
         return self.path / "control"
@@ -232,14 +237,14 @@ class RunFolder:
             # Once locked: an owner may have written it before it released the lock.
             record = self.record()
             if self.works_elsewhere(record):
-                lock.release()
+                lock.unlock()
                 return None
             if record.status not in ("queued", "handed-over"):
                 set_aside(self.control_path)
         except RunError:  # unreadable: who owns the run will say so
             pass
         except BaseException:
-            lock.release()
+            lock.unlock()
             raise
         return lock
 

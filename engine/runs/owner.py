@@ -60,10 +60,11 @@ class RunOwner:
     When something could not be written, the next call from the trainer raises the RunError. What
     was in the folder before is intact then.
 
-    Pausing is the trainer's: on ``"pause"`` it calls ``acknowledge("pause", step)`` and
-    ``transition("paused")``, then looks at ``request()`` (with short sleeps) until ``continue``
-    (``acknowledge``, ``transition("running")``), ``stop`` or ``hand-over`` comes; ``checkpoint``
-    may come as well.
+    Pausing is the trainer's: on ``"pause"`` it calls ``transition("paused")`` and
+    ``acknowledge("pause", step)``, then looks at ``request()`` (with short sleeps) until
+    ``continue`` (``transition("running")``, ``acknowledge``), ``stop`` or ``hand-over`` comes;
+    ``checkpoint`` may come as well. The state goes first, so that it is there for those who have
+    waited for the answer.
 
     Before saving a checkpoint call ``flush()``: the log then holds every step of it, even if the
     process is killed right after. ``progress`` with a new stage does it too.

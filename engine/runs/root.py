@@ -172,7 +172,7 @@ def _folder_in_the_making(root: Path) -> Iterator[Path]:
         shutil.rmtree(making, ignore_errors=True)
         raise
     finally:
-        lock.release()
+        lock.unlock()
 
 
 def _remove_abandoned(root: Path, now: float) -> None:

@@ -89,10 +89,21 @@ class RunLock:
         return True
 
     def release(self) -> None:
-        """Close this process's descriptor; a child that inherited the lock keeps it."""
+        """Close this process's descriptor; a child that inherited the lock keeps it.
+
+        So does, until it runs its program, a child that another thread starts at this moment: the
+        lock may then seem to be held for some milliseconds. See ``unlock``.
+        """
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def unlock(self) -> None:
+        """Free the lock, whoever has a copy of the descriptor. For one that is never passed on."""
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
+            self.release()
 
 
 def lock_is_held(path: Path) -> bool | None:

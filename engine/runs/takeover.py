@@ -20,7 +20,7 @@ from engine.runs.run_lock import RunLock
 # What ``replace_file`` and ``checkpoint.save`` leave when they are killed, of the files that only a
 # run's owner writes; version 0.1 called that of a checkpoint otherwise.
 _UNFINISHED = re.compile(
-    r"\.(checkpoint(\.previous)?\.pt|run\.json|metrics\.jsonl|"
+    r"\.(checkpoint(\.previous)?\.pt|run\.json|metrics\.jsonl|devices\.jsonl|"
     + FILE.pattern
     + r")\.\d+-[0-9a-f]{8}\.tmp"
     r"|\.checkpoint-[a-z0-9_]{8}"

@@ -59,7 +59,7 @@ def take_back(folder: RunFolder, why: str) -> bool:
             shutil.rmtree(gone, ignore_errors=True)
             return True
         finally:
-            lock.release()
+            lock.unlock()
     return False
 
 

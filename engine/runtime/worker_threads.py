@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from typing import Self, TypeVar
 
 import torch
@@ -93,6 +94,11 @@ def single_threaded() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def one_thread_beside(device: torch.device) -> AbstractContextManager[None]:
+    """For small work beside steps: on a CPU ``single_threaded``, on any other device nothing."""
+    return single_threaded() if device.type == "cpu" else contextlib.nullcontext()
 
 
 def _use_one_core() -> None:

@@ -82,7 +82,7 @@ class Units:
                     os.ftruncate(lock.fd, len(data))
             yield mine
         finally:
-            lock.release()
+            lock.unlock()
 
     def held(self, unit: int) -> bool:
         """Whether some process has a unit, as far as is known."""

@@ -38,6 +38,8 @@ def value_limits(
         drawn: the columns of each, in linear values.
         view: how it is drawn.
     """
+    if view.span is not None and not view.log and view.span[0] < view.span[1]:
+        return view.span
     band = view.has_band(curves)
     values: list[float] = []
     for curve, columns in zip(curves, drawn, strict=True):

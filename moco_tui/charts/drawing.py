@@ -120,6 +120,8 @@ class View:
         levels: lines across the chart.
         points: the few points matter more than the line: marks stand on them, with their bars,
             and the ticks of the axis below them.
+        span: values at the lower and upper edge; None for those of the curves. Not on a
+            logarithmic scale.
     """
 
     low: float | None = None
@@ -131,6 +133,7 @@ class View:
     per_epoch: int = 0
     levels: Sequence[Level] = field(default_factory=tuple)
     points: bool = False
+    span: tuple[float, float] | None = None
 
     def has_band(self, curves: Sequence[Curve]) -> bool:
         """Whether a band is drawn: bands of several curves would overlap."""

@@ -14,6 +14,7 @@ from moco_tui.cli.options import ALLOW_CODE, Settings, shared_options
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.cli.run_here import start_worker
+from moco_tui.cli.user_notifier import notifying
 from moco_tui.training import detached
 from moco_tui.training.queued_probes import stays_queued, waits_in_vain
 
@@ -50,6 +51,7 @@ def _train(
     with terminal_sink("", quiet=True) as sink:
         from engine.jobs.execute import execute
 
+        train = notifying(execute)
         while runs and not sink.interrupted:
             folder, lock_fd = runs.pop(0)
             pretraining = waits_in_vain(folder, queued_with)
@@ -63,7 +65,7 @@ def _train(
                 folder, settings.data, begun=handed.append, waiting=runs, other_data=other_data
             )
             try:
-                execute(
+                train(
                     folder,
                     data_dir=settings.data,
                     sink=sink,

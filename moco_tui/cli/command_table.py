@@ -73,6 +73,10 @@ COMMANDS: dict[str, CommandEntry] = {
     "export": CommandEntry("export", "Write RUN, its encoder or its features for other programs."),
     "import": CommandEntry("import_", "Make a run of an encoder that was trained elsewhere."),
     "reindex": CommandEntry("reindex", "Make the index of the runs anew from their folders."),
+    "config": CommandEntry("config", "Print your own configuration: what is in force, and why."),
+    "notify": CommandEntry(
+        "notify", "Try the notifications of runs that end, fail, are lost or show a fault."
+    ),
     "doctor": CommandEntry("doctor", "Describe this machine and installation, for a bug report."),
     "completion": CommandEntry("completion", "Print the completion script of a shell."),
     # The app starts these three; a name that begins with an underscore is not listed.

@@ -102,6 +102,7 @@ def _train(settings: Settings, new: NewRun) -> tuple[RunFolder, str] | None:
     from engine.jobs.execute import execute  # imports torch, which the demo in the app puts off
     from moco_tui.cli.progress import terminal_sink
     from moco_tui.cli.run_here import make_folder, prepare
+    from moco_tui.cli.user_notifier import notifying
 
     with terminal_sink(new.kind) as sink:
         try:
@@ -112,4 +113,5 @@ def _train(settings: Settings, new: NewRun) -> tuple[RunFolder, str] | None:
         folder = make_folder(settings, new)
         with taken_back_unless_begun(folder):
             say(f"run {folder.id} in {folder.path}")
-            return folder, execute(folder, data_dir=settings.data, sink=sink, prepared=prepared)
+            train = notifying(execute)
+            return folder, train(folder, data_dir=settings.data, sink=sink, prepared=prepared)

@@ -13,6 +13,7 @@ from engine.errors import ConfigError, RunError
 from engine.exchange.encoder_formats import ENCODER_FORMATS
 from engine.runs import RunFolder
 from engine.runs.checkpoint_ref import CheckpointRef
+from engine.runs.device_export import devices_to_csv
 from engine.runs.export import FORMATS, to_csv, to_json, write_tensorboard
 from engine.runs.export import export as write_file
 from engine.sink import Interrupted
@@ -29,6 +30,7 @@ from moco_tui.cli.output import clean, say
     default="csv",
     show_default=True,
     help="csv: the metrics; json: record, notes and metrics; tensorboard: event files; "
+    "devices: CPU, memory and card over the run, as CSV; "
     "safetensors, torchvision, onnx: the encoder; features: those of its images, as .npz, "
     ".parquet or .csv by the suffix of --out.",
 )
@@ -69,7 +71,7 @@ def export(
     elif format_ == "json":
         sys.stdout.write(to_json(folder).decode())
     else:
-        for line in to_csv(folder):
+        for line in devices_to_csv(folder) if format_ == "devices" else to_csv(folder):
             sys.stdout.write(line)
     return 0
 
@@ -85,7 +87,7 @@ def _encoder(
 ) -> int:
     """Writes the encoder or its features, and the card beside it."""
     if out == "-":
-        raise ConfigError(f"--out - is for csv and json; {format_} needs a file.")
+        raise ConfigError(f"--out - is for csv, json and devices; {format_} needs a file.")
     words = ["moco-tui", "export", encoder.text, "--format", format_]
     words += [w for option, v in (("--out", out), ("--data", data)) if v for w in (option, v)]
     # Import torch, which takes seconds: mistakes in the options have been reported before.

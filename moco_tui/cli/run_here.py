@@ -145,11 +145,12 @@ def train_here(
         The outcome; after ``handed-over`` a detached process goes on with the run.
     """
     from engine.jobs.execute import execute
+    from moco_tui.cli.user_notifier import notifying
 
     def begun(pid: int) -> None:
         say(f"run {folder.id} goes on in the background, as process {pid}")
 
-    return execute(
+    return notifying(execute)(  # type: ignore[no-any-return] # as execute does
         folder,
         data_dir=data_dir,
         sink=sink,

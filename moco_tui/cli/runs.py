@@ -29,6 +29,7 @@ from moco_tui.cli.output import (
     terminal_width,
     width_of,
 )
+from moco_tui.cli.user_notifier import tell_losses
 from moco_tui.present.disk_usage import total_text, usage
 from moco_tui.present.run_order import nested
 from moco_tui.present.run_rows import CELLS, RunRow, row_of
@@ -94,6 +95,8 @@ def runs(
             say(row.error)
     if sizes:
         say(total_text(usage(history)))
+    if not settings.read_only:
+        tell_losses(settings.root, [row.entry for row in rows])
 
 
 def _names_size(query: str, sort: str) -> bool:

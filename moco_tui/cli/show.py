@@ -29,11 +29,13 @@ from engine.study import formats
 from engine.study.epoch_curves import EpochCurve
 from engine.study.report import Report, report
 from engine.study.study_state import state_from_entries
+from moco_tui.cli.devices_text import devices_table, read_devices
 from moco_tui.cli.measures_text import findings_text, measures_table, read_measures
 from moco_tui.cli.options import ALLOW_CODE, Settings, run_argument, shared_options
 from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.cli.study_report import config_of_study, report_text
 from moco_tui.present import checkpoint_rows, fmt
+from moco_tui.present.device_charts import device_facts
 from moco_tui.present.epoch_curve_table import curve_facts, curves_of, epoch_rows
 from moco_tui.present.metric_text import difference_text, value_text
 from moco_tui.present.provenance_rows import provenance_rows
@@ -81,6 +83,8 @@ def show(settings: Settings, run: str, model: bool, log_lines: int | None, as_js
             facts["epoch_curves"] = curve_facts(_curves(settings, record))
             findings = read_measures(folder, record)[1]
             facts["diagnoses"] = [{"name": one.name, "text": one.text} for one in findings]
+        if record.kind != "study":
+            facts["devices"] = device_facts(read_devices(folder))
         if record.kind == "study":
             facts["study"] = formats.facts(_study(settings, record), run=record.id)
         print_json(facts | ({"log": log} if log_lines is not None else {}))
@@ -182,6 +186,8 @@ def _text(folder: RunFolder, record: Record, notes: UserNotes, status: str) -> s
         parts += filter(None, [measures_table(log)])
     if record.result and record.kind != "study":
         parts.append(result_text(record.result, record.config))
+    if record.started is not None and record.kind != "study":
+        parts.append(devices_table(read_devices(folder)))
     return "\n\n".join(parts)
 
 

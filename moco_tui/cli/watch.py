@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from engine.files import is_gone
 from engine.runs import Record, RunFolder
 from moco_tui.cli.options import RUN, Settings, shared_options
 from moco_tui.cli.output import clean, cut, print_json, say, terminal_width
+from moco_tui.cli.user_notifier import tell_that_lost
 from moco_tui.present.diagnoses import diagnose
 from moco_tui.present.run_progress import progress_facts, progress_text
 
@@ -48,7 +50,7 @@ def watch(settings: Settings, run: str, interval: float | None, as_json: bool) -
     printer = _Printer(as_json=as_json, width=width)
     seconds = interval or (10.0 if width is None else 1.0)
     try:
-        return follow(folder, printer, seconds)
+        return follow(folder, printer, seconds, None if settings.read_only else tell_that_lost)
     except KeyboardInterrupt:
         printer.end()
         say(f"no longer watching run {folder.id}{_state_now(folder)}")
@@ -70,13 +72,19 @@ def _updates_a_line() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
+def follow(
+    folder: RunFolder,
+    printer: _Printer,
+    seconds: float,
+    told: Callable[[RunFolder], None] | None = None,
+) -> int:
     """Prints the progress of a run until it ends; the exit code.
 
     Args:
         folder: the run.
         printer: prints.
         seconds: between two lines of progress; a change of state is printed when it is seen.
+        told: called with a run that is lost; None: nobody else is told.
 
     Raises:
         RunError: the run folder is gone or damaged.
@@ -111,6 +119,8 @@ def follow(folder: RunFolder, printer: _Printer, seconds: float) -> int:
         if ended:
             printer.end()
             _say_end(record, status)
+            if status == "lost" and told is not None:
+                told(folder)
             return EXIT_CODES[status]
         _sleep(min(seconds, LOOK_SECONDS))
 

@@ -24,6 +24,7 @@ class PreviewRequest:
         pixels: width and height of a picture.
         seed: of the random draws; another one gives other views.
         image_size: as in ``data.image_size``.
+        whole: pictures have the size of the images, whatever ``pixels`` says.
     """
 
     source: str
@@ -31,6 +32,7 @@ class PreviewRequest:
     pixels: int
     seed: int = 0
     image_size: int = 0
+    whole: bool = False
 
 
 Picture = bytes
@@ -70,7 +72,8 @@ class Previewer:
             first = augmenter(self._images, generator)
             second = augmenter(self._images, generator)
             stacks = [augment.to_float(self._images), first, second]
-            shown = [_shrink(torch, stack, request.pixels) for stack in stacks]
+            pixels = data.size if request.whole else request.pixels
+            shown = [_shrink(torch, stack, pixels) for stack in stacks]
         return [(a, b, c) for a, b, c in zip(*shown, strict=True)]
 
     def _load(self, data: DataConfig) -> Any:

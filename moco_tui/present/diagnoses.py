@@ -27,7 +27,9 @@ DIAGNOSES: Mapping[str, Callable[[Evidence], Said | None]] = {
     "queue-filling": queue_filling,
 }
 """By name, which stays the same; the most important first: what comes first often explains the
-others. The last one is no fault."""
+others."""
+NO_FAULT = frozenset({"queue-filling"})
+"""Those of them that say what is going on and warn of nothing."""
 
 
 class Finding(NamedTuple):

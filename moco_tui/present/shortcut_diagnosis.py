@@ -59,4 +59,7 @@ def _causes(evidence: Evidence) -> Iterator[str]:
         )
     if evidence.number("moco.queue_size") < 10 * evidence.number("optim.batch_size"):
         yield "So few negatives are told apart too easily: a larger moco.queue_size."
-    yield "Views that are too alike: stronger augment settings, such as a smaller crop.scale_min."
+    yield (
+        "Views that are too alike: stronger augmentations, such as a smaller "
+        "augment.crop.scale_min."
+    )

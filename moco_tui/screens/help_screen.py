@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.text import Text
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import format_key
@@ -69,7 +69,14 @@ def own_bindings(node: DOMNode) -> list[Binding]:
         # Textual's mark on a class that was made with inherit_bindings=False
         if not cls.__dict__.get("_inherit_bindings", True):
             break
-    return list(found.values())
+    return [_as_chosen(binding, node) for binding in found.values()]
+
+
+def _as_chosen(binding: Binding, node: DOMNode) -> Binding:
+    """A binding with the keys that the person has chosen for it."""
+    app = node if isinstance(node, App) else node.app
+    chosen = getattr(app, "chosen_keys", {}).get(binding.id)
+    return binding if chosen is None else binding.with_key(chosen)
 
 
 def bound_actions(screen: Screen[Any]) -> Iterable[tuple[str, str, Callable[[], Any]]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.widgets import Button, Static
 
 from moco_tui.present import fmt
 from moco_tui.screens.dialogs import WideChoice
-from moco_tui.training.lost_runs import LostRun
+from moco_tui.session import Session
+from moco_tui.training.lost_runs import LostRun, lost_among
 from moco_tui.widgets.panel import Dialog
 
 Answer = Literal["here", "detached", "later"]
@@ -54,3 +56,27 @@ class LostRuns(WideChoice[Answer]):
         self.dismiss(
             "here" if answer == "here" else "detached" if answer == "detached" else "later"
         )
+
+
+async def offer_lost(app: App[Any], session: Session, start: Callable[..., None]) -> None:
+    """Ask what is to be done with runs whose process is gone, if there are any.
+
+    Args:
+        app: shows the question.
+        session: whose runs are looked at.
+        start: begins runs; called with their folders and where.
+    """
+    entries = [row.entry for row in session.runs.rows.values()]
+    # in a thread: it reads the record and the lock of every run that may be lost
+    lost = await asyncio.to_thread(lost_among, entries, session.root)
+    if not lost:
+        return
+    folders = [run.folder for run in lost]
+
+    def resume(where: Answer | None) -> None:
+        if where == "here":
+            start(*folders, show=True)
+        elif where == "detached":
+            start(*folders, detached=True)
+
+    app.push_screen(LostRuns(lost), resume)

@@ -13,15 +13,25 @@ from textual.containers import Container
 from textual.widgets import Static
 
 from engine.errors import UserError
+from engine.machine.load_reader import LoadReader
 from engine.runs import MetricLog, RunFolder
+from engine.runs.device_log import DeviceLog
 from engine.runs.encoder_look import LookRequest
 from moco_tui.charts.curve_points import MOST_POINTS
 from moco_tui.charts.drawing import Level
 from moco_tui.present import curves, fmt
-from moco_tui.present.device_load import Sampler, device_lines
+from moco_tui.present.device_charts import device_charts
+from moco_tui.present.device_load import (
+    MACHINE_NOW,
+    NOTHING_RECORDED,
+    NOTHING_YET,
+    device_lines,
+    recorded_lines,
+)
 from moco_tui.present.diagnoses import Finding, diagnose, evidence_stamp, short_lines
 from moco_tui.present.epoch_curve_table import curves_of
 from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
+from moco_tui.present.lines import Line
 from moco_tui.present.pace import run_pace
 from moco_tui.present.probe_offer import why_no_probe
 from moco_tui.present.probe_table import probe_lines
@@ -31,6 +41,7 @@ from moco_tui.screens.messages import OpenForm, OpenLook
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.device_panel import DevicePanel
 from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.run_chart import Points, RunChart
@@ -43,8 +54,9 @@ PANELS = {
     "device": "device",
     "log": "log",
     "measures": "measures",
+    "load": "load",
 }
-"""Names and ids of the panels of a pretraining, in the order of their keys, 1 to 6. On a narrow
+"""Names and ids of the panels of a pretraining, in the order of their keys, 1 to 7. On a narrow
 screen the first is always shown, with one of the others below it."""
 PROBE_PANELS = {
     "table": "rows",
@@ -52,6 +64,7 @@ PROBE_PANELS = {
     "loss": "loss",
     "device": "device",
     "log": "log",
+    "load": "load",
 }
 """The same of a probe, which is first of all a table."""
 
@@ -61,8 +74,9 @@ class MonitorScreen(WatchScreen):
 
     TITLE_TEXT = "Monitor"
     HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
-acknowledged it. Tab moves between the panels; 1 to 6 lead to one of them; the chart in focus zooms,
-pans and reads values."""
+acknowledged it. Tab moves between the panels; 1 to 7 lead to one of them; the chart in focus zooms,
+pans and reads values. On a wide screen the load over the run takes the place of all others, and
+gives it back with the same key."""
     BINDINGS = [
         Binding("b", "probe", "Probe"),
         Binding("L", "look", "Look at the encoder", show=False),
@@ -71,7 +85,8 @@ pans and reads values."""
         Binding("3", "panel(3)", "Epochs; of a probe its loss", show=False),
         Binding("4", "panel(4)", "Device", show=False),
         Binding("5", "panel(5)", "Log", show=False),
-        Binding("6", "panel(6)", "Measures, and what they mean", show=False),
+        Binding("6", "panel(6)", "Measures, and what they mean; of a probe its load", show=False),
+        Binding("7", "panel(7)", "Load of CPU and card over the run", show=False),
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
@@ -79,7 +94,9 @@ pans and reads values."""
         self.log_reader = MetricLog(folder.metrics_path, most=MOST_POINTS)
         self.loaded = False
         self._epochs_stamp: tuple[object, ...] = ()
-        self._sampler: Sampler | None = None
+        self.devices = DeviceLog(folder.devices_path)
+        self._load_reader: LoadReader | None = None
+        self._load_stamp: tuple[object, ...] = ()
         self._notice = ""  # what was said of the metric log
         self._findings: list[Finding] = []
         self._evidence_stamp: tuple[object, ...] = ()
@@ -99,6 +116,7 @@ pans and reads values."""
             yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
             yield MeasuresPanel(id="measures", classes="lower")
             yield TextPanel("log", follow=True, wrap=True, id="log", classes="lower")
+            yield DevicePanel(id="load", classes="lower")
 
     # ---------------------------------------------------------------------------- life
 
@@ -121,13 +139,16 @@ pans and reads values."""
         try:
             await asyncio.to_thread(self.log_reader.poll)
         except UserError as error:
-            self.report(str(error))
+            if self.is_open:
+                self.report(str(error))
         if not self.is_open:
             return
         self.loaded = True
         self.query_one("#loss", Chart).empty = "no values yet"
         self.query_one("#loss", Chart).changed()  # else a chart without data keeps its old words
-        self._sampler = await asyncio.to_thread(Sampler)  # imports psutil, loads the card's driver
+        # It imports psutil and loads the card's driver.
+        self._load_reader = await asyncio.to_thread(LoadReader)
+        await asyncio.to_thread(self._poll_devices)
         if not self.is_open:
             return
         self._take_curves()
@@ -158,11 +179,7 @@ pans and reads values."""
         except UserError as error:
             self.report(str(error))
         self.show_log()
-        if self._sampler is not None and self.query_one("#device").display:
-            ascii_only = self.session.ascii
-            load, cost = self._sampler.read(), self.pace.share_text
-            lines = device_lines(load, ascii_only=ascii_only, app=cost)
-            self.query_one("#device", TextPanel).show(lines)
+        self._show_devices(self._poll_devices())
         self._show_measures()
         self._show_progress()
         self.pace.spend(perf_counter() - start)
@@ -269,6 +286,44 @@ pans and reads values."""
             warning.display = bool(text)
             warning.update(text)
 
+    def _poll_devices(self) -> str:
+        """Read what is new of the history of the devices; returns why it cannot be read."""
+        try:
+            self.devices.poll()
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def _show_devices(self, problem: str) -> None:
+        """The machine as it is now, or was when it was recorded, and over the run."""
+        if self.query_one("#device").display:
+            self.query_one("#device", TextPanel).show(self._device_lines(problem))
+        log, panel = self.devices, self.query_one("#load", DevicePanel)
+        note = problem or log.notice or self._no_load
+        stamp = (note, len(log.seconds), log.seconds[-1:])
+        if panel.display and stamp != self._load_stamp:  # a long run has many points
+            self._load_stamp = stamp
+            panel.take(device_charts(log), note)
+
+    def _device_lines(self, problem: str) -> list[Line]:
+        """What this process trains is read now, anything else as its own process recorded it."""
+        if self.session.runner.active == self.folder:
+            return self._lines_now()
+        if problem or self.devices.is_empty:
+            why = [(fmt.clean(problem), "bad")] if problem else [(self._no_load, "muted")]
+            return [why, [(MACHINE_NOW, "muted")], *self._lines_now()]
+        return recorded_lines(self.devices, self.session.clock(), ascii_only=self.session.ascii)
+
+    def _lines_now(self) -> list[Line]:
+        if self._load_reader is None:  # it is still being made
+            return []
+        return device_lines(self._load_reader.read(), ascii_only=self.session.ascii)
+
+    @property
+    def _no_load(self) -> str:
+        """What is said where the history is empty."""
+        return NOTHING_YET if self.status in ("queued", *LIVE) else NOTHING_RECORDED
+
     # ---------------------------------------------------------------------------- panels
 
     @property
@@ -293,6 +348,10 @@ pans and reads values."""
         name, panel = list(self._panels.items())[number - 1]
         if not self.has_class("-wide"):
             self._show_tab(number)
+            self._show_devices(self._poll_devices())
+        elif panel == "load" or self.has_class("-load"):
+            self.set_class(panel == "load" and not self.has_class("-load"), "-load")
+            self._show_devices(self._poll_devices())
         elif not self.query_one(f"#{panel}").display:
             self.say(f"There is nothing to see yet in the panel {name}.")
         self.query_one(f"#{panel}").focus()

@@ -87,7 +87,7 @@ line below adds a setting, F9 takes the one in focus away."""
             except (UserError, KeyError) as error:
                 self.call_after_refresh(self.say, str(error), severity="error")
                 return form.FormState("pretrain", preset="notebook")
-        state = form.FormState("probe" if self._parent_id else self._kind, preset="notebook")
+        state = self.session.new_form("probe" if self._parent_id else self._kind)
         if self.session.device:
             state.use_device(self.session.device)
         return state
@@ -108,6 +108,7 @@ line below adds a setting, F9 takes the one in focus away."""
                 parent=self._parent_id,
                 device=self.session.device,
                 task_of=self.session.default_task,
+                begin=self.session.new_form,
                 id="form",
             )
             with Vertical(id="side"):
@@ -178,7 +179,7 @@ line below adds a setting, F9 takes the one in focus away."""
     async def _check_study(self, state: form.FormState) -> None:
         await asyncio.sleep(CHECK_SECONDS)  # cancelled by the next key
         sized = await asyncio.to_thread(studyform.sized, state)
-        if self.is_mounted and self.state.kind == "study":
+        if self.is_open and self.state.kind == "study":
             self._show_study(sized)
 
     def _show_study(self, sized: studyform.Sized) -> None:

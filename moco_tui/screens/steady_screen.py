@@ -10,9 +10,14 @@ from textual.await_complete import AwaitComplete
 from textual.screen import Screen
 from textual.widgets import OptionList
 
+from moco_tui.widgets.named_keys import NamedKeys
 
-class SteadyScreen:
-    """Two things that Textual's ``Screen`` leaves to luck; named before it among the bases."""
+
+class SteadyScreen(NamedKeys):
+    """Two things that Textual's ``Screen`` leaves to luck; named before it among the bases.
+
+    Its bindings have ids, see ``NamedKeys``.
+    """
 
     # With an underscore beside the handlers of screens: Textual calls those of every class in turn.
     async def _on_resize(self, event: events.Resize) -> None:

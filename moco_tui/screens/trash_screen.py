@@ -79,9 +79,10 @@ gives the disk back; nothing brings that back."""
         try:
             rows, left = await asyncio.to_thread(self._look)
         except UserError as error:
-            self.query_one("#words", Static).update(fmt.clean(str(error)))
+            if self.is_open:
+                self.query_one("#words", Static).update(fmt.clean(str(error)))
             return
-        if self.is_mounted:
+        if self.is_open:
             self._show(rows, left)
 
     def _look(self) -> tuple[list[TrashedRow], int]:
@@ -171,7 +172,7 @@ gives the disk back; nothing brings that back."""
             self.say(str(error), severity="error")
         finally:
             self._at_work = False
-        if self.is_mounted:
+        if self.is_open:
             self._reload()
 
 

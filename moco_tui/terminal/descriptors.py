@@ -8,6 +8,7 @@ import select
 import stat
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,11 @@ class Display:
 
     Attributes:
         fd: the descriptor that is drawn on.
+        farewell: gives what takes the pictures from the terminal.
     """
 
     def __init__(self) -> None:
+        self.farewell: Callable[[], str] = str
         self.fd = os.dup(1)
         self._modes: list[Any] | None = None
         self._name = ""
@@ -117,7 +120,7 @@ class Display:
         self._redirects = False
         silence(self.fd)
         if alive:
-            self._put(_RESET, modes=self._modes)
+            self._put(self.farewell().encode() + _RESET, modes=self._modes)
 
     def write_line(self, text: str) -> None:
         """Writes a line on the terminal after ``release(alive=True)``."""

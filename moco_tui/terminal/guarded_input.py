@@ -12,7 +12,8 @@ import contextlib
 import os
 import re
 import selectors
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from textual import events
 from textual._xterm_parser import XTermParser
@@ -20,10 +21,13 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.keys import Keys
 from textual.message import Message
 
+from moco_tui.terminal.picture_protocol import QUESTION, PictureAnswers
+
 # A report of the mouse in xterm's first protocol: three bytes that are no text, each 32 more than
 # its value, or 0 for a column or row beyond 223 ("Mouse Tracking" in xterm's ctlseqs).
 _MOUSE = re.compile(rb"\x1b\[M[\x00\x20-\xff]{3}")
-_BEGUN_MOUSE = re.compile(rb"\x1b\[M[\x00\x20-\xff]{0,2}\Z")
+# The beginning of that report, or of an answer about pictures (``picture_protocol.QUESTION``).
+_BEGUN = re.compile(rb"\x1b(?:\[M[\x00\x20-\xff]{0,2}|(?:_G|P>)[^\x07\x1b]{0,99}\x1b?)\Z")
 # Answers to questions that another program has asked, such as the colour of the background: OSC,
 # DCS and their like, up to BEL or ST (ECMA-48, 5.6 and 8.3.89 ff.).
 _ANSWER = re.compile(rb"\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)")
@@ -49,9 +53,14 @@ class _TolerantParser(XTermParser):
 
 
 class InputReader:
-    """Turns bytes of a terminal into messages, whatever they are."""
+    """Turns bytes of a terminal into messages, whatever they are.
 
-    def __init__(self) -> None:
+    Args:
+        answers: looks for answers about pictures.
+    """
+
+    def __init__(self, answers: PictureAnswers | None = None) -> None:
+        self._answers = answers or PictureAnswers()
         # Not "ignore": reports count characters, and one that is left out would have the next key
         # taken in its place.
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -64,8 +73,10 @@ class InputReader:
         Args:
             data: what was read; empty when nothing has come for a while, which ends what has begun.
         """
+        if answered := self._answers.hear(data):
+            yield answered
         data = _ANSWER.sub(b"", _MOUSE.sub(b"", self._begun + data)) if data else b""
-        begun = _BEGUN_MOUSE.search(data)
+        begun = _BEGUN.search(data)
         self._begun = begun[0] if begun else b""
         for character in self._decode(data.removesuffix(self._begun)):
             yield from self._sound(self._parser.feed(character))
@@ -89,11 +100,34 @@ def _is_sound(message: Message) -> bool:
 
 
 class GuardedDriver(LinuxDriver):
-    """Textual's driver with a reader that no byte can end."""
+    """Textual's driver with a reader that no byte can end.
+
+    Attributes:
+        farewell: gives what is written before the terminal is handed back.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.farewell: Callable[[], str] = str
+        self._answers = PictureAnswers()
+
+    def ask_about_pictures(self) -> None:
+        """Asks the terminal which pictures it shows; ``PicturesAnswered`` comes when it has said.
+
+        Nothing waits for that, so a terminal that says nothing costs nothing.
+        """
+        self._answers.waiting = True
+        self.write(QUESTION)
+
+    def stop_application_mode(self) -> None:
+        """Takes the pictures from the terminal, and switches its modes back."""
+        if farewell := self.farewell():
+            self.write(farewell)
+        super().stop_application_mode()
 
     def run_input_thread(self) -> None:
         """Reads until the app ends; a terminal that is gone is left to the guard of signals."""
-        reader = InputReader()
+        reader = InputReader(self._answers)
         with selectors.DefaultSelector() as selector, contextlib.suppress(OSError):
             selector.register(self.fileno, selectors.EVENT_READ)
             while not self.exit_event.is_set():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DARK, LIGHT = "textual-dark", "textual-light"
 SIXTEEN = "ansi-dark"
@@ -56,3 +56,8 @@ def first_theme(color_system: str | None) -> str:
             which it would bring those of another theme, so that some would be the same.
     """
     return SIXTEEN if color_system == "standard" else DARK
+
+
+def theme_names() -> list[str]:
+    """The names of Textual's themes and of these, in order."""
+    return sorted([*BUILTIN_THEMES, *(theme.name for theme in OWN)])

@@ -19,6 +19,7 @@ from engine.files import open_plain, reason
 from engine.runs import RunFolder, command_line
 from engine.runs.heartbeat import read_heartbeat, write_heartbeat
 from engine.runs.run_lock import RunLock, Successor
+from moco_tui.user import user_file
 
 LIFE_SECONDS = 10.0
 """How long a starter waits for the first heartbeat of a detached trainer, which is written before
@@ -93,8 +94,8 @@ def child_environment() -> dict[str, str]:
 
     Relative entries of PYTHONPATH are made absolute, and the folder of these packages is added: a
     checkout that is not installed is found through the working folder alone. The code that a person
-    has named in this process may run in the trainer too (``own_code``), and its runs record the
-    command that was typed.
+    has named in this process may run in the trainer too (``own_code``), its runs record the command
+    that was typed, and the user's configuration is the same.
     """
     packages = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -103,6 +104,7 @@ def child_environment() -> dict[str, str]:
         **os.environ,
         **own_code.environment(),
         **command_line.environment(),
+        **user_file.environment(),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
     }
 

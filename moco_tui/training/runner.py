@@ -50,6 +50,7 @@ class Runner:
             the app to ask about; they are among ``held`` meanwhile.
         redirect_stderr: called with the log of the run that is trained from now on, and with None
             after it, so that stray output goes there and not on the screen.
+        notified: makes a function that also tells how a run ends of the one that trains.
     """
 
     # ``_lock`` guards the queue, the active run, and which runs are being handed over; it is never
@@ -74,7 +75,8 @@ class Runner:
         self.refused: deque[tuple[RunFolder, str]] = deque()
         self.handed_over: list[RunFolder] = []
         self.undecided: deque[RunFolder] = deque()
-        self.redirect_stderr: Callable[[Path | None], None] = _leave_stderr
+        self.redirect_stderr: Callable[[Path | None], None] = lambda _: None
+        self.notified: Callable[[Execute], Execute] = lambda execute: execute
 
     @property
     def active(self) -> RunFolder | None:
@@ -367,7 +369,8 @@ class Runner:
             return None
 
     def _train(self, job: QueuedJob) -> None:
-        execute = self._execute or lazy.engine("jobs.execute").execute  # imports torch: seconds
+        # imports torch: seconds
+        execute = self.notified(self._execute or lazy.engine("jobs.execute").execute)
         with self._lock:
             if self._active is not job:
                 return
@@ -393,7 +396,3 @@ class Runner:
             with contextlib.suppress(OSError):
                 if os.path.sameopenfile(fd, job.lock.fd):
                     os.close(fd)
-
-
-def _leave_stderr(log: Path | None) -> None:
-    """The default of ``redirect_stderr``: stray output goes where it always does."""

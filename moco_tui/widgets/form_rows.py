@@ -20,12 +20,13 @@ from engine.config.data import source_suggestions
 from engine.config.fields import Field
 from moco_tui.present import fmt, form
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.named_keys import NamedKeys
 
 INPUT_LIMIT = 4000
 """Characters that a field takes."""
 
 
-class Chooser(Widget, can_focus=True):
+class Chooser(NamedKeys, Widget, can_focus=True):
     """One of a few values; the arrow keys, Space or a click go through them.
 
     One line high and without a list to open, so that dozens of them stand in the form.
@@ -92,7 +93,7 @@ class Chooser(Widget, can_focus=True):
         self.action_step(-1 if event.x < 3 else 1)
 
 
-class Checkbox(Widget, can_focus=True):
+class Checkbox(NamedKeys, Widget, can_focus=True):
     """On or off; Space, Enter, an arrow key or a click changes it."""
 
     HELP_TITLE = "A switch"
@@ -274,7 +275,7 @@ class FieldRow(FormRow):
         self.post_message(self.Edited(self.field.key, event.choice.value))
 
 
-class SectionHead(Static, can_focus=True):
+class SectionHead(NamedKeys, Static, can_focus=True):
     """The head of a section; Enter or a click opens and closes it.
 
     Args:

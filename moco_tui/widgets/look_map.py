@@ -17,6 +17,7 @@ from moco_tui.present.map_moves import Dot, nearest_to, neighbour_in, placed
 from moco_tui.present.map_svg import PlaneMap
 from moco_tui.session import draws_ascii
 from moco_tui.terminal.theme_colours import CURVES
+from moco_tui.widgets.drawn_lines import DrawnLines
 from moco_tui.widgets.panel import Panel
 
 SHOWN_NEIGHBOURS = 10
@@ -27,7 +28,7 @@ _ROOMY = 24  # cells for each that has points, from which on a dot would be lost
 _CURSOR, _RIGHT, _WRONG = "╋", "✓", "✗"
 
 
-class LookMap(Panel, can_focus=True):
+class LookMap(DrawnLines, Panel, can_focus=True):
     """Points of all images; classes have a colour and a mark.
 
     Attributes:
@@ -67,7 +68,6 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
         self._view: EncoderView | None = None
         self._plane: PlaneMap | None = None
         self._dots: list[Dot] = []
-        self._strips: list[Strip] | None = None
 
     def show(self, look: Look, view: EncoderView, plane: PlaneMap, title: str) -> None:
         """Show a map of the images by an encoder."""
@@ -106,13 +106,8 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
         """Place the points anew."""
         self._place()
 
-    def notify_style_update(self) -> None:
-        """The theme changed: drawn lines are stale."""
-        super().notify_style_update()
-        self._strips = None
-
     def _redraw(self) -> None:
-        self._strips = None
+        self.forget_lines()
         self.refresh()
 
     def _place(self) -> None:
@@ -123,15 +118,8 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
 
     # ---------------------------------------------------------------------------- drawing
 
-    def render_line(self, y: int) -> Strip:
-        """One line."""
-        if self._strips is None:
-            self._strips = self._draw()
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
-
-    def _draw(self) -> list[Strip]:
+    def draw_lines(self) -> list[Strip]:
+        """The plane with its dots, and the legend."""
         width, base = self.size.width, self.look("")
         ascii_only = draws_ascii(self)
         if self._look is None or not self._dots:

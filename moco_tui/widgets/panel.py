@@ -18,6 +18,7 @@ from textual.widget import Widget
 
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
+from moco_tui.widgets.named_keys import NamedKeys
 
 _LOOKS = {
     "muted": ("text-muted", Style()),
@@ -55,7 +56,7 @@ def theme_style(app: App[Any], look: str) -> Style:
     return more + Style.from_color(colour.rich_color)
 
 
-class Panel(Widget):
+class Panel(NamedKeys, Widget):
     """In a frame, or on a low screen under a title line alone (see ``app.tcss``).
 
     The frame is Textual's border; what it cannot do, a text at either end of the top line, is laid

@@ -10,13 +10,16 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
 from moco_tui.present import fmt
-from moco_tui.session import draws_ascii
+from moco_tui.terminal.picture_store import PictureSpot
+from moco_tui.widgets.drawn_lines import DrawnLines
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.picture_cells import picture_line, resized
+from moco_tui.widgets.picture_layer import PictureWidget
 
 SIZES = (48, 40, 32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
@@ -67,7 +70,7 @@ class ShelfLayout(NamedTuple):
     head: int = 0
 
 
-class PictureShelves(Panel, can_focus=True):
+class PictureShelves(DrawnLines, PictureWidget, Panel, can_focus=True):
     """A picture with lines beside it, and shelves of others below."""
 
     HELP_TITLE = "Pictures"
@@ -101,7 +104,6 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         self._pictures: Sequence[bytes] = ()
         self._side = 1
         self._first = 0  # place that each shelf begins with
-        self._strips: list[Strip] | None = None
 
     def show(
         self,
@@ -211,8 +213,18 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
     # ---------------------------------------------------------------------------- drawing
 
     def _redraw(self) -> None:
-        self._strips = None
-        self.refresh()
+        """Draw anew; lines that stay are not written again, nor are the pictures in them."""
+        strips, spots = self._strips, set(self.spots)
+        self.forget_lines()
+        if strips is None or not self.size:
+            self.refresh()
+            return
+        self._strips = self.draw_lines()
+        moved = spots.symmetric_difference(self.spots)
+        stale = {y for spot in moved for y in range(spot.y, spot.y + spot.rows)}
+        for y in range(max(len(strips), len(self._strips))):
+            if y in stale or strips[y : y + 1] != self._strips[y : y + 1]:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def on_resize(self) -> None:
         """Lay the pictures out anew."""
@@ -227,31 +239,21 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         """The cursor shows the focus."""
         self._redraw()
 
-    def notify_style_update(self) -> None:
-        """The theme changed: drawn lines are stale."""
-        super().notify_style_update()
-        self._strips = None
-
-    def render_line(self, y: int) -> Strip:
-        """One line."""
-        if self._strips is None:
-            self._strips = self._draw()
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.look(""))
-
-    def _draw(self) -> list[Strip]:
+    def draw_lines(self) -> list[Strip]:
+        """The picture that stands first, and the shelves."""
         width, base = self.size.width, self.look("")
-        ascii_only = draws_ascii(self)
+        letters = self.draws_letters()
         layout = self.layout_of()
         pixels = layout.pixels
+        spots: list[PictureSpot] = []
         strips: list[Strip] = []
         if self.head is not None and layout.head:
             beside = [[Segment(line, base)] for line in self._lines]
             picture = self._picture(self.head, pixels)
+            spots.append(self._spot(self.head, pixels, 0, 0))
             for line in range(layout.head):
                 segments = (
-                    picture_line(picture, pixels, line, base, ascii_only=ascii_only)
+                    picture_line(picture, pixels, line, base, ascii_only=letters)
                     if line < pixels // 2
                     else [Segment(" " * pixels, base)]
                 )
@@ -260,13 +262,16 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
                 strips.append(Strip(segments).adjust_cell_length(width, base))
         first = self._first_shelf
         for number in range(first, min(first + layout.shelves, len(self.shelves))):
-            strips += self._shelf(number, layout)
+            strips += self._shelf(number, layout, len(strips), spots)
+        self.has_pictures_at(spots)
         return strips
 
-    def _shelf(self, number: int, layout: ShelfLayout) -> list[Strip]:
+    def _shelf(
+        self, number: int, layout: ShelfLayout, y: int, spots: list[PictureSpot]
+    ) -> list[Strip]:
+        """A shelf that is drawn from a line on; its pictures are added to those of the widget."""
         shelf, (pixels, across, rows, *_) = self.shelves[number], layout
-        width, base = self.size.width, self.look("")
-        ascii_only = draws_ascii(self)
+        width, base, letters = self.size.width, self.look(""), self.draws_letters()
         note = self.look("muted")
         last = min(self._first + across * rows, len(shelf.tiles))
         where = f"  {self._first + 1}–{last} of {len(shelf.tiles)}" if shelf.tiles else ""
@@ -275,11 +280,14 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         for row in range(rows):
             start = self._first + row * across
             tiles = shelf.tiles[start : min(start + across, last)]
+            for column, tile in enumerate(tiles):
+                x = column * self._tile_width(pixels)
+                spots.append(self._spot(tile.image, pixels, x, y + len(strips)))
             for line in range(pixels // 2):
                 segments: list[Segment] = []
                 for tile in tiles:
                     picture = self._picture(tile.image, pixels)
-                    segments += picture_line(picture, pixels, line, base, ascii_only=ascii_only)
+                    segments += picture_line(picture, pixels, line, base, ascii_only=letters)
                     segments.append(Segment(" " * gap, base))
                 strips.append(Strip(segments).adjust_cell_length(width, base))
             captions = []
@@ -296,6 +304,9 @@ where not; or the images of a cell. The arrow keys choose one, Enter goes to it.
         if tile.right is None:
             return self.look("")
         return self.look("good" if tile.right else "bad")
+
+    def _spot(self, image: int, pixels: int, x: int, y: int) -> PictureSpot:
+        return PictureSpot(x, y, pixels, pixels // 2, self._pictures[image], self._side)
 
     def _picture(self, image: int, pixels: int) -> bytes:
         return resized(self._pictures[image], self._side, pixels)

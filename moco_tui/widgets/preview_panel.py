@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 from rich.segment import Segment
@@ -13,9 +14,11 @@ from textual.timer import Timer
 from engine.config.schema import AugmentConfig
 from moco_tui.present import fmt
 from moco_tui.present.augment_preview import Picture, Previewer, PreviewRequest
-from moco_tui.session import draws_ascii
+from moco_tui.terminal.picture_store import PictureSpot
+from moco_tui.widgets.drawn_lines import DrawnLines
 from moco_tui.widgets.panel import Panel
-from moco_tui.widgets.picture_cells import picture_line
+from moco_tui.widgets.picture_cells import picture_line, resized
+from moco_tui.widgets.picture_layer import PictureWidget
 
 DEBOUNCE_SECONDS = 0.3
 """How long settings must stay unchanged before views are computed: numbers are typed in digits."""
@@ -23,7 +26,7 @@ SIZES = (32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
 
 
-class PreviewPanel(Panel):
+class PreviewPanel(DrawnLines, PictureWidget, Panel):
     """Real images of the chosen data set and two random views of each.
 
     Args:
@@ -64,7 +67,6 @@ class PreviewPanel(Panel):
         self._debounce: Timer | None = None
         self._lock = threading.Lock()  # guards _pending and _working, which the thread sets too
         self._working = False
-        self._strips: list[Strip] | None = None
 
     # ---------------------------------------------------------------------------- what to draw
 
@@ -92,8 +94,13 @@ class PreviewPanel(Panel):
         self._end_debounce()
         self._augment = self._requested = None  # pictures on their way are not shown any more
         self.rows, self.problem = [], text
-        self._strips = None
+        self.forget_lines()
+        self.spots = ()
         self.refresh()
+
+    def pictures_known(self) -> None:
+        """Have the pictures computed in their own size."""
+        self._request()
 
     def another(self) -> None:
         """Draw other views."""
@@ -102,7 +109,7 @@ class PreviewPanel(Panel):
 
     def on_resize(self) -> None:
         """Compute pictures that fit the new size."""
-        self._strips = None
+        self.forget_lines()
         self._request()
 
     def _request(self) -> None:
@@ -115,7 +122,14 @@ class PreviewPanel(Panel):
         if self._augment is None or not self.size.width or not self.is_on_screen:
             return
         pixels = self.best_pixels()
-        request = PreviewRequest(self._source, self._augment, pixels, self.seed, self._image_size)
+        request = PreviewRequest(
+            self._source,
+            self._augment,
+            pixels,
+            self.seed,
+            self._image_size,
+            whole=self.shows_pictures(),
+        )
         with self._lock:
             if request == self._requested:
                 return
@@ -161,32 +175,20 @@ class PreviewPanel(Panel):
         if message.request == self._requested:
             self.rows, self.problem = message.rows, message.problem
             self.pixels = message.request.pixels
-            self._strips = None
+            self.forget_lines()
             self.refresh()
 
     # ---------------------------------------------------------------------------- drawing
 
-    def notify_style_update(self) -> None:
-        """The theme changed: drawn lines are stale."""
-        super().notify_style_update()
-        self._strips = None
-
-    def render_line(self, y: int) -> Strip:
-        """One line."""
-        if self._strips is None:
-            self._strips = self._draw()
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.look(""))
-
-    def _draw(self) -> list[Strip]:
+    def draw_lines(self) -> list[Strip]:
         """The names, then the images with their views, as many groups beside each other as fit."""
         width, height = self.size
-        title = self.look("strong")
-        note = self.look("muted")
-        base, ascii_only = self.look(""), draws_ascii(self)
+        title, note, base = self.look("strong"), self.look("muted"), self.look("")
+        letters = self.draws_letters()
+        spots: list[PictureSpot] = []
         pixels = self.pixels
         if not self.rows or not pixels:
+            self.has_pictures_at(spots)
             text = fmt.fit(fmt.clean(self.problem or "computing ..."), width)
             return [Strip([Segment(text, note)])]
         head = "".join(fmt.fit(name, pixels + 1) for name in ("image", "view 1", "view 2"))
@@ -200,13 +202,19 @@ class PreviewPanel(Panel):
         for group in groups:
             if len(strips) + lines > height:
                 break
+            for place, picture in enumerate(picture for row in group for picture in row):
+                x = place * (pixels + 1) + place // 3 * 2
+                side = math.isqrt(len(picture) // 3)
+                spots.append(PictureSpot(x, len(strips), pixels, lines, picture, side))
             for line in range(lines):
                 segments: list[Segment] = []
                 for row in group:
-                    for picture in row:
-                        segments += picture_line(picture, pixels, line, base, ascii_only=ascii_only)
+                    for whole in row:
+                        picture = resized(whole, math.isqrt(len(whole) // 3), pixels)
+                        segments += picture_line(picture, pixels, line, base, ascii_only=letters)
                         segments.append(Segment(" ", base))
                     segments.append(Segment("  ", base))
                 strips.append(Strip(segments).adjust_cell_length(width, base))
             strips.append(Strip.blank(width, base))
+        self.has_pictures_at(spots)
         return strips

@@ -35,6 +35,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         parent: id of the one to probe.
         device: the device that the app was told to use; None: the configuration's own.
         task_of: the task that suits the data of a pretraining, by its id.
+        begin: the form of a kind of run before anything is typed.
     """
 
     BINDINGS = [
@@ -55,6 +56,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         parent: str = "",
         device: str | None = None,
         task_of: Callable[[str], str] | None = None,
+        begin: Callable[[str], form.FormState] = lambda kind: form.FormState(kind),
         id: str | None = None,
     ) -> None:
         super().__init__("settings", id=id)
@@ -62,7 +64,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         self.parent_run = parent
         self._parents = list(parents)
         self._device = device
-        self._task_of = task_of
+        self._task_of, self._begin = task_of, begin
         self._use_task()
 
     # ---------------------------------------------------------------------------- rows
@@ -258,7 +260,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         event.stop()
         kind = event.choice.value
         # Other settings altogether, so the rows are composed anew, and only the focus is kept.
-        self.state = form.FormState(kind, preset="notebook")
+        self.state = self._begin(kind)
         self._use_device()
         if kind == "probe" and not self.parent_run and self._parents:
             self.parent_run = self._parents[0][0]

@@ -16,6 +16,7 @@ from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
 from moco_tui.widgets.form_rows import INPUT_LIMIT, Checkbox, FormRow
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.named_keys import NamedKeys
 
 
 class AxisRow(FormRow):
@@ -73,7 +74,7 @@ class AxisRow(FormRow):
         self.post_message(self.Edited(self.key, event.value))
 
 
-class AddAxis(Static, can_focus=True):
+class AddAxis(NamedKeys, Static, can_focus=True):
     """The line that adds an axis; Enter, Space or a click."""
 
     DEFAULT_CSS = """

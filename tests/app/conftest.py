@@ -16,12 +16,13 @@ from textual.screen import Screen
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.machine.cards import Card
+from engine.machine.load_reader import Load, LoadReader
 from engine.runs import RunFolder, own
 from engine.runs.metric_writer import encode_line
 from engine.runs.record import Record, UserNotes, encode_record, encode_user
 from engine.sink import Plan
 from moco_tui.app import MocoApp
-from moco_tui.present.device_load import Card, Load, Sampler
 from moco_tui.session import Session
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.redraw_pace import RedrawPace
@@ -206,8 +207,9 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
         gib // 8,
         [Card("NVIDIA H200", 0.9, 9 * gib, 139 * gib, 320, 51)],
     )
-    monkeypatch.setattr(Sampler, "__init__", lambda self: None)
-    monkeypatch.setattr(Sampler, "read", lambda self: load)
+    monkeypatch.setattr(LoadReader, "__init__", lambda self, *args: None)
+    monkeypatch.setattr(LoadReader, "read", lambda self: load)
+    monkeypatch.setattr(LoadReader, "close", lambda self: None)
     monkeypatch.setattr(RedrawPace, "share", property(lambda self: 0.004))
     monkeypatch.setattr(RedrawPace, "interval", property(lambda self: 0.05))
     monkeypatch.setattr("moco_tui.screens.runs_screen.REFRESH_SECONDS", 0.05)
@@ -307,13 +309,13 @@ class FakeTrainer:
                 owner.metrics(step, step / 10, {"train/loss": 9 + 7 / step, "train/lr": 0.06})
                 request = owner.request() if self.answers.is_set() else None
                 while request == "pause":
-                    owner.acknowledge("pause", step)
                     owner.transition("paused")
+                    owner.acknowledge("pause", step)
                     while (request := owner.request()) is None:
                         self.beat()
                     if request == "continue":
-                        owner.acknowledge("continue", step)
                         owner.transition("running")
+                        owner.acknowledge("continue", step)
                         request = owner.request()
                 if request == "checkpoint":
                     owner.checkpointed(step)

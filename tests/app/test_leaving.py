@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widgets import Static
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
@@ -67,6 +71,34 @@ async def test_without_a_run_it_just_leaves(make_app: MakeApp) -> None:
         await pilot.press("q")
         await pilot.pause()
     assert app.return_value == 0
+
+
+async def test_no_worker_looks_for_widgets_that_went_before_it(make_app: MakeApp) -> None:
+    """The widgets of a screen go one by one, and only then the screen with its workers."""
+    app, found = make_app(), asyncio.Event()
+
+    class Last(Static):
+        async def on_unmount(self) -> None:
+            found.set()
+            for _ in range(20):  # what the worker waited for comes now
+                await asyncio.sleep(0)
+
+    class Finding(Screen[None]):
+        def compose(self) -> ComposeResult:
+            yield Static(id="state")
+            yield Last()
+
+        def on_mount(self) -> None:
+            self.run_worker(self.find())
+
+        async def find(self) -> None:
+            await found.wait()
+            self.query_one("#state", Static).update("found")
+
+    async with app.run_test() as pilot:
+        await app.push_screen(Finding())
+        await pilot.pause()
+    assert found.is_set()
 
 
 @pytest.mark.parametrize("way", ["stop", "keep", "cancel"])

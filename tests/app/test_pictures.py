@@ -6,6 +6,7 @@ The README shows some of them. After a change that is meant: ``pytest tests/app/
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.screens.messages import OpenLook
 from moco_tui.training.look_process import LookProcess
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.device_panel import DeviceChartView
 from moco_tui.widgets.form_rows import Chooser
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.look_map import LookMap
@@ -36,6 +38,7 @@ from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
+from ..machine_loads import write_history
 from .conftest import NOW, some_runs, until
 from .looks import some_look
 from .recorded_logs import recorded_run
@@ -87,6 +90,15 @@ async def measures(pilot: Pilot[Any]) -> None:
     await pilot.press("6")
     await until(pilot, lambda: pilot.app.screen.query_one(MeasuresPanel).lines)
     await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
+
+
+async def load(pilot: Pilot[Any]) -> None:
+    app_of(pilot).open_run("k7m2qx")
+    await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
+    await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
+    await pilot.press("7")
+    await until(pilot, lambda: len(pilot.app.screen.query(DeviceChartView)) == 6)
+    await until(pilot, lambda: isinstance(pilot.app.focused, DeviceChartView))
 
 
 async def probe(pilot: Pilot[Any]) -> None:
@@ -215,6 +227,7 @@ SCREENS: dict[str, Steps] = {
     "marked": marked,
     "trash": trash,
     "monitor": monitor,
+    "load": load,
     "measures": measures,
     "probe": probe,
     "form": form,
@@ -248,6 +261,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_study(tmp_path / "runs")
     elif "first" not in tmp_path.name:
         some_runs(tmp_path / "runs")
+    if "load" in tmp_path.name:
+        history = tmp_path / "runs" / "k7m2qx" / "devices.jsonl"
+        shares = [0.5 + 0.4 * math.sin(at / 9) for at in range(90)]
+        write_history(history, shares, began=NOW - 3600)
+        write_history(history, shares[::-1], began=NOW - 2000)
     # Of every run: the bytes of its record change with the settings that there are.
     for module in ("moco_tui.present.run_list", "engine.history.trash"):
         monkeypatch.setattr(f"{module}.size_of", lambda path: 73_400_320)

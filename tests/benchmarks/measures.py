@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,32 @@ class Beside:
         if state.config.monitor.measures:
             self.beside.append(Measures(state, total=1 << 40))
         self.training.prepare()
+        self.seconds = dict.fromkeys(("step", *(type(each).__name__ for each in self.beside)), 0.0)
+        """Processor time, all in all, of the steps and of what runs beside them."""
 
     def open(self) -> None:
         """Nothing runs beside the steps."""
 
     def step(self) -> None:
         """One step, and what is due after it."""
+        before = time.process_time()
         loss = self.training.advance()
         if self.device.type == "cpu":
             float(loss)
+        now = time.process_time()
+        self.seconds["step"] += now - before
         for each in self.beside:
+            before = now
             each.after_step()
             each.read()
+            now = time.process_time()
+            self.seconds[type(each).__name__] += now - before
+
+    def shares(self) -> str:
+        """What each takes of a step, by its own clock: ratios of turns drown it in their noise."""
+        step = self.seconds["step"]
+        parts = [(name, s / step) for name, s in self.seconds.items() if name != "step"]
+        return ", ".join(f"{name} {100 * share:.2f} %" for name, share in parts)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -122,11 +137,13 @@ def measure(name: str, options: argparse.Namespace) -> str:
                 "" if in_a_run is None else f"{100 * in_a_run:+.2f} %",
             )
         )
+    counted = ways["both"].shares()
     for each in ways.values():
         each.training.close()
     kind = f"{name}, {batch} pairs, {first.training.compute_step.kind}"
     head = (f"a step ({kind})", "processor ms", "to bare steps", "in wall time", "in a run")
-    return timing.table(head, rows)
+    table = timing.table(head, rows)
+    return f"{table}\n\nOf the processor time of a step, each by its own clock: {counted}."
 
 
 def in_run(ratio: float, way: str, steps: int) -> float | None:

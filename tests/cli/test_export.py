@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ..machine_loads import write_history
 from .conftest import Call, trained
 
 
@@ -63,3 +64,38 @@ def test_event_files_hold_the_tags_of_the_notebook(call: Call, root: Path, tmp_p
     assert called.code == 2
     assert "--out" in called.err
     assert len(list(target.iterdir())) == 1
+
+
+def test_the_history_of_the_devices_is_a_table_of_its_own(
+    call: Call, root: Path, tmp_path: Path
+) -> None:
+    folder = trained(root)
+    write_history(folder.devices_path, [0.0, 0.5], began=1.7e9)
+    write_history(folder.devices_path, [1.0], began=1.7e9 + 100, cards=0)
+    called = call("export", folder.id, "--format", "devices")
+    assert (called.code, called.err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(called.out)))
+    assert [(row["seconds"], row["time"]) for row in rows] == [
+        ("1", "1700000001"),
+        ("11", "1700000011"),
+        ("101", "1700000101"),
+    ]
+    assert [row["cpu (%)"] for row in rows] == ["0", "50", "100"]
+    assert [row["card0/power (W)"] for row in rows] == ["100", "300", ""]
+    assert rows[1]["card0/memory (B)"] == str(9 * 2**29)
+    assert rows[1]["card0/others"] == "1"
+    target = tmp_path / "devices.csv"
+    assert call("export", folder.id, "--format", "devices", "--out", str(target)).code == 0
+    assert target.read_text() == called.out
+
+
+def test_a_run_without_a_history_of_the_devices_has_nothing_to_export(
+    call: Call, root: Path, tmp_path: Path
+) -> None:
+    folder = trained(root)
+    for more in ((), ("--out", str(tmp_path / "x.csv"))):
+        called = call("export", folder.id, "--format", "devices", *more)
+        assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
+        assert "Nothing was recorded of the devices of run" in called.err
+        assert "log.device_seconds" in called.err
+    assert not (tmp_path / "x.csv").exists()

@@ -20,6 +20,7 @@ NAMES = (
     "run.json",
     "user.json",
     "metrics.jsonl",
+    "devices.jsonl",
     "checkpoint.pt",
     "log.txt",
     "heartbeat",
@@ -124,8 +125,8 @@ def test_an_odd_file_hangs_nothing_and_leads_no_write_elsewhere(
     ):
         called = call(*args)
         assert called.code in (0, 1, 2, 130), args  # 130: watch, of a run that was stopped
-        if called.code:
-            assert called.err.count("\n") <= 2, called.err
+        if called.code:  # watch says of the few steps also that they did not fill the queue
+            assert called.err.count("\n") <= (3 if args[0] == "watch" else 2), called.err
         assert "Traceback" not in called.err
     one_sentence(lambda: write_request(folder.control_path, "stop", str))
     one_sentence(lambda: take_over(folder))

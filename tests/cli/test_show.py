@@ -16,6 +16,7 @@ from engine.config.schema import PretrainConfig
 from engine.runs import create, own
 from moco_tui.cli.outcome import result_table
 
+from ..machine_loads import write_history
 from .conftest import RESULT, Call, begin, probed, trained
 
 
@@ -168,3 +169,52 @@ def test_show_says_where_a_run_came_from_and_of_an_earlier_one_that_it_does_not_
     facts = json.loads(call("show", folder.id, "--json").out)
     assert [part["step"] for part in facts["provenance"]] == [0, 2]
     assert facts["study"] == ""
+
+
+def test_show_has_mean_and_most_of_what_the_devices_did(call: Call, root: Path) -> None:
+    folder = trained(root)
+    write_history(folder.devices_path, [0.0, 1.0, 0.5], began=1.7e9)
+    called = call("show", folder.id)
+    assert (called.code, called.err) == (0, "")
+    rows = {line[:34].strip(): line[34:].split() for line in called.out.splitlines()}
+    assert rows["devices: NVIDIA H200"] == ["mean", "max", "last", "of"]
+    assert rows["CPU"] == ["50", "%", "100", "%", "50", "%"]
+    assert rows["card 0: power"] == ["300", "W", "500", "W", "300", "W", "700", "W"]
+    facts = json.loads(call("show", folder.id, "--json").out)["devices"]
+    assert facts["card0/temperature"] == {
+        "label": "card 0: temperature",
+        "unit": "°C",
+        "mean": 50.0,
+        "max": 60.0,
+        "last": 50.0,
+        "limit": None,
+    }
+
+
+def test_show_says_plainly_that_nothing_was_recorded_of_the_devices(call: Call, root: Path) -> None:
+    folder = trained(root)
+    folder.devices_path.unlink(missing_ok=True)  # as an earlier version leaves a run
+    called = call("show", folder.id)
+    assert "Nothing was recorded of the devices of this run." in called.out
+    assert json.loads(call("show", folder.id, "--json").out)["devices"] == {}
+    folder.devices_path.mkdir()
+    called = call("show", folder.id)
+    assert called.code == 0
+    assert called.err.count("\n") == 1
+    assert "a folder stands where a file should be" in called.err
+
+
+def test_show_leaves_what_is_hostile_in_the_history_of_the_devices_unclean_nowhere(
+    call: Call, root: Path
+) -> None:
+    folder = trained(root)
+    odd = "\x1b]0;PLANTED\x07\u202e"
+    part = {"began": 1, "every": 1, "columns": ["cpu", odd], "cards": [odd]}
+    others = {"seconds": 1, "others": [{"card": 0, "pid": 1, "user": odd}]}
+    lines = [json.dumps(line) for line in (part, [1, 50, 2], others)]
+    folder.devices_path.write_text("\n".join(lines) + "\n")
+    for args in (("show", folder.id), ("show", folder.id, "--json")):
+        called = call(*args)
+        assert called.code == 0
+        assert not {"\x1b", "\x07", "\u202e"} & set(called.out + called.err)
+    assert "50 %" in call("show", folder.id).out

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FILES = ("run.json", "user.json", "metrics.jsonl", "log.txt", "heartbeat", "lock", "control")
+FILES = (
+    *("run.json", "user.json", "metrics.jsonl", "devices.jsonl", "log.txt"),
+    *("heartbeat", "lock", "control"),
+)
 INDEX = ("history.json", "history.json.lock")
 ESCAPES = "\x1b]0;PLANTED\x07\x1b[31m\x1b[2J\u009b31m\u202eodd\u2066\u200f\x00\x7f\r"
 """A title, a colour, a cleared screen, CSI in one character, text turned around, NUL, DEL, CR."""
@@ -50,6 +53,12 @@ LINES: tuple[bytes, ...] = (
     *(b'{"step":42,"train/loss":1e999}', b'{"step":1e3,"train/loss":1}', b'{"void_after":"x"}'),
     b'{"step":43,"' + ESCAPES.encode() + b'":1}',
     b'{"step":44,"' + b"m" * 50_000 + b'":1}',
+    b'{"began":1,"every":1,"columns":["cpu","' + ESCAPES.encode() + b'"],"cards":["\\u001b[31m"]}',
+    *(
+        b"[1,1e999,null]",
+        b"[5,50,2]",
+        b'{"seconds":1,"others":[{"card":0,"pid":1,"user":"\\u009b"}]}',
+    ),
 )
 
 
@@ -132,7 +141,7 @@ def _at(document: Any, path: tuple[Any, ...]) -> Any:
 def odd_content(chance: random.Random) -> Odd:
     """A whole file with other content."""
     name = chance.choice((*FILES[:-1], "history.json", "checkpoint.pt"))
-    if name in ("metrics.jsonl", "log.txt") and chance.random() < 0.5:
+    if name in ("metrics.jsonl", "devices.jsonl", "log.txt") and chance.random() < 0.5:
         raw = b"\n".join(chance.sample(LINES, 3)) + chance.choice([b"", b"\n"])
         mode = "ab"
     else:
@@ -260,6 +269,7 @@ KNOWN: tuple[Odd, ...] = (
     _kind("run.json", "pipe"),
     _kind("heartbeat", "link"),
     _kind("metrics.jsonl", "/dev/zero"),
+    _kind("devices.jsonl", "pipe"),
     _kind("history.json", "folder"),
     _kind("lock", "pipe"),
     _kind("log.txt", "link"),

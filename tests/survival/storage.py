@@ -274,7 +274,10 @@ DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
     "cut": _truncate,
     "one bit": _flip,
 }
-FILES = ("run.json", "user.json", "metrics.jsonl", "log.txt", "heartbeat", "lock", "control")
+FILES = (
+    *("run.json", "user.json", "metrics.jsonl", "devices.jsonl", "log.txt"),
+    *("heartbeat", "lock", "control"),
+)
 
 
 def damage(root: Path, rng: random.Random, *, small: bool) -> str:

@@ -313,3 +313,18 @@ def test_drawing_costs_the_same_however_many_points_there_are() -> None:
         return calls_of(lambda: draw(150, 38, [Curve("loss", series)], view))
 
     assert drawn(242_500) < 1.5 * drawn(24_250)
+
+
+@pytest.mark.parametrize("values", [[40.0, 60.0], [50.0, 50.0], [0.0, 100.0], [-5.0, 300.0]])
+def test_a_span_that_is_given_stays_whatever_is_drawn(values: list[float]) -> None:
+    series = CurvePoints()
+    series.update([0, 1], values)
+    curves = [Curve("load", series)]
+    drawing = draw(40, 12, curves, View(span=(0.0, 100.0)))
+    assert (drawing.bottom, drawing.top) == (0.0, 100.0)
+    assert drawing.dot_of(50.0) == pytest.approx(drawing.dots / 2, abs=1)
+    assert all(sum(len(text) for text, _ in row) == 40 for row in drawing.rows)
+    whole = draw(40, 12, curves, View())
+    for other in (View(span=(0.0, 100.0), log=True), View(span=(1.0, 1.0))):
+        assert draw(40, 12, curves, other).bottom != 0.0
+    assert draw(40, 12, curves, View(span=(1.0, 1.0))).top == whole.top

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,13 @@ def test_small_pictures_are_means_of_large_ones() -> None:
         assert len(tiny) == 3 * 8 * 8
         means = [np.frombuffer(data, np.uint8).mean() for data in (image, tiny)]
         assert means[0] == pytest.approx(means[1], abs=6)
+
+
+def test_whole_pictures_have_the_size_of_the_images() -> None:
+    request = preview_request("shapes", pixels=8)
+    rows = Previewer(Path("nowhere")).views(replace(request, whole=True))
+    assert rows == Previewer(Path("nowhere")).views(preview_request("shapes", pixels=32))
+    assert {len(picture) for row in rows for picture in row} == {3 * 32 * 32}
 
 
 def test_cifar10_that_was_never_downloaded_is_not_fetched_for_a_preview(

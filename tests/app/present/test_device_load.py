@@ -1,62 +1,87 @@
-"""The load of the machine, from counters of the system that are set by hand."""
+"""The load of a machine in words: as it is now, as it was recorded, and where nothing was."""
 
 from __future__ import annotations
 
-import sys
-from collections import namedtuple
-from types import SimpleNamespace
+from collections.abc import Sequence
+from pathlib import Path
 
-import pytest
+from engine.machine.cards import Card, CardProcess
+from engine.machine.load_reader import Load
+from engine.runs.device_log import DeviceLog
+from moco_tui.present.device_load import (
+    NOTHING_RECORDED,
+    device_lines,
+    recorded_lines,
+    recorded_load,
+)
+from moco_tui.present.lines import Line
 
-from moco_tui.present import device_load
+from ...machine_loads import GIB, load_at, write_history
 
-# As the platform names them; on Linux the time of guests is counted in that of user as well.
-Times = namedtuple("Times", "user system idle iowait guest")
-Sampler = device_load.Sampler
-READ, INIT = Sampler.read, Sampler.__init__
-
-
-class Machine:
-    """Two cores; time goes by when it is told to."""
-
-    def __init__(self) -> None:
-        self.times = [100.0, 50.0, 900.0, 10.0, 30.0]
-
-    def work(self, seconds: float, busy: float) -> None:
-        """So many seconds, in which this share of both cores is busy; a tenth of it for a guest."""
-        self.times[0] += 2 * seconds * busy
-        self.times[2] += 2 * seconds * (1 - busy) * 0.9
-        self.times[3] += 2 * seconds * (1 - busy) * 0.1
-        self.times[4] += 2 * seconds * busy * 0.1
+BEGAN = 1.7e9
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    machine = Machine()
-    memory = SimpleNamespace(total=100, available=40)
-    psutil = SimpleNamespace(
-        cpu_times=lambda: Times(*machine.times),
-        cpu_count=lambda: 2,
-        virtual_memory=lambda: memory,
-        Process=lambda: SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=7)),
-    )
-    monkeypatch.setitem(sys.modules, "psutil", psutil)
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    # conftest puts a fixed load in their place
-    monkeypatch.setattr(Sampler, "__init__", INIT)
-    monkeypatch.setattr(Sampler, "read", READ)
-    return machine
+def texts(lines: Sequence[Line]) -> list[str]:
+    return ["".join(text for text, _ in line) for line in lines]
 
 
-def test_the_load_is_that_since_the_reading_before(machine: Machine) -> None:
-    sampler = Sampler()
-    first = sampler.read()
-    assert first.cpu is None, "nothing is known yet: 0 % would be wrong on a busy machine"
-    assert (first.cores, first.used, first.total, first.process) == (2, 60, 100, 7)
-    for busy in (1.0, 0.75, 0.0, 0.5):
-        machine.work(1.0, busy)
-        assert sampler.read().cpu == pytest.approx(busy)
-        # Read again at once, as after a key: the counters have not moved.
-        assert sampler.read().cpu == pytest.approx(busy)
-    machine.work(0.01, 1.0)  # one tick says nothing
-    assert sampler.read().cpu == pytest.approx(0.5)
+def recorded(path: Path, shares: list[float], cards: int = 1) -> DeviceLog:
+    write_history(path / "devices.jsonl", shares, began=BEGAN, cards=cards)
+    log = DeviceLog(path / "devices.jsonl")
+    log.poll()
+    return log
+
+
+def test_what_is_recorded_reads_as_it_did_then(tmp_path: Path) -> None:
+    log = recorded(tmp_path, [0.1, 0.5])
+    now, then = load_at(0.5), recorded_load(log)
+    assert then is not None
+    now.cards[0].index = None  # the driver's number of a card is no value
+    assert then == now
+    lines = texts(recorded_lines(log, BEGAN + 11 + 7200, ascii_only=True))
+    assert lines == ["recorded 2 h ago", *texts(device_lines(now, ascii_only=True, process="run"))]
+
+
+def test_every_value_has_its_line() -> None:
+    lines = texts(device_lines(load_at(0.5), ascii_only=True))
+    assert lines == [
+        "CPU    ######......  50 % of 4 cores",
+        "memory ######......  8.0 GiB of 16.0 GiB",
+        "app    1.0 GiB resident, 12 % of the CPU",
+        "NVIDIA H200",
+        "GPU    ######......  50 %",
+        "memory ............  4.5 GiB of 139.0 GiB",
+        "app    25 % of the GPU, 4.0 GiB",
+        "others 1 process, 1.0 GiB (ann 77)",
+        "power  300 W  50 °C",
+    ]
+
+
+def test_what_is_not_known_has_none() -> None:
+    assert texts(device_lines(Load(), ascii_only=True)) == ["no NVIDIA card"]
+    lines = texts(device_lines(Load(cards=[Card("A")]), ascii_only=True))
+    assert lines == ["A", "GPU                  –", "power  –  –"]
+
+
+def test_others_are_named_as_far_as_there_is_room() -> None:
+    others = [CardProcess(pid, "\x1b[31mann" if pid < 3 else "") for pid in range(1, 6)]
+    card = Card("A", others=others, others_count=5)
+    line = next(t for t in texts(device_lines(Load(cards=[card]), ascii_only=True)) if "5 p" in t)
+    assert line == "others 5 processes (?[31mann 1, ?[31mann 2, 3)"
+
+
+def test_half_a_core_is_no_whole_one() -> None:
+    lines = texts(device_lines(Load(cpu=0.5, cores=0.5, used=GIB, total=2 * GIB), ascii_only=True))
+    assert lines[0].endswith("50 % of 0.5 cores")
+
+
+def test_a_run_without_records_says_so(tmp_path: Path) -> None:
+    log = DeviceLog(tmp_path / "devices.jsonl")
+    assert recorded_load(log) is None
+    assert texts(recorded_lines(log, BEGAN, ascii_only=True)) == [NOTHING_RECORDED]
+
+
+def test_a_run_on_a_cpu_has_no_card(tmp_path: Path) -> None:
+    lines = texts(recorded_lines(recorded(tmp_path, [0.5], 0), BEGAN + 1, ascii_only=True))
+    assert lines[0] == "recorded now"
+    assert lines[-1] == "no NVIDIA card"

@@ -38,6 +38,7 @@ FOUND: dict[str, set[str]] = {
     "k16": {"below-untrained"},
     "largek": {"below-untrained"},
     "decay": {"collapse", "below-untrained"},
+    "undone": {"collapse", "past-its-best", "below-untrained", "dead-dimensions", "shortcut"},
     "noaug": {"shortcut"},
     "leak": {"shortcut"},
 }

@@ -213,8 +213,8 @@ async def test_an_answer_between_the_record_and_the_requests_is_not_missed(
         def answered_first(self: RunFolder) -> Any:
             """The trainer answers after the record was read, before the requests are."""
             if owner.request() == "pause":
-                owner.acknowledge("pause", 7)
                 owner.transition("paused")
+                owner.acknowledge("pause", 7)
             return pending(self)
 
         async with app.run_test(size=(80, 24)) as pilot:

@@ -53,7 +53,9 @@ async def test_probes_stand_under_their_pretraining_newest_first(
 
 
 @pytest.mark.timeout(60)  # a pipe that is waited for would keep the app from ending
-@pytest.mark.parametrize("name", ["run.json", "user.json", "metrics.jsonl", "log.txt", "lock"])
+@pytest.mark.parametrize(
+    "name", ["run.json", "user.json", "metrics.jsonl", "devices.jsonl", "log.txt", "lock"]
+)
 @pytest.mark.parametrize("kind", ["pipe", "zero"])
 async def test_a_pipe_or_a_device_in_a_run_neither_hides_the_others_nor_blocks(
     root: Path, make_app: MakeApp, name: str, kind: str

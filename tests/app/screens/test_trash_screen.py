@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from textual.widgets import OptionList
 
+from engine.errors import RunError
 from engine.history.history import History
 from engine.history.together import delete_together
 from moco_tui.app import MocoApp
+from moco_tui.present.disk_usage import TrashedRow
+from moco_tui.screens import trash_screen
 from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.runs_screen import RunsScreen
 from moco_tui.screens.trash_screen import TrashScreen
 from moco_tui.widgets.run_table import RunTable
+from moco_tui.widgets.top_bar import TopBar
 
 from ..conftest import screen_text, some_runs, until
 
@@ -93,3 +99,34 @@ async def test_a_read_only_app_only_lists(root: Path, make_app: MakeApp) -> None
             await pilot.pause()
             assert isinstance(app.screen, TrashScreen), f"{key} opened something"
         assert (root / ".trash" / "q4r8st").is_dir()
+
+
+@pytest.mark.parametrize("readable", [True, False])
+async def test_closed_while_it_reads_it_shows_nothing(
+    root: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    """A thread that reads cannot be stopped, its widgets go before its worker."""
+    some_runs(root)
+    closing = threading.Event()
+
+    def slow(history: History) -> list[TrashedRow]:
+        assert closing.wait(30)
+        if readable:
+            return []
+        raise RunError("The trash cannot be read.")
+
+    async def gone(top: TopBar) -> None:
+        closing.set()
+        await asyncio.sleep(0.2)  # the thread comes to its end while the screen still closes
+
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: rows_of(app) == 4)
+        monkeypatch.setattr(trash_screen, "trashed_rows", slow)
+        monkeypatch.setattr(TopBar, "on_unmount", gone, raising=False)
+        await pilot.press("X")
+        await until(pilot, lambda: isinstance(app.screen, TrashScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await app.workers.wait_for_complete()
+        assert closing.is_set()

@@ -10,6 +10,7 @@ from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 
 from moco_tui.terminal.guarded_input import InputReader
+from moco_tui.terminal.picture_protocol import PictureAnswers, PicturesAnswered
 
 
 class Clock:
@@ -53,6 +54,8 @@ BAD = {
     "what the terminal is": b"\x1b[?62;1;4;22c",
     "the terminal's version": b"\x1bP>|XTerm(379)\x1b\\",
     "its background colour": b"\x1b]11;rgb:1e1e/1e1e/1e1e\x07",
+    "whether it shows pictures": b"\x1b_Gi=31;OK\x1b\\",
+    "the size of a cell": b"\x1b[6;18;9t",
     "an unknown sequence": b"\x1b[1;2;3$w",
     "an unknown function key": b"\x1bOz",
 }
@@ -75,6 +78,22 @@ def test_a_report_of_the_mouse_may_come_in_two_parts(clock: Clock) -> None:
     reader = InputReader()
     assert list(reader.read(b"j\x1b[M \xa0")) != []
     assert keys(reader, b"\x30n", clock) == ["n"]
+
+
+def test_what_it_says_about_pictures_may_come_in_two_parts(clock: Clock) -> None:
+    """Once the question is asked the answers are a message, and never keys."""
+    told = b"\x1b[6;18;9t\x1b_Gi=31;OK\x1b\\\x1bP>|kitty(0.42.1)\x1b\\\x1b[?62;52;c"
+    apart = {told.index(start) + n for start in (b"\x1b_G", b"\x1bP") for n in (1, 2)}
+    for cut in set(range(len(told))) - apart:  # there Textual takes Escape and a letter for keys
+        answers = PictureAnswers()
+        answers.waiting = True
+        reader = InputReader(answers)
+        messages = [*reader.read(told[:cut]), *reader.read(told[cut:] + b"n")]
+        clock.now += 1.0
+        messages += reader.read(b"")
+        assert [m.key for m in messages if isinstance(m, events.Key)] == ["n"], cut
+        (answered,) = (m for m in messages if isinstance(m, PicturesAnswered))
+        assert (answered.protocol, answered.cell) == ("kitty", (9, 18))
 
 
 def test_sizes_that_a_screen_may_have_arrive() -> None:

@@ -87,6 +87,14 @@ def test_a_terminal_that_cannot_show_it_gets_a_sentence(start: Start, term: str)
     assert not app.alternate
 
 
+def test_an_unknown_kind_of_pictures_is_a_sentence(start: Start) -> None:
+    app = start(MOCO_TUI_PICTURES="iterm")
+    assert app.wait() == 2
+    words = " ".join(app.text.split())
+    assert words.startswith("moco-tui: MOCO_TUI_PICTURES is 'iterm'; it can be auto, kitty"), words
+    assert not app.alternate
+
+
 def test_a_terminal_that_the_database_does_not_know_is_tried(start: Start) -> None:
     app = start(TERM="xterm-of-next-year")
     app.until(shows_runs)

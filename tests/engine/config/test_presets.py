@@ -45,6 +45,7 @@ PROGRAM: Sourced = {
     "log.keep_every": (0, OURS),
     "log.keep_last": (0, OURS),
     "log.tensorboard": (False, OURS),
+    "log.device_seconds": (10, OURS),
     "runtime.seed": (0, OURS),
     "runtime.device": ("auto", OURS),
     "runtime.precision": ("auto", OURS),

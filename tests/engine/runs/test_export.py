@@ -261,7 +261,7 @@ def test_a_full_disk_under_the_live_events_is_a_sentence(
     monkeypatch.setattr(sink._file._records, "write", full)
     with pytest.raises(RunError, match="the disk is full"):
         sink.metrics(1, 0.0, {"a": 1.0})
-    assert exports.FORMATS == ("csv", "json", "tensorboard")
+    assert exports.FORMATS == ("csv", "json", "tensorboard", "devices")
 
 
 @pytest.mark.parametrize("hours", [-87_660, -1, 0, 1, 87_660])

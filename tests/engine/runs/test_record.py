@@ -16,6 +16,7 @@ from engine.errors import DamagedFileError, RunError
 from engine.history.entry import from_document, make_entry, to_document
 from engine.history.keys import sort_entries
 from engine.runs.data_identity import described
+from engine.runs.metric_log import MetricLog
 from engine.runs.record import Record, UserNotes, decode_record, decode_user, encode_record
 from engine.study.study_state import state_from_entries
 from engine.text import is_plain
@@ -96,12 +97,16 @@ class _Folder:
 
     def __init__(self, record: Record) -> None:
         self._record, self.path, self.id = record, Path("/runs") / record.id, record.id
+        self.devices_path = Path("/runs/not/there")
 
     def record(self) -> Record:
         return self._record
 
     def status(self, record: Record) -> str:
         return record.status
+
+    def metrics(self) -> MetricLog:
+        return MetricLog(Path("/runs/not/there"))
 
     def title(self) -> str:
         return self._record.name or self.id

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from engine.config.schema import PretrainConfig
 from engine.errors import RunError
-from engine.runs import RunFolder, own
-from engine.runs.run_lock import lock_is_held
+from engine.runs import RunFolder, create, own
+from engine.runs import root as runs_folder
+from engine.runs.run_lock import RunLock, lock_is_held
 
 
 def test_probes_of_many_viewers_never_keep_an_owner_out(run: RunFolder) -> None:
@@ -33,6 +36,43 @@ def test_probes_of_many_viewers_never_keep_an_owner_out(run: RunFolder) -> None:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_a_child_that_is_being_started_keeps_no_lock_that_is_given_up(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path / "lock")
+    assert lock.acquire()
+    of_child = os.dup(lock.fd)  # what a fork gives it, until it runs its program
+    lock.unlock()
+    assert lock_is_held(lock.path) is False
+    os.close(of_child)
+
+
+def test_a_child_that_inherits_a_lock_keeps_it(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path / "lock")
+    assert lock.acquire()
+    of_child = os.dup(lock.fd)
+    lock.release()
+    assert lock_is_held(lock.path) is True
+    os.close(of_child)
+    assert lock_is_held(lock.path) is False
+
+
+def test_a_new_run_is_free_whatever_process_was_started_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = []
+
+    def forked(making: Path, now: float) -> None:
+        for path in Path("/proc/self/fd").iterdir():
+            if path.is_symlink() and path.readlink().name == "lock":
+                copies.append(os.dup(int(path.name)))
+
+    monkeypatch.setattr(runs_folder, "_remove_abandoned", forked)
+    made = create(tmp_path / "runs", "pretrain", PretrainConfig())
+    assert copies
+    assert not made.alive()
+    for copy in copies:
+        os.close(copy)
 
 
 def test_a_wrong_descriptor_is_no_lock(run: RunFolder, tmp_path: Path) -> None:

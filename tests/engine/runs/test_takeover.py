@@ -193,6 +193,7 @@ def test_what_a_killed_owner_left_unfinished_is_removed_and_nothing_else(run: Ru
         ".checkpoint.pt.123-0a1b2c3d.tmp",
         ".checkpoint.previous.pt.123-0a1b2c3d.tmp",
         ".run.json.9-ffffffff.tmp",
+        ".devices.jsonl.9-ffffffff.tmp",
         ".checkpoint-ab_9xyz1",  # of version 0.1
     ]
     others = [
@@ -220,4 +221,4 @@ def test_what_a_killed_owner_left_unfinished_is_removed_and_nothing_else(run: Ru
     assert names.isdisjoint(ours)
     assert names.issuperset(others)
     assert folder.is_dir()
-    assert any("a killed process left unfinished (4)" in line for line in run.log_tail(5))
+    assert any("a killed process left unfinished (5)" in line for line in run.log_tail(5))

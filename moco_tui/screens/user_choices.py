@@ -1,0 +1,62 @@
+"""What the user's own configuration does in the app, and what is said of mistakes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from textual.app import App
+
+from engine.text import one_line
+from moco_tui.session import Session
+from moco_tui.user.remembered import remember_theme, theme_of
+from moco_tui.user.user_file import UserFile
+
+_MOST_SAID = 4  # sentences; more would cover the screen, and moco-tui config prints them all
+
+
+def use_theme(app: App[Any], session: Session) -> None:
+    """Begin with the theme that the person wants, if there is one of that name."""
+    theme, _ = theme_of(session.user)
+    if theme in app.available_themes:
+        app.theme = theme
+
+
+def keep_theme(session: Session, theme: str, say: Callable[..., None]) -> None:
+    """Remember a theme that was chosen in the app."""
+    if not session.remembers or theme == theme_of(session.user)[0]:
+        return
+    if problem := remember_theme(session.user, theme):
+        say(problem, severity="warning")
+
+
+def say_problems(session: Session, say: Callable[..., None]) -> None:
+    """Say what in the user's configuration is left out; the app goes on without it."""
+    problems = problems_of(session.user)
+    for problem in problems[:_MOST_SAID]:
+        say(problem, severity="warning")
+    if len(problems) > _MOST_SAID:
+        say(f"{len(problems) - _MOST_SAID} more: moco-tui config names them.", severity="warning")
+
+
+def problems_of(user: UserFile) -> list[str]:
+    """A sentence on each thing in the user's configuration that is left out."""
+    problems = list(user.problems)
+    theme, _ = theme_of(user)
+    if theme:
+        problems += [problem] if (problem := theme_problem(theme)) else []
+    if user.config.keys:  # then only, since it imports every screen
+        from moco_tui.screens.key_table import key_problems
+
+        problems += key_problems(user.config.keys)
+    return problems
+
+
+def theme_problem(theme: str) -> str:
+    """What is wrong with the name of a theme, as a sentence; empty when there is one."""
+    from moco_tui.terminal.themes import theme_names
+
+    names = theme_names()
+    if theme in names:
+        return ""
+    return one_line(f"theme is {theme}; it must be one of {', '.join(names)}.")

@@ -1,0 +1,1 @@
+"""The user's own configuration: what it may hold, its file, what the app remembers beside it."""

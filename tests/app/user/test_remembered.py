@@ -1,0 +1,36 @@
+"""A theme that was chosen in the app holds until the configuration names another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moco_tui.user.remembered import remember_theme, state_path, theme_of
+from moco_tui.user.user_file import read_user_file
+
+
+def test_the_later_choice_holds(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    assert theme_of(read_user_file(path)) == ("", None)
+    assert remember_theme(read_user_file(path), "nord") == ""
+    state = state_path(read_user_file(path))
+    assert theme_of(read_user_file(path)) == ("nord", state)
+    path.write_text("theme = 'dracula' # by hand\n")
+    assert theme_of(read_user_file(path)) == ("dracula", path)
+    assert remember_theme(read_user_file(path), "gruvbox") == ""
+    assert theme_of(read_user_file(path)) == ("gruvbox", state)
+    assert path.read_text() == "theme = 'dracula' # by hand\n", "a person's file stays as it is"
+
+
+def test_a_damaged_memory_is_as_none(tmp_path: Path) -> None:
+    user = read_user_file(tmp_path / "config.toml")
+    for text in ("theme = 3", "theme = '\\u001b[2J'", "theme =", "[theme]\nx = 1", "theme = ''"):
+        state_path(user).write_text(text.replace("'", '"'))
+        assert theme_of(user) == ("", None), text
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    user = read_user_file(tmp_path / "file" / "config.toml")
+    said = remember_theme(user, "nord")
+    assert said.startswith("The theme is not remembered: ")
+    assert theme_of(user) == ("", None)
