@@ -32,7 +32,7 @@ _LOOKS = {
 }
 """The variable of the theme whose colour a look has, and what it is besides."""
 _STATES = ("running", "paused", "finished", "queued", "stopped", "failed", "lost")
-_LEAST_TITLE = 10
+_LEAST_TITLE = 12
 
 
 def state_look(status: str) -> str:
