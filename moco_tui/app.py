@@ -100,8 +100,8 @@ class MocoApp(NamedKeys, PictureApp, ThemedApp):
         user_choices.use_theme(self, self.session)
 
     def watch_theme(self, before: str, theme: str) -> None:
-        """Keep a theme that was chosen; the one that the app begins with comes as both."""
-        if theme != before:
+        """Keep a theme that was chosen, which can only be while the app runs."""
+        if self.is_running and theme != before:
             user_choices.keep_theme(self.session, theme, self.say)
 
     def get_default_screen(self) -> Screen[Any]:

@@ -28,7 +28,7 @@ _ROOMY = 24  # cells for each that has points, from which on a dot would be lost
 _CURSOR, _RIGHT, _WRONG = "╋", "✓", "✗"
 
 
-class LookMap(DrawnLines, Panel, can_focus=True):
+class LookMap(Panel, DrawnLines, can_focus=True):
     """Points of all images; classes have a colour and a mark.
 
     Attributes:

@@ -70,7 +70,7 @@ class ShelfLayout(NamedTuple):
     head: int = 0
 
 
-class PictureShelves(DrawnLines, PictureWidget, Panel, can_focus=True):
+class PictureShelves(Panel, DrawnLines, PictureWidget, can_focus=True):
     """A picture with lines beside it, and shelves of others below."""
 
     HELP_TITLE = "Pictures"

@@ -26,7 +26,7 @@ SIZES = (32, 28, 24, 20, 16, 12, 8)
 """Pixels of a picture, even, since a line of text shows two rows of pixels."""
 
 
-class PreviewPanel(DrawnLines, PictureWidget, Panel):
+class PreviewPanel(Panel, DrawnLines, PictureWidget):
     """Real images of the chosen data set and two random views of each.
 
     Args:

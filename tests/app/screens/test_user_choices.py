@@ -107,11 +107,14 @@ async def test_mistakes_are_said_and_the_app_goes_on(
 def test_a_chosen_theme_holds_on_a_terminal_of_16_colours(
     make_app: MakeApp, path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("COLORTERM", raising=False)
+    first = themes.first_theme
+    monkeypatch.setattr(themes, "first_theme", lambda found: first("standard"))
     app = make_app()
     app.suit_terminal()
     assert app.theme == themes.SIXTEEN
+    app = make_app(user=read_user_file(path))
+    app.suit_terminal()
+    assert not state_path(app.session.user).exists(), "nobody has chosen it"
     path.write_text(f'theme = "{name}"')
     app = make_app(user=read_user_file(path))
     app.suit_terminal()

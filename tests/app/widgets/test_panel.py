@@ -131,10 +131,10 @@ def test_title_and_state_share_what_there_is(title: int, state: int, room: int) 
     assert 0 <= left <= title
     assert 0 <= right <= state
     assert left + right + 3 * bool(right) <= max(room, 0)
-    if title + state + 3 <= room and room >= 20:
+    if title + state + 3 <= room and room >= 24:
         assert (left, right) == (title, state)
-    if right < state and room >= 20:
-        assert left <= 10, "the title gives way first"
+    if right < state and room >= 24:
+        assert left <= 12, "the title gives way first"
 
 
 @given(st.lists(st.text("ab●", max_size=9), max_size=4), st.integers(0, 30))

@@ -72,7 +72,7 @@ async def test_pictures_of_the_terminal_fill_the_cells_of_those_in_blocks(
             assert set(filled) == blocks
             for spot in widget.spots:
                 assert spot.side == SIZE
-                below = lines[spot.y + spot.rows][spot.x :] if spot.y > 1 else ""
+                below = lines[spot.y + spot.rows][spot.x :] if spot.y > 0 else ""
                 number = below.partition("/")[2].partition(" ")[0]
                 assert spot.picture == pictures[int(number) % 4 if number else 3]
 
