@@ -23,6 +23,7 @@ from engine.runs import RunFolder
 from moco_tui.present import fmt
 from moco_tui.present.recorded_fact import recorded_fact
 from moco_tui.screens import messages, screen_registry, user_choices
+from moco_tui.screens.screen_registry import SCREENS
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.terminal.themed_app import ThemedApp
@@ -175,6 +176,13 @@ class MocoApp(NamedKeys, PictureApp, ThemedApp):
     def _open_form(self, message: messages.OpenForm) -> None:
         self.open_form(kind=message.kind, parent=message.parent, like=message.like)
 
+    @on(messages.OpenSetting)
+    async def _open_setting(self, asked: messages.OpenSetting) -> None:
+        from moco_tui.screens.palette_commands import show_setting
+
+        if self._writable():
+            await show_setting(self, self.session, asked.kind, asked.key)
+
     @on(messages.OpenBranch)
     def _open_branch(self, asked: messages.OpenBranch) -> None:
         if self._writable():
@@ -220,7 +228,7 @@ class MocoApp(NamedKeys, PictureApp, ThemedApp):
 
         Its key is bound in the whole app, so it can be pressed again while the screen is open.
         """
-        if not isinstance(self.screen, screen_registry.SCREENS[name].load()):
+        if not isinstance(self.screen, SCREENS[name].load()):
             self._open(name)
 
     def _open(self, name: str, **arguments: Any) -> None:
@@ -261,10 +269,12 @@ class MocoApp(NamedKeys, PictureApp, ThemedApp):
 
     def action_command_palette(self) -> None:
         """Open the palette, once."""
-        from moco_tui.screens.palette import Palette
+        from moco_tui.screens.palette import JumpProvider, Palette
 
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette())  # without a name: one that closes may still have it
+            words = "A command, run, screen or setting ..."
+            # Without a name: one that closes may still have it.
+            self.push_screen(Palette(providers=[JumpProvider], placeholder=words))
 
     def search_themes(self) -> None:
         """Offer all themes."""
@@ -273,22 +283,16 @@ class MocoApp(NamedKeys, PictureApp, ThemedApp):
         self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes ..."))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the command palette offers: commands of the app, then the keys of the screen."""
-        yield SystemCommand("New pretraining", "Configure and start a run", self.open_form)
-        yield SystemCommand("Study", "The newest study, or the form for one", self.open_study)
-        yield SystemCommand("Demo", "A small run on the embedded images", self.start_demo)
-        for name, entry in screen_registry.SCREENS.items():
-            if entry.summary:
-                open_it = partial(self.action_open, name)
-                yield SystemCommand(entry.command or entry.title, entry.summary, open_it)
-        yield SystemCommand("Light or dark", "Switch the theme", self.action_toggle_theme)
-        yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
-        yield SystemCommand("Quit", "Leave the app", self.action_leave)
+        """What the command palette offers beside runs and settings."""
         # Imported here: the first screen must not wait for what a key press needs.
-        from moco_tui.screens.help_screen import bound_actions
+        from moco_tui.screens.palette_commands import palette_commands
 
-        for title, help_text, run in bound_actions(screen):
-            yield SystemCommand(title, help_text, run)
+        return palette_commands(self, screen)
+
+    def show_runs(self) -> None:
+        """Close what is shown over the table of runs."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     # ---------------------------------------------------------------------------- runs
 

@@ -28,6 +28,7 @@ def run(
     read_only: bool = False,
     demo: bool = False,
     opens: OpenMessage | None = None,
+    served: bool = False,
 ) -> int:
     """Run the app until it is left; returns the exit code.
 
@@ -38,6 +39,7 @@ def run(
         read_only: look only.
         demo: open on the demonstration.
         opens: what is shown over the runs at the start.
+        served: the page of a browser takes the place of the terminal, and has told its size.
 
     Returns:
         0 when a person has left it; 1 when an error has ended it, after the hand-over of its runs.
@@ -53,7 +55,7 @@ def run(
     chosen_pictures()  # its sentence, before the terminal is taken
     # A shell may export the size of the window in which it was started. Textual and its libraries
     # prefer that to the size of the terminal, which changes with the window.
-    for name in ("COLUMNS", "LINES"):
+    for name in () if served else ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
 
     # Before the app: Textual opens its driver on the stream that Display has put in place, and
@@ -89,6 +91,8 @@ def run(
         if runner.busy:  # an error of the screen never ends the training
             runner.hand_over()
         display.restore()
+    if served and code is None and not details.getvalue() + error:
+        code = 0  # its page was closed, which ends it without an answer
     # Textual returns None for an app that an error ended.
     sentences = [] if code is not None else [_ended_by_error(app, details.getvalue() + error)]
     sentences += [text for severity, text in runner.messages if severity == "error"]

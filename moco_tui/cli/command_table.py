@@ -57,6 +57,9 @@ COMMANDS: dict[str, CommandEntry] = {
         "look",
         "Look at what encoders make of images: neighbours, confusions, a map, side by side.",
     ),
+    "serve": CommandEntry(
+        "serve", "Show the app in a browser, through an SSH tunnel from anywhere."
+    ),
     "watch": CommandEntry("watch", "Print the progress of RUN until it ends."),
     "pause": CommandEntry("pause", "Pause RUN after its current step, with a checkpoint."),
     "continue": CommandEntry("continue_", "Go on with a paused RUN."),
@@ -79,12 +82,15 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "doctor": CommandEntry("doctor", "Describe this machine and installation, for a bug report."),
     "completion": CommandEntry("completion", "Print the completion script of a shell."),
-    # The app starts these three; a name that begins with an underscore is not listed.
+    # Other commands and the app start these; a name that begins with an underscore is not listed.
     "_train": CommandEntry("_train", "Trains the runs in PATHS in turn, without a terminal."),
     "_estimate": CommandEntry(
         "_estimate", "Times a few steps of the pretraining, or of the study, on stdin."
     ),
     "_look": CommandEntry("_look", "Looks at the encoders named on stdin, for the app."),
+    "_served": CommandEntry(
+        "_served", "Draws the app on stdout in the packets of a web driver, for the server."
+    ),
 }
 
 

@@ -77,7 +77,7 @@ def next_filter(config: StudyConfig, pivot: Pivot, dimension: Dimension) -> Pivo
     return replace(pivot, keep=keep)
 
 
-KEYS: Mapping[Dimension, str] = {"task": "t", "head": "h", "fraction": "f", "source": "o"}
+KEYS: Mapping[Dimension, str] = {"task": "A", "head": "h", "fraction": "H", "source": "C"}
 """The key that steps through the values of a dimension."""
 
 FULL_CELL = 24
@@ -87,7 +87,7 @@ FULL_CELL = 24
 def slice_parts(config: StudyConfig, pivot: Pivot) -> list[tuple[str, str]]:
     """Which slice is shown: keys and what they change, for one line."""
     known = values(config)
-    parts = [("x", f"{pivot.row} by {pivot.column}")]
+    parts = [("Y", f"{pivot.row} by {pivot.column}")]
     for name, key in KEYS.items():
         kept = pivot.keep.get(name)
         if kept is not None:

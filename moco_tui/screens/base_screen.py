@@ -7,7 +7,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.screen import Screen
 
-from moco_tui.screens.messages import Say, Severity
+from moco_tui.screens.messages import OpenForm, Say, Severity
 from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.widgets.key_line import KeyLine
@@ -60,6 +60,10 @@ class BaseScreen(SteadyScreen, Screen[None]):
     def action_back(self) -> None:
         """Go back to the previous screen."""
         self.dismiss()
+
+    def action_new(self) -> None:
+        """Configure a pretraining."""
+        self.ask_app(OpenForm())
 
     def ask_app(self, message: Message) -> None:
         """Post one of ``screens.messages`` to the app.

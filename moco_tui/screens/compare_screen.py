@@ -38,8 +38,8 @@ class CompareScreen(PollingScreen):
     HELP = """Curves of several runs over each other; each has a mark of its own besides its colour.
 Below are the settings that differ and every metric with its difference to the first run."""
     BINDINGS = [
-        Binding("v", "metric(1)", "Next metric"),
-        Binding("V", "metric(-1)", "Metric before", show=False),
+        Binding("m", "metric(1)", "Metric"),
+        Binding("M", "metric(-1)", "Metric before", show=False),
         Binding("x", "export", "Export"),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from rich.text import Text
@@ -28,6 +28,10 @@ NAMES = {
     "full_stop": ".",
     "less_than_sign": "<",
     "greater_than_sign": ">",
+    "exclamation_mark": "!",
+    "at": "@",
+    "asterisk": "*",
+    "colon": ":",
     "escape": "Esc",
     "enter": "Enter",
     "space": "Space",
@@ -79,9 +83,18 @@ def _as_chosen(binding: Binding, node: DOMNode) -> Binding:
     return binding if chosen is None else binding.with_key(chosen)
 
 
-def bound_actions(screen: Screen[Any]) -> Iterable[tuple[str, str, Callable[[], Any]]]:
-    """The keys of a screen as commands: title, help, what to call."""
+def bound_actions(
+    screen: Screen[Any], but: Collection[str] = ()
+) -> Iterable[tuple[str, str, Callable[[], Any]]]:
+    """The keys of a screen as commands: title, help, what to call.
+
+    Args:
+        screen: whose keys they are.
+        but: actions that are left out.
+    """
     for binding in own_bindings(screen):
+        if binding.action in but:
+            continue
         if screen.check_action(binding.action.partition("(")[0], ()) is False:
             continue
 

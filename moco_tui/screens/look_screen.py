@@ -45,21 +45,22 @@ class LookScreen(BaseScreen):
     TITLE_TEXT = "Look"
     HELP = """What encoders make of the same images, each left out of its own neighbours. 1 to 4
 lead to the map, the image at its cursor with the nearest others, the confusion matrix, and all of
-it in words. t shows a t-SNE in place of the principal components, e the next encoder, u each
-encoder before its training, o asks for other encoders or checkpoints."""
+it in words. J shows a t-SNE in place of the principal components, V the next encoder, Z each
+encoder before its training; j and k lead through the images, ! to the next one that its neighbours
+take for another class; @ asks for other encoders or checkpoints."""
     BINDINGS = [
         Binding("1", "panel('map')", "Map", show=False),
         Binding("2", "panel('pictures')", "Image and neighbours", show=False),
         Binding("3", "panel('confusion')", "Confusions", show=False),
         Binding("4", "panel('words')", "In words", show=False),
-        Binding("t", "tsne", "t-SNE or PCA"),
-        Binding("e", "encoder", "Next encoder"),
-        Binding("u", "untrained", "Untrained beside it"),
-        Binding("n", "image(1)", "Next image", show=False),
-        Binding("N", "image(-1)", "Image before", show=False),
-        Binding("w", "wrong", "Next wrong image"),
-        Binding("o", "others", "Other encoders"),
-        Binding("i", "part", "Test or withheld images", show=False),
+        Binding("J", "tsne", "t-SNE or PCA"),
+        Binding("V", "encoder", "Next view"),
+        Binding("Z", "untrained", "Untrained beside it"),
+        Binding("j", "image(1)", "Next image", show=False),
+        Binding("k", "image(-1)", "Image before", show=False),
+        Binding("exclamation_mark", "wrong", "Next wrong image", key_display="!"),
+        Binding("at", "others", "Other encoders", key_display="@"),
+        Binding("I", "part", "Test or withheld images", show=False),
         Binding("x", "export", "Export"),
     ]
 
@@ -170,7 +171,7 @@ encoder before its training, o asks for other encoders or checkpoints."""
             self.say(text, severity="error")
             return
         self.query_one("#state", Static).update(
-            f"{fmt.clean(text)}\n\nEscape leads back, o asks for other encoders."
+            f"{fmt.clean(text)}\n\nEscape leads back, @ asks for other encoders."
         )
 
     def _take(self, found: Look) -> None:
@@ -212,7 +213,7 @@ encoder before its training, o asks for other encoders or checkpoints."""
         if found is None:
             return
         count = len(found.encoders)
-        which = f" ({self.encoder + 1} of {count}, e)" if count > 1 else ""
+        which = f" ({self.encoder + 1} of {count}, V)" if count > 1 else ""
         name = look_text.view_text(self.view)
         self.top.set(self._subject(), name + which)
         plane = self._plane()
@@ -362,7 +363,7 @@ encoder before its training, o asks for other encoders or checkpoints."""
         """Each encoder beside itself before its training, or alone again."""
         untrained = not self.request.untrained
         if untrained and 2 * len(self.request.encoders) > MOST_ENCODERS:
-            self.say("Four encoders at most stand side by side; o asks for fewer.")
+            self.say("Four encoders at most stand side by side; @ asks for fewer.")
             return
         self._look_at(replace(self.request, untrained=untrained))
 

@@ -54,6 +54,19 @@ class OpenForm(OpenMessage):
         self.kind, self.parent, self.like = kind, parent, like
 
 
+class OpenSetting(OpenMessage):
+    """Show the form at a setting.
+
+    Args:
+        kind: of run; a form for this kind that is shown already stays as it is.
+        key: of the setting.
+    """
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__()
+        self.kind, self.key = kind, key
+
+
 class OpenBranch(OpenMessage):
     """Configure a run that goes on from a checkpoint of another one.
 

@@ -78,8 +78,8 @@ acknowledged it. Tab moves between the panels; 1 to 7 lead to one of them; the c
 pans and reads values. On a wide screen the load over the run takes the place of all others, and
 gives it back with the same key."""
     BINDINGS = [
-        Binding("b", "probe", "Probe"),
-        Binding("L", "look", "Look at the encoder", show=False),
+        Binding("P", "probe", "Probe"),
+        Binding("L", "look", "Look at encoders", show=False),
         Binding("1", "panel(1)", "Loss; of a probe its table", show=False),
         Binding("2", "panel(2)", "Accuracy", show=False),
         Binding("3", "panel(3)", "Epochs; of a probe its loss", show=False),

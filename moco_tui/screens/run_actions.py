@@ -14,9 +14,22 @@ from engine.runs.kept_checkpoints import checkpoint_file, kept_checkpoints
 from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenBranch, OpenLook, StartRuns
+from moco_tui.screens.stop_run import stop_row
 
 OF_RUNS = frozenset(
-    ["probe", "compare", "look", "filter", "delete", "sort", "resume", "like", "extend", "fork"]
+    [
+        "probe",
+        "compare",
+        "look",
+        "filter",
+        "delete",
+        "sort",
+        "resume",
+        "stop",
+        "like",
+        "extend",
+        "fork",
+    ]
 )
 """Keys of the table that need a run."""
 
@@ -74,6 +87,10 @@ class RunActions:
             self._screen.ask_app(StartRuns(folder, show=True))
         else:
             self._screen.say(f"{row.title} is {row.status}; there is nothing to resume.")
+
+    def stop(self, row: RunRow) -> None:
+        """Stop the run, after a question."""
+        stop_row(self._screen, row)
 
     def look(self, run_ids: Sequence[str]) -> None:
         """Look at what the encoders of some runs make of images."""

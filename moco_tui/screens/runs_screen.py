@@ -35,8 +35,7 @@ class RunsScreen(BaseScreen):
     """The table of runs, and the details of the one under the cursor."""
 
     TITLE_TEXT = "Runs"
-    # Textual's default focuses the first widget that can be, the hidden filter; keys meant for the
-    # table would be typed into it.
+    # Textual's default is the hidden filter: keys meant for the table would be typed into it.
     AUTO_FOCUS = ""
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
 eight of them, c compares the marked ones. The filter takes words and comparisons, such as
@@ -44,7 +43,7 @@ kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit 
 runs of a study stand under it, folded: f shows and hides them."""
     BINDINGS = [
         Binding("n", "new", "New"),
-        Binding("p", "probe", "Probe"),
+        Binding("P", "probe", "Probe"),
         Binding("c", "compare", "Compare"),
         Binding("S", "study", "Study"),
         Binding("L", "look", "Look at encoders", show=False),
@@ -56,12 +55,13 @@ runs of a study stand under it, folded: f shows and hides them."""
         Binding("t", "tags", "Tags", show=False),
         Binding("e", "note", "Note", show=False),
         Binding("N", "name", "Rename", show=False),
-        Binding("r", "resume", "Start or resume", show=False),
+        Binding("s", "stop", "Stop", show=False),
+        Binding("r", "resume", "Resume or start", show=False),
         Binding("y", "like", "New run like this one", show=False),
         Binding("E", "extend", "Extend to more epochs", show=False),
         Binding("F", "fork", "Fork from a checkpoint", show=False),
         Binding("d,delete", "delete", "Delete", show=False),
-        Binding("u", "undo", "Undo the delete", show=False),
+        Binding("u", "undo", "Restore", show=False),
         Binding("X", "app.open('trash')", "Trash", show=False),
         Binding("D", "demo", "Start the demo", show=False),
         Binding("escape", "back", "Clear", show=False),
@@ -280,10 +280,6 @@ runs of a study stand under it, folded: f shows and hides them."""
         self._unfolded ^= {run_id}
         self.show_rows(force=True)
 
-    def action_new(self) -> None:
-        """Configure a pretraining."""
-        self.ask_app(OpenForm())
-
     def action_like(self) -> None:
         """Configure a run that begins with this one's settings."""
         row = self._row
@@ -381,6 +377,10 @@ runs of a study stand under it, folded: f shows and hides them."""
     def action_resume(self) -> None:
         """Resume a stopped, failed or lost run in this app."""
         self._change(self._actions.resume)
+
+    def action_stop(self) -> None:
+        """Stop the run, whichever process trains it."""
+        self._change(self._actions.stop)
 
     def action_extend(self) -> None:
         """Configure a run that goes on with this one to more epochs."""

@@ -54,22 +54,22 @@ class StudyScreen(WatchScreen):
     """
 
     TITLE_TEXT = "Study"
-    HELP = """A grid of pretrainings and probes, filling in. x swaps rows and columns, v shows
-other ones; t, h, f and o show one task, head, share of the labels or source alone, then the next.
-Enter opens the runs behind a cell, z orders the rows by the column of the cursor. 1 to 6 show a
+    HELP = """A grid of pretrainings and probes, filling in. Y swaps rows and columns, V shows
+other ones; A, h, H and C show one task, head, share of the labels or source alone, then the next.
+Enter opens the runs behind a cell, R orders the rows by the column of the cursor. 1 to 6 show a
 panel, 6 how the variants are trained. A state changes here when the trainer has acknowledged it."""
     BINDINGS = [
-        Binding("x", "swap", "Swap"),
-        Binding("v", "view", "Rows, columns", show=False),
-        Binding("t", "only('task')", "One task alone, the next, all", show=False),
+        Binding("Y", "swap", "Swap"),
+        Binding("V", "view", "Next view", show=False),
+        Binding("A", "only('task')", "One task alone, the next, all", show=False),
         Binding("h", "only('head')", "One head alone, the next, all", show=False),
         Binding(
-            "f", "only('fraction')", "One share of the labels alone, the next, all", show=False
+            "H", "only('fraction')", "One share of the labels alone, the next, all", show=False
         ),
-        Binding("o", "only('source')", "One source alone, the next, all", show=False),
-        Binding("z", "by_result", "Order by result, or as trained", show=False),
+        Binding("C", "only('source')", "One source alone, the next, all", show=False),
+        Binding("R", "by_result", "Order by result, or as trained", show=False),
         Binding("a", "all", "Show all", show=False),
-        Binding("e", "export", "Export"),
+        Binding("x", "export", "Export"),
         Binding("1", "panel('table')", "Table", show=False),
         Binding("2", "panel('curve')", "Curves", show=False),
         Binding("3", "panel('answer')", "Answer, comparisons, protocol", show=False),

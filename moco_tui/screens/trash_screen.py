@@ -41,9 +41,9 @@ class TrashScreen(BaseScreen):
 brings one back, and with a study what went with it. Removing a run for good, or emptying the trash,
 gives the disk back; nothing brings that back."""
     BINDINGS = [
-        Binding("r", "restore", "Restore"),
-        Binding("d,delete", "remove", "Remove for good"),
-        Binding("E", "empty", "Empty"),
+        Binding("u", "restore", "Restore"),
+        Binding("d,delete", "remove", "Delete for good"),
+        Binding("ctrl+d,shift+delete", "empty", "Empty"),
     ]
     DEFAULT_CSS = """
     TrashScreen {

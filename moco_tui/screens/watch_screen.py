@@ -17,6 +17,7 @@ from moco_tui.present.run_rows import GLYPHS, LIVE
 from moco_tui.screens.about_dialog import AboutRun
 from moco_tui.screens.messages import StartRuns
 from moco_tui.screens.polling_screen import PollingScreen
+from moco_tui.screens.stop_run import ask_to_stop
 from moco_tui.session import Session
 from moco_tui.widgets.text_panel import TextPanel
 
@@ -60,10 +61,10 @@ class WatchScreen(PollingScreen):
     BINDINGS = [
         Binding("p", "pause", "Pause"),
         Binding("s", "stop", "Stop"),
-        Binding("k", "checkpoint", "Checkpoint"),
+        Binding("K", "checkpoint", "Checkpoint"),
         Binding("r", "resume", "Resume"),
         Binding("r", "begin", "Start"),  # the same key on a run that has not begun
-        Binding("d", "detach", "Detach", show=False),
+        Binding("B", "detach", "Detach: go on in the background", show=False),
         Binding("i", "about", "Settings and origin", show=False),
     ]
 
@@ -199,7 +200,12 @@ class WatchScreen(PollingScreen):
         self._send("continue" if self.status == "paused" else "pause")
 
     def action_stop(self) -> None:
-        """Stop at the next step, with a checkpoint."""
+        """Stop at the next step, with a checkpoint, after a question."""
+        if self.record is not None and self.writable():
+            of = (self._title_shown, self.record.id, self.record.kind, self.status)
+            ask_to_stop(self, *of, self._stop)
+
+    def _stop(self) -> None:
         if self.status == "queued" and self.session.runner.drop(self.folder):
             self.say("It no longer waits for its turn; r starts it.")
             return

@@ -46,7 +46,7 @@ nearest neighbours of the image are ticked or crossed: of its class or not."""
         Binding("right", "go('right')", "Point to the right", show=False),
         Binding("up", "go('up')", "Point above", show=False),
         Binding("down", "go('down')", "Point below", show=False),
-        Binding("m", "marks", "Dots or marks", show=False),
+        Binding("colon", "marks", "Dots or marks", key_display=":", show=False),
     ]
 
     class Moved(Message):

@@ -43,12 +43,11 @@ class VariantChart(MarkedChart, inherit_bindings=False):
     HELP_TITLE = "The training of the variants"
     HELP = """The mean over the seeds of each variant while it is trained; the band is from the
 smallest to the largest seed. Drawn are the reference, the variant that Up and Down pick, and the
-best; b draws them all. y changes between loss and kNN, u between epochs and steps."""
+best; * draws them all. m changes between loss and kNN, U between epochs and steps."""
     BINDINGS = [
-        *(binding for binding in Chart.BINDINGS if _action(binding) not in ("epochs", "smooth")),
-        Binding("u", "epochs", "Steps or epochs", show=False),
-        Binding("y", "metric", "Loss or kNN"),
-        Binding("b", "every", "Three or all"),
+        *(binding for binding in Chart.BINDINGS if _action(binding) != "smooth"),
+        Binding("m", "metric", "Metric"),
+        Binding("asterisk", "every", "Three or all", key_display="*"),
         Binding("up", "pick(-1)", "Variant before", show=False),
         Binding("down", "pick(1)", "Variant behind", show=False),
     ]

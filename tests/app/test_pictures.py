@@ -171,14 +171,14 @@ async def study(pilot: Pilot[Any]) -> None:
 
 async def study_curve(pilot: Pilot[Any]) -> None:
     await study(pilot)
-    await pilot.press("t", "t", "2", "left")
+    await pilot.press("A", "A", "2", "left")
     await until(pilot, lambda: "task ten" in pilot.app.screen.query_one(LabelChart).title)
 
 
 async def study_begun(pilot: Pilot[Any]) -> None:
     app_of(pilot).open_run("s5t6dy")
     await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
-    await pilot.press("x")
+    await pilot.press("Y")
 
 
 async def study_cell(pilot: Pilot[Any]) -> None:
@@ -213,12 +213,12 @@ async def look(pilot: Pilot[Any]) -> None:
 
 async def look_pictures(pilot: Pilot[Any]) -> None:
     await look(pilot)
-    await pilot.press("n", "2", "right")
+    await pilot.press("j", "2", "right")
 
 
 async def look_confusion(pilot: Pilot[Any]) -> None:
     await look(pilot)
-    await pilot.press("e", "3", "right")
+    await pilot.press("V", "3", "right")
 
 
 SCREENS: dict[str, Steps] = {

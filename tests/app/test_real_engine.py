@@ -96,6 +96,8 @@ def test_a_session_in_a_terminal(root: Path, terminal: Terminal) -> None:
     terminal.keys("p")
     terminal.until(lambda text: "▸ running" in text)
     terminal.keys("s")
+    terminal.until(lambda text: "Stop session" in text)
+    terminal.keys("y")
     terminal.until(lambda text: "■ stopped" in text)
     terminal.keys("\x1b")
     terminal.until(lambda text: "■ stopped   session" in text)

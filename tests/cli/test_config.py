@@ -179,7 +179,7 @@ def test_every_key_is_listed_with_its_id(call: Call, path: Path) -> None:
     assert listed["runs.new"]["keys"] == ["q"]
     assert listed["runs.new"]["default"] == ["n"]
     assert listed["runs.probe"]["description"] == "Probe"
-    assert call("config", "get", "keys.runs.probe").out == "p\n"
+    assert call("config", "get", "keys.runs.probe").out == "P\n"
     lines = call("config", "keys").out.splitlines()
     (line,) = [line for line in lines if line.startswith("runs.new ")]
     assert line.endswith("*")

@@ -158,7 +158,7 @@ async def test_a_kept_checkpoint_can_be_chosen_for_a_probe(root: Path, make_app:
     app = make_app()
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 1)
-        await pilot.press("p")
+        await pilot.press("P")
         await until(pilot, lambda: app.screen.query_one("#parent", Chooser))
         app.screen.query_one("#parent", Chooser).focus()
         await pilot.press("right")
@@ -193,7 +193,7 @@ async def test_compare_draws_the_probes_of_two_runs_over_their_epochs(
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 6)
         app.open_comparison(["k7m2qx", "q4r8st"])
         await until(pilot, lambda: app.screen.query_one(Chart).curves)
-        await pilot.press("V")  # behind the last metric
+        await pilot.press("M")  # behind the last metric
         await until(pilot, lambda: app.screen.query_one(Chart).title.startswith("probes: ten"))
         one, other = app.screen.query_one(Chart).curves
         assert list(one.series.steps) == [40, 80, 120]

@@ -141,7 +141,7 @@ async def test_the_key_line_offers_no_key_that_a_field_takes(
         assert "^q Quit" in line
         assert "f1 Help" in line
         shown = {binding.key for _, binding, _, _ in screen.active_bindings.values()}
-        assert not shown & set("q?nopcS")
+        assert not shown & set("q?noPcS")
         await pilot.press("q")
         assert isinstance(app.focused, Input)
         assert app.focused.value.endswith("q")

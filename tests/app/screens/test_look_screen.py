@@ -185,10 +185,10 @@ async def test_w_goes_to_the_next_image_that_is_voted_for_wrongly(
         screen = await opened(pilot)
         seen = []
         for _ in [*wrong, wrong[0]]:
-            await pilot.press("w")
+            await pilot.press("exclamation_mark")
             seen.append(screen.image)
         assert seen == [*wrong, wrong[0]]
-        await pilot.press("n", "N", "N")
+        await pilot.press("j", "k", "k")
         assert screen.image == (wrong[0] - 1) % COUNT
 
 
@@ -198,7 +198,7 @@ async def test_the_untrained_stands_beside_the_trained_with_the_same_image(
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         screen = await opened(pilot)
-        await pilot.press("n", "u")
+        await pilot.press("j", "Z")
         await until(pilot, lambda: screen.found and len(screen.found.encoders) == 2)
         assert asked.requests[-1].untrained
         shelves = screen.query_one(PictureShelves)
@@ -206,9 +206,9 @@ async def test_the_untrained_stands_beside_the_trained_with_the_same_image(
         assert ["untrained" in shelf.title for shelf in shelves.shelves] == [False, True]
         for shelf, view in zip(shelves.shelves, some_look(untrained=True).encoders, strict=True):
             assert [tile.image for tile in shelf.tiles] == view.neighbours[1][:30]
-        await pilot.press("e")
+        await pilot.press("V")
         await until(pilot, lambda: "k7m2qx untrained (2 of 2" in screen_text(app))
-        await pilot.press("i")
+        await pilot.press("I")
         await until(pilot, lambda: "withheld training images" in screen_text(app))
 
 
@@ -219,12 +219,12 @@ async def test_a_t_sne_replaces_the_components_and_goes_again(
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         before = list(screen.query_one(LookMap)._dots)
-        await pilot.press("t")
+        await pilot.press("J")
         await until(pilot, lambda: "map · t-SNE" in screen_text(app))
         assert screen.query_one(LookMap)._dots != before
-        await pilot.press("t")
+        await pilot.press("J")
         await until(pilot, lambda: "map · PCA" in screen_text(app))
-        await pilot.press("t")
+        await pilot.press("J")
         await until(pilot, lambda: "map · t-SNE" in screen_text(app))
         assert asked.maps == 1  # it is kept
 
@@ -236,7 +236,7 @@ async def test_without_scikit_learn_a_sentence_says_so_and_the_components_stay(
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         asked.problem = "t-SNE needs scikit-learn; pip install 'moco-tui[look]' brings it."
-        await pilot.press("t")
+        await pilot.press("J")
         await until(pilot, told(app, "moco-tui[look]"))
         assert "map · PCA" in screen_text(app)
 
@@ -252,12 +252,12 @@ async def test_a_problem_is_a_sentence_and_other_encoders_can_be_named(
         await until(pilot, lambda: "Run k7m2qx has [no] checkpoint yet." in screen_text(app))
         asked.problem = ""
         for text, said in (("k7m2qx@99", "no checkpoint of epoch 99"), ("nobody", "nobody")):
-            await pilot.press("o")
+            await pilot.press("at")
             await until(pilot, lambda: isinstance(app.screen, Ask))
             app.screen.query_one(LineInput).value = text
             await pilot.press("enter")
             await until(pilot, told(app, said))
-        await pilot.press("o")
+        await pilot.press("at")
         await until(pilot, lambda: isinstance(app.screen, Ask))
         app.screen.query_one(LineInput).value = "q4r8st k7m2qx"
         await pilot.press("enter")

@@ -88,10 +88,10 @@ async def test_states_change_only_when_the_trainer_has_acknowledged(
         assert folder.record().status == "paused"
         await pilot.press("p")
         await until(pilot, lambda: "▸ running" in screen_text(app))
-        await pilot.press("k")
+        await pilot.press("K")
         await until(pilot, lambda: folder.record().checkpoint_step)
         trainer.answers.clear()
-        await pilot.press("s")
+        await pilot.press("s", "y")
         await until(pilot, lambda: "stopping ..." in screen_text(app))
         assert monitor(app).status == "running"
         trainer.answers.set()
@@ -101,7 +101,7 @@ async def test_states_change_only_when_the_trainer_has_acknowledged(
         await pilot.press("r")
         await until(pilot, lambda: "▸ running" in screen_text(app))
         await until(pilot, lambda: step_shown(app) > stopped_at)
-        await pilot.press("s")
+        await pilot.press("s", "y")
         await until(pilot, lambda: runner.join(0))
     assert trainer.outcomes == ["stopped", "stopped"]
 
@@ -116,7 +116,7 @@ async def test_a_run_of_another_process_is_watched_the_same_way(
         other.start(folder)
         app.open_run(folder.id)
         await until(pilot, lambda: curve_points(app) > 5)
-        await pilot.press("s")
+        await pilot.press("s", "y")
         await until(pilot, lambda: "■ stopped" in screen_text(app))
     assert other.join(10)
 
@@ -143,7 +143,7 @@ async def test_the_folder_deleted_under_the_screen(root: Path, make_app: MakeApp
         await until(pilot, lambda: curve_points(app) == 120)
         shutil.rmtree(root / "k7m2qx")
         await until(pilot, lambda: "The run folder is gone" in screen_text(app))
-        await pilot.press("p", "s", "k", "r", "b", "5", "escape")
+        await pilot.press("p", "s", "K", "r", "P", "5", "escape")
         await until(pilot, lambda: not isinstance(app.screen, MonitorScreen))
 
 
@@ -161,7 +161,7 @@ async def test_corrupt_metrics_are_survived(root: Path, make_app: MakeApp, damag
         await until(pilot, lambda: monitor(app).loaded and "finished" in screen_text(app))
         said = any("are no metrics and are left out" in n.message for n in app._notifications)
         assert said == damage.startswith(b'{"step": "x"')  # the others are half a line, or values
-        await pilot.press("l", "m", "plus", "left", "0", "2", "3", "5")
+        await pilot.press("l", "w", "plus", "left", "0", "2", "3", "5")
         assert isinstance(app.screen, MonitorScreen)
 
 
@@ -219,13 +219,13 @@ async def test_the_cursor_reads_a_value_and_zoom_survives_new_points(
         await pilot.press("0")
         assert chart.view.low is None
         before = chart.window
-        await pilot.press("M")
+        await pilot.press("W")
         assert 1 < chart.window < before
-        await pilot.press("m")
+        await pilot.press("w")
         assert chart.window == before
         assert chart.window <= curve_points(app) / 2, "a mean over all of it would say nothing"
         assert f"mean of {chart.window}" in chart.readout()
-        await pilot.press("e")
+        await pilot.press("U")
         assert chart.view.per_epoch == 10
 
 
@@ -273,7 +273,7 @@ async def test_the_keys_of_the_panels_and_the_way_to_a_probe(root: Path, make_ap
         for key, words in (("3", "epoch     loss"), ("4", "NVIDIA H200"), ("5", "reading images")):
             await pilot.press(key)
             await until(pilot, partial(is_shown, app, words))
-        await pilot.press("b")
+        await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
         assert on_screen(app, NewRunScreen).state.kind == "probe"
         assert "k7m2qx" in on_screen(app, NewRunScreen)._command()

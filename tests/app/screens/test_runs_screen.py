@@ -240,7 +240,7 @@ async def test_enter_opens_and_escape_comes_back(root: Path, make_app: MakeApp) 
         assert on_screen(app, MonitorScreen).folder.id == "k7m2qx"
         await pilot.press("escape")
         await until(pilot, lambda: table(app).has_focus)
-        await pilot.press("p")
+        await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
         assert on_screen(app, NewRunScreen).state.kind == "probe"
         await pilot.press("escape")
@@ -430,7 +430,7 @@ async def test_a_filter_finds_folded_probes_and_the_probe_key_means_their_parent
         await pilot.press("enter", "escape")
         await until(pilot, lambda: len(shown(app)) == 4)
         table(app).select("k7m2qx/probes")
-        await pilot.press("p")
+        await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
         assert on_screen(app, NewRunScreen).body.parent_id == "k7m2qx"
 

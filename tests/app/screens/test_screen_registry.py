@@ -88,7 +88,7 @@ async def test_a_new_screen_opens_by_the_command_palette(app: MocoApp) -> None:
         await pilot.press("ctrl+p")
         await pilot.press(*"queue")
         await until(pilot, lambda: "What waits" in screen_text(app))
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await until(pilot, lambda: type(app.screen).__name__ == "QueueScreen")
 
 

@@ -144,11 +144,11 @@ async def test_a_study_judged_by_knn_shows_one_number_a_variant(
         assert "moco.momentum 0.9, not 0.99" in " ".join(screen_text(app).split())
         table = app.screen.query_one(StudyTable)
         assert list(table.tables[0].row_keys) == ["m 0.9", "m 0.99"]
-        await pilot.press("z")
+        await pilot.press("R")
         await until(pilot, lambda: list(table.tables[0].row_keys) == ["m 0.99", "m 0.9"])
         assert table.place is not None
         assert table.place["source"] == "m 0.9", "the cursor stays with its variant"
-        await pilot.press("z")
+        await pilot.press("R")
         await until(pilot, lambda: list(table.tables[0].row_keys) == ["m 0.9", "m 0.99"])
 
 

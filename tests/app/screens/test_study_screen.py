@@ -271,22 +271,22 @@ async def test_rows_and_columns_are_swapped_and_filtered(root: Path, make_app: M
         place = table(app).place
         assert place == {"source": "K 16384", "task": "binary", "fraction": 0.3, "head": "logistic"}
         value = table(app).current
-        await pilot.press("x")
+        await pilot.press("Y")
         assert "fraction by source" in screen_text(app)
         assert (table(app).place, table(app).current) == (place, value)
         head = line_of(app, "binary, logistic")
         assert [name in head for name in ("K 4096", "K 16384", "pixels")] == [True] * 3
-        await pilot.press("t")
+        await pilot.press("A")
         assert "only binary" in screen_text(app)
         assert "ten, logistic" not in screen_text(app)
-        await pilot.press("t")
+        await pilot.press("A")
         assert "only ten" in screen_text(app)
         assert "binary, logistic" not in screen_text(app)
-        await pilot.press("f", "o")
+        await pilot.press("H", "C")
         assert "only 10 %" in screen_text(app)
         assert [t.row_keys for t in table(app).tables] == [(0.1,)]
         assert [t.column_keys for t in table(app).tables] == [("K 4096",)]
-        await pilot.press("a", "v")
+        await pilot.press("a", "V")
         assert "source by task" in screen_text(app)
         assert "all sources" in screen_text(app)
 
@@ -413,7 +413,7 @@ async def test_a_study_is_not_compared_or_probed(root: Path, make_app: MakeApp) 
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 2)
         app.query_one(RunTable).select("s5t6dy")
-        await pilot.press("p")
+        await pilot.press("P")
         await until(pilot, lambda: any("is a study" in n.message for n in app._notifications))
         app.open_comparison(["s5t6dy", "pt0bcd"])
         await until(pilot, lambda: any("s5t6dy: a study" in n.message for n in app._notifications))
@@ -443,9 +443,9 @@ async def test_states_change_only_when_the_trainer_has_acknowledged(
         await until(pilot, lambda: "‖ paused" in screen_text(app))
         await pilot.press("p")
         await until(pilot, lambda: "▸ running" in screen_text(app))
-        await pilot.press("k")
+        await pilot.press("K")
         await until(pilot, lambda: folder.record().checkpoint_step)
-        await pilot.press("s")
+        await pilot.press("s", "y")
         await until(pilot, lambda: "■ stopped" in screen_text(app))
         await until(pilot, lambda: runner.join(0))
     assert trainer.outcomes == ["stopped"]
@@ -478,7 +478,7 @@ async def test_export_writes_new_files_only_and_tells_where(
             ("no/folder.csv", f"There is no folder {tmp_path / 'no'}"),
             ("taken.csv/below.csv", "a file stands where a folder should be"),
         ):
-            await pilot.press("e")
+            await pilot.press("x")
             await until(pilot, lambda: isinstance(app.screen, Ask))
             app.screen.query_one(Input).value = str(tmp_path / name)
             await pilot.press("enter")
@@ -510,7 +510,7 @@ async def test_the_folder_deleted_under_the_screen(root: Path, make_app: MakeApp
         shutil.rmtree(root / "pb0x00")
         shutil.rmtree(root / "s5t6dy")
         await until(pilot, lambda: "The run folder is gone" in screen_text(app))
-        await pilot.press("p", "s", "k", "r", "x", "t", "2", "3", "4", "5", "1", "e", "escape")
+        await pilot.press("p", "s", "K", "r", "Y", "A", "2", "3", "4", "5", "1", "x", "escape")
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
         await pilot.press("enter")
         await pilot.pause()
@@ -540,7 +540,7 @@ async def test_a_damaged_record_is_a_message(root: Path, make_app: MakeApp, dama
         (root / "s5t6dy" / "run.json").write_bytes(damage)
         app.push_screen(StudyScreen(app.session, RunFolder(root / "s5t6dy")))
         await until(pilot, lambda: app._notifications)
-        await pilot.press("x", "t", "enter", "e", "3", "p", "r", "escape")
+        await pilot.press("Y", "A", "enter", "x", "3", "p", "r", "escape")
         await until(pilot, lambda: not isinstance(app.screen, StudyScreen))
 
 
@@ -558,7 +558,7 @@ async def test_a_probe_whose_settings_make_no_sense_counts_for_nothing(
         assert "0/126 cells" not in screen_text(app)
         (root / "pb0x00" / "run.json").write_text(json.dumps(record))
         await until(pilot, lambda: "0/126 cells" in screen_text(app))
-        await pilot.press("x", "t", "enter", "2")
+        await pilot.press("Y", "A", "enter", "2")
         assert app.is_running
 
 
@@ -572,7 +572,7 @@ async def test_the_study_survives_any_size(
         app.open_run("s5t6dy")
         await until(pilot, lambda: shown(app))
         await pilot.resize_terminal(*size)
-        await pilot.press("right", "end", "x", "pagedown", "2", "left", "3", "1", "home")
+        await pilot.press("right", "end", "Y", "pagedown", "2", "left", "3", "1", "home")
         await pilot.resize_terminal(80, 24)
         await until(
             pilot, lambda: isinstance(app.screen, StudyScreen) and "K 4096" in screen_text(app)
@@ -671,7 +671,7 @@ async def test_a_study_is_computed_here_stopped_and_gone_on_with(
         await until(pilot, lambda: "0/2 cells" in screen_text(app))
         await pilot.press("r")
         await until(pilot, lambda: "▸ running" in screen_text(app), seconds=400)
-        await pilot.press("s")
+        await pilot.press("s", "y")
         await until(pilot, lambda: "■ stopped" in screen_text(app), seconds=400)
         await until(pilot, lambda: app.session.runner.active is None)
         await pilot.press("r")

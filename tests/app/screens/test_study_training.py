@@ -81,11 +81,11 @@ async def test_ten_variants_are_legible_while_they_are_trained(
         for curve in chart.curves:
             assert sum(line.count(curve.mark) for line in screen_text(app).splitlines()) > 2
         assert all(c.mark.isascii() == ascii_only for c in chart.curves)
-        await pilot.press("y")
+        await pilot.press("m")
         await until(pilot, lambda: "kNN" in chart.title and chart.curves[0].series.steps[0] == 1.0)
-        await pilot.press("u")
+        await pilot.press("U")
         await until(pilot, lambda: chart.curves[0].series.steps[0] == 10.0)
-        await pilot.press("b")
+        await pilot.press("asterisk")
         await until(pilot, lambda: len(chart.curves) == 9)
         assert len({curve.mark for curve in chart.curves}) == 9
         inks = {chart._curve_style(number).color for number in range(9)}

@@ -53,13 +53,13 @@ async def test_one_comes_back_and_the_rest_goes_after_a_question(
         await pilot.press("down", "enter")  # the one that was deleted first
         await until(pilot, lambda: listed(app) == 1)
         assert (root / "q4r8st").is_dir()
-        await pilot.press("E")
+        await pilot.press("ctrl+d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         assert "for good" in screen_text(app)
         await pilot.press("n")
         assert (root / ".trash" / "f6g3hj").is_dir(), "No means no"
         await until(pilot, lambda: isinstance(app.screen, TrashScreen))
-        await pilot.press("E")
+        await pilot.press("shift+delete")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
         await until(pilot, lambda: "The trash is empty." in screen_text(app))
@@ -94,7 +94,7 @@ async def test_a_read_only_app_only_lists(root: Path, make_app: MakeApp) -> None
         await until(pilot, lambda: rows_of(app) == 3)
         await pilot.press("X")
         await until(pilot, lambda: isinstance(app.screen, TrashScreen) and listed(app) == 1)
-        for key in ("enter", "r", "d", "E"):
+        for key in ("enter", "u", "d", "ctrl+d"):
             await pilot.press(key)
             await pilot.pause()
             assert isinstance(app.screen, TrashScreen), f"{key} opened something"

@@ -141,7 +141,7 @@ async def test_the_palette_offers_the_keys_of_the_screen(root: Path, make_app: M
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(app.query_one(RunTable).rows) == 4)
         titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert {"New", "Compare", "Filter", "Quit", "Demo", "Light or dark"} <= set(titles)
+        assert {"New pretraining", "Compare", "Filter", "Quit", "Demo", "Theme"} <= set(titles)
         await pilot.press("ctrl+p")
         await until(pilot, lambda: len(app.screen_stack) == 2)
         await pilot.press("escape")

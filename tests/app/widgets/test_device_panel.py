@@ -152,7 +152,7 @@ async def test_what_this_app_trains_is_read_now(
         await until(
             pilot, lambda: device_text(app).startswith("CPU") and "42 %" in device_text(app)
         )
-        await pilot.press("s")
+        await pilot.press("s", "y")
         await until(pilot, lambda: runner.join(0))
         await until(pilot, lambda: "50 % of 4 cores" in device_text(app))
 
