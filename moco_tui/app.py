@@ -25,6 +25,7 @@ from moco_tui.present.recorded_fact import recorded_fact
 from moco_tui.screens import messages, screen_registry, user_choices
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
+from moco_tui.terminal.key_turns import KeyTurns
 from moco_tui.terminal.themed_app import ThemedApp
 from moco_tui.widgets.named_keys import NamedKeys
 from moco_tui.widgets.picture_layer import PictureApp
@@ -37,7 +38,7 @@ STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
 
-class MocoApp(NamedKeys, PictureApp, ThemedApp):
+class MocoApp(NamedKeys, KeyTurns, PictureApp, ThemedApp):
     """Configure, start, watch, browse and compare runs.
 
     Args:
