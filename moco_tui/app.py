@@ -348,8 +348,10 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, ThemedApp):
 
     def action_leave(self) -> None:
         """Leave; with a run active, ask what becomes of it."""
-        from moco_tui.screens.dialogs import Leave
+        from moco_tui.screens.dialogs import Leave, edits_are_asked_about
 
+        if edits_are_asked_about(self, self.action_leave):
+            return
         runner = self.session.runner
         active = runner.active
         if active is None and not runner.waiting:
