@@ -26,6 +26,7 @@ from moco_tui.screens import messages, screen_registry, user_choices
 from moco_tui.screens.screen_registry import SCREENS
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
+from moco_tui.terminal.key_turns import KeyTurns
 from moco_tui.terminal.themed_app import ThemedApp
 from moco_tui.widgets.named_keys import NamedKeys
 from moco_tui.widgets.picture_layer import PictureApp
@@ -38,7 +39,7 @@ STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
 
-class MocoApp(NamedKeys, PictureApp, ThemedApp):
+class MocoApp(NamedKeys, KeyTurns, PictureApp, ThemedApp):
     """Configure, start, watch, browse and compare runs.
 
     Args:
@@ -351,8 +352,10 @@ class MocoApp(NamedKeys, PictureApp, ThemedApp):
 
     def action_leave(self) -> None:
         """Leave; with a run active, ask what becomes of it."""
-        from moco_tui.screens.dialogs import Leave
+        from moco_tui.screens.dialogs import Leave, edits_are_asked_about
 
+        if edits_are_asked_about(self, self.action_leave):
+            return
         runner = self.session.runner
         active = runner.active
         if active is None and not runner.waiting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -21,6 +21,7 @@ from moco_tui.user.user_file import UserFile
 
 if TYPE_CHECKING:
     from moco_tui.present.form import FormState
+    from moco_tui.user.last_forms import LastForm
 
 READ_ONLY = "This app only looks (--read-only)."
 """What a person is told who asks a read-only app for a change."""
@@ -66,6 +67,7 @@ class Session:
         self.clock = clock
         self.user = user or UserFile(Path())
         self.remembers = user is not None and not read_only
+        self._forms: Mapping[str, LastForm] | None = None  # None: not read yet
         self.ascii = abilities.ascii_only()
         self.pictures = PictureStore(ascii_only=self.ascii)
 
@@ -74,6 +76,36 @@ class Session:
         from moco_tui.present.form_start import first_form  # the first screen has no form
 
         return first_form(kind, self.user.config.form)
+
+    def begun_form(self, kind: str, parent: str = "") -> FormState:
+        """The form for a new run of a kind, like the last one of it that was made here.
+
+        Args:
+            kind: ``pretrain``, ``probe`` or ``study``.
+            parent: id of the pretraining that a probe is of.
+        """
+        from moco_tui.present.form_start import first_form, of_parent
+
+        last = of_parent(self._last_forms().get(kind), parent)
+        return first_form(kind, self.user.config.form, last)
+
+    def keep_form(self, state: FormState, parent: str = "") -> str:
+        """Have the next form of its kind begin like this one; a sentence where that failed."""
+        from moco_tui.present.form_start import last_form
+        from moco_tui.user.last_forms import write_forms
+
+        if self.remembers:
+            self._forms = None  # another app may have written it meanwhile
+        forms = {**self._last_forms(), state.kind: last_form(state, parent)}
+        self._forms = forms
+        return write_forms(self.user, forms) if self.remembers else ""
+
+    def _last_forms(self) -> Mapping[str, LastForm]:
+        if self._forms is None:
+            from moco_tui.user.last_forms import read_forms
+
+            self._forms = read_forms(self.user) if self.remembers else {}
+        return self._forms
 
     def folder(self, run_id: str) -> RunFolder:
         """The folder of a run by its id."""

@@ -14,7 +14,6 @@ from engine.config import own_code
 from engine.config.axis_layers import study_values
 from engine.config.data import source_path
 from engine.config.fields import Field, fields, nest
-from engine.config.heads import HEADS
 from engine.config.open_settings import followed
 from engine.config.presets import presets_of
 from engine.config.resolve import build, to_toml
@@ -25,7 +24,6 @@ from engine.config.schema import (
     NOT_IN_STUDIES,
     AnyConfig,
     AugmentConfig,
-    ProbeConfig,
 )
 from engine.config.values import check_leaf, parse_value
 from engine.errors import ConfigError
@@ -33,149 +31,47 @@ from moco_tui.present import fmt
 from moco_tui.present.form_following import follow
 from moco_tui.present.missing_folder import missing_folder
 
-LABELS = {
-    "data.source": "data",
-    "moco.queue_size": "queue size",
-    "optim.epochs": "epochs",
-    "optim.batch_size": "batch size",
-    "optim.stop_epoch": "stop after epoch",
-    "runtime.device": "device",
-    "task.name": "task",
-    "seeds": "pretraining seeds",
-    "judge": "judged by",
-}
 
+class FormStart(Struct, frozen=True):
+    """What a form begins with.
 
-def _lower_first(title: str) -> str:
-    return title[:1].lower() + title[1:]
+    Attributes:
+        preset: empty for the defaults.
+        values: settings over it; a preset that is chosen afterwards has them no more.
+        words: where they come from, for people; empty for the preset alone.
+    """
 
-
-ESSENTIAL = {
-    "pretrain": (
-        "data.source",
-        "moco.queue_size",
-        "optim.epochs",
-        "optim.batch_size",
-        "runtime.device",
-    ),
-    "probe": (
-        *("label_fraction", "task.name", "head", "data.source", "baselines"),
-        *("subset_seed", "runtime.device"),
-    ),
-    "study": (
-        "pretrain.data.source",
-        "queue_sizes",
-        "design",
-        "judge",
-        "label_fractions",
-        "tasks",
-        "heads",
-        "seeds",
-        "subset_seeds",
-        "baselines",
-        "supervised_subsets",
-        "pretrain.optim.epochs",
-        "pretrain.optim.batch_size",
-        "pretrain.runtime.device",
-    ),
-}
-_PRETRAIN_SECTIONS = (
-    ("Encoder", "model"),
-    ("Queue and loss", "moco"),
-    ("Optimizer", "optim"),
-    ("kNN, online probe, measures", "monitor"),
-    ("Data", "data"),
-    ("Checkpoints and logs", "log"),
-    ("Device and seed", "runtime"),
-)
-_PROBE_SECTIONS = (
-    ("Task", "task"),
-    # Every head of the registry, that of the default first.
-    *(
-        (f"{name.capitalize()} head", name)
-        for name in sorted(HEADS, key=lambda name: name != ProbeConfig().head)
-    ),
-    ("Supervised baseline", "supervised"),
-    ("Labels", ""),
-    ("Device and seed", "runtime"),
-)
-SECTIONS = {
-    "pretrain": _PRETRAIN_SECTIONS,
-    "probe": _PROBE_SECTIONS,
-    "study": (
-        ("Recipes, workers", ""),
-        ("Pretraining: augmentations", "pretrain.augment"),
-        *(
-            (f"Pretraining: {_lower_first(title)}", f"pretrain.{name}")
-            for title, name in _PRETRAIN_SECTIONS
-        ),
-        *(
-            (f"Probe: {_lower_first(title)}", f"probe.{name}".rstrip("."))
-            for title, name in _PROBE_SECTIONS
-        ),
-    ),
-}
-"""Title and section of everything that is not essential, by kind of run."""
-FIRST = {"pretrain": "moco.queue_size", "probe": "label_fraction", "study": "queue_sizes"}
-"""The field that has the focus at first."""
-
-
-_TABLES = {
-    "groups": 'groups, as {vehicles = ["ship"], animals = ["cat"]}',
-    "axes": 'settings and values, as {"moco.momentum" = [0.9, 0.99]}',
-    "recipes": 'names and settings, as {large = {"moco.queue_size" = 16384}}',
-}
-
-
-def label(key: str) -> str:
-    """What a field is called in the form."""
-    known = LABELS.get(key.removeprefix("pretrain.").removeprefix("probe."))
-    return known if known is not None else key.rpartition(".")[2].replace("_", " ")
-
-
-def range_hint(field: Field) -> str:
-    """Unit and range of a field, short."""
-    if field.kind == "choice":
-        return "one of " + ", ".join(field.choices)
-    if field.kind == "bool":
-        return ""
-    if field.kind == "list":
-        return "a list, separated by commas" + (
-            f": {', '.join(field.choices)}" * bool(field.choices)
-        )
-    if field.kind == "table":
-        return _TABLES.get(field.name, "a table")
-    low = field.ge if field.ge is not None else field.gt
-    high = field.le if field.le is not None else field.lt
-    parts = [field.unit] if field.unit else []
-    if low is not None and high is not None:
-        left = "" if field.ge is not None else ">"
-        right = "" if field.le is not None else "<"
-        parts.append(f"{left}{_plain(low)} – {right}{_plain(high)}")
-    elif low is not None:
-        parts.append(f"{'>=' if field.ge is not None else '>'} {_plain(low)}")
-    elif high is not None:
-        parts.append(f"{'<=' if field.le is not None else '<'} {_plain(high)}")
-    return "  ".join(parts)
-
-
-def _plain(number: float) -> str:
-    if number >= 2**31 - 1:  # the bound of seeds
-        return "2^31"
-    return f"{number:g}" if abs(number) < 10_000 or number != int(number) else f"{int(number):,}"
+    preset: str = ""
+    values: Mapping[str, Any] = {}
+    words: str = ""
 
 
 class FormState:
     """The values of the form's fields as typed, and what is wrong with them.
 
+    They lie over each other: the preset, what the form began with, the device of the app, what
+    was typed for another kind of run, what was typed here. What was typed stays over any preset.
+
     Args:
         kind: ``pretrain``, ``probe`` or ``study``.
         preset: preset to begin with; probes have none.
         values: dotted keys and values over it, such as those of an earlier run.
+        words: where these come from, for people.
+        pure: what it begins with that has nothing of an earlier run; None: the preset alone.
+
+    Attributes:
+        typed: what the person has typed or chosen here, by key.
+        carried: what was typed in the form of another kind that this one has too.
     """
 
     def __init__(
-        self, kind: str, *, preset: str = "", values: Mapping[str, Any] | None = None
+        self,
+        kind: str,
+        *,
+        preset: str = "",
+        values: Mapping[str, Any] | None = None,
+        words: str = "",
+        pure: FormStart | None = None,
     ) -> None:
         self.kind = kind
         self.type: type[AnyConfig] = KINDS[kind]
@@ -191,27 +87,81 @@ class FormState:
         self.base: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
         self.wrong: dict[str, str] = {}
+        self.typed: dict[str, Any] = {}
+        self.carried: dict[str, Any] = {}
+        preset = preset if preset in presets_of(self.type) else ""
+        self._start = FormStart(preset, dict(values or {}), words)
+        self._pure = pure or FormStart(preset)
+        self._given_up: tuple[FormStart, dict[str, Any], dict[str, Any]] | None = None
+        self._device = ""
         self.use_preset(preset)
-        for key, value in (values or {}).items():
-            if key in self.known:
-                self._put(key, value)
+
+    # ---------------------------------------------------------------------------- layers
 
     def use_preset(self, preset: str) -> None:
-        """Begin anew with the values of a preset; empty for the defaults."""
+        """Lay what was typed over a preset; empty for the defaults."""
         presets = presets_of(self.type)
         self.preset = preset if preset in presets else ""
         self.base = {key: field.default for key, field in self.known.items()}
         if self.preset:
             self.base |= presets[preset].values
-        self.values = dict(self.base)
-        self.wrong = {}
+        self._lay()
+
+    def _lay(self) -> None:
+        """Work the values out from the layers."""
+        self.values, self.wrong = dict(self.base), {}
         follow(self)
+        over = dict(self.start.values)
+        if self._device:
+            over |= dict.fromkeys(filter(_is_device, self.known), self._device)
+        over |= self.carried | self.typed
+        first = followed(self.type)  # what follows them must not undo what is laid here
+        for key in sorted(over, key=lambda key: key not in first):
+            if key in self.known:
+                self._put(key, over[key])
+
+    @property
+    def start(self) -> FormStart:
+        """What the form began with, as far as it counts under the preset of now."""
+        return self._start if self._start.preset == self.preset else FormStart(self.preset)
 
     def use_device(self, device: str) -> None:
-        """Compute everything on this device."""
-        for key in self.known:
-            if key == "runtime.device" or key.endswith(".runtime.device"):
-                self.set(key, device)
+        """Compute everything on this device, where no other one is typed."""
+        self._device = device
+        self._lay()
+
+    def carry(self, values: Mapping[str, Any]) -> None:
+        """Take what was typed in the form of another kind; what was typed here goes before it."""
+        self.carried = {key: value for key, value in values.items() if key in self.known}
+        self._lay()
+
+    def is_typed(self, key: str) -> bool:
+        """Whether the person has typed or chosen a value, here or for another kind of run."""
+        return key in self.typed or key in self.carried
+
+    def reset(self, key: str) -> None:
+        """Give a field the value of the preset."""
+        self.typed.pop(key, None)
+        self.carried.pop(key, None)
+        left = {name: value for name, value in self._start.values.items() if name != key}
+        self._start = FormStart(self._start.preset, left, self._start.words if left else "")
+        self._lay()
+
+    def reset_all(self) -> None:
+        """Give every field the value of the preset, over which the user's own defaults may lie."""
+        self._given_up = self._start, self.typed, self.carried
+        self._start, self.typed, self.carried = self._pure, {}, {}
+        self._lay()
+
+    def bring_back(self) -> bool:
+        """Undo ``reset_all``; False where something was typed since, or nothing was given up."""
+        if self._given_up is None or self.typed or self.carried:
+            return False
+        (self._start, self.typed, self.carried), self._given_up = self._given_up, None
+        self._lay()
+        return True
+
+    # ---------------------------------------------------------------------------- fields
 
     def text(self, key: str) -> str:
         """A value as it stands in the field."""
@@ -225,12 +175,18 @@ class FormState:
             # The field was filled with this text, which may have fewer digits than the value.
             return
         self._put(key, value)
-        if field.registry is not None and key not in self.wrong:
+        if _equal(self.values[key], self._untyped(key)):
+            self.typed.pop(key, None)
+        else:
+            self.typed[key] = value
+        if key not in self.wrong:
             # Typed by the person, so its code may be imported (own_code); a path that an earlier
             # run brought along was not typed, and comes in by ``_put`` alone.
-            chosen = self.values[key]
-            items = chosen if isinstance(chosen, list | tuple) else [chosen]
-            own_code.name_paths(filter(field.registry.is_own, items))
+            name_own_code(field, self.values[key])
+
+    def _untyped(self, key: str) -> Any:
+        """The value that a field would have if nothing was typed into it."""
+        return self.carried.get(key, self.start.values.get(key, self.base[key]))
 
     def _put(self, key: str, value: Any) -> None:
         field = self.known[key]
@@ -240,7 +196,7 @@ class FormState:
             checked = check_leaf(field, self.type, value)
         except ConfigError:
             self.values[key] = value
-            self.wrong[key] = f"it must be {field.expectation()}"
+            self.wrong[key] = _without_argument(field, value) or f"it must be {field.expectation()}"
             return
         self.wrong.pop(key, None)
         self.values[key] = checked
@@ -309,7 +265,8 @@ class FormState:
     def copy(self) -> FormState:
         """A copy that another thread may look at while this one is edited."""
         made = copy.copy(self)
-        made.values, made.wrong = dict(self.values), dict(self.wrong)
+        made.base, made.values = dict(self.base), dict(self.values)
+        made.typed, made.wrong = dict(self.typed), dict(self.wrong)
         return made
 
     def preview(
@@ -337,6 +294,15 @@ class FormState:
         """The fields whose value differs from the preset."""
         return {
             key: value for key, value in self.values.items() if not _equal(value, self.base[key])
+        }
+
+    def lasting(self) -> dict[str, Any]:
+        """What another form may begin with: all but the device that this app was told to use."""
+        changed = self.changed()
+        return {
+            key: value
+            for key, value in changed.items()
+            if not (self._device and _is_device(key) and value == self._device)
         }
 
     def is_changed(self, key: str) -> bool:
@@ -374,6 +340,24 @@ class FormState:
             return to_toml(self.config())
         except ConfigError:
             return ""
+
+
+def name_own_code(field: Field, value: Any) -> None:
+    """Count the paths of own code in a value as named by the person."""
+    if field.registry is not None:
+        items = value if isinstance(value, list | tuple) else [value]
+        own_code.name_paths(filter(field.registry.is_own, items))
+
+
+def _without_argument(field: Field, value: Any) -> str:
+    """What is missing behind a name such as ``folder:``; empty where it is something else."""
+    parts = field.registry.values() if field.registry is not None else ()
+    missing = [part.argument for part in parts if part.argument and value == f"{part.name}:"]
+    return f"its {missing[0].lower()} is missing" if missing else ""
+
+
+def _is_device(key: str) -> bool:
+    return key == "runtime.device" or key.endswith(".runtime.device")
 
 
 def short_reason(sentence: str, key: str) -> str:

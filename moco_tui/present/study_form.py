@@ -17,7 +17,7 @@ from engine.config.fields import Field, fields
 from engine.config.phrases import plural
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.errors import ConfigError
-from moco_tui.present import fmt, form
+from moco_tui.present import fmt, form, form_fields
 
 MANY_CELLS = 10_000
 """From so many cells on a study asks before it begins: it may take weeks."""
@@ -45,7 +45,7 @@ def what_fits(typed: str) -> list[Field]:
     return [
         field
         for key, field in varied_fields().items()
-        if all(word in f"{key} {form.label(key)} {field.help}".lower() for word in words)
+        if all(word in f"{key} {form_fields.label(key)} {field.help}".lower() for word in words)
     ]
 
 
@@ -66,7 +66,7 @@ def values_hint(key: str) -> str:
         return "true, false"
     if field.kind == "list":
         return "lists, each in brackets"
-    return form.range_hint(field) or field.help
+    return form_fields.range_hint(field) or field.help
 
 
 class AxisDrafts:
@@ -84,6 +84,20 @@ class AxisDrafts:
         self._state = state
         self.texts: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
+        self._read()
+
+    def lay_again(self) -> None:
+        """Hand them to a state whose values were worked out anew, where they were typed."""
+        if self.wrong or self._state.is_typed("axes"):
+            self._put()
+        else:
+            self._read()
+
+    def _read(self) -> None:
+        """Take the axes of the state."""
+        self.texts.clear()
+        self.wrong.clear()
+        state = self._state
         try:
             axes = canonical_axes(state.values["axes"])
         except ConfigError:  # of an earlier run that was edited by hand

@@ -55,11 +55,13 @@ of the form for a new run."""
         kept = kept_checkpoints(self._ref.folder.path)
         self._epoch = epoch_of(record, self._ref.which, kept) or 0.0
         self._finished = record.status == "finished"
-        state = form.FormState(record.kind, preset=record.preset, values=values)
+        preset, words = record.preset, f"as run {fmt.clean(record.id)}"
+        state = form.FormState(record.kind, preset=preset, values=values, words=words)
         self._old = dict(state.values)
         if self._longer:
-            state.set("optim.epochs", 2 * int(state.values["optim.epochs"]))
-            state.set("optim.stop_epoch", 0)
+            epochs = 2 * int(state.values["optim.epochs"])
+            values |= {"optim.epochs": epochs, "optim.stop_epoch": 0}
+            state = form.FormState(record.kind, preset=preset, values=values, words=words)
         if self.session.device:
             state.use_device(self.session.device)
         return state

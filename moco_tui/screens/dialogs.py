@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen, ScreenResultType
@@ -125,6 +126,50 @@ class WideChoice(SteadyScreen, ModalScreen[ScreenResultType]):
     def action_answer(self, answer: str) -> None:
         """Close with the answer that a key or a button stands for."""
         raise NotImplementedError
+
+
+class LeaveEdits(WideChoice[bool]):
+    """Asks whether a form is left that holds what a person has typed; True leaves it.
+
+    Args:
+        edits: what would be lost, as in "3 settings".
+    """
+
+    BINDINGS = [
+        Binding("escape,k", "answer('keep')", "Keep editing"),
+        Binding("l", "answer('leave')", "Leave"),
+    ]
+
+    def __init__(self, edits: str) -> None:
+        super().__init__()
+        self._edits = edits
+
+    def compose(self) -> ComposeResult:
+        """What would be lost, and two buttons."""
+        with Dialog("Leave the form?"):
+            text = f"What you typed here ({self._edits}) has not been started, and is not kept."
+            yield Static(text, classes="question", markup=False)
+            with Vertical(classes="choices"):
+                yield Button("Keep editing (k)", id="keep", variant="primary", compact=True)
+                yield Button("Leave without it (l)", id="leave", compact=True)
+
+    def action_answer(self, answer: str) -> None:
+        """Answer by a key or a button."""
+        self.dismiss(answer == "leave")
+
+
+def edits_are_asked_about(app: App[Any], leave: Callable[[], None]) -> bool:
+    """Whether an open form asks first before the app is left; it leaves then by itself.
+
+    Args:
+        app: the app.
+        leave: is called when the person gives up what was typed.
+    """
+    return any(
+        asks is not None and asks(leave)
+        for screen in reversed(app.screen_stack)
+        for asks in [getattr(screen, "asks_about_edits", None)]
+    )
 
 
 class Leave(SteadyScreen, ModalScreen[Leaving]):

@@ -11,7 +11,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config.fields import Field
-from moco_tui.present import fmt, form
+from moco_tui.present import fmt, form_fields
 from moco_tui.present import study_form as studyform
 from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.widgets.line_input import LineInput
@@ -111,6 +111,6 @@ class SettingChoice(SteadyScreen, ModalScreen[str | None]):
 
 def _line(field: Field) -> Text:
     """A setting in a line: key, type, range or help."""
-    about = form.range_hint(field) or field.help
+    about = form_fields.range_hint(field) or field.help
     text = f"{fmt.fit(field.key, _KEY_WIDTH)} {fmt.fit(studyform.kind_text(field), 12)} {about}"
     return Text(fmt.clean(text), no_wrap=True, overflow="ellipsis")

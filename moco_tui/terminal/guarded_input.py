@@ -43,13 +43,15 @@ class _TolerantParser(XTermParser):
     """Textual's parser, less the sequences that it does not know or cannot take."""
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
+        if alt:  # no key is bound with Alt: a letter came close behind an Escape, as in a burst
+            yield events.Key("escape", "\x1b")
         try:
-            keys = list(super()._sequence_to_key_events(sequence, alt))
+            keys = list(super()._sequence_to_key_events(sequence))
         except (ValueError, OverflowError):  # a number that is no number, or no character
             keys = [events.Key(Keys.Ignore, sequence)]
         if not keys and _SEQUENCE.fullmatch(sequence):
             keys = [events.Key(Keys.Ignore, sequence)]  # Textual's mark of what it shall drop
-        return keys
+        yield from keys
 
 
 class InputReader:

@@ -2,140 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from rich.text import Text
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.reactive import reactive
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from engine.config.data import source_suggestions
 from engine.config.fields import Field
-from moco_tui.present import fmt, form
+from moco_tui.present import fmt, form, form_fields
+from moco_tui.widgets.choosers import Checkbox, Chooser
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.named_keys import NamedKeys
 
 INPUT_LIMIT = 4000
 """Characters that a field takes."""
-
-
-class Chooser(NamedKeys, Widget, can_focus=True):
-    """One of a few values; the arrow keys, Space or a click go through them.
-
-    One line high and without a list to open, so that dozens of them stand in the form.
-
-    Args:
-        options: the values with the texts that are shown for them.
-        value: the one to begin with; empty for the first.
-    """
-
-    HELP_TITLE = "A choice"
-    HELP = """Left and right (or Space) choose."""
-
-    DEFAULT_CSS = """
-    Chooser { height: 1; width: 1fr; color: $foreground; background: $panel; }
-    Chooser:focus { background: $primary; color: $text; text-style: bold; }
-    """
-    BINDINGS = [
-        Binding("left", "step(-1)", "Previous value", show=False),
-        Binding("right,space,enter", "step(1)", "Next value", show=False),
-    ]
-    value: reactive[str] = reactive("")
-
-    class Changed(Message):
-        """Another value was chosen."""
-
-        def __init__(self, choice: Chooser) -> None:
-            super().__init__()
-            self.choice = choice
-
-        @property
-        def control(self) -> Chooser:
-            """The choice."""
-            return self.choice
-
-    def __init__(
-        self,
-        options: Sequence[tuple[str, str]],
-        value: str = "",
-        *,
-        id: str | None = None,
-    ) -> None:
-        super().__init__(id=id)
-        self.options = list(options)
-        # An assignment would refresh and call watchers before the widget is mounted.
-        self.set_reactive(Chooser.value, value if value or not options else options[0][0])
-
-    def render(self) -> Text:
-        """The value between arrows."""
-        shown = dict(self.options).get(self.value, self.value)
-        width = max(self.content_size.width - 4, 1)
-        return Text(f"‹ {fmt.fit(fmt.clean(shown), min(len(shown), width))} ›", end="")
-
-    def action_step(self, direction: int) -> None:
-        """Go to the next or the previous value."""
-        names = [name for name, _ in self.options]
-        if not names:
-            return
-        at = names.index(self.value) if self.value in names else -1
-        self.value = names[(at + direction) % len(names)]
-        self.post_message(self.Changed(self))
-
-    def on_click(self, event: events.Click) -> None:
-        """A click on the left arrow goes back, one anywhere else forward."""
-        self.action_step(-1 if event.x < 3 else 1)
-
-
-class Checkbox(NamedKeys, Widget, can_focus=True):
-    """On or off; Space, Enter, an arrow key or a click changes it."""
-
-    HELP_TITLE = "A switch"
-    HELP = """Space switches on or off."""
-
-    DEFAULT_CSS = """
-    Checkbox { height: 1; width: 1fr; color: $foreground; }
-    Checkbox:focus { background: $primary; color: $text; text-style: bold; }
-    """
-    BINDINGS = [
-        Binding("space,enter,left,right", "switch", "On or off", show=False),
-    ]
-    value: reactive[bool] = reactive(False)
-
-    class Changed(Message):
-        """Switched."""
-
-        def __init__(self, checkbox: Checkbox) -> None:
-            super().__init__()
-            self.checkbox = checkbox
-
-        @property
-        def control(self) -> Checkbox:
-            """The switch."""
-            return self.checkbox
-
-    def __init__(self, value: bool = False, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.set_reactive(Checkbox.value, value)
-
-    def render(self) -> Text:
-        """A box and a word, so that colour is not needed."""
-        return Text("[x] on" if self.value else "[ ] off", end="")
-
-    def action_switch(self) -> None:
-        """Switch."""
-        self.value = not self.value
-        self.post_message(self.Changed(self))
-
-    def on_click(self) -> None:
-        """Switch."""
-        self.action_switch()
 
 
 class FormRow(Horizontal):
@@ -149,17 +34,16 @@ class FormRow(Horizontal):
 
     DEFAULT_CSS = """
     FormRow { height: 1; width: 1fr; }
-    FormRow > .label { width: 21; color: $foreground; }
-    FormRow.-sub > .label { color: $text-muted; }
-    FormRow > .hint { width: 1fr; color: $text-muted; padding-left: 1; text-wrap: nowrap;
+    FormRow .label { width: 21; color: $foreground; }
+    FormRow.-sub .label { color: $text-muted; }
+    FormRow .hint { width: 3fr; color: $text-muted; padding-left: 1; text-wrap: nowrap;
         text-overflow: ellipsis; }
-    FormRow > Input { width: 22; background: $panel; }
-    FormRow > Chooser { width: 22; }
-    FormRow > Checkbox { width: 22; }
-    FormRow > Input:focus { background: $primary 60%; color: $text; }
-    FormRow.-changed > .label { text-style: bold; color: $text-accent; }
-    FormRow.-wrong > .hint { color: $text-error; }
-    FormRow.-wrong > .label { color: $text-error; }
+    FormRow Input { width: 2fr; min-width: 22; background: $panel; }
+    FormRow Chooser, FormRow Checkbox { width: 2fr; min-width: 22; }
+    FormRow Input:focus { background: $primary 60%; color: $text; }
+    FormRow.-changed .label { text-style: bold; color: $text-accent; }
+    FormRow.-wrong .hint { color: $text-error; }
+    FormRow.-wrong .label { color: $text-error; }
     """
 
     def __init__(self, text: str, editor: Widget, hint: str = "", *, id: str | None = None) -> None:
@@ -218,26 +102,22 @@ class FieldRow(FormRow):
         self.field = field
         self.state = state
         super().__init__(
-            ("  " if sub else "") + (called or form.label(field.key)),
-            self._editor(field, state),
-            form.range_hint(field) or field.help,
+            ("  " if sub else "") + (called or form_fields.label(field.key)),
+            self.make_editor(),
+            form_fields.range_hint(field) or field.help,
             id="f-" + field.key.replace(".", "-"),
         )
         self.set_class(sub, "-sub")
 
-    @staticmethod
-    def _editor(field: Field, state: form.FormState) -> Widget:
+    def make_editor(self) -> Widget:
+        """The widget that edits the value, with the value of now."""
+        field, state = self.field, self.state
         if field.kind == "bool":
             return Checkbox(bool(state.values[field.key]))
         if field.kind == "choice":
             return Chooser([(c, c) for c in field.choices], str(state.values[field.key]))
         # Offered while typing, but any other text may be entered.
-        known = {
-            "data.source": source_suggestions(),
-            "runtime.device": ["auto", "cpu", "cuda", "cuda:0", "mps"],
-            "task.name": ["ten", "five", "binary", "all"],
-            "tasks": ["binary, five, ten"],
-        }.get(field.key.removeprefix("pretrain.").removeprefix("probe."))  # a study has both
+        known = ["binary, five, ten"] if field.key == "tasks" else []
         return LineInput(
             state.text(field.key),
             compact=True,
@@ -245,6 +125,10 @@ class FieldRow(FormRow):
             suggester=SuggestFromList(known, case_sensitive=False) if known else None,
             select_on_focus=False,
         )
+
+    def editors(self) -> list[Widget]:
+        """All widgets of the row that can have the focus."""
+        return [self.editor]
 
     def refill(self) -> None:
         """Show the state's value, after another preset was chosen."""

@@ -15,13 +15,18 @@ from textual.widgets import Button, Input, Static
 from engine.config.augment import AUGMENTATIONS
 from engine.config.open_settings import followed, following
 from engine.config.presets import presets_of
-from moco_tui.present import fmt, form
+from moco_tui.present import fmt, form_fields
+from moco_tui.present.form import FormState
+from moco_tui.present.form_drafts import FormDrafts
 from moco_tui.present.form_following import use_task
-from moco_tui.present.study_form import ablated, switch_ablation
-from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, FormRow, SectionHead
+from moco_tui.present.study_form import AxisDrafts, ablated, switch_ablation
+from moco_tui.widgets.choosers import Checkbox, Chooser
+from moco_tui.widgets.form_rows import FieldRow, FormRow, SectionHead
+from moco_tui.widgets.form_sections import augmentation_rows, keys_of, rows_of, section_id
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.open_rows import field_row
 from moco_tui.widgets.panel import Panel
-from moco_tui.widgets.study_axes import AblationRow, StudyAxes, ablation_rows
+from moco_tui.widgets.study_axes import AblationRow, AxisRow, StudyAxes, ablation_rows
 
 KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
 
@@ -50,22 +55,42 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
 
     def __init__(
         self,
-        state: form.FormState,
+        state: FormState,
         parents: Sequence[tuple[str, str]],
         *,
         parent: str = "",
         device: str | None = None,
         task_of: Callable[[str], str] | None = None,
-        begin: Callable[[str], form.FormState] = lambda kind: form.FormState(kind),
+        begin: Callable[[str], FormState] = lambda kind: FormState(kind),
         id: str | None = None,
     ) -> None:
         super().__init__("settings", id=id)
-        self.state = state
+        self.drafts = FormDrafts(state, self._begun)
         self.parent_run = parent
         self._parents = list(parents)
         self._device = device
         self._task_of, self._begin = task_of, begin
+        self._axes: AxisDrafts | None = None  # of the study, once there is one
+        self._name = ""  # kept while the rows are made anew
+        self._is_detached = False
         self._use_task()
+
+    @property
+    def state(self) -> FormState:
+        """The settings of the kind of run that is shown."""
+        return self.drafts.state
+
+    def _begun(self, kind: str) -> FormState:
+        """The form of another kind before anything is typed."""
+        state = self._begin(kind)
+        if self._device:
+            state.use_device(self._device)
+        return state
+
+    def _axis_drafts(self) -> AxisDrafts:
+        if self._axes is None:
+            self._axes = AxisDrafts(self.state)
+        return self._axes
 
     # ---------------------------------------------------------------------------- rows
 
@@ -87,7 +112,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
             parent = Chooser(options, self.parent_run, id="parent")
             yield FormRow("encoder of", parent, "the pretraining to probe", id="parent-row")
         name = LineInput(
-            "",
+            self._name,
             placeholder="optional",
             compact=True,
             max_length=200,
@@ -96,14 +121,14 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         )
         yield FormRow("name", name, "for people")
         if kind == "study":
-            yield StudyAxes(self.state)
+            yield StudyAxes(self._axis_drafts())
             yield SectionHead("Leave augmentations out", "ablate", len(AUGMENTATIONS))
-            yield Vertical(id=_section_id("ablate"), classes="rows")
-        for key in form.ESSENTIAL[kind]:
-            yield FieldRow(self.state.known[key], self.state)
+            yield Vertical(id=section_id("ablate"), classes="rows")
+        for key in form_fields.ESSENTIAL[kind]:
+            yield field_row(self.state.known[key], self.state)
         yield FormRow(
             "run detached",
-            Checkbox(False, id="detached"),
+            Checkbox(self._is_detached, id="detached"),
             "in a process of its own, which outlives this app",
         )
         with Horizontal(id="buttons"):
@@ -111,49 +136,20 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
             yield Static("", id="summary", markup=False)
         if kind == "pretrain":
             yield Static("Augmentations", classes="group", markup=False)
-            yield from self._augmentations()
+            yield from augmentation_rows(self.state)
         yield Static("", classes="gap")
-        for title, section in form.SECTIONS[kind]:
-            keys = self._keys_of(section)
+        for title, section in form_fields.SECTIONS[kind]:
+            keys = keys_of(section, self.state)
             if keys:
                 yield SectionHead(title, section, len(keys))
                 # Empty until it is opened: a row is four widgets, and most are never looked at.
-                yield Vertical(id=_section_id(section), classes="rows")
-
-    def _augmentations(self) -> list[Widget]:
-        """A switch for each augmentation, its settings below it while it is on, and their order."""
-        rows: list[Widget] = []
-        known, start = self.state.known, self.state.within + "augment."
-        for name in AUGMENTATIONS:
-            # ``enabled`` is the first field of every augmentation's settings
-            head, *keys = [key for key in known if key.startswith(f"{start}{name}.")]
-            rows.append(FieldRow(known[head], self.state, called=name))
-            inner = Vertical(
-                *(FieldRow(known[key], self.state, sub=True) for key in keys),
-                id=f"a-{name}",
-                classes="rows",
-            )
-            inner.display = bool(self.state.values[head])
-            rows.append(inner)
-        return [*rows, FieldRow(known[start + "order"], self.state)]
-
-    def _keys_of(self, section: str) -> list[str]:
-        """The fields of a section, but for those that stand at the top of the form."""
-        if section.endswith("augment"):
-            return [key for key in self.state.known if key.startswith(section + ".")]
-        if section == "ablate":
-            return ["ablate"]
-        # Axes and ablations have rows of their own.
-        shown = (*form.ESSENTIAL[self.state.kind], "axes", "ablate")
-        return [
-            key
-            for key, field in self.state.known.items()
-            if field.section == section and key not in shown
-        ]
+                yield Vertical(id=section_id(section), classes="rows")
 
     def _preset_summary(self) -> str:
         preset = presets_of(self.state.type).get(self.state.preset)
-        return preset.summary if preset is not None else "no preset"
+        summary = preset.summary if preset is not None else "no preset"
+        words = self.state.start.words
+        return f"{words} (F10: the preset alone); {summary}" if words else summary
 
     # ---------------------------------------------------------------------------- what was entered
 
@@ -205,15 +201,56 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     async def _preset_chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         self.state.use_preset(event.choice.value)
-        self._use_device()
+        await self.show_state()
+
+    async def show_state(self) -> None:
+        """Show all values as they are now, after another preset was chosen or rows were reset."""
         for row in self.query(FieldRow):
             row.refill()
         for axes in self.query(StudyAxes):
             await axes.refill()
         await self._refill_ablation()
         self._unfold_augmentations()
-        self.query_one("#preset-row", FormRow).say(self._preset_summary())
+        for preset in self.query("#preset-row").results(FormRow):
+            preset.say(self._preset_summary())
         self.post_message(self.Changed())
+
+    async def reset_focused(self) -> str:
+        """Give the row in focus the value of the preset; what was done, in words."""
+        row = self.screen.focused
+        while row is not None and not isinstance(row, FormRow):
+            row = row.parent if isinstance(row.parent, Widget) else None
+        if isinstance(row, FieldRow):
+            key, called = row.field.key, form_fields.label(row.field.key)
+        elif isinstance(row, AxisRow | AblationRow):
+            key = "axes" if isinstance(row, AxisRow) else "ablate"
+            called = "what is varied" if key == "axes" else "what is left out"
+        else:
+            return "No setting has the focus."
+        if not self.state.is_changed(key) and key not in self.state.wrong:
+            return f"{called} is as the preset says."
+        self.state.reset(key)
+        if key == "axes":
+            self._axes = AxisDrafts(self.state)
+            for axes in self.query(StudyAxes):
+                axes.drafts = self._axes
+                await axes.recompose()
+                axes.go_to_wrong()
+        await self.show_state()
+        return f"{called} is as the preset says again."
+
+    async def reset_all(self) -> str:
+        """Give all rows the values of the preset, or bring back what that took; which, in words."""
+        back = self.state.bring_back()
+        if not back:
+            self.state.reset_all()
+        if self._axes is not None:
+            self._axes = AxisDrafts(self.state)
+            for axes in self.query(StudyAxes):
+                axes.drafts = self._axes
+                await axes.recompose()
+        await self.show_state()
+        return "Your edits are back." if back else "All is as the preset says."
 
     @on(StudyAxes.Changed)
     def _axes_changed(self, event: StudyAxes.Changed) -> None:
@@ -233,14 +270,10 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         self.post_message(self.Changed())
 
     async def _refill_ablation(self) -> None:
-        for box in self.query("#" + _section_id("ablate")):
+        for box in self.query("#" + section_id("ablate")):
             await box.remove_children()
             if any(head.open and head.section == "ablate" for head in self.query(SectionHead)):
                 await box.mount_all(ablation_rows(self.state))
-
-    def _use_device(self) -> None:
-        if self._device:
-            self.state.use_device(self._device)
 
     def _use_task(self) -> None:
         """Solve the task that suits what is probed, unless the person has chosen one."""
@@ -259,12 +292,15 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     async def _kind_chosen(self, event: Chooser.Changed) -> None:
         event.stop()
         kind = event.choice.value
-        # Other settings altogether, so the rows are composed anew, and only the focus is kept.
-        self.state = self._begin(kind)
-        self._use_device()
+        self._name = self.query_one("#name", Input).value
+        self._is_detached = self.detached
+        self.drafts.go_to(kind)
         if kind == "probe" and not self.parent_run and self._parents:
             self.parent_run = self._parents[0][0]
         self._use_task()
+        if self._axes is not None and kind == "study":
+            self._axes.lay_again()
+        # Other settings altogether, so the rows are composed anew, and only the focus is kept.
         await self.recompose()
         self.query_one("#kind").focus()
         self.post_message(self.Changed())
@@ -283,15 +319,9 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
 
     async def _open(self, head: SectionHead) -> None:
         """Show or hide the rows of a section; they are made when it is opened first."""
-        box = self.query_one("#" + _section_id(head.section), Vertical)
+        box = self.query_one("#" + section_id(head.section), Vertical)
         if head.open and not box.children:
-            if head.section == "ablate":
-                await box.mount_all(ablation_rows(self.state))
-            elif head.section.endswith("augment"):
-                await box.mount_all(self._augmentations())
-            else:
-                keys = self._keys_of(head.section)
-                await box.mount_all([FieldRow(self.state.known[key], self.state) for key in keys])
+            await box.mount_all(rows_of(head.section, self.state))
         box.display = head.open
 
     # ---------------------------------------------------------------------------- showing
@@ -308,7 +338,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         for axes in self.query(StudyAxes):
             axes.mark(problems)
         for head in self.query(SectionHead):
-            keys = set(self._keys_of(head.section))
+            keys = set(keys_of(head.section, self.state))
             changed = sum(self.state.is_changed(key) for key in keys)
             head.note(changed, len(keys & problems.keys()))
         for parent_row in self.query("#parent-row").results(FormRow):
@@ -317,7 +347,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
 
     def _summary(self, problems: Mapping[str, str]) -> str:
         if problems:  # under an empty key what is wrong with several settings together
-            names = ", ".join(form.label(key) if key else "settings" for key in problems)
+            names = ", ".join(form_fields.label(key) if key else "settings" for key in problems)
             return f"✗ {len(problems)} to put right: {names}"
         changed = len(self.state.changed())
         if self.state.preset:
@@ -331,7 +361,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         """
         if self.screen.focused is not None:
             return
-        first = "#f-" + form.FIRST[self.state.kind].replace(".", "-")
+        first = "#f-" + form_fields.FIRST[self.state.kind].replace(".", "-")
         for row in self.query(first).results(FieldRow):
             if row.editor.is_mounted:
                 self.screen.set_focus(row.editor)
@@ -349,7 +379,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if key not in self.state.known:
             return
         for head in self.query(SectionHead):
-            if key in self._keys_of(head.section) and not head.open:
+            if key in keys_of(head.section, self.state) and not head.open:
                 head.open = True
                 await self._open(head)
                 self.post_message(self.Changed())
@@ -358,8 +388,3 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
                 row.editor.focus()
         if key == "ablate":
             self.query(AblationRow).first().editor.focus()
-
-
-def _section_id(section: str) -> str:
-    """The id of the widget that holds the rows of a section."""
-    return "s-" + (section.replace(".", "-") or "top")

@@ -14,7 +14,8 @@ from textual.widgets import Input, Static
 from engine.config.augment import AUGMENTATIONS
 from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
-from moco_tui.widgets.form_rows import INPUT_LIMIT, Checkbox, FormRow
+from moco_tui.widgets.choosers import Checkbox
+from moco_tui.widgets.form_rows import INPUT_LIMIT, FormRow
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.named_keys import NamedKeys
 
@@ -130,7 +131,7 @@ class StudyAxes(Vertical):
     """What a study varies.
 
     Args:
-        state: of the study.
+        drafts: its axes as they are typed.
     """
 
     DEFAULT_CSS = "StudyAxes { height: auto; width: 1fr; }"
@@ -138,10 +139,9 @@ class StudyAxes(Vertical):
     class Changed(Message):
         """Another axis, other values, or another ablation."""
 
-    def __init__(self, state: form.FormState) -> None:
+    def __init__(self, drafts: studyform.AxisDrafts) -> None:
         super().__init__(id="axes")
-        self.state = state
-        self.drafts = studyform.AxisDrafts(state)
+        self.drafts = drafts
 
     def compose(self) -> ComposeResult:
         """A row for each axis, the line that adds one."""
@@ -179,8 +179,10 @@ class StudyAxes(Vertical):
 
     async def refill(self) -> None:
         """Show the axes of the state, after another preset was chosen."""
-        self.drafts = studyform.AxisDrafts(self.state)
-        await self.recompose()
+        before = dict(self.drafts.texts)
+        self.drafts.lay_again()
+        if self.drafts.texts != before:
+            await self.recompose()
 
     def mark(self, problems: Mapping[str, str]) -> None:
         """Mark what is wrong: at its axis, or else in the last line."""

@@ -28,8 +28,8 @@ from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.screens.messages import OpenLook
 from moco_tui.training.look_process import LookProcess
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.choosers import Chooser
 from moco_tui.widgets.device_panel import DeviceChartView
-from moco_tui.widgets.form_rows import Chooser
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.look_map import LookMap
 from moco_tui.widgets.measures_panel import MeasuresPanel

@@ -27,7 +27,8 @@ from engine.config.schema import (
 )
 from engine.config.values import read_toml
 from engine.errors import ConfigError
-from moco_tui.present.form import ESSENTIAL, SECTIONS, FormState, range_hint
+from moco_tui.present.form import FormState
+from moco_tui.present.form_fields import ESSENTIAL, SECTIONS, range_hint
 from moco_tui.present.form_following import use_task
 
 

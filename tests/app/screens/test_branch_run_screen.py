@@ -14,7 +14,8 @@ from moco_tui.screens.branch_run_screen import BranchRunScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.form_rows import Chooser, FieldRow
+from moco_tui.widgets.choosers import Chooser
+from moco_tui.widgets.form_rows import FieldRow
 from moco_tui.widgets.run_chart import RunChart
 from moco_tui.widgets.run_table import RunTable
 

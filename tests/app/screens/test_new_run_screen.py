@@ -17,7 +17,9 @@ from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.study_screen import StudyScreen
-from moco_tui.widgets.form_rows import Checkbox, Chooser, FieldRow, SectionHead
+from moco_tui.widgets.choosers import Checkbox, Chooser
+from moco_tui.widgets.form_rows import FieldRow, SectionHead
+from moco_tui.widgets.open_rows import ChoiceRow
 from moco_tui.widgets.preview_panel import PreviewPanel
 
 from ..conftest import screen_text, some_runs, still_runner, until
@@ -38,6 +40,26 @@ def field(app: MocoApp, key: str) -> Input:
     editor = row(app, key).editor
     assert isinstance(editor, Input)
     return editor
+
+
+async def choose(pilot: Pilot[Any], app: MocoApp, key: str, name: str, text: str = "") -> None:
+    """Choose a value as a person does with the arrow keys, and type what it asks for."""
+    found = row(app, key)
+    assert isinstance(found, ChoiceRow)
+    assert isinstance(found.editor, Chooser)
+    found.editor.value = name
+    found.editor.post_message(Chooser.Changed(found.editor))
+    await pilot.pause()
+    if text:
+        await until(pilot, lambda: found.argument in found.editors())
+        found.argument.value = text
+        await pilot.pause()
+
+
+def chosen(app: MocoApp, key: str) -> str:
+    editor = row(app, key).editor
+    assert isinstance(editor, Chooser)
+    return editor.value
 
 
 async def opened(pilot: Pilot[Any], app: MocoApp, **options: str) -> None:
@@ -132,8 +154,11 @@ async def test_a_folder_that_is_not_there_or_vanishes(
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
-        field(app, "data.source").value = f"folder:{pictures}"
-        await pilot.pause()
+        await choose(pilot, app, "data.source", "folder")
+        await until(pilot, lambda: row(app, "data.source").has_class("-wrong"))
+        assert "its path is missing" in screen_text(app)
+        await choose(pilot, app, "data.source", "folder", str(pictures))
+        await until(pilot, lambda: form(app).state.values["data.source"] == f"folder:{pictures}")
         assert not row(app, "data.source").has_class("-wrong")
         pictures.rmdir()
         await pilot.press("ctrl+s")
@@ -152,9 +177,9 @@ async def test_a_probe_of_a_pretraining(root: Path, make_app: MakeApp) -> None:
         field(app, "label_fraction").value = "1.5"
         await until(pilot, lambda: row(app, "label_fraction").has_class("-wrong"))
         field(app, "label_fraction").value = "0.3"
-        field(app, "data.source").value = "folder:/nowhere/at/all"
+        await choose(pilot, app, "data.source", "folder", "/nowhere/at/all")
         await until(pilot, lambda: row(app, "data.source").has_class("-wrong"))
-        field(app, "data.source").value = "shapes"
+        await choose(pilot, app, "data.source", "shapes")
         await until(pilot, lambda: "--data shapes" in form(app).state.command())
         head = row(app, "head").editor
         assert isinstance(head, Chooser)
@@ -254,9 +279,9 @@ async def test_a_study_is_configured_in_80_columns_and_started(
         # Axes and the ablation have rows of their own.
         shown = len(form(app).state.known) - 2
         await until(pilot, lambda: len(form(app).query(FieldRow)) == shown)
-        assert field(app, "probe.runtime.device").value == "cpu"
-        field(app, "pretrain.runtime.device").value = "auto"
-        await until(pilot, lambda: field(app, "probe.runtime.device").value == "auto")
+        assert chosen(app, "probe.runtime.device") == "cpu"
+        await choose(pilot, app, "pretrain.runtime.device", "auto")
+        await until(pilot, lambda: chosen(app, "probe.runtime.device") == "auto")
         tick = row(app, "pretrain.augment.blur.enabled").editor
         tick.focus()
         await pilot.press("space")
@@ -348,7 +373,7 @@ async def test_the_preview_says_why_there_are_no_images(
         await pilot.press("f2")
         await until(pilot, lambda: "CIFAR-10 is not downloaded yet" in screen_text(app))
         await pilot.press("f2")
-        field(app, "data.source").value = f"folder:{tmp_path / 'gone'}"
+        await choose(pilot, app, "data.source", "folder", str(tmp_path / "gone"))
         await pilot.press("f2")
         await until(pilot, lambda: "There is no folder" in screen_text(app))
 
@@ -361,10 +386,11 @@ async def test_anything_may_be_pasted(root: Path, make_app: MakeApp, text: str) 
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
         for target in ("moco.queue_size", "data.source"):
-            field(app, target).focus()
-            field(app, target).post_message(events.Paste(text))
+            editor = row(app, target).editor
+            editor.focus()
+            editor.post_message(events.Paste(text))
             await pilot.pause()
-            assert "\n" not in field(app, target).value
+            assert "\n" not in str(form(app).state.values[target])
         form(app).query_one("#name", Input).focus()
         form(app).query_one("#name", Input).post_message(events.Paste(text))
         await pilot.pause()

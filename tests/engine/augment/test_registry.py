@@ -96,17 +96,17 @@ print(json.dumps(losses))
 """
 FACES = """
 import asyncio, json
-from textual.app import App
 from engine.config.augment import short_label
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
 from moco_tui.present.form import FormState
 from moco_tui.widgets.form_rows import FieldRow
+from moco_tui.terminal.themed_app import ThemedApp
 from moco_tui.widgets.run_form import RunForm
 
 state = FormState("pretrain")
-class Form(App):
+class Form(ThemedApp):
     def compose(self):
         yield RunForm(state, [])
 async def shown():

@@ -64,15 +64,16 @@ from engine.evaluate.tasks import resolve_task
 from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.present.form import FormState
 from moco_tui.widgets.form_rows import FieldRow
+from moco_tui.widgets.open_rows import field_row
 
 state = FormState("pretrain")
 class Form(App):
     def compose(self):
-        yield FieldRow(state.known["data.source"], state)
-async def suggested():
+        yield field_row(state.known["data.source"], state)
+async def choices():
     async with Form().run_test() as pilot:
-        return pilot.app.query_one(FieldRow).editor.suggester._suggestions
-offered = asyncio.run(suggested())
+        return [name for name, _ in pilot.app.query_one(FieldRow).editor.options]
+offered = asyncio.run(choices())
 state.set("data.source", "stripes")
 field = fields(PretrainConfig)["data.source"]
 names = ("across", "down", "fall", "rise")
@@ -81,7 +82,7 @@ try:
 except DataError as error:
     sentence = str(error)
 print(json.dumps({
-    "suggested": offered,
+    "offered": offered,
     "errors": state.errors(),
     "help": field.help,
     "expectation": field.expectation(),
@@ -121,7 +122,7 @@ def test_a_pretraining_takes_its_images(packages: CopiedPackages) -> None:
 
 def test_the_form_the_tasks_and_the_preview_know_it(packages: CopiedPackages) -> None:
     faces = json.loads(packages.run("-c", FACES))
-    assert faces["suggested"] == [*NAMES, "shapes", "stripes", "folder:/"]
+    assert faces["offered"] == [*NAMES, "shapes", "stripes", "folder", "own ..."]
     assert faces["errors"] == {}
     help_ = f"{PUBLISHED}, shapes (embedded, no download), stripes or folder:PATH"
     assert faces["help"] == help_
