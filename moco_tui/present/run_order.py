@@ -19,10 +19,14 @@ class Fold(RunRow):
     Attributes:
         count: how many there are.
         open: whether they follow below it.
+        folds: id by which it is shown or hidden: that of the run over it.
+        what: what they are called.
     """
 
     count: int = 0
     open: bool = False
+    folds: str = ""
+    what: str = "probes"
 
 
 def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
@@ -56,6 +60,7 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
         created=max(row.created for row in probes),
         count=len(probes),
         open=open_,
+        folds=parent,
     )
 
 

@@ -16,7 +16,19 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenBranch, OpenLook, StartRuns
 
 OF_RUNS = frozenset(
-    ["probe", "compare", "look", "filter", "delete", "sort", "resume", "like", "extend", "fork"]
+    [
+        "probe",
+        "compare",
+        "look",
+        "filter",
+        "delete",
+        "sort",
+        "preview",
+        "resume",
+        "like",
+        "extend",
+        "fork",
+    ]
 )
 """Keys of the table that need a run."""
 

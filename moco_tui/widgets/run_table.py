@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 
 from msgspec import Struct
 from rich.segment import Segment
@@ -16,9 +17,12 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from moco_tui.present import fmt
+from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import CELLS, RunRow
-from moco_tui.widgets.panel import Panel, state_look
+from moco_tui.session import draws_ascii
+from moco_tui.terminal.theme_colours import CURVES
+from moco_tui.widgets.panel import Panel, state_look, theme_style
 
 
 class RunColumn(Struct, frozen=True):
@@ -137,7 +141,8 @@ that a study counts and did not make stay where they are, and say so."""
         super().__init__("runs", id=id)
         self.rows: list[tuple[RunRow, int]] = []
         self.cursor = 0
-        self.marked: dict[str, None] = {}  # a set in the order of marking, as they are compared
+        # In the order of marking, as they are compared; each with the place of its mark and colour.
+        self.marked: dict[str, int] = {}
         self.clock: Callable[[], float] = time.time
 
     @property
@@ -149,6 +154,12 @@ that a study counts and did not make stay where they are, and say so."""
     def current(self) -> RunRow | None:
         """The run under the cursor."""
         return None if isinstance(self.line, Fold) else self.line
+
+    @property
+    def free_place(self) -> int:
+        """The first place of marks and colours that no marked run has."""
+        taken = set(self.marked.values())
+        return next(place for place in count() if place not in taken)
 
     def show(self, rows: Sequence[tuple[RunRow, int]]) -> None:
         """Show these rows; the cursor stays with its run, else with its line."""
@@ -212,7 +223,7 @@ that a study counts and did not make stay where they are, and say so."""
     def action_open(self) -> None:
         """Open the run under the cursor, or the probes that are folded there."""
         if isinstance(self.line, Fold):
-            self.post_message(self.Folded(self.line.parent))
+            self.post_message(self.Folded(self.line.folds))
         elif self.current is not None:
             self.post_message(self.Opened(self.current))
 
@@ -224,7 +235,7 @@ that a study counts and did not make stay where they are, and say so."""
         if row.id in self.marked:
             del self.marked[row.id]
         else:
-            self.marked[row.id] = None
+            self.marked[row.id] = self.free_place
         self.refresh()
         self.post_message(self.Marked())
         self.action_move(1)
@@ -277,8 +288,7 @@ that a study counts and did not make stay where they are, and say so."""
         row = self.rows[index][0]
         now = self.clock()
         style, accent = self._styles(row, index == self.cursor, base)
-        mark = "●" if row.id in self.marked else " "
-        segments = [Segment(mark, style)]
+        segments = [self._mark(row, index == self.cursor, style)]
         for number, (column, size) in enumerate(_merged(columns, row)):
             text = column.text(row, now)
             if column.title == "name":
@@ -289,6 +299,16 @@ that a study counts and did not make stay where they are, and say so."""
             segments.append(Segment(cell, accent if number == 0 else style))
             segments.append(Segment(" ", style))
         return Strip(segments).adjust_cell_length(width, style)
+
+    def _mark(self, row: RunRow, current: bool, style: Style) -> Segment:
+        """The mark of a marked run in its colour, as its curve has them."""
+        place = self.marked.get(row.id)
+        if place is None:
+            return Segment(" ", style)
+        marks = ASCII_MARKS if draws_ascii(self) else MARKS
+        if not current:
+            style += theme_style(self.app, f"curve-{place % CURVES + 1}")
+        return Segment(marks[place % len(marks)], style)
 
     def _titled(self, index: int, text: str) -> str:
         """The name of a run with what it stands under, holds, or is used by."""
