@@ -46,6 +46,12 @@ class RunBaseline:
             self._known[row.id] = known
         return known[1]
 
+    def text(self, row: RunRow) -> str:
+        """The difference as a cell shows it."""
+        if self.row is not None and row.id == self.row.id:
+            return "base"
+        return points_text(self.difference(row))
+
     def _difference(self, row: RunRow) -> float | None:
         base = self.row
         if (

@@ -152,10 +152,12 @@ def figure_parts(row: RunRow, record: Record, base: RunBaseline) -> list[tuple[s
         parts += [("loss ", "muted"), (fmt.number(row.last), "strong"), (f"{chance}  ", "muted")]
     if row.best is not None:
         parts += [("best ", "muted"), (fmt.accuracy(row.best), "strong")]
-        if row.gain is not None:
-            parts.append((f" ({row.gain:+.1f} over untrained)", "muted"))
-        if text := points_text(base.difference(row)):
-            parts.append((f"  {text} vs base", ""))
+        over = points_text(base.difference(row))
+        gain = "" if row.gain is None else f"{row.gain:+.1f}"
+        if over and gain:
+            parts.append((f" (untrained {gain}, base {over})", "muted"))
+        elif over or gain:
+            parts.append((f" ({over or gain} over {'base' if over else 'untrained'})", "muted"))
     return parts
 
 

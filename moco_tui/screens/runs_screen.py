@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -9,10 +13,14 @@ from textual.binding import Binding
 from textual.containers import Container
 from textual.widgets import Input, Static
 
+from engine.errors import ConfigError
 from moco_tui.present import run_summary
+from moco_tui.present.baseline import RunBaseline
 from moco_tui.present.preview_part import DrawnRun
-from moco_tui.present.run_order import FOLD_ABOVE, SORTS, Fold, arrange
+from moco_tui.present.run_columns import CURVE, GLYPH, OVER_BASE
+from moco_tui.present.run_order import FOLD_ABOVE, Fold, arrange
 from moco_tui.present.run_rows import RunRow
+from moco_tui.screens.list_view import ListView
 from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.row_keys_screen import RowKeysScreen
 from moco_tui.screens.run_actions import OF_RUNS
@@ -20,6 +28,9 @@ from moco_tui.session import Session
 from moco_tui.widgets.run_filter import RunFilter
 from moco_tui.widgets.run_preview_frame import PreviewWish, RunPreviewFrame
 from moco_tui.widgets.run_table import RunTable
+
+if TYPE_CHECKING:  # the first screen does not wait for what draws curves
+    from moco_tui.charts.run_sparks import RunSparks
 
 WIDE = 120
 """Columns from which the preview stands beside the list (``MocoApp.HORIZONTAL_BREAKPOINTS``)."""
@@ -34,9 +45,11 @@ class RunsScreen(RowKeysScreen):
     AUTO_FOCUS = ""
     HELP = """Every run of the runs folder, whoever trains it. Enter opens one; the preview shows
 the one under the cursor, v opens and closes it. Space marks runs, whose curves the preview lays
-over each other; c compares two to eight. The filter takes words and comparisons, such as
-kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit that it shows. The
-runs of a study stand under it, folded: f shows and hides them."""
+over each other; c compares two to eight. b pins the run under the cursor as the baseline: then
+every accuracy stands beside its difference to that in points, wherever both measure the same. The
+filter takes words and comparisons, such as kind:probe, K=4096 or top1>60; every heading of the
+table but curve and vs base is a key, in the unit that it shows. The runs of a study stand under it,
+folded: f shows and hides them. o chooses the columns, s sorts by the next one."""
     BINDINGS = [
         Binding("n", "new", "New"),
         Binding("p", "probe", "Probe"),
@@ -46,7 +59,9 @@ runs of a study stand under it, folded: f shows and hides them."""
         # Of priority, so that it has the focus before a key that is typed right behind it.
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("v", "preview", "Preview"),
-        Binding("o", "sort", "Sort", show=False),
+        Binding("b", "baseline", "Baseline"),
+        Binding("o", "columns", "Columns"),
+        Binding("s", "sort", "Sort by the next column", show=False),
         Binding("O", "reverse", "Reverse the order", show=False),
         Binding("f", "fold", "Show or hide what a run holds", show=False),
         Binding("t", "tags", "Tags", show=False),
@@ -65,8 +80,9 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._sort = SORTS[0]
-        self._reverse = False
+        self.view = ListView(session, self._warn)
+        self._sparks: RunSparks | None = None  # made behind the first paint
+        self._sampling = False
         self._shown_version = -1
         self._unfolded: set[str] = set()
         self._wide: bool | None = None  # None before the first size
@@ -94,6 +110,7 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     def show_rows(self, *, force: bool = False) -> None:
         """Bring the table up to date if anything changed."""
+        self._sample()
         runs = self.session.runs
         if runs.version == self._shown_version and not force:
             return
@@ -109,7 +126,11 @@ runs of a study stand under it, folded: f shows and hides them."""
             self._unfold_above(runs.rows[self.select_next])
         # A filter must find runs in folded lines too.
         unfolded = self._unfolded if match is None else None
-        table.show(arrange(rows, self._sort, self._reverse, unfolded))
+        entries = [row.entry for row in runs.rows.values()]
+        table.show_columns(self.view.columns(entries), self.view.order)
+        base = RunBaseline(runs.rows, self.view.base)
+        table.fills[OVER_BASE] = lambda row, _: base.text(row)
+        table.show(self._arranged(rows, unfolded, base))
         if self.select_next and self.select_next in runs.rows:
             table.select(self.select_next)
             self.select_next = ""
@@ -117,11 +138,22 @@ runs of a study stand under it, folded: f shows and hides them."""
         for run_id in [run_id for run_id in table.marked if run_id not in runs.rows]:
             del table.marked[run_id]
         counts = run_summary.counts(rows, total, marked=len(table.marked))
-        if self._sort != SORTS[0] or self._reverse:
-            counts += f", by {self._sort.removeprefix('-')}" + ", reversed" * self._reverse
-        self.top.set(str(self.session.root), counts)
+        self.top.set(str(self.session.root), counts + self.view.words)
         self._show_empty(total, len(rows))
         self._show_line()
+
+    def _arranged(
+        self, rows: list[RunRow], unfolded: set[str] | None, base: RunBaseline
+    ) -> list[tuple[RunRow, int]]:
+        """The rows in the order that a person wants; in the first where no run has its key."""
+        try:
+            return arrange(rows, self.view.sort, self.view.reverse, unfolded, base.difference)
+        except ConfigError:
+            self.view.forget_sort()
+            return arrange(rows, self.view.sort, self.view.reverse, unfolded)
+
+    def _warn(self, text: str) -> None:
+        self.say(text, severity="warning")
 
     def _show_empty(self, total: int, shown: int) -> None:
         empty = self.query_one("#empty", Static)
@@ -145,6 +177,35 @@ runs of a study stand under it, folded: f shows and hides them."""
     @on(RunTable.Marked)
     def _moved(self) -> None:
         self._show_line()
+        self._sample()
+
+    async def warm_up(self) -> None:
+        """Import what the first paint did without, then draw the curves in the list."""
+        await super().warm_up()
+        module = await asyncio.to_thread(importlib.import_module, "moco_tui.charts.run_sparks")
+        self._sparks = module.RunSparks(self.session.root, ascii_only=self.session.ascii)
+        if self.is_open:
+            self.table.fills[CURVE] = self._sparks.text
+            self._sample()
+
+    def _sample(self) -> None:
+        """Sample the losses of the runs on screen, if they have a column."""
+        table = self.table
+        columns = table.columns(table.scrollable_content_region.width)
+        if self._sparks is None or self._sampling or CURVE not in [one.id for one, _ in columns]:
+            return
+        runs = [row.runs[0].id if isinstance(row, Fold) else row.id for row in table.on_screen]
+        self._sampling = True
+        self.run_worker(self._read_sparks(self._sparks, runs), group="sparks")
+
+    async def _read_sparks(self, sparks: RunSparks, runs: list[str]) -> None:
+        try:
+            changed = await asyncio.to_thread(sparks.read, runs)
+        finally:
+            self._sampling = False
+        if changed and self.is_open:
+            self.table.refresh()
+            self._sample()  # the list may have been scrolled meanwhile
 
     # ---------------------------------------------------------------------------- preview
 
@@ -183,7 +244,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         if row.id not in self.table.marked:
             drawn.append(DrawnRun(row.id, row.title, self.table.free_place))
         drawn.sort(key=lambda one: one.place)
-        return PreviewWish(row, rows, tuple(drawn))
+        return PreviewWish(row, rows, tuple(drawn), self.view.base)
 
     # ---------------------------------------------------------------------------- keys
 
@@ -229,15 +290,52 @@ runs of a study stand under it, folded: f shows and hides them."""
         self._unfolded ^= {run_id}
         self.show_rows(force=True)
 
+    @on(RunTable.Sorted)
+    def _head_clicked(self, event: RunTable.Sorted) -> None:
+        self.view.sort_by(event.key)
+        self.show_rows(force=True)
+
     def action_sort(self) -> None:
         """Sort by the next column."""
-        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.view.next_sort([column.sort for column in self.table.shown_columns])
         self.show_rows(force=True)
 
     def action_reverse(self) -> None:
         """Reverse the order."""
-        self._reverse = not self._reverse
+        self.view.turn()
         self.show_rows(force=True)
+
+    def action_baseline(self) -> None:
+        """Compare all runs with the one under the cursor; with the same again no more."""
+        row = self.row
+        if row is None:
+            return
+        if row.kind == "study":
+            self.say(f"{row.title} is a study; put the cursor on a run to compare others with it.")
+            return
+        self.view.pin(row.id)
+        verb = "is" if self.view.base else "is no more"
+        self.say(f"{row.title} {verb} the baseline, which accuracies are compared with.")
+        self.show_rows(force=True)
+
+    def action_columns(self) -> None:
+        """Choose the columns, and their order."""
+        from moco_tui.present.run_columns import offers
+        from moco_tui.screens.columns_dialog import ColumnsDialog  # not for the first paint
+
+        table, entries = self.table, [row.entry for row in self.session.runs.rows.values()]
+        suits = [one.id for one, _ in table.columns(table.scrollable_content_region.width)]
+        suits = ["state" if one == GLYPH else one for one in suits]
+        by_default = [name for one in suits for name in one.split("|")]
+        chosen = self.view.names or by_default
+
+        def have(names: tuple[str, ...] | None) -> None:
+            if names is not None and names != self.view.names:
+                self.view.choose(names)
+                self.show_rows(force=True)
+
+        dialog = ColumnsDialog(offers(entries), chosen, by_default, is_default=not self.view.names)
+        self.app.push_screen(dialog, have)
 
     def action_filter(self) -> None:
         """Show and focus the filter."""

@@ -23,6 +23,7 @@ from engine.runs.encoder_look import LookRequest
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.cell_runs_dialog import CellRuns
+from moco_tui.screens.columns_dialog import ColumnsDialog
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.screens.messages import OpenLook
@@ -60,6 +61,7 @@ async def runs(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: all(row.size is not None for row, _ in table.rows))
     if pilot.app.screen.query_one(RunPreviewFrame).display:
         await until(pilot, lambda: "· 70 MiB" in screen_text(pilot.app))
+        await until(pilot, lambda: "█" in screen_text(pilot.app))  # the losses in the list
 
 
 async def first_start(pilot: Pilot[Any]) -> None:
@@ -77,6 +79,13 @@ async def marked(pilot: Pilot[Any]) -> None:
     await pilot.press("space", "space")
     if pilot.app.screen.query_one(RunPreviewFrame).display:
         await until(pilot, lambda: "accuracy by encoder" in screen_text(pilot.app))
+
+
+async def columns(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    await pilot.press("o")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ColumnsDialog))
+    await pilot.press(*"queue", "enter")
 
 
 async def previewed(pilot: Pilot[Any]) -> None:
@@ -239,6 +248,7 @@ SCREENS: dict[str, Steps] = {
     "first-start": first_start,
     "marked": marked,
     "previewed": previewed,
+    "columns": columns,
     "trash": trash,
     "monitor": monitor,
     "load": load,

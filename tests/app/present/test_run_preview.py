@@ -37,7 +37,7 @@ def test_a_pretraining_says_how_far_it_is_and_what_it_reached(root: Path) -> Non
     assert "of chance 19.41" in head, "2 ln(16384 + 1)"
     assert "K 16384" in head
     # best 48 + 10 (1 - exp(-80 / 50)) against 45 + 10 (1 - exp(-120 / 50)), of 44.3 untrained
-    assert "best 56.0 % (+11.7 over untrained)  +1.9 vs base" in head
+    assert "best 56.0 % (untrained +11.7, base +1.9)" in head
     assert found.chance == pytest.approx(19.408, abs=1e-3)
 
 
