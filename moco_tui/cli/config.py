@@ -37,8 +37,8 @@ def config(ctx: click.Context, only_path: bool, as_json: bool) -> int:
     It changes what you see and are told, never what a run computes. Without the file everything has
     its default; what is wrong in it is named and left out.
 
-    A theme that is chosen in the app is kept in state.toml beside it, and holds until the file
-    names another one than it did then.
+    A theme and the columns of the list that are chosen in the app are kept in state.toml beside it,
+    and hold until the file names others than it did then.
     """
     if ctx.invoked_subcommand is not None:
         return 0

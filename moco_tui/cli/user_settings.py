@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.config.fields import fields, flatten
 from engine.config.schema import KINDS
-from moco_tui.user.remembered import theme_of
+from moco_tui.user.remembered import columns_of, theme_of
 from moco_tui.user.toml_edit import literal
 from moco_tui.user.user_file import UserFile
 from moco_tui.user.user_values import TABLES, known_settings
@@ -52,6 +52,9 @@ def in_force(user: UserFile, bindings: Mapping[str, str] | None = None) -> list[
         if key == "theme":
             theme, where = theme_of(user)
             value, source = theme, "default" if where is None else where.name
+        elif key == "columns.runs":
+            columns, where = columns_of(user)
+            value, source = columns, "default" if where is None else where.name
         found.append(InForce(key, value, source, f"{field.help}{unit}"))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from engine.history.keys import sort_entries
@@ -19,10 +19,16 @@ class Fold(RunRow):
     Attributes:
         count: how many there are.
         open: whether they follow below it.
+        folds: id by which it is shown or hidden: that of the run over it.
+        what: what they are called.
+        runs: they.
     """
 
     count: int = 0
     open: bool = False
+    folds: str = ""
+    what: str = "probes"
+    runs: tuple[RunRow, ...] = ()
 
 
 def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
@@ -56,11 +62,17 @@ def fold_of(parent: str, probes: list[RunRow], *, open_: bool) -> Fold:
         created=max(row.created for row in probes),
         count=len(probes),
         open=open_,
+        folds=parent,
+        runs=tuple(probes),
     )
 
 
 SORTS = ("-created", "name", "state", "kind", "data", "K", "loss", "-best", "labels", "-size")
 """Keys that the table is sorted by in turn, each in the direction that is looked at first."""
+
+
+DIFFERENCE = "vs base"
+"""A key beside those of the filter language: points over the baseline."""
 
 
 class _HasParent(Protocol):
@@ -128,6 +140,7 @@ def arrange(
     key: str = "-created",
     reverse: bool = False,
     unfolded: Container[str] | None = None,
+    difference: Callable[[RunRow], float | None] | None = None,
 ) -> list[tuple[RunRow, int]]:
     """Rows in order, each with its depth: probes under the run whose encoder they stand on.
 
@@ -139,11 +152,12 @@ def arrange(
         reverse: the other way round; runs without the value stay last.
         unfolded: ids of the runs all of whose probes are shown, and of the studies whose runs are;
             under the others many probes are one ``Fold``. None: nothing is folded.
+        difference: what the key ``vs base`` stands for.
     """
     by_id = {row.id: row for row in rows}
     if reverse:
         key = key[1:] if key.startswith("-") else f"-{key}"
-    ordered = [by_id[e.id] for e in sort_entries((row.entry for row in by_id.values()), key)]
+    ordered = _ordered(by_id, key, difference)
     if unfolded is None:
         return nested(ordered, above=_above)
 
@@ -158,6 +172,19 @@ def arrange(
         return [line, *shown]
 
     return nested(ordered, fold, _above)
+
+
+def _ordered(
+    by_id: Mapping[str, RunRow], key: str, difference: Callable[[RunRow], float | None] | None
+) -> list[RunRow]:
+    """The rows in order of a key of the filter language, or of their difference to a run."""
+    if key.removeprefix("-") != DIFFERENCE:
+        return [by_id[e.id] for e in sort_entries((row.entry for row in by_id.values()), key)]
+    newest = [by_id[e.id] for e in sort_entries((r.entry for r in by_id.values()), "-created")]
+    known = {row.id: difference(row) if difference is not None else None for row in newest}
+    have = [(value, row) for row in newest if (value := known[row.id]) is not None]
+    have.sort(key=lambda pair: pair[0], reverse=key.startswith("-"))
+    return [row for _, row in have] + [row for row in newest if known[row.id] is None]
 
 
 def _above(row: RunRow) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from moco_tui.present import fmt, form
+from moco_tui.present.form_fields import label, range_hint
 from moco_tui.present.fuzzy import fit
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.messages import OpenRun, OpenSetting
@@ -125,9 +126,9 @@ class JumpProvider(Provider):
             for key, field in form.FormState(kind).known.items():
                 if kind == "study" and key.startswith(("pretrain.", "probe.")):
                     continue
-                label = form.label(key)
-                title = key if key.rpartition(".")[2] == label else f"{key}  {label}"
-                about = fmt.clean(f"setting of a {words}  {form.range_hint(field)}".rstrip())
+                name = label(key)
+                title = key if key.rpartition(".")[2] == name else f"{key}  {name}"
+                about = fmt.clean(f"setting of a {words}  {range_hint(field)}".rstrip())
                 open_it = partial(self.app.post_message, OpenSetting(kind, key))
                 yield Jump(f"{title}  {words}", about, open_it)
 

@@ -24,6 +24,7 @@ OF_RUNS = frozenset(
         "filter",
         "delete",
         "sort",
+        "preview",
         "resume",
         "stop",
         "like",

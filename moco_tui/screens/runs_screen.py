@@ -1,46 +1,54 @@
-"""The first screen: all runs in a live table, with filter, sorting, tags, notes, delete, undo."""
+"""The first screen: all runs in a live table, and a preview of the one under the cursor."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal
-from textual.timer import Timer
+from textual.containers import Container
 from textual.widgets import Input, Static
 
+from engine.errors import ConfigError
 from moco_tui.present import run_summary
-from moco_tui.present.probe_offer import why_no_probe_of
-from moco_tui.present.run_order import FOLD_ABOVE, SORTS, Fold, arrange
+from moco_tui.present.baseline import RunBaseline
+from moco_tui.present.preview_part import DrawnRun
+from moco_tui.present.run_columns import CURVE, GLYPH, OVER_BASE
+from moco_tui.present.run_order import FOLD_ABOVE, Fold, arrange
 from moco_tui.present.run_rows import RunRow
-from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.screens.messages import OpenComparison, OpenForm, OpenRun, OpenStudy, StartDemo
-from moco_tui.screens.run_actions import OF_RUNS, RunActions
+from moco_tui.screens.list_view import ListView
+from moco_tui.screens.messages import OpenRun
+from moco_tui.screens.row_keys_screen import RowKeysScreen
+from moco_tui.screens.run_actions import OF_RUNS
 from moco_tui.session import Session
-from moco_tui.widgets.panel import ScrollFrame
 from moco_tui.widgets.run_filter import RunFilter
+from moco_tui.widgets.run_preview_frame import PreviewWish, RunPreviewFrame
 from moco_tui.widgets.run_table import RunTable
 
-REFRESH_SECONDS = 1.0
-FIRST_PAINT_SECONDS = 0.1
-"""How long the first paint waits for the runs; a history that takes longer shows up after it."""
+if TYPE_CHECKING:  # the first screen does not wait for what draws curves
+    from moco_tui.charts.run_sparks import RunSparks
+
+WIDE = 120
+"""Columns from which the preview stands beside the list (``MocoApp.HORIZONTAL_BREAKPOINTS``)."""
 
 
-class RunsScreen(BaseScreen):
-    """The table of runs, and the details of the one under the cursor."""
+class RunsScreen(RowKeysScreen):
+    """The table of runs, and the preview of the one under the cursor."""
 
     TITLE_TEXT = "Runs"
     # Textual's default is the hidden filter: keys meant for the table would be typed into it.
     AUTO_FOCUS = ""
-    HELP = """Every run of the runs folder, whoever trains it. Enter opens one. Space marks two to
-eight of them, c compares the marked ones. The filter takes words and comparisons, such as
-kind:probe, K=4096 or top1>60; every heading of the table is a key, in the unit that it shows. The
-runs of a study stand under it, folded: f shows and hides them."""
+    HELP = """Every run of the runs folder, whoever trains it. Enter opens one; the preview shows
+the one under the cursor, v opens and closes it. Space marks runs, whose curves the preview lays
+over each other; c compares two to eight. b pins the run under the cursor as the baseline: then
+every accuracy stands beside its difference to that in points, wherever both measure the same. The
+filter takes words and comparisons, such as kind:probe, K=4096 or top1>60; every heading of the
+table but curve and vs base is a key, in the unit that it shows. The runs of a study stand under it,
+folded: f shows and hides them. o chooses the columns, > sorts by the next one."""
     BINDINGS = [
         Binding("n", "new", "New"),
         Binding("P", "probe", "Probe"),
@@ -49,7 +57,12 @@ runs of a study stand under it, folded: f shows and hides them."""
         Binding("L", "look", "Look at encoders", show=False),
         # Of priority, so that it has the focus before a key that is typed right behind it.
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
-        Binding("o", "sort", "Sort", show=False),
+        Binding("v", "preview", "Preview"),
+        Binding("b", "baseline", "Baseline"),
+        Binding("o", "columns", "Columns"),
+        Binding(
+            "greater_than_sign", "sort", "Sort by the next column", key_display=">", show=False
+        ),
         Binding("O", "reverse", "Reverse the order", show=False),
         Binding("f", "fold", "Show or hide what a run holds", show=False),
         Binding("t", "tags", "Tags", show=False),
@@ -69,103 +82,37 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._sort = SORTS[0]
-        self._reverse = False
+        self.view = ListView(session, self._warn)
+        self._sparks: RunSparks | None = None  # made behind the first paint
+        self._sampling = False
         self._shown_version = -1
-        self._refreshing = False
-        self._counting = False
-        self._monitor_imported = False
-        self._timer: Timer | None = None
-        self._select_next = ""  # id of the run to put the cursor on once its row is there
         self._unfolded: set[str] = set()
-        self._left_out: tuple[str, ...] = ()  # sentences that were said
+        self._wide: bool | None = None  # None before the first size
 
     def content(self) -> ComposeResult:
-        """Filter, table, details."""
+        """Filter, table, preview."""
         yield RunFilter(self.session.runs)
-        with Horizontal(id="body"):
+        with Container(id="body"):
             yield RunTable(id="runs")
-            with ScrollFrame("details", id="details"):
-                yield Static("", id="facts", markup=False)
+            yield RunPreviewFrame(self.session.root, id="preview")
         yield Static("", id="empty", markup=False)
         yield Static("", id="line", markup=False)
 
     # ---------------------------------------------------------------------------- data
 
     async def on_mount(self) -> None:
-        """Read the runs, and wait for them briefly: nothing is painted before the end of this."""
-        self._actions = RunActions(self, self.poll)
+        """Read the runs, and wait for them briefly."""
         self.query_one("#empty").display = False
         self.top.set(str(self.session.root), "reading ...")
-        table = self.query_one(RunTable)
-        table.clock = self.session.clock  # a test may set it
-        # A paint of the empty table costs more time than reading a usual history. No batch of
-        # updates is held for it: that would hold up every screen, whatever comes meanwhile.
-        reading = asyncio.ensure_future(asyncio.to_thread(self.session.runs.refresh))
-        await asyncio.wait({reading}, timeout=FIRST_PAINT_SECONDS)
-        if reading.done():
-            reading.result()
-            self.show_rows()
+        self.table.clock = self.session.clock  # a test may set it
+        await self.read_first()
         if self.query_one("#body").display:  # without runs its keys have nothing to act on
-            table.focus()
+            self.table.focus()
         self.poll()
-
-    def on_screen_resume(self) -> None:
-        """Poll now, then every second while the screen is visible."""
-        if self._timer is None:
-            self._timer = self.set_interval(REFRESH_SECONDS, self.poll)
-        self._timer.resume()
-        self.call_after_refresh(self.poll)
-
-    def on_screen_suspend(self) -> None:
-        """The screen is hidden: stop polling."""
-        if self._timer is not None:
-            self._timer.pause()
-
-    def poll(self) -> None:
-        """Read changes in a thread, then show them; one poll at a time."""
-        if not self._refreshing:
-            self._refreshing = True
-            self.run_worker(self._poll(), group="poll")
-
-    async def _poll(self) -> None:
-        try:
-            await asyncio.to_thread(self.session.runs.refresh)
-        finally:
-            self._refreshing = False
-        if self.is_mounted:  # the app may have been left while the thread was reading
-            self._name_left_out()
-            self.show_rows()
-            # Behind it: a list does not wait for a look at every file.
-            self.run_worker(self._count_sizes(), group="sizes")
-        if not self._monitor_imported:
-            self._monitor_imported = True
-            # after the first paint, which must not share the interpreter with an import
-            self.call_after_refresh(self.run_worker, self._import_monitor, group="warm-up")
-
-    async def _count_sizes(self) -> None:
-        """Count the files of some runs whose size is not known; the next poll shows them."""
-        if not self._counting:
-            self._counting = True
-            try:
-                await asyncio.to_thread(self.session.runs.count_sizes)
-            finally:
-                self._counting = False
-
-    def _name_left_out(self) -> None:
-        """Say once which entries of the runs folder cannot be looked at."""
-        left_out = self.session.runs.history.left_out
-        for sentence in left_out:
-            if sentence not in self._left_out:
-                self.say(sentence, severity="warning")
-        self._left_out = left_out
-
-    async def _import_monitor(self) -> None:
-        """Import the monitor ahead of the first Enter: plotext is slow to import."""
-        await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor_screen")
 
     def show_rows(self, *, force: bool = False) -> None:
         """Bring the table up to date if anything changed."""
+        self._sample()
         runs = self.session.runs
         if runs.version == self._shown_version and not force:
             return
@@ -176,24 +123,39 @@ runs of a study stand under it, folded: f shows and hides them."""
         match = self.query_one(RunFilter).match
         if match is not None:
             rows = [row for row in rows if match(row.entry)]
-        table = self.query_one(RunTable)
-        if self._select_next and self._select_next in runs.rows:
-            self._unfold_above(runs.rows[self._select_next])
+        table = self.table
+        if self.select_next and self.select_next in runs.rows:
+            self._unfold_above(runs.rows[self.select_next])
         # A filter must find runs in folded lines too.
         unfolded = self._unfolded if match is None else None
-        table.show(arrange(rows, self._sort, self._reverse, unfolded))
-        if self._select_next and self._select_next in runs.rows:
-            table.select(self._select_next)
-            self._select_next = ""
+        entries = [row.entry for row in runs.rows.values()]
+        table.show_columns(self.view.columns(entries), self.view.order)
+        base = RunBaseline(runs.rows, self.view.base)
+        table.fills[OVER_BASE] = lambda row, _: base.text(row)
+        table.show(self._arranged(rows, unfolded, base))
+        if self.select_next and self.select_next in runs.rows:
+            table.select(self.select_next)
+            self.select_next = ""
         # Marks outlast a filter, but not the run.
         for run_id in [run_id for run_id in table.marked if run_id not in runs.rows]:
             del table.marked[run_id]
         counts = run_summary.counts(rows, total, marked=len(table.marked))
-        if self._sort != SORTS[0] or self._reverse:
-            counts += f", by {self._sort.removeprefix('-')}" + ", reversed" * self._reverse
-        self.top.set(str(self.session.root), counts)
+        self.top.set(str(self.session.root), counts + self.view.words)
         self._show_empty(total, len(rows))
-        self._show_details()
+        self._show_line()
+
+    def _arranged(
+        self, rows: list[RunRow], unfolded: set[str] | None, base: RunBaseline
+    ) -> list[tuple[RunRow, int]]:
+        """The rows in the order that a person wants; in the first where no run has its key."""
+        try:
+            return arrange(rows, self.view.sort, self.view.reverse, unfolded, base.difference)
+        except ConfigError:
+            self.view.forget_sort()
+            return arrange(rows, self.view.sort, self.view.reverse, unfolded)
+
+    def _warn(self, text: str) -> None:
+        self.say(text, severity="warning")
 
     def _show_empty(self, total: int, shown: int) -> None:
         empty = self.query_one("#empty", Static)
@@ -201,7 +163,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         empty.display = not shown
         if shown:
             if self.focused is None:  # the table lost the focus when it was hidden
-                self.query_one(RunTable).focus()
+                self.table.focus()
             return
         text = Text()
         if self.session.runs.error:
@@ -216,14 +178,75 @@ runs of a study stand under it, folded: f shows and hides them."""
     @on(RunTable.Moved)
     @on(RunTable.Marked)
     def _moved(self) -> None:
-        self._show_details()
+        self._show_line()
+        self._sample()
 
-    def _show_details(self) -> None:
-        row = self.query_one(RunTable).line
-        self.query_one("#line", Static).update(run_summary.line(row) if row is not None else "")
-        if self.query_one("#details").display:
-            parent = self.session.runs.rows.get(row.parent) if row is not None else None
-            self.query_one("#facts", Static).update(run_summary.facts(row, parent) if row else "")
+    async def warm_up(self) -> None:
+        """Import what the first paint did without, then draw the curves in the list."""
+        await super().warm_up()
+        module = await asyncio.to_thread(importlib.import_module, "moco_tui.charts.run_sparks")
+        self._sparks = module.RunSparks(self.session.root, ascii_only=self.session.ascii)
+        if self.is_open:
+            self.table.fills[CURVE] = self._sparks.text
+            self._sample()
+
+    def _sample(self) -> None:
+        """Sample the losses of the runs on screen, if they have a column."""
+        table = self.table
+        columns = table.columns(table.scrollable_content_region.width)
+        if self._sparks is None or self._sampling or CURVE not in [one.id for one, _ in columns]:
+            return
+        runs = [row.runs[0].id if isinstance(row, Fold) else row.id for row in table.on_screen]
+        self._sampling = True
+        self.run_worker(self._read_sparks(self._sparks, runs), group="sparks")
+
+    async def _read_sparks(self, sparks: RunSparks, runs: list[str]) -> None:
+        try:
+            changed = await asyncio.to_thread(sparks.read, runs)
+        finally:
+            self._sampling = False
+        if changed and self.is_open:
+            self.table.refresh()
+            self._sample()  # the list may have been scrolled meanwhile
+
+    # ---------------------------------------------------------------------------- preview
+
+    def on_resize(self, event: events.Resize) -> None:
+        """From 120 columns on the preview is open until a key closes it, below the other way."""
+        wide = event.size.width >= WIDE
+        if wide != self._wide:
+            self._wide = wide
+            self.remove_class("-preview", "-no-preview")
+            self.call_after_refresh(self._show_line)
+
+    def action_preview(self) -> None:
+        """Open or close the preview."""
+        is_open = not self.query_one(RunPreviewFrame).display
+        self.set_class(is_open, "-preview")
+        self.set_class(not is_open, "-no-preview")
+        if not isinstance(self.focused, Input):
+            self.set_focus(self.table)
+        self.call_after_refresh(self._show_line)
+
+    def _show_line(self) -> None:
+        """Show what is known of the line under the cursor."""
+        line = self.table.line
+        self.query_one("#line", Static).update(run_summary.line(line) if line is not None else "")
+        self.query_one(RunPreviewFrame).ask(None if line is None else self._wish(line))
+
+    def _wish(self, line: RunRow) -> PreviewWish:
+        """What the preview is to show: the line under the cursor, and the curves of marked runs."""
+        rows = self.session.runs.rows
+        row = rows.get(line.folds, line) if isinstance(line, Fold) else line
+        drawn = [
+            DrawnRun(run_id, rows[run_id].title, place)
+            for run_id, place in self.table.marked.items()
+            if run_id in rows
+        ]
+        if row.id not in self.table.marked:
+            drawn.append(DrawnRun(row.id, row.title, self.table.free_place))
+        drawn.sort(key=lambda one: one.place)
+        return PreviewWish(row, rows, tuple(drawn), self.view.base)
 
     # ---------------------------------------------------------------------------- keys
 
@@ -236,17 +259,6 @@ runs of a study stand under it, folded: f shows and hides them."""
             return bool(self.session.runs.rows) or bool(self.query_one(RunFilter).text)
         return True
 
-    @property
-    def _row(self) -> RunRow | None:
-        """The run under the cursor; says so when there is none."""
-        table = self.query_one(RunTable)
-        row = table.current
-        if isinstance(table.line, Fold):
-            self.say("Many probes stand here; Enter shows them.", severity="warning")
-        elif row is None:
-            self.say("There is no run under the cursor.", severity="warning")
-        return row
-
     @on(RunTable.Opened)
     def _opened(self, event: RunTable.Opened) -> None:
         self.ask_app(OpenRun(event.row.id))
@@ -257,7 +269,7 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     def action_fold(self) -> None:
         """Show or hide what stands under the run at the cursor, or beside it."""
-        row = self.query_one(RunTable).line
+        row = self.table.line
         if row is None:
             return
         if row.kind == "probe":
@@ -280,60 +292,52 @@ runs of a study stand under it, folded: f shows and hides them."""
         self._unfolded ^= {run_id}
         self.show_rows(force=True)
 
-    def action_like(self) -> None:
-        """Configure a run that begins with this one's settings."""
-        row = self._row
-        if row is not None:
-            self.ask_app(OpenForm(like=row.id, parent=row.encoder))
-
-    def action_probe(self) -> None:
-        """Configure a probe of the pretraining under the cursor."""
-        line = self.query_one(RunTable).line
-        row = line if isinstance(line, Fold) else self._row
-        if row is None:
-            return
-        if row.kind == "study":
-            self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
-            return
-        parent = row.parent if row.kind == "probe" else row.id
-        if reason := why_no_probe_of(self.session.folder(parent)):
-            self.say(reason, severity="warning")
-            return
-        self.ask_app(OpenForm(parent=parent))
-
-    def action_study(self) -> None:
-        """Open the newest study, or the form for one."""
-        self.ask_app(OpenStudy())
-
-    def action_compare(self) -> None:
-        """Compare the marked runs."""
-        chosen = list(self.query_one(RunTable).marked)
-        if not 2 <= len(chosen) <= 8:
-            self.say(
-                f"Mark two to eight runs with Space; {len(chosen)} marked now.", severity="warning"
-            )
-            return
-        self.ask_app(OpenComparison(chosen))
-
-    def action_look(self) -> None:
-        """Look at what the encoders of the marked runs make of images, or that at the cursor."""
-        marked = list(self.query_one(RunTable).marked)
-        row = None if marked else self._row
-        self._actions.look(marked if row is None else [row.id])
-
-    def action_demo(self) -> None:
-        """A small pretraining and a probe on the embedded images."""
-        self.ask_app(StartDemo())
+    @on(RunTable.Sorted)
+    def _head_clicked(self, event: RunTable.Sorted) -> None:
+        self.view.sort_by(event.key)
+        self.show_rows(force=True)
 
     def action_sort(self) -> None:
         """Sort by the next column."""
-        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.view.next_sort([column.sort for column in self.table.shown_columns])
         self.show_rows(force=True)
 
     def action_reverse(self) -> None:
         """Reverse the order."""
-        self._reverse = not self._reverse
+        self.view.turn()
         self.show_rows(force=True)
+
+    def action_baseline(self) -> None:
+        """Compare all runs with the one under the cursor; with the same again no more."""
+        row = self.row
+        if row is None:
+            return
+        if row.kind == "study":
+            self.say(f"{row.title} is a study; put the cursor on a run to compare others with it.")
+            return
+        self.view.pin(row.id)
+        verb = "is" if self.view.base else "is no more"
+        self.say(f"{row.title} {verb} the baseline, which accuracies are compared with.")
+        self.show_rows(force=True)
+
+    def action_columns(self) -> None:
+        """Choose the columns, and their order."""
+        from moco_tui.present.run_columns import offers
+        from moco_tui.screens.columns_dialog import ColumnsDialog  # not for the first paint
+
+        table, entries = self.table, [row.entry for row in self.session.runs.rows.values()]
+        suits = [one.id for one, _ in table.columns(table.scrollable_content_region.width)]
+        suits = ["state" if one == GLYPH else one for one in suits]
+        by_default = [name for one in suits for name in one.split("|")]
+        chosen = self.view.names or by_default
+
+        def have(names: tuple[str, ...] | None) -> None:
+            if names is not None and names != self.view.names:
+                self.view.choose(names)
+                self.show_rows(force=True)
+
+        dialog = ColumnsDialog(offers(entries), chosen, by_default, is_default=not self.view.names)
+        self.app.push_screen(dialog, have)
 
     def action_filter(self) -> None:
         """Show and focus the filter."""
@@ -341,7 +345,7 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     def action_back(self) -> None:
         """Clear the filter; where there is none, the marks. There is no screen to go back to."""
-        table = self.query_one(RunTable)
+        table = self.table
         if not self.query_one(RunFilter).close():
             table.marked.clear()
         self.set_focus(table)
@@ -349,52 +353,9 @@ runs of a study stand under it, folded: f shows and hides them."""
 
     @on(RunFilter.Changed)
     def _filter_changed(self) -> None:
-        self.query_one(RunTable).note = [(self.query_one(RunFilter).text, "muted")]
+        self.table.note = [(self.query_one(RunFilter).text, "muted")]
         self.show_rows(force=True)
 
     @on(RunFilter.Left)
     def _filter_left(self) -> None:
-        self.set_focus(self.query_one(RunTable))
-
-    def _change(self, change: Callable[[RunRow], None]) -> None:
-        """Change the run under the cursor, if there is one and changes are allowed."""
-        row = self._row
-        if row is not None and self.writable():
-            change(row)
-
-    def action_tags(self) -> None:
-        """Change the tags."""
-        self._change(self._actions.tags)
-
-    def action_note(self) -> None:
-        """Change the note."""
-        self._change(self._actions.note)
-
-    def action_name(self) -> None:
-        """Change the name."""
-        self._change(self._actions.name)
-
-    def action_resume(self) -> None:
-        """Resume a stopped, failed or lost run in this app."""
-        self._change(self._actions.resume)
-
-    def action_stop(self) -> None:
-        """Stop the run, whichever process trains it."""
-        self._change(self._actions.stop)
-
-    def action_extend(self) -> None:
-        """Configure a run that goes on with this one to more epochs."""
-        self._change(self._actions.extend)
-
-    def action_fork(self) -> None:
-        """Configure a run that goes on from a checkpoint of this one."""
-        self._change(self._actions.fork)
-
-    def action_delete(self) -> None:
-        """Move the run to the trash, from which u brings it back."""
-        self._change(self._actions.delete)
-
-    def action_undo(self) -> None:
-        """Bring the last deleted run back."""
-        if self.writable():
-            self._select_next = self._actions.undo()
+        self.set_focus(self.table)

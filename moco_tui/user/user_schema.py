@@ -15,7 +15,7 @@ TerminalWay = Literal["auto", "osc9", "osc777", "bell", "off"]
 # fmt: off
 ListColumn = Literal[
     "state", "name", "kind", "data", "K", "labels", "task", "augment",
-    "loss", "best", "gain", "done", "size", "age", "tags",
+    "loss", "curve", "best", "gain", "vs base", "done", "size", "age", "tags",
 ]
 # fmt: on
 
@@ -61,8 +61,11 @@ class ColumnSettings(Struct, frozen=True, kw_only=True):
     """Which columns tables have."""
 
     runs: Annotated[
-        tuple[ListColumn, ...],
-        Meta(description="columns of the list of runs; checked and kept, not in use yet"),
+        tuple[str, ...],
+        Meta(
+            description="columns of the list of runs: its own, as name or best, settings, as "
+            "moco.queue_size, and metrics, as knn/top1 or best.knn/top1; none: those that suit"
+        ),
     ] = ()
 
 

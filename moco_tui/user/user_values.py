@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -15,7 +15,7 @@ from engine.config.schema import GRID_KEYS, KINDS, NOT_IN_STUDIES
 from engine.config.values import check_leaf, expand_key, parse_value, refusal
 from engine.errors import ConfigError
 from engine.text import is_plain
-from moco_tui.user.user_schema import UserConfig
+from moco_tui.user.user_schema import ListColumn, UserConfig
 
 TABLES = ("keys", "form.pretrain", "form.probe", "form.study")
 """Settings that are tables: what stands in them has names of its own."""
@@ -88,7 +88,31 @@ def checked(key: str, value: Any) -> tuple[str, Any]:
         return _form_setting(table, key.removeprefix(f"{table}."), value)
     if key in TABLES:
         raise ConfigError(f"{key} is {shown_value(value)}; it must be a table.", key)
-    return key, check_leaf(known_settings()[key], UserConfig, value)
+    found = check_leaf(known_settings()[key], UserConfig, value)
+    for name in found if key == "columns.runs" else ():
+        _check_column(name)
+    return key, found
+
+
+def _check_column(name: str) -> None:
+    """Refuses what no column of the list of runs can show.
+
+    Raises:
+        ConfigError: with the nearest name that there is.
+    """
+    # The names of metrics of the user's own code have a stroke; no run may have them yet.
+    if name in get_args(ListColumn) or "/" in name:
+        return
+    from engine.history.keys import resolve
+
+    try:
+        resolve(name, ())
+    except ConfigError as error:
+        near = difflib.get_close_matches(name[:100], get_args(ListColumn), n=1)
+        hint = f"did you mean {near[0]}?" if near else str(error).partition(": ")[2]
+        raise ConfigError(
+            f"columns.runs names {shown_value(name)}, which is no column: {hint}", "columns.runs"
+        ) from None
 
 
 def typed(key: str, words: Sequence[str]) -> Any:

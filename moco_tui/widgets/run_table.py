@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 
-from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -16,55 +16,13 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from moco_tui.present import fmt
+from moco_tui.present.curves import ASCII_MARKS, MARKS
+from moco_tui.present.run_columns import GLYPH, RunColumn, default_columns, fitted
 from moco_tui.present.run_order import Fold
-from moco_tui.present.run_rows import CELLS, RunRow
-from moco_tui.widgets.panel import Panel, state_look
-
-
-class RunColumn(Struct, frozen=True):
-    """A column of the table.
-
-    Attributes:
-        title: its head.
-        width: in cells; 0 takes what is left.
-        text: what a row shows, at a time in unix seconds.
-        right: align to the right.
-        above: shown in tables of at least this width only.
-        below: shown in narrower tables only.
-    """
-
-    title: str
-    width: int
-    text: Callable[[RunRow, float], str]
-    right: bool = False
-    above: int = 0
-    below: int = 10_000  # wider than any terminal
-
-
-def _queue_or_labels(row: RunRow, now: float) -> str:
-    """For narrow tables: a pretraining has a queue size, a probe a share of the labels."""
-    return CELLS["labels"](row, now) or CELLS["K"](row, now)
-
-
-# From the left; a table that is too narrow loses the last ones first (see ``RunTable.columns``).
-COLUMNS = (
-    RunColumn("state", 11, lambda row, _: f"{row.glyph} {row.status}"),
-    RunColumn("name", 0, CELLS["title"]),
-    RunColumn("kind", 8, CELLS["kind"]),
-    RunColumn("data", 8, CELLS["data"], above=96),
-    RunColumn("K|labels", 8, _queue_or_labels, right=True, below=96),
-    RunColumn("K", 6, CELLS["K"], True, above=96),
-    RunColumn("labels", 6, CELLS["labels"], True, above=96),
-    RunColumn("task", 8, CELLS["task"], above=120),
-    RunColumn("augment", 24, CELLS["augment"], above=136),
-    RunColumn("loss", 7, CELLS["loss"], True),
-    RunColumn("best", 7, CELLS["best"], True),
-    RunColumn("gain", 6, CELLS["gain"], True, above=108),
-    RunColumn("done", 5, CELLS["done"], True),
-    RunColumn("size", 8, CELLS["size"], True, above=120),
-    RunColumn("age", 6, CELLS["age"], True),
-    RunColumn("tags", 14, CELLS["tags"], above=108),
-)
+from moco_tui.present.run_rows import RunRow
+from moco_tui.session import draws_ascii
+from moco_tui.terminal.theme_colours import CURVES
+from moco_tui.widgets.panel import Panel, state_look, theme_style
 
 
 def _merged(columns: list[tuple[RunColumn, int]], row: RunRow) -> list[tuple[RunColumn, int]]:
@@ -72,7 +30,7 @@ def _merged(columns: list[tuple[RunColumn, int]], row: RunRow) -> list[tuple[Run
     if row.members is None:
         return columns
     titles = [column.title for column, _ in columns]
-    if "kind" not in titles or "done" not in titles:
+    if "kind" not in titles or "done" not in titles[titles.index("kind") + 2 :]:
         return columns
     first, end = titles.index("kind") + 1, titles.index("done")
     size = sum(size + 1 for _, size in columns[first:end]) - 1
@@ -87,7 +45,8 @@ class RunTable(Panel, ScrollView, can_focus=True):
     HELP = """All runs, newest first; probes stand under the run whose encoder they use. Where there
 are many, one line stands for them: Enter on it shows them and hides them again. What a study made
 stands under the study: f, or a click on the sign before its name, shows it and hides it again. Runs
-that a study counts and did not make stay where they are, and say so."""
+that a study counts and did not make stay where they are, and say so. A click on the head of a
+column sorts by it, another one the other way round."""
 
     DEFAULT_CSS = """
     RunTable { padding: 0; overflow: hidden auto; }
@@ -127,6 +86,17 @@ that a study counts and did not make stay where they are, and say so."""
             super().__init__()
             self.run = run
 
+    class Sorted(Message):
+        """The rows are to be sorted by a column; by the same again the other way round.
+
+        Args:
+            key: what the column is sorted by, see ``RunColumn``.
+        """
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
     class Moved(Message):
         """The cursor stands on another run, or on none."""
 
@@ -137,8 +107,14 @@ that a study counts and did not make stay where they are, and say so."""
         super().__init__("runs", id=id)
         self.rows: list[tuple[RunRow, int]] = []
         self.cursor = 0
-        self.marked: dict[str, None] = {}  # a set in the order of marking, as they are compared
+        # In the order of marking, as they are compared; each with the place of its mark and colour.
+        self.marked: dict[str, int] = {}
         self.clock: Callable[[], float] = time.time
+        self.shown_columns = default_columns(has_base=False)
+        self.fills: dict[str, Callable[[RunRow, int], str]] = {}
+        """By title of a column what it shows in so many cells, where a row alone does not know."""
+        self.sorted_by = ""
+        """What the rows are sorted by, as ``RunColumn.sort``; empty: as they begin."""
 
     @property
     def line(self) -> RunRow | None:
@@ -149,6 +125,12 @@ that a study counts and did not make stay where they are, and say so."""
     def current(self) -> RunRow | None:
         """The run under the cursor."""
         return None if isinstance(self.line, Fold) else self.line
+
+    @property
+    def free_place(self) -> int:
+        """The first place of marks and colours that no marked run has."""
+        taken = set(self.marked.values())
+        return next(place for place in count() if place not in taken)
 
     def show(self, rows: Sequence[tuple[RunRow, int]]) -> None:
         """Show these rows; the cursor stays with its run, else with its line."""
@@ -166,6 +148,19 @@ that a study counts and did not make stay where they are, and say so."""
         self._resize()
         self.refresh()
         self.post_message(self.Moved())
+
+    def show_columns(self, columns: Sequence[RunColumn], sorted_by: str) -> None:
+        """Have these columns, and say in their heads what the rows are sorted by."""
+        new = tuple(columns), sorted_by
+        if new != (self.shown_columns, self.sorted_by):
+            self.shown_columns, self.sorted_by = new
+            self.refresh()
+
+    @property
+    def on_screen(self) -> list[RunRow]:
+        """The rows that are seen."""
+        first = int(self.scroll_offset.y)
+        return [row for row, _ in self.rows[first : first + self.size.height]]
 
     def select(self, run_id: str) -> None:
         """Put the cursor on a run if it is there."""
@@ -212,7 +207,7 @@ that a study counts and did not make stay where they are, and say so."""
     def action_open(self) -> None:
         """Open the run under the cursor, or the probes that are folded there."""
         if isinstance(self.line, Fold):
-            self.post_message(self.Folded(self.line.parent))
+            self.post_message(self.Folded(self.line.folds))
         elif self.current is not None:
             self.post_message(self.Opened(self.current))
 
@@ -224,7 +219,7 @@ that a study counts and did not make stay where they are, and say so."""
         if row.id in self.marked:
             del self.marked[row.id]
         else:
-            self.marked[row.id] = None
+            self.marked[row.id] = self.free_place
         self.refresh()
         self.post_message(self.Marked())
         self.action_move(1)
@@ -232,33 +227,49 @@ that a study counts and did not make stay where they are, and say so."""
     def on_click(self, event: events.Click) -> None:
         """Click: move there; a second click opens."""
         at = self.inside(event)
-        if at.y == 0:  # the head
+        if at.y == 0:
+            self._click_head(at.x)
             return
         index = at.y - 1 + self.scroll_offset.y
         if 0 <= index < len(self.rows):
             self._go(index)
             row, depth = self.rows[index]
-            # The sign in front of the name, behind the mark and the state.
-            sign = COLUMNS[0].width + 2 + 2 * depth
+            sign = self._starts().get("name", -9) + 2 * depth  # in front of the name
             if row.members is not None and sign <= at.x <= sign + 1:
                 self.post_message(self.Folded(row.id))
                 return
             if event.chain >= 2:
                 self.action_open()
 
+    def _click_head(self, x: int) -> None:
+        """Ask to be sorted by the column under the mouse."""
+        starts = self._starts()
+        for column, size in self.columns(self.scrollable_content_region.width):
+            start = starts[column.title]
+            if start <= x < start + size and column.sort:
+                self.post_message(self.Sorted(column.sort))
+
+    def _starts(self) -> dict[str, int]:
+        """The first cell of each column by its title."""
+        starts, at = {}, 1  # behind the mark
+        for column, size in self.columns(self.scrollable_content_region.width):
+            starts[column.title] = at
+            at += size + 1
+        return starts
+
     # ---------------------------------------------------------------------------- drawing
 
     def columns(self, width: int) -> list[tuple[RunColumn, int]]:
         """The columns that fit, with their widths; one cell stands between two."""
-        shown = [column for column in COLUMNS if column.above <= width < column.below]
-        # The name, of width 0, takes what is left: at least 10 cells, unless it stands alone.
-        while len(shown) > 2:
-            fixed = sum(column.width for column in shown) + len(shown) + 1
-            if width - fixed >= 10:
-                break
-            del shown[-1]
-        fixed = sum(column.width for column in shown) + len(shown) + 1
-        return [(column, column.width or max(width - fixed, 4)) for column in shown]
+        return fitted(self.shown_columns, width)
+
+    def _head(self, column: RunColumn, size: int) -> str:
+        """The head of a column; that which the rows are sorted by says in which direction."""
+        if not self.sorted_by or column.sort.removeprefix("-") != self.sorted_by.removeprefix("-"):
+            return fmt.fit(column.title, size, right=column.right)
+        arrow = "↓" if self.sorted_by.startswith("-") else "↑"
+        title = fmt.fit(column.title, min(len(column.title), max(size - 1, 1)))
+        return fmt.fit(title + arrow, size, right=column.right)
 
     def render_line(self, y: int) -> Strip:
         """One line: the head, or a run."""
@@ -269,7 +280,7 @@ that a study counts and did not make stay where they are, and say so."""
         columns = self.columns(width)
         if y == 0:
             head = self.get_component_rich_style("runtable--head")
-            cells = (fmt.fit(column.title, size, right=column.right) for column, size in columns)
+            cells = (self._head(column, size) for column, size in columns)
             return Strip([Segment(fmt.fit(" " + " ".join(cells), width), head)], width)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self.rows):
@@ -277,18 +288,28 @@ that a study counts and did not make stay where they are, and say so."""
         row = self.rows[index][0]
         now = self.clock()
         style, accent = self._styles(row, index == self.cursor, base)
-        mark = "●" if row.id in self.marked else " "
-        segments = [Segment(mark, style)]
-        for number, (column, size) in enumerate(_merged(columns, row)):
-            text = column.text(row, now)
+        segments = [self._mark(row, index == self.cursor, style)]
+        for column, size in _merged(columns, row):
+            fill = self.fills.get(column.title)
+            text = column.text(row, now) if fill is None else fill(row, size)
             if column.title == "name":
                 text = self._titled(index, text)
                 if row.study:  # the names of its runs begin alike
                     text = fmt.middle(text, size)
             cell = fmt.fit(text, size, right=column.right)
-            segments.append(Segment(cell, accent if number == 0 else style))
+            segments.append(Segment(cell, accent if column.title in ("state", GLYPH) else style))
             segments.append(Segment(" ", style))
         return Strip(segments).adjust_cell_length(width, style)
+
+    def _mark(self, row: RunRow, current: bool, style: Style) -> Segment:
+        """The mark of a marked run in its colour, as its curve has them."""
+        place = self.marked.get(row.id)
+        if place is None:
+            return Segment(" ", style)
+        marks = ASCII_MARKS if draws_ascii(self) else MARKS
+        if not current:
+            style += theme_style(self.app, f"curve-{place % CURVES + 1}")
+        return Segment(marks[place % len(marks)], style)
 
     def _titled(self, index: int, text: str) -> str:
         """The name of a run with what it stands under, holds, or is used by."""

@@ -212,7 +212,7 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LoadReader, "close", lambda self: None)
     monkeypatch.setattr(RedrawPace, "share", property(lambda self: 0.004))
     monkeypatch.setattr(RedrawPace, "interval", property(lambda self: 0.05))
-    monkeypatch.setattr("moco_tui.screens.runs_screen.REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr("moco_tui.screens.listing_screen.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr("moco_tui.lazy.preload", threading.Thread)
 
 

@@ -23,6 +23,7 @@ from engine.runs.encoder_look import LookRequest
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.cell_runs_dialog import CellRuns
+from moco_tui.screens.columns_dialog import ColumnsDialog
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
 from moco_tui.screens.messages import OpenLook
@@ -34,12 +35,13 @@ from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.look_map import LookMap
 from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.preview_panel import PreviewPanel
+from moco_tui.widgets.run_preview_frame import RunPreviewFrame
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
 from ..machine_loads import write_history
-from .conftest import NOW, some_runs, until
+from .conftest import NOW, screen_text, some_runs, until
 from .looks import some_look
 from .recorded_logs import recorded_run
 from .studies import write_study
@@ -57,6 +59,9 @@ async def runs(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: len(pilot.app.query_one(RunTable).rows) == 4)
     table = pilot.app.query_one(RunTable)
     await until(pilot, lambda: all(row.size is not None for row, _ in table.rows))
+    if pilot.app.screen.query_one(RunPreviewFrame).display:
+        await until(pilot, lambda: "· 70 MiB" in screen_text(pilot.app))
+        await until(pilot, lambda: "█" in screen_text(pilot.app))  # the losses in the list
 
 
 async def first_start(pilot: Pilot[Any]) -> None:
@@ -72,6 +77,23 @@ async def trash(pilot: Pilot[Any]) -> None:
 async def marked(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     await pilot.press("space", "space")
+    if pilot.app.screen.query_one(RunPreviewFrame).display:
+        await until(pilot, lambda: "accuracy by encoder" in screen_text(pilot.app))
+
+
+async def columns(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    await pilot.press("o")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ColumnsDialog))
+    await pilot.press(*"queue", "enter")
+
+
+async def previewed(pilot: Pilot[Any]) -> None:
+    await runs(pilot)
+    await pilot.press("down")
+    if not pilot.app.screen.query_one(RunPreviewFrame).display:
+        await pilot.press("v")
+    await until(pilot, lambda: "57.3 ±1.0" in screen_text(pilot.app))
 
 
 async def monitor(pilot: Pilot[Any]) -> None:
@@ -225,6 +247,8 @@ SCREENS: dict[str, Steps] = {
     "runs": runs,
     "first-start": first_start,
     "marked": marked,
+    "previewed": previewed,
+    "columns": columns,
     "trash": trash,
     "monitor": monitor,
     "load": load,

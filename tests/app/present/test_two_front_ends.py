@@ -21,9 +21,10 @@ from moco_tui.app import MocoApp
 from moco_tui.cli import main
 from moco_tui.cli import watch as watch_command
 from moco_tui.present import comparison, comparison_export
+from moco_tui.present.run_columns import COLUMNS
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.widgets.chart import Chart
-from moco_tui.widgets.run_table import COLUMNS, RunTable
+from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import RESULT, on_screen, until, write_run

@@ -65,7 +65,7 @@ async def test_no_batch_of_updates_outlasts_a_handler(
     """Reading the runs takes long: the table is painted all the same, and keys act."""
     some_runs(root)
     app = make_app()
-    monkeypatch.setattr("moco_tui.screens.runs_screen.FIRST_PAINT_SECONDS", 0.01)
+    monkeypatch.setattr("moco_tui.screens.listing_screen.FIRST_PAINT_SECONDS", 0.01)
     with app.session.runs.lock:  # as a history would that is not read yet
         async with app.run_test(size=(100, 30)) as pilot:
             await pilot.pause()

@@ -117,14 +117,17 @@ async def test_a_key_a_click_and_a_filter_show_the_runs_of_a_study(
         assert table.line is not None
         assert table.line.id == "study0", "the cursor stands on what was folded"
         left, above = table.gutter.top_left
-        await pilot.click(RunTable, offset=(left + 13, above + 1 + ids().index("study0")))
+        sign = next(line for line in screen_text(app).splitlines() if "▸ dictionaries" in line)
+        place = (sign.index("▸ dictionaries"), above + 1 + ids().index("study0"))
+        assert place[0] > left
+        await pilot.click(RunTable, offset=place)
         await until(pilot, lambda: len(ids()) == 13)
         await pilot.press("f", "slash", *"pt4bcd")
         await until(pilot, lambda: ids() == ["pt4bcd"])
         await pilot.press("escape")
         await until(pilot, lambda: len(ids()) == 3)
         while "by name" not in screen_text(app):
-            await pilot.press("o")
+            await pilot.press("greater_than_sign")
         assert len(ids()) == 3
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moco_tui.user.remembered import remember_theme, state_path, theme_of
+from moco_tui.user.remembered import (
+    ListMemory,
+    baseline_of,
+    list_memory,
+    remember_baseline,
+    remember_list,
+    remember_theme,
+    state_path,
+    theme_of,
+)
 from moco_tui.user.user_file import read_user_file
 
 
@@ -34,3 +43,35 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     said = remember_theme(user, "nord")
     assert said.startswith("The theme is not remembered: ")
     assert theme_of(user) == ("", None)
+
+
+def test_each_thing_that_is_remembered_leaves_the_others(tmp_path: Path) -> None:
+    user = read_user_file(tmp_path / "config.toml")
+    memory = ListMemory(("name", "moco.queue_size"), "-best", True)
+    assert remember_theme(user, "nord") == ""
+    assert remember_list(user, memory) == ""
+    assert remember_baseline(user, Path("/runs"), "k7m2qx") == ""
+    assert remember_theme(user, "gruvbox") == ""
+    assert theme_of(user)[0] == "gruvbox"
+    assert list_memory(user) == memory
+    assert baseline_of(user, Path("/runs")) == "k7m2qx"
+
+
+def test_columns_that_were_left_alone_stay_those_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[columns]\nruns = ["name"]\n')
+    remember_list(read_user_file(path), ListMemory(("name",), "name", False))
+    path.write_text('[columns]\nruns = ["best"]\n')
+    assert list_memory(read_user_file(path)) == ListMemory(("best",), "name", False)
+
+
+def test_odd_memories_of_the_list_are_as_none(tmp_path: Path) -> None:
+    user = read_user_file(tmp_path / "config.toml")
+    for text in (
+        "runs = 3",
+        "[runs]\ncolumns = 'name'\nsort = 3\nreverse = 'yes'\nbaselines = 3",
+        "[runs]\nsort = '\\u001b[2J'\nbaselines = {'/runs' = 3}",
+    ):
+        state_path(user).write_text(text.replace("'", '"'))
+        assert list_memory(user) == ListMemory(), text
+        assert baseline_of(user, Path("/runs")) == "", text

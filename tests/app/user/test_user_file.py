@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from moco_tui.present.run_columns import COLUMNS, GLYPH
 from moco_tui.user.user_file import config_path, read_user_file
 from moco_tui.user.user_schema import UserConfig
-from moco_tui.widgets.run_table import COLUMNS
 
 ESCAPE = "\\u001b]0;owned\\u0007"
 
@@ -176,5 +176,29 @@ def test_the_columns_are_those_of_the_list() -> None:
 
     from moco_tui.user.user_schema import ListColumn
 
-    narrow = "K|labels"  # stands for two of the others where there is little room
-    assert set(get_args(ListColumn)) == {column.title for column in COLUMNS} - {narrow}
+    narrow = {"K|labels", GLYPH}  # stand for others where there is little room
+    assert set(get_args(ListColumn)) == {column.title for column in COLUMNS} - narrow
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("best", True),
+        ("vs base", True),
+        ("moco.queue_size", True),
+        ("queue_size", True),
+        ("knn/top1", True),
+        ("best.knn/top1", True),
+        ("mine/of_my_own", True),
+        ("bset", False),
+        ("moco.queue_sise", False),
+    ],
+)
+def test_settings_and_metrics_can_be_columns(path: Path, name: str, good: bool) -> None:
+    path.write_text(f'[columns]\nruns = ["name", "{name}"]')
+    user = read_user_file(path)
+    assert user.config.columns.runs == (("name", name) if good else ())
+    assert bool(user.problems) != good
+    if not good:
+        assert "did you mean" in user.problems[0]
+        assert "columns.runs names" in user.problems[0]
