@@ -27,7 +27,6 @@ from moco_tui.screens.screen_registry import SCREENS
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.terminal.key_turns import KeyTurns
-from moco_tui.terminal.themed_app import ThemedApp
 from moco_tui.widgets.named_keys import NamedKeys
 from moco_tui.widgets.picture_layer import PictureApp
 
@@ -39,7 +38,7 @@ STOP_SECONDS = 60.0
 """How long the app waits for a run that was asked to stop before it offers to leave anyway."""
 
 
-class MocoApp(NamedKeys, KeyTurns, PictureApp, ThemedApp):
+class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
     """Configure, start, watch, browse and compare runs.
 
     Args:
@@ -95,16 +94,6 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, ThemedApp):
         from moco_tui.screens.help_screen import key_text
 
         return key_text(binding.key)
-
-    def suit_terminal(self) -> None:
-        """See ``ThemedApp``; a theme that a person has chosen holds on any terminal."""
-        super().suit_terminal()
-        user_choices.use_theme(self, self.session)
-
-    def watch_theme(self, before: str, theme: str) -> None:
-        """Keep a theme that was chosen, which can only be while the app runs."""
-        if self.is_running and theme != before:
-            user_choices.keep_theme(self.session, theme, self.say)
 
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is the table of runs."""

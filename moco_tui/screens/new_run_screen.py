@@ -42,7 +42,7 @@ setting, F9 takes the one in focus away."""
     BINDINGS = [
         # priority: also while a field has the focus, which would take the key first
         Binding("ctrl+s,f5", "start", "Start", key_display="^s", priority=True),
-        Binding("f2", "side('preview')", "Preview"),
+        Binding("f2", "side('preview')", "Views"),
         Binding("f3", "side('estimate')", "Estimate"),
         Binding("f4", "side('text')", "Command"),
         Binding("ctrl+r", "reset", "Reset", key_display="^r"),

@@ -48,7 +48,7 @@ over each other; c compares two to eight. b pins the run under the cursor as the
 every accuracy stands beside its difference to that in points, wherever both measure the same. The
 filter takes words and comparisons, such as kind:probe, K=4096 or top1>60; every heading of the
 table but curve and vs base is a key, in the unit that it shows. The runs of a study stand under it,
-folded: f shows and hides them. o chooses the columns, > sorts by the next one."""
+folded: f shows and hides them. o chooses the columns, ] sorts by the next one."""
     BINDINGS = [
         Binding("n", "new", "New"),
         Binding("P", "probe", "Probe"),
@@ -60,9 +60,7 @@ folded: f shows and hides them. o chooses the columns, > sorts by the next one."
         Binding("v", "preview", "Preview"),
         Binding("b", "baseline", "Baseline"),
         Binding("o", "columns", "Columns"),
-        Binding(
-            "greater_than_sign", "sort", "Sort by the next column", key_display=">", show=False
-        ),
+        Binding("right_square_bracket", "sort", "Sort by the next column", show=False),
         Binding("O", "reverse", "Reverse the order", show=False),
         Binding("f", "fold", "Show or hide what a run holds", show=False),
         Binding("t", "tags", "Tags", show=False),

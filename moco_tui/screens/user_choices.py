@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from textual.app import App
 
 from engine.text import one_line
+from moco_tui.screens.messages import Say, Severity
 from moco_tui.session import Session
+from moco_tui.terminal.themed_app import ThemedApp
 from moco_tui.user.remembered import remember_theme, theme_of
 from moco_tui.user.user_file import UserFile
 
@@ -20,6 +23,26 @@ def use_theme(app: App[Any], session: Session) -> None:
     theme, _ = theme_of(session.user)
     if theme in app.available_themes:
         app.theme = theme
+
+
+class UserThemedApp(ThemedApp):
+    """Has the theme that a person has chosen, and keeps one that is chosen in it."""
+
+    session: Session
+
+    def suit_terminal(self) -> None:
+        """See ``ThemedApp``; a theme that a person has chosen holds on any terminal."""
+        super().suit_terminal()
+        use_theme(self, self.session)
+
+    def watch_theme(self, before: str, theme: str) -> None:
+        """Keep a theme that was chosen, which can only be while the app runs."""
+        if self.is_running and theme != before:
+            keep_theme(self.session, theme, partial(_say, self))
+
+
+def _say(app: App[Any], text: str, *, severity: Severity) -> None:
+    app.post_message(Say(text, severity=severity))
 
 
 def keep_theme(session: Session, theme: str, say: Callable[..., None]) -> None:

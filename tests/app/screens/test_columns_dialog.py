@@ -147,7 +147,7 @@ async def test_a_read_only_app_sorts_and_remembers_nothing(
     app = make_app(user=read_user_file(path), read_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(rows(app)) == 4)
-        await pilot.press("greater_than_sign")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: "by name" in screen_text(app))
     assert not state_path(app.session.user).exists()
 

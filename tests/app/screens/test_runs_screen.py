@@ -172,7 +172,7 @@ async def test_sorting_goes_through_the_columns(root: Path, make_app: MakeApp) -
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(table(app).rows) == 4)
-        await pilot.press("greater_than_sign")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: shown(app) == ["f6g3hj", "q4r8st", "k7m2qx", "p2b9dz"])
         await pilot.press("O")
         await until(pilot, lambda: shown(app) == ["k7m2qx", "p2b9dz", "q4r8st", "f6g3hj"])

@@ -127,7 +127,7 @@ async def test_a_key_a_click_and_a_filter_show_the_runs_of_a_study(
         await pilot.press("escape")
         await until(pilot, lambda: len(ids()) == 3)
         while "by name" not in screen_text(app):
-            await pilot.press("greater_than_sign")
+            await pilot.press("right_square_bracket")
         assert len(ids()) == 3
 
 

@@ -11,7 +11,7 @@ from engine.config.schema import PretrainConfig, ProbeConfig
 from engine.jobs.execute import execute
 from engine.runs import create
 
-from ..data import stand_ins
+from .data import stand_ins
 
 PRETRAIN = {
     "model.bn_splits": 2,
