@@ -19,7 +19,7 @@ from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.present.run_order import FOLD_ABOVE, SORTS, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.base_screen import BaseScreen
-from moco_tui.screens.messages import OpenComparison, OpenForm, OpenRun, OpenStudy, StartDemo
+from moco_tui.screens.messages import OpenComparison, OpenForm, OpenRun, StartDemo
 from moco_tui.screens.run_actions import OF_RUNS, RunActions
 from moco_tui.session import Session
 from moco_tui.widgets.panel import ScrollFrame
@@ -46,6 +46,7 @@ runs of a study stand under it, folded: f shows and hides them."""
         Binding("P", "probe", "Probe"),
         Binding("c", "compare", "Compare"),
         Binding("S", "study", "Study"),
+        Binding("x", "export", "Export", show=False),
         Binding("L", "look", "Look at encoders", show=False),
         # Of priority, so that it has the focus before a key that is typed right behind it.
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
@@ -203,13 +204,11 @@ runs of a study stand under it, folded: f shows and hides them."""
             if self.focused is None:  # the table lost the focus when it was hidden
                 self.query_one(RunTable).focus()
             return
-        text = Text()
-        if self.session.runs.error:
-            text.append(self.session.runs.error)
-        elif total:
+        text = Text(self.session.runs.error)
+        if total and not text:
             text.append("No run matches the filter.\n\n", style="bold")
             text.append("Escape clears it, / changes it.")
-        else:
+        elif not text:
             text = run_summary.first_words(str(self.session.root))
         empty.update(text)
 
@@ -301,10 +300,6 @@ runs of a study stand under it, folded: f shows and hides them."""
             return
         self.ask_app(OpenForm(parent=parent))
 
-    def action_study(self) -> None:
-        """Open the newest study, or the form for one."""
-        self.ask_app(OpenStudy())
-
     def action_compare(self) -> None:
         """Compare the marked runs."""
         chosen = list(self.query_one(RunTable).marked)
@@ -320,6 +315,11 @@ runs of a study stand under it, folded: f shows and hides them."""
         marked = list(self.query_one(RunTable).marked)
         row = None if marked else self._row
         self._actions.look(marked if row is None else [row.id])
+
+    def action_export(self) -> None:
+        """Write the marked runs, or all that are listed, to a new file."""
+        table = self.query_one(RunTable)
+        self._actions.export(list(table.marked) or [row.id for row, _ in table.rows])
 
     def action_demo(self) -> None:
         """A small pretraining and a probe on the embedded images."""

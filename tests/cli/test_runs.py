@@ -26,7 +26,8 @@ from engine.history.history import History
 from engine.runs import create
 from engine.study import grid
 from moco_tui.cli.output import cut, table, width_of
-from moco_tui.cli.runs import COLUMNS, CSV_HEADER, listing
+from moco_tui.cli.runs import COLUMNS, listing
+from moco_tui.present.run_facts import CSV_HEADER
 from moco_tui.present.run_rows import CELLS, row_of
 from moco_tui.widgets.run_table import COLUMNS as APP_COLUMNS
 
