@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 
-from engine.history import shown
 from engine.history.entry import DAMAGED, UNREADABLE
 from engine.history.history import History
-from engine.text import csv_cell
 from moco_tui.cli.options import Settings, shared_options
 from moco_tui.cli.output import (
     clean,
@@ -31,6 +27,7 @@ from moco_tui.cli.output import (
 )
 from moco_tui.cli.user_notifier import tell_losses
 from moco_tui.present.disk_usage import total_text, usage
+from moco_tui.present.run_facts import facts, to_csv
 from moco_tui.present.run_order import nested
 from moco_tui.present.run_rows import CELLS, RunRow, row_of
 from moco_tui.present.study_rows import StudyRows
@@ -85,7 +82,7 @@ def runs(
     if as_json:
         print_json([facts(row) | (_place(row) if tree else {}) for row in rows])
     elif as_csv:
-        _print_csv(rows)
+        sys.stdout.write(to_csv(rows))
     elif not rows:
         say("no run matches" if query.strip() else f"there are no runs in {settings.root}")
     else:
@@ -119,28 +116,6 @@ def _place(row: RunRow) -> dict[str, Any]:
     """Where a run stands, as builtin values."""
     members = row.members and msgspec.to_builtins(row.members)
     return {"study": row.study or None, "used_by": list(row.used_by), "cells": members}
-
-
-def facts(row: RunRow) -> dict[str, Any]:
-    """A run as builtin values."""
-    entry = row.entry
-    known = msgspec.structs.asdict(entry)
-    state, hidden = (
-        known.pop("status"),
-        ("stamp", "size_stamp", "warning", "config", "running_since"),
-    )
-    ahead = {"id": known.pop("id"), "name": known.pop("name"), "state": state}
-    settings = {
-        "data": shown.source(entry) or None,
-        "queue_size": entry.setting("moco.queue_size"),
-        "augmentations": shown.augmentations(entry),
-        "label_fraction": entry.setting("label_fraction"),
-        "task": entry.setting("task.name"),
-        "head": entry.setting("head"),
-        "study": entry.study or None,  # that made it; in a tree, under which it stands
-    }
-    rest = {key: value for key, value in known.items() if key not in hidden}
-    return {**ahead, **rest, **settings, "gain": row.gain, "differs": entry.config}
 
 
 @dataclass(frozen=True)
@@ -258,48 +233,3 @@ def _fit(shown: list[int], natural: list[int], width: int | None) -> dict[int, i
             return widths
         # One column less, and every text is tried at its whole width again.
         shown.remove(max(optional, key=lambda i: COLUMNS[i].rank))
-
-
-# --------------------------------------------------------------------------------------------
-# CSV
-
-
-CSV_HEADER = (
-    *("id", "name", "state", "kind", "preset", "parent", "data", "queue_size"),
-    *("augmentations", "label_fraction", "task", "head", "seed", "step", "total_steps"),
-    *("epoch", "loss", "top1", "best_top1", "created", "started", "ended", "host", "device"),
-    *("tags", "note", "error", "encoder_step", "trained", "gain", "size"),
-    *("checkpoint", "began_from"),
-)
-
-
-def _print_csv(rows: Sequence[RunRow]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
-    for row in rows:
-        known = facts(row) | {"loss": row.last, "top1": row.top1, "best_top1": row.best}
-        known |= {"encoder_step": shown.encoder_step(row.entry)}
-        known |= {"trained": shown.trained(row.entry)}
-        known |= {key: _moment(known[key]) for key in ("created", "started", "ended")}
-        known |= {key: " ".join(known[key]) for key in ("augmentations", "tags")}
-        writer.writerow(
-            ["" if known[key] is None else csv_cell(_plain(known[key])) for key in CSV_HEADER]
-        )
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as they are, which ``csv`` writes; anything else as a text."""
-    return value if type(value) in (int, float) else str(value)
-
-
-def _moment(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-    except (
-        ValueError,
-        OverflowError,
-        OSError,
-    ):  # no year from 1 to 9999
-        return None

@@ -7,7 +7,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.screen import Screen
 
-from moco_tui.screens.messages import OpenForm, Say, Severity
+from moco_tui.screens.messages import OpenForm, OpenStudy, Say, Severity
 from moco_tui.screens.steady_screen import SteadyScreen
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.widgets.key_line import KeyLine
@@ -64,6 +64,10 @@ class BaseScreen(SteadyScreen, Screen[None]):
     def action_new(self) -> None:
         """Configure a pretraining."""
         self.ask_app(OpenForm())
+
+    def action_study(self) -> None:
+        """Open the newest study, or the form for one."""
+        self.ask_app(OpenStudy())
 
     def ask_app(self, message: Message) -> None:
         """Post one of ``screens.messages`` to the app.

@@ -20,7 +20,9 @@ from moco_tui.present import comparison_export, fmt
 from moco_tui.present.comparison_tables import metric_lines, setting_lines
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.screens.export_dialog import ask_and_write
+from moco_tui.screens.next_steps import ask_to_compare, probe
 from moco_tui.screens.polling_screen import PollingScreen
+from moco_tui.screens.shared_keys import EXPORT, STEPS
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.made_panel import MadePanel
@@ -40,7 +42,8 @@ Below are the settings that differ and every metric with its difference to the f
     BINDINGS = [
         Binding("m", "metric(1)", "Metric"),
         Binding("M", "metric(-1)", "Metric before", show=False),
-        Binding("x", "export", "Export"),
+        EXPORT,
+        *STEPS,
     ]
 
     def __init__(self, session: Session, folders: Sequence[RunFolder]) -> None:
@@ -214,6 +217,14 @@ Below are the settings that differ and every metric with its difference to the f
         )
 
     # ---------------------------------------------------------------------------- export
+
+    def action_compare(self) -> None:
+        """Ask which runs to compare instead."""
+        ask_to_compare(self, [folder.id for folder in self.folders])
+
+    def action_probe(self) -> None:
+        """Configure a probe of the first run, or of another that the form offers."""
+        probe(self, self.folders[0].id)
 
     def action_export(self) -> None:
         """Write the comparison to a file."""

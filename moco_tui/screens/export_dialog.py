@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from engine.errors import UserError
 from engine.files import open_new, reason, write_all
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import Ask
@@ -20,8 +22,8 @@ def ask_and_write(
         screen: asks, and reports the result.
         question: what stands above the path.
         name: the path that is offered.
-        makers: by the suffix of the file name, such as ``.csv``, what makes the text. At least
-            two; a message lists the suffixes in this order.
+        makers: by the suffix of the file name, such as ``.csv``, what makes the text, in a thread.
+            At least two; a message lists the suffixes in this order.
     """
 
     def write(text: str | None) -> None:
@@ -37,9 +39,14 @@ def ask_and_write(
             ends = f"{', '.join(first)} or {last}"
             screen.say(f"{path.name}: the name must end in {ends}.", severity="error")
             return
-        data = makers[path.suffix]()
+        # Of the app: it may take a while, and the screen may be left meanwhile.
+        screen.app.run_worker(make_and_write(path), group="export")
+
+    async def make_and_write(path: Path) -> None:
         try:
-            _write_new(path, data.encode())
+            await asyncio.to_thread(lambda: _write_new(path, makers[path.suffix]().encode()))
+        except UserError as error:
+            screen.say(str(error), severity="error")
         except FileExistsError:  # whatever stands there: a file, a link, a pipe, a device
             screen.say(f"{path} is already there; choose another name.", severity="error")
         except FileNotFoundError:

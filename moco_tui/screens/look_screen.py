@@ -21,6 +21,8 @@ from moco_tui.present import fmt, look_text
 from moco_tui.present.map_svg import PlaneMap, pca_map, tsne_map
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.look_questions import ask_and_export, ask_for_encoders
+from moco_tui.screens.next_steps import compare, probe
+from moco_tui.screens.shared_keys import EXPORT, STEPS
 from moco_tui.session import Session
 from moco_tui.training.look_process import LookCancelled, LookProcess
 from moco_tui.widgets.confusion_grid import ConfusionGrid
@@ -61,7 +63,8 @@ take for another class; @ asks for other encoders or checkpoints."""
         Binding("exclamation_mark", "wrong", "Next wrong image", key_display="!"),
         Binding("at", "others", "Other encoders", key_display="@"),
         Binding("I", "part", "Test or withheld images", show=False),
-        Binding("x", "export", "Export"),
+        EXPORT,
+        *STEPS,
     ]
 
     def __init__(self, session: Session, request: LookRequest) -> None:
@@ -109,8 +112,7 @@ take for another class; @ asks for other encoders or checkpoints."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys that have nothing to act on."""
-        del parameters
-        if action in ("back", "others"):
+        if action in ("back", "others", "new", "compare"):
             return True
         return self.found is not None and (action != "encoder" or len(self.found.encoders) > 1)
 
@@ -223,8 +225,7 @@ take for another class; @ asks for other encoders or checkpoints."""
         names = [look_text.name_of(found, n) for n in range(len(found.class_names))]
         title = f"3 taken for, % · {name}{which}"
         self.query_one(ConfusionGrid).show(names, self.view.confusion, title)
-        words = "4 in words"
-        self.query_one("#words", TextPanel).show(look_text.word_lines(found), words)
+        self.query_one("#words", TextPanel).show(look_text.word_lines(found), "4 in words")
         self._show_image()
 
     def _show_image(self) -> None:
@@ -380,6 +381,14 @@ take for another class; @ asks for other encoders or checkpoints."""
     def _look_at(self, request: LookRequest) -> None:
         self.request = request
         self._compute()
+
+    def action_compare(self) -> None:
+        """Compare the runs whose encoders are shown; of one, ask which others."""
+        compare(self, [run for run, _ in self.request.encoders])
+
+    def action_probe(self) -> None:
+        """Configure a probe of the encoder that is shown."""
+        probe(self, self.view.label.partition(" ")[0])  # it may be the untrained one
 
     def action_export(self) -> None:
         """Write maps, neighbours and confusions into a new folder."""

@@ -38,6 +38,8 @@ from moco_tui.present.probe_table import probe_lines
 from moco_tui.present.run_progress import header_facts, progress_line, rates_line
 from moco_tui.present.run_rows import LIVE
 from moco_tui.screens.messages import OpenForm, OpenLook
+from moco_tui.screens.next_steps import ask_to_compare
+from moco_tui.screens.shared_keys import COMPARE, NEW
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
@@ -78,7 +80,10 @@ acknowledged it. Tab moves between the panels; 1 to 7 lead to one of them; the c
 pans and reads values. On a wide screen the load over the run takes the place of all others, and
 gives it back with the same key."""
     BINDINGS = [
+        NEW,
         Binding("P", "probe", "Probe"),
+        COMPARE,
+        Binding("x", "export", "Export", show=False),
         Binding("L", "look", "Look at encoders", show=False),
         Binding("1", "panel(1)", "Loss; of a probe its table", show=False),
         Binding("2", "panel(2)", "Accuracy", show=False),
@@ -367,6 +372,8 @@ gives it back with the same key."""
             if record is None or record.kind != "pretrain" or self.status == "gone":
                 return False
             return not why_no_probe(record)
+        if action in ("compare", "export"):
+            return self.record is not None
         if action == "look":
             return self.record is not None and self.record.kind in ("pretrain", "probe")
         return super().check_action(action, parameters)
@@ -374,6 +381,16 @@ gives it back with the same key."""
     def action_look(self) -> None:
         """Look at what the encoder of this run makes of images."""
         self.ask_app(OpenLook(LookRequest(encoders=((self.folder.id, ""),))))
+
+    def action_compare(self) -> None:
+        """Ask which runs to compare this one with."""
+        ask_to_compare(self, [self.folder.id])
+
+    def action_export(self) -> None:
+        """Write the run to a new file."""
+        from moco_tui.screens.run_export import export_run
+
+        export_run(self, self.folder)
 
     def action_probe(self) -> None:
         """Configure a probe of this encoder."""

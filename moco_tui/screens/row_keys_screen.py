@@ -8,7 +8,7 @@ from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.listing_screen import ListingScreen
-from moco_tui.screens.messages import OpenComparison, OpenForm, OpenStudy, StartDemo
+from moco_tui.screens.messages import OpenComparison, OpenForm, StartDemo
 from moco_tui.screens.run_actions import RunActions
 from moco_tui.session import Session
 from moco_tui.widgets.run_table import RunTable
@@ -64,10 +64,6 @@ class RowKeysScreen(ListingScreen):
             return
         self.ask_app(OpenForm(parent=parent))
 
-    def action_study(self) -> None:
-        """Open the newest study, or the form for one."""
-        self.ask_app(OpenStudy())
-
     def action_compare(self) -> None:
         """Compare the marked runs."""
         chosen = list(self.table.marked)
@@ -83,6 +79,10 @@ class RowKeysScreen(ListingScreen):
         marked = list(self.table.marked)
         row = None if marked else self.row
         self.actions.look(marked if row is None else [row.id])
+
+    def action_export(self) -> None:
+        """Write the marked runs, or all that are listed, to a new file."""
+        self.actions.export(list(self.table.marked) or [row.id for row, _ in self.table.rows])
 
     def action_demo(self) -> None:
         """A small pretraining and a probe on the embedded images."""

@@ -21,6 +21,7 @@ OF_RUNS = frozenset(
         "probe",
         "compare",
         "look",
+        "export",
         "filter",
         "delete",
         "sort",
@@ -104,6 +105,13 @@ class RunActions:
         elif run_ids:
             encoders = tuple((run, "") for run in run_ids)
             self._screen.ask_app(OpenLook(LookRequest(encoders=encoders)))
+
+    def export(self, run_ids: Sequence[str]) -> None:
+        """Write runs as a table to a file that the person names."""
+        from moco_tui.screens.run_export import export_rows  # the first screen writes nothing
+
+        rows = self._runs.rows
+        export_rows(self._screen, [rows[run] for run in run_ids if run in rows])
 
     def extend(self, row: RunRow) -> None:
         """Configure a run that goes on with a finished pretraining to more epochs."""

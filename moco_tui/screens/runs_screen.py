@@ -54,6 +54,7 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
         Binding("P", "probe", "Probe"),
         Binding("c", "compare", "Compare"),
         Binding("S", "study", "Study"),
+        Binding("x", "export", "Export", show=False),
         Binding("L", "look", "Look at encoders", show=False),
         # Of priority, so that it has the focus before a key that is typed right behind it.
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
@@ -163,13 +164,11 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
             if self.focused is None:  # the table lost the focus when it was hidden
                 self.table.focus()
             return
-        text = Text()
-        if self.session.runs.error:
-            text.append(self.session.runs.error)
-        elif total:
+        text = Text(self.session.runs.error)
+        if total and not text:
             text.append("No run matches the filter.\n\n", style="bold")
             text.append("Escape clears it, / changes it.")
-        else:
+        elif not text:
             text = run_summary.first_words(str(self.session.root))
         empty.update(text)
 

@@ -30,7 +30,8 @@ from moco_tui.present import fmt
 from moco_tui.present import study_text as studytext
 from moco_tui.present import study_variants as studyvariants
 from moco_tui.present import study_view as studyview
-from moco_tui.screens.messages import OpenRun
+from moco_tui.screens import study_cell
+from moco_tui.screens.shared_keys import EXPORT, STEPS
 from moco_tui.screens.study_export import export_study
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
@@ -69,7 +70,8 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         Binding("C", "only('source')", "One source alone, the next, all", show=False),
         Binding("R", "by_result", "Order by result, or as trained", show=False),
         Binding("a", "all", "Show all", show=False),
-        Binding("x", "export", "Export"),
+        EXPORT,
+        *STEPS,
         Binding("1", "panel('table')", "Table", show=False),
         Binding("2", "panel('curve')", "Curves", show=False),
         Binding("3", "panel('answer')", "Answer, comparisons, protocol", show=False),
@@ -375,24 +377,18 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
 
     @on(StudyTable.Opened)
     def _opened(self) -> None:
-        table = self.query_one(StudyTable)
-        row, place = table.current, table.place
-        if self.snapshot is None or row is None or place is None:
-            return
-        from moco_tui.screens.cell_runs_dialog import CellRuns, choices
+        if self.snapshot is not None:
+            study_cell.open_run(self, self.snapshot)
 
-        found = choices(self.snapshot, row)
-        if not found:
-            self.say(f"{studyview.where_text(place)}: no run of it has begun.")
-        elif len(found) == 1:
-            self.ask_app(OpenRun(found[0].run))
-        else:
+    def action_compare(self) -> None:
+        """Compare the runs behind the cell."""
+        if self.snapshot is not None:
+            study_cell.compare_runs(self, self.snapshot)
 
-            def open_chosen(run_id: str | None) -> None:
-                if run_id:
-                    self.ask_app(OpenRun(run_id))
-
-            self.app.push_screen(CellRuns(studyview.where_text(place), found), open_chosen)
+    def action_probe(self) -> None:
+        """Configure a probe of a pretraining behind the cell."""
+        if self.snapshot is not None:
+            study_cell.probe_encoder(self, self.snapshot)
 
     def action_export(self) -> None:
         """Write the study to a new file."""

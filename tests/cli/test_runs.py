@@ -26,9 +26,10 @@ from engine.history.history import History
 from engine.runs import create
 from engine.study import grid
 from moco_tui.cli.output import cut, table, width_of
-from moco_tui.cli.runs import COLUMNS, CSV_HEADER, listing
+from moco_tui.cli.runs import COLUMNS, listing
 from moco_tui.present.run_columns import COLUMNS as APP_COLUMNS
 from moco_tui.present.run_columns import CURVE, GLYPH, OVER_BASE
+from moco_tui.present.run_facts import CSV_HEADER
 from moco_tui.present.run_rows import CELLS, row_of
 
 from ..environment import with_packages

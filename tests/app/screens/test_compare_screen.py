@@ -113,6 +113,9 @@ async def test_the_comparison_is_written_to_a_new_file_only(
             app.screen.query_one(Input).value = str(tmp_path / name)
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await until(
+            pilot, lambda: sum("Written to" in note.message for note in app._notifications) == 2
+        )
         assert taken.read_text() == "mine"
         assert not (tmp_path / "out.txt").exists()
         with (tmp_path / "out.csv").open(newline="") as file:

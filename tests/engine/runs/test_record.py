@@ -20,9 +20,10 @@ from engine.runs.metric_log import MetricLog
 from engine.runs.record import Record, UserNotes, decode_record, decode_user, encode_record
 from engine.study.study_state import state_from_entries
 from engine.text import is_plain
-from moco_tui.cli.runs import facts, listing
+from moco_tui.cli.runs import listing
 from moco_tui.cli.show import _text
 from moco_tui.present import comparison, comparison_export, run_summary
+from moco_tui.present.run_facts import facts
 from moco_tui.present.run_order import arrange
 from moco_tui.present.run_progress import progress_line
 from moco_tui.present.run_rows import row_of
