@@ -209,6 +209,8 @@ class FormScreen(BaseScreen):
         elif isinstance(row, AxisRow):
             wrong = self.body.query_one(StudyAxes).drafts.wrong.get(row.key, "")
             lines = axis_help(row.key, wrong)
+        elif row is not None and row.hint:
+            wrong, lines = "", [[(row.called.strip(), "strong"), (f"  {row.hint}", "")]]
         else:
             wrong, lines = "", form_help()
         help_ = self.query_one("#help", Static)
