@@ -62,9 +62,10 @@ class FormRow(Horizontal):
         return f"{mark or ' '} {self.called}"
 
     def say(self, hint: str) -> None:
-        """Show another hint."""
+        """Show another hint; what is wrong goes before it."""
         self.hint = hint
-        self.query_one(".hint", Static).update(hint)
+        if not self._marked[1]:
+            self.query_one(".hint", Static).update(hint)
 
     def mark(self, *, changed: bool, error: str) -> None:
         """Show whether the value differs from the preset, and why it is wrong."""

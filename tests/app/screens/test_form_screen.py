@@ -156,7 +156,7 @@ async def test_quitting_asks_too_and_a_name_is_an_edit(make_app: MakeApp) -> Non
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
         await pilot.press("f1")  # over the form it is not forgotten
         await until(pilot, lambda: not isinstance(app.screen, NewRunScreen))
-        await pilot.press("q")
+        await pilot.press("ctrl+q")
         await until(pilot, lambda: isinstance(app.screen, LeaveEdits))
         await pilot.press("l")
         await until(pilot, lambda: app._exit)
