@@ -160,6 +160,7 @@ class FormScreen(BaseScreen):
             if gives_up:
                 self._edits_given_up = True
                 leave()
+                self._edits_given_up = False  # it may still be kept open, by a run that trains
 
         if not isinstance(self.app.screen, LeaveEdits):  # a key pressed twice asks once
             self.app.push_screen(LeaveEdits(plural(count, "setting")), answered)

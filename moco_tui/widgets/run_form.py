@@ -98,6 +98,16 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         """Open the sections that there is room for."""
         self.call_after_refresh(self.open_what_fits)
 
+    def on_resize(self) -> None:
+        """Keep the field in focus in sight: the help below takes lines from the form."""
+        if self.has_focus_within and self.screen.focused is not None:
+            self.call_after_refresh(self.screen.focused.scroll_visible, animate=False)
+
+    @property
+    def knows_devices(self) -> bool:
+        """Whether the devices of this machine are offered; that takes a moment."""
+        return self._devices is not None
+
     def offer_devices(self, choices: Sequence[Choice], about: Mapping[str, str]) -> None:
         """Offer the devices of this machine.
 
