@@ -72,7 +72,7 @@ class TwoLineRow(FieldRow):
     def ask_for(self, what: str) -> None:
         """Show the line for a text, named by what it is; empty hides it."""
         self.set_class(bool(what), "-typed")
-        if self.is_mounted and what:
+        if what:
             self.query_one(".what", Static).update(f"    {what}")
 
     @on(PathInput.Candidates)

@@ -21,7 +21,7 @@ from moco_tui.widgets.choosers import Chooser, Several
 from moco_tui.widgets.form_rows import FieldRow
 from moco_tui.widgets.open_rows import TwoLineRow
 
-from ..conftest import on_screen, screen_text, some_runs, still_runner, until
+from ..conftest import on_screen, screen_text, some_runs, still_runner, until, write_run
 
 MakeApp = Callable[..., MocoApp]
 SIZES = [(80, 24), (160, 45)]
@@ -156,7 +156,7 @@ async def test_quitting_asks_too_and_a_name_is_an_edit(make_app: MakeApp) -> Non
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
         await pilot.press("f1")  # over the form it is not forgotten
         await until(pilot, lambda: not isinstance(app.screen, NewRunScreen))
-        await pilot.press("ctrl+q")
+        app.action_leave()  # as the palette does
         await until(pilot, lambda: isinstance(app.screen, LeaveEdits))
         await pilot.press("l")
         await until(pilot, lambda: app._exit)
@@ -186,6 +186,22 @@ async def test_the_form_begins_as_what_was_last_run(
         await pilot.press("f10")
         await until(pilot, lambda: form(app).state.changed() == {})
         await until(pilot, lambda: "as last run" not in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+async def test_a_form_that_begins_with_a_folder_names_its_path(
+    root: Path, make_app: MakeApp, tmp_path: Path
+) -> None:
+    write_run(root, "k7m2qx", sets=(f"data.source=folder:{tmp_path}",), steps=20)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.session.runs.rows)
+        await opened(pilot, app, like="k7m2qx")
+        data = row(app, "data.source")
+        assert isinstance(data, TwoLineRow)
+        assert (text_of(app, "data.source"), data.argument.value) == ("folder", str(tmp_path))
+        await until(pilot, lambda: "    path " in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
