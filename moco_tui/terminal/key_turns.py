@@ -89,7 +89,8 @@ class KeyTurns(App[int]):
             if again:
                 self.call_later(self._follow, way, turn, again=False)
             else:
-                self.call_later(self._end_turn, turn)
+                # Once more behind what handlers have left with the app, such as to set the focus.
+                self.call_later(self.call_later, self._end_turn, turn)
 
         go_on()
 
