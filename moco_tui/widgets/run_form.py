@@ -42,6 +42,9 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         device: the device that the app was told to use; None: the configuration's own.
         task_of: the task that suits the data of a pretraining, by its id.
         begin: the form of a kind of run before anything is typed.
+
+    Attributes:
+        devices: of this machine, as offered; None until they are known.
     """
 
     BINDINGS = [
@@ -74,7 +77,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         self._axes: AxisDrafts | None = None  # of the study, once there is one
         self._name = ""  # kept while the rows are made anew
         self._is_detached = False
-        self._devices: tuple[Sequence[Choice], Mapping[str, str]] | None = None
+        self.devices: tuple[Sequence[Choice], Mapping[str, str]] | None = None
         self._use_task()
 
     @property
@@ -103,11 +106,6 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if self.has_focus_within and self.screen.focused is not None:
             self.call_after_refresh(self.screen.focused.scroll_visible, animate=False)
 
-    @property
-    def knows_devices(self) -> bool:
-        """Whether the devices of this machine are offered; that takes a moment."""
-        return self._devices is not None
-
     def offer_devices(self, choices: Sequence[Choice], about: Mapping[str, str]) -> None:
         """Offer the devices of this machine.
 
@@ -115,14 +113,14 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
             choices: see ``ChoiceRow.offer``.
             about: what is said of each.
         """
-        self._devices = choices, about
+        self.devices = choices, about
         self._show_devices()
 
     def _show_devices(self) -> None:
-        if self._devices is not None:
+        if self.devices is not None:
             for row in self.query(ChoiceRow):
                 if row.field.name == "device":
-                    row.offer(*self._devices)
+                    row.offer(*self.devices)
 
     # ---------------------------------------------------------------------------- rows
 

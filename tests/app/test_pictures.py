@@ -112,7 +112,7 @@ async def probe(pilot: Pilot[Any]) -> None:
 async def focused(pilot: Pilot[Any]) -> None:
     """A field of the form, which has no name of its own, has the focus."""
     await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
-    await until(pilot, lambda: pilot.app.screen.query_one(RunForm).knows_devices)
+    await until(pilot, lambda: pilot.app.screen.query_one(RunForm).devices)
     panel = pilot.app.screen.query_one(PreviewPanel)
     await until(pilot, lambda: panel.rows or not panel.is_on_screen)
 
