@@ -127,7 +127,8 @@ class FormScreen(BaseScreen):
     @property
     def holds_keys(self) -> bool:
         """Whether keys wait: no field has the focus yet, or the run is about to begin."""
-        return self._starting or self._refocuses or not self._begun
+        starts = any(each.group == "start" and each.is_running for each in self.workers)
+        return starts or self._starting or self._refocuses or not self._begun
 
     def on_resize(self) -> None:
         """A wide screen shows the preview beside the form, once it is laid out."""
@@ -176,6 +177,7 @@ class FormScreen(BaseScreen):
         state = self.state
         self.set_class(state.kind == "study", "-study")
         self.set_class(state.kind == "probe", "-probe")
+        self.say_start()
         self.side.estimate.outdate()
         if state.kind != "study":
             self._show_found(self.problems())
@@ -183,6 +185,10 @@ class FormScreen(BaseScreen):
             self._show_study(studyform.sized(state))
         else:  # in a thread: thousands of variants would hold up the keys
             self.run_worker(self._check_study(state.copy()), group="check", exclusive=True)
+
+    def say_start(self) -> None:
+        """Say at the top what the form began with."""
+        self.top.set(self.state.start_words())
 
     async def _check_study(self, state: form.FormState) -> None:
         await asyncio.sleep(CHECK_SECONDS)  # cancelled by the next key

@@ -178,8 +178,8 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     def _preset_summary(self) -> str:
         preset = presets_of(self.state.type).get(self.state.preset)
         summary = preset.summary if preset is not None else "no preset"
-        words = self.state.start.words
-        return f"{words} (F10: the preset alone); {summary}" if words else summary
+        words = self.state.start_words()
+        return f"{words}; {summary}" if words else summary
 
     # ---------------------------------------------------------------------------- what was entered
 
@@ -260,6 +260,8 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if not self.state.is_changed(key) and key not in self.state.wrong:
             return f"{called} is as the preset says."
         self.state.reset(key)
+        if key == "pretrain.runtime.device":  # which the probes use as well
+            self.state.reset("probe.runtime.device")
         if key == "axes":
             self._axes = AxisDrafts(self.state)
             for axes in self.query(StudyAxes):

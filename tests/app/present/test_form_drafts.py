@@ -95,7 +95,9 @@ def test_what_a_form_began_with_belongs_to_its_preset() -> None:
 def test_the_pure_preset_has_the_defaults_of_the_user() -> None:
     pure = FormStart("notebook", {"optim.lr": 0.25}, "with your own defaults")
     state = FormState("pretrain", preset="notebook", values={"optim.epochs": 9}, pure=pure)
+    assert state.start_words() == ""
     state.reset_all()
+    assert state.start_words() == "with your own defaults", "F10 would change nothing"
     assert state.changed() == {"optim.lr": 0.25}
     state.use_preset("quick")
     assert state.changed() == {}
@@ -129,6 +131,14 @@ def test_settings_go_along_to_another_kind_and_its_own_edits_are_there_again() -
     assert again.values["pretrain.optim.lr"] == 0.5
     assert again.values["pretrain.moco.temperature"] == 0.3
     assert list(again.values["seeds"]) == [4, 5]
+
+
+def test_the_device_goes_along_to_the_probes_of_a_study() -> None:
+    forms = drafts()
+    forms.state.set("runtime.device", "cuda:1")
+    study = forms.go_to("study")
+    assert study.values["pretrain.runtime.device"] == "cuda:1"
+    assert study.values["probe.runtime.device"] == "cuda:1"
 
 
 def test_a_setting_that_was_reset_goes_along_no_more() -> None:
