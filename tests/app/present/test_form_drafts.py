@@ -12,6 +12,7 @@ from engine.config.schema import PretrainConfig
 from moco_tui.present.form import FormStart, FormState
 from moco_tui.present.form_drafts import FormDrafts
 from moco_tui.present.form_kinds import shared_key
+from moco_tui.present.study_form import AxisDrafts
 
 
 def quick() -> FormState:
@@ -148,6 +149,19 @@ def test_a_setting_that_was_reset_goes_along_no_more() -> None:
     forms.go_to("pretrain").reset("optim.lr")
     assert forms.go_to("study").changed() == {}
     assert forms.typed() == 0
+
+
+def test_axes_that_are_wrong_count_as_typed() -> None:
+    forms = drafts()
+    axes = AxisDrafts(forms.go_to("study"))
+    axes.add("moco.momentum")
+    axes.type("moco.momentum", "x")
+    assert forms.typed() == 1
+    forms.state.use_preset("notebook")
+    assert forms.state.errors() == {}, "of the draft the state knows nothing"
+    axes.lay_again()
+    assert "axes" in forms.state.errors()
+    assert axes.texts == {"moco.momentum": "x"}
 
 
 def test_a_wrong_text_goes_along_as_it_is() -> None:
