@@ -23,6 +23,7 @@ from engine.jobs.study_checks import check_variants
 from engine.jobs.study_rates import ProbeRates, measure_feature, measure_rates
 from engine.jobs.study_shares import shares_of, with_share
 from engine.jobs.trained_encoder import build_encoder_quietly
+from engine.pretrain.online_probe import numbers_kept
 from engine.probe.augmented_views import affordable_views
 from engine.probe.supervised_budget import plan_budget, plan_finetuning
 from engine.probe.supervised_training import STATISTICS_IMAGES
@@ -109,7 +110,7 @@ def plan(
     disk_bytes = 0
     if unfinished:
         sink.log("timing a few steps of pretraining")
-        seconds, disk_bytes = _pretraining(config, unfinished, data_dir, sink)
+        seconds, disk_bytes = _pretraining(config, unfinished, datasets, data_dir, sink)
         costs.append(Cost("pretrainings, without kNN", len(unfinished), seconds))
     if cells:
         for alike in _alike(config):
@@ -239,7 +240,11 @@ def _median(measured: Iterable[tuple[float, int]]) -> tuple[float, int]:
 
 
 def _pretraining(
-    config: StudyConfig, unfinished: Mapping[Place, Trained], data_dir: Path, sink: Sink
+    config: StudyConfig,
+    unfinished: Mapping[Place, Trained],
+    datasets: Mapping[str, Dataset],
+    data_dir: Path,
+    sink: Sink,
 ) -> tuple[float, int]:
     """Seconds and bytes of the pretrainings that are not finished, by variant and seed."""
     seconds, disk_bytes = 0.0, 0
@@ -261,10 +266,13 @@ def _pretraining(
         steps, kept = per_epoch * epochs, checkpoints_at_end(pretrain, epochs)
         encoder = build_encoder_quietly(pretrain.model, pretrain.data.size)
         parameters = sum(p.numel() for p in encoder.parameters())
+        online = numbers_kept(
+            pretrain.monitor.online_probe, datasets[variant.data], encoder.feature_dim
+        )
         for trained in of_variant:
             seconds += step * max(steps - trained.step, 0)
             if not trained.run:  # float32: both encoders, the momentum of SGD, and the queue
-                numbers = 3 * parameters + variant.queue_size * pretrain.model.dim
+                numbers = 3 * parameters + variant.queue_size * pretrain.model.dim + online
                 disk_bytes += kept * 4 * numbers
                 disk_bytes += _METRIC_BYTES * steps
     return seconds, disk_bytes

@@ -51,6 +51,7 @@ class Card:
         others_count: how many there are.
         others_used: their memory in bytes.
         index: number that the driver gives it, from 0.
+        uuid: its UUID as CUDA spells it, without ``GPU-`` before it; empty where it is not known.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Card:
     others_count: int | None = None
     others_used: int | None = None
     index: int | None = None
+    uuid: str = ""
 
 
 class CardReader:
@@ -121,6 +123,8 @@ class CardReader:
             card.name = clean_text(_text(nvml.nvmlDeviceGetName(handle)), _NAME_CHARACTERS)
         with contextlib.suppress(Exception):
             card.index = int(nvml.nvmlDeviceGetIndex(handle))
+        with contextlib.suppress(Exception):
+            card.uuid = _bare(_text(nvml.nvmlDeviceGetUUID(handle)))
         with contextlib.suppress(Exception):
             card.load = min(max(nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100, 0.0), 1.0)
         with contextlib.suppress(Exception):

@@ -170,6 +170,20 @@ class OnlineProbe:
             getattr(self, f"_{name}").copy_(found[name])
 
 
+def numbers_kept(monitored: bool, dataset: Dataset, width: int) -> int:
+    """How many float32 numbers a checkpoint holds of the online probe; 0 where there is none.
+
+    Args:
+        monitored: ``monitor.online_probe``.
+        dataset: whose training images are pretrained on.
+        width: of the features.
+    """
+    if not monitored or not dataset.train.labelled:
+        return 0
+    of_classes = 3 * len(dataset.class_names) * (width + 1)  # the weights and Adam's two moments
+    return of_classes + 2 * width + 5  # mean and variance; the sums of the epoch
+
+
 def probe_beside(state: TrainingState, dataset: Dataset) -> OnlineProbe | None:
     """The online probe of a pretraining; None where no label can be withheld, or it is not wanted.
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from pathlib import Path
 
 import torch
 
 from engine.files import open_plain, reason
+from engine.runs.device_holder import lock_path
 from engine.runs.file_lock import is_same_file, took_lock
 from engine.sink import Sink, check_interrupt
 
@@ -37,15 +37,6 @@ def device_key(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
     return device.type
-
-
-def locks_folder() -> Path:
-    """Where the lock files lie: the same place for every user, and for every login of one.
-
-    ``$MOCO_TUI_LOCKS``, else ``/tmp``. Not the user's runtime folder, which goes at logout, nor
-    ``$TMPDIR``, which may differ from job to job.
-    """
-    return Path(os.environ.get("MOCO_TUI_LOCKS") or "/tmp")
 
 
 class DeviceLock:
@@ -80,7 +71,7 @@ class DeviceLock:
         if not key or os.environ.get("MOCO_TUI_SHARE_DEVICE", "0") not in ("", "0"):
             _close(inherited)
             return
-        path = locks_folder() / f"moco-tui-{re.sub('[^A-Za-z0-9-]', '_', key)}.lock"
+        path = lock_path(key)
         try:
             if inherited is not None and _is_same_file(inherited, path) and took_lock(inherited):
                 # Children that are started later must not hold the lock by accident.

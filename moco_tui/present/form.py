@@ -125,6 +125,11 @@ class FormState:
         """What the form began with, as far as it counts under the preset of now."""
         return self._start if self._start.preset == self.preset else FormStart(self.preset)
 
+    def start_words(self) -> str:
+        """Where what it began with comes from, and how to be without it; empty for a preset."""
+        words = self.start.words
+        return f"{words} (F10: the preset alone)" if words and self.start != self._pure else words
+
     def use_device(self, device: str) -> None:
         """Compute everything on this device, where no other one is typed."""
         self._device = device

@@ -14,6 +14,8 @@ from moco_tui.present.form import FormState
 OWN = "own ..."
 """The choice behind which the value itself is typed."""
 
+AS_PRETRAINED = "as pretrained"
+
 
 class Choice(Struct, frozen=True):
     """One of the values of a setting, or the beginning of several.
@@ -38,7 +40,7 @@ def choices_of(field: Field, state: FormState) -> list[Choice]:
         return [*(Choice(each, each) for each in _tasks(state)), Choice(OWN, "", "task")]
     if field.registry is None or field.kind not in ("choice", "text"):
         return []
-    found = [Choice("as pretrained", "")] if field.registry.accepts("") else []
+    found = [Choice(AS_PRETRAINED, "")] if field.registry.accepts("") else []
     for part in field.registry.values():
         argument = part.argument.lower()
         found.append(Choice(part.name, f"{part.name}:" * bool(argument) or part.name, argument))
@@ -50,6 +52,16 @@ def _tasks(state: FormState) -> list[str]:
     known = ["ten", *(name for part in with_tasks() for name in part.tasks), "all"]
     named = state.values.get("task.name") if state.values.get("task.groups") else None
     return list(dict.fromkeys([*known, named] if isinstance(named, str) and named else known))
+
+
+def about_choices(field: Field) -> dict[str, str]:
+    """What is said of each choice of a registry, by its name."""
+    if field.registry is None:
+        return {}
+    about = {part.name: part.summary for part in field.registry.values()}
+    if field.registry.accepts(""):
+        about[AS_PRETRAINED] = "the images of the pretraining"
+    return about
 
 
 def found_in(choices: Sequence[Choice], value: str) -> tuple[Choice, str]:

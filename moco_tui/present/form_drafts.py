@@ -36,4 +36,8 @@ class FormDrafts:
 
     def typed(self) -> int:
         """How many settings a person has typed or chosen, in all forms."""
-        return sum(len(state.typed) for state in self._of_kind.values())
+        # An axis whose values are wrong is no setting yet, but was typed.
+        return sum(
+            len(state.typed.keys() | ({"axes"} & state.wrong.keys()))
+            for state in self._of_kind.values()
+        )

@@ -30,4 +30,6 @@ def typed_for(state: FormState, other: str) -> dict[str, Any]:
         for key, value in (state.carried | state.typed).items()
     }
     found.pop("", None)
+    if other == "study" and "pretrain.runtime.device" in found:  # its probes use the same
+        found.setdefault("probe.runtime.device", found["pretrain.runtime.device"])
     return found

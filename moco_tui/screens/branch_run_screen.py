@@ -66,7 +66,7 @@ of the form for a new run."""
             state.use_device(self.session.device)
         return state
 
-    def on_mount(self) -> None:
+    def say_start(self) -> None:
         """Say what the run goes on from."""
         title = fmt.clean(self._ref.folder.title())
         self.top.set(f"from {title} ({self._ref.text})", f"epoch {self._epoch:.4g}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.text import Text
 from textual import events, on
@@ -13,15 +15,22 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.config.phrases import plural
+from engine.machine.load_reader import LoadReader
+from engine.runs.device_holder import holder_of
+from engine.runs.heartbeat import host_name
 from moco_tui import lazy
 from moco_tui.present import fmt, form
 from moco_tui.present import study_form as studyform
+from moco_tui.present.device_choices import device_choices
+from moco_tui.present.estimate_note import slowed_by, training_here
+from moco_tui.present.form_choices import Choice
 from moco_tui.present.form_help import axis_help, field_help, form_help
 from moco_tui.present.lines import Line
 from moco_tui.present.probe_offer import probe_choices
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import LeaveEdits
 from moco_tui.session import Session
+from moco_tui.widgets.form_focus import focus_first
 from moco_tui.widgets.form_rows import FieldRow, FormRow
 from moco_tui.widgets.form_side import FormSide
 from moco_tui.widgets.run_form import RunForm
@@ -106,12 +115,20 @@ class FormScreen(BaseScreen):
         """
         lazy.preload()
         self._check()
-        self.body.focus_first()
+        focus_first(self.body)
+        self.run_worker(self._show_devices(), group="devices")
+
+    async def _show_devices(self) -> None:
+        """Offer the devices of this machine, with who is on them now."""
+        found = await asyncio.to_thread(_devices)
+        if self.is_open:
+            self.body.offer_devices(*found)
 
     @property
     def holds_keys(self) -> bool:
         """Whether keys wait: no field has the focus yet, or the run is about to begin."""
-        return self._starting or self._refocuses or not self._begun
+        starts = any(each.group == "start" and each.is_running for each in self.workers)
+        return starts or self._starting or self._refocuses or not self._begun
 
     def on_resize(self) -> None:
         """A wide screen shows the preview beside the form, once it is laid out."""
@@ -144,6 +161,7 @@ class FormScreen(BaseScreen):
             if gives_up:
                 self._edits_given_up = True
                 leave()
+                self._edits_given_up = False  # it may still be kept open, by a run that trains
 
         if not isinstance(self.app.screen, LeaveEdits):  # a key pressed twice asks once
             self.app.push_screen(LeaveEdits(plural(count, "setting")), answered)
@@ -158,6 +176,8 @@ class FormScreen(BaseScreen):
         """Check all fields; update marks, help, command and preview."""
         state = self.state
         self.set_class(state.kind == "study", "-study")
+        self.set_class(state.kind == "probe", "-probe")
+        self.say_start()
         self.side.estimate.outdate()
         if state.kind != "study":
             self._show_found(self.problems())
@@ -165,6 +185,10 @@ class FormScreen(BaseScreen):
             self._show_study(studyform.sized(state))
         else:  # in a thread: thousands of variants would hold up the keys
             self.run_worker(self._check_study(state.copy()), group="check", exclusive=True)
+
+    def say_start(self) -> None:
+        """Say at the top what the form began with."""
+        self.top.set(self.state.start_words())
 
     async def _check_study(self, state: form.FormState) -> None:
         await asyncio.sleep(CHECK_SECONDS)  # cancelled by the next key
@@ -209,6 +233,8 @@ class FormScreen(BaseScreen):
         elif isinstance(row, AxisRow):
             wrong = self.body.query_one(StudyAxes).drafts.wrong.get(row.key, "")
             lines = axis_help(row.key, wrong)
+        elif row is not None and row.hint:
+            wrong, lines = "", [[(row.called.strip(), "strong"), (f"  {row.hint}", "")]]
         else:
             wrong, lines = "", form_help()
         help_ = self.query_one("#help", Static)
@@ -299,7 +325,20 @@ class FormScreen(BaseScreen):
     def action_estimate(self) -> None:
         """Measure a few steps in a process of its own."""
         found = self.problems() if self.state.kind != "study" else self.found
-        self.side.measure(self.state, found)
+        names = training_here(self.session.runs.rows.values(), host_name())
+        self.side.measure(self.state, found, slowed_by(names))
+
+
+def _devices() -> tuple[Sequence[Choice], Mapping[str, str]]:
+    """The devices of this machine; called in a thread, as the driver may take a while."""
+    reader = LoadReader()
+    try:
+        load = reader.read()
+    finally:
+        reader.close()
+    holders = {card.uuid: holder_of(f"cuda-{card.uuid}") for card in load.cards if card.uuid}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return device_choices(load, holders, visible, mps=sys.platform == "darwin")
 
 
 def _text(lines: Sequence[Line]) -> Text:

@@ -19,6 +19,7 @@ from moco_tui.present.probe_offer import to_record, why_no_probe_of
 from moco_tui.screens.form_screen import FormScreen
 from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
+from moco_tui.widgets.form_focus import go_to
 
 
 class NewRunScreen(FormScreen):
@@ -119,7 +120,7 @@ setting, F9 takes the one in focus away."""
             self.say(f"{form_fields.label(key) or 'settings'}: {found[key]}.", severity="error")
             self._focused_before = None  # the wrong field gets the focus
             self._close_side()
-            await self.body.go_to(key)
+            await go_to(self.body, key)
             return
         if not self._is_meant():
             return

@@ -18,7 +18,7 @@ from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 
-LONGEST_SECONDS = 2.0
+LONGEST_SECONDS = 5.0
 """How long a key waits for the one before it: a handler that hangs must not hold up all keys."""
 _LOOK_SECONDS = 0.01
 
@@ -66,7 +66,7 @@ class KeyTurns(App[int]):
             if screen.call_later(self.call_later, self._when_ready, turn):
                 return
         waited = time.monotonic() - self._turn_began
-        if getattr(screen, "holds_keys", False) and waited < LONGEST_SECONDS / 2:
+        if getattr(screen, "holds_keys", False) and waited < LONGEST_SECONDS:
             self.set_timer(_LOOK_SECONDS, partial(self._when_ready, turn))
             return
         event = self._keys_waiting.popleft()
@@ -89,7 +89,8 @@ class KeyTurns(App[int]):
             if again:
                 self.call_later(self._follow, way, turn, again=False)
             else:
-                self.call_later(self._end_turn, turn)
+                # Once more behind what handlers have left with the app, such as to set the focus.
+                self.call_later(self.call_later, self._end_turn, turn)
 
         go_on()
 

@@ -39,6 +39,7 @@ class EstimatePanel(Panel, Static):
         self._process: subprocess.Popen[str] | None = None
         self._measuring = False
         self._result = ""  # what was measured last; empty while nothing was
+        self._beside = ""  # what slowed that
         self._changes = 0  # of the settings
 
     def outdate(self) -> None:
@@ -49,25 +50,27 @@ class EstimatePanel(Panel, Static):
 
     def _show_result(self, *, outdated: bool) -> None:
         note = "before the last change; F3 measures again:\n" if outdated else ""
-        self.say(note + self._result)
+        self.say("\n".join(filter(None, [note + self._result, self._beside])))
 
     def say(self, text: str) -> None:
         """Show a sentence, or several lines, which the caller has made safe to print."""
         if self.is_mounted:
             self.update(fmt.clean(text) if "\n" not in text else text)
 
-    def measure(self, toml: str, kind: str, root: Path) -> None:
+    def measure(self, toml: str, kind: str, root: Path, beside: str = "") -> None:
         """Run a few steps of a configuration and show the result; one at a time.
 
         Args:
             toml: the pretraining or the study.
             kind: which of them.
             root: the runs folder, where results of the study may be already.
+            beside: a sentence on what slows the measurement; empty for nothing.
         """
         if self._measuring:
             return
+        self._beside = beside
         self._measuring = True  # here already: the worker sets ``_process`` later, in a thread
-        self.say("Running a few steps ...")
+        self.say("\n".join(filter(None, ["Running a few steps ...", beside])))
         self.run_worker(self._measure(toml, kind, root), group="estimate")
 
     def on_unmount(self) -> None:

@@ -48,7 +48,7 @@ class FormRow(Horizontal):
 
     def __init__(self, text: str, editor: Widget, hint: str = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._text, self._hint = text, hint
+        self.called, self.hint = text, hint
         self._marked = (False, "")
         self.editor = editor
 
@@ -56,15 +56,16 @@ class FormRow(Horizontal):
         """The three parts."""
         yield Static(self._label(""), classes="label", markup=False)
         yield self.editor
-        yield Static(self._hint, classes="hint", markup=False)
+        yield Static(self.hint, classes="hint", markup=False)
 
     def _label(self, mark: str) -> str:
-        return f"{mark or ' '} {self._text}"
+        return f"{mark or ' '} {self.called}"
 
     def say(self, hint: str) -> None:
-        """Show another hint."""
-        self._hint = hint
-        self.query_one(".hint", Static).update(hint)
+        """Show another hint; what is wrong goes before it."""
+        self.hint = hint
+        if not self._marked[1]:
+            self.query_one(".hint", Static).update(hint)
 
     def mark(self, *, changed: bool, error: str) -> None:
         """Show whether the value differs from the preset, and why it is wrong."""
@@ -76,7 +77,7 @@ class FormRow(Horizontal):
         self.set_class(bool(error), "-wrong")
         sign = "✗" if error else "•" if changed else ""
         self.query_one(".label", Static).update(self._label(sign))
-        self.query_one(".hint", Static).update(fmt.clean(error) if error else self._hint)
+        self.query_one(".hint", Static).update(fmt.clean(error) if error else self.hint)
 
 
 class FieldRow(FormRow):

@@ -34,11 +34,11 @@ class FormSide(Vertical):
     def compose(self) -> ComposeResult:
         """Preview, size, estimate and text."""
         yield PreviewPanel(Previewer(self._data_dir), id="preview").add_class("side-part")
+        with ScrollFrame("as a command", id="text", classes="side-part"):
+            yield Static("", id="text-body", markup=False)
         with Frame("size", id="size", classes="side-part"):
             yield Static("", id="size-text", markup=False)
         yield EstimatePanel(self._data_dir, id="estimate", classes="side-part")
-        with ScrollFrame("as a command", id="text", classes="side-part"):
-            yield Static("", id="text-body", markup=False)
 
     @property
     def preview(self) -> PreviewPanel:
@@ -74,12 +74,12 @@ class FormSide(Vertical):
         text.append(toml or "something has to be put right first")
         self.query_one("#text-body", Static).update(text)
 
-    def measure(self, state: FormState, found: dict[str, str]) -> None:
-        """Measure a few steps in a process of its own."""
+    def measure(self, state: FormState, found: dict[str, str], beside: str) -> None:
+        """Measure a few steps in a process of its own; ``beside`` says what slows that."""
         if found:
             key = next(iter(found))
             self.estimate.say(f"First put {form_fields.label(key)} right: {found[key]}.")
         elif state.kind == "probe":
             self.estimate.say("An estimate is made for pretrainings; a probe takes minutes.")
         else:
-            self.estimate.measure(to_toml(state.config()), state.kind, self._root)
+            self.estimate.measure(to_toml(state.config()), state.kind, self._root, beside)

@@ -13,7 +13,15 @@ from textual.widgets import Input, Static
 from engine.config.fields import Field
 from moco_tui.present import fmt
 from moco_tui.present.form import FormState
-from moco_tui.present.form_choices import OWN, Choice, choices_of, found_in, several, switched
+from moco_tui.present.form_choices import (
+    OWN,
+    Choice,
+    about_choices,
+    choices_of,
+    found_in,
+    several,
+    switched,
+)
 from moco_tui.widgets.choosers import Chooser, Several
 from moco_tui.widgets.form_rows import INPUT_LIMIT, FieldRow
 from moco_tui.widgets.line_input import LineInput
@@ -36,7 +44,7 @@ class TwoLineRow(FieldRow):
 
     DEFAULT_CSS = """
     TwoLineRow { layout: vertical; height: auto; }
-    TwoLineRow > .line { height: 1; width: 1fr; }
+    TwoLineRow > .line { height: auto; width: 1fr; }
     TwoLineRow > .argument { display: none; }
     TwoLineRow.-typed > .argument { display: block; }
     TwoLineRow > .argument > Input { width: 1fr; }
@@ -64,7 +72,7 @@ class TwoLineRow(FieldRow):
     def ask_for(self, what: str) -> None:
         """Show the line for a text, named by what it is; empty hides it."""
         self.set_class(bool(what), "-typed")
-        if self.is_mounted and what:
+        if what:
             self.query_one(".what", Static).update(f"    {what}")
 
     @on(PathInput.Candidates)
@@ -87,13 +95,14 @@ class ChoiceRow(TwoLineRow):
     ) -> None:
         self.choices = choices_of(field, state)
         self._texts: dict[str, str] = {}  # typed, by the name of the choice
-        self._about: Mapping[str, str] = {}
+        self._about: Mapping[str, str] = about_choices(field)
         self._offered_by: Callable[[], Sequence[Choice]] = lambda: choices_of(field, state)
         self._choice = self.choices[-1]
         takes_path = any(choice.argument == "path" for choice in self.choices)
         kind = PathInput if takes_path else LineInput
         self.argument = kind(compact=True, max_length=INPUT_LIMIT, select_on_focus=False)
         super().__init__(field, state, sub=sub, called=called)
+        self._usual_hint = self.hint
 
     def make_editor(self) -> Widget:
         """The chooser."""
@@ -133,8 +142,9 @@ class ChoiceRow(TwoLineRow):
             if self._choice.argument and self.argument.value != text:
                 self.argument.value = text
         self.ask_for(self._choice.argument)
-        if self._choice.name in self._about:
-            self.say(self._about[self._choice.name])
+        about = self._about.get(self._choice.name, self._usual_hint)
+        if about != self.hint:
+            self.say(about)
 
     @on(Chooser.Changed)
     def _chosen(self, event: Chooser.Changed) -> None:

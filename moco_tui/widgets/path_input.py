@@ -17,7 +17,7 @@ LONGEST_SECONDS = 1.0
 class PathInput(LineInput):
     """Tab, or Right at the end, completes the path as far as all folders agree that it may mean.
 
-    Tab goes on to the next field where nothing is left to complete.
+    Tab goes on to the next field where nothing is left to complete, or all that is was shown.
     """
 
     HELP_TITLE = "The path of a folder"
@@ -34,7 +34,10 @@ class PathInput(LineInput):
 
     async def _on_key(self, event: events.Key) -> None:
         at_end = self.cursor_position >= len(self.value)
-        if at_end and event.key in ("tab", "right") and await self._complete():
+        # What has been shown may be what is meant: the next Tab goes on to the next field.
+        shown = event.key == "tab" and self._offered and self._offered == self.value
+        asks = at_end and not shown and event.key in ("tab", "right")
+        if asks and await self._complete():
             event.stop()
             event.prevent_default()
             return

@@ -17,6 +17,7 @@ from engine.config.open_settings import followed, following
 from engine.config.presets import presets_of
 from moco_tui.present import fmt, form_fields
 from moco_tui.present.form import FormState
+from moco_tui.present.form_choices import Choice
 from moco_tui.present.form_drafts import FormDrafts
 from moco_tui.present.form_following import use_task
 from moco_tui.present.study_form import AxisDrafts, ablated, switch_ablation
@@ -24,7 +25,7 @@ from moco_tui.widgets.choosers import Checkbox, Chooser
 from moco_tui.widgets.form_rows import FieldRow, FormRow, SectionHead
 from moco_tui.widgets.form_sections import augmentation_rows, keys_of, rows_of, section_id
 from moco_tui.widgets.line_input import LineInput
-from moco_tui.widgets.open_rows import field_row
+from moco_tui.widgets.open_rows import ChoiceRow, field_row
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.study_axes import AblationRow, AxisRow, StudyAxes, ablation_rows
 
@@ -41,6 +42,9 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         device: the device that the app was told to use; None: the configuration's own.
         task_of: the task that suits the data of a pretraining, by its id.
         begin: the form of a kind of run before anything is typed.
+
+    Attributes:
+        devices: of this machine, as offered; None until they are known.
     """
 
     BINDINGS = [
@@ -73,6 +77,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         self._axes: AxisDrafts | None = None  # of the study, once there is one
         self._name = ""  # kept while the rows are made anew
         self._is_detached = False
+        self.devices: tuple[Sequence[Choice], Mapping[str, str]] | None = None
         self._use_task()
 
     @property
@@ -91,6 +96,31 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if self._axes is None:
             self._axes = AxisDrafts(self.state)
         return self._axes
+
+    def on_mount(self) -> None:
+        """Open the sections that there is room for."""
+        self.call_after_refresh(self.open_what_fits)
+
+    def on_resize(self) -> None:
+        """Keep the field in focus in sight: the help below takes lines from the form."""
+        if self.has_focus_within and self.screen.focused is not None:
+            self.call_after_refresh(self.screen.focused.scroll_visible, animate=False)
+
+    def offer_devices(self, choices: Sequence[Choice], about: Mapping[str, str]) -> None:
+        """Offer the devices of this machine.
+
+        Args:
+            choices: see ``ChoiceRow.offer``.
+            about: what is said of each.
+        """
+        self.devices = choices, about
+        self._show_devices()
+
+    def _show_devices(self) -> None:
+        if self.devices is not None:
+            for row in self.query(ChoiceRow):
+                if row.field.name == "device":
+                    row.offer(*self.devices)
 
     # ---------------------------------------------------------------------------- rows
 
@@ -148,8 +178,8 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     def _preset_summary(self) -> str:
         preset = presets_of(self.state.type).get(self.state.preset)
         summary = preset.summary if preset is not None else "no preset"
-        words = self.state.start.words
-        return f"{words} (F10: the preset alone); {summary}" if words else summary
+        words = self.state.start_words()
+        return f"{words}; {summary}" if words else summary
 
     # ---------------------------------------------------------------------------- what was entered
 
@@ -230,6 +260,8 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if not self.state.is_changed(key) and key not in self.state.wrong:
             return f"{called} is as the preset says."
         self.state.reset(key)
+        if key == "pretrain.runtime.device":  # which the probes use as well
+            self.state.reset("probe.runtime.device")
         if key == "axes":
             self._axes = AxisDrafts(self.state)
             for axes in self.query(StudyAxes):
@@ -303,6 +335,8 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         # Other settings altogether, so the rows are composed anew, and only the focus is kept.
         await self.recompose()
         self.query_one("#kind").focus()
+        self._show_devices()
+        self.call_after_refresh(self.open_what_fits)
         self.post_message(self.Changed())
 
     @on(Input.Changed, "#name")
@@ -314,15 +348,25 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     @on(SectionHead.Toggled)
     async def _toggled(self, event: SectionHead.Toggled) -> None:
         event.stop()
-        await self._open(event.head)
+        await self.open_section(event.head)
         self.post_message(self.Changed())  # rows that were just mounted have no marks yet
 
-    async def _open(self, head: SectionHead) -> None:
+    async def open_section(self, head: SectionHead) -> None:
         """Show or hide the rows of a section; they are made when it is opened first."""
         box = self.query_one("#" + section_id(head.section), Vertical)
         if head.open and not box.children:
             await box.mount_all(rows_of(head.section, self.state))
+            self._show_devices()
         box.display = head.open
+
+    async def open_what_fits(self) -> None:
+        """Open the sections that there is room for, with a few lines for hints that wrap."""
+        used = max((row.virtual_region.bottom for row in self.displayed_children), default=0)
+        room = self.size.height - used
+        for head in self.query(SectionHead):
+            if not head.open and 0 < head.count <= room - 2 and head.section != "ablate":
+                head.action_fold()
+                room -= head.count
 
     # ---------------------------------------------------------------------------- showing
 
@@ -353,38 +397,3 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if self.state.preset:
             return f"{changed} changed from the preset" if changed else "as the preset says"
         return f"{changed} changed from the defaults" if changed else "defaults"
-
-    def focus_first(self) -> None:
-        """Focus the setting that matters most, as soon as its row is mounted.
-
-        A focus that was set in the meantime stays where it is.
-        """
-        if self.screen.focused is not None:
-            return
-        first = "#f-" + form_fields.FIRST[self.state.kind].replace(".", "-")
-        for row in self.query(first).results(FieldRow):
-            if row.editor.is_mounted:
-                self.screen.set_focus(row.editor)
-                return
-        self.set_timer(0.01, self.focus_first)  # a row mounts its editor after itself: try again
-
-    async def go_to(self, key: str) -> None:
-        """Put the focus on a field, opening its section."""
-        if key == "parent":
-            self.query_one("#parent").focus()
-            return
-        if key == "axes":
-            self.query_one(StudyAxes).go_to_wrong()
-            return
-        if key not in self.state.known:
-            return
-        for head in self.query(SectionHead):
-            if key in keys_of(head.section, self.state) and not head.open:
-                head.open = True
-                await self._open(head)
-                self.post_message(self.Changed())
-        for row in self.query(FieldRow):
-            if row.field.key == key:
-                row.editor.focus()
-        if key == "ablate":
-            self.query(AblationRow).first().editor.focus()

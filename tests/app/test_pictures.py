@@ -35,6 +35,7 @@ from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.look_map import LookMap
 from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.preview_panel import PreviewPanel
+from moco_tui.widgets.run_form import RunForm
 from moco_tui.widgets.run_preview_frame import RunPreviewFrame
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
@@ -133,12 +134,15 @@ async def probe(pilot: Pilot[Any]) -> None:
 async def focused(pilot: Pilot[Any]) -> None:
     """A field of the form, which has no name of its own, has the focus."""
     await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
+    await until(pilot, lambda: pilot.app.screen.query_one(RunForm).devices)
+    panel = pilot.app.screen.query_one(PreviewPanel)
+    await until(pilot, lambda: panel.rows or not panel.is_on_screen)
 
 
 async def form(pilot: Pilot[Any]) -> None:
     await runs(pilot)
     app_of(pilot).open_form()
-    await until(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id is None)
+    await focused(pilot)
     await pilot.press("end", *["backspace"] * 4, *"16384", "down", *["backspace"] * 4, "0")
     await until(pilot, lambda: pilot.app.screen.query(".-wrong"))
 
@@ -311,10 +315,7 @@ def test_screen(
     name: str,
     size: tuple[int, int],
 ) -> None:
-    if name == "preview":
-        monkeypatch.setattr(Previewer, "views", views)
-    else:
-        monkeypatch.setattr(PreviewPanel, "_request", lambda self: None)
+    monkeypatch.setattr(Previewer, "views", views)
     monkeypatch.setattr(LookProcess, "look", lambda *_: some_look(untrained=True))
     app = make_app(root=place)
     assert snap_compare(app, terminal_size=size, run_before=SCREENS[name])

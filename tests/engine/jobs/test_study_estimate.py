@@ -182,10 +182,15 @@ def test_fine_tuning_costs_its_trials_and_its_training(tmp_path: Path) -> None:
 
 def test_the_disk_holds_the_runs_that_are_not_there_yet(tmp_path: Path) -> None:
     config = build(StudyConfig, VALUES)
-    numbers = sum(p.numel() for p in build_encoder(config.pretrain.model).parameters())
+    encoder = build_encoder(config.pretrain.model)
+    numbers = sum(p.numel() for p in encoder.parameters())
+    # The online probe: ten classes with two moments each, the standardisation, five sums.
+    width = encoder.feature_dim
+    online = 3 * 10 * (width + 1) + width + width + 5 if config.pretrain.monitor.online_probe else 0
+    assert online, "the promise is about a study that has one"
     # Each leaves its last checkpoint, and that of the best kNN.
     kept = 2 if config.pretrain.monitor.knn_every else 1
-    new = sum(kept * 4 * (3 * numbers + size * 8) + 20 * 130 for size in (12, 40))
+    new = sum(kept * 4 * (3 * numbers + size * 8 + online) + 20 * 130 for size in (12, 40))
     probes = sum(cell.source == "moco" for cell in cells(config))
     assert plan(config, state_of(config), data_dir=tmp_path).disk_bytes == new + probes * 24 * 1024
 

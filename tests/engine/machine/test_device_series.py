@@ -81,6 +81,6 @@ def test_series_of_one_chart_have_one_unit() -> None:
 
 def test_a_field_that_a_card_gains_is_looked_at_here() -> None:
     """A value that is read and recorded nowhere would be read in vain."""
-    told = {"name", "index", "others", "total", "most_watts"}  # parts, lines of others, ranges
+    told = {"name", "index", "uuid", "others", "total", "most_watts"}  # parts, others, ranges
     changed = {f.name for f in dataclasses.fields(Card)} - told
     assert len(changed) == len(CARD_SERIES)

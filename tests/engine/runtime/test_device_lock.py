@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.runtime.device_lock import DeviceLock, device_key, locks_folder
+from engine.runs.device_holder import locks_folder
+from engine.runtime.device_lock import DeviceLock, device_key
 from engine.sink import Interrupted, NullSink, Request
 
 from ...environment import with_packages
