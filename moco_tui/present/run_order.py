@@ -141,6 +141,8 @@ def arrange(
     reverse: bool = False,
     unfolded: Container[str] | None = None,
     difference: Callable[[RunRow], float | None] | None = None,
+    *,
+    by_seed: bool = False,
 ) -> list[tuple[RunRow, int]]:
     """Rows in order, each with its depth: probes under the run whose encoder they stand on.
 
@@ -153,16 +155,27 @@ def arrange(
         unfolded: ids of the runs all of whose probes are shown, and of the studies whose runs are;
             under the others many probes are one ``Fold``. None: nothing is folded.
         difference: what the key ``vs base`` stands for.
+        by_seed: pretrainings that differ by their seed alone stand under a line of their own.
     """
     by_id = {row.id: row for row in rows}
     if reverse:
         key = key[1:] if key.startswith("-") else f"-{key}"
     ordered = _ordered(by_id, key, difference)
+    groups: dict[str, str] = {}
+    if by_seed:
+        from moco_tui.present.run_groups import with_groups  # the first paint may do without
+
+        ordered, groups = with_groups(ordered, unfolded)
+
+    def above(row: RunRow) -> str:
+        return groups.get(row.id) or row.above
+
     if unfolded is None:
-        return nested(ordered, above=_above)
+        return nested(ordered, above=above)
+    lines = set(groups.values())
 
     def fold(parent: RunRow, children: list[RunRow]) -> list[RunRow]:
-        if parent.kind == "study":
+        if parent.kind == "study" or parent.id in lines:
             return children if parent.id in unfolded else []
         probes = [row for row in children if row.kind == "probe"]
         if len(probes) <= FOLD_ABOVE:
@@ -171,7 +184,7 @@ def arrange(
         shown = children if line.open else [row for row in children if row.kind != "probe"]
         return [line, *shown]
 
-    return nested(ordered, fold, _above)
+    return nested(ordered, fold, above)
 
 
 def _ordered(
@@ -185,7 +198,3 @@ def _ordered(
     have = [(value, row) for row in newest if (value := known[row.id]) is not None]
     have.sort(key=lambda pair: pair[0], reverse=key.startswith("-"))
     return [row for _, row in have] + [row for row in newest if known[row.id] is None]
-
-
-def _above(row: RunRow) -> str:
-    return row.above

@@ -17,17 +17,8 @@ from moco_tui.screens.messages import OpenBranch, OpenLook, StartRuns
 
 OF_RUNS = frozenset(
     [
-        "probe",
-        "compare",
-        "look",
-        "filter",
-        "delete",
-        "sort",
-        "preview",
-        "resume",
-        "like",
-        "extend",
-        "fork",
+        *("probe", "compare", "look", "filter", "delete", "sort", "resume", "like", "extend"),
+        *("fork", "preview", "columns", "baseline", "group"),
     ]
 )
 """Keys of the table that need a run."""

@@ -14,8 +14,10 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widgets import Static
 
+from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.present.preview_part import DrawnRun
+from moco_tui.present.run_groups import SeedGroup
 from moco_tui.present.run_rows import RunRow
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.panel import Frame, state_look, theme_style
@@ -147,7 +149,10 @@ study it shows the results. Tab leads to its charts."""
     def _show_title(self, row: RunRow) -> None:
         share = f" {100 * row.share:.0f} %" if row.share is not None and row.share < 1 else ""
         state = (f"{row.glyph} {row.status}{share}", state_look(row.status))
-        self.title, self.note = row.title, [(f"{row.id} · ", "muted"), state]
+        if isinstance(row, SeedGroup):
+            self.title, self.note = row.label, [state]
+        else:
+            self.title, self.note = row.title, [(f"{row.id} · ", "muted"), state]
 
     def _begin(self) -> None:
         self._rest = None
@@ -189,6 +194,8 @@ study it shows the results. Tab leads to its charts."""
 
             self._body = PreviewBody(id="preview-body")
             await self.mount(self._body)
+            if not self._is_open:
+                return
         preview = found.preview
         self.query_one("#preview-head", Static).update(self._text(preview.head))
         chance = preview.chance if len(wish.drawn) == 1 else 0.0
@@ -200,5 +207,5 @@ study it shows the results. Tab leads to its charts."""
         for number, line in enumerate(lines):
             text.append("\n" * bool(number))
             for part, look in line:
-                text.append(part, style=theme_style(self.app, look))
+                text.append(fmt.clean(part), style=theme_style(self.app, look))
         return text
