@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from engine.history.keys import sort_entries
@@ -75,6 +75,10 @@ DIFFERENCE = "vs base"
 """A key beside those of the filter language: points over the baseline."""
 
 
+Group = Callable[[Sequence[RunRow], Container[str] | None], tuple[list[RunRow], dict[str, str]]]
+"""Gives rows with lines among them, and the id of its line for each run that stands under one."""
+
+
 class _HasParent(Protocol):
     @property
     def id(self) -> str: ...
@@ -141,8 +145,7 @@ def arrange(
     reverse: bool = False,
     unfolded: Container[str] | None = None,
     difference: Callable[[RunRow], float | None] | None = None,
-    *,
-    by_seed: bool = False,
+    group: Group | None = None,
 ) -> list[tuple[RunRow, int]]:
     """Rows in order, each with its depth: probes under the run whose encoder they stand on.
 
@@ -155,17 +158,15 @@ def arrange(
         unfolded: ids of the runs all of whose probes are shown, and of the studies whose runs are;
             under the others many probes are one ``Fold``. None: nothing is folded.
         difference: what the key ``vs base`` stands for.
-        by_seed: pretrainings that differ by their seed alone stand under a line of their own.
+        group: puts lines over some of the runs, see ``run_groups.with_groups``; None: none.
     """
     by_id = {row.id: row for row in rows}
     if reverse:
         key = key[1:] if key.startswith("-") else f"-{key}"
     ordered = _ordered(by_id, key, difference)
     groups: dict[str, str] = {}
-    if by_seed:
-        from moco_tui.present.run_groups import with_groups  # the first paint may do without
-
-        ordered, groups = with_groups(ordered, unfolded)
+    if group is not None:
+        ordered, groups = group(ordered, unfolded)
 
     def above(row: RunRow) -> str:
         return groups.get(row.id) or row.above

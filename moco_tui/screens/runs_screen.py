@@ -18,7 +18,7 @@ from moco_tui.present import run_summary
 from moco_tui.present.baseline import RunBaseline
 from moco_tui.present.preview_part import DrawnRun
 from moco_tui.present.run_columns import CURVE, GLYPH, OVER_BASE
-from moco_tui.present.run_groups import SeedGroup, group_with
+from moco_tui.present.run_groups import SeedGroup, group_with, with_groups
 from moco_tui.present.run_order import FOLD_ABOVE, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.list_view import ListView
@@ -161,9 +161,8 @@ mean and its 95 % interval (of two the range); o chooses the columns, s sorts by
         self, rows: list[RunRow], unfolded: set[str] | None, base: RunBaseline
     ) -> list[tuple[RunRow, int]]:
         view = self.view
-        return arrange(
-            rows, view.sort, view.reverse, unfolded, base.difference, by_seed=view.by_seed
-        )
+        group = with_groups if view.by_seed else None
+        return arrange(rows, view.sort, view.reverse, unfolded, base.difference, group)
 
     def _warn(self, text: str) -> None:
         self.say(text, severity="warning")

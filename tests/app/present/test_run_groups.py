@@ -9,7 +9,7 @@ import pytest
 from engine.study.statistics import t_quantile
 from moco_tui.present.baseline import RunBaseline
 from moco_tui.present.pace import RunPace
-from moco_tui.present.run_groups import SeedGroup, common_title, group_with
+from moco_tui.present.run_groups import SeedGroup, common_title, group_with, with_groups
 from moco_tui.present.run_list import RunList
 from moco_tui.present.run_order import arrange
 from moco_tui.present.run_preview import PreviewReader
@@ -42,7 +42,7 @@ def rows_of(root: Path) -> dict[str, RunRow]:
 
 
 def lines(root: Path, unfolded: set[str] | None = None) -> list[tuple[RunRow, int]]:
-    return arrange(rows_of(root).values(), unfolded=unfolded or set(), by_seed=True)
+    return arrange(rows_of(root).values(), unfolded=unfolded or set(), group=with_groups)
 
 
 def test_a_group_shows_means_with_the_interval_of_the_studies(root: Path) -> None:
@@ -81,7 +81,7 @@ def test_its_runs_stand_under_it_when_it_is_open(root: Path) -> None:
     ]
     assert found[0][0].title.startswith("▾ ")
     assert [row.id for row, _ in lines(root)] == ["r0/seeds"], "probes are folded with their runs"
-    everything = arrange(rows_of(root).values(), unfolded=None, by_seed=True)
+    everything = arrange(rows_of(root).values(), unfolded=None, group=with_groups)
     assert len(everything) == 5, "a filter finds what is folded"
 
 
@@ -111,7 +111,7 @@ def test_groups_of_settings_are_apart_and_sorted_by_their_first_run(root: Path) 
     seeds(root, queue=128, ids="s")
     assert {row.id for row, _ in lines(root)} == {"r0/seeds", "s0/seeds"}
     rows = rows_of(root).values()
-    found = arrange(rows, "-K", unfolded=set(), by_seed=True)
+    found = arrange(rows, "-K", unfolded=set(), group=with_groups)
     assert [row.id for row, _ in found] == ["s0/seeds", "r0/seeds"]
     assert group_with("s2", (row for row, _ in found)) is found[0][0]
     assert group_with("gone", (row for row, _ in found)) is None
@@ -132,7 +132,7 @@ def test_the_preview_of_a_group_is_over_its_seeds(root: Path) -> None:
             result={"top1": 50.0 + seed},
         )
     rows = rows_of(root)
-    line = arrange(rows.values(), unfolded=set(), by_seed=True)[0][0]
+    line = arrange(rows.values(), unfolded=set(), group=with_groups)[0][0]
     reader = PreviewReader(root)
     found = reader.read(line, rows, RunBaseline(rows, "r0"), lambda record: RunPace())
 
