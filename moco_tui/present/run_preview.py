@@ -175,12 +175,15 @@ def figure_parts(row: RunRow, record: Record, base: RunBaseline) -> list[tuple[s
         parts += [("loss ", "muted"), (fmt.number(row.last), "strong"), (f"{chance}  ", "muted")]
     if row.best is not None:
         parts += [("best ", "muted"), (fmt.accuracy(row.best), "strong")]
-        over = points_text(base.difference(row))
+        is_base = base.row is not None and base.row.id == row.id
+        over = "" if is_base else points_text(base.difference(row))
         gain = "" if row.gain is None else f"{row.gain:+.1f}"
         if over and gain:
             parts.append((f" (untrained {gain}, base {over})", "muted"))
         elif over or gain:
             parts.append((f" ({over or gain} over {'base' if over else 'untrained'})", "muted"))
+        if is_base:
+            parts.append(("  the baseline", "muted"))
     return parts
 
 

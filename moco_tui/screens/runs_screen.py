@@ -242,8 +242,9 @@ mean and its 95 % interval (of two the range); o chooses the columns, s sorts by
         """Show what is known of the line under the cursor."""
         if not self.is_whole:
             return
-        line = self.table.line
-        self.query_one("#line", Static).update(run_summary.line(line) if line is not None else "")
+        line, words = self.table.line, self.query_one("#line", Static)
+        if words.display:  # each change of a text lays the screen out anew
+            words.update(run_summary.line(line) if line is not None else "")
         self.query_one(RunPreviewFrame).ask(None if line is None else self._wish(line))
 
     def _wish(self, line: RunRow) -> PreviewWish:
