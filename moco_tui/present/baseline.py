@@ -81,7 +81,9 @@ class RunBaseline:
             data.pop("data.holdout", None)  # a probe may use these labels all the same
             data = str(sorted(data.items()))
         settings = _settings(row.entry, ["task", "label_fraction", "head"])
-        return data, str(sorted(settings.items())), row.entry.checkpoint
+        # A probe that is the baseline itself is compared with those of all checkpoints.
+        whole = self.row is not None and self.row.kind == "probe"
+        return data, str(sorted(settings.items())), "" if whole else row.entry.checkpoint
 
 
 def measured_alike(a: Entry, b: Entry, groups: Sequence[str]) -> bool:

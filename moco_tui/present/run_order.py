@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from engine.history.keys import sort_entries
@@ -75,6 +75,10 @@ DIFFERENCE = "vs base"
 """A key beside those of the filter language: points over the baseline."""
 
 
+Group = Callable[[Sequence[RunRow], Container[str] | None], tuple[list[RunRow], dict[str, str]]]
+"""Gives rows with lines among them, and the id of its line for each run that stands under one."""
+
+
 class _HasParent(Protocol):
     @property
     def id(self) -> str: ...
@@ -141,6 +145,7 @@ def arrange(
     reverse: bool = False,
     unfolded: Container[str] | None = None,
     difference: Callable[[RunRow], float | None] | None = None,
+    group: Group | None = None,
 ) -> list[tuple[RunRow, int]]:
     """Rows in order, each with its depth: probes under the run whose encoder they stand on.
 
@@ -153,16 +158,25 @@ def arrange(
         unfolded: ids of the runs all of whose probes are shown, and of the studies whose runs are;
             under the others many probes are one ``Fold``. None: nothing is folded.
         difference: what the key ``vs base`` stands for.
+        group: puts lines over some of the runs, see ``run_groups.with_groups``; None: none.
     """
     by_id = {row.id: row for row in rows}
     if reverse:
         key = key[1:] if key.startswith("-") else f"-{key}"
     ordered = _ordered(by_id, key, difference)
+    groups: dict[str, str] = {}
+    if group is not None:
+        ordered, groups = group(ordered, unfolded)
+
+    def above(row: RunRow) -> str:
+        return groups.get(row.id) or row.above
+
     if unfolded is None:
-        return nested(ordered, above=_above)
+        return nested(ordered, above=above)
+    lines = set(groups.values())
 
     def fold(parent: RunRow, children: list[RunRow]) -> list[RunRow]:
-        if parent.kind == "study":
+        if parent.kind == "study" or parent.id in lines:
             return children if parent.id in unfolded else []
         probes = [row for row in children if row.kind == "probe"]
         if len(probes) <= FOLD_ABOVE:
@@ -171,7 +185,7 @@ def arrange(
         shown = children if line.open else [row for row in children if row.kind != "probe"]
         return [line, *shown]
 
-    return nested(ordered, fold, _above)
+    return nested(ordered, fold, above)
 
 
 def _ordered(
@@ -185,7 +199,3 @@ def _ordered(
     have = [(value, row) for row in newest if (value := known[row.id]) is not None]
     have.sort(key=lambda pair: pair[0], reverse=key.startswith("-"))
     return [row for _, row in have] + [row for row in newest if known[row.id] is None]
-
-
-def _above(row: RunRow) -> str:
-    return row.above

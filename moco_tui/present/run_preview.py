@@ -19,6 +19,7 @@ from moco_tui.present.lines import Line
 from moco_tui.present.pace import RunPace, pace_texts
 from moco_tui.present.preview_part import PreviewPart, fixed_part
 from moco_tui.present.preview_probes import ProbeRows
+from moco_tui.present.run_groups import SEED, SeedGroup
 from moco_tui.present.run_rows import CELLS, RunRow
 from moco_tui.present.run_settings import differences
 
@@ -70,6 +71,8 @@ class PreviewReader:
             base: what accuracies are compared with.
             pace: how fast it is.
         """
+        if isinstance(row, SeedGroup):
+            return self._of_group(row, rows, base)
         folder = RunFolder(self._root / row.id)
         try:
             record = folder.record()
@@ -93,6 +96,26 @@ class PreviewReader:
             parts["log"] = fixed_part("log", [[(_DATE.sub("", line), "")] for line in log])
         head = head_lines(row, record, rows, base, pace_texts(pace(record)))
         return RunPreview(row.id, head, parts, record.chance)
+
+    def _of_group(
+        self, group: SeedGroup, rows: Mapping[str, RunRow], base: RunBaseline
+    ) -> RunPreview:
+        """The preview of runs that differ by their seed alone: means, then each of them."""
+        try:
+            record = RunFolder(self._root / group.entry.id).record()
+        except RunError as error:
+            return RunPreview(group.id, [[(fmt.clean(str(error)), "bad")]], {})
+        parts = {
+            "settings": settings_part(record, without=SEED),
+            "probes": self._probes.part_of([one.id for one in group.runs], rows, base),
+            "log": fixed_part("seeds", seed_lines(group)),
+        }
+        head: list[Line] = [
+            figure_parts(group, record, base),
+            [(_over(group), "")],
+            [(" · ".join(_what(group, rows)), "muted")],
+        ]
+        return RunPreview(group.id, [line for line in head if line], parts, record.chance)
 
 
 # --------------------------------------------------------------------------------------------
@@ -152,12 +175,15 @@ def figure_parts(row: RunRow, record: Record, base: RunBaseline) -> list[tuple[s
         parts += [("loss ", "muted"), (fmt.number(row.last), "strong"), (f"{chance}  ", "muted")]
     if row.best is not None:
         parts += [("best ", "muted"), (fmt.accuracy(row.best), "strong")]
-        over = points_text(base.difference(row))
+        is_base = base.row is not None and base.row.id == row.id
+        over = "" if is_base else points_text(base.difference(row))
         gain = "" if row.gain is None else f"{row.gain:+.1f}"
         if over and gain:
             parts.append((f" (untrained {gain}, base {over})", "muted"))
         elif over or gain:
             parts.append((f" ({over or gain} over {'base' if over else 'untrained'})", "muted"))
+        if is_base:
+            parts.append(("  the baseline", "muted"))
     return parts
 
 
@@ -187,9 +213,14 @@ def _what(row: RunRow, rows: Mapping[str, RunRow]) -> list[str]:
 # Settings
 
 
-def settings_part(record: Record) -> PreviewPart:
-    """The settings in which a run differs from its preset, each beside the preset's value."""
-    found = differences(record)
+def settings_part(record: Record, *, without: str = "") -> PreviewPart:
+    """The settings in which a run differs from its preset, each beside the preset's value.
+
+    Args:
+        record: of the run.
+        without: a setting that is left out.
+    """
+    found = {key: item for key, item in differences(record).items() if key != without}
     # Whether an augmentation is on reads as such: ``blur  off (on)``.
     names = short_names([key.removesuffix(".enabled") for key in found])
     width = max(map(len, names), default=0)
@@ -223,6 +254,31 @@ def short_names(keys: Sequence[str]) -> list[str]:
                 break
         names.append(tail)
     return names
+
+
+# --------------------------------------------------------------------------------------------
+# Runs that differ by their seed
+
+
+def _over(group: SeedGroup) -> str:
+    """What the accuracy is the mean of, and how sure it is."""
+    found = group.accuracy
+    if found is None or found.low is None or found.high is None:
+        return f"{len(group.runs)} runs"
+    kind = "95 % interval" if found.kind == "interval" else "range"
+    return f"mean of {found.seeds} seeds, {kind} {found.low:.1f} to {found.high:.1f}"
+
+
+def seed_lines(group: SeedGroup) -> list[Line]:
+    """A line for each run of a group: its seed, state, loss and best accuracy."""
+    lines: list[Line] = [[(f"{'seed':>6}  {'state':<12} {'loss':>7} {'best':>7}  id", "muted")]]
+    ordered = sorted(group.runs, key=lambda row: (str(row.entry.setting(SEED)).zfill(12), row.id))
+    for row in ordered:
+        seed = f"{fmt.clean(fmt.value(row.entry.setting(SEED))):>6}  "
+        state = (f"{row.glyph} {row.status:<11}", f"state-{row.status}")
+        figures = f"{CELLS['loss'](row, 0.0):>7} {CELLS['best'](row, 0.0):>7}  "
+        lines.append([(seed, ""), state, (figures, ""), (row.id, "muted")])
+    return lines
 
 
 # --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The run under the cursor in words: one line on narrow screens, a list of facts on wide ones."""
+"""The run under the cursor in one line, and how many there are."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from engine.config.data import source_path
-from engine.runs.checkpoint_ref import with_checkpoint
 from engine.runs.encoder_step import encoder_words
 from moco_tui.present import fmt
 from moco_tui.present.run_order import Fold
-from moco_tui.present.run_rows import CELLS, RunRow
+from moco_tui.present.run_rows import RunRow
 
 
 def line(row: RunRow) -> Text:
@@ -57,65 +55,16 @@ def counts(rows: Sequence[RunRow], total: int, *, marked: int) -> str:
     return ", ".join(parts)
 
 
-def facts(row: RunRow, parent: RunRow | None) -> Text:
-    """What is known of a run, for the panel of wide screens."""
-    text = Text(overflow="fold")
-    if isinstance(row, Fold):
-        done = f"{round((row.share or 0) * row.count)} of {row.count} finished"
-        best = "" if row.best is None else f"the best {fmt.accuracy(row.best)}\n"
-        of = f"of {parent.title}\n" if parent is not None else ""
-        text.append(f"{row.count} probes\n", style="bold")
-        text.append(f"{of}{done}\n{best}\n{_fold_words(row)}")
-        return text
-    text.append(row.title + "\n", style="bold")
-    text.append(f"{row.glyph} {row.status}\n\n")
-    cells = {name: text_of(row, 0.0) for name, text_of in CELLS.items()}  # age is not shown here
-    known = [
-        ("id", row.id),
-        ("kind", row.kind),
-        ("cells", f"{row.members.done} of {row.members.total}" if row.members else ""),
-        ("ahead", _ahead(row)),
-        ("runs", f"{row.members.runs} pretrainings under it, f shows them" if row.members else ""),
-        ("used by", ", ".join(row.used_by)),
-        ("preset", row.preset),
-        ("went on", row.entry.began_from and f"from {row.entry.began_from}"),
-        ("of", with_checkpoint(parent.title if parent else row.parent, row.entry.checkpoint)),
-        ("encoder", _encoder(row)),
-        ("data", row.data),
-        ("queue", cells["K"] and f"{cells['K']} keys"),
-        *((name, cells[name]) for name in ("labels", "task", "head", "augment", "done", "loss")),
-        ("best", cells["best"]),
-        ("gain", cells["gain"] and f"{cells['gain']} points over the untrained encoder"),
-        ("size", cells["size"]),
-        ("tags", cells["tags"]),
-        ("note", row.note),
-        ("error", row.error),
-    ]
-    for name, value in known:
-        if value:
-            text.append(f"{name:<9}", style="dim")
-            text.append(value + "\n")
-    path = source_path(row.source)
-    if path is not None:
-        text.append(f"{'folder':<9}", style="dim")
-        text.append(path + "\n")
-    return text
-
-
-def _ahead(row: RunRow) -> str:
-    """The best variant of a study; empty for other runs, and while there is none."""
-    members = row.members
-    return f"{members.best}, {members.top1:.2f} %" if members and members.best else ""
-
-
 def _encoder(row: RunRow) -> str:
     """The step of the encoder that a probe is about; empty where it has not begun."""
     return encoder_words(row.entry.result) if row.kind == "probe" and row.entry.result else ""
 
 
 def _fold_words(fold: Fold) -> str:
-    """What the keys do to the probes of a run."""
+    """What the keys do to the runs that a line stands for."""
     verb = "hides" if fold.open else "shows"
+    if fold.kind != "probe":
+        return f"Enter {verb} its {fold.count} runs, which differ by their seed alone."
     return f"Enter {verb} its {fold.count} probes; a filter such as kind:probe finds among them."
 
 

@@ -28,6 +28,7 @@ class ListView:
         names: of the columns; empty: those that suit the width.
         sort: what the list is sorted by, see ``arrange``.
         reverse: the other way round.
+        by_seed: runs that differ by their seed alone are one line.
         base: id of the run that others are compared with; empty for none.
     """
 
@@ -39,6 +40,7 @@ class ListView:
         self.names = memory.columns
         self.sort = memory.sort or SORTS[0]
         self.reverse = memory.reverse
+        self.by_seed = memory.by_seed
         self.base = baseline_of(session.user, self._root) if known else ""
 
     @property
@@ -59,10 +61,11 @@ class ListView:
 
     @property
     def words(self) -> str:
-        """The order in words, for the line at the top; empty for the first one."""
-        if self.is_first:
-            return ""
-        return f", by {self.sort.removeprefix('-')}" + ", reversed" * self.reverse
+        """Order and grouping in words, for the line at the top; empty for those at first."""
+        words = ", seeds together" if self.by_seed else ""
+        if not self.is_first:
+            words += f", by {self.sort.removeprefix('-')}" + ", reversed" * self.reverse
+        return words
 
     def columns(self, entries: Iterable[Entry]) -> tuple[RunColumn, ...]:
         """The columns of the table.
@@ -97,6 +100,11 @@ class ListView:
         self.reverse = not self.reverse
         self._keep()
 
+    def group(self) -> None:
+        """Put runs that differ by their seed alone into one line, or part them again."""
+        self.by_seed = not self.by_seed
+        self._keep()
+
     def forget_sort(self) -> None:
         """Sort as at the beginning: no run has any more what it was sorted by."""
         self.sort, self.reverse = SORTS[0], False
@@ -109,7 +117,7 @@ class ListView:
 
     def _keep(self) -> None:
         if self._session.remembers:
-            memory = ListMemory(self.names, self.sort, self.reverse)
+            memory = ListMemory(self.names, self.sort, self.reverse, self.by_seed)
             self._told(remember_list(self._session.user, memory))
 
     def _told(self, problem: str) -> None:

@@ -32,6 +32,11 @@ class RowKeysScreen(ListingScreen):
         return self.query_one(RunTable)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether its widgets are there: a thread may come to its end while the app is left."""
+        return self.is_open and bool(self.query(RunTable))
+
+    @property
     def row(self) -> RunRow | None:
         """The run under the cursor; says so when there is none."""
         row = self.table.current

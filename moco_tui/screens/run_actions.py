@@ -18,19 +18,8 @@ from moco_tui.screens.stop_run import stop_row
 
 OF_RUNS = frozenset(
     [
-        "probe",
-        "compare",
-        "look",
-        "export",
-        "filter",
-        "delete",
-        "sort",
-        "preview",
-        "resume",
-        "stop",
-        "like",
-        "extend",
-        "fork",
+        *("probe", "compare", "look", "export", "filter", "delete", "sort", "resume", "stop"),
+        *("like", "extend", "fork", "preview", "columns", "baseline", "group"),
     ]
 )
 """Keys of the table that need a run."""

@@ -18,6 +18,7 @@ from moco_tui.present import run_summary
 from moco_tui.present.baseline import RunBaseline
 from moco_tui.present.preview_part import DrawnRun
 from moco_tui.present.run_columns import CURVE, GLYPH, OVER_BASE
+from moco_tui.present.run_groups import SeedGroup, group_with, with_groups
 from moco_tui.present.run_order import FOLD_ABOVE, Fold, arrange
 from moco_tui.present.run_rows import RunRow
 from moco_tui.screens.list_view import ListView
@@ -48,7 +49,8 @@ over each other; c compares two to eight. b pins the run under the cursor as the
 every accuracy stands beside its difference to that in points, wherever both measure the same. The
 filter takes words and comparisons, such as kind:probe, K=4096 or top1>60; every heading of the
 table but curve and vs base is a key, in the unit that it shows. The runs of a study stand under it,
-folded: f shows and hides them. o chooses the columns, ] sorts by the next one."""
+folded: f shows and hides them. g puts runs that differ by their seed alone into one line, with the
+mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by the next one."""
     BINDINGS = [
         Binding("n", "new", "New"),
         Binding("P", "probe", "Probe"),
@@ -60,6 +62,7 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("v", "preview", "Preview"),
         Binding("b", "baseline", "Baseline"),
+        Binding("g", "group", "Group by seed"),
         Binding("o", "columns", "Columns"),
         Binding("right_square_bracket", "sort", "Sort by the next column", show=False),
         Binding("O", "reverse", "Reverse the order", show=False),
@@ -111,6 +114,8 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
 
     def show_rows(self, *, force: bool = False) -> None:
         """Bring the table up to date if anything changed."""
+        if not self.is_whole:
+            return
         self._sample()
         runs = self.session.runs
         if runs.version == self._shown_version and not force:
@@ -148,10 +153,17 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
     ) -> list[tuple[RunRow, int]]:
         """The rows in the order that a person wants; in the first where no run has its key."""
         try:
-            return arrange(rows, self.view.sort, self.view.reverse, unfolded, base.difference)
+            return self._in_order(rows, unfolded, base)
         except ConfigError:
             self.view.forget_sort()
-            return arrange(rows, self.view.sort, self.view.reverse, unfolded)
+            return self._in_order(rows, unfolded, base)
+
+    def _in_order(
+        self, rows: list[RunRow], unfolded: set[str] | None, base: RunBaseline
+    ) -> list[tuple[RunRow, int]]:
+        view = self.view
+        group = with_groups if view.by_seed else None
+        return arrange(rows, view.sort, view.reverse, unfolded, base.difference, group)
 
     def _warn(self, text: str) -> None:
         self.say(text, severity="warning")
@@ -183,7 +195,7 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
         await super().warm_up()
         module = await asyncio.to_thread(importlib.import_module, "moco_tui.charts.run_sparks")
         self._sparks = module.RunSparks(self.session.root, ascii_only=self.session.ascii)
-        if self.is_open:
+        if self.is_whole:
             self.table.fills[CURVE] = self._sparks.text
             self._sample()
 
@@ -202,7 +214,7 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
             changed = await asyncio.to_thread(sparks.read, runs)
         finally:
             self._sampling = False
-        if changed and self.is_open:
+        if changed and self.is_whole:
             self.table.refresh()
             self._sample()  # the list may have been scrolled meanwhile
 
@@ -227,21 +239,27 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
 
     def _show_line(self) -> None:
         """Show what is known of the line under the cursor."""
-        line = self.table.line
-        self.query_one("#line", Static).update(run_summary.line(line) if line is not None else "")
+        if not self.is_whole:
+            return
+        line, words = self.table.line, self.query_one("#line", Static)
+        if words.display:  # each change of a text lays the screen out anew
+            words.update(run_summary.line(line) if line is not None else "")
         self.query_one(RunPreviewFrame).ask(None if line is None else self._wish(line))
 
     def _wish(self, line: RunRow) -> PreviewWish:
         """What the preview is to show: the line under the cursor, and the curves of marked runs."""
         rows = self.session.runs.rows
+        # The preview of many probes is that of their pretraining.
         row = rows.get(line.folds, line) if isinstance(line, Fold) else line
+        runs = tuple(one.id for one in row.runs) if isinstance(row, SeedGroup) else ()
+        name = row.label if isinstance(row, SeedGroup) else row.title
         drawn = [
             DrawnRun(run_id, rows[run_id].title, place)
             for run_id, place in self.table.marked.items()
             if run_id in rows
         ]
         if row.id not in self.table.marked:
-            drawn.append(DrawnRun(row.id, row.title, self.table.free_place))
+            drawn.append(DrawnRun(row.id, name, self.table.free_place, runs))
         drawn.sort(key=lambda one: one.place)
         return PreviewWish(row, rows, tuple(drawn), self.view.base)
 
@@ -269,8 +287,13 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
         row = self.table.line
         if row is None:
             return
-        if row.kind == "probe":
+        group = group_with(row.id, (line for line, _ in self.table.rows))
+        if isinstance(row, Fold):
+            self._fold(row.folds)
+        elif row.kind == "probe":
             self._fold(row.parent)
+        elif group is not None and not self._has_many_probes(row.id):
+            self._fold(group.folds)
         elif row.study and not self._has_many_probes(row.id):
             self._fold(row.study)
         else:
@@ -284,6 +307,9 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
         """Show a run that stands in folded lines."""
         over = self.session.runs.rows.get(row.parent)
         self._unfolded |= {row.parent, row.study, over.study if over is not None else ""}
+        for id_ in (row.id, row.parent):
+            group = group_with(id_, (line for line, _ in self.table.rows))
+            self._unfolded |= {group.folds} if group is not None else set()
 
     def _fold(self, run_id: str) -> None:
         self._unfolded ^= {run_id}
@@ -302,6 +328,11 @@ folded: f shows and hides them. o chooses the columns, ] sorts by the next one."
     def action_reverse(self) -> None:
         """Reverse the order."""
         self.view.turn()
+        self.show_rows(force=True)
+
+    def action_group(self) -> None:
+        """Put runs that differ by their seed alone into one line, or part them again."""
+        self.view.group()
         self.show_rows(force=True)
 
     def action_baseline(self) -> None:

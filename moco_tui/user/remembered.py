@@ -31,11 +31,13 @@ class ListMemory(Struct, frozen=True):
         columns: names of its columns in order; empty: those that suit the width.
         sort: what it is sorted by; empty: as it begins.
         reverse: the other way round.
+        by_seed: runs that differ by their seed alone are one line.
     """
 
     columns: tuple[str, ...] = ()
     sort: str = ""
     reverse: bool = False
+    by_seed: bool = False
 
 
 def state_path(user: UserFile) -> Path:
@@ -78,13 +80,22 @@ def columns_of(user: UserFile) -> tuple[tuple[str, ...], Path | None]:
 def list_memory(user: UserFile) -> ListMemory:
     """How the list of runs was left."""
     table = _runs(user)
-    sort, reverse = table.get("sort"), table.get("reverse")
-    return ListMemory(columns_of(user)[0], str(sort) if _is_name(sort) else "", reverse is True)
+    sort = table.get("sort")
+    return ListMemory(
+        columns_of(user)[0],
+        str(sort) if _is_name(sort) else "",
+        table.get("reverse") is True,
+        table.get("by_seed") is True,
+    )
 
 
 def remember_list(user: UserFile, memory: ListMemory) -> str:
     """Keeps how the list of runs was left; a sentence where that failed, else nothing."""
-    table: dict[str, Any] = {"sort": memory.sort, "reverse": memory.reverse}
+    table: dict[str, Any] = {
+        "sort": memory.sort,
+        "reverse": memory.reverse,
+        "by_seed": memory.by_seed,
+    }
     if memory.columns != columns_of(user)[0]:
         table |= {
             "columns": list(memory.columns),

@@ -13,9 +13,12 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widgets import Static
+from textual.worker import Worker
 
+from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.present.preview_part import DrawnRun
+from moco_tui.present.run_groups import SeedGroup
 from moco_tui.present.run_rows import RunRow
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.panel import Frame, state_look, theme_style
@@ -94,6 +97,27 @@ class _Tools:
         return _Found(preview, (losses, accuracies), complete)
 
 
+class PreviewHead(Static):
+    """Lines that are wrapped, in the colours of the present theme."""
+
+    _lines: Sequence[Line] = ()
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show these lines."""
+        if list(lines) != list(self._lines):
+            self._lines = lines
+            self.refresh(layout=True)
+
+    def render(self) -> Text:
+        """The lines as a text."""
+        text = Text(overflow="fold")
+        for number, line in enumerate(self._lines):
+            text.append("\n" * bool(number))
+            for part, look in line:
+                text.append(fmt.clean(part), style=theme_style(self.app, look))
+        return text
+
+
 class RunPreviewFrame(Frame):
     """Shows what is known of the row under the cursor at once, and what is read of it after that.
 
@@ -119,7 +143,7 @@ study it shows the results. Tab leads to its charts."""
 
     def compose(self) -> ComposeResult:
         """The words; charts and panels come when they are imported."""
-        yield Static("", id="preview-head", markup=False)
+        yield PreviewHead("", id="preview-head", markup=False)
 
     # ---------------------------------------------------------------------------- asking
 
@@ -147,11 +171,15 @@ study it shows the results. Tab leads to its charts."""
     def _show_title(self, row: RunRow) -> None:
         share = f" {100 * row.share:.0f} %" if row.share is not None and row.share < 1 else ""
         state = (f"{row.glyph} {row.status}{share}", state_look(row.status))
-        self.title, self.note = row.title, [(f"{row.id} · ", "muted"), state]
+        if isinstance(row, SeedGroup):
+            self.title, self.note = row.label, [state]
+        else:
+            self.title, self.note = row.title, [(f"{row.id} · ", "muted"), state]
 
     def _begin(self) -> None:
         self._rest = None
-        self.run_worker(self._work(), group="preview", exclusive=True)
+        # Not a coroutine: it would be left behind where the worker is cancelled before it begins.
+        _: Worker[None] = self.run_worker(self._work, group="preview", exclusive=True)
 
     @property
     def _is_open(self) -> bool:
@@ -189,16 +217,9 @@ study it shows the results. Tab leads to its charts."""
 
             self._body = PreviewBody(id="preview-body")
             await self.mount(self._body)
+            if not self._is_open:
+                return
         preview = found.preview
-        self.query_one("#preview-head", Static).update(self._text(preview.head))
+        self.query_one(PreviewHead).show(preview.head)
         chance = preview.chance if len(wish.drawn) == 1 else 0.0
         self._body.show(found.plots, preview.parts, wish.of, chance, reads_on=not found.complete)
-
-    def _text(self, lines: Sequence[Line]) -> Text:
-        """Lines as a text that is wrapped."""
-        text = Text(overflow="fold")
-        for number, line in enumerate(lines):
-            text.append("\n" * bool(number))
-            for part, look in line:
-                text.append(part, style=theme_style(self.app, look))
-        return text

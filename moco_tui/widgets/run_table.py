@@ -18,6 +18,7 @@ from textual.strip import Strip
 from moco_tui.present import fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS
 from moco_tui.present.run_columns import GLYPH, RunColumn, default_columns, fitted
+from moco_tui.present.run_groups import SeedGroup, group_with
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import RunRow
 from moco_tui.session import draws_ascii
@@ -140,7 +141,12 @@ column sorts by it, another one the other way round."""
             places = {row.id: index for index, (row, _) in enumerate(self.rows)}
             # A run that is folded away now leaves the cursor on the line that stands for it.
             folded = f"{before.parent}/probes" if before.kind == "probe" else ""
-            for id_ in (before.id, folded, before.parent, before.study):
+            group = group_with(before.id, (row for row, _ in self.rows))
+            of_group = [before.runs[0].id] if isinstance(before, SeedGroup) else []
+            folded_into = [group.id] if group is not None else []
+            for id_ in (
+                *(before.id, *of_group, folded, *folded_into, before.parent, before.study),
+            ):
                 if id_ in places:
                     self.cursor = places[id_]
                     break
@@ -235,8 +241,8 @@ column sorts by it, another one the other way round."""
             self._go(index)
             row, depth = self.rows[index]
             sign = self._starts().get("name", -9) + 2 * depth  # in front of the name
-            if row.members is not None and sign <= at.x <= sign + 1:
-                self.post_message(self.Folded(row.id))
+            if sign <= at.x <= sign + 1 and (row.members is not None or isinstance(row, Fold)):
+                self.post_message(self.Folded(row.folds if isinstance(row, Fold) else row.id))
                 return
             if event.chain >= 2:
                 self.action_open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from engine.runs import RunFolder
 from engine.runs.record import decode_record
 from engine.text import csv_cell, one_line, printable_json
 from moco_tui.present import run_summary
+from moco_tui.present.baseline import RunBaseline
+from moco_tui.present.pace import RunPace
 from moco_tui.present.run_list import RunList
 from moco_tui.present.run_order import arrange
-from moco_tui.present.run_rows import CELLS
+from moco_tui.present.run_preview import PreviewReader
+from moco_tui.present.run_rows import CELLS, RunRow
 
 from ..engine.odd_records import BY_HAND, HOSTILE, odd_records, valid
 from .conftest import Call, Called
@@ -125,6 +129,14 @@ def test_no_cell_is_a_formula(call: Call, folder: Path, command: tuple[str, ...]
         assert not cell.startswith("-") or float(cell) < 0  # a negative number, and no text
 
 
+def previewed(root: Path, row: RunRow, rows: Mapping[str, RunRow]) -> str:
+    """What the preview of a run says."""
+    base = RunBaseline(rows, "good")
+    found = PreviewReader(root).read(row, rows, base, lambda record: RunPace())
+    lines = [*found.head, *(line for part in found.parts.values() for line in part.lines(60))]
+    return "\n".join("".join(text for text, _ in line) for line in lines)
+
+
 def test_the_rows_of_the_app_obey_nothing(folder: Path) -> None:
     runs = RunList(folder)
     runs.refresh()
@@ -132,7 +144,7 @@ def test_the_rows_of_the_app_obey_nothing(folder: Path) -> None:
     for row, _ in arrange(runs.rows.values()):
         for text in (*(cell(row, 0.0) for cell in CELLS.values()), row.error, row.note):
             assert obeyed(text, "") == ""
-        assert obeyed(str(run_summary.line(row)) + str(run_summary.facts(row, row))) == ""
+        assert obeyed(str(run_summary.line(row)) + previewed(folder, row, runs.rows)) == ""
 
 
 def test_the_index_is_read_as_the_records_are(call: Call, folder: Path) -> None:
@@ -179,7 +191,7 @@ def test_one_odd_record_stops_no_command(call: Call, root: Path) -> None:
         rows = [row for row, _ in arrange(runs.rows.values())]
         assert {row.id for row in rows} == {"good", "study", "odd"}, name
         for row in rows:
-            run_summary.facts(row, None)
+            assert obeyed(previewed(root, row, runs.rows)) == "", name
             [cell(row, 0.0) for cell in CELLS.values()]
     sound(call("study", "study", "--show"), (0,))
 

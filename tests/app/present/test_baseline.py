@@ -67,6 +67,7 @@ def test_a_probe_is_compared_with_those_of_the_baseline_that_ask_the_same(root: 
     # A probe as the baseline is compared with probes alone.
     base = RunBaseline(rows, "pa1")
     assert base.difference(rows["pb1"]) == pytest.approx(4.0)
+    assert base.difference(rows["pb5"]) == pytest.approx(8.0), "of an earlier checkpoint, too"
     assert base.difference(rows["b2bcdf"]) is None
 
 

@@ -9,7 +9,7 @@ from engine.runs.record import UserNotes
 from moco_tui.present.probe_table import probe_lines
 from moco_tui.present.run_order import arrange, fold_of
 from moco_tui.present.run_rows import row_of
-from moco_tui.present.run_summary import facts, line
+from moco_tui.present.run_summary import line
 
 from ..conftest import RESULT, write_run
 
@@ -25,10 +25,9 @@ def test_the_table_says_which_encoder_it_is_about(root: Path) -> None:
         text = "\n".join("".join(part for part, _ in each) for each in probe_lines(record, {}))
         assert f"pretrained encoder: {words}" in text
         row = row_of(make_entry(record, UserNotes()))
-        assert words in facts(row, None).plain
         assert words in line(row).plain
     queued = write_run(root, "c2b9dz", kind="probe", status="queued").record()
-    assert "encoder" not in facts(row_of(make_entry(queued, UserNotes())), None).plain
+    assert "encoder" not in line(row_of(make_entry(queued, UserNotes()))).plain
 
 
 def test_many_probes_show_the_best_of_the_furthest_encoder(root: Path) -> None:

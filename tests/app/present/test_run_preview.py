@@ -39,6 +39,7 @@ def test_a_pretraining_says_how_far_it_is_and_what_it_reached(root: Path) -> Non
     # best 48 + 10 (1 - exp(-80 / 50)) against 45 + 10 (1 - exp(-120 / 50)), of 44.3 untrained
     assert "best 56.0 % (untrained +11.7, base +1.9)" in head
     assert found.chance == pytest.approx(19.408, abs=1e-3)
+    assert "(+9.8 over untrained)  the baseline" in text(preview(root, "k7m2qx", base="k7m2qx"))
 
 
 def test_settings_stand_beside_those_of_the_preset(root: Path) -> None:

@@ -23,8 +23,10 @@ from engine.text import is_plain
 from moco_tui.cli.runs import listing
 from moco_tui.cli.show import _text
 from moco_tui.present import comparison, comparison_export, run_summary
+from moco_tui.present.baseline import RunBaseline
 from moco_tui.present.run_facts import facts
 from moco_tui.present.run_order import arrange
+from moco_tui.present.run_preview import head_lines, settings_part
 from moco_tui.present.run_progress import progress_line
 from moco_tui.present.run_rows import row_of
 
@@ -74,11 +76,18 @@ def shown_everywhere(record: Record) -> str:
     ran = comparison.compared_run(folder)
     found = comparison.side_by_side([ran, ran, msgspec.structs.replace(ran, settings={})])
     document = msgspec.json.decode(encode_record(record))
+    previewed = head_lines(row, record, {}, RunBaseline({}, ""))
+    previewed += settings_part(record).lines(80)
     return "\n".join(
         [
             *(listing(rows, width) for width in (None, 80)),
             str(run_summary.line(row)),
-            str(run_summary.facts(row, None)),
+            *(
+                text
+                for line in head_lines(row, record, {}, RunBaseline({}, ""))
+                for text, _ in line
+            ),
+            *(text for line in settings_part(record).lines(80) for text, _ in line),
             json.dumps(facts(row), default=str),
             _text(folder, record, UserNotes(), record.status),
             progress_line(record, record.status, 80, ascii_only=True),
