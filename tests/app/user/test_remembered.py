@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from moco_tui.user.remembered import remember_theme, state_path, theme_of
+from moco_tui.user.remembered import (
+    charts_of,
+    remember_charts,
+    remember_theme,
+    state_path,
+    theme_of,
+)
 from moco_tui.user.user_file import read_user_file
 
 
@@ -34,3 +41,25 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     said = remember_theme(user, "nord")
     assert said.startswith("The theme is not remembered: ")
     assert theme_of(user) == ("", None)
+
+
+def test_theme_and_charts_are_kept_beside_each_other(tmp_path: Path) -> None:
+    user = read_user_file(tmp_path / "config.toml")
+    assert remember_charts(user, "pretrain", ["loss", "card0/use"]) == ""
+    assert remember_theme(user, "nord") == ""
+    assert remember_charts(user, "probe", ["accuracy"]) == ""
+    assert charts_of(user, "pretrain") == ["loss", "card0/use"]
+    assert charts_of(user, "probe") == ["accuracy"]
+    assert theme_of(user)[0] == "nord"
+    assert not user.path.exists(), "a person's file is never written"
+
+
+def test_odd_charts_in_the_memory_are_left_out(tmp_path: Path) -> None:
+    user = read_user_file(tmp_path / "config.toml")
+    for text in ("charts = 3", "charts = ['loss']", "[charts]\npretrain = 'loss'"):
+        state_path(user).write_text(text)
+        assert charts_of(user, "pretrain") == [], text
+    keys = ["loss", 3, "\x1b[2J", "x" * 500, *["a"] * 999]
+    state_path(user).write_text(f"[charts]\npretrain = {json.dumps(keys)}")
+    assert set(charts_of(user, "pretrain")) == {"loss", "a"}
+    assert len(charts_of(user, "pretrain")) < 20
