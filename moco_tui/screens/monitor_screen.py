@@ -44,6 +44,7 @@ from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart_grid import ChartGrid
 from moco_tui.widgets.device_panel import DevicePanel
+from moco_tui.widgets.log_panel import LogPanel
 from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.run_chart import Points
 from moco_tui.widgets.text_panel import TextPanel
@@ -100,7 +101,7 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
             with Horizontal(id="below"):
                 yield TextPanel("epochs", id="epochs")
                 yield TextPanel("device", id="device")
-                yield TextPanel("log", follow=True, wrap=True, id="log")
+                yield LogPanel(id="log")
             yield MeasuresPanel(id="measures")
             yield DevicePanel(id="load")
         yield Static("", id="tabs", markup=False)
