@@ -127,22 +127,21 @@ def epoch_line(epoch: int, epochs: int, values: Mapping[str, float], seconds: fl
         values: metrics; those that have a column in the table of epochs are told.
         seconds: that it took; None where that is not known.
     """
-    parts = [
-        f"{entry.column} {value_words(name, values[name])}"
-        for name, entry in METRICS.items()
-        if entry.column and name in values
-    ]
+    parts = _column_words(values)
     took = [] if seconds is None else [duration_words(seconds)]
     return _bounded(f"epoch {epoch:,} of {epochs:,}: {', '.join([*parts, *took])}")
 
 
+def _column_words(values: Mapping[str, float]) -> list[str]:
+    """What was measured, then what was set, such as the rate."""
+    told = [entry for name, entry in METRICS.items() if entry.column and name in values]
+    told.sort(key=lambda entry: not entry.direction)
+    return [f"{entry.column} {value_words(entry.name, values[entry.name])}" for entry in told]
+
+
 def untrained_line(values: Mapping[str, float]) -> str:
     """What was measured of the untrained encoder; empty where nothing is told of it."""
-    parts = [
-        f"{entry.column} {value_words(name, values[name])}"
-        for name, entry in METRICS.items()
-        if entry.column and name in values
-    ]
+    parts = _column_words(values)
     return _bounded(f"untrained encoder: {', '.join(parts)}") if parts else ""
 
 

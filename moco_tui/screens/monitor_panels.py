@@ -18,7 +18,7 @@ from moco_tui.widgets.panel import Panel
 
 WIDE, WIDER = 120, 200
 """Columns from which on panels stand side by side, and from which on one more does."""
-_HOLDERS = ("#panels", "#charts", "#below")
+_HOLDERS = ("#panels", "#results", "#charts", "#below")
 """What panels stand in: where one of theirs is seen alone, they show that and nothing else."""
 
 
@@ -64,6 +64,10 @@ class MonitorPanels(BaseScreen):
         found: dict[str, PanelEntry] = {}
         if probe:
             found["1"] = PanelEntry("table", self._panel("rows"))
+            if self.has_class("-classes"):
+                found["2"] = PanelEntry("classes", self._panel("classes"))
+            if self.has_class("-confusions"):
+                found["3"] = PanelEntry("confusions", self._panel("confusion"))
         grid = self.query_one(ChartGrid)
         for choice, chart in grid.chosen():
             found[chart.key] = PanelEntry(choice.short, chart)

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from engine.errors import UserError
 from engine.machine.load_reader import LoadReader
-from engine.runs import MetricLog, RunFolder
+from engine.runs import MetricLog, Record, RunFolder
 from engine.runs.device_log import DeviceLog
 from engine.runs.encoder_look import LookRequest
 from moco_tui.charts.curve_points import MOST_POINTS
@@ -33,19 +33,21 @@ from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 from moco_tui.present.lines import Line
 from moco_tui.present.pace import run_pace
 from moco_tui.present.probe_offer import why_no_probe
-from moco_tui.present.probe_table import probe_lines
+from moco_tui.present.probe_table import probe_lines, result_rows
 from moco_tui.present.run_progress import header_facts, progress_line, rates_line
 from moco_tui.present.run_rows import LIVE
 from moco_tui.screens.chart_dialog import ChooseCharts
 from moco_tui.screens.messages import OpenForm, OpenLook
-from moco_tui.screens.monitor_panels import MonitorPanels, PanelEntry, charts_of_kind
+from moco_tui.screens.monitor_panels import WIDE, MonitorPanels, PanelEntry, charts_of_kind
 from moco_tui.screens.user_choices import keep_charts, wanted_charts
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
 from moco_tui.widgets.chart_grid import ChartGrid
 from moco_tui.widgets.device_panel import DevicePanel
 from moco_tui.widgets.log_panel import LogPanel
+from moco_tui.widgets.made_panel import MadePanel
 from moco_tui.widgets.measures_panel import MeasuresPanel
+from moco_tui.widgets.probe_results import ProbeClasses, ProbeConfusions
 from moco_tui.widgets.run_chart import Points
 from moco_tui.widgets.text_panel import TextPanel
 
@@ -96,7 +98,10 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         yield Static("", id="failure", markup=False)
         yield Static("", id="warning", markup=False)
         with Container(id="panels"):
-            yield TextPanel("accuracy by encoder", id="rows")
+            yield MadePanel("accuracy by encoder", id="rows")
+            with Horizontal(id="results"):
+                yield ProbeClasses(id="classes")
+                yield ProbeConfusions(id="confusion")
             yield ChartGrid(id="charts")
             with Horizontal(id="below"):
                 yield TextPanel("epochs", id="epochs")
@@ -180,10 +185,30 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
             return
         self.set_class(self.is_probe, "-probe")
         if self.is_probe:
-            self.query_one("#rows", TextPanel).show(probe_lines(record, record.config))
+            self._show_result(record)
         failure = fmt.clean(record.error) if self.status == "failed" else ""
         self.query_one("#failure", Static).update(failure)
         self.query_one("#failure").display = bool(failure)
+
+    def _show_result(self, record: Record) -> None:
+        """The table of a probe, its classes and its confusions."""
+        rows = result_rows(record.result)
+        table = self.query_one("#rows", MadePanel)
+        beside = self.app.size.width >= WIDE  # the classes have a panel of their own
+        table.show_made(lambda width: probe_lines(record, record.config, width, classes=not beside))
+        classes = self.query_one("#classes", ProbeClasses)
+        confusions = self.query_one("#confusion", ProbeConfusions)
+        classes.take(rows)
+        confusions.take(rows)
+        there = classes.has_any, confusions.has_any
+        # Of its own lines alone: what is below has the rest. Alone it has the whole room.
+        rest = table.gutter.height if self.is_seen(classes) else None
+        lines = probe_lines(record, record.config, self.size.width - 4, classes=False)
+        table.styles.height = None if rest is None else len(lines) + rest
+        if there != (self.has_class("-classes"), self.has_class("-confusions")):
+            self.set_class(there[0], "-classes")
+            self.set_class(there[1], "-confusions")
+            self.show_panels()
 
     def _show_progress(self) -> None:
         record = self.record
@@ -318,6 +343,8 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
 
     def fill_panels(self) -> None:
         """Bring what has come to be seen up to date."""
+        if self.is_probe and self.record is not None:
+            self._show_result(self.record)
         self._show_measures()
         self._show_devices(self._poll_devices())
 

@@ -71,9 +71,11 @@ async def test_every_column_of_a_probe_is_there_beside_its_curves(
         row = next(line for line in text.splitlines() if "supervised" in line)
         assert "60.0 %" in row
         assert row.index("10.0 %") + 6 == head.index("majority") + 8, "under its head"
-        await pilot.press("end")
-        await until(pilot, lambda: "pixels  supervised" in screen_text(app))
         assert "Right: more" not in screen_text(app)
+        await pilot.press("2")
+        await until(pilot, lambda: "accuracy by class" in screen_text(app))
+        for source in SUPERVISED["rows"]:
+            assert f"{source['per_class']['cat']:.1f} %" in screen_text(app)
 
 
 @pytest.mark.parametrize("size", SIZES)

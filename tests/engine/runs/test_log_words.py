@@ -78,7 +78,7 @@ def test_an_epoch_tells_what_has_a_column_and_how_long_it_took() -> None:
         "contrast/gap": 0.4,
     }
     line = epoch_line(13, 20, values, 52.2)
-    assert line == "epoch 13 of 20: lr 0.0207, loss 9.229, kNN 62.6 %, 52 s"
+    assert line == "epoch 13 of 20: loss 9.229, kNN 62.6 %, lr 0.0207, 52 s"
     assert epoch_line(1, 2, {"train/epoch_loss": float("nan")}, None) == "epoch 1 of 2: loss nan"
     assert untrained_line({"knn/top1": 44.3}) == "untrained encoder: kNN 44.3 %"
     assert untrained_line({"contrast/gap": 0.1}) == ""
