@@ -44,6 +44,8 @@ def class_bars(rows: Sequence[Mapping[str, Any]], width: int, height: int) -> li
     )
     lines: list[Line] = [[(f"{'class':<{label}}{head}", "muted")]]
     for name in names:
+        if 2 * len(names) <= height and len(lines) > 1:
+            lines.append([("", "")])
         parts = [(fmt.fit(fmt.clean(name), label), "")]
         for number, (_, table) in enumerate(tables):
             parts += _numbered(table.get(name), cell, number)

@@ -15,7 +15,9 @@ from moco_tui.present import fmt
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.panel import Panel
 
-_CELL, _WIDEST_CELL, _HIGHEST_CELL = 5, 9, 3
+_CELL = 5
+_CELLS = (4, 9)  # of a cell that is as wide as there is room, at least and at most
+_HIGHEST_CELL = 3
 _SHADES = ((0.5, "█"), (0.25, "▓"), (0.1, "▒"), (0.03, "░"))
 _ASCII_SHADES = ((0.5, "#"), (0.25, "+"), (0.1, "-"), (0.03, "."))
 
@@ -116,7 +118,7 @@ arrow keys choose a cell, Enter shows its images."""
         if not self.roomy or not self._names:
             return _CELL
         room = (self.size.width - self._label_width) // len(self._names)
-        return min(max(room, _CELL), _WIDEST_CELL)
+        return min(max(room, _CELLS[0]), _CELLS[1])
 
     @property
     def _cell_height(self) -> int:
@@ -167,6 +169,7 @@ arrow keys choose a cell, Enter shows its images."""
             style = self.look("good" if row == column else "bad") if share else note
             if (row, column) == self.cell:
                 style += Style(bold=True, reverse=True)
-            text = f"{number if numbered else '':>3}{shade * (wide - 3 - self.roomy)}"
-            segments.append(Segment(text + " " * self.roomy, style))
+            blank = " " * (wide > _CELL)  # between two cells
+            text = f"{number if numbered else '':>3}{shade * (wide - 3 - len(blank))}{blank}"
+            segments.append(Segment(text, style))
         return Strip(segments).adjust_cell_length(width, base)

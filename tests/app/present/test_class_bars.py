@@ -47,7 +47,7 @@ def test_every_number_is_there_in_lines_that_fit(width: int, height: int) -> Non
 
 def test_bars_are_in_proportion() -> None:
     lines = class_bars(ROWS[:1], 111, 20)
-    lengths = [text(line).count("━") for line in lines[1:]]
+    lengths = [text(line).count("━") for line in lines[1:] if text(line)]
     assert lengths[0] == pytest.approx(4 * lengths[1], abs=2)
     assert lengths[2] == 0, "a class that does not occur has no bar"
 
