@@ -25,10 +25,17 @@ class LogTeller:
         log: takes a line.
         checkpoint: the file that is written.
         rows: sources that the result of a probe has already.
+        kind: of the run.
     """
 
-    def __init__(self, log: Callable[[str], None], checkpoint: Path, rows: set[str]) -> None:
-        self._log, self._checkpoint, self._rows = log, checkpoint, rows
+    def __init__(
+        self,
+        log: Callable[[str], None],
+        checkpoint: Path,
+        rows: set[str],
+        kind: str = "pretrain",
+    ) -> None:
+        self._log, self._checkpoint, self._rows, self._kind = log, checkpoint, rows, kind
         self._per_epoch = self._epochs = 0
         self._ended: dict[str, float] = {}  # what is known of the epoch that has just ended
         self._ended_step = 0
@@ -40,7 +47,7 @@ class LogTeller:
         """The work ahead."""
         self._per_epoch = plan.steps_per_epoch
         self._epochs = plan.total_steps // plan.steps_per_epoch if plan.steps_per_epoch else 0
-        for line in log_words.plan_lines(plan, source):
+        for line in log_words.plan_lines(plan, source, self._kind):
             self._log(line)
         # Of an epoch that has begun before, the time is not known.
         whole = not self._per_epoch or plan.start_step % self._per_epoch == 0
@@ -91,12 +98,14 @@ class LogTeller:
     def answered(self, request: Request, step: int) -> None:
         """A request is answered."""
         self.tell_epoch()
-        self._log(log_words.answer_line(request, step))
+        self._log(log_words.answer_line(request, step, self._kind))
         if request in ("pause", "continue"):  # the time of this epoch is none of training alone
             self._since = None
 
     def result(self, values: Mapping[str, Any]) -> None:
-        """The outcome so far: a line for each new row."""
+        """The outcome so far: of a probe a line for each new row."""
+        if self._kind != "probe":
+            return
         for row in log_words.new_rows(values, self._rows):
             self._rows.add(str(row.get("source")))
             self._log(log_words.row_line(row))

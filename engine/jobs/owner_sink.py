@@ -27,10 +27,9 @@ class OwnerSink:
 
     def __init__(self, owner: RunOwner, device_lock: DeviceLock) -> None:
         self._owner, self._device_lock = owner, device_lock
-        rows = log_words.new_rows(owner.record.result, set())
-        self._teller = LogTeller(
-            owner.log, owner.folder.checkpoint_path, {str(row.get("source")) for row in rows}
-        )
+        record = owner.record
+        rows = {str(row.get("source")) for row in log_words.new_rows(record.result, set())}
+        self._teller = LogTeller(owner.log, owner.folder.checkpoint_path, rows, record.kind)
         self.began = False
 
     def plan(self, plan: Plan) -> None:

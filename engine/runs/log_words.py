@@ -41,12 +41,18 @@ def duration_words(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
-def plan_lines(plan: Plan, source: str) -> list[str]:
+def step_word(kind: str) -> str:
+    """What a step of a run of a kind is called."""
+    return "cell" if kind == "study" else "step"
+
+
+def plan_lines(plan: Plan, source: str, kind: str = "pretrain") -> list[str]:
     """The images, the device and the way of computing, and how much there is to do.
 
     Args:
         plan: as reported.
         source: the data set, as it was named; may be empty.
+        kind: of the run.
     """
     facts = plan.facts
     data = [part for part in (source, *_image_words(facts)) if part]
@@ -61,7 +67,7 @@ def plan_lines(plan: Plan, source: str) -> list[str]:
     ]
     lines = [f"data: {', '.join(data)}"] if data else []
     lines.append(f"device: {', '.join(part for part in device if part)}")
-    lines.append(_work_words(plan))
+    lines.append(_work_words(plan, step_word(kind)))
     return [_bounded(line) for line in lines]
 
 
@@ -79,12 +85,12 @@ def _image_words(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _work_words(plan: Plan) -> str:
+def _work_words(plan: Plan, step: str) -> str:
     parts = []
     if plan.start_step:
-        parts.append(f"goes on after step {plan.start_step:,} of {plan.total_steps:,}")
+        parts.append(f"goes on after {step} {plan.start_step:,} of {plan.total_steps:,}")
     else:
-        parts.append(_counted(plan.total_steps, "step"))
+        parts.append(_counted(plan.total_steps, step))
     if plan.steps_per_epoch:
         epochs = plan.total_steps // plan.steps_per_epoch
         parts.append(f"{_counted(epochs, 'epoch')} of {_counted(plan.steps_per_epoch, 'step')}")
@@ -158,9 +164,9 @@ def checkpoint_line(step: int, seconds: float | None, size: int | None) -> str:
     return f"checkpoint at step {step:,}" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def answer_line(request: Request, step: int) -> str:
+def answer_line(request: Request, step: int, kind: str = "pretrain") -> str:
     """A request that is answered after a step."""
-    return f"{_ANSWERS[request]} after step {step:,}"
+    return f"{_ANSWERS[request]} after {step_word(kind)} {step:,}"
 
 
 def row_line(row: Mapping[str, Any]) -> str:
@@ -191,7 +197,8 @@ def end_line(record: Record, outcome: str, now: float) -> str:
     """
     seconds = seconds_trained(record, now)
     took = "" if seconds is None else f"; trained for {duration_words(seconds)}"
-    done = "" if outcome == "finished" else f" after step {record.step:,} of {record.total_steps:,}"
+    place = f" after {step_word(record.kind)} {record.step:,} of {record.total_steps:,}"
+    done = "" if outcome == "finished" else place
     return f"{outcome.replace('-', ' ')}{done}{took}"
 
 

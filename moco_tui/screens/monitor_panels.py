@@ -165,7 +165,8 @@ class MonitorPanels(BaseScreen):
         if self._enlarged:
             self._give_back()
             return
-        key = next((k for k, entry in self.panels().items() if entry.panel.has_focus), "")
+        panels = self.panels().items()
+        key = next((key for key, entry in panels if entry.panel.has_focus_within), "")
         if key:
             self._enlarged = True
             self.show_panel(key)

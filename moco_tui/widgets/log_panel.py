@@ -69,19 +69,29 @@ typed the lines that contain it are left; Enter keeps it, Escape takes it away."
         return action != "no_filter" or bool(self.filter) or self._typing
 
     def on_key(self, event: events.Key) -> None:
-        """What is typed into the filter is no key of the screen."""
-        if not self._typing:
-            return
-        if event.key == "enter":
+        """What is typed into the filter is no key of the screen.
+
+        The key that begins it acts here too: as a binding it would act on its way back from the
+        app, after letters that were typed behind it and came in the same burst.
+        """
+        if self._typing and event.key == "enter":
             self._set(self.filter, typing=False)
-        elif event.key == "backspace":
+        elif self._typing and event.key == "backspace":
             self._set(self.filter[:-1], typing=True)
-        elif event.character is not None and event.is_printable:
+        elif self._typing and event.character is not None and event.is_printable:
             self._set(self.filter + event.character, typing=True)
+        elif not self._typing and event.key in self._filter_keys:
+            self.action_filter()
         else:
             return  # arrows scroll, Escape takes the filter away
         event.stop()
         event.prevent_default()
+
+    @property
+    def _filter_keys(self) -> list[str]:
+        """The keys that begin the filter, as the person has chosen them."""
+        chosen = getattr(self.app, "chosen_keys", {}).get("log-panel.filter", "slash")
+        return [key.strip() for key in chosen.split(",")]
 
     def on_paste(self, event: events.Paste) -> None:
         """Of what is pasted the first line is typed."""

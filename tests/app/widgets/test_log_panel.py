@@ -86,3 +86,15 @@ async def test_keys_act_again_once_the_panel_has_lost_the_focus(
         await pilot.press("slash", "e", "tab", "2")
         await until(pilot, lambda: app.focused is app.screen.query_one("#accuracy"))
         assert panel.filter == "e"
+
+
+async def test_letters_in_the_same_burst_as_the_slash_are_typed(
+    root: Path, make_app: MakeApp
+) -> None:
+    write_run(root, "r1", steps=20, log=LOG)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        panel = await opened(app, pilot)
+        for key, character in (("slash", "/"), ("e", "e"), ("p", "p")):
+            app.post_message(events.Key(key, character))
+        await until(pilot, lambda: panel.filter == "ep")

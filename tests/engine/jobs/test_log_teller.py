@@ -23,8 +23,8 @@ from .test_execute import TINY, noise  # noqa: F401 - a fixture
 PLAN = Plan(total_steps=30, steps_per_epoch=10)
 
 
-def teller(lines: list[str], rows: set[str] | None = None) -> LogTeller:
-    return LogTeller(lines.append, Path("none"), rows or set())
+def teller(lines: list[str]) -> LogTeller:
+    return LogTeller(lines.append, Path("none"), set())
 
 
 def test_the_line_of_an_epoch_holds_what_is_measured_at_its_end() -> None:
@@ -81,7 +81,7 @@ def test_the_time_of_an_epoch_that_was_paused_in_is_not_told() -> None:
 
 def test_rows_of_an_earlier_part_are_not_told_again() -> None:
     lines: list[str] = []
-    told = teller(lines, {"pretrained"})
+    told = LogTeller(lines.append, Path("none"), {"pretrained"}, "probe")
     told.result({"rows": []})
     told.result({"rows": [{"source": "pretrained", "top1": 60.0}]})
     told.result({"rows": [{"source": "pretrained"}, {"source": "pixels", "top1": 31.0}]})
@@ -95,6 +95,19 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(same(*pair) for pair in zip(a, b, strict=True))
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def test_a_study_counts_cells_and_its_table_is_no_news() -> None:
+    lines: list[str] = []
+    told = LogTeller(lines.append, Path("none"), set(), "study")
+    told.plan(Plan(total_steps=6, start_step=2), "")
+    told.answered("pause", 3)
+    told.result({"rows": [{"source": "pretrained", "top1": 60.0}]})
+    assert lines == [
+        "device: cpu",
+        "work: goes on after cell 2 of 6",
+        "paused, as was asked, after cell 3",
+    ]
 
 
 class Once(NullSink):
