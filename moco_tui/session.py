@@ -45,6 +45,7 @@ class Session:
         remembers: whether what the person chooses in the app is kept for the next start.
         ascii: whether everything is drawn in ASCII alone; found out once, as the terminal stays.
         pictures: how pictures are drawn.
+        charts: keys of the charts that were chosen in this app, by kind of run.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Session:
         self._forms: Mapping[str, LastForm] | None = None  # None: not read yet
         self.ascii = abilities.ascii_only()
         self.pictures = PictureStore(ascii_only=self.ascii)
+        self.charts: dict[str, list[str]] = {}
 
     def new_form(self, kind: str) -> FormState:
         """The form for a new run of a kind, as this user wants it to begin."""

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MOST_CONFUSED = 100
+"""Classes up to which a result has the whole confusion matrix: it is kept in the run's record, for
+each row of a probe, and that of 500 classes would be more than a record may have."""
+
 Z_95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 
@@ -58,7 +62,7 @@ def score(truth: Tensor, predicted: Tensor, names: Sequence[str]) -> dict[str, A
         says nothing about other seeds; ``balanced``: mean accuracy of the classes that occur;
         ``majority``: accuracy of always saying the most frequent class; ``per_class``: accuracy
         of each class by name, None for a class that does not occur; ``confusion``: rows of
-        counts, truth by prediction.
+        counts, truth by prediction, where there are ``MOST_CONFUSED`` classes at most.
     """
     matrix = confusion_matrix(truth, predicted, len(names))
     counts, hits = matrix.sum(1), matrix.diagonal()
@@ -76,5 +80,5 @@ def score(truth: Tensor, predicted: Tensor, names: Sequence[str]) -> dict[str, A
         "balanced": sum(occurring) / len(occurring),
         "majority": 100.0 * int(counts.max()) / total,
         "per_class": per_class,
-        "confusion": matrix.tolist(),
+        **({"confusion": matrix.tolist()} if len(names) <= MOST_CONFUSED else {}),
     }

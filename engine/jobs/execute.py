@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -110,7 +111,8 @@ def execute(
             except (
                 BaseException
             ) as error:  # also KeyboardInterrupt: the record must not say running
-                _fail(owner, error, began=owner_sink.began)
+                _fail(owner, error, began=owner_sink.began, tell_end=owner_sink.tell_end)
+            owner_sink.tell_end(outcome)
             return _end(owner, device_lock, outcome, successor)
 
 
@@ -198,7 +200,13 @@ def _check_data(
         sink.log(line)
 
 
-def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:
+def _fail(
+    owner: RunOwner,
+    error: BaseException,
+    *,
+    began: bool,
+    tell_end: Callable[[str], None] | None = None,
+) -> NoReturn:
     """Records a failure and raises it in the form that ``execute`` documents.
 
     Raises:
@@ -207,12 +215,12 @@ def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:
         BaseException: no Exception (KeyboardInterrupt, SystemExit), as it is.
     """
     if isinstance(error, UserError):
-        _record_failure(owner, str(error), str(error))
+        _record_failure(owner, str(error), str(error), tell_end)
         if began and not isinstance(error, TrainingError):
             raise TrainingError(str(error)) from error
         raise error
     reason = described(error)
-    _record_failure(owner, reason, "".join(traceback.format_exception(error)))
+    _record_failure(owner, reason, "".join(traceback.format_exception(error)), tell_end)
     if isinstance(error, Exception):
         raise TrainingError(
             f"Run {owner.record.id} failed ({reason}); the traceback is in {owner.folder.log_path}."
@@ -220,10 +228,14 @@ def _fail(owner: RunOwner, error: BaseException, *, began: bool) -> NoReturn:
     raise error
 
 
-def _record_failure(owner: RunOwner, reason: str, details: str) -> None:
+def _record_failure(
+    owner: RunOwner, reason: str, details: str, tell_end: Callable[[str], None] | None
+) -> None:
     """Logs and records a failure; a run whose folder cannot be written shows as lost."""
     with contextlib.suppress(RunError):
         owner.log(details)
+        if tell_end is not None:
+            tell_end("failed")
         owner.transition("failed", error=reason)
 
 

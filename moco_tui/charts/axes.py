@@ -18,9 +18,17 @@ def extent(curves: Sequence[Curve]) -> tuple[float, float] | None:
     return min(steps[0] for steps in filled), max(steps[-1] for steps in filled)
 
 
+def whole_extent(view: View, curves: Sequence[Curve]) -> tuple[float, float] | None:
+    """First and last step of the curves, and of the charts beside; None without a point."""
+    ends = extent(curves)
+    if ends is None or view.whole is None:
+        return ends
+    return min(ends[0], view.whole[0]), max(ends[1], view.whole[1])
+
+
 def step_limits(view: View, curves: Sequence[Curve]) -> tuple[float, float]:
     """The steps at the edges of the view; of curves with one point or none, one step apart."""
-    ends = extent(curves) or (0.0, 1.0)
+    ends = whole_extent(view, curves) or (0.0, 1.0)
     low = ends[0] if view.low is None else view.low
     high = ends[1] if view.high is None else view.high
     if not high > low:

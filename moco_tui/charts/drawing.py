@@ -122,6 +122,8 @@ class View:
             and the ticks of the axis below them.
         span: values at the lower and upper edge; None for those of the curves. Not on a
             logarithmic scale.
+        whole: steps that the whole spans at least, beside those of the data: charts that stand side
+            by side have one axis; None for the data alone.
     """
 
     low: float | None = None
@@ -134,6 +136,7 @@ class View:
     levels: Sequence[Level] = field(default_factory=tuple)
     points: bool = False
     span: tuple[float, float] | None = None
+    whole: tuple[float, float] | None = None
 
     def has_band(self, curves: Sequence[Curve]) -> bool:
         """Whether a band is drawn: bands of several curves would overlap."""

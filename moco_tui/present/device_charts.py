@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from engine.machine.device_series import DeviceSeries, Unit, label_of, series_named
@@ -110,37 +110,84 @@ def time_unit(log: DeviceLog) -> TimeUnit:
     return HOURS if log.seconds and log.seconds[-1] >= _HOURS_FROM else MINUTES
 
 
-def device_charts(log: DeviceLog) -> list[DeviceChart]:
+def device_charts(log: DeviceLog, only: Collection[str] | None = None) -> list[DeviceChart]:
     """The charts of what was recorded: CPU and memory, then of each card; none without records.
 
     Args:
         log: read as far as it goes.
+        only: keys of the charts to make; None: all.
     """
+    several = log.part is not None and len(log.part.cards) > 1
+    return [
+        _chart(log, key, series, several)
+        for key, series in _grouped(log).items()
+        if only is None or key in only
+    ]
+
+
+def _grouped(log: DeviceLog) -> dict[str, list[tuple[str, DeviceSeries]]]:
+    """The series of each chart, by its key."""
     grouped: dict[str, list[tuple[str, DeviceSeries]]] = {}
     for name in log.names():
         found = series_named(name)
         if found is not None and found.series.chart in _DRAWN:
             prefix = "" if found.card is None else f"card{found.card}/"
             grouped.setdefault(prefix + found.series.chart, []).append((name, found.series))
-    several = log.part is not None and len(log.part.cards) > 1
-    return [_chart(log, key, series, several) for key, series in grouped.items()]
+    return grouped
+
+
+def chart_keys(log: DeviceLog) -> list[str]:
+    """The keys of the charts of what was recorded; nothing is made for them."""
+    return list(_grouped(log))
+
+
+def chart_titles(keys: Sequence[str]) -> dict[str, str]:
+    """What charts of the devices show, by key: ``CPU``; of several cards with the number."""
+    several = len({key.partition("/")[0] for key in keys if "/" in key}) > 1
+    return {key: _title(key, several) for key in keys}
+
+
+def _title(key: str, several: bool) -> str:
+    card, _, chart = key.rpartition("/")
+    if not card:
+        return _TITLES[chart]
+    return (
+        f"card {card.removeprefix('card')} {_TITLES[chart]}"
+        if several
+        else f"card {_TITLES[chart]}"
+    )
+
+
+def in_a_line(log: DeviceLog, key: str) -> str:
+    """What a card or the machine does now: use, memory, power, temperature, as far as known.
+
+    Args:
+        log: read as far as it goes.
+        key: of a chart of it.
+    """
+    card, _, _ = key.rpartition("/")
+    prefix = f"{card}/" if card else ""
+    first = "use" if card else "cpu"
+    texts = [
+        value_text(value, found.series.unit)
+        for name in (first, "memory", "power", "temperature")
+        if (value := log.newest(prefix + name)) is not None
+        and (found := series_named(prefix + name)) is not None
+    ]
+    return " · ".join(texts)
 
 
 def _chart(
     log: DeviceLog, key: str, series: Sequence[tuple[str, DeviceSeries]], several: bool
 ) -> DeviceChart:
     unit = series[0][1].unit
-    found = series_named(series[0][0])
-    title = _TITLES[series[0][1].chart]
-    if found is not None and found.card is not None:
-        title = f"card {found.card} {title}" if several else f"card {title}"
     limits = [most for name, _ in series if (most := log.most(name)) is not None]
     high = max(limits, default=None)
     if high is None and unit == "W":
         high = 1.05 * max(max(_known(log.series(name)[1]), default=1.0) for name, _ in series)
     return DeviceChart(
         key,
-        title,
+        _title(key, several),
         ", ".join(_present(log, name, one, first=at == 0) for at, (name, one) in enumerate(series)),
         time_unit(log),
         "GiB" if unit == "B" else unit,

@@ -9,34 +9,57 @@ from engine.runs import Record
 from engine.runs.encoder_step import encoder_words
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
+from moco_tui.present.probe_row import WIDE as _WIDE
+from moco_tui.present.probe_row import more_parts, more_titles
 from moco_tui.present.probe_training import MARK, shortfall, training_words, why
 
 
-def probe_lines(record: Record, config: Mapping[str, Any]) -> list[Line]:
+def probe_lines(
+    record: Record, config: Mapping[str, Any], width: int = 0, *, classes: bool = True
+) -> list[Line]:
     """The accuracy table of a probe and its accuracy for each class.
 
     Args:
         record: of the probe; its result may be of another version, or not there yet.
         config: its configuration, nested.
+        width: cells; where there are many, how each row was made and a bar stand beside it.
+        classes: with the accuracy for each class.
     """
     labels = fmt.label_fraction(fmt.measured(config.get("label_fraction")))
     task = config.get("task", {}).get("name", "")
     head = f"{task} classes, {labels} of the labels, {config.get('head', '')} head"
-    lines: list[Line] = [[(fmt.clean(head), "muted")]]
-    if record.result:
-        lines += [[(f"pretrained encoder: {encoder_words(record.result)}", "muted")]]
-        if words := transfer_words(record.result):
-            lines += [[(fmt.clean(words), "muted")]]
-    found = record.result.get("rows")
-    if not isinstance(found, list) or not found:
+    if width >= _WIDE and record.result:
+        encoder = f"pretrained encoder: {encoder_words(record.result)}"
+        words = transfer_words(record.result)
+        head = " · ".join([head, encoder, *([words] if words else [])])
+        lines: list[Line] = [[(fmt.clean(head), "muted")]]
+    else:
+        lines = [[(fmt.clean(head), "muted")]]
+        if record.result:
+            lines += [[(f"pretrained encoder: {encoder_words(record.result)}", "muted")]]
+            if words := transfer_words(record.result):
+                lines += [[(fmt.clean(words), "muted")]]
+    rows = result_rows(record.result)
+    if not rows:
         waiting = "the table fills in as each row is measured"
         return [*lines, [(waiting if not record.ended else "no result", "muted")]]
-    rows = [row for row in found if isinstance(row, dict)]
     titles = f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}"
+    titles += more_titles() if width >= _WIDE else ""
     lines += [[("", "")], [(titles, "muted")]]
     best = max((fmt.measured(row.get("top1")) or 0.0 for row in rows), default=0.0)
-    lines += [_row_line(row, best, MARK if shortfall(row, config) else " ") for row in rows]
-    return [*lines, *_training_lines(rows, config), *_class_lines(rows)]
+    for row in rows:
+        line = _row_line(row, best, MARK if shortfall(row, config) else " ")
+        lines.append(
+            [*line, *more_parts(row, rows, width - len(titles))] if width >= _WIDE else line
+        )
+    lines += _training_lines(rows, config)
+    return [*lines, *_class_lines(rows)] if classes else lines
+
+
+def result_rows(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of a probe's result; none where it is of another version, or not there yet."""
+    found = result.get("rows")
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 def transfer_words(result: Mapping[str, Any]) -> str:

@@ -1,26 +1,25 @@
-"""One run, live: curves, tables, progress, device, log; pause, stop, checkpoint, resume."""
+"""One run, live: charts, tables, progress, device, log; pause, stop, checkpoint, resume."""
 
 from __future__ import annotations
 
 import asyncio
 from time import perf_counter
 
-from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container
+from textual.containers import Container, Horizontal
 from textual.widgets import Static
 
 from engine.errors import UserError
 from engine.machine.load_reader import LoadReader
-from engine.runs import MetricLog, RunFolder
+from engine.runs import MetricLog, Record, RunFolder
 from engine.runs.device_log import DeviceLog
 from engine.runs.encoder_look import LookRequest
 from moco_tui.charts.curve_points import MOST_POINTS
-from moco_tui.charts.drawing import Level
-from moco_tui.present import curves, fmt
-from moco_tui.present.device_charts import device_charts
+from moco_tui.present import fmt
+from moco_tui.present.chart_choices import chart_choices, chosen_charts
+from moco_tui.present.device_charts import chart_keys, device_charts
 from moco_tui.present.device_load import (
     MACHINE_NOW,
     NOTHING_RECORDED,
@@ -34,64 +33,54 @@ from moco_tui.present.epoch_table import epoch_lines, epoch_stamp
 from moco_tui.present.lines import Line
 from moco_tui.present.pace import run_pace
 from moco_tui.present.probe_offer import why_no_probe
-from moco_tui.present.probe_table import probe_lines
+from moco_tui.present.probe_table import probe_lines, result_rows
 from moco_tui.present.run_progress import header_facts, progress_line, rates_line
 from moco_tui.present.run_rows import LIVE
+from moco_tui.screens.chart_dialog import ChooseCharts
 from moco_tui.screens.messages import OpenForm, OpenLook
+from moco_tui.screens.monitor_panels import WIDE, MonitorPanels, PanelEntry, charts_of_kind
 from moco_tui.screens.next_steps import ask_to_compare
 from moco_tui.screens.shared_keys import COMPARE, NEW
+from moco_tui.screens.user_choices import keep_charts, wanted_charts
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
-from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.chart_grid import ChartGrid
 from moco_tui.widgets.device_panel import DevicePanel
+from moco_tui.widgets.log_panel import LogPanel
+from moco_tui.widgets.made_panel import MadePanel
 from moco_tui.widgets.measures_panel import MeasuresPanel
-from moco_tui.widgets.panel import Panel
-from moco_tui.widgets.run_chart import Points, RunChart
+from moco_tui.widgets.probe_results import ProbeClasses, ProbeConfusions
+from moco_tui.widgets.run_chart import Points
 from moco_tui.widgets.text_panel import TextPanel
 
-PANELS = {
-    "loss": "loss",
-    "accuracy": "accuracy",
-    "epochs": "epochs",
-    "device": "device",
-    "log": "log",
-    "measures": "measures",
-    "load": "load",
-}
-"""Names and ids of the panels of a pretraining, in the order of their keys, 1 to 7. On a narrow
-screen the first is always shown, with one of the others below it."""
-PROBE_PANELS = {
-    "table": "rows",
-    "accuracy": "accuracy",
-    "loss": "loss",
-    "device": "device",
-    "log": "log",
-    "load": "load",
-}
-"""The same of a probe, which is first of all a table."""
 
-
-class MonitorScreen(WatchScreen):
+class MonitorScreen(MonitorPanels, WatchScreen):
     """Shows a pretraining or a probe, read from its folder, whichever process trains it."""
 
     TITLE_TEXT = "Monitor"
-    HELP = """The curves of one run and what it is doing. A state changes here when the trainer has
-acknowledged it. Tab moves between the panels; 1 to 7 lead to one of them; the chart in focus zooms,
-pans and reads values. On a wide screen the load over the run takes the place of all others, and
-gives it back with the same key."""
+    HELP = """The charts of one run and what it is doing. A state changes here when the trainer has
+acknowledged it. Tab moves between the panels, the key in a title leads to one of them; z or Enter
+gives it the whole screen, and the same key or Escape gives that back. o chooses which metrics are
+drawn, and in which order. Charts that count the same steps zoom, pan and read together."""
     BINDINGS = [
         NEW,
         Binding("P", "probe", "Probe"),
         COMPARE,
         Binding("x", "export", "Export", show=False),
         Binding("L", "look", "Look at encoders", show=False),
-        Binding("1", "panel(1)", "Loss; of a probe its table", show=False),
-        Binding("2", "panel(2)", "Accuracy", show=False),
-        Binding("3", "panel(3)", "Epochs; of a probe its loss", show=False),
-        Binding("4", "panel(4)", "Device", show=False),
-        Binding("5", "panel(5)", "Log", show=False),
-        Binding("6", "panel(6)", "Measures, and what they mean; of a probe its load", show=False),
-        Binding("7", "panel(7)", "Load of CPU and card over the run", show=False),
+        Binding("o", "charts", "Charts"),
+        Binding("z,enter", "enlarge", "Enlarge"),
+        Binding("1", "panel('1')", "First chart; of a probe its table", show=False),
+        Binding("2", "panel('2')", "Second chart; of a probe its classes", show=False),
+        Binding("3", "panel('3')", "Third chart; of a probe its confusions", show=False),
+        Binding("4", "panel('4')", "Fourth chart; of a probe its first", show=False),
+        Binding("5", "panel('5')", "Fifth chart; of a probe its second", show=False),
+        Binding("6", "panel('6')", "Sixth chart; of a probe its third", show=False),
+        Binding("7", "panel('7')", "Load of CPU and card over the run", show=False),
+        Binding("8", "panel('8')", "Epochs", show=False),
+        Binding("9", "panel('9')", "Log", show=False),
+        Binding("G", "panel('G')", "Measures, and what they mean", show=False),
+        Binding("semicolon", "panel(';')", "The machine now", show=False),
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:
@@ -102,6 +91,7 @@ gives it back with the same key."""
         self.devices = DeviceLog(folder.devices_path)
         self._load_reader: LoadReader | None = None
         self._load_stamp: tuple[object, ...] = ()
+        self._choices_stamp: tuple[object, ...] = ()
         self._notice = ""  # what was said of the metric log
         self._findings: list[Finding] = []
         self._evidence_stamp: tuple[object, ...] = ()
@@ -113,31 +103,26 @@ gives it back with the same key."""
         yield Static("", id="failure", markup=False)
         yield Static("", id="warning", markup=False)
         with Container(id="panels"):
-            yield RunChart("loss", window=15, id="loss")
-            yield TextPanel("accuracy by encoder", id="rows")
-            yield Static("", id="tabs", markup=False)
-            yield TextPanel("epochs", id="epochs", classes="lower")
-            yield TextPanel("device", id="device", classes="lower")
-            yield RunChart("accuracy", id="accuracy", classes="lower", unit=" %")
-            yield MeasuresPanel(id="measures", classes="lower")
-            yield TextPanel("log", follow=True, wrap=True, id="log", classes="lower")
-            yield DevicePanel(id="load", classes="lower")
+            yield MadePanel("accuracy by encoder", id="rows")
+            with Horizontal(id="results"):
+                yield ProbeClasses(id="classes")
+                yield ProbeConfusions(id="confusion")
+            yield ChartGrid(id="charts")
+            with Horizontal(id="below"):
+                yield TextPanel("epochs", id="epochs")
+                yield TextPanel("device", id="device")
+                yield LogPanel(id="log")
+            yield MeasuresPanel(id="measures")
+            yield DevicePanel(id="load")
+        yield Static("", id="tabs", markup=False)
 
     # ---------------------------------------------------------------------------- life
 
     def on_mount(self) -> None:
         """Read the metric log in a thread: a long one would block the keys."""
-        self.query_one("#loss", Chart).empty = "reading ..."
-        self.query_one("#accuracy", Chart).empty = "no accuracy measured yet"
         self.read_record()
-        if self._panels is PROBE_PANELS:
-            # Below the table, and in a grid of two columns, which is filled row by row, behind what
-            # stands at its right.
-            loss = self.query_one("#loss")
-            loss.add_class("lower")
-            self.query_one("#panels").move_child(loss, after=self.query_one("#accuracy"))
-        self._show_tab(1 if self._panels is PROBE_PANELS else 2)
-        self.query_one(f"#{next(iter(self._panels.values()))}").focus()
+        self._take_curves()
+        self.show_panel("1")
         self.run_worker(self._load(), group="load")
 
     async def _load(self) -> None:
@@ -149,14 +134,13 @@ gives it back with the same key."""
         if not self.is_open:
             return
         self.loaded = True
-        self.query_one("#loss", Chart).empty = "no values yet"
-        self.query_one("#loss", Chart).changed()  # else a chart without data keeps its old words
         # It imports psutil and loads the card's driver.
         self._load_reader = await asyncio.to_thread(LoadReader)
-        await asyncio.to_thread(self._poll_devices)
+        problem = await asyncio.to_thread(self._poll_devices)
         if not self.is_open:
             return
         self._take_curves()
+        self._show_devices(problem)
         self.tick()
         await self._read_probes()
 
@@ -178,13 +162,14 @@ gives it back with the same key."""
             return  # on_screen_resume begins again
         start = perf_counter()
         self.read_record()
+        problem = self._poll_devices()
         try:
             if self.log_reader.poll():
                 self._take_curves()
         except UserError as error:
             self.report(str(error))
         self.show_log()
-        self._show_devices(self._poll_devices())
+        self._show_devices(problem)
         self._show_measures()
         self._show_progress()
         self.pace.spend(perf_counter() - start)
@@ -192,23 +177,43 @@ gives it back with the same key."""
 
     # ---------------------------------------------------------------------------- looking
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether the run is a probe; not so while its record cannot be read."""
+        return self.record is not None and self.record.kind == "probe"
+
     def show_record(self) -> None:
         """The top line, and the table of a probe."""
         super().show_record()
         record = self.record
         if record is None:
             return
-        chart = self.query_one("#loss", Chart)
-        chart.per_epoch = self.query_one("#accuracy", Chart).per_epoch = record.steps_per_epoch
-        self.set_class(record.kind == "probe", "-probe")
-        if record.kind == "probe":
-            self.query_one("#rows", TextPanel).show(probe_lines(record, record.config))
-        if why_no_probe(record):
-            accuracy = self.query_one("#accuracy", Chart)
-            accuracy.empty = "the images have no classes: no accuracy, and no probe"
+        self.set_class(self.is_probe, "-probe")
+        if self.is_probe:
+            self._show_result(record)
         failure = fmt.clean(record.error) if self.status == "failed" else ""
         self.query_one("#failure", Static).update(failure)
         self.query_one("#failure").display = bool(failure)
+
+    def _show_result(self, record: Record) -> None:
+        """The table of a probe, its classes and its confusions."""
+        rows = result_rows(record.result)
+        table = self.query_one("#rows", MadePanel)
+        beside = self.app.size.width >= WIDE  # the classes have a panel of their own
+        table.show_made(lambda width: probe_lines(record, record.config, width, classes=not beside))
+        classes = self.query_one("#classes", ProbeClasses)
+        confusions = self.query_one("#confusion", ProbeConfusions)
+        classes.take(rows)
+        confusions.take(rows)
+        there = classes.has_any, confusions.has_any
+        # Of its own lines alone: what is below has the rest. Alone it has the whole room.
+        rest = table.gutter.height if self.is_seen(classes) else None
+        lines = probe_lines(record, record.config, self.size.width - 4, classes=False)
+        table.styles.height = None if rest is None else len(lines) + rest
+        if there != (self.has_class("-classes"), self.has_class("-confusions")):
+            self.set_class(there[0], "-classes")
+            self.set_class(there[1], "-confusions")
+            self.show_panels()
 
     def _show_progress(self) -> None:
         record = self.record
@@ -227,32 +232,39 @@ gives it back with the same key."""
         self.show_cost()
 
     def _take_curves(self) -> None:
-        """Bring the curves up to date with the metric log."""
+        """Bring the charts up to date with the metric log."""
         log = self.log_reader
         if log.notice != self._notice:
             self._notice = log.notice
             if self._notice:
                 self.say(self._notice, severity="warning")
-        loss = self.query_one("#loss", RunChart)
-        accuracy = self.query_one("#accuracy", RunChart)
-        probe = self.record is not None and self.record.kind == "probe"
-        chance = self.record.chance if self.record is not None else 0.0
-        losses, accuracies = curves.losses(log), curves.accuracies(log)
-        # Of a probe the table shows the results; charts are added where there is a curve to see.
-        if probe:
-            self.set_class(any(len(log.series(name)[0]) > 5 for name in losses), "-curves")
-            accuracies = [name for name in accuracies if len(log.series(name)[0]) > 1]
-            self.set_class(bool(accuracies), "-accuracies")
-        levels = [Level(chance, f"chance {chance:.2f}")] if chance else []
-        loss.take(log, losses, curves.loss_title(losses), levels)
-        more = {} if probe else self._probe_curves()
-        accuracy.take(log, accuracies, curves.accuracy_title([*accuracies, *more]), more=more)
+        self._choose_charts()
+        probes = {} if self.is_probe else self._probe_curves()
+        reading = "no values yet" if self.loaded else "reading ..."
+        self.query_one(ChartGrid).take(log, self.record, probes, reading)
         self._show_measures()
         per_epoch = self.record.steps_per_epoch if self.record is not None else 0
         stamp = epoch_stamp(log, per_epoch)
         if stamp != self._epochs_stamp:  # a long run has many rows to build
             self._epochs_stamp = stamp
             self.query_one("#epochs", TextPanel).show(epoch_lines(log, per_epoch))
+
+    def _choose_charts(self) -> None:
+        """Draw the charts that the person wants, of those that the run has something for."""
+        kind, first, most = charts_of_kind(self.is_probe)
+        wanted = wanted_charts(self.session, kind)
+        log, devices = self.log_reader, chart_keys(self.devices)
+        # Of a probe how many points there are decides; of others the names alone.
+        counts = [len(log.series(name)[0]) for name in log.names()] if self.is_probe else []
+        stamp = (kind, *wanted, "", *log.names(), *counts, "", *devices)
+        if stamp == self._choices_stamp:
+            return
+        self._choices_stamp = stamp
+        charts = chosen_charts(chart_choices(log, devices, probe=self.is_probe), wanted)[:most]
+        self.set_class(bool(charts), "-charts")
+        self.set_class(len(charts) > 3, "-two-rows")
+        if self.query_one(ChartGrid).choose(charts, first):
+            self.show_panels()
 
     def _probe_curves(self) -> dict[str, Points]:
         """The probes of several checkpoints of this run, over the steps behind their encoders."""
@@ -278,12 +290,8 @@ gives it back with the same key."""
             self._evidence_stamp = stamp
             self._findings = diagnose(log, record)
         panel = self.query_one("#measures", MeasuresPanel)
-        panel.take(log, self._findings, live=self.status in LIVE)
-        if panel.has_measures and not self.has_class("-measures"):
-            self.set_class(True, "-measures")
-            # A grid of two columns is filled row by row: what stands at the left comes first.
-            accuracy, device = self.query_one("#accuracy"), self.query_one("#device")
-            self.query_one("#panels").move_child(accuracy, before=device)
+        if self.is_seen(panel):
+            panel.take(log, self._findings, live=self.status in LIVE)
         text = "\n".join(short_lines(self._findings, max(self.size.width - 2, 20)))
         if text != self._warning:
             self._warning = text
@@ -301,12 +309,15 @@ gives it back with the same key."""
 
     def _show_devices(self, problem: str) -> None:
         """The machine as it is now, or was when it was recorded, and over the run."""
-        if self.query_one("#device").display:
-            self.query_one("#device", TextPanel).show(self._device_lines(problem))
+        self._choose_charts()
+        self.query_one(ChartGrid).take_devices(self.devices)
+        device = self.query_one("#device", TextPanel)
+        if self.is_seen(device):
+            device.show(self._device_lines(problem))
         log, panel = self.devices, self.query_one("#load", DevicePanel)
         note = problem or log.notice or self._no_load
         stamp = (note, len(log.seconds), log.seconds[-1:])
-        if panel.display and stamp != self._load_stamp:  # a long run has many points
+        if self.is_seen(panel) and stamp != self._load_stamp:  # a long run has many points
             self._load_stamp = stamp
             panel.take(device_charts(log), note)
 
@@ -331,42 +342,37 @@ gives it back with the same key."""
 
     # ---------------------------------------------------------------------------- panels
 
-    @property
-    def _panels(self) -> dict[str, str]:
-        """Names and ids of the panels, in the order of their keys."""
-        return PROBE_PANELS if self.record is not None and self.record.kind == "probe" else PANELS
+    def panels(self) -> dict[str, PanelEntry]:
+        """The panels by the keys that lead to them."""
+        return self.panels_of(probe=self.is_probe)
 
-    def _show_tab(self, chosen: int) -> None:
-        text = Text(no_wrap=True, overflow="crop")
-        for number, (name, panel) in enumerate(self._panels.items(), 1):
-            if number > 1:
-                self.query_one(f"#{panel}").set_class(number == chosen, "-shown")
-            self.query_one(f"#{panel}", Panel).key = str(number)
-            click = Style(
-                reverse=number == chosen or None, meta={"@click": f"screen.panel({number})"}
-            )
-            text.append(f" {number} {name} ", style=click)
-        self.query_one("#tabs", Static).update(text)
+    def fill_panels(self) -> None:
+        """Bring what has come to be seen up to date."""
+        if self.is_probe and self.record is not None:
+            self._show_result(self.record)
+        self._show_measures()
+        self._show_devices(self._poll_devices())
 
-    def action_panel(self, number: int) -> None:
-        """Show and focus a panel; the first is there always."""
-        name, panel = list(self._panels.items())[number - 1]
-        if not self.has_class("-wide"):
-            self._show_tab(number)
-            self._show_devices(self._poll_devices())
-        elif panel == "load" or self.has_class("-load"):
-            self.set_class(panel == "load" and not self.has_class("-load"), "-load")
-            self._show_devices(self._poll_devices())
-        elif not self.query_one(f"#{panel}").display:
-            self.say(f"There is nothing to see yet in the panel {name}.")
-        self.query_one(f"#{panel}").focus()
+    def action_charts(self) -> None:
+        """Choose which metrics are drawn, and in which order."""
+        kind, _, most = charts_of_kind(self.is_probe)
+        choices = chart_choices(self.log_reader, chart_keys(self.devices), probe=self.is_probe)
+
+        def draw(keys: list[str] | None) -> None:
+            if keys is not None and self.is_open:
+                keep_charts(self.session, kind, keys, self.say)
+                self._take_curves()
+                self._show_devices(self._poll_devices())
+
+        chosen = list(self.query_one(ChartGrid).charts)
+        self.app.push_screen(ChooseCharts(choices, chosen, most), draw)
 
     # ---------------------------------------------------------------------------- requests
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys that make no sense in the state of the run."""
         if action == "panel" and parameters:
-            return parameters[0] in range(1, len(self._panels) + 1)
+            return parameters[0] in self.panels()
         if action == "probe":
             record = self.record
             if record is None or record.kind != "pretrain" or self.status == "gone":

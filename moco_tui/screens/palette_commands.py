@@ -68,12 +68,14 @@ def palette_commands(app: CommandedApp, screen: Screen[Any]) -> Iterator[SystemC
 
 async def show_setting(app: App[Any], session: Session, kind: str, key: str) -> None:
     """Show a setting in the form: in that on the screen if it is for this kind of run."""
-    from moco_tui.screens.new_run_screen import NewRunScreen  # slow to import, and rarely needed
+    # Slow to import, and rarely needed.
+    from moco_tui.screens.new_run_screen import NewRunScreen
+    from moco_tui.widgets.form_focus import go_to
 
     shown = app.screen
     if isinstance(shown, NewRunScreen) and shown.state.kind == kind:
-        await shown.body.go_to(key)
+        await go_to(shown.body, key)
         return
     form = NewRunScreen(session, kind=kind)
     await app.push_screen(form)
-    await form.body.go_to(key)
+    await go_to(form.body, key)

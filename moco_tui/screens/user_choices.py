@@ -12,7 +12,7 @@ from engine.text import one_line
 from moco_tui.screens.messages import Say, Severity
 from moco_tui.session import Session
 from moco_tui.terminal.themed_app import ThemedApp
-from moco_tui.user.remembered import remember_theme, theme_of
+from moco_tui.user.remembered import charts_of, remember_charts, remember_theme, theme_of
 from moco_tui.user.user_file import UserFile
 
 _MOST_SAID = 4  # sentences; more would cover the screen, and moco-tui config prints them all
@@ -50,6 +50,22 @@ def keep_theme(session: Session, theme: str, say: Callable[..., None]) -> None:
     if not session.remembers or theme == theme_of(session.user)[0]:
         return
     if problem := remember_theme(session.user, theme):
+        say(problem, severity="warning")
+
+
+def wanted_charts(session: Session, kind: str) -> list[str]:
+    """Keys of the charts that the person wants of runs of a kind; empty: those of the app."""
+    if kind not in session.charts:
+        session.charts[kind] = charts_of(session.user, kind) if session.remembers else []
+    return session.charts[kind]
+
+
+def keep_charts(session: Session, kind: str, keys: list[str], say: Callable[..., None]) -> None:
+    """Remember the charts that were chosen for runs of a kind."""
+    if keys == wanted_charts(session, kind):
+        return
+    session.charts[kind] = list(keys)
+    if session.remembers and (problem := remember_charts(session.user, kind, keys)):
         say(problem, severity="warning")
 
 

@@ -6,7 +6,7 @@ What was chosen in the app holds until the configuration names something else th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from engine.files import is_gone, reason, replace_file
 from engine.text import is_plain, one_line
 from moco_tui.user.user_file import UserFile
 
-_MOST_CHARACTERS = 100  # of the name of a theme or a column
+_MOST_CHARACTERS = 200  # of the name of a theme, a column or a chart
+_MOST_CHARTS = 16
 _MOST_COLUMNS = 60
 _MOST_BASELINES = 50  # runs folders whose baseline is remembered, the last ones
 
@@ -134,19 +135,41 @@ def _runs(user: UserFile) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def charts_of(user: UserFile, kind: str) -> list[str]:
+    """Keys of the charts that were chosen for runs of a kind, in order; empty where none were."""
+    charts = _read(state_path(user)).get("charts")
+    keys = charts.get(kind) if isinstance(charts, dict) else None
+    if not isinstance(keys, list):
+        return []
+    return [key for key in keys[:_MOST_CHARTS] if _is_name(key)]
+
+
+def remember_charts(user: UserFile, kind: str, keys: Sequence[str]) -> str:
+    """Keeps the charts that were chosen for runs of a kind; a sentence where that failed.
+
+    Args:
+        user: whose choice it is.
+        kind: ``pretrain`` or ``probe``.
+        keys: of the charts, in order; empty: those that are drawn when nobody has chosen.
+    """
+    charts = _read(state_path(user)).get("charts")
+    known = charts if isinstance(charts, dict) else {}
+    return _keep(user, "The charts are", {"charts": {**known, kind: list(keys)}})
+
+
 # --------------------------------------------------------------------------------------------
 # The file
 
 
-def _keep(user: UserFile, what: str, changed: Mapping[str, Any]) -> str:
-    """Changes a part of what is remembered; a sentence where that failed, else nothing."""
+def _keep(user: UserFile, subject: str, changes: Mapping[str, object]) -> str:
+    """Writes changes into the file, and leaves the rest of it; a sentence where that failed."""
     path = state_path(user)
-    text = tomli_w.dumps({**_read(path), **changed})
     try:
+        text = tomli_w.dumps({**_read(path), **changes})
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path, text.encode("utf-8"), durable=False, follow_folder=True)
     except OSError as error:
-        return one_line(f"{what} not remembered: {path} cannot be written: {reason(error)}.")
+        return one_line(f"{subject} not remembered: {path} cannot be written: {reason(error)}.")
     return ""
 
 

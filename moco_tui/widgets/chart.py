@@ -13,9 +13,10 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from moco_tui.charts.axes import extent, step_limits
+from moco_tui.charts.axes import extent, step_limits, whole_extent
 from moco_tui.charts.draw import FIRST_LEFT, draw
 from moco_tui.charts.drawing import Curve, Drawing, Ink, Level, View
+from moco_tui.charts.readout import fitted_words, how_shown, values_at
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.session import draws_ascii
@@ -47,6 +48,7 @@ class Chart(Panel, can_focus=True):
         view: what part of it, and how.
         per_epoch: steps in an epoch; 0 while that is unknown, then there is no axis of epochs.
         empty: what is said in place of curves without a point.
+        summary: in place of the last value, at the right of the title.
     """
 
     HELP_TITLE = "A chart"
@@ -76,12 +78,22 @@ keys read values."""
         Binding("U", "epochs", "Steps or epochs", show=False),
     ]
 
+    axis = "steps"
+    """What the axis counts: charts that count the same can be moved together."""
+
     class Drawn(Message):
         """The chart was drawn; ``seconds`` is what that cost."""
 
         def __init__(self, seconds: float) -> None:
             super().__init__()
             self.seconds = seconds
+
+    class Moved(Message):
+        """The view or the cursor of a chart has been moved by a person."""
+
+        def __init__(self, chart: Chart) -> None:
+            super().__init__()
+            self.chart = chart
 
     def __init__(
         self,
@@ -99,6 +111,7 @@ keys read values."""
         self.per_epoch = 0
         self.window = window
         self.empty = "no values yet"
+        self.summary = ""
         self._drawing: Drawing | None = None
         self._strips: list[Strip] | None = None
         self._strips_for: Size | None = None  # that they were drawn for
@@ -118,6 +131,34 @@ keys read values."""
         self._smooth()
         self._strips = None
         self.refresh()
+
+    def _moved(self) -> None:
+        """The view or the cursor has been moved by a key or by the mouse."""
+        self.changed()
+        self.post_message(self.Moved(self))
+
+    def follow(self, other: Chart) -> None:
+        """Show the steps that another chart shows, and put the cursor where it is there."""
+        view, theirs = self.view, other.view
+        theirs_now = theirs.low, theirs.high, theirs.cursor, theirs.per_epoch
+        if (view.low, view.high, view.cursor, view.per_epoch) != theirs_now:
+            view.low, view.high, view.cursor, view.per_epoch = theirs_now
+            self.changed()
+
+    def share_axis(self, whole: tuple[float, float]) -> None:
+        """Span these steps too, where the whole is shown.
+
+        Nothing is drawn anew for less than a cell: of several charts that share an axis one alone
+        may have new points.
+        """
+        self.view.whole = whole
+        drawn = self._drawing
+        if drawn is None or self.view.low is not None or drawn.width < 1:
+            return
+        low, high = step_limits(self.view, self.curves)
+        cell = (drawn.high - drawn.low) / drawn.width
+        if abs(low - drawn.low) > cell or abs(high - drawn.high) > cell:
+            self.changed()
 
     # ---------------------------------------------------------------------------- actions
 
@@ -145,13 +186,13 @@ keys read values."""
         """Put the cursor on a step, or away; its key is one only while there is a cursor."""
         other = (step is None) != (self.view.cursor is None)
         self.view.cursor = step
-        self.changed()
+        self._moved()
         if other and self.is_attached:
             self.screen.refresh_bindings()
 
     def action_zoom(self, factor: float) -> None:
         """Show ``factor`` times as many steps, around the cursor or the middle."""
-        ends = extent(self.curves)
+        ends = whole_extent(self.view, self.curves)
         if ends is None or ends[1] <= ends[0]:
             return
         low, high = step_limits(self.view, self.curves)
@@ -165,11 +206,11 @@ keys read values."""
             self.action_reset()  # a view with limits would not follow new points
             return
         self.view.low, self.view.high = low, high
-        self.changed()
+        self._moved()
 
     def action_pan(self, share: float) -> None:
         """Move the view by a share of its width."""
-        ends = extent(self.curves)
+        ends = whole_extent(self.view, self.curves)
         if ends is None or self.view.low is None or self.view.high is None:
             return
         shift = share * (self.view.high - self.view.low)
@@ -177,12 +218,12 @@ keys read values."""
         shift = max(shift, ends[0] - self.view.low) if shift < 0 else shift
         shift = min(shift, ends[1] - self.view.high) if shift > 0 else shift
         self.view.low, self.view.high = self.view.low + shift, self.view.high + shift
-        self.changed()
+        self._moved()
 
     def action_reset(self) -> None:
         """Show the whole curve again, and follow it."""
         self.view.low = self.view.high = None
-        self.changed()
+        self._moved()
 
     def action_log(self) -> None:
         """Switch between linear and logarithmic values."""
@@ -215,7 +256,7 @@ keys read values."""
         """Count the axis in steps or in epochs."""
         if self.per_epoch:
             self.view.per_epoch = 0 if self.view.per_epoch else self.per_epoch
-            self.changed()
+            self._moved()
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse clicked."""
@@ -291,85 +332,30 @@ keys read values."""
         return [(self.readout(), "muted")]
 
     def readout(self) -> str:
-        """The values at the cursor or the last one, and how the curves are shown.
+        """The values at the cursor or the last ones, and how the curves are shown."""
+        title = f"{self.key} {self.title}".strip()
+        # Of the top line: a blank at either end, and three between the title and this.
+        room = self.size.width - 5 - min(len(title) + 2, _OF_TITLE)
+        how = how_shown(self.view, self.curves), how_shown(self.view, self.curves, short=True)
+        return fitted_words((self.values_text(), self.values_text(short=True)), how, room)
 
-        How they are shown comes first where there is no room for both: the end is cut.
-        """
-        how = self._how_shown()
-        values = [text for text in (self._values(),) if text]
-        text = " · ".join([*values, *how])
-        room = self.size.width - _OF_TITLE
-        return text if len(text) <= room or not how else " · ".join([*how, *values])
-
-    def _values(self) -> str:
-        """The values at the cursor; without one the last of a curve that is alone."""
+    def values_text(self, *, short: bool = False) -> str:
+        """The values at the cursor; without one ``summary``, or the last of a curve alone."""
         if self.view.cursor is not None and self.curves:
-            return self._values_at(self.view.cursor)
+            return values_at(
+                self.curves,
+                self._drawing,
+                self.view.cursor,
+                per_epoch=self.per_epoch,
+                unit=self.unit,
+                short=short,
+            )
+        if self.summary:
+            return self.summary
         if len(self.curves) == 1 and len(self.curves[0].series):
-            return f"last {fmt.number(self.curves[0].series.raw.values[-1])}{self.unit}"
+            text = f"{fmt.number(self.curves[0].series.raw.values[-1])}{self.unit}"
+            return text if short else f"last {text}"
         return ""
-
-    def _values_at(self, step: float) -> str:
-        """A step, and the value of each curve at it; of one without a point there, where it has."""
-        shown = self._common_step(step)
-        if shown is None:
-            return ""
-        parts = [f"step {fmt.count(shown)}"]
-        if self.per_epoch:
-            parts[0] += f"  epoch {shown / self.per_epoch:.2f}"
-        for curve in self.curves:
-            series = curve.series
-            index = series.nearest(shown)
-            if index is None:
-                continue
-            text = fmt.number(series.raw.values[index]) + self.unit
-            if series.window > 1:
-                text += f" (mean {fmt.number(series.value(index))})"
-            if series.steps[index] != shown:
-                text += f" (step {fmt.count(series.steps[index])})"
-            parts.append(f"{curve.mark} {text}".strip())
-        return "  ".join(parts)
-
-    def _common_step(self, step: float) -> float | None:
-        """The step near another at which most curves have a point; None where none has any.
-
-        Near is what falls into the same cell of the chart; of equally many the nearest counts.
-        Where no point lies in that cell it is the nearest of all.
-        """
-        rows = [curve.series for curve in self.curves]
-        found = ((series, series.nearest(step)) for series in rows)
-        steps = {series.steps[index] for series, index in found if index is not None}
-        drawing = self._drawing
-        here = {
-            s for s in steps if drawing is not None and drawing.cell_of(s) == drawing.cell_of(step)
-        }
-
-        def rank(candidate: float) -> tuple[int, float]:
-            have = sum(series.has(candidate) for series in rows) if here else 0
-            return -have, abs(candidate - step)
-
-        return min(here or steps, key=rank, default=None)
-
-    def _how_shown(self) -> list[str]:
-        """Range of the view, scale, smoothing, gaps, and what the axis counts."""
-        parts: list[str] = []
-        unit = self.view.per_epoch or 1
-        axis = "epochs" if self.view.per_epoch else "steps"
-        if self.view.low is not None:
-            low, high = step_limits(self.view, self.curves)
-            ends = f"{low / unit:.1f}–{high / unit:.1f}" if unit > 1 else ""
-            parts.append(f"zoom {ends or f'{fmt.count(low)}–{fmt.count(high)}'}")
-        if self.view.log:
-            parts.append("log")
-        window = max((curve.series.window for curve in self.curves), default=1)
-        if window > 1:
-            parts.append(f"mean of {window}")
-        masked = sum(curve.series.masked for curve in self.curves)
-        if masked:
-            parts.append(f"{masked} not finite")
-        if self.view.cursor is not None and not self.view.per_epoch:
-            return parts  # the cursor's step says it
-        return [*parts, axis]
 
     def legend(self, width: int, height: int) -> list[Strip]:
         """One line for each curve with its mark and full name, where there is room for them."""

@@ -16,6 +16,8 @@ from moco_tui.session import draws_ascii
 from moco_tui.widgets.panel import Panel
 
 _CELL = 5
+_CELLS = (4, 9)  # of a cell that is as wide as there is room, at least and at most
+_HIGHEST_CELL = 3
 _SHADES = ((0.5, "█"), (0.25, "▓"), (0.1, "▒"), (0.03, "░"))
 _ASCII_SHADES = ((0.5, "#"), (0.25, "+"), (0.1, "-"), (0.03, "."))
 
@@ -36,6 +38,9 @@ arrow keys choose a cell, Enter shows its images."""
         Binding("down", "move(1, 0)", "Down", show=False),
         Binding("enter", "open", "Images"),
     ]
+
+    roomy = False
+    """Whether cells are larger where there is room."""
 
     class Opened(Message):
         """The images of a cell are asked for."""
@@ -83,8 +88,8 @@ arrow keys choose a cell, Enter shows its images."""
     def on_click(self, event: events.Click) -> None:
         """Choose a cell; a click on the chosen one opens it."""
         at = self.inside(event)
-        row = at.y - 1 + self._first[0]
-        column = (at.x - self._label_width) // _CELL + self._first[1]
+        row = (at.y - 1) // self._cell_height + self._first[0]
+        column = (at.x - self._label_width) // self._cell_width + self._first[1]
         if at.y < 1 or at.x < self._label_width:
             return
         if row < len(self._names) and column < len(self._names):
@@ -108,10 +113,23 @@ arrow keys choose a cell, Enter shows its images."""
         longest = max((len(name) for name in self._names), default=0)
         return min(longest, max(self.size.width // 5, 6)) + 1
 
+    @property
+    def _cell_width(self) -> int:
+        if not self.roomy or not self._names:
+            return _CELL
+        room = (self.size.width - self._label_width) // len(self._names)
+        return min(max(room, _CELLS[0]), _CELLS[1])
+
+    @property
+    def _cell_height(self) -> int:
+        if not self.roomy or not self._names:
+            return 1
+        return min(max((self.size.height - 2) // len(self._names), 1), _HIGHEST_CELL)
+
     def _scroll(self) -> tuple[int, int]:
         """How many rows and columns fit; the first are such that the cursor is in sight."""
-        rows = max(self.size.height - 2, 1)
-        columns = max((self.size.width - self._label_width) // _CELL, 1)
+        rows = max((self.size.height - 2) // self._cell_height, 1)
+        columns = max((self.size.width - self._label_width) // self._cell_width, 1)
         first = []
         for at, start, room in zip(self.cell, self._first, (rows, columns), strict=True):
             most = max(len(self._names) - room, 0)
@@ -129,16 +147,19 @@ arrow keys choose a cell, Enter shows its images."""
         rows, columns = self._scroll()
         top, left = self._first
         shown = range(left, min(left + columns, len(self._names)))
+        wide, high = self._cell_width, self._cell_height
         if y == 0:
-            heads = "".join(fmt.fit(self._names[n][: _CELL - 1], _CELL, right=True) for n in shown)
+            heads = "".join(fmt.fit(self._names[n][: wide - 1], wide, right=True) for n in shown)
             text = " " * self._label_width + heads
             return Strip([Segment(fmt.fit(text, width), note)])
-        row = top + y - 1
-        if y - 1 == min(rows, len(self._names) - top):
+        row = top + (y - 1) // high
+        if y - 1 == high * min(rows, len(self._names) - top):
             return Strip([Segment(fmt.fit(self.cell_text(), width), base)])
-        if y - 1 > rows or row >= len(self._names):
+        if y - 1 > high * rows or row >= len(self._names):
             return Strip.blank(width, base)
-        segments = [Segment(fmt.fit(self._names[row], self._label_width), base)]
+        numbered = (y - 1) % high == (high - 1) // 2
+        name = self._names[row] if numbered else ""
+        segments = [Segment(fmt.fit(name, self._label_width), base)]
         total = max(sum(self._counts[row]), 1)
         for column in shown:
             share = self._counts[row][column] / total
@@ -148,5 +169,7 @@ arrow keys choose a cell, Enter shows its images."""
             style = self.look("good" if row == column else "bad") if share else note
             if (row, column) == self.cell:
                 style += Style(bold=True, reverse=True)
-            segments.append(Segment(f"{number:>3}{shade * 2}", style))
+            blank = " " * (wide > _CELL)  # between two cells
+            text = f"{number if numbered else '':>3}{shade * (wide - 3 - len(blank))}{blank}"
+            segments.append(Segment(text, style))
         return Strip(segments).adjust_cell_length(width, base)

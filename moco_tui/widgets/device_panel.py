@@ -15,7 +15,7 @@ from moco_tui.charts.axes import step_limits
 from moco_tui.charts.curve_points import CurvePoints
 from moco_tui.charts.drawing import Curve
 from moco_tui.present import fmt
-from moco_tui.present.device_charts import DeviceChart
+from moco_tui.present.device_charts import MINUTES, DeviceChart
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Panel
 
@@ -30,10 +30,17 @@ class DeviceChartView(Chart):
     HELP = """CPU, memory or card over the time of the run: the whole, and the part of the run
 itself, marked r. The title has the newest values. A pause of the run is a gap."""
 
+    axis = "time"
+
     def __init__(self, chart: DeviceChart) -> None:
         super().__init__(chart.title)
         self._chart = chart
         self._points: dict[str, CurvePoints] = {}
+
+    @classmethod
+    def of(cls, title: str) -> Self:
+        """A chart that has nothing to draw yet."""
+        return cls(DeviceChart("", title, "", MINUTES, "", None, None, ()))
 
     def take(self, chart: DeviceChart) -> None:
         """Bring the chart up to date; nothing is drawn when nothing is new."""
@@ -41,7 +48,7 @@ itself, marked r. The title has the newest values. A pause of the run is a gap."
         if chart.unit != self._chart.unit:
             known.clear()
         changed = chart._replace(curves=()) != self._chart._replace(curves=())
-        self._chart = chart
+        self._chart, self.title = chart, chart.title
         self.view.per_epoch = int(chart.time.seconds)
         both = chart.low is not None and chart.high is not None
         self.view.span = (chart.low or 0.0, chart.high or 0.0) if both else None
@@ -69,21 +76,23 @@ itself, marked r. The title has the newest values. A pause of the run is a gap."
         return []
 
     def readout(self) -> str:
-        """The values at the cursor, or the newest and how the time is counted."""
+        """The values at the cursor, or the newest ones, and how the curves are shown."""
         unit = self._chart.time
+        how = []
+        if self.view.low is not None:
+            low, high = (unit.of(end) for end in step_limits(self.view, self.curves))
+            how.append(f"zoom {fmt.number(low, 3)}–{fmt.number(high, 3)}")
+        how += ["log"] * self.view.log
         if self.view.cursor is None:
-            shown = [self._chart.present]
-            if self.view.low is not None:
-                low, high = (unit.of(end) for end in step_limits(self.view, self.curves))
-                shown.append(f"zoom {fmt.number(low)}–{fmt.number(high)}")
-            return " · ".join([*shown, unit.name])
+            return " · ".join([self.summary or self._chart.present, *how, unit.name])
         parts = []
         for curve in self.curves:
             at = curve.series.nearest(self.view.cursor)
             if at is not None:
                 value = f"{fmt.number(curve.series.raw.values[at], 3)} {self._chart.unit}"
                 parts.append(f"{curve.mark} {value}".strip())
-        return f"{fmt.number(unit.of(self.view.cursor), 3)} {unit.name}  " + "  ".join(parts)
+        where = f"{fmt.number(unit.of(self.view.cursor), 3)} {unit.name}  " + "  ".join(parts)
+        return " · ".join([where, *how])
 
 
 class DevicePanel(Panel, VerticalScroll, can_focus=True):

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.strip import Strip
+
 from engine.config.metrics import metric
 from engine.runs import MetricLog
 from moco_tui.charts.curve_points import CurvePoints
 from moco_tui.charts.drawing import Curve, Level
-from moco_tui.present.curves import ASCII_MARKS, MARKS
-from moco_tui.present.metric_text import title as curve_title
+from moco_tui.charts.readout import common_step
+from moco_tui.present import fmt
+from moco_tui.present.curves import ASCII_MARKS, MARKS, curve_name, short_name
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.chart import Chart
+
+_LEAST_ROWS = 6  # of a chart with a legend
+_ROWS_A_NAME = 6  # of a chart for each line of its legend
 
 Points = tuple[Sequence[int], Sequence[float]]
 """Steps, ascending, and values."""
@@ -35,6 +43,7 @@ class RunChart(Chart):
     ) -> None:
         super().__init__(title, window=window, unit=unit, id=id, classes=classes)
         self._points: dict[str, CurvePoints] = {}  # by metric, kept between updates
+        self._short: list[str] = []  # names of the curves in a word or two
 
     def take(
         self,
@@ -43,6 +52,7 @@ class RunChart(Chart):
         title: str,
         levels: Sequence[Level] = (),
         more: Mapping[str, Points] | None = None,
+        summary: str = "",
     ) -> None:
         """Bring the curves up to date with the log; nothing is drawn when nothing is new.
 
@@ -52,11 +62,13 @@ class RunChart(Chart):
             title: what is drawn.
             levels: lines across the chart.
             more: curves beside those of the log, under their names.
+            summary: the newest values, at the right of the title.
         """
         beside = more or {}
         names = [*names, *beside][: len(MARKS)]
         known = self._points
-        changed = False
+        changed = summary != self.summary
+        self.summary = summary
         for name in names:
             points = beside[name] if name in beside else log.series(name)
             if name in beside and name in known and _is_other(known[name], points):
@@ -74,10 +86,11 @@ class RunChart(Chart):
             several = len(names) > 1
             marks = ASCII_MARKS if draws_ascii(self) else MARKS
             self.title = title
+            self._short = [name if name in beside else short_name(name) for name in names]
             self.show_curves(
                 [
                     Curve(
-                        name if name in beside else curve_title(name),
+                        name if name in beside else curve_name(name),
                         known[name],
                         marks[i] if several else "",
                         dense=name not in beside and metric(name).dense,
@@ -88,6 +101,47 @@ class RunChart(Chart):
             )
         elif changed:
             self.changed()
+
+    def _is_packed(self, height: int) -> bool:
+        """Whether there is no room for a line of the legend for each curve."""
+        return len(self.curves) > 1 and _LEAST_ROWS <= height < _ROWS_A_NAME * len(self.curves)
+
+    def values_text(self, *, short: bool = False) -> str:
+        """See ``Chart.values_text``; where the legend has the values at the cursor its step."""
+        if self.view.cursor is None or not self._is_packed(self.size.height):
+            return super().values_text(short=short)
+        step = common_step(self.curves, self._drawing, self.view.cursor)
+        if step is None:
+            return ""
+        epoch = f"  epoch {step / self.per_epoch:.2f}" if self.per_epoch and not short else ""
+        return f"step {fmt.count(step)}{epoch}"
+
+    def legend(self, width: int, height: int) -> list[Strip]:
+        """The full names below each other, or short ones side by side with their values."""
+        if not self._is_packed(height):
+            return super().legend(width, height) if height >= _LEAST_ROWS else []
+        lines: list[list[Segment]] = [[]]
+        used = 0
+        for number, (curve, name) in enumerate(zip(self.curves, self._short, strict=True)):
+            text = f" {curve.mark or '─'} {name}{self._value_of(curve)} "
+            size = min(cell_len(text), width)
+            if used and used + size > width:
+                if len(lines) >= max((height - 3) // 4, 1):
+                    break
+                lines.append([])
+                used = 0
+            lines[-1].append(Segment(fmt.fit(text, size), self._curve_style(number)))
+            used += size
+        return [Strip(line).adjust_cell_length(width, self.look("")) for line in lines]
+
+    def _value_of(self, curve: Curve) -> str:
+        """The value of a curve at the cursor, or its newest one."""
+        at: int | None = len(curve.series) - 1
+        if self.view.cursor is not None:
+            at = curve.series.nearest(self.view.cursor)
+        if at is None or at < 0:
+            return ""
+        return f" {fmt.number(curve.series.raw.values[at], 3)}{self.unit}"
 
 
 def _is_other(drawn: CurvePoints, points: Points) -> bool:

@@ -19,10 +19,15 @@ from textual.widgets import OptionList
 
 from engine.history.history import History
 from engine.history.trash import TRASH_NAME
+from engine.runs import RunFolder
 from engine.runs.encoder_look import LookRequest
+from engine.runs.log_words import checkpoint_line, epoch_line, plan_lines
+from engine.runs.record import encode_record
+from engine.sink import Plan
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, PreviewRequest
 from moco_tui.screens.cell_runs_dialog import CellRuns
+from moco_tui.screens.chart_dialog import ChooseCharts
 from moco_tui.screens.columns_dialog import ColumnsDialog
 from moco_tui.screens.dialogs import Leave
 from moco_tui.screens.help_screen import HelpScreen
@@ -30,7 +35,7 @@ from moco_tui.screens.messages import OpenLook
 from moco_tui.training.look_process import LookProcess
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.choosers import Chooser
-from moco_tui.widgets.device_panel import DeviceChartView
+from moco_tui.widgets.device_panel import DeviceChartView, DevicePanel
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.look_map import LookMap
 from moco_tui.widgets.measures_panel import MeasuresPanel
@@ -110,7 +115,7 @@ async def monitor(pilot: Pilot[Any]) -> None:
 async def measures(pilot: Pilot[Any]) -> None:
     app_of(pilot).open_run("m3a7sr")
     await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
-    await pilot.press("6")
+    await pilot.press("v")
     await until(pilot, lambda: pilot.app.screen.query_one(MeasuresPanel).lines)
     await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
 
@@ -120,8 +125,26 @@ async def load(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
     await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
     await pilot.press("7")
-    await until(pilot, lambda: len(pilot.app.screen.query(DeviceChartView)) == 6)
+    await until(
+        pilot, lambda: len(pilot.app.screen.query_one(DevicePanel).query(DeviceChartView)) == 6
+    )
     await until(pilot, lambda: isinstance(pilot.app.focused, DeviceChartView))
+
+
+async def grid(pilot: Pilot[Any]) -> None:
+    """Charts of a run with measures, moved together."""
+    app_of(pilot).open_run("m3a7sr")
+    await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
+    await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
+    await pilot.press("2", "left", "shift+left", "plus")
+
+
+async def charts(pilot: Pilot[Any]) -> None:
+    """Choosing what is drawn."""
+    await grid(pilot)
+    await pilot.press("c")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ChooseCharts))
+    await pilot.press(*"emb", "down", "enter")
 
 
 async def probe(pilot: Pilot[Any]) -> None:
@@ -257,6 +280,8 @@ SCREENS: dict[str, Steps] = {
     "monitor": monitor,
     "load": load,
     "measures": measures,
+    "grid": grid,
+    "charts": charts,
     "probe": probe,
     "form": form,
     "preview": preview,
@@ -275,6 +300,44 @@ SCREENS: dict[str, Steps] = {
 }
 
 
+def told_log(folder: RunFolder) -> str:
+    """What a trainer would have told of a recorded run."""
+    record, log = folder.record(), folder.metrics()
+    log.poll()
+    plan = Plan(
+        total_steps=record.total_steps,
+        steps_per_epoch=record.steps_per_epoch,
+        pairs_per_step=256,
+        chance=record.chance,
+        facts={"precision": "float32", "threads": 2, "train_images": 10_000, "classes": 10},
+    )
+    lines = plan_lines(plan, "shapes")
+    for epoch, (step, loss) in enumerate(zip(*log.series("train/epoch_loss"), strict=True), 1):
+        lines.append(epoch_line(epoch, 12, {"train/epoch_loss": loss}, 7.0))
+        lines.append(checkpoint_line(step, 0.1, 3_000_000))
+    return "".join(f"2025-10-09 10:00:{at:02d} {line}\n" for at, line in enumerate(lines))
+
+
+def show_confusions(path: Path) -> None:
+    """Give a probe ten classes, and what they were taken for."""
+    folder = RunFolder(path)
+    record = folder.record()
+    names = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    for row in record.result["rows"]:
+        own = [round(row["top1"] + 12 * math.sin(2.4 * at)) for at in range(10)]
+        row["confusion"] = [
+            [
+                own[i] * 10 if i == j else round((1000 - own[i] * 10) * (1 + (i + j) % 3) / 18)
+                for j in range(10)
+            ]
+            for i in range(10)
+        ]
+        row["per_class"] = {name: float(own[at]) for at, name in enumerate(names)}
+        row["seconds"] = 12.0
+        row["chosen"] = {"l2": 0.03, "candidates": [0] * 9}
+    folder.record_path.write_bytes(encode_record(record))
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A runs folder whose path is the same everywhere."""
@@ -285,10 +348,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
     elif "measures" in tmp_path.name:
         recorded_run(tmp_path / "runs", "momentum0", losses=True)
+    elif any(name in tmp_path.name for name in ("grid_1", "grid_8", "charts")):
+        folder = recorded_run(tmp_path / "runs", "healthy-quick", losses=True)
+        folder.log_path.write_text(told_log(folder))
     elif "study" in tmp_path.name:
         write_study(tmp_path / "runs")
     elif "first" not in tmp_path.name:
         some_runs(tmp_path / "runs")
+    if "screen_probe_1" in tmp_path.name or "screen_probe_8" in tmp_path.name:
+        show_confusions(tmp_path / "runs" / "p2b9dz")
     if "load" in tmp_path.name:
         history = tmp_path / "runs" / "k7m2qx" / "devices.jsonl"
         shares = [0.5 + 0.4 * math.sin(at / 9) for at in range(90)]

@@ -18,6 +18,7 @@ from moco_tui.app import MocoApp
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.runs_screen import RunsScreen
+from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import RESULT, on_screen, screen_text, some_runs, still_runner, until, write_run
@@ -59,7 +60,7 @@ async def test_every_column_of_a_probe_is_there_beside_its_curves(
     async with app.run_test(size=size) as pilot:
         app.open_run("p3supe")
         await until(pilot, lambda: "majority" in screen_text(app))
-        await until(pilot, lambda: "-curves" in app.screen.classes)
+        await until(pilot, lambda: "-charts" in app.screen.classes)
         await pilot.press("1")
         assert app.focused is not None
         assert app.focused.id == "rows"
@@ -70,9 +71,11 @@ async def test_every_column_of_a_probe_is_there_beside_its_curves(
         row = next(line for line in text.splitlines() if "supervised" in line)
         assert "60.0 %" in row
         assert row.index("10.0 %") + 6 == head.index("majority") + 8, "under its head"
-        await pilot.press("end")
-        await until(pilot, lambda: "pixels  supervised" in screen_text(app))
         assert "Right: more" not in screen_text(app)
+        await pilot.press("2")
+        await until(pilot, lambda: "accuracy by class" in screen_text(app))
+        for source in SUPERVISED["rows"]:
+            assert f"{source['per_class']['cat']:.1f} %" in screen_text(app)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -81,8 +84,8 @@ async def test_each_digit_leads_to_the_panel_of_its_name(
     root: Path, make_app: MakeApp, size: tuple[int, int], run_id: str
 ) -> None:
     names = {
-        "k7m2qx": ("loss", "accuracy", "epochs", "device", "log"),
-        "p3supe": ("rows", "accuracy", "loss", "device", "log"),
+        "k7m2qx": {"1": "loss", "2": "accuracy", "8": "epochs", "9": "log", ";": "device"},
+        "p3supe": {"1": "rows", "4": "loss", "5": "accuracy", "9": "log", ";": "device"},
     }
     probe_with_curves(root)
     app = make_app()
@@ -90,11 +93,12 @@ async def test_each_digit_leads_to_the_panel_of_its_name(
         app.open_run(run_id)
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
         await until(pilot, lambda: app.screen.query_one("#log", TextPanel).lines)
-        for number, name in enumerate(names[run_id], 1):
-            await pilot.press(str(number))
-            panel = app.screen.query_one(f"#{name}")
+        for key, name in names[run_id].items():
+            await pilot.press(key)
+            panel = app.screen.query_one(f"#{name}", Panel)
             await until(pilot, partial(has_focus, app, panel))
             await until(pilot, partial(is_drawn, panel))
+            assert panel.key == key
             assert panel.region.height >= 3
             assert panel.region.bottom <= size[1] - 1
 
@@ -128,7 +132,7 @@ async def test_a_failure_and_the_log_can_be_read_in_whole(
         await until(pilot, lambda: "word039" in screen_text(app))
         shown = screen_text(app)
         assert [word for word in words if word not in shown] == []
-        await pilot.press("5")
+        await pilot.press("9")
         found: set[str] = set()
         await pilot.press("home")
         for _ in range(12):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from moco_tui.user.remembered import (
     ListMemory,
     baseline_of,
+    charts_of,
     list_memory,
     remember_baseline,
+    remember_charts,
     remember_list,
     remember_theme,
     state_path,
@@ -75,3 +78,25 @@ def test_odd_memories_of_the_list_are_as_none(tmp_path: Path) -> None:
         state_path(user).write_text(text.replace("'", '"'))
         assert list_memory(user) == ListMemory(), text
         assert baseline_of(user, Path("/runs")) == "", text
+
+
+def test_theme_and_charts_are_kept_beside_each_other(tmp_path: Path) -> None:
+    user = read_user_file(tmp_path / "config.toml")
+    assert remember_charts(user, "pretrain", ["loss", "card0/use"]) == ""
+    assert remember_theme(user, "nord") == ""
+    assert remember_charts(user, "probe", ["accuracy"]) == ""
+    assert charts_of(user, "pretrain") == ["loss", "card0/use"]
+    assert charts_of(user, "probe") == ["accuracy"]
+    assert theme_of(user)[0] == "nord"
+    assert not user.path.exists(), "a person's file is never written"
+
+
+def test_odd_charts_in_the_memory_are_left_out(tmp_path: Path) -> None:
+    user = read_user_file(tmp_path / "config.toml")
+    for text in ("charts = 3", "charts = ['loss']", "[charts]\npretrain = 'loss'"):
+        state_path(user).write_text(text)
+        assert charts_of(user, "pretrain") == [], text
+    keys = ["loss", 3, "\x1b[2J", "x" * 500, *["a"] * 999]
+    state_path(user).write_text(f"[charts]\npretrain = {json.dumps(keys)}")
+    assert set(charts_of(user, "pretrain")) == {"loss", "a"}
+    assert len(charts_of(user, "pretrain")) < 20

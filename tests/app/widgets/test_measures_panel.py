@@ -14,6 +14,7 @@ from engine.runs.metric_writer import encode_line
 from moco_tui.app import MocoApp
 from moco_tui.present.lines import Line
 from moco_tui.screens.monitor_screen import MonitorScreen
+from moco_tui.widgets.chart_grid import ChartGrid
 from moco_tui.widgets.measures_panel import NONE_EVER, NONE_YET, MeasuresPanel, measure_lines
 
 from ..conftest import NOW, on_screen, screen_text, some_runs, until
@@ -60,7 +61,7 @@ async def test_the_key_leads_to_the_panel_which_scrolls(
     async with app.run_test(size=size) as pilot:
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("6")
+        await pilot.press("G")
         panel = app.screen.query_one(MeasuresPanel)
         assert app.focused is panel
         await until(pilot, lambda: "The embedding collapses" in screen_text(app))
@@ -83,9 +84,10 @@ async def test_a_click_on_its_name_leads_to_the_panel_and_the_wheel_scrolls_it(
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
         tabs = app.screen.query_one("#tabs", Static)
-        await until(pilot, lambda: "6 measures" in screen_text(app))
-        row = screen_text(app).splitlines()[tabs.region.y]
-        await pilot.click(tabs, offset=(row.index("6 measures") + 3 - tabs.region.x, 0))
+        await until(pilot, lambda: "v measures" in screen_text(app))
+        rows = screen_text(app).splitlines()[tabs.region.y : tabs.region.bottom]
+        y, row = next((y, row) for y, row in enumerate(rows) if "v measures" in row)
+        await pilot.click(tabs, offset=(row.index("v measures") + 3 - tabs.region.x, y))
         panel = app.screen.query_one(MeasuresPanel)
         await until(pilot, lambda: app.focused is panel)
         first = panel.render_line(1)
@@ -102,7 +104,7 @@ async def test_without_unicode_the_panel_is_ascii(
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("6")
+        await pilot.press("G")
         panel = app.screen.query_one(MeasuresPanel)
         await until(pilot, lambda: len(panel.lines) > 16)
         assert all(text.isascii() for line in panel.lines for text, _ in line)
@@ -118,12 +120,12 @@ async def test_a_run_without_measures_says_from_when_there_are_some(
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("6")
+        await pilot.press("G")
         await until(pilot, lambda: " ".join(words.split()[:4]) in screen_text(app))
         assert "contrastive task" not in screen_text(app)
 
 
-async def test_a_measure_that_arrives_is_shown_at_once_and_makes_room(
+async def test_measures_that_arrive_are_drawn_at_once_beside_the_others(
     root: Path, make_app: MakeApp
 ) -> None:
     folder = recorded_run(root, "healthy-quick")
@@ -133,21 +135,17 @@ async def test_a_measure_that_arrives_is_shown_at_once_and_makes_room(
     async with app.run_test(size=(160, 45)) as pilot:
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        assert not app.screen.query_one(MeasuresPanel).display
+        assert list(app.screen.query_one(ChartGrid).charts) == ["loss", "accuracy"]
+        assert app.screen.query_one(MeasuresPanel).region.area == 0
         folder.metrics_path.write_bytes(whole)
-        await until(
-            pilot, lambda: "effective rank" in screen_text(app) or "queue" in screen_text(app)
-        )
-        await until(pilot, lambda: app.screen.query_one(MeasuresPanel).region.area > 0)
-        # Loss over accuracy over measures at the left, the others at the right.
-        areas = [
-            app.screen.query_one(f"#{name}").region for name in ("loss", "accuracy", "measures")
-        ]
-        assert [area.x for area in areas] == [areas[0].x] * 3
-        assert areas[0].bottom <= areas[1].y < areas[1].bottom <= areas[2].y
-        right = [app.screen.query_one(f"#{name}").region for name in ("epochs", "device", "log")]
-        assert all(area.x >= areas[0].right for area in right)
-        assert right[0].bottom <= right[1].y < right[1].bottom <= right[2].y
+        await until(pilot, lambda: "effective rank" in screen_text(app))
+        charts = app.screen.query_one(ChartGrid).charts
+        assert list(charts) == ["loss", "accuracy", "similarity", "rank", "queue"]
+        await until(pilot, lambda: all(chart.region.area for chart in charts.values()))
+        areas = [chart.region for chart in charts.values()]
+        assert [area.y for area in areas[:3]] == [areas[0].y] * 3
+        assert areas[0].right <= areas[1].x < areas[1].right <= areas[2].x
+        assert areas[0].bottom <= areas[3].y == areas[4].y
 
 
 async def test_a_probe_has_no_such_panel(root: Path, make_app: MakeApp) -> None:
@@ -156,7 +154,7 @@ async def test_a_probe_has_no_such_panel(root: Path, make_app: MakeApp) -> None:
     async with app.run_test(size=(160, 45)) as pilot:
         app.open_run("p2b9dz")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("6")
+        await pilot.press("G")
         assert not app.screen.query_one(MeasuresPanel).display
 
 

@@ -4,7 +4,13 @@ import random
 import pytest
 import torch
 
-from engine.evaluate.accuracy import confusion_matrix, score, wilson_interval
+from engine.evaluate.accuracy import (
+    MOST_CONFUSED,
+    confusion_matrix,
+    score,
+    wilson_interval,
+)
+from engine.runs.record import Record, decode_record, encode_record
 
 
 def test_the_confusion_matrix_counts_truth_by_prediction():
@@ -66,3 +72,15 @@ def test_the_score_is_made_of_builtin_values():
             assert value is None or type(value) in (int, float, str)
 
     check(score(torch.tensor([0, 1]), torch.tensor([0, 0]), ("a", "b")))
+
+
+@pytest.mark.parametrize("classes", [MOST_CONFUSED, MOST_CONFUSED + 1, 1000])
+def test_a_record_with_the_rows_of_a_probe_stays_readable(tmp_path, classes):
+    truth = torch.arange(classes)
+    names = [f"class{number}" for number in range(classes)]
+    row = score(truth, truth.flip(0), names)
+    assert ("confusion" in row) == (classes <= MOST_CONFUSED)
+    result = {"rows": [{"source": str(number), **row} for number in range(6)]}
+    record = Record(id=tmp_path.name, kind="probe", created=0.0, result=result)
+    read = decode_record(encode_record(record), tmp_path / "run.json")
+    assert read.result == result
