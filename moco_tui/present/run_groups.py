@@ -7,15 +7,18 @@ import itertools
 import math
 import re
 from collections.abc import Container, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.config.pretraining_key import key_text, without_unused
 from engine.history.entry import Entry, config_base
 from engine.history.shown import state_rank
-from engine.study.intervals import Estimate, estimate
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import RunRow
+
+if TYPE_CHECKING:  # the first screen does not wait for the statistics of studies
+    from engine.study.intervals import Estimate
 
 SEED = "runtime.seed"
 _OF_NO_ACCOUNT = ("log.", "runtime.device", "runtime.threads", "runtime.capture", SEED)
@@ -89,6 +92,8 @@ def group_of(rows: Sequence[RunRow], unfolded: Container[str] | None) -> SeedGro
         rows: at least one.
         unfolded: ids of the lines whose runs are shown; None: of all.
     """
+    from engine.study.intervals import estimate
+
     first = min(rows, key=lambda row: (row.entry.place, row.id))  # its id stays when others come
     id_ = f"{first.id}/seeds"
     is_open = unfolded is None or id_ in unfolded

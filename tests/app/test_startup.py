@@ -17,6 +17,16 @@ SLOW = ("torch", "torchvision", "numpy", "PIL", "plotext", "textual_plotext", "p
     [
         (["moco_tui.app"], SLOW),
         (
+            ["moco_tui.app", "moco_tui.screens.runs_screen"],
+            (
+                *SLOW,
+                "statistics",
+                "engine.study",
+                "moco_tui.charts",
+                "moco_tui.present.run_preview",
+            ),
+        ),
+        (
             ["moco_tui.app", "moco_tui.screens.monitor_screen", "moco_tui.screens.compare_screen"],
             ("torch", "torchvision", "numpy", "PIL"),
         ),
@@ -29,7 +39,7 @@ SLOW = ("torch", "torchvision", "numpy", "PIL", "plotext", "textual_plotext", "p
             ("torch", "torchvision", "numpy", "PIL"),
         ),
     ],
-    ids=["first screen", "curves", "form"],
+    ids=["app", "first screen", "curves", "form"],
 )
 def test_what_a_screen_does_not_import(modules: list[str], absent: tuple[str, ...]) -> None:
     code = (
