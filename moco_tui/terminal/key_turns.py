@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from textual import events
-from textual.app import App
+from textual.app import App, ScreenStackError
 from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 from textual.screen import Screen
@@ -60,7 +60,11 @@ class KeyTurns(App[int]):
         """Hand the key on as soon as the screen can take it."""
         if turn != self._turn or self._turn_ended:
             return
-        screen = self.screen
+        try:
+            screen = self.screen
+        except ScreenStackError:  # the app closes
+            self._keys_waiting.clear()
+            return
         if screen is not self._keyed_screen:  # it may be about to choose what has the focus first
             self._keyed_screen = screen
             if screen.call_later(self.call_later, self._when_ready, turn):
