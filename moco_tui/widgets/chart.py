@@ -73,9 +73,9 @@ keys read values."""
         Binding("escape", "no_cursor", "Cursor away"),
         Binding("0,home", "reset", "Whole curve", key_display="0", show=False),
         Binding("l", "log", "Log"),
-        Binding("m", "smooth(1)", "Smooth"),
-        Binding("M", "smooth(-1)", "Less smoothing", show=False),
-        Binding("e", "epochs", "Steps or epochs", show=False),
+        Binding("w", "smooth(1)", "Smooth"),
+        Binding("W", "smooth(-1)", "Less smoothing", show=False),
+        Binding("U", "epochs", "Steps or epochs", show=False),
     ]
 
     axis = "steps"

@@ -60,14 +60,14 @@ async def test_few_points_are_drawn_as_they_were_measured(root: Path, make_app: 
         chart = app.screen.query_one(Chart)
         assert [curve.series.window for curve in chart.curves] == [15, 15]
         assert "mean of 15" in chart.readout()
-        assert "m Smooth" in screen_text(app)
+        assert "w Smooth" in screen_text(app)
         await pilot.press("v")
         await until(pilot, lambda: on_screen(app, CompareScreen).metric == "knn/top1")
         for _ in range(3):
             assert all(curve.series.window == 1 for curve in chart.curves)
             assert "mean of" not in chart.readout()
-            assert "m Smooth" not in screen_text(app)
-            await pilot.press("m")
+            assert "w Smooth" not in screen_text(app)
+            await pilot.press("w")
 
 
 async def test_the_cursor_reads_every_run_at_one_step_or_says_at_which(

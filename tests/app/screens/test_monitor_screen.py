@@ -160,7 +160,7 @@ async def test_corrupt_metrics_are_survived(root: Path, make_app: MakeApp, damag
         await until(pilot, lambda: monitor(app).loaded and "finished" in screen_text(app))
         said = any("are no metrics and are left out" in n.message for n in app._notifications)
         assert said == damage.startswith(b'{"step": "x"')  # the others are half a line, or values
-        await pilot.press("l", "m", "plus", "left", "0", "2", "8", "9")
+        await pilot.press("l", "w", "plus", "left", "0", "2", "8", "9")
         assert isinstance(app.screen, MonitorScreen)
 
 
@@ -218,13 +218,13 @@ async def test_the_cursor_reads_a_value_and_zoom_survives_new_points(
         await pilot.press("0")
         assert chart.view.low is None
         before = chart.window
-        await pilot.press("M")
+        await pilot.press("W")
         assert 1 < chart.window < before
-        await pilot.press("m")
+        await pilot.press("w")
         assert chart.window == before
         assert chart.window <= curve_points(app) / 2, "a mean over all of it would say nothing"
         assert f"mean of {chart.window}" in chart.readout()
-        await pilot.press("e")
+        await pilot.press("U")
         assert chart.view.per_epoch == 10
 
 
@@ -269,7 +269,11 @@ async def test_the_keys_of_the_panels_and_the_way_to_a_probe(root: Path, make_ap
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_run("k7m2qx")
         await until(pilot, lambda: curve_points(app) == 120)
-        for key, words in (("8", "epoch     loss"), ("g", "NVIDIA H200"), ("9", "reading images")):
+        for key, words in (
+            ("8", "epoch     loss"),
+            ("number_sign", "NVIDIA H200"),
+            ("9", "reading images"),
+        ):
             await pilot.press(key)
             await until(pilot, partial(is_shown, app, words))
         await pilot.press("b")
