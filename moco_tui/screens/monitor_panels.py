@@ -29,11 +29,13 @@ class PanelEntry(NamedTuple):
         name: in the line of the panels.
         panel: the widget.
         over: whether it is seen alone, when it is asked for, also where others stand side by side.
+        mark: the key as it is printed; empty: it is what the panel is called by.
     """
 
     name: str
     panel: Panel
     over: bool = False
+    mark: str = ""
 
 
 def charts_of_kind(probe: bool) -> tuple[str, int, int]:
@@ -76,8 +78,9 @@ class MonitorPanels(BaseScreen):
             found["8"] = PanelEntry("epochs", self._panel("epochs"))
         found["9"] = PanelEntry("log", self._panel("log"))
         if not probe:
-            found["G"] = PanelEntry("measures", self._panel("measures"), over=True)
-        found[";"] = PanelEntry("machine", self._panel("device"), over=not (probe or wider))
+            found["measures"] = PanelEntry("measures", self._panel("measures"), over=True, mark="%")
+        beside = probe or wider
+        found["machine"] = PanelEntry("machine", self._panel("device"), over=not beside, mark="#")
         return found
 
     def _panel(self, name: str) -> Panel:
@@ -111,7 +114,7 @@ class MonitorPanels(BaseScreen):
         self.set_class(self.app.size.width >= WIDER, "-wider")
         self.set_class(self._enlarged, "-enlarged")
         for key, entry in panels.items():
-            entry.panel.key = key
+            entry.panel.key = entry.mark or key
             entry.panel.set_class(entry.panel is alone, "-alone")
             entry.panel.set_class(entry.over, "-over")
         around: set[Widget] = (
@@ -131,7 +134,7 @@ class MonitorPanels(BaseScreen):
             click = Style(
                 reverse=(entry.panel is alone) or None, meta={"@click": f"screen.panel('{key}')"}
             )
-            part = Text(f" {key} {fmt.clean(entry.name)} ", style=click)
+            part = Text(f" {entry.mark or key} {fmt.clean(entry.name)} ", style=click)
             if lines[-1].cell_len + part.cell_len > self.app.size.width - 2:  # the padding
                 lines.append(Text(no_wrap=True, overflow="crop"))
             lines[-1].append_text(part)

@@ -60,15 +60,11 @@ class MonitorScreen(MonitorPanels, WatchScreen):
     TITLE_TEXT = "Monitor"
     HELP = """The charts of one run and what it is doing. A state changes here when the trainer has
 acknowledged it. Tab moves between the panels, the key in a title leads to one of them; z or Enter
-gives it the whole screen, and the same key or Escape gives that back. o chooses which metrics are
+gives it the whole screen, and the same key or Escape gives that back. m chooses which metrics are
 drawn, and in which order. Charts that count the same steps zoom, pan and read together."""
     BINDINGS = [
-        NEW,
-        Binding("P", "probe", "Probe"),
-        COMPARE,
-        Binding("x", "export", "Export", show=False),
-        Binding("L", "look", "Look at encoders", show=False),
-        Binding("o", "charts", "Charts"),
+        Binding("b", "probe", "Probe"),
+        Binding("m", "charts", "Metric"),
         Binding("z,enter", "enlarge", "Enlarge"),
         Binding("1", "panel('1')", "First chart; of a probe its table", show=False),
         Binding("2", "panel('2')", "Second chart; of a probe its classes", show=False),
@@ -78,9 +74,9 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         Binding("6", "panel('6')", "Sixth chart; of a probe its third", show=False),
         Binding("7", "panel('7')", "Load of CPU and card over the run", show=False),
         Binding("8", "panel('8')", "Epochs", show=False),
-        Binding("9", "panel('9')", "Log", show=False),
-        Binding("G", "panel('G')", "Measures, and what they mean", show=False),
-        Binding("semicolon", "panel(';')", "The machine now", show=False),
+        Binding("9", "panel('9')", "The log", show=False),
+        Binding("percent_sign", "panel('measures')", "Measures, and what they mean", show=False),
+        Binding("number_sign", "panel('machine')", "The machine now", show=False),
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:

@@ -42,13 +42,13 @@ class ProbeConfusions(ConfusionGrid, inherit_bindings=False):
 
     HELP_TITLE = "The confusions of a probe"
     HELP = """A row for each class, and how many per cent of its test images were taken for each.
-The arrow keys choose a cell, which stands in words below; n shows the next encoder of the table."""
+The arrow keys choose a cell, which stands in words below; V shows the next encoder of the table."""
     BINDINGS = [
         Binding("left", "move(0, -1)", "To the left", show=False),
         Binding("right", "move(0, 1)", "To the right", show=False),
         Binding("up", "move(-1, 0)", "Up", show=False),
         Binding("down", "move(1, 0)", "Down", show=False),
-        Binding("n", "source", "Next encoder"),
+        Binding("V", "source", "Next view"),
     ]
     roomy = True
 

@@ -115,7 +115,7 @@ async def monitor(pilot: Pilot[Any]) -> None:
 async def measures(pilot: Pilot[Any]) -> None:
     app_of(pilot).open_run("m3a7sr")
     await until(pilot, lambda: len(pilot.app.screen.query_one("#loss", Chart).curves[0].series))
-    await pilot.press("v")
+    await pilot.press("percent_sign")
     await until(pilot, lambda: pilot.app.screen.query_one(MeasuresPanel).lines)
     await until(pilot, lambda: pilot.app.screen.query_one("#log", TextPanel).lines)
 
@@ -142,7 +142,7 @@ async def grid(pilot: Pilot[Any]) -> None:
 async def charts(pilot: Pilot[Any]) -> None:
     """Choosing what is drawn."""
     await grid(pilot)
-    await pilot.press("c")
+    await pilot.press("m")
     await until(pilot, lambda: isinstance(pilot.app.screen, ChooseCharts))
     await pilot.press(*"emb", "down", "enter")
 

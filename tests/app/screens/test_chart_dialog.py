@@ -45,7 +45,7 @@ async def test_a_chart_is_found_by_typing_drawn_moved_and_remembered(
     async with app.run_test(size=size) as pilot:
         await opened(app, pilot, "m3a7sr")
         assert drawn(app) == USUAL
-        await pilot.press("c")
+        await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, ChooseCharts))
         await pilot.press(*"unif")
         await until(pilot, lambda: "uniformity" in screen_text(app))
@@ -64,7 +64,7 @@ async def test_a_chart_is_found_by_typing_drawn_moved_and_remembered(
     async with again.run_test(size=size) as pilot:
         await opened(again, pilot, "m3a7sr")
         assert drawn(again) == wanted
-        await pilot.press("c")
+        await pilot.press("m")
         await until(pilot, lambda: isinstance(again.screen, ChooseCharts))
         await pilot.press("ctrl+r", "escape")
         await until(pilot, lambda: isinstance(again.screen, MonitorScreen))
@@ -79,7 +79,7 @@ async def test_a_seventh_chart_is_refused_and_one_can_be_taken_away(
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(app, pilot, "m3a7sr")
-        await pilot.press("c", *"alignment", "enter", *["backspace"] * 9, *"uniformity", "enter")
+        await pilot.press("m", *"alignment", "enter", *["backspace"] * 9, *"uniformity", "enter")
         await until(pilot, lambda: "take one of them away first" in screen_text(app))
         await pilot.press("escape", *["pageup"] * 4, "enter", "escape")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
@@ -107,7 +107,7 @@ async def test_nothing_found_is_said_and_keys_do_nothing(root: Path, make_app: M
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot, "plain1")
-        await pilot.press("c", *"zzz")
+        await pilot.press("m", *"zzz")
         await until(pilot, lambda: "no such chart" in screen_text(app))
         await pilot.press("enter", "down", "pagedown", "shift+down", "escape", "escape")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))

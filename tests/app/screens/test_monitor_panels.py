@@ -84,8 +84,8 @@ async def test_each_digit_leads_to_the_panel_of_its_name(
     root: Path, make_app: MakeApp, size: tuple[int, int], run_id: str
 ) -> None:
     names = {
-        "k7m2qx": {"1": "loss", "2": "accuracy", "8": "epochs", "9": "log", ";": "device"},
-        "p3supe": {"1": "rows", "4": "loss", "5": "accuracy", "9": "log", ";": "device"},
+        "k7m2qx": {"1": "loss", "2": "accuracy", "8": "epochs", "9": "log", "#": "device"},
+        "p3supe": {"1": "rows", "4": "loss", "5": "accuracy", "9": "log", "#": "device"},
     }
     probe_with_curves(root)
     app = make_app()
@@ -94,7 +94,7 @@ async def test_each_digit_leads_to_the_panel_of_its_name(
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
         await until(pilot, lambda: app.screen.query_one("#log", TextPanel).lines)
         for key, name in names[run_id].items():
-            await pilot.press(key)
+            await pilot.press({"#": "number_sign"}.get(key, key))
             panel = app.screen.query_one(f"#{name}", Panel)
             await until(pilot, partial(has_focus, app, panel))
             await until(pilot, partial(is_drawn, panel))

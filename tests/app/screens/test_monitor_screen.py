@@ -271,7 +271,7 @@ async def test_the_keys_of_the_panels_and_the_way_to_a_probe(root: Path, make_ap
         await until(pilot, lambda: curve_points(app) == 120)
         for key, words in (
             ("8", "epoch     loss"),
-            ("semicolon", "NVIDIA H200"),
+            ("number_sign", "NVIDIA H200"),
             ("9", "reading images"),
         ):
             await pilot.press(key)

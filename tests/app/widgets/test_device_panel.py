@@ -99,7 +99,7 @@ async def test_a_run_without_records_says_so_and_shows_the_machine_as_it_is(
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await opened(app, pilot, "k7m2qx")
-        await pilot.press("semicolon")
+        await pilot.press("number_sign")
         await until(pilot, lambda: NOTHING_RECORDED in device_text(app))
         assert MACHINE_NOW in device_text(app)
         assert "NVIDIA H200" in device_text(app)
@@ -116,7 +116,7 @@ async def test_a_finished_run_shows_its_last_record_and_of_when(
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(app, pilot, "k7m2qx")
-        await pilot.press("semicolon")
+        await pilot.press("number_sign")
         await until(pilot, lambda: "recorded 1 h ago" in device_text(app))
         assert "25 % of 4 cores" in device_text(app)
         assert "42 %" not in device_text(app), "that is the machine of the app"
@@ -136,7 +136,7 @@ async def test_a_run_of_another_process_is_followed(root: Path, make_app: MakeAp
             record(root, "live01", [0.75], began=NOW - 100)
             await until(pilot, lambda: "75 %, run 19 %" in screen_text(app))
             assert [len(c.series) for c in views(app)["cpu"].curves] == [2, 2]
-            await pilot.press("semicolon")
+            await pilot.press("number_sign")
             await until(pilot, lambda: "75 % of 4 cores" in screen_text(app))
 
 
@@ -150,7 +150,7 @@ async def test_what_this_app_trains_is_read_now(
     async with app.run_test(size=(160, 45)) as pilot:
         app.start_runs(folder)
         await opened(app, pilot, "live01")
-        await pilot.press("semicolon")
+        await pilot.press("number_sign")
         await until(
             pilot, lambda: device_text(app).startswith("CPU") and "42 %" in device_text(app)
         )
@@ -189,7 +189,7 @@ async def test_a_hostile_file_is_shown_clean_or_not_at_all(
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot, "k7m2qx")
-        await pilot.press("semicolon")
+        await pilot.press("number_sign")
         await until(pilot, lambda: "recorded" in device_text(app))
         await pilot.press("7")
         await until(pilot, lambda: "\x1b" not in screen_text(app))
@@ -201,7 +201,7 @@ async def test_a_folder_in_its_place_is_a_sentence(root: Path, make_app: MakeApp
     app = make_app()
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(app, pilot, "k7m2qx")
-        await pilot.press("semicolon")
+        await pilot.press("number_sign")
         await until(pilot, lambda: "a folder stands where a file should be" in device_text(app))
         await pilot.press("7")
         await until(pilot, lambda: "a folder stands" in screen_text(app))

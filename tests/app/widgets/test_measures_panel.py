@@ -61,7 +61,7 @@ async def test_the_key_leads_to_the_panel_which_scrolls(
     async with app.run_test(size=size) as pilot:
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("G")
+        await pilot.press("percent_sign")
         panel = app.screen.query_one(MeasuresPanel)
         assert app.focused is panel
         await until(pilot, lambda: "The embedding collapses" in screen_text(app))
@@ -84,10 +84,10 @@ async def test_a_click_on_its_name_leads_to_the_panel_and_the_wheel_scrolls_it(
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
         tabs = app.screen.query_one("#tabs", Static)
-        await until(pilot, lambda: "v measures" in screen_text(app))
+        await until(pilot, lambda: "% measures" in screen_text(app))
         rows = screen_text(app).splitlines()[tabs.region.y : tabs.region.bottom]
-        y, row = next((y, row) for y, row in enumerate(rows) if "v measures" in row)
-        await pilot.click(tabs, offset=(row.index("v measures") + 3 - tabs.region.x, y))
+        y, row = next((y, row) for y, row in enumerate(rows) if "% measures" in row)
+        await pilot.click(tabs, offset=(row.index("% measures") + 3 - tabs.region.x, y))
         panel = app.screen.query_one(MeasuresPanel)
         await until(pilot, lambda: app.focused is panel)
         first = panel.render_line(1)
@@ -104,7 +104,7 @@ async def test_without_unicode_the_panel_is_ascii(
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("G")
+        await pilot.press("percent_sign")
         panel = app.screen.query_one(MeasuresPanel)
         await until(pilot, lambda: len(panel.lines) > 16)
         assert all(text.isascii() for line in panel.lines for text, _ in line)
@@ -120,7 +120,7 @@ async def test_a_run_without_measures_says_from_when_there_are_some(
     async with app.run_test(size=(80, 24)) as pilot:
         app.open_run("m3a7sr")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("G")
+        await pilot.press("percent_sign")
         await until(pilot, lambda: " ".join(words.split()[:4]) in screen_text(app))
         assert "contrastive task" not in screen_text(app)
 
@@ -154,7 +154,7 @@ async def test_a_probe_has_no_such_panel(root: Path, make_app: MakeApp) -> None:
     async with app.run_test(size=(160, 45)) as pilot:
         app.open_run("p2b9dz")
         await until(pilot, lambda: on_screen(app, MonitorScreen).loaded)
-        await pilot.press("G")
+        await pilot.press("percent_sign")
         assert not app.screen.query_one(MeasuresPanel).display
 
 

@@ -62,7 +62,7 @@ async def test_confusions_of_each_encoder_are_shaded_and_said_in_words(
             pilot, lambda: "airplane taken for itself: 60 of 100 (60 %)" in screen_text(app)
         )
         assert "█" in screen_text(app)
-        await pilot.press("right", "n")
+        await pilot.press("right", "V")
         await until(pilot, lambda: "confusions of random-init" in screen_text(app))
         await until(pilot, lambda: "airplane taken for automobile: 15 of 100" in screen_text(app))
         grid = app.screen.query_one(ProbeConfusions)
