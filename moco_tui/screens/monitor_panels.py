@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rich.style import Style
 from rich.text import Text
 from textual import events
+from textual.binding import Binding
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -20,6 +21,21 @@ WIDE, WIDER = 120, 200
 """Columns from which on panels stand side by side, and from which on one more does."""
 _HOLDERS = ("#panels", "#results", "#charts", "#below")
 """What panels stand in: where one of theirs is seen alone, they show that and nothing else."""
+
+PANEL_KEYS = [
+    Binding("1", "panel('1')", "First chart; of a probe its table", show=False),
+    Binding("2", "panel('2')", "Second chart; of a probe its classes", show=False),
+    Binding("3", "panel('3')", "Third chart; of a probe its confusions", show=False),
+    Binding("4", "panel('4')", "Fourth chart; of a probe its first", show=False),
+    Binding("5", "panel('5')", "Fifth chart; of a probe its second", show=False),
+    Binding("6", "panel('6')", "Sixth chart; of a probe its third", show=False),
+    Binding("7", "panel('7')", "Load of CPU and card over the run", show=False),
+    Binding("8", "panel('8')", "Epochs", show=False),
+    Binding("9", "panel('9')", "The log", show=False),
+    Binding("percent_sign", "panel('measures')", "Measures, and what they mean", show=False),
+    Binding("number_sign", "panel('machine')", "The machine now", show=False),
+]
+"""The keys of the panels."""
 
 
 class PanelEntry(NamedTuple):

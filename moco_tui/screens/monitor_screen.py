@@ -38,7 +38,13 @@ from moco_tui.present.run_progress import header_facts, progress_line, rates_lin
 from moco_tui.present.run_rows import LIVE
 from moco_tui.screens.chart_dialog import ChooseCharts
 from moco_tui.screens.messages import OpenForm, OpenLook
-from moco_tui.screens.monitor_panels import WIDE, MonitorPanels, PanelEntry, charts_of_kind
+from moco_tui.screens.monitor_panels import (
+    PANEL_KEYS,
+    WIDE,
+    MonitorPanels,
+    PanelEntry,
+    charts_of_kind,
+)
 from moco_tui.screens.next_steps import ask_to_compare
 from moco_tui.screens.shared_keys import COMPARE, NEW
 from moco_tui.screens.user_choices import keep_charts, wanted_charts
@@ -63,20 +69,14 @@ acknowledged it. Tab moves between the panels, the key in a title leads to one o
 gives it the whole screen, and the same key or Escape gives that back. m chooses which metrics are
 drawn, and in which order. Charts that count the same steps zoom, pan and read together."""
     BINDINGS = [
-        Binding("b", "probe", "Probe"),
+        NEW,
+        Binding("P", "probe", "Probe"),
+        COMPARE,
+        Binding("x", "export", "Export", show=False),
+        Binding("L", "look", "Look at encoders", show=False),
         Binding("m", "charts", "Metric"),
         Binding("z,enter", "enlarge", "Enlarge"),
-        Binding("1", "panel('1')", "First chart; of a probe its table", show=False),
-        Binding("2", "panel('2')", "Second chart; of a probe its classes", show=False),
-        Binding("3", "panel('3')", "Third chart; of a probe its confusions", show=False),
-        Binding("4", "panel('4')", "Fourth chart; of a probe its first", show=False),
-        Binding("5", "panel('5')", "Fifth chart; of a probe its second", show=False),
-        Binding("6", "panel('6')", "Sixth chart; of a probe its third", show=False),
-        Binding("7", "panel('7')", "Load of CPU and card over the run", show=False),
-        Binding("8", "panel('8')", "Epochs", show=False),
-        Binding("9", "panel('9')", "The log", show=False),
-        Binding("percent_sign", "panel('measures')", "Measures, and what they mean", show=False),
-        Binding("number_sign", "panel('machine')", "The machine now", show=False),
+        *PANEL_KEYS,
     ]
 
     def __init__(self, session: Session, folder: RunFolder) -> None:

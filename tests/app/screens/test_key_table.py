@@ -53,7 +53,6 @@ ONE_THING_IN_OTHER_WORDS = {
     "r": {"Resume", "Start", "Resume or start"},  # a queued run has nothing to resume yet
     "d": {"Delete", "Delete for good"},  # out of the list; in the trash there is nowhere to go
     "delete": {"Delete", "Delete for good"},
-    "o": {"Columns", "Charts"},  # what is shown, and in which order
 }
 """Keys whose words differ with what they act on."""
 
