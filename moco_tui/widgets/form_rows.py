@@ -91,11 +91,11 @@ class FieldRow(FormRow):
     """
 
     class Edited(Message):
-        """The person changed the value."""
+        """The person changed the value; ``state`` is the form that the row was made for."""
 
-        def __init__(self, key: str, value: Any) -> None:
+        def __init__(self, key: str, value: Any, state: form.FormState) -> None:
             super().__init__()
-            self.key, self.value = key, value
+            self.key, self.value, self.state = key, value, state
 
     def __init__(
         self, field: Field, state: form.FormState, *, sub: bool = False, called: str = ""
@@ -147,17 +147,17 @@ class FieldRow(FormRow):
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Edited(self.field.key, event.value))
+        self.post_message(self.Edited(self.field.key, event.value, self.state))
 
     @on(Checkbox.Changed)
     def _checked(self, event: Checkbox.Changed) -> None:
         event.stop()
-        self.post_message(self.Edited(self.field.key, event.checkbox.value))
+        self.post_message(self.Edited(self.field.key, event.checkbox.value, self.state))
 
     @on(Chooser.Changed)
     def _chosen(self, event: Chooser.Changed) -> None:
         event.stop()
-        self.post_message(self.Edited(self.field.key, event.choice.value))
+        self.post_message(self.Edited(self.field.key, event.choice.value, self.state))
 
 
 class SectionHead(NamedKeys, Static, can_focus=True):

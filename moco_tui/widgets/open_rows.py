@@ -174,7 +174,7 @@ class ChoiceRow(TwoLineRow):
 
     def _tell(self) -> None:
         text = self.argument.value if self._choice.argument else ""
-        self.post_message(self.Edited(self.field.key, self._choice.start + text))
+        self.post_message(self.Edited(self.field.key, self._choice.start + text, self.state))
 
 
 class SeveralRow(TwoLineRow):
@@ -250,4 +250,4 @@ class SeveralRow(TwoLineRow):
         items = [*names, *filter(None, own)]
         self.state.set(self.field.key, items)  # at once: the switches show it
         self._show_switches()
-        self.post_message(self.Edited(self.field.key, items))
+        self.post_message(self.Edited(self.field.key, items, self.state))

@@ -203,6 +203,8 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     @on(FieldRow.Edited)
     def _edited(self, event: FieldRow.Edited) -> None:
         event.stop()
+        if event.state is not self.state:  # of a row that went with another kind of run
+            return
         self.state.set(event.key, event.value)
         if event.key == "pretrain.runtime.device":  # the probes of a study use the same device
             self.state.set("probe.runtime.device", event.value)
@@ -263,24 +265,22 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if key == "pretrain.runtime.device":  # which the probes use as well
             self.state.reset("probe.runtime.device")
         if key == "axes":
-            self._axes = AxisDrafts(self.state)
-            for axes in self.query(StudyAxes):
-                axes.drafts = self._axes
-                await axes.recompose()
-                axes.go_to_wrong()
+            await self._renew_axes()
+            self.query_one(StudyAxes).go_to_wrong()
         await self.show_state()
         return f"{called} is as the preset says again."
+
+    async def _renew_axes(self) -> None:
+        for axes in self.query(StudyAxes):
+            axes.drafts = self._axes = AxisDrafts(self.state)
+            await axes.recompose()
 
     async def reset_all(self) -> str:
         """Give all rows the values of the preset, or bring back what that took; which, in words."""
         back = self.state.bring_back()
         if not back:
             self.state.reset_all()
-        if self._axes is not None:
-            self._axes = AxisDrafts(self.state)
-            for axes in self.query(StudyAxes):
-                axes.drafts = self._axes
-                await axes.recompose()
+        await self._renew_axes()
         await self.show_state()
         return "Your edits are back." if back else "All is as the preset says."
 
@@ -348,7 +348,8 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
     @on(SectionHead.Toggled)
     async def _toggled(self, event: SectionHead.Toggled) -> None:
         event.stop()
-        await self.open_section(event.head)
+        if event.head.is_attached:
+            await self.open_section(event.head)
         self.post_message(self.Changed())  # rows that were just mounted have no marks yet
 
     async def open_section(self, head: SectionHead) -> None:

@@ -14,6 +14,7 @@ from engine.runs import RunFolder, create
 from moco_tui.app import MocoApp
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.training.runner import Runner
+from moco_tui.widgets.choosers import Chooser
 from moco_tui.widgets.form_rows import FieldRow, SectionHead
 
 from ..pseudo_terminal import Terminal, app_command, environment
@@ -46,6 +47,8 @@ async def test_from_the_form_to_a_finished_run(
         for key, value in {**SMALL, "optim.epochs": 1}.items():
             row = form.query_one(f"#f-{key.replace('.', '-')}", FieldRow)
             row.editor.value = str(value)  # type: ignore[attr-defined]
+            if isinstance(row.editor, Chooser):
+                row.editor.post_message(Chooser.Changed(row.editor))
         await pilot.pause()
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))

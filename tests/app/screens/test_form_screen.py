@@ -76,6 +76,21 @@ async def test_edits_stay_over_presets_and_kinds(make_app: MakeApp, size: tuple[
         await until(pilot, lambda: text_of(app, "pretrain.optim.epochs") == "5")
 
 
+async def test_rows_that_went_with_another_kind_change_nothing(make_app: MakeApp) -> None:
+    """A field tells its first value when it is mounted, which may be after the next kind."""
+    app = make_app()
+    async with app.run_test(size=(160, 45)) as pilot:
+        await opened(pilot, app)
+        old = row(app, "optim.epochs")
+        form(app).query_one("#kind").focus()
+        await pilot.press("right")
+        await until(pilot, lambda: form(app).state.kind == "probe")
+        for key, value in (("optim.epochs", "5"), ("runtime.device", "cuda:7")):
+            form(app).body.post_message(FieldRow.Edited(key, value, old.state))
+        await pilot.pause()
+        assert form(app).state.typed == {}
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_row_and_the_whole_form_go_back_to_the_preset(
     make_app: MakeApp, size: tuple[int, int]
