@@ -12,9 +12,12 @@ from engine.runs.device_lines import DevicePart, DeviceSample, encode_line_of
 from moco_tui.present.device_charts import (
     HOURS,
     MINUTES,
+    chart_keys,
+    chart_titles,
     device_charts,
     device_facts,
     device_rows,
+    in_a_line,
     time_unit,
 )
 
@@ -119,3 +122,26 @@ def test_rows_have_mean_most_and_newest_of_a_run(path: Path) -> None:
     facts = device_facts(read_history(path))["memory"]
     assert facts["unit"] == "B"
     assert facts["max"] == facts["limit"] == 16 * GIB
+
+
+def test_charts_can_be_named_and_made_one_by_one(path: Path) -> None:
+    write_history(path, [0.25, 0.5], began=BEGAN)
+    log = read_history(path)
+    every = device_charts(log)
+    assert chart_keys(log) == [chart.key for chart in every]
+    assert chart_titles(chart_keys(log)) == {chart.key: chart.title for chart in every}
+    assert device_charts(log, ["cpu"]) == every[:1]
+    assert device_charts(log, []) == []
+    assert chart_titles(["card0/use", "card1/use"])["card1/use"] == "card 1 use"
+
+
+def test_a_card_in_a_line_says_use_memory_power_and_heat(path: Path) -> None:
+    write_history(path, [0.25, 0.5], began=BEGAN)
+    log = read_history(path)
+    assert in_a_line(log, "card0/use") == " · ".join(
+        f"{device_chart.present.partition(',')[0]}"
+        for key in ("use", "memory", "power", "temperature")
+        for device_chart in device_charts(log, [f"card0/{key}"])
+    )
+    assert in_a_line(log, "cpu").startswith("50 % · ")
+    assert in_a_line(log, "card7/use") == ""
