@@ -46,7 +46,7 @@ WHERE_THE_FOCUS_IS = {
     **dict.fromkeys(["enter", "space"], "do the usual with what is at the cursor"),
     "escape": "one step back: takes away a cursor, a filter, or the screen",
     **dict.fromkeys("jk", "the next one and the one before: of the lines, or of the images"),
-    **dict.fromkeys("1234567", "the panel that has this number in its frame"),
+    **dict.fromkeys("123456789", "the panel that has this number in its frame"),
 }
 """Keys that depend on what has the focus, and what they have in common all the same."""
 ONE_THING_IN_OTHER_WORDS = {
