@@ -40,7 +40,7 @@ def test_cards_with_who_is_on_them() -> None:
     assert about["cuda:1"] == "B, 76.0 GiB free of 80.0 GiB, 3 other processes of anna"
     assert about["auto"].startswith("cuda:0: A")
     assert card_words(A, "").endswith("nobody on it")
-    assert card_words(Card("C\x1b[31m"), "") == "C [31m"
+    assert card_words(Card("C\x1b[31m"), "") == "C?[31m"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ async def test_few_points_are_drawn_as_they_were_measured(root: Path, make_app: 
         assert [curve.series.window for curve in chart.curves] == [15, 15]
         assert "mean of 15" in chart.readout()
         assert "w Smooth" in screen_text(app)
-        await pilot.press("v")
+        await pilot.press("m")
         await until(pilot, lambda: on_screen(app, CompareScreen).metric == "knn/top1")
         for _ in range(3):
             assert all(curve.series.window == 1 for curve in chart.curves)

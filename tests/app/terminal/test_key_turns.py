@@ -145,7 +145,7 @@ async def test_a_screen_that_is_not_ready_holds_the_keys() -> None:
         app.post_message(events.Key("5", "5"))
         await asyncio.sleep(0.1)
         assert texts(app) == {"a": "", "b": ""}
-        app.query_one("#b").focus()
+        app.set_focus(app.query_one("#b"))
         app.screen.holds_keys = False  # type: ignore[attr-defined]
         await burst(app)
         assert texts(app) == {"a": "", "b": "5"}

@@ -113,7 +113,7 @@ def test_kitty_gets_pictures_over_the_same_cells(start: Start) -> None:
     assert app.raw.count(ASKED) == 1
 
     # a dialog is in front: nothing is drawn into it; then they are there again, sent only once
-    app.keys("o")
+    app.keys("@")
     app.until(lambda text: "▀" in text and MARK not in text)
     app.keys("\x1b")
     until(app, lambda: cells(app, MARK) == shown)
@@ -141,7 +141,7 @@ def test_the_end_takes_the_pictures_along(
     if way == "signal":
         os.kill(app.pid, signal.SIGTERM)
     else:
-        app.keys("q" if way == "key" else "u")
+        app.keys("q" if way == "key" else "Z")
     assert app.wait() in (code, -code)
     last = app.raw.rindex(b"\x1b_Ga=d")
     assert kitty_deleted(app.raw) == set(kitty_pictures(app.raw))
@@ -170,7 +170,7 @@ def test_a_terminal_with_sixel_gets_pictures_over_the_same_cells(start: Start) -
     app.keys("\x1b[C", "\x1b[C")
     rest(app)
     assert len(sixels(app.raw)) == drawn
-    app.keys("n")  # another image is another picture
+    app.keys("j")  # another image is another picture
     until(app, lambda: len(sixels(app.raw)) > drawn)
     app.keys("q")
     assert app.wait() == 0
@@ -179,7 +179,7 @@ def test_a_terminal_with_sixel_gets_pictures_over_the_same_cells(start: Start) -
 def test_a_terminal_that_says_nothing_is_not_waited_for(start: Start) -> None:
     app = start(SILENT)
     until(app, lambda: app.raw.count(ASKED) == 1)
-    app.keys("w")  # acts, while nothing is answered
+    app.keys("!")  # acts, while nothing is answered
     app.until(lambda text: "2 image 100" not in text)
     assert "▀" in app.text
     assert not DRAWN.search(app.raw)
