@@ -93,7 +93,7 @@ from engine.config.schema import ProbeConfig, StudyConfig
 from engine.study.protocol import protocol
 from engine.study.result_keys import row_key
 from tests.engine.probe.test_head import noise_probe
-from moco_tui.present.form import SECTIONS
+from moco_tui.present.form_fields import SECTIONS
 
 study = resolve(StudyConfig, sets=["heads=nearest,logistic", "probe.nearest.power=4"])
 result = noise_probe(resolve(ProbeConfig, sets=["head=nearest", "power=3", "baselines=pixels"]))
