@@ -26,6 +26,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
+def span_words(whole: int) -> str:
+    """A time span of whole seconds: ``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
 def training_shortfall(trained: float | None, planned: float | None, converged: bool | None) -> str:
     """What a training from scratch lacks: ``16 of 100 epochs, not converged``; empty for nothing.
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.config.metrics import METRICS, metric
+from engine.config.phrases import span_words
 from engine.runs.record import Record
 from engine.runs.training_time import seconds_trained
 from engine.sink import Plan, Request
@@ -30,15 +31,7 @@ _ANSWERS: Mapping[Request, str] = {
 def duration_words(seconds: float) -> str:
     """A time span: ``0.2 s``, ``8 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
     whole = round(seconds)
-    if whole < 10:
-        return f"{seconds:.1f} s"
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+    return f"{seconds:.1f} s" if whole < 10 else span_words(whole)
 
 
 def step_word(kind: str) -> str:

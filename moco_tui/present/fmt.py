@@ -7,6 +7,7 @@ import math
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
+from engine.config.phrases import span_words
 from engine.text import one_line
 
 clean = one_line
@@ -103,16 +104,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return "–"
     whole = round(seconds)
-    if whole < 10:
-        # With one decimal 9.95 would become 10.0.
-        return f"{seconds:.1f} s" if seconds < 9.95 and seconds != whole else f"{whole} s"
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+    return f"{seconds:.1f} s" if whole < 10 and seconds != whole else span_words(whole)
 
 
 def age(seconds: float | None) -> str:
