@@ -7,13 +7,14 @@ of the devices.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.runs import MetricLog
 from moco_tui.present import fmt
 from moco_tui.present.curves import SHORT_NAMES, accuracies, curve_name, losses
 from moco_tui.present.device_charts import chart_titles
+from moco_tui.present.ordered_choice import has_words
 
 LOSS, ACCURACY = "loss", "accuracy"
 DEVICE = "device:"
@@ -130,21 +131,10 @@ def spans(count: int) -> list[int]:
     return [12 // size for size in sizes for _ in range(size)]
 
 
-def moved(keys: Sequence[str], key: str, by: int) -> list[str]:
-    """Keys in another order: one of them so many places further on, as far as it goes."""
-    rest = [other for other in keys if other != key]
-    if len(rest) == len(keys):
-        return list(keys)
-    at = max(min(list(keys).index(key) + by, len(rest)), 0)
-    return [*rest[:at], key, *rest[at:]]
-
-
 def matching(choices: Sequence[ChartChoice], text: str) -> list[ChartChoice]:
     """The choices whose title, key or metrics contain every word of a text, in any case."""
-    words = text.lower().split()
-    return [choice for choice in choices if _has_all(words, choice)]
-
-
-def _has_all(words: Collection[str], choice: ChartChoice) -> bool:
-    whole = " ".join([choice.key, choice.title, *choice.names]).lower()
-    return all(word in whole for word in words)
+    return [
+        choice
+        for choice in choices
+        if has_words(text, " ".join([choice.key, choice.title, *choice.names]))
+    ]

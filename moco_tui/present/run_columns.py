@@ -14,6 +14,7 @@ from engine.history.entry import Entry
 from engine.history.keys import SPANS, TIMES, Key, metric_names, resolve
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import value_text
+from moco_tui.present.ordered_choice import has_words
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import CELLS, RunRow
 
@@ -283,9 +284,6 @@ def offers(entries: Sequence[Entry]) -> list[ColumnOffer]:
 
 def matching(found: Sequence[ColumnOffer], typed: str) -> list[ColumnOffer]:
     """The offers in whose name or words every word that was typed stands; by name first."""
-    words = typed.lower().split()
-    kept = [
-        one for one in found if all(word in f"{one.name} {one.words}".lower() for word in words)
-    ]
-    by_name = [one for one in kept if all(word in one.name.lower() for word in words)]
+    kept = [one for one in found if has_words(typed, f"{one.name} {one.words}")]
+    by_name = [one for one in kept if has_words(typed, one.name)]
     return [*by_name, *(one for one in kept if one not in by_name)]

@@ -13,7 +13,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from moco_tui.present import fmt
-from moco_tui.present.chart_choices import ChartChoice, default_keys, matching, moved
+from moco_tui.present.chart_choices import ChartChoice, default_keys, matching
+from moco_tui.present.ordered_choice import moved
 from moco_tui.screens.steady_screen import SteadyList, SteadyScreen
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.panel import Dialog

@@ -13,6 +13,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from moco_tui.present import fmt
+from moco_tui.present.ordered_choice import moved
 from moco_tui.present.run_columns import ColumnOffer, matching
 from moco_tui.screens.steady_screen import SteadyList, SteadyScreen
 from moco_tui.widgets.line_input import LineInput
@@ -157,13 +158,10 @@ class ColumnsDialog(SteadyScreen, ModalScreen[tuple[str, ...]]):
     def action_shift(self, places: int) -> None:
         """Move the column under the cursor among the chosen ones."""
         name = self._current
-        if name not in self._chosen:
-            return
-        at = self._chosen.index(name)
-        to = max(min(at + places, len(self._chosen) - 1), 0)
-        if to != at:
+        order = moved(self._chosen, name, places)
+        if order != self._chosen:
             self._is_default = False
-            self._chosen.insert(to, self._chosen.pop(at))
+            self._chosen = order
             self._show(name)
 
     def action_default(self) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from engine.runs import MetricLog
 from engine.runs.metric_writer import encode_line
@@ -16,7 +14,6 @@ from moco_tui.present.chart_choices import (
     chosen_charts,
     default_keys,
     matching,
-    moved,
     spans,
 )
 from moco_tui.present.queue_age import queue_words
@@ -92,18 +89,6 @@ def test_rows_are_full_and_as_even_as_can_be(count: int, rows: list[int]) -> Non
 
 def test_no_chart_takes_no_room() -> None:
     assert spans(0) == []
-
-
-@given(st.lists(st.integers(0, 9), unique=True, min_size=1), st.data(), st.integers(-9, 9))
-def test_a_chart_is_moved_and_the_others_keep_their_order(
-    numbers: list[int], data: st.DataObject, by: int
-) -> None:
-    keys = [str(number) for number in numbers]
-    key = data.draw(st.sampled_from(keys))
-    found = moved(keys, key, by)
-    assert [k for k in found if k != key] == [k for k in keys if k != key]
-    assert found.index(key) == max(0, min(len(keys) - 1, keys.index(key) + by))
-    assert moved(keys, "none", by) == keys
 
 
 def test_a_filter_finds_words_of_titles_keys_and_metrics_in_any_order(tmp_path: Path) -> None:
