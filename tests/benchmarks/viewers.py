@@ -164,6 +164,8 @@ def wandb_leet(command: str, python: str) -> Viewer:
         ready=lambda text: "loss" in text,
         keys=[b"[", b"]"],
         live=lambda text: "Project: bench" in text,  # a step is written with the next
+        # it remembers which side bars its keys have closed, and not in the folder of a run
+        variables=lambda folder: {"WANDB_CONFIG_DIR": str(folder / ".config")},
     )
 
 
