@@ -15,13 +15,19 @@ from typing import Any
 import torch
 
 from engine.config.schema import PretrainConfig
+from engine.jobs.job import Job
 from engine.jobs.prepare import prepare
 from engine.pretrain.loop import Pretraining
 from engine.pretrain.online_probe import probe_beside
 from engine.sink import NullSink
 
+Beside = Callable[[Job, Pretraining], dict[str, Any]]
+"""What is measured beside the steps, of the same training."""
 
-def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[str, Any]:
+
+def estimate(
+    config: PretrainConfig, *, data_dir: Path, steps: int = 4, beside: Beside | None = None
+) -> dict[str, Any]:
     """Times ``steps`` steps after a first one, which warms up and is not counted.
 
     It trains for real, so it draws from torch's default generator and sets the thread count:
@@ -31,6 +37,7 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
         config: the pretraining to estimate.
         data_dir: where data sets and their caches live.
         steps: timed steps, at least 1.
+        beside: what else is measured, once the steps are timed; its facts join the others.
 
     Returns:
         ``seconds_per_step`` (median, with the share of the online probe),
@@ -56,6 +63,7 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
             seconds.append(seconds_of(training.advance, runtime.device))
             if probe is not None:
                 of_probe.append(seconds_of(probe.update, runtime.device) / probe.every)
+        more = {} if beside is None else beside(prepared, training)
     # The first update is not counted either.
     update = statistics.median(of_probe[1:] or [0.0])
     step = statistics.median(seconds[1:]) + update
@@ -70,6 +78,7 @@ def estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> dict[
         else peak_memory(os.getpid()),
         "device": runtime.name,
         "precision": "bfloat16" if runtime.bfloat16 else "float32",
+        **more,
     }
 
 

@@ -19,6 +19,7 @@ from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
 from engine.jobs.estimate import estimate, trained_epochs
 from engine.jobs.prepare import prepare
+from engine.jobs.run_estimate import METRIC_BYTES
 from engine.jobs.study_checks import check_variants
 from engine.jobs.study_rates import ProbeRates, measure_feature, measure_rates
 from engine.jobs.study_shares import shares_of, with_share
@@ -33,7 +34,6 @@ from engine.study.grid import Cell, ProbePoint, pretrain_config, probe_config, v
 from engine.study.sought import Place
 from engine.study.study_state import StudyState, Trained
 
-_METRIC_BYTES = 130  # about, of a step in the metric log
 _PROBE_BYTES = 24 * 1024  # about, of record, metrics and log of a probe
 
 Materials = Mapping[tuple[str, float], Material]
@@ -274,7 +274,7 @@ def _pretraining(
             if not trained.run:  # float32: both encoders, the momentum of SGD, and the queue
                 numbers = 3 * parameters + variant.queue_size * pretrain.model.dim + online
                 disk_bytes += kept * 4 * numbers
-                disk_bytes += _METRIC_BYTES * steps
+                disk_bytes += METRIC_BYTES * steps
     return seconds, disk_bytes
 
 

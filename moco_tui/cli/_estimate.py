@@ -29,7 +29,7 @@ C = TypeVar("C", PretrainConfig, StudyConfig)
 @shared_options
 @click.pass_obj
 def _estimate(settings: Settings, steps: int, study: bool) -> None:
-    """Times a few steps of the pretraining, or of the study, on stdin.
+    """Times parts of the pretraining, or of the study, on stdin.
 
     Reads its configuration as TOML and prints what was measured as JSON.
     """
@@ -37,12 +37,12 @@ def _estimate(settings: Settings, steps: int, study: bool) -> None:
     if study:
         _print_plan(settings)
         return
-    from engine.jobs.estimate import estimate  # imports torch
+    from engine.jobs.run_estimate import run_estimate  # imports torch
 
     config = _read(PretrainConfig)
     if steps < 1:
         raise ConfigError(f"--steps is {steps}; it must be a whole number of at least 1.")
-    print_json(estimate(config, data_dir=settings.data, steps=steps))
+    print_json(run_estimate(config, data_dir=settings.data, steps=steps))
 
 
 def _read(type_: type[C]) -> C:

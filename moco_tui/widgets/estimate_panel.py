@@ -1,4 +1,4 @@
-"""The estimate of a pretraining or a study: a few real steps, run in a process of their own.
+"""The estimate of a pretraining or a study: parts of it, done for real in a process of their own.
 
 There, an error or a lack of memory cannot end the app, and all that the steps took is freed.
 """
@@ -140,12 +140,22 @@ def estimate_text(facts: dict[str, Any]) -> str:
         f"an epoch   {fmt.duration(facts['seconds_per_epoch'])} "
         f"({fmt.count(facts['steps_per_epoch'])} steps of "
         f"{fmt.number(1000 * facts['seconds_per_step'], 3)} ms)",
-        f"the run    {fmt.duration(facts['seconds_total'])} without kNN and checkpoints",
+        f"the run    {fmt.duration(facts['seconds_run'])}",
         *_of_probe(facts["online_probe_share"]),
+        *_often("kNN", facts["knn_passes"], facts["seconds_knn"]),
+        *_often("checkpoints", facts["checkpoints"], facts["seconds_checkpoint"]),
         f"memory     {fmt.size(facts['memory_bytes'])}",
+        f"disk       {fmt.size(facts['disk_bytes'])}",
         f"device     {fmt.clean(str(facts['device']))}, {fmt.clean(str(facts['precision']))}",
     ]
     return "\n".join(lines)
+
+
+def _often(what: str, count: int, seconds: float) -> list[str]:
+    """What is done so many times, and what it takes in all; nothing where it is not done."""
+    return [f"           with {what}: {fmt.count(count)}, {fmt.duration(count * seconds)}"] * (
+        count > 0
+    )
 
 
 def _of_probe(share: float) -> list[str]:
