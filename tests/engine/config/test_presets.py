@@ -206,7 +206,11 @@ def test_every_preset_that_claims_a_source_is_in_the_table() -> None:
     assert claiming == set(SOURCES)
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "moco-v2"])
+OTHER_CROPS = {"moco-v2", "few-labels"}
+"""Presets whose crops begin elsewhere: at MoCo v2's 0.2, and where this program's search ended."""
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in OTHER_CROPS])
 def test_every_preset_crops_as_torchvision_does_by_default(name: str) -> None:
     """0.2, the area that the paper's ImageNet pretraining begins at, makes an easier task."""
     default = {
@@ -216,6 +220,20 @@ def test_every_preset_crops_as_torchvision_does_by_default(name: str) -> None:
     crop = resolve(PretrainConfig, preset_name=name).augment.crop
     assert (crop.scale_min, crop.scale_max) == default["scale"]
     assert (crop.ratio_min, crop.ratio_max) == pytest.approx(default["ratio"], rel=1e-12)
+
+
+def test_the_recipe_for_few_labels_is_the_notebook_but_for_what_was_searched() -> None:
+    recipe = resolve(PretrainConfig, preset_name="few-labels")
+    assert difference(recipe, resolve(PretrainConfig)) == {
+        "augment.rotation.enabled": False,
+        "augment.blur.enabled": False,
+        "augment.flip.enabled": True,
+        "augment.grayscale.enabled": True,
+        "augment.crop.scale_min": 0.6,
+        "model.dropout": 0.0,
+        "optim.epochs": 100,
+        "monitor.knn_every": 5,
+    }
 
 
 def test_images_are_normalised_by_the_deviation_of_their_pixels() -> None:
