@@ -23,7 +23,7 @@ class LogPanel(TextPanel):
     """
 
     HELP_TITLE = "The log"
-    HELP = """What the run says of itself, the newest last. The slash begins a filter: of what is
+    HELP = """The last 300 lines of what the run says of itself, the newest last. The slash begins a filter: of what is
 typed the lines that contain it are left; Enter keeps it, Escape takes it away."""
     BINDINGS = [
         Binding("slash", "filter", "Filter"),

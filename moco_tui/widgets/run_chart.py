@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.cells import cell_len
-from rich.segment import Segment
 from textual.strip import Strip
 
 from engine.config.metrics import metric
@@ -17,6 +15,7 @@ from moco_tui.present import fmt
 from moco_tui.present.curves import ASCII_MARKS, MARKS, curve_name, short_name
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.chart import Chart
+from moco_tui.widgets.legend_lines import legend_lines
 
 _LEAST_ROWS = 6  # of a chart with a legend
 _ROWS_A_NAME = 6  # of a chart for each line of its legend
@@ -120,19 +119,14 @@ class RunChart(Chart):
         """The full names below each other, or short ones side by side with their values."""
         if not self._is_packed(height):
             return super().legend(width, height) if height >= _LEAST_ROWS else []
-        lines: list[list[Segment]] = [[]]
-        used = 0
-        for number, (curve, name) in enumerate(zip(self.curves, self._short, strict=True)):
-            text = f" {curve.mark or '─'} {name}{self._value_of(curve)} "
-            size = min(cell_len(text), width)
-            if used and used + size > width:
-                if len(lines) >= max((height - 3) // 4, 1):
-                    break
-                lines.append([])
-                used = 0
-            lines[-1].append(Segment(fmt.fit(text, size), self._curve_style(number)))
-            used += size
-        return [Strip(line).adjust_cell_length(width, self.look("")) for line in lines]
+        entries = [
+            (
+                f" {curve.mark or '─'} {name}{self._value_of(curve)} ",
+                self._curve_style(number),
+            )
+            for number, (curve, name) in enumerate(zip(self.curves, self._short, strict=True))
+        ]
+        return legend_lines(entries, width, max((height - 3) // 4, 1), self.look(""))
 
     def _value_of(self, curve: Curve) -> str:
         """The value of a curve at the cursor, or its newest one."""

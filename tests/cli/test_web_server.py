@@ -13,6 +13,9 @@ from pathlib import Path
 import pyte
 import pytest
 
+from engine.config.resolve import build
+from engine.config.schema import PretrainConfig
+from engine.runs import create, own
 from moco_tui.cli.web_access import Access
 
 from ..environment import with_packages
@@ -217,6 +220,37 @@ async def test_the_app_ends_with_its_page_and_with_the_server(root: Path) -> Non
             other = Page(await served.socket())
             await other.until(lambda text: "first" in text)
         assert await asyncio.wait_for(found[1].wait(), 60) == 0
+
+
+async def test_a_run_that_a_page_trains_goes_on_without_it(root: Path) -> None:
+    """The page closes, its app ends, and a process of its own goes on from the step."""
+    small = {"data.source": "shapes", "data.limit": 32, "optim.batch_size": 16}
+    small |= {
+        "moco.queue_size": 32,
+        "model.bn_splits": 2,
+        "optim.epochs": 5000,
+        "monitor.knn_every": 0,
+    }
+    folder = create(root, "pretrain", build(PretrainConfig, small), name="first")
+    with own(folder) as owner:
+        owner.transition("running")
+        owner.transition("stopped")
+    async with serving(root) as served:
+        await served.enter()
+        page = Page(await served.socket())
+        await page.until(lambda text: "first" in text)
+        await page.send("stdin", "r")
+        await page.until(lambda _: folder.record().step > 2)
+        before = folder.record().pid
+        await page.socket.close()
+        async with asyncio.timeout(90):
+            while (now := folder.record()).pid == before or now.status != "running":
+                await asyncio.sleep(0.2)
+    folder.request("stop")
+    async with asyncio.timeout(90):
+        while (now := folder.record()).status != "stopped":
+            await asyncio.sleep(0.2)
+    assert now.step > 2
 
 
 async def test_an_app_that_cannot_start_says_why_on_the_page(root: Path) -> None:
