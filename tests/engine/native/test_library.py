@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from engine.native import library
 from engine.native.library import LEVELS, OFF, SWITCH, level
@@ -49,11 +50,56 @@ def test_the_level_is_the_best_that_all_allow(
     expected: str,
 ) -> None:
     monkeypatch.setattr(library, "library", lambda: Built(best))
+    monkeypatch.setattr(library, "multiplies_tiles", lambda: False)
     for name, value in ((SWITCH, switch), ("ATEN_CPU_CAPABILITY", torch_level)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
     assert level() == expected
+
+
+@pytest.mark.parametrize(
+    ("best", "switch", "expected"),
+    [
+        (4, None, "avx512"),
+        (4, "on", "avx512"),
+        (3, None, "avx512"),
+        (2, None, "avx2"),
+        (4, "avx512_bf16", "avx512_bf16"),
+        (4, "off", OFF),
+    ],
+)
+def test_where_torch_multiplies_tiles_its_convolutions_are_taken(
+    monkeypatch: pytest.MonkeyPatch, best: int, switch: str | None, expected: str
+) -> None:
+    monkeypatch.setattr(library, "library", lambda: Built(best))
+    monkeypatch.setattr(library, "multiplies_tiles", lambda: True)
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    monkeypatch.delenv(SWITCH, raising=False)
+    if switch is not None:
+        monkeypatch.setenv(SWITCH, switch)
+    assert level() == expected
+
+
+@pytest.mark.parametrize(
+    ("amx", "isa", "expected"),
+    [
+        (True, None, True),
+        (True, "DEFAULT", True),
+        (True, "avx512_core_amx", True),
+        (True, "AVX512_CORE_BF16", False),
+        (True, "AVX2", False),
+        (False, None, False),
+    ],
+)
+def test_tiles_are_multiplied_where_processor_and_environment_let_torch(
+    monkeypatch: pytest.MonkeyPatch, amx: bool, isa: str | None, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if isa is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
+    assert library.multiplies_tiles() == expected
 
 
 def test_without_a_library_there_is_no_level(monkeypatch: pytest.MonkeyPatch) -> None:
