@@ -78,6 +78,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Restore", show=False),
         Binding("X", "app.open('trash')", "Trash", show=False),
+        Binding("G", "app.open('devices')", "Devices: who computes where", show=False),
         Binding("D", "demo", "Start the demo", show=False),
         Binding("escape", "back", "Clear", show=False),
     ]
