@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -326,11 +327,12 @@ class ReconciledIndex:
         return entries
 
 
-def _decode(documents: Mapping[str, Mapping[str, object]], path: Path) -> dict[str, Entry]:
+def _decode(documents: dict[str, dict[str, Any]], path: Path) -> dict[str, Entry]:
+    """The entries of documents, which are taken out: both at once would need twice the memory."""
     entries = {}
     try:
-        for id_, document in documents.items():
-            entry = from_document(document)
+        for id_ in list(documents):
+            entry = from_document(documents.pop(id_))
             # One that was edited by hand is left out, and read from its folder.
             if entry.id == id_:
                 entries[id_] = entry
