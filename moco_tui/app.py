@@ -133,6 +133,8 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
         while runner.messages:
             severity, text = runner.messages.popleft()
             self.say(text, severity=severity)
+        if runner.waiting:
+            runner.begin_ready()
         if runner.held:
             from moco_tui.screens.held_probes_dialog import ask_about_held
 
@@ -308,7 +310,7 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
                 waited = recorded_fact(folders[0], "status") == "queued"
                 at_once = [runner.start(folder) for folder in folders]
                 if not at_once[0]:
-                    self.say("It starts when the run before it has ended.")
+                    self.say(runner.why_waiting(folders[0]) or "It waits for its turn.")
                 elif not show:  # else its screen says it
                     self.say("Starting ..." if waited else "Resuming ...")
         except UserError as error:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.config.axis_keys import QUEUE
+from engine.config.device_list import parse_devices
 from engine.config.fields import difference
 from engine.config.phrases import shown_value
 from engine.config.pretrain_rules import pretrain_problems
@@ -93,6 +94,7 @@ def _study_problems(config: StudyConfig, found: dict[str, str]) -> None:
     inner = pretrain_problems(config.pretrain)
     found |= {f"pretrain.{key}": f"pretrain: {text}" for key, text in inner.items()}
     _variant_problems(config, found)
+    _device_problems(config, found)
     groups = config.probe.task.groups
     for name in config.tasks:
         inner = {}
@@ -158,6 +160,22 @@ def _variant_problems(config: StudyConfig, found: dict[str, str]) -> None:
         return
     if wrong:
         found["axes"] = wrong
+
+
+def _device_problems(config: StudyConfig, found: dict[str, str]) -> None:
+    """What is wrong with the devices that a study names."""
+    if not config.devices:
+        return
+    try:
+        parse_devices(",".join(config.devices))
+    except ConfigError as error:
+        found["devices"] = str(error)
+        return
+    if config.workers != StudyConfig().workers:
+        found["workers"] = (
+            f"workers is {config.workers}, and devices names a process for each device; give one "
+            "of the two."
+        )
 
 
 def probes_each(config: StudyConfig) -> int:

@@ -342,6 +342,14 @@ class StudyConfig(StudyGrid, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "divided among them, of cards each has one",
         ),
     ] = 1
+    # Nor this one. As typed; ``device_list.parse_devices`` reads it.
+    devices: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="one process for each of these devices, in place of workers: all for every "
+            "card, or cuda:0, cuda:2, cpu:2; empty: as workers and runtime.device say"
+        ),
+    ] = ()
 
 
 def names_axes(config: StudyConfig) -> bool:

@@ -42,7 +42,9 @@ _SENTENCE = 2000  # characters of why a run cannot be read
 _RESULT_VALUES = 16  # bounds an entry, whatever a result holds
 
 
-class Entry(Struct, kw_only=True, omit_defaults=True):
+# gc=False: it holds no other entry, and of a hundred thousand the collector would look at each, and
+# at the tables in it, again and again while they are made: half of the time of a list.
+class Entry(Struct, kw_only=True, omit_defaults=True, gc=False):
     """One run in a list. About 400 bytes: of the config only what differs from its preset.
 
     Small, since the index is one file that is read and written whole, with ten thousand of these.

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.errors import RunError
+from engine.history.changes import INDEX_NAME, is_large, leave_hint
 from engine.history.entry import UNSURE, Entry, base_mark, read_counted, to_document
 from engine.history.storage import AtomicStorage, DamagedStoreError, RawTables, put_raw
 from engine.runs.folder import RunFolder
 from engine.runs.migrations import Migration, upgrade
 
-INDEX_NAME = "history.json"
 RUNS = "runs"
 META = "meta"
 META_ID = "index"
@@ -167,6 +167,8 @@ def write_index(
 def note_change(folder: RunFolder, timeout: float) -> None:
     """Bring the index up to date with one run; an ``OnChange`` of the run's owner.
 
+    A large one is left to the next list, with a hint; see ``engine.history.changes``.
+
     Args:
         folder: the run; its root is the folder above.
         timeout: seconds to wait for other processes.
@@ -176,6 +178,10 @@ def note_change(folder: RunFolder, timeout: float) -> None:
         RunError: when the index cannot be written. The folder is right in any case, and the next
             list reconciles the index with it.
     """
+    root = folder.path.parent
+    if is_large(root):
+        leave_hint(root, folder.id)
+        return
     entry = read_counted(folder)
     if entry is not None and entry.stamp != UNSURE:
-        write_index(folder.path.parent, {entry.id: entry}, (), timeout=timeout)
+        write_index(root, {entry.id: entry}, (), timeout=timeout)

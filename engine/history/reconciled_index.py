@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from engine.errors import RunBusyError, RunError
 from engine.files import is_gone, reason
+from engine.history.changes import INDEX_NAME, is_large, leave_hint
 from engine.history.entry import UNREADABLE, UNSURE, Entry, from_document, read_entry, stamp_of
-from engine.history.index import INDEX_NAME, RUNS, read_index, write_index
+from engine.history.index import RUNS, read_index, write_index
 from engine.history.storage import AtomicStorage, DamagedStoreError, KeyedTable, KeyedTinyDB
 from engine.runs.folder import RunFolder
 from engine.runs.record import ACTIVE
@@ -179,25 +181,46 @@ class ReconciledIndex:
         self._gone.clear()
 
     def put(self, entry: Entry) -> None:
-        """Write the document of a run now.
+        """Write the document of a run now; into a large index with the next list.
 
         Raises:
             RunError: when the index cannot be written in time.
         """
+        if self._is_left(entry.id):
+            if self._entries is not None:
+                self._entries[entry.id] = entry
+                self._unsaved.add(entry.id)
+            return
         self._write({entry.id: entry}, ())
         if self._entries is not None:
             self._entries[entry.id] = entry
 
     def drop(self, id_: str) -> None:
-        """Drop the document of a run; with the next list when another process has the index.
+        """Drop the document of a run; with the next list when another process has the index, or it
+        is large.
 
         Raises:
             RunError: when the index cannot be written.
         """
         if self._entries is not None:
             self._entries.pop(id_, None)
+        if self._is_left(id_):
+            self._gone.add(id_)
+            return
         with contextlib.suppress(RunBusyError):
             self._write({}, (id_,))
+
+    def _is_left(self, id_: str) -> bool:
+        """Whether a change is left to the next list; then a hint tells others of it.
+
+        Raises:
+            RunError: when nothing may be written.
+        """
+        self.check_writable()
+        if not is_large(self.root):
+            return False
+        leave_hint(self.root, id_)
+        return True
 
     def _write(self, put: Mapping[str, Entry], drop: Iterable[str]) -> None:
         self.check_writable()
@@ -304,11 +327,12 @@ class ReconciledIndex:
         return entries
 
 
-def _decode(documents: Mapping[str, Mapping[str, object]], path: Path) -> dict[str, Entry]:
+def _decode(documents: dict[str, dict[str, Any]], path: Path) -> dict[str, Entry]:
+    """The entries of documents, which are taken out: both at once would need twice the memory."""
     entries = {}
     try:
-        for id_, document in documents.items():
-            entry = from_document(document)
+        for id_ in list(documents):
+            entry = from_document(documents.pop(id_))
             # One that was edited by hand is left out, and read from its folder.
             if entry.id == id_:
                 entries[id_] = entry

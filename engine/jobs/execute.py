@@ -18,6 +18,7 @@ from engine.config.phrases import listed
 from engine.errors import RunError, TrainingError, UserError, described
 from engine.history.index import note_change
 from engine.jobs.device_history import recorded_devices
+from engine.jobs.free_card import on_device, on_free_card
 from engine.jobs.job import Job, JobContext, ResumePoint, StudyContext
 from engine.jobs.job_table import JOBS
 from engine.jobs.owner_sink import OwnerSink
@@ -56,6 +57,7 @@ def execute(
     study: StudyContext | None = None,
     allow_other_data: bool = False,
     start_worker: StartWorker | None = None,
+    device: str = "",
 ) -> Outcome:
     """Trains, resumes or probes a run in the calling thread until it ends or is asked to.
 
@@ -76,6 +78,8 @@ def execute(
             are no longer those that it began with; the record says from which step.
         start_worker: starts a detached process for a worker of a study; without one, a study of
             several workers is computed by this process alone.
+        device: the card on which a run that may take any (``runtime.device`` is auto) is to be
+            computed where it is free, as ``cuda:1``.
 
     Returns:
         ``finished``, ``stopped`` or ``handed-over``; the record says the same. A run that the
@@ -100,7 +104,7 @@ def execute(
                 context = JobContext(
                     folder, data_dir, both, execute, allow_other_data, start_worker
                 )
-                outcome = _train(owner, device_lock, context, prepared, study)
+                outcome = _train(owner, device_lock, context, prepared, study, device)
             except OtherDataError as error:  # no failure: nothing of the run has changed
                 owner.log(str(error))
                 owner.transition("stopped", error=str(error))
@@ -132,6 +136,7 @@ def _train(
     context: JobContext,
     prepared: Job | None,
     study: StudyContext | None,
+    device: str,
 ) -> Outcome:
     """The run from its state before this start to its outcome."""
     sink = context.sink
@@ -141,6 +146,12 @@ def _train(
     # Read before the run is shown as running, since its checkpoint may still be refused.
     point = JOBS[record.kind].resume_point(folder, record)
     owner.transition("running")
+    if study is None:  # which says where its runs compute
+        at = "" if prepared is None else str(prepared.runtime.device)
+        found = on_free_card(config, device_lock, device=device, prepared=at)
+        if found is not config and on_device(found) != at:  # it was prepared for another card
+            prepared = None
+        config = found
     job = prepared or prepare(
         config,
         root=root,

@@ -24,10 +24,12 @@ def placed(config: AnyConfig, device: str) -> AnyConfig:
     """A run that was begun on one of several cards, on the card of the worker that goes on with it.
 
     Args:
-        config: of the run, a pretraining or a probe; one that named no card by its number stays.
+        config: of the run, a pretraining or a probe; one that names another kind of device stays.
         device: ``runtime.device`` of the worker; empty: not known.
     """
-    if isinstance(config, StudyConfig) or not config.runtime.device.startswith("cuda:"):
+    if isinstance(config, StudyConfig):
+        return config
+    if config.runtime.device != "auto" and not config.runtime.device.startswith("cuda:"):
         return config
     if device not in ("auto", "cuda") and not device.startswith("cuda:"):
         return config

@@ -95,9 +95,10 @@ def plan(
         Interrupted: when the sink asked to stop.
     """
     sink = NullSink() if sink is None else sink
-    workers = config.workers
+    shares = shares_of(config)
+    workers = len(shares)
     # Measured with the threads of one worker, and nobody beside it: a little too fast.
-    config = with_share(config, shares_of(config)[0])
+    config = with_share(config, shares[0])
     datasets, device = _datasets(config, data_dir, sink)
     check_variants(config, datasets)
     cells = [cell for cell, found in study_state.cells.items() if found.state != "done"]

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+from engine.config.device_list import devices_text
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import StudyConfig
 from engine.data.dataset import Dataset
 from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
 from engine.jobs.study_checks import check_study, check_variants
 from engine.jobs.study_run import cells_done, identities
-from engine.jobs.study_shares import Share, shares_of
+from engine.jobs.study_shares import Share, on_one_device, shares_of
 from engine.jobs.study_start import run_study, run_worker
 from engine.pretrain.loop import Outcome
 from engine.runs import Record, RunFolder
@@ -44,14 +45,16 @@ class StudyJob:
 
     @staticmethod
     def runtime_config(config: StudyConfig) -> RuntimeConfig:
-        """That of its pretrainings."""
-        return config.pretrain.runtime
+        """That of its pretrainings; of several devices that of the first."""
+        return shares_of(config)[0].pretrain if config.devices else config.pretrain.runtime
 
     @classmethod
     def prepare(cls, config: StudyConfig, runtime: Runtime, inputs: JobInputs) -> Self:
         """See ``Job.prepare``."""
-        resolve_runtime(config.probe.runtime)  # refuses a device that is not there
         shares = shares_of(config)
+        resolve_runtime(shares[0].probe)  # refuses a device that is not there
+        if len(shares) == 1:
+            config = on_one_device(config, runtime.device)
         if inputs.parent and inputs.root.name == WORKERS:  # a worker: its runs lie beside the study
             inputs = replace(inputs, root=inputs.root.parent.parent)
         datasets: dict[str, Dataset] = {}
@@ -95,9 +98,15 @@ class StudyJob:
             data_dir=context.data_dir,
             datasets=self.datasets,
             sink=context.sink,
-            device=self.runtime.name,
+            device=self._device_words(),
             execute=context.execute,
             shares=self.shares,
             start_worker=context.start_worker,
         )
         return "finished"
+
+    def _device_words(self) -> str:
+        """Where it is computed, for people."""
+        if len(self.shares) == 1:
+            return self.runtime.name
+        return devices_text(share.pretrain.device for share in self.shares)

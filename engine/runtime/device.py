@@ -14,6 +14,7 @@ from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
 from engine.machine.cpu_count import available_cpus
 from engine.native.library import LEVELS, OFF, available, level
+from engine.runtime.torch_cards import architectures, first_free, torch_cards, unusable
 
 
 @dataclass(frozen=True)
@@ -108,30 +109,49 @@ def _device(name: str) -> tuple[torch.device, str]:
         ConfigError: when it is not there.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device()), ""
-        return torch.device("cpu"), _unused_card()
+        return _first_device()
     if name.startswith("cuda"):
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count == 0:
-            raise ConfigError(
-                f"runtime.device is {name}, but torch sees no CUDA device here; "
-                "use auto or cpu, or check the driver.",
-                "runtime.device",
-            )
-        index = int(name.partition(":")[2] or torch.cuda.current_device())
-        if index >= count:
-            raise ConfigError(
-                f"runtime.device is {name}, but there are only cuda:0 to cuda:{count - 1}.",
-                "runtime.device",
-            )
-        return torch.device("cuda", index), ""
+        return _card(name), ""
     if name == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(
             "runtime.device is mps, but torch sees no Apple GPU here; use auto or cpu.",
             "runtime.device",
         )
     return torch.device(name), ""
+
+
+def _first_device() -> tuple[torch.device, str]:
+    """The first card that nobody trains on, else the first that torch can use, else the CPU."""
+    cards, built = torch_cards(), architectures()
+    why = [unusable(card, built) for card in cards]
+    card = first_free([card for card, reason in zip(cards, why, strict=True) if not reason])
+    if card is not None:
+        return torch.device("cuda", card.number), ""
+    if cards:
+        return torch.device("cpu"), f"Running on the CPU: {why[0]}"
+    return torch.device("cpu"), _unused_card()
+
+
+def _card(name: str) -> torch.device:
+    """The card that a setting names.
+
+    Raises:
+        ConfigError: when it is not there, or torch has no code for it.
+    """
+    cards = torch_cards()
+    if not cards:
+        raise ConfigError(
+            f"runtime.device is {name}, but torch sees no CUDA device here; "
+            "use auto or cpu, or check the driver.",
+            "runtime.device",
+        )
+    index = int(name.partition(":")[2] or torch.cuda.current_device())
+    if index >= len(cards):
+        there = "is only cuda:0" if len(cards) == 1 else f"are only cuda:0 to {cards[-1].device}"
+        raise ConfigError(f"runtime.device is {name}, but there {there}.", "runtime.device")
+    if why := unusable(cards[index], architectures()):
+        raise ConfigError(f"runtime.device is {name}: {why}", "runtime.device")
+    return torch.device("cuda", index)
 
 
 def _unused_card() -> str:

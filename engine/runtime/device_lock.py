@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -88,6 +89,33 @@ class DeviceLock:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.fd, 0)
                 os.pwrite(self.fd, holder.encode(errors="replace"), 0)
+
+    def take_first(self, keys: Sequence[str]) -> str:
+        """Takes the first lock that is free, without waiting; ``acquire`` goes on with it.
+
+        The one that was inherited goes before the others: its device is that of the run so far.
+
+        Args:
+            keys: of the devices, the best first.
+
+        Returns:
+            The key of the lock that is held now; empty where none is free, or none is wanted.
+        """
+        if os.environ.get("MOCO_TUI_SHARE_DEVICE", "0") not in ("", "0"):
+            return ""
+        if self.fd is not None:
+            return next((key for key in keys if _is_same_file(self.fd, lock_path(key))), "")
+        for key in keys:
+            path = lock_path(key)
+            with contextlib.suppress(OSError):  # ``acquire`` says what is wrong
+                fd = _open(path)
+                try:
+                    if took_lock(fd) and _is_same_file(fd, path):
+                        self.fd, fd = fd, -1
+                        return key
+                finally:
+                    _close(fd)
+        return ""
 
     def _wait(self, path: Path, name: str, sink: Sink) -> None:
         """Opens and locks the file, again and again until that succeeds.

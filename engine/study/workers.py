@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -200,12 +200,13 @@ def worker_words(worker: RunFolder) -> str:
     return f"{record.name or worker.id} (process {record.pid} on {record.host}: {at})"
 
 
-def set_workers(study: RunFolder, workers: int) -> None:
-    """Records how many workers a study that was begun is to have from now on.
+def set_workers(study: RunFolder, workers: int, devices: Sequence[str] = ()) -> None:
+    """Records how many workers, or which devices, a study that was begun has from now on.
 
     Raises:
         RunBusyError: when another process has the study.
         RunError: when its record cannot be read or written.
     """
     with own(study) as owner:
-        owner.set_config({**owner.record.config, "workers": workers})
+        changed = {"workers": workers, "devices": list(devices)}
+        owner.set_config({**owner.record.config, **changed})

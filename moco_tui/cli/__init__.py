@@ -59,6 +59,8 @@ def cli(
 
 def main(args: list[str] | None = None) -> Any:
     """Entry point: every failure becomes one sentence on stderr and an exit code."""
+    # cuda:0 is then the card that nvidia-smi and the form call 0. Read when CUDA is begun with.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name with characters that the locale's encoding lacks is printed with "?" for each.

@@ -23,6 +23,7 @@ from moco_tui.training.queued_probes import stays_queued, waits_in_vain
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--lock-fd", "lock_fds", type=int, multiple=True)
 @click.option("--device-fd", type=int, default=None)
+@click.option("--on", "device", default="", metavar="DEVICE")
 @click.option("--other-data", multiple=True, metavar="ID")
 @ALLOW_CODE
 @shared_options
@@ -32,14 +33,15 @@ def _train(
     paths: tuple[Path, ...],
     lock_fds: tuple[int, ...],
     device_fd: int | None,
+    device: str,
     other_data: tuple[str, ...],
 ) -> int:
     """Trains the runs in PATHS in turn, without a terminal.
 
     ``--lock-fd`` (one a run) and ``--device-fd`` are descriptors of locks that the process
-    inherited; ``--other-data`` names runs that may go on with other images. A signal ends the run
-    that is trained, and leaves those behind it queued. A probe behind its pretraining stays queued,
-    too, unless that has finished.
+    inherited; ``--on`` names the card to try first; ``--other-data`` names runs that may go on with
+    other images. A signal ends the run that is trained, and leaves those behind it queued. A probe
+    behind its pretraining stays queued, too, unless that has finished.
     """
     detached.accept_signals()
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
@@ -74,6 +76,7 @@ def _train(
                     successor=successor,
                     allow_other_data=folder.id in other_data,
                     start_worker=lambda worker: start_worker(worker, settings.data),
+                    device=device,
                 )
             except UserError as error:  # one run that fails does not keep the others waiting
                 say(clean(str(error)))

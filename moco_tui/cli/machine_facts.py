@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from engine.machine.processor import processor
+from engine.runs.device_holder import holder_of
 from moco_tui.present import fmt
 
 PACKAGES = (
@@ -73,6 +74,7 @@ def compute_device(asked: str | None, problems: list[str]) -> dict[str, Any]:
         from engine.config.resolve import build
         from engine.config.run_schema import RuntimeConfig
         from engine.runtime.device import resolve_runtime
+        from engine.runtime.torch_cards import architectures, torch_cards, unusable
     except Exception as error:  # a broken installation is what this command is for
         problems.append(f"torch cannot be imported: {type(error).__name__}: {error}")
         return {"torch": "cannot be imported"}
@@ -88,12 +90,21 @@ def compute_device(asked: str | None, problems: list[str]) -> dict[str, Any]:
         found["torchvision"] = torchvision.__version__
     except Exception as error:
         problems.append(f"torchvision cannot be imported: {type(error).__name__}: {error}")
+    built = architectures()
+    for card in torch_cards():
+        why = unusable(card, built)
+        problems += [why] if why else []
+        holder = holder_of(card.key)
+        use = "too old for this torch" if why else f"{holder} trains on it" if holder else "free"
+        found[card.device] = (
+            f"{card.name}, capability {card.capability[0]}.{card.capability[1]}, {use}"
+        )
     try:
         runtime = resolve_runtime(build(RuntimeConfig, {"device": asked} if asked else {}))
     except Exception as error:
         problems.append(str(error))
         return found
-    if runtime.notice:
+    if runtime.notice and not any(why in runtime.notice for why in problems):
         problems.append(runtime.notice)
     return found | {
         "device": runtime.name,

@@ -42,6 +42,7 @@ from moco_tui.cli.study_begin import (
     confirm_many,
     say_merged,
     take_up_failed,
+    with_devices,
     with_workers,
 )
 from moco_tui.cli.study_join import is_computed, join
@@ -79,6 +80,11 @@ from moco_tui.present.study_form import MANY_CELLS
     help="Processes that share the work: of the cores, or each with a card. [default: 1]",
 )
 @click.option(
+    "--devices",
+    metavar="LIST",
+    help="A process on each device: all, or cuda:0,cuda:2, or cpu:2 for two on the CPU.",
+)
+@click.option(
     "--retry-failed", is_flag=True, help="Also take up the runs that failed, from where they were."
 )
 @click.option("--show", is_flag=True, help="Compute nothing; print what is done so far.")
@@ -97,6 +103,7 @@ def study(
     dry_run: bool,
     yes: bool,
     workers: int | None,
+    devices: str | None,
     retry_failed: bool,
     show: bool,
     layout: TableLayout,
@@ -112,7 +119,13 @@ def study(
     While another process computes the study, the command joins in. Runs of other users are shown,
     and not taken up. RUN takes the settings from a study that was begun.
     """
+    if devices is not None and workers is not None:
+        raise UserError(
+            f"--devices {devices} and --workers {workers} both say how many processes share the "
+            "study; give one of them."
+        )
     config = with_workers(_config(settings, run, source, varied), workers)
+    config = with_devices(config, devices, settings)
     pivot = layout.pivot(config)
     format_.check(detach=detach, dry_run=dry_run)
     if not (show or dry_run):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
+from engine.config.device_list import parse_devices
 from engine.config.phrases import plural
 from engine.config.schema import StudyConfig
 from engine.config.variants import expand
@@ -17,6 +18,7 @@ from engine.study.failures import failures
 from engine.study.retry import retry_failed
 from engine.study.study_state import StudyState
 from engine.study.workers import set_workers
+from moco_tui.cli.options import Settings
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.study_report import config_of_study
 from moco_tui.present.study_form import MANY_CELLS
@@ -68,19 +70,43 @@ def with_workers(config: StudyConfig, workers: int | None) -> StudyConfig:
     return replace(config, workers=workers)
 
 
-def change_workers(study: RunFolder, config: StudyConfig) -> None:
-    """Gives a study that was begun the number of workers that is wanted now.
+def with_devices(config: StudyConfig, text: str | None, settings: Settings) -> StudyConfig:
+    """The study with a worker on each of some devices; None leaves its own.
+
+    Args:
+        config: the study.
+        text: the list, see ``parse_devices``.
+        settings: of the command, which may name one device for all.
 
     Raises:
-        ConfigError: when this machine has no room for so many.
+        ConfigError: when the list is wrong.
+        UserError: when something else says where the study is computed, too.
+    """
+    if text is None:
+        return config
+    found = parse_devices(text)
+    if settings.device is not None:
+        raise UserError(
+            f"--devices {text} and --device {settings.device} both say where the study is "
+            "computed; give one of them."
+        )
+    return replace(config, devices=found, workers=1)
+
+
+def change_workers(study: RunFolder, config: StudyConfig) -> None:
+    """Gives a study that was begun the workers, or the devices, that are wanted now.
+
+    Raises:
+        ConfigError: when this machine has no room for so many, or not those devices.
         RunError: when it cannot be recorded.
     """
-    if config_of_study(study.record()).workers == config.workers:
+    begun = config_of_study(study.record())
+    if (begun.workers, begun.devices) == (config.workers, config.devices):
         return
     from engine.jobs.study_shares import shares_of  # imports torch
 
     shares_of(config)
-    set_workers(study, config.workers)
+    set_workers(study, config.workers, config.devices)
 
 
 def take_up_failed(study_state: StudyState, root: Path, *, retry: bool) -> None:

@@ -97,7 +97,7 @@ def begun_study(folder: RunFolder) -> StudyConfig:
 def study_key(config: StudyConfig) -> tuple[Any, ...]:
     """Equal for studies that differ in nothing that changes a number."""
     probe = {k: v for k, v in plain(config.probe).items() if k not in _FREE_OF_PROBES}
-    free = ("pretrain.", "probe.", "workers")
+    free = ("pretrain.", "probe.", "workers", "devices")
     grid = {k: v for k, v in plain(config).items() if not k.startswith(free)}
     judged = knn_key(plain(config.pretrain)) if config.judge == "knn" else ""
     return pretraining_key(plain(config.pretrain)) + judged, probe, grid

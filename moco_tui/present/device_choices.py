@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from engine.config.phrases import plural
 from engine.machine.cards import Card
@@ -12,7 +13,12 @@ from moco_tui.present.form_choices import OWN, Choice
 
 
 def device_choices(
-    load: Load, holders: Mapping[str, str], visible: str | None, *, mps: bool = False
+    load: Load,
+    holders: Mapping[str, str],
+    visible: str | None,
+    *,
+    mps: bool = False,
+    here: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[list[Choice], dict[str, str]]:
     """The choices, and what is said of each by its name.
 
@@ -21,14 +27,20 @@ def device_choices(
         holders: who trains on a card, by its UUID.
         visible: ``CUDA_VISIBLE_DEVICES``; None where it is not set.
         mps: whether it is a machine of Apple's.
+        here: which run of this app has a device, by its name; it may not have its lock yet.
     """
     cards = visible_cards(load.cards, visible)
-    about = {"cpu": _cpu(load)}
+    on_cpu = f"{here['cpu']} trains on it, a new run waits" if "cpu" in here else ""
+    about = {"cpu": ", ".join(filter(None, [cpu_words(load), fmt.clean(on_cpu)]))}
+    free = []
     for number, card in enumerate(cards):
-        about[f"cuda:{number}"] = card_words(card, holders.get(card.uuid, ""))
+        name = f"cuda:{number}"
+        holder = holders.get(card.uuid, "") or here.get(name, "")
+        about[name] = card_words(card, holder)
+        free += [] if holder else [name]
     if mps:
         about["mps"] = "the graphics processor"
-    first = "cuda:0" if cards else "mps" if mps else "cpu"
+    first = free[0] if free else "cuda:0" if cards else "mps" if mps else "cpu"
     about["auto"] = f"{first}: {about[first]}"
     names = ["auto", *(name for name in about if name.startswith("cuda")), "cpu"]
     names += ["mps"] * mps
@@ -63,9 +75,7 @@ def visible_cards(cards: Sequence[Card], visible: str | None) -> list[Card]:
 
 def card_words(card: Card, holder: str) -> str:
     """A card in a line: its name, the memory that is free, who is on it."""
-    parts = [card.name]
-    if card.total is not None and card.used is not None:
-        parts.append(f"{fmt.size(max(card.total - card.used, 0))} free of {fmt.size(card.total)}")
+    parts = [card.name, *memory_words(card.used, card.total)]
     if holder:
         parts.append(f"{holder} trains on it, a new run waits")
     elif card.others_count:
@@ -78,8 +88,14 @@ def card_words(card: Card, holder: str) -> str:
     return fmt.clean(", ".join(parts))
 
 
-def _cpu(load: Load) -> str:
+def cpu_words(load: Load) -> str:
+    """The processor in a line: its cores and the memory that is free."""
     parts = [plural(max(round(load.cores), 1), "core")] if load.cores else []
-    if load.total is not None and load.used is not None:
-        parts.append(f"{fmt.size(max(load.total - load.used, 0))} free of {fmt.size(load.total)}")
-    return ", ".join(parts) or "the processor"
+    return ", ".join([*parts, *memory_words(load.used, load.total)]) or "the processor"
+
+
+def memory_words(used: int | None, total: int | None) -> list[str]:
+    """The memory that is free, in bytes, as a part of a line; none where it is not known."""
+    if used is None or total is None:
+        return []
+    return [f"{fmt.size(max(total - used, 0))} free of {fmt.size(total)}"]

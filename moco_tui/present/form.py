@@ -333,6 +333,8 @@ class FormState:
                 words += ["--task", text]
             elif key == "head":
                 words += ["--head", text]
+            elif key == "devices":
+                words += ["--devices", ",".join(map(str, value))]
             else:
                 words += ["--set", f"{key}={text}"]
         if detached:

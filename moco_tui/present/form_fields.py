@@ -50,6 +50,7 @@ ESSENTIAL = {
         "pretrain.optim.epochs",
         "pretrain.optim.batch_size",
         "pretrain.runtime.device",
+        "devices",
     ),
 }
 _PRETRAIN_SECTIONS = (
@@ -112,6 +113,8 @@ def range_hint(field: Field) -> str:
         return "one of " + ", ".join(field.choices)
     if field.kind == "bool":
         return ""
+    if field.name == "devices":
+        return "all, or cuda:0, cpu:2; empty: as above"
     if field.kind == "list":
         return "a list, separated by commas" + (
             f": {', '.join(field.choices)}" * bool(field.choices)

@@ -51,7 +51,7 @@ class Members(Struct, frozen=True):
         return f"{text}, best {self.best} {self.top1:.1f}" if self.best else text
 
 
-class RunRow(Struct):
+class RunRow(Struct, gc=False):  # as an entry: there are as many
     """What a table shows of a run; texts hold no control characters.
 
     Attributes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the first screen does not wait for these where there is no 
 
 EVERY_SECONDS = 5.0
 """How long what belongs together is kept while only the steps of runs have changed."""
+_SHARE = 0.02  # of the time, that it may take to work this out
 
 
 class StudyRows:
@@ -39,7 +40,8 @@ class StudyRows:
         self._found: dict[str, Belonging] = {}
         self._candidates: Candidates | None = None
         self._seen: Any = None
-        self._at = 0.0
+        self._at = float("-inf")
+        self._cost = 0.0  # seconds that it took to work out what belongs together
 
     def related(self, rows: Mapping[str, RunRow]) -> dict[str, RunRow]:
         """The rows, each with its place under a study; those that stay as they are themselves.
@@ -51,11 +53,22 @@ class StudyRows:
         if not studies:
             return dict(rows)
         seen = {(row.id, row.status, row.name, row.parent) for row in rows.values()}
-        late = self._monotonic() - self._at > EVERY_SECONDS
-        if late or seen != self._seen:
-            self._seen, self._at = seen, self._monotonic()
+        if self.is_late or seen != self._seen:
+            began = self._monotonic()
+            self._seen = seen
             self._found = self._all(studies, [row.entry for row in rows.values()])
+            self._at = self._monotonic()
+            self._cost = self._at - began
         return self._placed(rows, sorted(studies, key=lambda row: (row.entry.place, row.id)))
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what belongs together was worked out so long ago that it may be another by now.
+
+        Less often where that takes long: of 100,000 runs half a second.
+        """
+        rest = max(EVERY_SECONDS, self._cost / _SHARE)
+        return self._seen is not None and self._monotonic() - self._at > rest
 
     @property
     def belongings(self) -> Mapping[str, Belonging]:

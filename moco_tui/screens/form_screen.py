@@ -30,6 +30,7 @@ from moco_tui.present.probe_offer import probe_choices
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import LeaveEdits
 from moco_tui.session import Session
+from moco_tui.training.runner import Runner
 from moco_tui.widgets.form_focus import focus_first
 from moco_tui.widgets.form_rows import FieldRow, FormRow
 from moco_tui.widgets.form_side import FormSide
@@ -120,7 +121,7 @@ class FormScreen(BaseScreen):
 
     async def _show_devices(self) -> None:
         """Offer the devices of this machine, with who is on them now."""
-        found = await asyncio.to_thread(_devices)
+        found = await asyncio.to_thread(_devices, self.session.runner)
         if self.is_open:
             self.body.offer_devices(*found)
 
@@ -329,8 +330,9 @@ class FormScreen(BaseScreen):
         self.side.measure(self.state, found, slowed_by(names))
 
 
-def _devices() -> tuple[Sequence[Choice], Mapping[str, str]]:
+def _devices(runner: Runner) -> tuple[Sequence[Choice], Mapping[str, str]]:
     """The devices of this machine; called in a thread, as the driver may take a while."""
+    here = {name: f"run {folder.id}" for name, folder in runner.computing().items()}
     reader = LoadReader()
     try:
         load = reader.read()
@@ -338,7 +340,7 @@ def _devices() -> tuple[Sequence[Choice], Mapping[str, str]]:
         reader.close()
     holders = {card.uuid: holder_of(f"cuda-{card.uuid}") for card in load.cards if card.uuid}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return device_choices(load, holders, visible, mps=sys.platform == "darwin")
+    return device_choices(load, holders, visible, mps=sys.platform == "darwin", here=here)
 
 
 def _text(lines: Sequence[Line]) -> Text:

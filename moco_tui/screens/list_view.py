@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
+from engine.errors import ConfigError
 from engine.history.entry import Entry
+from moco_tui.present.baseline import RunBaseline
 from moco_tui.present.run_columns import RunColumn, chosen_columns, default_columns
-from moco_tui.present.run_order import SORTS
+from moco_tui.present.run_groups import with_groups
+from moco_tui.present.run_order import SORTS, arrange
+from moco_tui.present.run_rows import RunRow
 from moco_tui.session import Session
 from moco_tui.user.remembered import (
     ListMemory,
@@ -77,6 +81,23 @@ class ListView:
             return chosen_columns(self.names, entries)
         return default_columns(has_base=bool(self.base))
 
+    def arranged(
+        self, rows: Iterable[RunRow], unfolded: Container[str] | None, base: RunBaseline
+    ) -> list[tuple[RunRow, int]]:
+        """The rows in the order that a person wants; in the first where no run has its key.
+
+        Args:
+            rows: the runs.
+            unfolded: see ``run_order.arrange``.
+            base: what they are compared with.
+        """
+        group = with_groups if self.by_seed else None
+        try:
+            return arrange(rows, self.sort, self.reverse, unfolded, base.difference, group)
+        except ConfigError:
+            self.sort, self.reverse = SORTS[0], False
+            return arrange(rows, self.sort, self.reverse, unfolded, base.difference, group)
+
     def choose(self, names: Sequence[str]) -> None:
         """Have these columns."""
         self.names = tuple(names)
@@ -104,10 +125,6 @@ class ListView:
         """Put runs that differ by their seed alone into one line, or part them again."""
         self.by_seed = not self.by_seed
         self._keep()
-
-    def forget_sort(self) -> None:
-        """Sort as at the beginning: no run has any more what it was sorted by."""
-        self.sort, self.reverse = SORTS[0], False
 
     def pin(self, run_id: str) -> None:
         """Compare others with a run; with the same again no more."""

@@ -99,5 +99,9 @@ class ListingScreen(BaseScreen):
         self._left_out = left_out
 
     async def warm_up(self) -> None:
-        """Import the monitor ahead of the first Enter: plotext is slow to import."""
+        """Import the monitor ahead of the first Enter, and ask the driver for the cards once.
+
+        Both may take a second, which the first run to be shown or started would wait for.
+        """
         await asyncio.to_thread(importlib.import_module, "moco_tui.screens.monitor_screen")
+        await asyncio.to_thread(lambda: self.session.runner.lanes.cards)

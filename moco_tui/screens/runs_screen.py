@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import time
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -13,19 +14,20 @@ from textual.binding import Binding
 from textual.containers import Container
 from textual.widgets import Input, Static
 
-from engine.errors import ConfigError
 from moco_tui.present import run_summary
 from moco_tui.present.baseline import RunBaseline
 from moco_tui.present.preview_part import DrawnRun
 from moco_tui.present.run_columns import CURVE, GLYPH, OVER_BASE
-from moco_tui.present.run_groups import SeedGroup, group_with, with_groups
-from moco_tui.present.run_order import FOLD_ABOVE, Fold, arrange
+from moco_tui.present.run_groups import SeedGroup, group_with
+from moco_tui.present.run_order import FOLD_ABOVE, Fold
 from moco_tui.present.run_rows import RunRow
+from moco_tui.screens.list_steps import show_steps
 from moco_tui.screens.list_view import ListView
 from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.row_keys_screen import RowKeysScreen
 from moco_tui.screens.run_actions import OF_RUNS
 from moco_tui.session import Session
+from moco_tui.widgets.redraw_pace import RedrawPace
 from moco_tui.widgets.run_filter import RunFilter
 from moco_tui.widgets.run_preview_frame import PreviewWish, RunPreviewFrame
 from moco_tui.widgets.run_table import RunTable
@@ -35,6 +37,9 @@ if TYPE_CHECKING:  # the first screen does not wait for what draws curves
 
 WIDE = 120
 """Columns from which the preview stands beside the list (``MocoApp.HORIZONTAL_BREAKPOINTS``)."""
+
+SHOW_SHARE = 0.1
+"""Of the time, that laying all rows out may take when nobody asks for it."""
 
 
 class RunsScreen(RowKeysScreen):
@@ -78,6 +83,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("u", "undo", "Restore", show=False),
         Binding("X", "app.open('trash')", "Trash", show=False),
+        Binding("G", "app.open('devices')", "Devices: who computes where", show=False),
         Binding("D", "demo", "Start the demo", show=False),
         Binding("escape", "back", "Clear", show=False),
     ]
@@ -88,6 +94,8 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         self._sparks: RunSparks | None = None  # made behind the first paint
         self._sampling = False
         self._shown_version = -1
+        self._shown_at = float("-inf")  # when all rows were laid out
+        self._pace = RedrawPace(0.0, SHOW_SHARE)
         self._unfolded: set[str] = set()
         self._wide: bool | None = None  # None before the first size
 
@@ -118,13 +126,21 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
             return
         self._sample()
         runs = self.session.runs
-        if runs.version == self._shown_version and not force:
-            return
-        self._shown_version = runs.version
+        version, now = runs.version, time.monotonic()  # the version first: it may change meanwhile
+        match = self.query_one(RunFilter).match
+        if not force:
+            if version == self._shown_version:
+                return
+            if match is None and show_steps(runs, self.view, self.table, self._shown_version):
+                self._shown_version = version
+                self._show_line()
+                return
+            if now < self._shown_at + self._pace.interval:  # keys wait while it is laid out
+                return
+        self._shown_version = version
         self.refresh_bindings()  # some keys depend on whether there are runs
         rows = list(runs.rows.values())
         total = len(rows)
-        match = self.query_one(RunFilter).match
         if match is not None:
             rows = [row for row in rows if match(row.entry)]
         table = self.table
@@ -136,7 +152,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         table.show_columns(self.view.columns(entries), self.view.order)
         base = RunBaseline(runs.rows, self.view.base)
         table.fills[OVER_BASE] = lambda row, _: base.text(row)
-        table.show(self._arranged(rows, unfolded, base))
+        table.show(self.view.arranged(rows, unfolded, base))
         if self.select_next and self.select_next in runs.rows:
             table.select(self.select_next)
             self.select_next = ""
@@ -147,23 +163,9 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         self.top.set(str(self.session.root), counts + self.view.words)
         self._show_empty(total, len(rows))
         self._show_line()
-
-    def _arranged(
-        self, rows: list[RunRow], unfolded: set[str] | None, base: RunBaseline
-    ) -> list[tuple[RunRow, int]]:
-        """The rows in the order that a person wants; in the first where no run has its key."""
-        try:
-            return self._in_order(rows, unfolded, base)
-        except ConfigError:
-            self.view.forget_sort()
-            return self._in_order(rows, unfolded, base)
-
-    def _in_order(
-        self, rows: list[RunRow], unfolded: set[str] | None, base: RunBaseline
-    ) -> list[tuple[RunRow, int]]:
-        view = self.view
-        group = with_groups if view.by_seed else None
-        return arrange(rows, view.sort, view.reverse, unfolded, base.difference, group)
+        self._shown_at = time.monotonic()
+        self._pace.spend(self._shown_at - now)
+        self._pace.next_interval()
 
     def _warn(self, text: str) -> None:
         self.say(text, severity="warning")

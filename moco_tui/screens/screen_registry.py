@@ -54,6 +54,8 @@ SCREENS: dict[str, ScreenEntry] = {
     "look": ScreenEntry("moco_tui.screens.look_screen:LookScreen", "look_screen.tcss"),
     "trash": ScreenEntry("moco_tui.screens.trash_screen:TrashScreen",
         title="Trash", summary="The deleted runs: bring one back, or give their disk back"),
+    "devices": ScreenEntry("moco_tui.screens.devices_screen:DevicesScreen",
+        title="Devices", summary="Every card and the processor: which run has it, which wait"),
     "help": ScreenEntry("moco_tui.screens.help_screen:HelpScreen", "help_screen.tcss",
         "question_mark,f1", "Help", "Keys", "Help for this screen"),
 }

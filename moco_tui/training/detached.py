@@ -35,6 +35,7 @@ def spawn(
     lock_fds: Sequence[int],
     device_fd: int | None = None,
     other_data: Sequence[str] = (),
+    device: str = "",
 ) -> subprocess.Popen[bytes]:
     """Starts a process that trains runs one after the other.
 
@@ -49,6 +50,7 @@ def spawn(
         device_fd: descriptor of the lock of the device that the first run computes on; None: the
             process takes that lock itself.
         other_data: ids of runs that may go on with other images or labels.
+        device: see ``engine.jobs.execute.execute``.
 
     Raises:
         RunError: when the process cannot be started.
@@ -58,6 +60,8 @@ def spawn(
         command += ["--lock-fd", str(fd), str(folder.path)]
     for run in other_data:
         command += ["--other-data", run]
+    if device:
+        command += ["--on", device]
     passed = list(lock_fds)
     if device_fd is not None:
         command += ["--device-fd", str(device_fd)]

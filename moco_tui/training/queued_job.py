@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engine.errors import UserError
 from engine.runs import ACTIVE, RunFolder
 from engine.runs.run_lock import RunLock
+from moco_tui.training.device_lanes import Wish
 from moco_tui.training.request_sink import RequestSink
 
 
@@ -16,6 +17,7 @@ class QueuedJob:
     """A run of this process, locked: others see that somebody is about to train it.
 
     Attributes:
+        wish: the devices that it needs.
         after: of a probe the pretraining that it waits for, where that was queued here before it;
             it begins by itself only when that has finished.
         allow_other_data: a person has said that it is to go on with other images or labels.
@@ -24,6 +26,7 @@ class QueuedJob:
 
     folder: RunFolder
     lock: RunLock
+    wish: Wish
     after: RunFolder | None = None
     allow_other_data: bool = False
     sink: RequestSink = field(default_factory=RequestSink)

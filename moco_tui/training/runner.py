@@ -1,4 +1,4 @@
-"""Trains runs: one at a time in a background thread of this process, or in processes of their own.
+"""Trains runs: one in a background thread of this process, others in processes of their own.
 
 A plain thread, not a worker of the screen library: it must not be cancelled with a screen and must
 not delay quitting. The screens learn of a run from its folder alone, as from any other process.
@@ -23,8 +23,9 @@ from engine.runs.data_identity import OtherDataError
 from engine.runs.run_lock import Successor
 from moco_tui import lazy
 from moco_tui.training import detached as detach
+from moco_tui.training.device_lanes import DeviceLanes
 from moco_tui.training.queued_job import QueuedJob, goes_on, record_failure
-from moco_tui.training.queued_probes import is_finished, pretraining_of
+from moco_tui.training.run_queue import RunQueue
 from moco_tui.training.turns import short_turns
 
 Execute = Callable[..., Any]
@@ -33,38 +34,35 @@ START_TIMEOUT_SECONDS = 10.0
 """How long a hand-over waits for a run that has not begun (its images are read or downloaded)."""
 
 
-class Runner:
-    """One training thread and the queue of runs that wait for it.
+class Runner(RunQueue):
+    """One training thread, the processes beside it, and the runs that wait for their devices.
 
     Args:
         data_dir: where data sets and their caches live.
         execute: trains a run folder in the calling thread (``engine.jobs.execute.execute``,
             imported when the first run starts).
+        lanes: the devices; None: those of this machine.
 
     Attributes:
         messages: (severity, sentence) of what went wrong in the thread, for the app to show.
         refused: runs that did not go on since their images or labels have changed, with the
             sentence that says so; ``start`` with ``allow_other_data`` goes on.
-        handed_over: runs that were handed over to a process of their own.
-        undecided: probes whose turn has come while their pretraining has ended unfinished, for
-            the app to ask about; they are among ``held`` meanwhile.
+        handed_over: runs that were handed over to a process of their own, or begun in one.
         redirect_stderr: called with the log of the run that is trained from now on, and with None
             after it, so that stray output goes there and not on the screen.
         notified: makes a function that also tells how a run ends of the one that trains.
     """
 
-    # ``_lock`` guards the queue, the active run, and which runs are being handed over; it is never
-    # held while a process is started or waited for. ``_handing_over`` keeps a second hand-over
-    # waiting, and is taken first.
+    # ``_lock`` also guards which runs are being handed over. ``_handing_over`` keeps a second
+    # hand-over waiting, and is taken first.
 
-    def __init__(self, data_dir: Path, execute: Execute | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, execute: Execute | None = None, lanes: DeviceLanes | None = None
+    ) -> None:
+        super().__init__(lanes or DeviceLanes())
         self.data_dir = data_dir
         self._execute = execute
-        self._lock = threading.Lock()
         self._handing_over = threading.Lock()
-        self._waiting: deque[QueuedJob] = deque()
-        self._held: list[QueuedJob] = []
-        self._active: QueuedJob | None = None
         self._training = False  # the trainer has the active run, and looks for requests
         self._claimed: set[RunFolder] = set()  # a successor is being started for them
         self._thread: threading.Thread | None = None
@@ -74,40 +72,19 @@ class Runner:
         self.messages: deque[tuple[str, str]] = deque(maxlen=20)
         self.refused: deque[tuple[RunFolder, str]] = deque()
         self.handed_over: list[RunFolder] = []
-        self.undecided: deque[RunFolder] = deque()
         self.redirect_stderr: Callable[[Path | None], None] = lambda _: None
         self.notified: Callable[[Execute], Execute] = lambda execute: execute
-
-    @property
-    def active(self) -> RunFolder | None:
-        """The run that is trained in this process now."""
-        job = self._active
-        return None if job is None else job.folder
-
-    @property
-    def waiting(self) -> tuple[RunFolder, ...]:
-        """Runs that start in turn when the active one has ended."""
-        return tuple(job.folder for job in tuple(self._waiting))
-
-    @property
-    def held(self) -> tuple[RunFolder, ...]:
-        """Probes that wait until their pretraining is finished, which nobody trains here now."""
-        return tuple(job.folder for job in tuple(self._held))
-
-    @property
-    def busy(self) -> bool:
-        """Whether this process trains a run or is about to."""
-        return self._active is not None or bool(self._waiting)
 
     def going_on(self) -> list[RunFolder]:
         """Runs that were handed over and have not ended since, or wait for those before them."""
         return [folder for folder in dict.fromkeys(self.handed_over) if goes_on(folder)]
 
     def start(self, folder: RunFolder, *, allow_other_data: bool = False) -> bool:
-        """Train (or resume) a run here; True when at once, False when it waits for its turn.
+        """Train (or resume) a run; True when at once, False when it waits for its devices.
 
-        A probe behind its own pretraining waits until that has finished; one that is held already
-        is begun with the encoder as it stands.
+        The first run is trained here, one on another device in a process of its own. A probe behind
+        its own pretraining waits until that has finished; one that is held already is begun with
+        the encoder as it stands.
 
         Args:
             folder: the run.
@@ -116,40 +93,34 @@ class Runner:
         Raises:
             UserError: when another process trains the run or is about to.
         """
+        wish = self.lanes.wish_of(folder)
         with self._lock:
             if folder == self.active or folder in self.waiting:
                 return folder == self.active
             # Locked while it waits: no other process starts it or takes it for a lost run.
-            job = self._take_held(folder) or self._new_job(folder)
+            job = self._take_held(folder) or self._new_job(folder, wish)
             self._waiting.append(replace(job, allow_other_data=allow_other_data))
-            at_once = self._active is None and len(self._waiting) == 1
+            at_once = any(ready.folder == folder for ready, _ in self._ready())
             self._start_thread()
-            return at_once
+        self._begin_apart()
+        return at_once
 
     def start_ready(self) -> None:
         """Begin the held probes whose pretraining has been finished, here or elsewhere."""
         with self._lock:
             if self._held and self._release_ready():
                 self._start_thread()
+        self._begin_apart()
 
-    def _new_job(self, folder: RunFolder) -> QueuedJob:
-        pretraining = pretraining_of(folder)
-        here = pretraining is not None and pretraining in (self.active, *self.waiting)
-        return QueuedJob(folder, detach.lock(folder), after=pretraining if here else None)
-
-    def _take_held(self, folder: RunFolder) -> QueuedJob | None:
-        for job in self._held:
-            if job.folder == folder:
-                self._held.remove(job)
-                return replace(job, after=None)
-        return None
-
-    def _release_ready(self) -> bool:
-        """Put held probes whose pretraining has finished in front; ``_lock`` is held."""
-        ready = [job for job in self._held if job.after is not None and is_finished(job.after)]
-        self._held = [job for job in self._held if job not in ready]
-        self._waiting.extendleft(reversed(ready))
-        return bool(ready)
+    def begin_ready(self) -> None:
+        """Begin the waiting runs whose devices another process has left; called now and then."""
+        with self._lock:
+            if not self._waiting or self._closing:
+                return
+            self._hold_unready()
+            if self._ready():
+                self._start_thread()
+        self._begin_apart()
 
     def _start_thread(self) -> None:
         self._closing = False
@@ -157,14 +128,53 @@ class Runner:
             self._thread = threading.Thread(target=self._work, name="trainer", daemon=True)
             self._thread.start()
 
+    def _begin_apart(self) -> None:
+        """Begin the runs that can begin beside that of the thread, in processes of their own."""
+        while (found := self._next_apart()) is not None:
+            job, devices = found
+            try:
+                process = detach.spawn(
+                    [job.folder],
+                    self.data_dir,
+                    lock_fds=[job.lock.fd],
+                    other_data=[job.folder.id] if job.allow_other_data else [],
+                    device=devices[0] if job.wish.any_of else "",
+                )
+            except UserError as error:
+                with self._lock:
+                    self._apart.pop(job.folder, None)
+                job.lock.release()
+                self.messages.append(("error", str(error)))
+                record_failure(job.folder, str(error))
+                continue
+            job.lock.release()  # the process has it
+            self.handed_over.append(job.folder)
+            self._watch_start(process, job.folder)
+
+    def _next_apart(self) -> tuple[QueuedJob, tuple[str, ...]] | None:
+        with self._lock:
+            ready = [] if self._closing else self._ready()
+            # The first of all is the thread's, which is about to take it.
+            mine = self._active is None and self._thread is not None
+            if not ready[mine:]:
+                return None
+            job, devices = ready[mine]
+            self._waiting.remove(job)
+            self._apart[job.folder] = devices
+            return job, devices
+
     def start_detached(self, *folders: RunFolder) -> subprocess.Popen[bytes]:
         """Train (or resume) runs in turn in a process of their own that outlives this one.
 
         Raises:
             UserError: when another process has one of them, or none can be started.
         """
-        folder = folders[0]
         process = detach.start(*folders, data_dir=self.data_dir)
+        self._watch_start(process, folders[0])
+        return process
+
+    def _watch_start(self, process: subprocess.Popen[bytes], folder: RunFolder) -> None:
+        """Say so if a process ends before it has begun its run."""
 
         def watch_start() -> None:
             if not detach.took_over(process, folder):
@@ -174,18 +184,6 @@ class Runner:
             process.wait()  # else it would stay as a zombie
 
         threading.Thread(target=watch_start, name=f"detached-{folder.id}", daemon=True).start()
-        return process
-
-    def drop(self, folder: RunFolder) -> bool:
-        """Take a waiting or held run out of the queue; False when it did not wait here."""
-        with self._lock:
-            for queue in (self._waiting, self._held):
-                for job in queue:
-                    if job.folder == folder:
-                        queue.remove(job)
-                        job.lock.release()
-                        return True
-            return False
 
     def leave(self) -> tuple[RunFolder, ...]:
         """Start nothing further; returns the runs that waited.
@@ -260,17 +258,23 @@ class Runner:
                 return
 
     def _hand_over_waiting(self) -> None:
-        with self._lock:
-            jobs = tuple(self._waiting)
-        if jobs:
-            self._hand_over(jobs, jobs[0].lock.fd, None)
+        """A process for each queue that is left: one device does not wait for another."""
+        tried: set[str] = set()
+        while True:
+            with self._lock:
+                first = next((j for j in self._waiting if self._lane(j) not in tried), None)
+                if first is None:
+                    return
+                tried.add(self._lane(first))
+                jobs = (first, *self._behind(first))
+            self._hand_over(jobs, first.lock.fd, None)
 
     def _successor(self, job: QueuedJob) -> Successor:
-        """Hands the active run over, from the training thread, and all that wait with it."""
+        """Hands the active run over, from the training thread, and all in the queue behind it."""
 
         def take_over(lock_fd: int, device_fd: int | None) -> bool:
             with self._lock:
-                jobs = (job, *self._waiting)
+                jobs = (job, *self._behind(job))
             return self._hand_over(jobs, lock_fd, device_fd)
 
         return take_over
@@ -318,13 +322,6 @@ class Runner:
                 self._waiting.remove(job)
                 job.lock.release()
 
-    def _release_waiting(self) -> None:
-        """Leave the runs that wait to other processes; ``_lock`` is held."""
-        while self._waiting:
-            self._waiting.popleft().lock.release()
-        while self._held:
-            self._held.pop().lock.release()
-
     # The training thread
 
     def _work(self) -> None:
@@ -347,7 +344,7 @@ class Runner:
                 ours = self._active is job
                 if ours:
                     job.lock.release()
-                    self._active = None
+                    self._active, self._active_on = None, ()
             if failure and ours:  # the trainer records what it comes to know: an import that fails
                 record_failure(job.folder, failure)
 
@@ -355,16 +352,14 @@ class Runner:
         """Make the next run that waits the active one; None ends the thread."""
         with self._lock:
             self._training = False
-            self._active = None
+            self._active, self._active_on = None, ()
             if not self._closing:
                 self._release_ready()
-            while self._waiting and not self._closing:
-                job = self._waiting.popleft()
-                if job.after is None or is_finished(job.after):
-                    self._active = job
+                self._hold_unready()
+                for job, devices in self._ready():
+                    self._waiting.remove(job)
+                    self._active, self._active_on = job, devices
                     return job
-                self._held.append(job)
-                self.undecided.append(job.folder)
             self._thread = None
             return None
 
@@ -375,6 +370,7 @@ class Runner:
             if self._active is not job:
                 return
             self._training = True
+            device = self._active_on[0] if job.wish.any_of else ""
         # A copy for the owner of the run, who closes it. This process keeps its own until the run
         # has ended here or in the successor's hands.
         fd = os.dup(job.lock.fd)
@@ -388,6 +384,7 @@ class Runner:
                 successor=self._successor(job),
                 allow_other_data=job.allow_other_data,
                 start_worker=lambda worker: detach.start(worker, data_dir=self.data_dir),
+                device=device,
             )
         finally:
             self.redirect_stderr(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from rich.segment import Segment
@@ -107,6 +107,7 @@ column sorts by it, another one the other way round."""
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("runs", id=id)
         self.rows: list[tuple[RunRow, int]] = []
+        self._places: dict[str, int] = {}  # of each row among them, by its id
         self.cursor = 0
         # In the order of marking, as they are compared; each with the place of its mark and colour.
         self.marked: dict[str, int] = {}
@@ -137,8 +138,8 @@ column sorts by it, another one the other way round."""
         """Show these rows; the cursor stays with its run, else with its line."""
         before = self.line
         self.rows = list(rows)
+        self._places = places = {row.id: index for index, (row, _) in enumerate(self.rows)}
         if before is not None:
-            places = {row.id: index for index, (row, _) in enumerate(self.rows)}
             # A run that is folded away now leaves the cursor on the line that stands for it.
             folded = f"{before.parent}/probes" if before.kind == "probe" else ""
             group = group_with(before.id, (row for row, _ in self.rows))
@@ -152,6 +153,15 @@ column sorts by it, another one the other way round."""
                     break
         self.cursor = max(min(self.cursor, len(self.rows) - 1), 0)
         self._resize()
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def replace(self, rows: Iterable[RunRow]) -> None:
+        """Show runs as they are now, each in the line that it has; those without one are left."""
+        for row in rows:
+            index = self._places.get(row.id)
+            if index is not None:
+                self.rows[index] = row, self.rows[index][1]
         self.refresh()
         self.post_message(self.Moved())
 

@@ -40,6 +40,7 @@ from engine.runs.metric_writer import encode_line
 from engine.runs.record import Record, encode_record
 
 Timing = list[float]
+QUEUES = [1024, 4096, 16384]
 clock = time.perf_counter
 
 
@@ -66,9 +67,9 @@ def make_runs(root: Path, count: int) -> None:
     rng = random.Random(0)
     config = msgspec.to_builtins(PretrainConfig())
     root.mkdir(parents=True, exist_ok=True)
+    trees = {size: {**config, "moco": {**config["moco"], "queue_size": size}} for size in QUEUES}
     for i in range(count):
-        tree = json.loads(json.dumps(config))
-        tree["moco"]["queue_size"] = rng.choice([1024, 4096, 16384])
+        tree = trees[rng.choice(QUEUES)]
         record = Record(
             id=f"r{i:05d}",
             kind="pretrain",

@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from engine.config.schema import StudyConfig
 from engine.errors import TrainingError
 from engine.history.history import History
 from engine.jobs.execute import execute
+from engine.jobs.study_shares import shares_of, with_share
 from engine.runs import RunFolder, create, own
+from engine.runtime.torch_cards import TorchCard
 from engine.sink import NullSink, Plan, Request
 from engine.study.grid import Cell, pretrainings
 from engine.study.study_state import state_from_history
-from engine.study.workers import Units, living_workers, new_worker, workers_of
+from engine.study.workers import Units, living_workers, new_worker, set_workers, workers_of
 from moco_tui.cli.run_here import start_worker
 from moco_tui.cli.study_settings import begun_study
 
@@ -332,7 +335,117 @@ def test_a_second_call_joins(
     assert by == {process.pid, os.getpid()}, "both computed"
 
 
+def on_devices(images: Path, devices: str) -> list[str]:
+    given = words(images, "--devices", devices)
+    at = given.index("--device")
+    return given[:at] + given[at + 2 :]
+
+
+def test_two_on_the_cpu_give_the_table_of_one(
+    root: Path, images: Path, call: Call, expected: dict[Cell, float | None]
+) -> None:
+    called = call(*on_devices(images, "cpu:2"), "--json")
+    assert called.code == 0, called.err
+    assert json.loads(called.out)["complete"]
+    (study,) = (RunFolder(root / e.id) for e in History(root).list() if e.kind == "study")
+    check_whole(study, expected)
+    assert study.record().device == "cpu:2"
+    assert len({run.record().pid for run in computed(root)}) == 2, "both computed"
+    # The same study on another device: there is nothing left.
+    again = call(*on_devices(images, "cpu"), "--json")
+    assert json.loads(again.out)["complete"]
+    assert kinds(root) == RUNS
+
+
+@pytest.mark.slow
+def test_a_second_call_joins_with_its_devices(
+    root: Path, images: Path, tmp_path: Path, call: Call, expected: dict[Cell, float | None]
+) -> None:
+    process, study = started(words(images), root, tmp_path / "data")
+    until(lambda: Units(study).holder(0))
+    called = call(*on_devices(images, "cpu"), "--json")
+    assert called.code == 0, called.err
+    assert f"joining study {study.id}, which process {process.pid} has" in called.err
+    assert process.wait(60) == 0
+    check_whole(study, expected)
+    assert {run.record().pid for run in computed(root)} == {process.pid, os.getpid()}
+
+
 # ------------------------------------------------------------------------ without any training
+
+
+def fake_cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    found = tuple(TorchCard(n, "NVIDIA H100", (9, 0), f"card-{n}") for n in range(count))
+    monkeypatch.setattr("engine.jobs.study_shares.usable_cards", lambda: found)
+
+
+def test_who_joins_gets_a_card_that_no_worker_has(
+    held: RunFolder, images: Path, call: Call, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    fake_cards(monkeypatch, 3)
+    begun: list[str] = []
+
+    def begin(worker: RunFolder, data_dir: Path) -> Any:
+        begun.append(begun_study(worker).pretrain.runtime.device)
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr("moco_tui.cli.study_join.start_worker", begin)
+    config = replace(configured(images), devices=("cuda:1",))
+    (share,) = shares_of(config)
+    worker = new_worker(held, with_share(config, share), "worker 1")
+    with own(worker) as owner:
+        owner.transition("running")
+        taken = call(*on_devices(images, "cuda:1"))
+        assert taken.code == 2
+        assert f"On cuda:1 worker 1 (process {os.getpid()} on " in taken.err
+        called = call(*on_devices(images, "all"), "--detach", "--json")
+        assert called.code == 0, called.err
+        assert begun == ["cuda:0", "cuda:2"]
+        assert len(json.loads(called.out)["pids"]) == 2
+        fake_cards(monkeypatch, 2)
+        config = replace(config, devices=("cuda:0",))
+        with own(new_worker(held, with_share(config, shares_of(config)[0]), "worker 2")) as other:
+            other.transition("running")
+            full = call(*on_devices(images, "all"))
+            other.transition("stopped")
+        assert full.code == 2
+        assert "Each card has a worker of it already." in full.err
+        owner.transition("stopped")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["--devices", ""], "devices names none; it must be all, or"),
+        (["--devices", "cuda:0,cuda:0"], "devices names cuda:0 twice"),
+        (["--devices", "cuda:7"], "devices names cuda:7, and there is no card here that torch can"),
+        (["--devices", "cpu:1000"], "1,000 workers on the CPU with 1 thread each are too many"),
+        (["--devices", "cpu:2", "--workers", "2"], "--devices cpu:2 and --workers 2 both say how"),
+        (["--devices", "cpu", "--device", "cpu"], "--devices cpu and --device cpu both say where"),
+        (["--set", "devices=cpu:2", "--set", "workers=3"], "workers is 3, and devices names a"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused(
+    root: Path, images: Path, call: Call, given: list[str], sentence: str
+) -> None:
+    words_ = on_devices(images, "cpu")
+    called = call(*words_[: words_.index("--devices")], *given)
+    assert called.code == 2
+    assert sentence in called.err
+    assert not list(root.glob("*/run.json"))
+
+
+def test_a_begun_study_goes_on_on_other_devices(root: Path, images: Path, call: Call) -> None:
+    study = create(root, "study", configured(images))
+    with own(study) as owner:
+        owner.transition("running")
+        owner.transition("stopped")
+    called = call("study", study.id, "--devices", "cuda:3")
+    assert called.code == 2, called.err
+    assert "devices names cuda:3" in called.err
+    assert begun_study(study).devices == ()
+    set_workers(study, 1, ("cpu:2",))
+    assert begun_study(study).devices == ("cpu:2",)
 
 
 @pytest.fixture

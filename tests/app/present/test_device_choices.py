@@ -38,9 +38,17 @@ def test_cards_with_who_is_on_them() -> None:
         about["cuda:0"] == "A, 70.0 GiB free of 80.0 GiB, run k7m2qx trains on it, a new run waits"
     )
     assert about["cuda:1"] == "B, 76.0 GiB free of 80.0 GiB, 3 other processes of anna"
-    assert about["auto"].startswith("cuda:0: A")
+    assert about["auto"].startswith("cuda:1: B"), "the first that nobody trains on"
     assert card_words(A, "").endswith("nobody on it")
     assert card_words(Card("C\x1b[31m"), "") == "C?[31m"
+
+
+def test_what_this_app_trains_counts_before_its_lock_is_taken() -> None:
+    here = {"cpu": "run k7m2qx", "cuda:0": "run q4r8st"}
+    _, about = device_choices(Load(cards=[A, B], cores=2), {"bbbb-2": "run x"}, None, here=here)
+    assert about["cpu"] == "2 cores, run k7m2qx trains on it, a new run waits"
+    assert "run q4r8st trains on it, a new run waits" in about["cuda:0"]
+    assert about["auto"].startswith("cuda:0: A"), "every one is taken: it waits for the first"
 
 
 @pytest.mark.parametrize(

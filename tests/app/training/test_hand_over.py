@@ -41,6 +41,7 @@ class Spawned:
         lock_fds: Sequence[int],
         device_fd: int | None = None,
         other_data: Sequence[str] = (),
+        device: str = "",
     ) -> subprocess.Popen[bytes]:
         if self.error is not None:
             raise self.error

@@ -20,7 +20,8 @@ from engine.jobs.recorded_config import placed
         ("cuda:3", "", "cuda:3"),
         ("cuda", "cuda:1", "cuda"),
         ("cpu", "cuda:1", "cpu"),
-        ("auto", "cuda:1", "auto"),
+        ("auto", "cuda:1", "cuda:1"),  # all of a study's runs there share features on one card
+        ("auto", "cpu", "auto"),
     ],
 )
 def test_a_card_by_its_number_is_that_of_the_worker(

@@ -10,7 +10,8 @@ import torch
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
 from engine.jobs import study_shares
-from engine.jobs.study_shares import shares_of, with_share
+from engine.jobs.study_shares import named_devices, on_one_device, shares_of, shares_on, with_share
+from engine.runtime.torch_cards import TorchCard
 from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.result_keys import plain, pretraining_key, row_key
 
@@ -25,8 +26,8 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    found = tuple(TorchCard(n, "NVIDIA H100", (9, 0), f"card-{n}") for n in range(count))
+    monkeypatch.setattr(study_shares, "usable_cards", lambda: found)
 
 
 def on(device: str, **changes: Any) -> StudyConfig:
@@ -75,6 +76,62 @@ def test_a_card_by_its_number_is_one_for_all(monkeypatch: pytest.MonkeyPatch) ->
         shares_of(on("cuda:1", workers=2))
     with pytest.raises(ConfigError, match="would share one Apple GPU"):
         shares_of(on("mps", workers=2))
+
+
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(
+    ("devices", "parts"),
+    [
+        (["cpu:2"], [("cpu", 3), ("cpu", 3)]),
+        (["cpu"], [("cpu", 0)]),  # all cores, as without workers
+        (["cuda:0", "cuda:2"], [("cuda:0", 3), ("cuda:2", 3)]),
+        (["cuda:1"], [("cuda:1", 7)]),
+        (["all"], [("cuda:0", 2), ("cuda:1", 2), ("cuda:2", 2)]),
+        # A card takes a core, and those on the CPU divide the other six.
+        (["cuda:0", "cpu:2"], [("cuda:0", 1), ("cpu", 3), ("cpu", 3)]),
+    ],
+)
+def test_a_worker_for_each_device(
+    devices: list[str], parts: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards(monkeypatch, 3)
+    shares = shares_of(on("auto", devices=devices))
+    assert [(s.pretrain.device, s.pretrain.threads) for s in shares] == parts
+    assert [(s.probe.device, s.probe.threads) for s in shares] == parts
+
+
+@pytest.mark.usefixtures("cores")
+def test_devices_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards(monkeypatch, 2)
+    with pytest.raises(ConfigError, match="names cuda:2, and torch can use only cuda:0 and cuda:1"):
+        shares_of(on("auto", devices=["cuda:2"]))
+    with pytest.raises(ConfigError, match="names mps, and torch sees no Apple GPU here"):
+        shares_of(on("auto", devices=["mps"]))
+    with pytest.raises(ConfigError, match=r"^8 workers on the CPU with 1 thread each are too many"):
+        shares_of(on("auto", devices=["cpu:8"]))
+    with pytest.raises(ConfigError, match="and 1 on other devices, are too many for 7 cores"):
+        shares_of(on("auto", devices=["cpu:7", "cuda:0"]))
+    cards(monkeypatch, 0)
+    with pytest.raises(ConfigError, match="names cuda:0, and there is no card here that torch can"):
+        shares_of(on("auto", devices=["cuda:0"]))
+    with pytest.raises(ConfigError, match="devices is all, and there is no card"):
+        named_devices(["all"])
+
+
+@pytest.mark.usefixtures("cores")
+def test_who_joins_leaves_the_others_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards(monkeypatch, 3)
+    assert named_devices(["all"], {"cuda:1"}) == ("cuda:0", "cuda:2")
+    (share,) = shares_on(on("cpu"), ["cpu"], 1)
+    assert share.pretrain.threads == 3
+
+
+def test_a_study_of_one_process_finds_auto_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards(monkeypatch, 3)
+    placed = on_one_device(on("auto"), torch.device("cuda", 2))
+    assert (placed.pretrain.runtime.device, placed.probe.runtime.device) == ("cuda:2", "cuda:2")
+    assert on_one_device(on("auto"), torch.device("cpu")) == on("auto")
+    assert on_one_device(on("cpu"), torch.device("cpu")) == on("cpu")
 
 
 @pytest.mark.usefixtures("cores")
