@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
-from textual.widgets import Markdown, OptionList, Tree
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from moco_tui.present.manual_pages import FIRST, PAGES, manual_page, split_link
@@ -34,11 +34,11 @@ class ManualScreen(BaseScreen):
     """A page of the manual, its headings, and the list of all pages."""
 
     TITLE_TEXT = "Manual"
-    HELP = """The page on the screen that you came from. The list of pages and the headings of
-this one lie beside it; where the terminal is narrow their keys show them in its place. Enter opens
-what the cursor is on. Escape goes back to the page before, and from the first one to the screen.
-A link to another page is followed by the mouse; one that leads out of the manual is shown and not
-opened."""
+    HELP = """The page on the screen that you came from, which Up and Down scroll. The list of pages
+and the headings of this one lie beside it; where the terminal is narrow their keys show them in its
+place, and what is chosen there is shown. Escape goes back to the page before, and from the first
+one to the screen. A click follows a link to another page; one that leads out of the manual is shown
+and not opened."""
     BINDINGS = [
         Binding("1", "panel('page')", "The page"),
         Binding("2", "panel('pages')", "All pages"),
@@ -47,7 +47,7 @@ opened."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._name = ""
+        self._page = ""
         self._before: list[_Place] = []
 
     def content(self) -> ComposeResult:
@@ -76,7 +76,7 @@ opened."""
 
     async def _show(self, name: str, anchor: str = "", line: float = 0) -> None:
         page = manual_page(name)
-        self._name = name
+        self._page = name
         self.top.set(page.title, note=f"moco-tui manual {name}")
         self.query_one("#page-frame", Frame).title = page.title
         self.query_one("#pages", OptionList).highlighted = PAGES.index(name)
@@ -84,8 +84,8 @@ opened."""
 
     async def _go(self, name: str, anchor: str = "") -> None:
         """Show another page, or another part of this one; Escape comes back."""
-        if name != self._name or anchor:
-            self._before.append(_Place(self._name, self.viewer.scroll_y))
+        if name != self._page or anchor:
+            self._before.append(_Place(self._page, self.viewer.scroll_y))
             await self._show(name, anchor)
         self.action_panel("page")
 
@@ -95,13 +95,13 @@ opened."""
     async def _page_chosen(self, chosen: OptionList.OptionSelected) -> None:
         await self._go(PAGES[chosen.option_index])
 
-    @on(Markdown.TableOfContentsSelected)
+    @on(ManualViewer.HeadingChosen)
     def _heading_chosen(self) -> None:
         self.action_panel("page")
 
     @on(ManualViewer.Followed)
     async def _followed(self, link: ManualViewer.Followed) -> None:
-        inside = split_link(link.href, self._name)
+        inside = split_link(link.href, self._page)
         if inside is None:
             self.say(f"{link.href} leads out of the manual; it is not opened.")
         else:
@@ -113,7 +113,7 @@ opened."""
         """Give the focus to a panel; a narrow screen shows it in place of the page."""
         for panel in PANELS:
             self.set_class(panel == name, f"-at-{panel}")
-        focused = {"page": Markdown, "pages": SteadyList, "contents": Tree}[name]
+        focused = {"page": "Markdown", "pages": "#pages", "contents": "Tree"}[name]
         self.query_one(focused).focus(scroll_visible=False)
 
     async def action_back(self) -> None:  # type: ignore[override] # Textual awaits what it calls

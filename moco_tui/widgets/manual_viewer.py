@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
@@ -47,6 +48,9 @@ class ManualViewer(NamedKeys, MarkdownViewer):
             super().__init__()
             self.href = href
 
+    class HeadingChosen(Message):
+        """A heading was chosen, and the page is scrolled to it."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, open_links=False)
 
@@ -60,6 +64,10 @@ class ManualViewer(NamedKeys, MarkdownViewer):
     async def go(self, location: str | PurePath) -> None:
         """Called for a link: the screen decides what becomes of it."""
         self.post_message(self.Followed(str(location)))
+
+    @on(Markdown.TableOfContentsSelected)
+    def _heading_chosen(self) -> None:
+        self.post_message(self.HeadingChosen())  # the viewer stops the other one
 
     async def show_page(self, text: str, anchor: str = "", at: float = 0) -> None:
         """Show a page.

@@ -66,7 +66,7 @@ async def test_f1_opens_the_page_of_a_screen_and_escape_goes_back(
     ]
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: app.screen.query_one(RunTable).rows)
-        for page, words, open_it in opens:
+        for page, words, open_it in opens if size == SIZES[0] else opens[:1]:
             open_it()
             await until(pilot, lambda: app.screen.is_mounted and app.screen.focused is not None)
             below = app.screen
@@ -152,8 +152,9 @@ async def test_links_stay_in_the_manual_and_others_are_shown_and_not_opened(
         await until(pilot, lambda: "Intervals and verdicts" in screen_text(app))
         follow("#axes")
         await until(pilot, lambda: "By itself a study varies the queue size" in screen_text(app))
-        follow("https://example.org/[bold]x")
-        await until(pilot, lambda: "https://example.org/[bold]x" in screen_text(app))
+        href = "https://example.org/[bold]x"
+        follow(href)
+        await until(pilot, lambda: any(href in n.message for n in app._notifications))
         assert shows(app, "studies")
         await pilot.press("escape")
         await until(pilot, lambda: "Intervals and verdicts" in screen_text(app))
@@ -203,7 +204,7 @@ async def test_every_page_is_drawn_in_the_width_of_a_small_screen(make_app: Make
         screen = await manual(pilot, app)
         for name in PAGES:
             await screen._show(name)
-            await until(pilot, partial(says, app, manual_page(name).summary[:40]))
+            await until(pilot, partial(says, app, manual_page(name).summary.replace("`", "")[:40]))
             fences = screen.query("MarkdownFence").results(MarkdownFence)
             long = [
                 line
