@@ -52,8 +52,8 @@ def test_in_a_terminal_a_page_is_drawn_and_goes_through_the_pager() -> None:
         (100, 400),
     )
     try:
+        shown = terminal.until(lambda text: "moco-tui trash --empty" in text)
         assert terminal.wait() == 0
-        shown = terminal.text
     finally:
         terminal.close()
     assert "1\t" in shown or re.search(r"^ +1 ", shown, flags=re.M), "it went around the pager"

@@ -23,6 +23,7 @@ import engine
 import moco_tui.cli.pretrain
 import moco_tui.cli.probe
 import moco_tui.cli.study
+from engine.data import shapes
 from engine.exchange import encoder_export
 from engine.jobs import look_at
 from engine.sink import Interrupted
@@ -62,6 +63,15 @@ def shell_lines(page: str) -> list[str]:
     blocks = re.findall(r"^```sh\n(.*?)^```$", manual_page(page).text, flags=re.M | re.S)
     joined = "".join(blocks).replace("\\\n", " ")
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_shapes() -> Iterator[None]:
+    """Drawing all 12,000 images takes a second, and many commands draw them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "TRAIN_IMAGES", 400)
+        patch.setattr(shapes, "TEST_IMAGES", 100)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -80,13 +80,10 @@ async def test_f1_opens_the_page_of_a_screen_and_escape_goes_back(
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_every_page_is_reached_and_read_by_keys(
-    root: Path, make_app: MakeApp, size: tuple[int, int]
-) -> None:
+async def test_every_page_is_reached_and_read_by_keys(root: Path, make_app: MakeApp) -> None:
     some_runs(root)
     app = make_app()
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.screen.query_one(RunTable).rows)
         screen = await manual(pilot, app)
         await until(pilot, lambda: shows(app, "runs"))
@@ -163,14 +160,12 @@ async def test_links_stay_in_the_manual_and_others_are_shown_and_not_opened(
     assert opened == []
 
 
-async def test_a_link_of_a_page_is_followed_by_the_mouse(root: Path, make_app: MakeApp) -> None:
-    some_runs(root)
+async def test_a_link_of_a_page_is_followed_by_the_mouse(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.screen.query_one(RunTable).rows)
-        app.open_form()
-        await until(pilot, lambda: app.screen.query("#f-moco-queue_size"))
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
         screen = await manual(pilot, app)
+        await screen._show("form")
         await until(pilot, lambda: shows(app, "form"))
         viewer = screen.query_one(ManualViewer)
         viewer.scroll_to(y=12, animate=False)
