@@ -32,6 +32,7 @@ from moco_tui.cli.command_table import COMMANDS, load_command
 from moco_tui.cli.options import Settings
 from moco_tui.present.manual_pages import PAGES, manual_page
 
+from ..environment import REPOSITORY
 from .conftest import Call, probed, study_with_a_run
 
 TINY: dict[str, Any] = {
@@ -53,14 +54,18 @@ OPTIONS_ALONE = {
 """Commands that are not called: the demo trains for minutes, the others need somebody else."""
 OTHER_PROGRAMS = {
     *(".", "python3", "pip", "loginctl", "systemd-run", "tmux", "screen", "mosh", "ssh"),
-    *("sbatch", "torchrun"),
+    *("sbatch", "torchrun", "bash"),
 }
 """What may stand in a page beside commands of this program."""
 
 
+README = "README"
+
+
 def shell_lines(page: str) -> list[str]:
-    """The lines of the blocks of shell in a page, continued ones joined."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", manual_page(page).text, flags=re.M | re.S)
+    """The lines of the blocks of shell in a page, or in the README, continued ones joined."""
+    text = (REPOSITORY / "README.md").read_text() if page == README else manual_page(page).text
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.M | re.S)
     joined = "".join(blocks).replace("\\\n", " ")
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
@@ -138,13 +143,15 @@ def checked_options(name: str, arguments: list[str]) -> None:
     load_command(name).make_context(name, arguments, parent=top)
 
 
-@pytest.mark.parametrize("page", [name for name in PAGES if shell_lines(name)])
+@pytest.mark.parametrize("page", [name for name in (*PAGES, README) if shell_lines(name)])
 def test_the_commands_of_a_page_do_what_it_says(
     page: str, call: Call, small_place: Path, begun: list[Any]
 ) -> None:
     for line in shell_lines(page):
         for words in commands_of(line):
             program, *arguments = words
+            if program == "moco-tui" and page == README:
+                arguments = ["small" if word == "mine" else word for word in arguments]
             if program != "moco-tui":
                 assert program in OTHER_PROGRAMS, line
             elif not arguments:

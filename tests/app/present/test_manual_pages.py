@@ -30,6 +30,13 @@ def test_every_file_is_a_page_and_every_page_a_file() -> None:
     assert [path.name for path in FOLDER.iterdir() if path.suffix != ".md"] == []
 
 
+def test_the_readme_is_short_and_names_every_page() -> None:
+    lines = (REPOSITORY / "README.md").read_text().splitlines()
+    assert len(lines) <= 220
+    rows = [f"| [{n}](moco_tui/manual/{n}.md) | {manual_page(n).summary} |" for n in PAGES]
+    assert [line for line in lines if "(moco_tui/manual/" in line and line.startswith("|")] == rows
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_has_a_title_and_one_line_on_it(name: str) -> None:
     page = manual_page(name)

@@ -176,9 +176,7 @@ async def test_a_link_of_a_page_is_followed_by_the_mouse(make_app: MakeApp) -> N
         await until(pilot, lambda: shows(app, "remote"))
 
 
-async def test_without_a_page_of_its_own_a_screen_opens_the_first(
-    root: Path, make_app: MakeApp
-) -> None:
+async def test_it_opens_once_and_from_the_palette_too(root: Path, make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
@@ -189,6 +187,16 @@ async def test_without_a_page_of_its_own_a_screen_opens_the_first(
         assert app.screen is screen, "it opened over itself"
         await pilot.press("question_mark")
         await until(pilot, lambda: "Headings of the page" in screen_text(app))
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        app.action_open("trash")
+        await until(pilot, lambda: app.screen.query("#trash"))
+        await pilot.press("ctrl+p")
+        await pilot.press(*"manual")
+        await until(pilot, lambda: "The page of this screen" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ManualScreen) and shows(app, "runs"))
+        await until(pilot, lambda: "brings the last" in screen_text(app))
 
 
 async def test_every_page_is_drawn_in_the_width_of_a_small_screen(make_app: MakeApp) -> None:
