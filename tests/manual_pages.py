@@ -229,12 +229,14 @@ def filter_keys() -> str:
 
 
 def keys(screen: str) -> str:
-    """The keys of a screen and of what lies on it; of ``all`` those of every screen."""
+    """The keys of a screen and of what lies on it; ``others``: of what ``SCOPES`` does not name."""
     known: dict[str, list[BoundKey]] = {}
     for key in bound_keys().values():
         known.setdefault(key.id.partition(".")[0], []).append(key)
+    named = {scope for found in SCOPES.values() for scope, _ in found}
+    others = [(scope, scope) for scope in known if scope not in named]
     lines: list[str] = []
-    for scope, heading in SCOPES[screen]:
+    for scope, heading in others if screen == "others" else SCOPES[screen]:
         if heading:
             lines += [""] * bool(lines) + [f"{heading}:"]
         for key in known.get(scope, []):
@@ -242,7 +244,7 @@ def keys(screen: str) -> str:
             lines += textwrap.wrap(
                 f"{shown:<20}  {key.description}", WIDTH, subsequent_indent=" " * 22
             )
-    return _fence(lines)
+    return _fence(lines) if lines else "There are none.\n"
 
 
 def command(name: str) -> str:

@@ -54,17 +54,27 @@ OPTIONS_ALONE = {
 """Commands that are not called: the demo trains for minutes, the others need somebody else."""
 OTHER_PROGRAMS = {
     *(".", "python3", "pip", "loginctl", "systemd-run", "tmux", "screen", "mosh", "ssh"),
-    *("sbatch", "torchrun", "bash"),
+    *("torchrun", "bash"),
 }
 """What may stand in a page beside commands of this program."""
 
 
 README = "README"
+PAGES_FOLDER = REPOSITORY / "moco_tui" / "manual"
+_NEEDS = re.compile(r"<!-- needs: (\S+) (\S+) -->\n+```sh\n.*?^```$", re.M | re.S)
+"""A block of commands whose option may be missing in this version."""
+
+
+def _is_there(command: str, option: str) -> bool:
+    return any(option in parameter.opts for parameter in load_command(command).params)
 
 
 def shell_lines(page: str) -> list[str]:
     """The lines of the blocks of shell in a page, or in the README, continued ones joined."""
-    text = (REPOSITORY / "README.md").read_text() if page == README else manual_page(page).text
+    path = PAGES_FOLDER / f"{page}.md" if page != README else REPOSITORY / "README.md"
+    text = _NEEDS.sub(
+        lambda found: found[0] if _is_there(*found.groups()) else "", path.read_text()
+    )
     blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.M | re.S)
     joined = "".join(blocks).replace("\\\n", " ")
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
@@ -118,6 +128,13 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for module in (moco_tui.cli.pretrain, moco_tui.cli.probe):
         monkeypatch.setattr(module, "start", note)
     monkeypatch.setattr(moco_tui.cli.probe, "probe_each", note)
+    for module, name in (
+        (moco_tui.cli.pretrain, "over_ranks"),
+        (moco_tui.cli.pretrain, "submit_new"),
+        (moco_tui.cli.probe, "submit_new"),
+        (moco_tui.cli.study, "submit_study"),
+    ):
+        monkeypatch.setattr(module, name, note, raising=False)
     monkeypatch.setattr(moco_tui.cli.study, "_compute", note)
     monkeypatch.setattr(moco_tui.cli.study, "print_plan", note)  # times steps
     monkeypatch.setattr(look_at, "look_at", interrupted)  # looks at 2,000 images
