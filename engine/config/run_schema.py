@@ -66,7 +66,7 @@ class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How often things are written, and what is kept."""
 
     # By time, not by steps: it bounds what a crash costs, while a step takes from 70 ms to 31 s on
-    # two cores (README, "Where a step grows").
+    # two cores (tests/benchmarks/REPORT.md, "Where a step grows").
     checkpoint_seconds: Annotated[
         int, Meta(ge=1, le=86_400, description="seconds between checkpoints", extra={"unit": "s"})
     ] = 300

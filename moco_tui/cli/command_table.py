@@ -80,6 +80,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "notify": CommandEntry(
         "notify", "Try the notifications of runs that end, fail, are lost or show a fault."
     ),
+    "manual": CommandEntry("manual", "Read the manual: the list of its pages, or a PAGE."),
     "doctor": CommandEntry("doctor", "Describe this machine and installation, for a bug report."),
     "completion": CommandEntry("completion", "Print the completion script of a shell."),
     # Other commands and the app start these; a name that begins with an underscore is not listed.

@@ -76,9 +76,10 @@ def first_words(root: str) -> Text:
         ("D", "see it work: a small pretraining and a probe on embedded images"),
         ("n", "configure and start a pretraining"),
         ("?", "all keys"),
+        ("F1", "the manual"),
         ("q", "quit"),
     ):
-        text.append(f"  {key}  ", style="bold")
+        text.append(f"  {key:<2}  ", style="bold")
         text.append(what + "\n")
     text.append(f"\nRuns are kept in {root}.")
     return text

@@ -27,6 +27,8 @@ class ScreenEntry(Struct, frozen=True):
         title: what the key line and the help call it.
         command: its name in the command palette; empty for the title.
         summary: what the command palette says of it; empty keeps it out of the palette.
+        page: of the manual that F1 opens over it, with an anchor behind a ``#`` perhaps.
+        group: keys of screens of one group share a place in the key line: the shortest is shown.
     """
 
     place: str
@@ -35,6 +37,8 @@ class ScreenEntry(Struct, frozen=True):
     title: str = ""
     command: str = ""
     summary: str = ""
+    page: str = ""
+    group: str = ""
 
     def load(self) -> type[Screen[Any]]:
         """The class of the screen, imported now."""
@@ -45,19 +49,30 @@ class ScreenEntry(Struct, frozen=True):
 
 # fmt: off
 SCREENS: dict[str, ScreenEntry] = {
-    "runs": ScreenEntry("moco_tui.screens.runs_screen:RunsScreen", "runs_screen.tcss"),
-    "monitor": ScreenEntry("moco_tui.screens.monitor_screen:MonitorScreen", "monitor_screen.tcss"),
-    "form": ScreenEntry("moco_tui.screens.new_run_screen:NewRunScreen", "new_run_screen.tcss"),
-    "branch": ScreenEntry("moco_tui.screens.branch_run_screen:BranchRunScreen"),
-    "compare": ScreenEntry("moco_tui.screens.compare_screen:CompareScreen", "compare_screen.tcss"),
-    "study": ScreenEntry("moco_tui.screens.study_screen:StudyScreen", "study_screen.tcss"),
-    "look": ScreenEntry("moco_tui.screens.look_screen:LookScreen", "look_screen.tcss"),
+    "runs": ScreenEntry("moco_tui.screens.runs_screen:RunsScreen", "runs_screen.tcss",
+        page="runs"),
+    "monitor": ScreenEntry("moco_tui.screens.monitor_screen:MonitorScreen", "monitor_screen.tcss",
+        page="monitor"),
+    "form": ScreenEntry("moco_tui.screens.new_run_screen:NewRunScreen", "new_run_screen.tcss",
+        page="form"),
+    "branch": ScreenEntry("moco_tui.screens.branch_run_screen:BranchRunScreen",
+        page="form#going-on-from-a-checkpoint"),
+    "compare": ScreenEntry("moco_tui.screens.compare_screen:CompareScreen", "compare_screen.tcss",
+        page="runs#comparing-runs"),
+    "study": ScreenEntry("moco_tui.screens.study_screen:StudyScreen", "study_screen.tcss",
+        page="studies"),
+    "look": ScreenEntry("moco_tui.screens.look_screen:LookScreen", "look_screen.tcss",
+        page="look"),
     "trash": ScreenEntry("moco_tui.screens.trash_screen:TrashScreen",
-        title="Trash", summary="The deleted runs: bring one back, or give their disk back"),
+        title="Trash", summary="The deleted runs: bring one back, or give their disk back",
+        page="runs#the-trash"),
     "devices": ScreenEntry("moco_tui.screens.devices_screen:DevicesScreen",
-        title="Devices", summary="Every card and the processor: which run has it, which wait"),
+        title="Devices", summary="Every card and the processor: which run has it, which wait",
+        page="machines"),
     "help": ScreenEntry("moco_tui.screens.help_screen:HelpScreen", "help_screen.tcss",
-        "question_mark,f1", "Help", "Keys", "Help for this screen"),
+        "question_mark", "Help", "Keys", "Help for this screen", group="help"),
+    "manual": ScreenEntry("moco_tui.screens.manual_screen:ManualScreen", "manual_screen.tcss",
+        "f1", "Manual", summary="The page of this screen, and all others", group="help"),
 }
 # fmt: on
 
@@ -87,7 +102,16 @@ def style_sheets() -> list[str | Path]:
 def bindings() -> list[Binding]:
     """The keys that open a screen from everywhere, as bindings of the app."""
     return [
-        Binding(entry.key, f"open({name!r})", entry.title)
+        Binding(
+            *(entry.key, f"open({name!r})", entry.title),
+            group=Binding.Group(entry.group) if entry.group else None,
+        )
         for name, entry in SCREENS.items()
         if entry.key
     ]
+
+
+def page_of(screen: Screen[Any]) -> str:
+    """The page of the manual that is about a screen, with its anchor; empty for none."""
+    place = f"{type(screen).__module__}:{type(screen).__name__}"
+    return next((entry.page for entry in SCREENS.values() if entry.place == place), "")

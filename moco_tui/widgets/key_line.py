@@ -98,17 +98,18 @@ class KeyLine(Widget):
         shown: dict[str, str] = {}
         for node, binding, enabled, _ in self.screen.active_bindings.values():
             key = self.app.get_key_display(binding)
-            # Of several keys of one action the shortest: a field in focus takes the letters among
-            # them for its text, and then they are not active.
-            if not binding.show or len(shown.get(binding.action, key + " ")) <= len(key):
+            # Of several keys of one action, or of one group, the shortest: a field in focus takes
+            # the letters among them for its text, and then they are not active.
+            thing = binding.group.description if binding.group else binding.action
+            if not binding.show or len(shown.get(thing, key + " ")) <= len(key):
                 continue
-            shown[binding.action] = key
+            shown[thing] = key
             texts = (key, f" {binding.description}")
             parts = [
                 Segment(text, style if enabled else style + _DIM)
                 for text, style in zip(texts, styles, strict=True)
             ]
-            items[binding.action] = _Item(parts, binding.key, enabled, node is self.app)
+            items[thing] = _Item(parts, binding.key, enabled, node is self.app)
         return list(items.values())
 
     def on_mouse_down(self, event: events.MouseDown) -> None:

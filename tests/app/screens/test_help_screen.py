@@ -23,7 +23,7 @@ from ..conftest import some_runs, until
 from ..studies import write_study
 
 MakeApp = Callable[..., MocoApp]
-SCREENS = ("runs", "pretraining", "probe", "compare", "form", "study")
+SCREENS = ("runs", "pretraining", "probe", "compare", "form", "study", "manual")
 
 
 async def open_screen(app: MocoApp, pilot: Pilot[Any], name: str) -> Screen[Any]:
@@ -39,6 +39,8 @@ async def open_screen(app: MocoApp, pilot: Pilot[Any], name: str) -> Screen[Any]
         await until(pilot, lambda: app.screen.query("#f-moco-queue_size"))
     elif name == "study":
         app.open_run("s5t6dy")
+    elif name == "manual":
+        app.action_open("manual")
     await until(pilot, lambda: (len(app.screen_stack) > 1) == (name != "runs"))
     await until(pilot, lambda: app.screen.is_mounted and app.screen.focused is not None)
     return app.screen
@@ -139,7 +141,7 @@ async def test_the_key_line_offers_no_key_that_a_field_takes(
         await until(pilot, lambda: isinstance(screen.focused, Input))
         line = screen.query_one(KeyLine).render_line(0).text
         assert "^q Quit" in line
-        assert "f1 Help" in line
+        assert "f1 Manual" in line
         shown = {binding.key for _, binding, _, _ in screen.active_bindings.values()}
         assert not shown & set("q?noPcS")
         await pilot.press("q")

@@ -114,7 +114,7 @@ async def test_help_names_every_key_of_the_screen(root: Path, make_app: MakeApp)
             for node in (app.screen, app):
                 for binding in own_bindings(node):
                     assert f"{key_text(binding.key):<22}{binding.description}" in text
-            await pilot.press("f1")
+            app.action_open("help")
             await until(pilot, lambda: isinstance(app.screen, HelpScreen))
             shown = app.screen.query_one("#help-text", Static).content
             assert isinstance(shown, Text)
