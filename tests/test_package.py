@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,7 @@ from shutil import copy, copytree, ignore_patterns
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 import engine
 import moco_tui
@@ -167,3 +169,34 @@ def test_what_is_installed_runs_from_another_folder(built: dict[str, Path], tmp_
     assert shown.stdout.split() == ["RunsScreen", str(site / "moco_tui" / "__init__.py")], (
         shown.stderr
     )
+
+
+def test_the_lock_is_that_of_the_project_and_names_the_public_registry_alone() -> None:
+    lock = tomllib.loads((REPOSITORY / "uv.lock").read_text())
+    (own,) = [package for package in lock["package"] if package["name"] == PROJECT["name"]]
+    asked = [requirement for group in requirements().values() for requirement in group]
+    locked = own["metadata"]["requires-dist"]
+    names = {(entry["name"], specifiers(entry.get("specifier", ""))) for entry in locked}
+    wanted = {(one.name, frozenset(map(str, one.specifier))) for one in map(Requirement, asked)}
+    assert names == wanted, "uv lock writes it anew"
+    assert own["version"] == PROJECT["version"]
+    sources = {source for p in lock["package"] for source in p["source"].items()}
+    assert sources == {("registry", "https://pypi.org/simple"), ("editable", ".")}
+    hosts = set(re.findall(r"https?://[^/\"]*", (REPOSITORY / "uv.lock").read_text()))
+    assert hosts == {"https://pypi.org", "https://files.pythonhosted.org"}
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = (REPOSITORY / "CITATION.cff").read_text()
+    version = PROJECT["version"]
+    assert f"\nversion: {version}\n" in citation
+    (day,) = re.findall(r'\ndate-released: "(\S+)"\n', citation)
+    assert f"\n## [{version}] - {day}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def requirements() -> dict[str, list[str]]:
+    return {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+
+
+def specifiers(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.split(",")))
