@@ -17,11 +17,11 @@ class TorchBuild(NamedTuple):
     """A published build of torch.
 
     Attributes:
-        index: its folder below download.pytorch.org/whl.
+        folder: its place below download.pytorch.org/whl.
         versions: what pip is asked for, in the range that this program takes.
     """
 
-    index: str
+    folder: str
     versions: str
 
 
@@ -59,7 +59,7 @@ def unusable_card(card: str, torch_version: str, built_for: str | None, driver: 
     advice = "Update the driver, or take another build" if built_for else "Take a build for CUDA"
     return (
         f"{said} {advice}: pip uninstall torch torchvision, then pip install {fitting.versions} "
-        f"torchvision --index-url https://download.pytorch.org/whl/{fitting.index}"
+        f"torchvision --index-url https://download.pytorch.org/whl/{fitting.folder}"
     )
 
 
