@@ -18,7 +18,7 @@ of one machine and one torch, and how its rows are told:
     beside     how many parts of the rows stand side by side (1 if it is missing)
 
 A new measurement replaces the file, or its values and facts; the table follows. A script of this
-folder writes its file itself (``keep``; ``viewers.py --keep NAME``).
+folder writes its file itself (``keep``; ``viewers.py --keep NAME``, ``study_result.py NAME``).
 """
 
 from __future__ import annotations
