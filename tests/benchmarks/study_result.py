@@ -45,7 +45,8 @@ def result(study: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]
     # A baseline has no head of its own in the data: it stands beside each.
     heads = list(dict.fromkeys(one["head"] for one in estimates if one["head"])) or [""]
     settings = sorted({(e["task"], e["fraction"], h) for e in estimates for h in heads})
-    columns, rows = [{"title": "", "cell": "{name}"}], {}
+    columns: list[dict[str, Any]] = [{"title": "", "cell": "{name}"}]
+    rows: dict[str, dict[str, Any]] = {}
     for number, setting in enumerate(settings):
         key = f"s{number}"
         columns.append({"title": _title(setting, settings), "cell": _cells(key)})
