@@ -194,6 +194,25 @@ def test_the_citation_is_of_this_version() -> None:
     assert f"\n## [{version}] - {day}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
+def test_the_images_copy_what_the_package_is_built_from() -> None:
+    needed = {"pyproject.toml", "README.md", "LICENSE", *PACKAGES}
+    container = (REPOSITORY / "Containerfile").read_text()
+    copied = {
+        name for line in re.findall(r"^COPY (.*)$", container, re.M) for name in line.split()[:-1]
+    }
+    definition = (REPOSITORY / "apptainer.def").read_text()
+    (section,) = re.findall(r"^%files\n((?:    .*\n)+)", definition, re.M)
+    pairs = [line.split() for line in section.splitlines()]
+    assert needed <= copied == {name for name, _ in pairs}
+    assert all(place == f"/opt/source/{name}" for name, place in pairs)
+    let_through = re.findall(r"^!(.*)$", (REPOSITORY / ".dockerignore").read_text(), re.M)
+    assert set(let_through) == copied
+    assert [name for name in copied if not (REPOSITORY / name).exists()] == []
+    (python,) = re.findall(r"^ARG PYTHON=(.*)$", container, re.M)
+    assert PROJECT["requires-python"] == f">={python}"
+    assert f"\nFrom: python:{python}-slim" in definition
+
+
 def requirements() -> dict[str, list[str]]:
     return {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
 
