@@ -35,6 +35,9 @@ __all__ = [
     "study_config",
 ]
 
+# Other projects call a package engine, too: by this line the app knows its own (moco_tui.__main__).
+__distribution__ = "moco-tui"
+
 _MODULES = {
     "PretrainedEncoder": "pretrained_encoder",
     "ProgressReport": "progress_reports",

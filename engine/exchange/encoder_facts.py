@@ -13,8 +13,8 @@ from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
 from engine.data.folder_listing import list_folder
 from engine.errors import UserError
-from engine.jobs.surroundings import installed_commit, program_version
 from engine.jobs.trained_encoder import TrainedEncoder
+from engine.machine.installation import installed_commit, program_version
 from engine.runs import Record
 from engine.runs.data_identity import last_identity
 from engine.runs.record import branch_words

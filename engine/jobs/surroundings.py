@@ -10,9 +10,7 @@ import functools
 import hashlib
 import os
 import platform
-import re
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ import torch
 
 from engine.jobs.checkout import Checkout, checkout_of, patch_name
 from engine.machine.cpu_count import available_cpus
+from engine.machine.installation import distributions, installed_commit, program_version
 from engine.machine.processor import processor
 from engine.runs.command_line import command, is_secret, without_passwords
 from engine.runs.heartbeat import host_name
@@ -42,7 +41,6 @@ FAMILIES = ("MKL_", "ONEDNN_", "MOCO_TUI_", "PYTORCH_", "TORCH_", "NVIDIA_")
 _HERE = Path(__file__).resolve()
 _NOT_SETTINGS = frozenset({"MOCO_TUI_COMMAND"})  # recorded as the command
 _VALUE_LIMIT = 200
-_DISTRIBUTION = re.compile(r"([A-Za-z0-9][\w.]*?)-(\d[^-]*)(-py[\d.]+)?\.(dist|egg)-info")
 
 
 @dataclass(frozen=True)
@@ -115,48 +113,6 @@ def _own_module(module: str, files: dict[str, bytes]) -> dict[str, Any]:
         values[f"{key}.digest"] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     found = checkout_of(file)
     return values if found is None else values | _about(key, found, files)
-
-
-@functools.cache
-def program_version() -> str:
-    """The version of this program; of a checkout that which its ``pyproject.toml`` says."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        file = _HERE.parents[2] / "pyproject.toml"
-        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-        if project["name"] == "moco-tui":
-            return str(project["version"])
-    return distributions().get("moco-tui", "")
-
-
-@functools.cache
-def installed_commit() -> str:
-    """The commit that pip installed this program from, where that was a repository (PEP 610)."""
-    import json
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        source = json.loads(distribution("moco-tui").read_text("direct_url.json") or "{}")
-        return clean_text(str(source["vcs_info"]["commit_id"]), 64)
-    except (PackageNotFoundError, KeyError, TypeError, ValueError, OSError):
-        return ""
-
-
-@functools.cache
-def distributions() -> dict[str, str]:
-    """Names and versions of what is installed where this process looks for modules, by name.
-
-    By the names of the folders that installers write (https://packaging.python.org/en/latest/
-    specifications/recording-installed-packages/): to read their files would take a hundred times as
-    long. Of one that is there twice, the first counts, as it does for an import.
-    """
-    found: dict[str, str] = {}
-    for place in dict.fromkeys(sys.path):
-        with contextlib.suppress(OSError):
-            for name in os.listdir(place or "."):  # noqa: PTH208 - names alone
-                match = _DISTRIBUTION.fullmatch(name)
-                if match is not None:
-                    found.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
-    return dict(sorted(found.items()))
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:

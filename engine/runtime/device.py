@@ -12,6 +12,7 @@ import torch
 
 from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
+from engine.machine.card_builds import unusable_card
 from engine.machine.cpu_count import available_cpus
 from engine.native.library import LEVELS, OFF, available, level
 from engine.runtime.torch_cards import architectures, first_free, torch_cards, unusable
@@ -163,10 +164,9 @@ def _unused_card() -> str:
         try:
             if pynvml.nvmlDeviceGetCount():
                 card = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
-                return (
-                    f"There is a {card}, but this torch ({torch.__version__}) cannot use it: "
-                    "running on the CPU."
-                )
+                driver = str(pynvml.nvmlSystemGetDriverVersion())
+                version = str(torch.__version__)
+                return unusable_card(card, version, torch.version.cuda, driver)
         finally:
             pynvml.nvmlShutdown()
     return ""

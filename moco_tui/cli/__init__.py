@@ -21,12 +21,28 @@ from moco_tui.cli.command_table import COMMANDS
 __all__ = ["COMMANDS", "cli", "main"]
 
 
+def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
+    """Prints the version; of a checkout that of its files, whatever was installed of it before."""
+    if asked and not ctx.resilient_parsing:
+        from engine.machine.installation import program_version
+
+        click.echo(f"moco-tui {program_version()}")
+        ctx.exit()
+
+
 @click.group(
     cls=CommandGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(None, "--version", package_name="moco-tui", message="moco-tui %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 @click.option("--runs-dir", metavar="DIR", help="Run folders. [default: $MOCO_TUI_RUNS or ./runs]")
 @click.option("--data-dir", metavar="DIR", help="Data sets and caches.")
 @click.option("--device", metavar="D", help="auto, cuda, cuda:N, cpu or mps.")

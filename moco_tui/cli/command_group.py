@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -54,16 +56,15 @@ class CommandGroup(click.Group):
         ]
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:  # noqa: D102
+        with _output_errors():  # --version and --help print while they are parsed
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: D102
-        try:
+        with _output_errors():
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, not when the interpreter ends: an error is caught below
             return result
-        except OSError as error:  # click would leave with 1, which says that a run failed
-            # An error with a filename is of that file; a write to a stream names none.
-            if error.filename is None and error.errno in _OUTPUT_ERRNOS:
-                raise OutputError from error
-            raise
 
     def resolve_command(  # noqa: D102
         self, ctx: click.Context, args: list[str]
@@ -73,6 +74,18 @@ class CommandGroup(click.Group):
             hint = f" Did you mean {near[0]}?" if near else " See moco-tui --help."
             raise UserError(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+
+@contextlib.contextmanager
+def _output_errors() -> Iterator[None]:
+    """Tells errors of writing to stdout from those of files: click would leave with 1 for both."""
+    try:
+        yield
+    except OSError as error:
+        # An error with a filename is of that file; a write to a stream names none.
+        if error.filename is None and error.errno in _OUTPUT_ERRNOS:
+            raise OutputError from error
+        raise
 
 
 def _short_help(name: str, limit: int = 45) -> str:

@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from engine.machine.installation import program_version
 from engine.machine.processor import processor
 from engine.runs.device_holder import holder_of
 from moco_tui.present import fmt
@@ -39,7 +40,8 @@ def versions() -> dict[str, Any]:
         found[name] = "not installed"
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-    return found
+    # Of a checkout that of its files, whatever was installed of it before.
+    return found | {"moco-tui": program_version()}
 
 
 def system() -> dict[str, Any]:

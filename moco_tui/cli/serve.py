@@ -6,7 +6,6 @@ import asyncio
 import getpass
 import signal
 import socket
-import sys
 
 import click
 
@@ -14,6 +13,7 @@ from engine.errors import UserError
 from engine.files import reason
 from moco_tui.cli.options import Settings, shared_options
 from moco_tui.cli.output import clean, say
+from moco_tui.training.detached import child_command
 
 HOST = "127.0.0.1"
 PORT = 8000
@@ -128,7 +128,7 @@ def _app_arguments(settings: Settings, *, read_write: bool) -> list[str]:
     places = ["--runs-dir", str(settings.root), "--data-dir", str(settings.data)]
     device = ["--device", settings.device] if settings.device else []
     only = [] if read_write else ["--read-only"]
-    return [sys.executable, "-m", "moco_tui", *places, *device, *only, "_served"]
+    return child_command(*places, *device, *only, "_served")
 
 
 def _tell(address: str, port: int, token: str, *, outside: bool, read_write: bool) -> None:

@@ -13,6 +13,7 @@ from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
 from engine.text import one_line
+from moco_tui.training.detached import child_environment
 
 _READY = b"__GANGLION__\n"  # what textual/drivers/web_driver.py says first
 _END_SECONDS = 120.0
@@ -55,7 +56,8 @@ class WebSession(AppService):
         self._arguments = list(arguments)
 
     def _build_environment(self, width: int = 80, height: int = 24) -> dict[str, str]:
-        found = super()._build_environment(width, height) | _ENVIRONMENT
+        modules = {"PYTHONPATH": child_environment()["PYTHONPATH"]}
+        found = super()._build_environment(width, height) | modules | _ENVIRONMENT
         return {name: value for name, value in found.items() if name not in _FOREIGN}
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:

@@ -19,7 +19,7 @@ from engine.runs import RunFolder
 from moco_tui.notify.limited_process import run_limited
 from moco_tui.notify.run_note import RunNote
 from moco_tui.notify.told import Told
-from moco_tui.training.detached import child_environment
+from moco_tui.training.detached import child_command, child_environment
 from moco_tui.user.user_file import config_path, read_user_file
 from moco_tui.user.user_schema import Event, NotifySettings, TerminalWay
 
@@ -122,7 +122,7 @@ def _by_apprise(note: RunNote, settings: NotifySettings) -> list[Delivery]:
         return []
     asked = {"urls": list(settings.apprise), "title": note.title, "body": note.message}
     ended = run_limited(
-        [sys.executable, "-m", "moco_tui.notify.apprise_child"],
+        child_command(module="moco_tui.notify.apprise_child"),
         child_environment(),
         settings.seconds,
         given=json.dumps(asked).encode(),

@@ -55,7 +55,7 @@ def spawn(
     Raises:
         RunError: when the process cannot be started.
     """
-    command = [sys.executable, "-m", "moco_tui", "_train", "--data-dir", str(data_dir)]
+    command = child_command("_train", "--data-dir", str(data_dir))
     for folder, fd in zip(folders, lock_fds, strict=True):
         command += ["--lock-fd", str(fd), str(folder.path)]
     for run in other_data:
@@ -93,17 +93,36 @@ def _open_log(path: Path) -> BinaryIO:
     return os.fdopen(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
+def _start_folder() -> list[str]:
+    """The folder that ``python -m`` has put before all others, absolute; else nothing."""
+    started = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if started is None or sys.flags.safe_path or not sys.path:
+        return []
+    return [str(Path(sys.path[0]).absolute())]
+
+
+def child_command(*words: str, module: str = "moco_tui") -> list[str]:
+    """What starts a process of this program; ``child_environment`` says where its modules are.
+
+    Without ``-P``, ``-m`` would look for them in the working folder first, which may hold a package
+    ``engine`` of another project, or anything else.
+    """
+    return [sys.executable, "-P", "-m", module, *words]
+
+
 def child_environment() -> dict[str, str]:
     """The environment of a detached trainer, which starts in another folder than this process.
 
     Relative entries of PYTHONPATH are made absolute, and the folder of these packages is added: a
-    checkout that is not installed is found through the working folder alone. The code that a person
-    has named in this process may run in the trainer too (``own_code``), its runs record the command
-    that was typed, and the user's configuration is the same.
+    checkout that is not installed is found through the working folder alone. Where this process was
+    started with ``-m``, it finds modules in the folder where it was started, and so does the
+    trainer, but after these packages. The code that a person has named in this process may run in
+    the trainer too (``own_code``), its runs record the command that was typed, and the user's
+    configuration is the same.
     """
     packages = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    paths = [packages, *(str(Path(entry).absolute()) for entry in known if entry)]
+    paths = [packages, *(str(Path(entry).absolute()) for entry in known if entry), *_start_folder()]
     return {
         **os.environ,
         **own_code.environment(),

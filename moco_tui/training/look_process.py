@@ -8,7 +8,6 @@ runs behind a training (``nice``), can be ended at any moment, and frees its mem
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ import msgspec
 from engine.errors import UserError
 from engine.files import reason
 from engine.runs.encoder_look import Look, LookRequest
-from moco_tui.training.detached import child_environment
+from moco_tui.training.detached import child_command, child_environment
 
 T = TypeVar("T")
 PROGRESS = "\x1e"
@@ -106,7 +105,7 @@ class LookProcess:
                 raise LookCancelled
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "moco_tui", "_look", *words, *self._places],
+                    child_command("_look", *words, *self._places),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from textual.widgets import Static
 
 from moco_tui.present import fmt
 from moco_tui.present.study_form import plan_text
-from moco_tui.training.detached import child_environment
+from moco_tui.training.detached import child_command, child_environment
 from moco_tui.widgets.panel import Panel
 
 TIMEOUT = 300
@@ -106,10 +105,7 @@ class EstimatePanel(Panel, Static):
     def _run(self, toml: str, words: list[str]) -> tuple[int, str, str]:
         """Exit code, output and errors of the process; called in a thread."""
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "moco_tui", "_estimate", *words),
-                *("--data-dir", str(self._data_dir)),
-            ],
+            child_command("_estimate", *words, "--data-dir", str(self._data_dir)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

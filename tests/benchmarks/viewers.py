@@ -30,6 +30,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import select
 import shlex
 import statistics
@@ -40,12 +41,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from engine.machine.processor import processor
 from tests.benchmarks.app import (
     SIZE,
     STEPS,
@@ -55,6 +59,7 @@ from tests.benchmarks.app import (
     long_run,
     wandb_run,
 )
+from tests.benchmarks.report import keep, spread
 
 PARTS = ("first-paint", "drawn", "keys", "price")
 SETTLED_SECONDS = 3.0  # a picture that has not changed for so long is whole
@@ -359,6 +364,30 @@ def _line(trainer: subprocess.Popen[str], wanted: str) -> None:
 # ---------------------------------------------------------------------------- the command
 
 
+def result(figures: dict[str, dict[str, list[float]]], repeats: int) -> dict[str, Any]:
+    """The figures as the report keeps them: a row for each thing, a column for each viewer."""
+    names = list(dict.fromkeys(name for found in figures.values() for name in found))
+    keys = {name: re.sub(r"\W", "_", name) for name in names}
+    cell = "{%s:.3g} ({%s_low:.3g} - {%s_high:.3g})"
+    values: list[dict[str, Any]] = []
+    for what, found in figures.items():
+        values.append({"what": what})
+        for name, measured in found.items():
+            values[-1] |= spread(keys[name], measured)
+    return {
+        "command": ["python tests/benchmarks/viewers.py"],
+        "hardware": f"{os.cpu_count()} cores, {processor()[0]}",
+        "torch": "",
+        "date": datetime.now(UTC).date().isoformat(),
+        "repeats": f"medians of {repeats} in turns, least and most; {SIZE[0]}x{SIZE[1]} cells",
+        "columns": [
+            {"title": "", "cell": "{what}"},
+            *({"title": name, "cell": cell % ((keys[name],) * 3)} for name in names),
+        ],
+        "values": values,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--leet", help="command, such as '/tmp/viewers/bin/wandb leet'")
@@ -371,6 +400,7 @@ def main() -> None:
     parser.add_argument("--train-steps", type=int, default=5000)
     parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--keep", metavar="NAME", help="as a result of the report (report.py)")
     options = parser.parse_args()
     wanted = options.only.split(",")
     viewers = [the_app()]
@@ -403,6 +433,8 @@ def main() -> None:
                     note("key to paint, ms", viewer, spent)
                 if "price" in wanted:
                     _price(viewer, place / f"price-{repeat}", options.train_steps, note)
+    if options.keep:
+        keep(options.keep, result(figures, options.repeats))
     if options.json:
         print(json.dumps({"cores": os.cpu_count(), "figures": figures}, indent=2))
         return

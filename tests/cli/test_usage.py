@@ -265,9 +265,10 @@ def test_a_reader_that_has_enough_is_no_failure(root: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_full_disk_under_stdout_is_a_sentence(root: Path) -> None:
+@pytest.mark.parametrize("words", [["presets", "--settings"], ["--version"], ["--help"]])
+def test_a_full_disk_under_stdout_is_a_sentence(root: Path, words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        done = _run(["presets", "--settings"], stdout=full)
+        done = _run(words, stdout=full)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "No space left" in done.stderr

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from engine.config.run_schema import RuntimeConfig
 from engine.native.library import OFF
@@ -42,3 +45,26 @@ def test_a_run_goes_on_with_the_kernels_that_it_began_with(
 def test_threads_and_precision_are_those_of_the_record() -> None:
     runtime = resolve_runtime(CPU, recorded={"threads": 3, "precision": "float32"})
     assert (runtime.threads, runtime.bfloat16) == (3, False)
+
+
+def test_a_card_that_torch_cannot_use_is_named_with_its_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda handle: f"Card {handle}",
+        nvmlSystemGetDriverVersion=lambda: "535.104.05",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    runtime = resolve_runtime(RuntimeConfig(device="auto"))
+    assert runtime.device.type == "cpu"
+    assert "There is a Card 0" in runtime.notice
+    assert "Its driver is 535.104.05, and CUDA 13 needs 580 or newer." in runtime.notice
+    assert "--index-url https://download.pytorch.org/whl/cu126" in runtime.notice
+    driver.nvmlDeviceGetCount = lambda: 0
+    assert resolve_runtime(RuntimeConfig(device="auto")).notice == ""
