@@ -186,7 +186,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> CopiedPackages:
     copied.add_file("moco_tui/screens/hello_screen.py", SCREEN)
     copied.add_line(
         "moco_tui/screens/screen_registry.py",
-        '    "runs": ScreenEntry("moco_tui.screens.runs_screen:RunsScreen", "runs_screen.tcss"),',
+        "SCREENS: dict[str, ScreenEntry] = {",
         '    "hello": ScreenEntry("moco_tui.screens.hello_screen:HelloScreen", key="H",'
         ' title="Hello"),',
     )

@@ -23,8 +23,9 @@ class LogPanel(TextPanel):
     """
 
     HELP_TITLE = "The log"
-    HELP = """The last 300 lines of what the run says of itself, the newest last. The slash begins a filter: of what is
-typed the lines that contain it are left; Enter keeps it, Escape takes it away."""
+    HELP = """The last 300 lines of what the run says of itself, the newest last. The slash begins a
+filter: of what is typed the lines that contain it are left; Enter keeps it, Escape takes it
+away."""
     BINDINGS = [
         Binding("slash", "filter", "Filter"),
         Binding("escape", "no_filter", "Filter away"),

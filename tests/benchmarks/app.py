@@ -190,9 +190,7 @@ def app_long(root: Path) -> tuple[float, float]:
         # the table has a preview beside it.
         session.seconds_until(
             lambda text: (
-                "Monitor" in text
-                and "200k" in text
-                and any(0x2800 < ord(c) < 0x2900 for c in text)
+                "Monitor" in text and "200k" in text and any(0x2800 < ord(c) < 0x2900 for c in text)
             )
         )
         return time.perf_counter() - start, time.perf_counter() - session.began
