@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,9 +78,9 @@ async def test_where_a_step_may_move_lines_all_are_laid_out(
     root: Path, make_app: MakeApp, layouts: list[int], how: str
 ) -> None:
     some_runs(root)
-    facts = {"status": "running", "total_steps": 100, "step": 10}
+    facts: dict[str, Any] = {"status": "running", "total_steps": 100, "step": 10}
     kind = "probe" if how == "probe" else "pretrain"
-    parent = {"parent": "k7m2qx"} if how == "probe" else {}
+    parent: dict[str, Any] = {"parent": "k7m2qx"} if how == "probe" else {}
     run = write_run(root, "a1b2c3", kind=kind, **facts, **parent)
     app = make_app()
     async with app.run_test(size=(120, 30)) as pilot:
