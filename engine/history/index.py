@@ -141,7 +141,6 @@ def write_index(
         RunError: when it is of another schema, or cannot be written.
     """
     storage = AtomicStorage(root / INDEX_NAME, timeout=timeout)
-    documents = {i: to_document(entry) for i, entry in put.items() if entry.stamp != UNSURE}
 
     def change(tables: RawTables) -> None:  # called with the lock held
         meta: dict[str, Any] = {}
@@ -156,10 +155,12 @@ def write_index(
         # Else a new check sum would vouch for what was damaged.
         elif meta.get("check") != check_of(msgspec.json.encode(tables.get(RUNS, {}))):
             raise DamagedStoreError(f"{storage.path} is damaged: it was changed.")
+        # One after the other: of a hundred thousand at once they would take 300 MB.
+        documents = ((i, to_document(e)) for i, e in put.items() if e.stamp != UNSURE)
         put_raw(tables, RUNS, documents, drop or ())
         check = check_of(msgspec.json.encode(tables[RUNS]))
         new = {META_ID: {"schema": SCHEMA, "base": base_mark(), "check": check}}
-        put_raw(tables, META, new)
+        put_raw(tables, META, new.items())
 
     storage.edit(change)
 

@@ -244,7 +244,7 @@ class KeyedTable(LockedTable):
         storage = self._storage
         # Around TinyDB, which would decode and encode every document for a change of one.
         if isinstance(storage, AtomicStorage):
-            storage.edit(lambda tables: put_raw(tables, self.name, documents, gone))
+            storage.edit(lambda tables: put_raw(tables, self.name, documents.items(), gone))
             self.clear_cache()
             return
 
@@ -259,14 +259,21 @@ class KeyedTable(LockedTable):
 def put_raw(
     tables: RawTables,
     name: str,
-    documents: Mapping[str, Mapping[str, Any]],
+    documents: Iterable[tuple[str, Mapping[str, Any]]],
     drop: Iterable[str] = (),
 ) -> None:
-    """Insert or replace documents of a table by id, and drop others; for ``edit``."""
+    """Insert or replace documents of a table by id, and drop others; for ``edit``.
+
+    Args:
+        tables: by name, changed in place.
+        name: of the table.
+        documents: ids and documents, encoded one after the other.
+        drop: ids.
+    """
     table = tables.setdefault(name, {})
     for key in drop:
         table.pop(key, None)
-    for key, document in documents.items():
+    for key, document in documents:
         table[key] = msgspec.Raw(msgspec.json.encode(document))
 
 

@@ -33,33 +33,44 @@ class Looker:
         self._states: dict[str, str] | None = None
         self._findings: dict[str, NewFindings] = {}
         self._lost: set[str] = set()
+        self._version = self._lost_version = -1  # of the list at the last look
+        self._live: list[str] = []
 
     def look(self) -> list[RunNote]:
         """What has happened since the last look."""
         # The list is refreshed by its screen, too, but only while that is shown.
         self._runs.refresh(full_every=_FULL_SECONDS)
-        rows = {id_: row for id_, row in self._runs.rows.items() if not _in_study(row)}
         first, before = self._states is None, self._states or {}
-        self._states = {id_: row.status for id_, row in rows.items()}
-        notes = list(self._warnings(rows, first=first))
-        for id_, row in rows.items():
-            earlier = before.get(id_)
-            # A short run may have begun and ended since the last look.
-            if earlier in _BEFORE_AN_END and row.status in _ENDS and row.status != earlier:
-                notes.append(note_of(self._folder(id_), _ENDS[row.status]))
-        return notes
+        version = self._runs.version  # before the rows: they may change meanwhile
+        ends: list[RunNote] = []
+        if first or self._runs.stepped_since(self._version) is None:  # else no state has changed
+            rows = {id_: row for id_, row in self._runs.rows.items() if not _in_study(row)}
+            self._states = {id_: row.status for id_, row in rows.items()}
+            self._live = [
+                id_ for id_, row in rows.items() if row.status in LIVE and row.kind == "pretrain"
+            ]
+            for id_, row in rows.items():
+                earlier = before.get(id_)
+                # A short run may have begun and ended since the last look.
+                if earlier in _BEFORE_AN_END and row.status in _ENDS and row.status != earlier:
+                    ends.append(note_of(self._folder(id_), _ENDS[row.status]))
+        self._version = version
+        return [*self._warnings(first=first), *ends]
 
     def newly_lost(self) -> bool:
         """Whether the list shows a run as lost that it did not at the last call."""
+        version = self._runs.version
+        if self._runs.stepped_since(self._lost_version) is not None:
+            return False
+        self._lost_version = version
         before, rows = self._lost, self._runs.rows
         self._lost = {id_ for id_, row in rows.items() if row.status == "lost"}
         return not self._lost <= before
 
-    def _warnings(self, rows: Mapping[str, RunRow], *, first: bool) -> Iterator[RunNote]:
-        live = [id_ for id_, row in rows.items() if row.status in LIVE and row.kind == "pretrain"]
-        for id_ in set(self._findings).difference(live):
+    def _warnings(self, *, first: bool) -> Iterator[RunNote]:
+        for id_ in set(self._findings).difference(self._live):
             del self._findings[id_]
-        for id_ in live[:_MOST_WATCHED]:
+        for id_ in self._live[:_MOST_WATCHED]:
             known = id_ in self._findings
             findings = self._findings.setdefault(id_, NewFindings(self._folder(id_)))
             for finding in findings.look():

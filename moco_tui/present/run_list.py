@@ -68,6 +68,7 @@ class RunList:
         self._full_cost = 0.0  # seconds that the last look at every folder took
         self._strangers: set[str] = set()  # names in the folder that are no runs
         self._live_ids: frozenset[str] = frozenset()
+        self._due: set[str] = set()  # ids of runs whose files may have to be counted
         self._sized: dict[str, Entry] = {}  # counted since the last refresh
         self._steps: dict[str, int] = {}  # by id the version in which a run went further
         self._whole_version = 0  # the last one in which more than that has changed
@@ -192,6 +193,7 @@ class RunList:
         self.rows = rows
         if stepped is None:  # else the same are live as before
             self._live_ids = frozenset(row.id for row in rows.values() if row.status in LIVE)
+            self._due = {row.id for row in rows.values() if needs_count(row.entry)}
             self._whole_version = self.version + 1
             self._steps = {}
         else:  # replaced, as who reads them has no lock
@@ -219,13 +221,16 @@ class RunList:
             seconds: about how long it may take.
         """
         end, found = self._monotonic() + seconds, []
-        for row in list(self.rows.values()):
+        rows = self.rows
+        for id_ in self._due | self._live_ids:
             now = self._monotonic()
             if now >= end:
                 break
-            if self._is_due(row.entry, now):
-                self._counted[row.id] = row.entry.stamp, now
-                found.append(counted(row.entry, size_of(self.root / row.id)))
+            row = rows.get(id_)
+            if row is not None and self._is_due(row.entry, now):
+                self._counted[id_] = row.entry.stamp, now
+                found.append(counted(row.entry, size_of(self.root / id_)))
+            self._due.discard(id_)
         if found:
             with self.lock:
                 self.history.note_sizes(found)

@@ -3,8 +3,8 @@
     python tests/benchmarks/many_runs.py [--sizes 10000,100000] [--repeats N] [--dir DIR] [--json]
 
 For each size a folder of run folders is made (``storage.make_runs``, and five studies), measured in
-a fresh process, and removed. Processor time of that process, all threads, in milliseconds; the
-median over the repeats. Memory is the most that the process held. The app runs without a terminal,
+fresh processes, and removed. Processor time of the process, all threads, in milliseconds; the
+median over the repeats. Memory is the most that a process held. The app runs without a terminal,
 at 160x45; "screen" is what its one thread does, in which keys wait.
 """
 
@@ -92,19 +92,21 @@ def change(root: Path, run: str, step: int) -> None:
     path.rename(folder.record_path)
 
 
-def measure(root: Path, repeats: int) -> dict[str, Any]:
-    """Everything of one folder."""
+def measure(root: Path, part: str, repeats: int) -> dict[str, Any]:
+    """A part of what is measured of a folder: ``commands`` or ``app``."""
     times = Timings(repeats)
     some = RunFolder(root / "r00007")
+    if part == "app":
+        asyncio.run(_app(root, some, times))
+        return {"times": times.rows, "memory": {"most memory of the app, MiB": peak_memory()}}
     times.once("index made anew from the folders", lambda: History(root).reindex())
     times.of("list of a new process (every folder's times checked)", lambda: History(root).list())
     _lists(root, times)
     times.of("one status change, for the trainer's process", lambda: note_change(some, 10.0))
-    asyncio.run(_app(root, some, times))
     return {
         "times": times.rows,
         "index": (root / INDEX_NAME).stat().st_size,
-        "memory": peak_memory(),
+        "memory": {"most memory of reindex and lists, MiB": peak_memory()},
     }
 
 
@@ -205,13 +207,21 @@ async def ends(pilot: Any) -> None:
     await pilot.pause()
 
 
-def in_a_process(root: Path, repeats: int) -> dict[str, Any]:
-    """``measure`` in a fresh process: its memory is that of this folder alone."""
+def in_processes(root: Path, repeats: int) -> dict[str, Any]:
+    """``measure`` in fresh processes: their memory is that of this folder alone."""
     command = [sys.executable, "-m", "tests.benchmarks.many_runs", "--one", str(root)]
-    done = subprocess.run(
-        [*command, "--repeats", str(repeats)], stdout=subprocess.PIPE, text=True, check=True
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = {"times": {}, "memory": {}}
+    for part in ("commands", "app"):
+        done = subprocess.run(
+            [*command, "--part", part, "--repeats", str(repeats)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        one = json.loads(done.stdout.splitlines()[-1])
+        found["times"] |= one.pop("times")
+        found["memory"] |= one.pop("memory")
+        found |= one
     return found
 
 
@@ -225,9 +235,10 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, default=None, help="file system to measure on")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", type=Path, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--part", default="commands", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
-        print(json.dumps(measure(args.one, args.repeats)))
+        print(json.dumps(measure(args.one, args.part, args.repeats)))
         return
     sizes, found = [int(size) for size in args.sizes.split(",")], []
     for size in sizes:
@@ -235,7 +246,7 @@ def main() -> None:
         try:
             make_runs(work / "runs", size)
             make_studies(work / "runs", size)
-            found.append(in_a_process(work / "runs", args.repeats))
+            found.append(in_processes(work / "runs", args.repeats))
         finally:
             shutil.rmtree(work)
     if args.json:
@@ -247,7 +258,8 @@ def main() -> None:
         values = [one["times"][what] for one in found]
         _row(f"{what}, ms", values)
     _row("index, MB", [one["index"] / 1e6 for one in found])
-    _row("most memory, MiB", [one["memory"] / 2**20 for one in found])
+    for what in found[0]["memory"]:
+        _row(what, [one["memory"][what] / 2**20 for one in found])
 
 
 def _row(what: str, values: list[float]) -> None:
