@@ -67,6 +67,7 @@ SCOPES: Mapping[str, tuple[tuple[str, str], ...]] = {
         *(("look", ""), ("look-map", "In the map"), ("picture-shelves", "In the images")),
         ("confusion-grid", "In the confusions"),
     ),
+    "devices": (("devices", ""),),
     "trash": (("trash", ""),),
     "manual": (("manual", ""), ("manual-viewer", "In the page")),
 }
@@ -244,7 +245,9 @@ def keys(screen: str) -> str:
             lines += textwrap.wrap(
                 f"{shown:<20}  {key.description}", WIDTH, subsequent_indent=" " * 22
             )
-    return _fence(lines) if lines else "There are none.\n"
+    if screen == "others":
+        return f"## Elsewhere\n\n{_fence(lines)}" if lines else ""
+    return _fence(lines)
 
 
 def command(name: str) -> str:
@@ -325,7 +328,8 @@ def renewed(text: str) -> str:
 
     def make(found: re.Match[str]) -> str:
         name, *arguments = found["what"].split()
-        return f"{found[1]}\n{MAKERS[name](*arguments)}\n{found[3]}"
+        text = MAKERS[name](*arguments)
+        return f"{found[1]}\n{text}\n{found[3]}" if text else f"{found[1]}{found[3]}"
 
     return _MADE.sub(make, text)
 

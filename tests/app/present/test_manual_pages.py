@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -13,7 +14,13 @@ import moco_tui
 from engine.config.fields import fields
 from engine.config.schema import KINDS
 from engine.errors import UserError
+from engine.runs import ShownStatus
 from moco_tui.cli.command_table import listed_commands
+from moco_tui.present import encoder_diagnoses as encoder
+from moco_tui.present import knn_diagnoses as knn
+from moco_tui.present import queue_diagnoses as queue
+from moco_tui.present import shortcut_diagnosis as shortcut
+from moco_tui.present.diagnoses import DIAGNOSES
 from moco_tui.present.manual_pages import PAGES, anchors, manual_page, split_link
 from moco_tui.screens.key_table import bound_keys
 from moco_tui.screens.screen_registry import SCREENS
@@ -140,6 +147,32 @@ def test_the_pages_of_reference_have_everything_there_is() -> None:
         wanted = {key.partition(".")[0] if "." in key else "-" for key in fields(KINDS[kind])}
         assert wanted - {"runtime"} <= set(sections)
         assert all(f"made: settings {kind} {section} -->" in settings for section in sections)
+
+
+def test_the_limits_of_the_diagnoses_are_those_of_the_code() -> None:
+    text = " ".join(manual_page("monitor").text.split())
+    for words in (
+        f"From epoch {encoder.FIRST_EPOCHS} on, the mean losses of the last {encoder.LAST_EPOCHS}",
+        f"above {encoder.AT_CHANCE:g} of chance",
+        f"has been filled {encoder.FILLINGS} times",
+        f"is below {encoder.FEW:g}, or below {encoder.FALLEN:g} of its largest value",
+        f"at {encoder.IN_A_ROW} measures in a row",
+        f"At least {shortcut.SOLVED:g} % of the queries",
+        f"At least {encoder.DEAD_SHARE:g} of the dimensions",
+        f"by {queue.DRIFT:g} of the distance",
+        f"After {knn.LEAST_EPOCHS} epochs and {knn.LEAST_SHARE:g} of the schedule",
+        f"by {knn.BEYOND:g} standard errors, twice in a row",
+        f"The last {knn.IN_A_ROW} measures of kNN are below its best by {knn.BEYOND:g}",
+    ):
+        assert words in text
+    assert [f"**{name}.**" in text for name in DIAGNOSES] == [True] * len(DIAGNOSES)
+
+
+def test_every_state_of_a_run_is_explained() -> None:
+    text = manual_page("runs").text
+    table = text.partition("## States")[2].split("```")[1]
+    states = [line.split()[0] for line in table.splitlines()[1:]]
+    assert sorted(states) == sorted(get_args(ShownStatus))
 
 
 # ----------------------------------------------------------------------------------------------

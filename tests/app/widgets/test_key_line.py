@@ -29,7 +29,8 @@ async def test_the_way_out_and_to_help_stay_in_sight(
         words = " ".join(f"{app.get_key_display(b)} {b.description}" for b in everything)
         assert all(word in words.split() for word in shown)
         if width == 160:
-            assert all(binding.description in line(app) for binding in everything)
+            missing = [b.description for b in everything if b.description not in line(app)]
+            assert missing == ["Manual"], "it shares the place of Help, whose key is shorter"
 
 
 async def test_a_click_presses_the_key(make_app: Callable[..., MocoApp]) -> None:
