@@ -22,6 +22,7 @@ from typing import Any, Literal, Self
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from engine.errors import ConfigError, TrainingError, UserError, described
 from engine.machine.rank_place import RankPlace
@@ -57,7 +58,7 @@ class Ranks:
     """
 
     def __init__(
-        self, place: RankPlace, device: torch.device, store: dist.Store, watch: RankWatch
+        self, place: RankPlace, device: torch.device, store: Store, watch: RankWatch
     ) -> None:
         self.place, self.device = place, device
         self.rank, self.world = place.rank, place.world
@@ -98,6 +99,8 @@ class Ranks:
             words = str(error) if isinstance(error, UserError) else described(error)
             self._watch.fail(f"Rank {self.rank} failed: {words}")
         self.end()
+        if self.is_first and self._watch.verdict:
+            self._watch.linger()
         self._watch.close()
 
     def end(self) -> None:
@@ -108,7 +111,8 @@ class Ranks:
         if self.is_first and self._ready and not self._watch.verdict:
             with contextlib.suppress(TrainingError):
                 self._announce("end", 0)
-        self._watch.close()
+        if not self._watch.verdict:  # from here on, a rank may end as it likes
+            self._watch.close()
 
     def check(self, *, now: bool = False) -> None:
         """Refuses to go on once a rank is lost.
@@ -171,11 +175,12 @@ class Ranks:
             check_interrupt(sink)
             self.check()
             time.sleep(_POLL_SECONDS)
-        return self._store.get(key).decode()
+        entry: bytes = self._store.get(key)
+        return entry.decode()
 
     def _stored(self, key: str) -> bool:
         try:
-            return self._store.check([key])
+            return bool(self._store.check([key]))
         except RuntimeError as error:
             raise self._broken(error) from error
 
@@ -237,8 +242,9 @@ class Ranks:
         """
         flat = torch.cat([part.reshape(-1) for part in parts])
         everything = flat.new_empty(self.world * len(flat))
-        self._call(lambda: dist.all_gather_into_tensor(everything, flat))
-        columns = everything.view(self.world, -1).split([part.numel() for part in parts], dim=1)
+        self._call(lambda: dist.all_gather(list(everything.view(self.world, -1)), flat))
+        sizes = [part.numel() for part in parts]
+        columns = torch.split(everything.view(self.world, -1), sizes, dim=1)
         return [
             column.reshape(self.world, *part.shape)
             for column, part in zip(columns, parts, strict=True)
@@ -254,7 +260,7 @@ class Ranks:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         self._call(lambda: dist.all_reduce(flat))
         flat /= self.world
-        parts = flat.split([tensor.numel() for tensor in tensors])
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         shaped = [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
         torch._foreach_copy_(list(tensors), shaped)
 
@@ -324,7 +330,7 @@ def join(place: RankPlace, device: torch.device, facts: Mapping[str, str]) -> Ra
     os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "0"
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore("group", store),
+        store=PrefixStore("group", store),
         rank=place.rank,
         world_size=place.world,
         timeout=_FOR_EVER,
@@ -335,7 +341,7 @@ def join(place: RankPlace, device: torch.device, facts: Mapping[str, str]) -> Ra
     return ranks
 
 
-def _connected(place: RankPlace, *, owner: bool) -> dist.Store:
+def _connected(place: RankPlace, *, owner: bool) -> Store:
     """A connection to the store by which the ranks find each other.
 
     Args:
@@ -344,7 +350,7 @@ def _connected(place: RankPlace, *, owner: bool) -> dist.Store:
     """
     owner = owner and place.rank == 0 and not place.launcher_has_store
     try:
-        store: dist.Store = dist.TCPStore(
+        store: Store = dist.TCPStore(  # type: ignore[attr-defined] # it is public all the same
             place.address,
             place.port,
             place.world,
@@ -358,12 +364,12 @@ def _connected(place: RankPlace, *, owner: bool) -> dist.Store:
             f"({described(error).splitlines()[0]}); start them with torchrun, all with the same "
             "address, at a port that is free."
         ) from error
-    return dist.PrefixStore(f"moco-tui/{place.attempt}", store)
+    return PrefixStore(f"moco-tui/{place.attempt}", store)
 
 
-def _met(store: dist.Store, rank: int) -> bytes:
+def _met(store: Store, rank: int) -> bytes:
     try:
-        return store.get(f"join/{rank}")  # waits
+        return bytes(store.get(f"join/{rank}"))  # waits
     except RuntimeError as error:
         raise ConfigError(
             f"Rank {rank} did not come within {JOIN_SECONDS:.0f} s; every process that WORLD_SIZE "

@@ -16,14 +16,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
-import torch.distributed as dist
+from torch.distributed.distributed_c10d import Store
 
 POLL_SECONDS = 0.5
 SILENT_SECONDS = 15.0
 """Without a sign of life from a process of another node, or from the store, for so long, it counts
 as gone."""
 
-_FAILED = "failed"
+_HEARD_SECONDS = 5.0
+_FAILED, _HEARD = "failed", "heard"
 _ENDED = "has ended: it was killed, or its memory ran out"
 
 
@@ -75,7 +76,7 @@ class RankWatch:
 
     def __init__(
         self,
-        store: dist.Store,
+        store: Store,
         rank: int,
         watched: Sequence[Peer],
         *,
@@ -114,6 +115,20 @@ class RankWatch:
                 self.fail(_sentence(peer, _ENDED))
                 return
 
+    def linger(self) -> None:
+        """Waits until those who are watched and live have heard the verdict.
+
+        For rank 0 before it ends: with it goes the store, perhaps, and the others would take its
+        end for the reason.
+        """
+        deadline = self._clock() + _HEARD_SECONDS
+        with contextlib.suppress(RuntimeError):
+            while self._clock() < deadline:
+                living = [peer for peer in self._watched if not peer.has_ended()]
+                if self._store.check([f"{_HEARD}/{peer.rank}" for peer in living]):
+                    return
+                time.sleep(POLL_SECONDS / 5)
+
     def close(self) -> None:
         """Ends the thread: what happens to the other ranks from now on is nobody's concern."""
         self._closed.set()
@@ -128,6 +143,8 @@ class RankWatch:
             except RuntimeError:  # every error of a store is one
                 self._look_without_store()
             if self.verdict:
+                with contextlib.suppress(RuntimeError):
+                    self._store.set(f"{_HEARD}/{self._rank}", "")
                 self._on_failure()
                 return
 
