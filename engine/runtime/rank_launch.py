@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
-import os
 import signal
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psutil
 import torch
@@ -22,7 +23,7 @@ from engine.errors import ConfigError, RunError, described
 
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 """Passed on to the ranks. Batch systems warn of the time limit with SIGUSR1."""
-_TO_STOP = "600"  # seconds that the ranks have for a step and a checkpoint after a signal
+_TO_STOP = 600  # seconds that the ranks have for a step and a checkpoint after a signal
 INTERRUPTED = 130
 
 
@@ -66,7 +67,9 @@ def launch(arguments: Sequence[str], count: int) -> int:
     Raises:
         RunError: when they cannot be started.
     """
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _TO_STOP)
+    # Of older versions the launcher gives 30 s, and no other number.
+    known = {field.name for field in dataclasses.fields(LaunchConfig)}
+    patience: dict[str, Any] = {"shutdown_timeout": _TO_STOP} if "shutdown_timeout" in known else {}
     with tempfile.TemporaryDirectory(prefix="moco-tui-ranks-") as folder, _quiet(), _ended():
         config = LaunchConfig(
             min_nodes=1,
@@ -80,6 +83,7 @@ def launch(arguments: Sequence[str], count: int) -> int:
             monitor_interval=0.1,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
             signals_to_handle=",".join(_handled()),
+            **patience,
         )
         try:
             elastic_launch(config, sys.executable)(*arguments)
