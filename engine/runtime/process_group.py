@@ -8,37 +8,30 @@ What they exchange is cut by rank and put together here; what it means is in
 from __future__ import annotations
 
 import contextlib
-import datetime
-import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import Store
 
-from engine.errors import ConfigError, TrainingError, UserError, described
+from engine.errors import TrainingError, UserError, described
 from engine.machine.rank_place import RankPlace
 from engine.runs.heartbeat import host_name
-from engine.runtime.rank_watch import Peer, RankWatch
-from engine.sink import NullSink, Sink, check_interrupt
+from engine.runtime.rank_facts import compare
+from engine.runtime.rank_watch import RankWatch
+from engine.sink import Interrupted, NullSink, Sink, check_interrupt
 
 Command = Literal["share", "step", "end"]
 _COMMANDS: tuple[Command, ...] = ("share", "step", "end")
 
-JOIN_SECONDS = 300.0
-"""How long ranks wait for each other at the start."""
 _VERDICT_SECONDS = 25.0  # that a broken connection waits to be told which rank it was
 _POLL_SECONDS = 0.05
-# A rank waits as long as another needs for a kNN, a checkpoint or a pause.
-_FOR_EVER = datetime.timedelta(days=3650)
 
 
 class Ranks:
@@ -64,7 +57,7 @@ class Ranks:
         self.rank, self.world = place.rank, place.world
         self.folder = ""
         self._store, self._watch = store, watch
-        self._ready = self._ended = False
+        self._met = self._ended = False
 
     @property
     def is_first(self) -> bool:
@@ -92,12 +85,12 @@ class Ranks:
         trace: TracebackType | None,
     ) -> None:
         """Tells the others that this rank leaves, and why."""
-        if error is not None and not self._ready:
-            words = str(error) if isinstance(error, UserError) else described(error)
-            self._post_ready({}, words)
-        elif error is not None and not self.is_first and not self._watch.verdict:
-            words = str(error) if isinstance(error, UserError) else described(error)
-            self._watch.fail(f"Rank {self.rank} failed: {words}")
+        if error is not None and not self._met:
+            self._post_ready({}, _words(error))
+            if self.is_first:  # some may have read that it is ready, and wait for more
+                self._watch.fail(f"Rank 0 left before the run began: {_words(error)}")
+        elif error is not None and not self.is_first:
+            self._watch.fail(f"Rank {self.rank} failed: {_words(error)}")
         self.end()
         if self.is_first and self._watch.verdict:
             self._watch.linger()
@@ -108,7 +101,7 @@ class Ranks:
         if self._ended:
             return
         self._ended = True
-        if self.is_first and self._ready and not self._watch.verdict:
+        if self.is_first and self._met and not self._watch.verdict:
             with contextlib.suppress(TrainingError):
                 self._announce("end", 0)
         if not self._watch.verdict:  # from here on, a rank may end as it likes
@@ -158,14 +151,14 @@ class Ranks:
             ConfigError: a rank has something else, or cannot train.
             Interrupted: the sink asked to stop.
         """
-        if self._ready:
+        if self._met:
             return
         self._post_ready(facts, "")
         entries = [self._await(f"ready/{rank}", sink) for rank in range(self.world)]
-        _compare([json.loads(entry) for entry in entries], self.rank)
+        compare([json.loads(entry) for entry in entries], self.rank)
+        self._met = True
 
     def _post_ready(self, facts: Mapping[str, str], error: str) -> None:
-        self._ready = not error
         entry = json.dumps({"facts": dict(facts), "error": error, "host": host_name()})
         with contextlib.suppress(RuntimeError):
             self._store.set(f"ready/{self.rank}", entry)
@@ -290,137 +283,14 @@ def joined_ranks() -> Ranks | None:
     return _joined[0] if _joined else None
 
 
-def join(place: RankPlace, device: torch.device, facts: Mapping[str, str]) -> Ranks:
-    """Meets the other ranks, and checks that they can compute one run together.
-
-    Args:
-        place: of this process, see ``rank_place``.
-        device: that it computes on; one of a kind on all ranks.
-        facts: what else has to be the same on all ranks, in words.
-
-    Raises:
-        ConfigError: a rank does not come, or runs something else.
-    """
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    store, own_store = (_connected(place, owner=owner) for owner in (True, False))
-    introduction = {
-        "facts": {**_versions(device), **facts},
-        "error": "",
-        "host": host_name(),
-        "pid": os.getpid(),
-        "node": place.node,
-    }
-    store.set(f"join/{place.rank}", json.dumps(introduction))
-    met = [json.loads(_met(store, rank)) for rank in range(place.world)]
-    _compare(met, place.rank)
-    peers = [
-        Peer(rank, each["pid"], each["host"], here=each["node"] == place.node)
-        for rank, each in enumerate(met)
-    ]
-    watch = RankWatch(
-        own_store,
-        place.rank,
-        [peers[0]] if place.rank else peers[1:],
-        store_of_first=not place.launcher_has_store,
-        on_failure=_end_operations_of_cards,
-    )
-    # The watch ends operations when a rank is lost. Left to NCCL, it would end this process, and
-    # nobody would write down why.
-    os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "0"
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        store=PrefixStore("group", store),
-        rank=place.rank,
-        world_size=place.world,
-        timeout=_FOR_EVER,
-    )
-    watch.start()
-    ranks = Ranks(place, device, store, watch)
+def enter(ranks: Ranks) -> Ranks:
+    """Makes this process one of these ranks, until it ends."""
     _joined.append(ranks)
     return ranks
 
 
-def _connected(place: RankPlace, *, owner: bool) -> Store:
-    """A connection to the store by which the ranks find each other.
-
-    Args:
-        place: of this process.
-        owner: rank 0 makes the store, unless the launcher has.
-    """
-    owner = owner and place.rank == 0 and not place.launcher_has_store
-    try:
-        store: Store = dist.TCPStore(  # type: ignore[attr-defined] # it is public all the same
-            place.address,
-            place.port,
-            place.world,
-            owner,
-            datetime.timedelta(seconds=JOIN_SECONDS),
-            wait_for_workers=False,
-        )
-    except RuntimeError as error:
-        raise ConfigError(
-            f"The ranks cannot meet at MASTER_ADDR {place.address}, MASTER_PORT {place.port} "
-            f"({described(error).splitlines()[0]}); start them with torchrun, all with the same "
-            "address, at a port that is free."
-        ) from error
-    return PrefixStore(f"moco-tui/{place.attempt}", store)
-
-
-def _met(store: Store, rank: int) -> bytes:
-    try:
-        return bytes(store.get(f"join/{rank}"))  # waits
-    except RuntimeError as error:
-        raise ConfigError(
-            f"Rank {rank} did not come within {JOIN_SECONDS:.0f} s; every process that WORLD_SIZE "
-            "counts has to be started."
-        ) from error
-
-
-def _versions(device: torch.device) -> dict[str, str]:
-    """What has to be the same for all ranks to keep the same weights, in words."""
-    try:
-        version = metadata.version("moco-tui")
-    except metadata.PackageNotFoundError:
-        version = "(not installed)"
-    name = f"the device {device.type}"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    generator = torch.Generator(device).manual_seed(0)
-    draws = torch.rand(1024, 64, generator=generator, device=device).cpu().numpy().tobytes()
-    return {
-        "moco-tui": f"moco-tui {version}",
-        "torch": f"torch {torch.__version__}",
-        "device": name,
-        "instructions": f"the instructions {torch.backends.cpu.get_cpu_capability()}",
-        # A card draws otherwise than one with another number of processors.
-        "draws": f"the random numbers {hashlib.blake2b(draws, digest_size=4).hexdigest()}",
-    }
-
-
-def _compare(entries: Sequence[Mapping[str, Any]], own: int) -> None:
-    """Refuses ranks that differ, or one that cannot train.
-
-    Raises:
-        ConfigError: naming the rank and what it has.
-    """
-    for rank, entry in enumerate(entries):
-        if entry["error"]:
-            where = "" if rank == own else f"Rank {rank} on {entry['host']}: "
-            raise ConfigError(f"{where}{entry['error']}")
-    first = entries[0]["facts"]
-    for rank, entry in enumerate(entries):
-        for name in first:
-            if entry["facts"].get(name) != first[name]:
-                raise ConfigError(
-                    f"Rank {rank} on {entry['host']} has {entry['facts'].get(name, 'no ' + name)}, "
-                    f"and rank 0 on {entries[0]['host']} has {first[name]}; all ranks of a run "
-                    "need the same."
-                )
-
-
-def _end_operations_of_cards() -> None:
-    """Ends operations of NCCL that wait for a rank that is lost; gloo ends its own."""
-    if torch.cuda.is_available() and dist.is_initialized():
-        with contextlib.suppress(Exception):  # one that failed already
-            dist.group.WORLD.abort()  # type: ignore[union-attr]
+def _words(error: BaseException) -> str:
+    """An error for the other ranks."""
+    if isinstance(error, Interrupted):
+        return f"it was asked to {error.request}"
+    return str(error) if isinstance(error, UserError) else described(error)

@@ -105,7 +105,8 @@ class RankWatch:
     def fail(self, sentence: str) -> None:
         """Tells all ranks why the run cannot go on; the first who does is heard."""
         with contextlib.suppress(RuntimeError):
-            self._store.compare_set(_FAILED, "", sentence)
+            found = self._store.compare_set(_FAILED, "", sentence)
+            sentence = found.decode(errors="replace") or sentence
         self._conclude(sentence)
 
     def look_here(self) -> None:

@@ -190,9 +190,11 @@ def as_rank(place: RankPlace, config: PretrainConfig, devices: Sequence[str]) ->
     if place.rank:  # rank 0 hears of signals, and tells the others what becomes of the run
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+    # Before torch is imported: it would print a stack where the store of a rank that died is gone.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     check_shared(config, place.world)
-    from engine.runtime.process_group import join
     from engine.runtime.rank_device import device_of_rank
+    from engine.runtime.rank_meeting import join
 
     digest = hashlib.blake2b(msgspec.json.encode(config), digest_size=6).hexdigest()
     device = device_of_rank(place, devices, config.runtime.device)

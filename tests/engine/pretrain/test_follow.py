@@ -22,12 +22,13 @@ from engine.pretrain import rank_step
 from engine.pretrain.follow import follow
 from engine.pretrain.loop import pretrain
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
-from engine.runtime.process_group import join
+from engine.runtime.rank_meeting import join
 from engine.sink import NullSink, Request
 
 from ..rank_processes import answers_of, ranks_doing
 from ..tiny import RUNTIME, Script, config_with, noise
 
+AUGMENTED = "augmented"  # which ``RankStep`` takes from its module
 CPU = torch.device("cpu")
 
 
@@ -94,8 +95,8 @@ def after_three_steps(change: Callable[[Tensor], Tensor]) -> None:
         return change(views) if len(calls) == 4 else views
 
     calls: list[int] = []
-    augmented = rank_step.augmented
-    rank_step.augmented = changing
+    augmented = getattr(rank_step, AUGMENTED)
+    setattr(rank_step, AUGMENTED, changing)
 
 
 def die(views: Tensor) -> Tensor:
@@ -177,17 +178,16 @@ def test_requests_reach_all_ranks_at_one_step(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_all_ranks(tmp_path: Path) -> None:
-    args = (tmp_path / "checkpoint.pt", {}, {}, False, -1, 1)
-    first, other = answers_of(2, trained, *args)
+    path = tmp_path / "checkpoint.pt"
+    first, other = answers_of(2, trained, path, {}, {}, False, -1, 1)
     assert "The loss became nan at step 4" in first["outcome"]
     assert other == {"outcome": "followed"}
 
 
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_rank_that_is_killed_is_named_by_the_others(tmp_path: Path, dies: int) -> None:
-    values = {"model__bn_splits": 4}
-    args = (tmp_path / "checkpoint.pt", values, {}, False, dies)
-    with ranks_doing(4, trained, *args) as ranks:
+    values, path = {"model__bn_splits": 4}, tmp_path / "checkpoint.pt"
+    with ranks_doing(4, trained, path, values, {}, False, dies) as ranks:
         said = [rank.answer() for rank in ranks if rank is not ranks[dies]]
         pid = ranks[dies].process.pid
     for one in said:

@@ -17,7 +17,7 @@ from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.rank_step import RankStep, check_ranks
 from engine.pretrain.training_state import TrainingState
 from engine.runtime.device import apply_runtime, resolve_runtime
-from engine.runtime.process_group import join
+from engine.runtime.rank_meeting import join
 from engine.seeds import stream_seed
 from engine.sink import NullSink
 
@@ -89,7 +89,7 @@ def trained(values: dict[str, Any], steps: int, double: bool) -> dict[str, Any]:
 
 def followed(training: Pretraining, step: RankStep) -> list[float]:
     """As ``engine.pretrain.follow`` does, with the losses kept."""
-    losses = []
+    losses: list[float] = []
     while True:
         command, shared = step.ranks.next_command()
         if command == "end":
