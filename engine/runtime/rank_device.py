@@ -23,7 +23,7 @@ def device_of_rank(place: RankPlace, devices: Sequence[str], setting: str) -> to
     Raises:
         ConfigError: when there is no such device, or not one for each rank of the node.
     """
-    if devices and tuple(devices) != ALL:
+    if devices and tuple(devices) != (ALL,):
         name = devices[place.local_rank]
     elif devices or setting.startswith("cuda") or (setting == "auto" and torch.cuda.is_available()):
         name = f"cuda:{place.local_rank}"

@@ -37,7 +37,7 @@ def resolved_devices(devices: Sequence[str]) -> tuple[str, ...]:
         ConfigError: when one is not there.
     """
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if tuple(devices) == ALL:
+    if tuple(devices) == (ALL,):
         if not cards:
             raise ConfigError(
                 "--devices all means all cards, but torch sees no CUDA device here; name "

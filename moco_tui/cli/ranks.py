@@ -22,9 +22,9 @@ from engine.config.device_list import ALL, parse_devices
 from engine.config.schema import AnyConfig, PretrainConfig
 from engine.errors import ConfigError, TrainingError, UserError
 from engine.machine.rank_place import RankPlace, rank_place, several_ranks
-from engine.runs import command_line
 from moco_tui.cli.options import Settings, option_group
-from moco_tui.cli.output import say
+from moco_tui.cli.output import clean, say
+from moco_tui.training import detached
 
 if TYPE_CHECKING:
     from engine.runtime.process_group import Ranks
@@ -59,8 +59,8 @@ class RankOptions:
         """``runtime.device``: the kind of the devices, since each rank has one of its own."""
         if self.devices is None:
             return {}
-        named = parse_devices(self.devices)
-        if len(named) == 1 and named != ALL:
+        named = _devices_of_a_kind(self.devices)
+        if len(named) == 1 and named != (ALL,):
             return {"runtime.device": named[0]}
         return {"runtime.device": "cpu" if named[0] == "cpu" else "cuda"}
 
@@ -77,7 +77,7 @@ class RankOptions:
                     "cuda:0,cuda:1 or cpu:2."
                 )
             return ()
-        devices = parse_devices(self.devices)
+        devices = _devices_of_a_kind(self.devices)
         if settings.device:
             raise ConfigError(
                 "--device and --devices were both given; --devices names the devices of several "
@@ -88,12 +88,29 @@ class RankOptions:
                 "--devices names devices for several ranks; add --parallel to compute this run "
                 "on them together, or name one device with --device."
             )
-        if place is not None and devices != ALL and len(devices) != place.local_world:
+        if place is not None and devices != (ALL,) and len(devices) != place.local_world:
             raise ConfigError(
                 f"--devices names {len(devices)} device{'s' * (len(devices) != 1)}, but the "
                 f"launcher has started {place.local_world} ranks here; name one for each."
             )
         return devices
+
+
+def _devices_of_a_kind(text: str) -> tuple[str, ...]:
+    """The devices of a list, on which ranks can exchange tensors.
+
+    Raises:
+        ConfigError: when it is no list, or names devices of two kinds, or an Apple GPU.
+    """
+    devices = parse_devices(text)
+    kinds = {device.partition(":")[0] for device in devices}
+    if len(kinds) > 1 or "mps" in kinds:
+        raise ConfigError(
+            f"--devices is {clean(text)}; the ranks of one run need cards as in cuda:0,cuda:1, or "
+            "processes on the CPU as in cpu:2, not both.",
+            "devices",
+        )
+    return devices
 
 
 RANKS = option_group(
@@ -172,8 +189,8 @@ def start_ranks(count: int) -> int:
     """
     from engine.runtime.rank_launch import launch
 
-    os.environ.update(command_line.environment())
-    return launch(["-m", "moco_tui", *sys.argv[1:]], count)
+    os.environ.update(detached.child_environment())
+    return launch([*detached.child_command()[1:], *sys.argv[1:]], count)
 
 
 def as_rank(place: RankPlace, config: PretrainConfig, devices: Sequence[str]) -> Ranks:

@@ -115,7 +115,9 @@ def wait_for_steps(root: Path, rank: Rank) -> None:
     [
         (("--parallel",), "--parallel needs --devices, which says where the ranks are"),
         (("--devices", "cpu:2"), "add --parallel to compute this run on them together"),
-        (("--devices", "cpu", "--parallel"), "--devices cpu: it must be all, cards such as"),
+        (("--devices", "cpu:x", "--parallel"), "devices names cpu:x; it must be all, or devices"),
+        (("--devices", "cuda:0,cpu:2", "--parallel"), "--devices is cuda:0,cpu:2; the ranks of"),
+        (("--devices", "mps", "--parallel"), "--devices is mps; the ranks of one run need cards"),
         (("--devices", "cuda:7", "--parallel"), "--devices names cuda:7, but torch sees"),
         (("--devices", "cuda:7,cuda:8", "--parallel"), "--devices names cuda:7, but torch sees"),
         (("--devices", "cpu:2", "--parallel", "--device", "cpu"), "were both given"),

@@ -38,7 +38,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
         ((), "cuda", "cuda:1"),
         ((), "cuda:0", "cuda:1"),  # of a run that one process began on that card
         ((), "cpu", "cpu"),
-        (ALL, "cuda", "cuda:1"),
+        ((ALL,), "cuda", "cuda:1"),
         (("cuda:1", "cuda:0"), "cuda", "cuda:0"),
         (("cpu", "cpu"), "cpu", "cpu"),
     ],

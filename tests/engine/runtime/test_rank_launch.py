@@ -27,10 +27,10 @@ def cards(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 def test_all_are_the_cards_that_there_are(cards: int) -> None:
     if cards:
-        assert resolved_devices(ALL) == ("cuda:0", "cuda:1", "cuda:2")
+        assert resolved_devices((ALL,)) == ("cuda:0", "cuda:1", "cuda:2")
     else:
         with pytest.raises(ConfigError, match="torch sees no CUDA device here"):
-            resolved_devices(ALL)
+            resolved_devices((ALL,))
 
 
 def test_a_card_that_is_not_there_is_refused(cards: int) -> None:
