@@ -39,6 +39,7 @@ from engine.runs.owner import ignore_change
 from engine.runs.run_lock import Successor
 from engine.runs.takeover import own
 from engine.runtime.device_lock import DeviceLock, device_key
+from engine.runtime.process_group import joined_ranks
 from engine.sink import Interrupted, Sink, Tee
 from engine.study.workers import study_of
 
@@ -146,7 +147,8 @@ def _train(
     # Read before the run is shown as running, since its checkpoint may still be refused.
     point = JOBS[record.kind].resume_point(folder, record)
     owner.transition("running")
-    if study is None:  # which says where its runs compute
+    # A study says where its runs compute, and a launcher where ranks do.
+    if study is None and joined_ranks() is None:
         at = "" if prepared is None else str(prepared.runtime.device)
         found = on_free_card(config, device_lock, device=device, prepared=at)
         if found is not config and on_device(found) != at:  # it was prepared for another card

@@ -14,9 +14,11 @@ from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
 from engine.errors import DataError
 from engine.jobs.job import DataKept, JobContext, JobInputs, ResumePoint
+from engine.jobs.rank_sink import RankSink
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.branch import check_start, first_step
 from engine.pretrain.loop import Outcome, check_batch, pretrain
+from engine.pretrain.rank_step import check_ranks
 from engine.pretrain.state_check import check_count
 from engine.runs import Record, RunFolder
 from engine.runs.data_identity import differences, identity_in
@@ -24,6 +26,7 @@ from engine.runs.export import with_events
 from engine.runs.kept_checkpoints import BEST
 from engine.runs.record import branch_words
 from engine.runtime.device import Runtime
+from engine.runtime.process_group import Ranks
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ class PretrainJob:
         if inputs.start is not None:  # first: it refuses more than the images do
             start = checkpoints.load(inputs.start)
             check_start(start, config, f"The checkpoint {inputs.start}")
-        dataset = inputs.dataset(config.data)
+        ranks = runtime.ranks
+        if ranks is not None:
+            check_ranks(config, ranks.world)
+        with contextlib.nullcontext() if ranks is None else ranks.in_turn():
+            dataset = inputs.dataset(config.data)
         check_batch(config, len(dataset.train))
         then = None if start is None else identity_in(start.get("data"))
         changed = [] if then is None else differences(then, dataset.identity, test=False)
@@ -66,6 +73,8 @@ class PretrainJob:
                 f"The data are not those that {inputs.start} was trained on: {listed(changed)} "
                 "changed; put them back, or begin a new run."
             )
+        if ranks is not None:  # last: behind it, every rank can train
+            ranks.ready({"images": f"the images {dataset.identity.train_images}"}, inputs.sink)
         return cls(config, runtime, dataset, start)
 
     @staticmethod
@@ -105,8 +114,13 @@ class PretrainJob:
             step = self._first_step(self.start)
             whence = branch_words(record.began_from) or "another run"
             context.sink.log(f"going on from {whence} after step {step}")
+        ranks, told = self.runtime.ranks, context.sink
+        if ranks is not None:
+            ranks.folder, told = str(context.folder.path), RankSink(context.sink, ranks)
+        if point is not None and (words := other_ranks(point.facts, ranks)):
+            told.log(words)
         events = context.folder.path / "tensorboard" if self.config.log.tensorboard else None
-        with with_events(context.sink, events) as sink:
+        with with_events(told, events) as sink:
             outcome = pretrain(
                 self.config,
                 dataset=self.dataset,
@@ -121,6 +135,22 @@ class PretrainJob:
             with contextlib.suppress(OSError):
                 context.folder.start_path.unlink()
         return outcome
+
+
+def other_ranks(recorded: Mapping[str, Any], ranks: Ranks | None) -> str:
+    """What is said of a run that goes on with another number of ranks; empty for the same.
+
+    Args:
+        recorded: the facts of the part before.
+        ranks: those that go on; None for one process.
+    """
+    then, now = recorded.get("ranks", 1), 1 if ranks is None else ranks.world
+    if then == now:
+        return ""
+    return (
+        f"computed by {then} rank{'s' * (then != 1)} until now, from here on by {now}: the last "
+        "bits and the dropout masks are not those that it would have had"
+    )
 
 
 def with_best(state: Mapping[str, Any], record: Record) -> dict[str, Any]:

@@ -141,22 +141,43 @@ class MoCo(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``loss`` with the keys encoded in an order drawn before: no randomness but dropout's."""
         if not self.symmetric:
-            query = self._embed(self.encoder_q, view_1, 1, self.kept)
+            query = self.embed(self.encoder_q, view_1, 1, self.kept)
             keys = self._keys(view_2, 1, order)
-            return info_nce(query, keys, self.queue, self.temperature), keys
+            return self.contrast(query, keys), keys
         views = torch.cat((view_1, view_2))  # (2B, 3, H, W): one pass in place of two
-        query_1, query_2 = self._embed(self.encoder_q, views, 2, self.kept).chunk(2)
+        query = self.embed(self.encoder_q, views, 2, self.kept)
         keys = self._keys(views, 2, order)
+        return self.contrast(query, keys), keys
+
+    def contrast(self, query: Tensor, keys: Tensor) -> Tensor:
+        """The loss of some pairs whose views are encoded: InfoNCE, symmetric as the sum of both.
+
+        Args:
+            query: ``(V * n, dim)`` of unit length: of the first view, or of both views in turn.
+            keys: ``(V * n, dim)``: of the second view, or of both views in turn as well.
+
+        Returns:
+            A scalar with a gradient towards ``query``.
+        """
+        if not self.symmetric:
+            return info_nce(query, keys, self.queue, self.temperature)
+        query_1, query_2 = query.chunk(2)
         key_1, key_2 = keys.chunk(2)
-        loss = info_nce(query_1, key_2, self.queue, self.temperature) + info_nce(
+        return info_nce(query_1, key_2, self.queue, self.temperature) + info_nce(
             query_2, key_1, self.queue, self.temperature
         )
-        return loss, keys
 
-    def _embed(
+    def embed(
         self, encoder: Encoder, images: Tensor, views: int, kept: Tensor | None = None
     ) -> Tensor:
-        """``(V * B, dim)`` float32 embeddings of unit length; ``kept`` gets the first features."""
+        """``(V * B, dim)`` float32 embeddings of unit length; ``kept`` gets the first features.
+
+        Args:
+            encoder: ``encoder_q`` or ``encoder_k``.
+            images: ``(V * B, 3, H, W)``, normalised, one view after the other.
+            views: V.
+            kept: ``(B, feature_dim)``, written; None: nobody wants the features.
+        """
         set_views(encoder, views)  # BatchNorm normalises each view apart, as two passes would
         try:
             features = encoder.features(images)
@@ -172,8 +193,8 @@ class MoCo(nn.Module):
     def _keys(self, images: Tensor, views: int, order: Tensor | None) -> Tensor:
         """``(V * B, dim)`` keys in the order of ``images``, encoded in ``order``."""
         if order is None:
-            return self._embed(self.encoder_k, images, views)
-        shuffled = self._embed(self.encoder_k, images.index_select(0, order), views)
+            return self.embed(self.encoder_k, images, views)
+        shuffled = self.embed(self.encoder_k, images.index_select(0, order), views)
         return torch.empty_like(shuffled).index_copy_(0, order, shuffled)  # undoes the order
 
     @torch.no_grad()

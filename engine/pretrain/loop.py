@@ -24,7 +24,7 @@ from engine.pretrain.keeper import Keeper
 from engine.pretrain.loss_buffer import Loss, LossBuffer
 from engine.pretrain.measures import Measures
 from engine.pretrain.online_probe import NO_LABELS, OnlineProbe, probe_beside
-from engine.pretrain.pretraining import Pretraining
+from engine.pretrain.pretraining import Pretraining, memory_ran_out
 from engine.pretrain.state_check import check_count, check_number
 from engine.pretrain.training_state import check_batch
 from engine.runs.data_identity import check_same_data, identity_in
@@ -81,11 +81,7 @@ def pretrain(
     except Interrupted as interrupted:  # during a kNN or a checkpoint
         return loop.leave(interrupted.request)
     except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"The memory of {runtime.name} ran out at step {loop.state.step + 1}; lower "
-            f"optim.batch_size ({config.optim.batch_size}) or moco.queue_size "
-            f"({config.moco.queue_size}), or free the device."
-        ) from error
+        raise memory_ran_out(loop.training) from error
     finally:
         loop.training.close()
 

@@ -123,16 +123,28 @@ class PlainStep:
         return self.augment(images, numbers.to(images.device)).chunk(2)
 
     def _augment_as_written(self, images: Tensor, numbers: Tensor) -> Tensor:
-        state = self.state
-        both = torch.cat([images, images])
-        params = state.augmenter.params(numbers)
-        # Static means dense on a CPU too, where the tests record steps with a stand-in for CUDA.
-        augmented = state.augmenter.apply(both, params, dense=True if state.static else None)
-        views = normalise(augmented, state.mean, state.std)
-        return views.contiguous(memory_format=torch.channels_last)
+        return augmented(self.state, torch.cat([images, images]), numbers)
 
     def release(self) -> None:
         """Nothing to drop."""
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def augmented(state: TrainingState, images: Tensor, numbers: Tensor) -> Tensor:
+    """A view of each image as a step makes it.
+
+    Args:
+        state: of the pretraining.
+        images: uint8 ``(N, 3, H, W)`` on the device.
+        numbers: the uniform random numbers of each, as of ``Augmenter.uniform_numbers``.
+
+    Returns:
+        ``(N, 3, size, size)`` normalised floats, channels_last.
+    """
+    params = state.augmenter.params(numbers)
+    # Static means dense on a CPU too, where the tests record steps with a stand-in for CUDA.
+    made = state.augmenter.apply(images, params, dense=True if state.static else None)
+    views = normalise(made, state.mean, state.std)
+    return views.contiguous(memory_format=torch.channels_last)

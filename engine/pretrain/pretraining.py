@@ -7,10 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from engine.config.schema import PretrainConfig
+from engine.errors import TrainingError
 from engine.pretrain.groupwise_backward import can_group
 from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.kernel_step import KernelStep
 from engine.pretrain.plain_step import PlainStep, Step
+from engine.pretrain.rank_step import RankStep
 from engine.pretrain.step_wrappers import CapturedStep, FusedStep
 from engine.pretrain.training_state import TrainingState
 from engine.runtime.cuda_graph import Recorder, recorder_for
@@ -26,22 +28,30 @@ class Pretraining:
     Args:
         config: the whole configuration.
         images: ``(N, 3, H, W)`` uint8, on any device; moved to the runtime's.
-        runtime: where to compute.
+        runtime: where to compute; of several ranks each makes one, of the same configuration.
 
     Attributes:
         state: model, optimizer, generators, order of the images, count of steps.
         compute_step: how a step is computed; ``compute_step.kind`` names it.
 
     Raises:
+        ConfigError: when several ranks cannot share a batch.
         DataError: when the images do not fill one batch.
     """
 
     def __init__(self, config: PretrainConfig, images: Tensor, runtime: Runtime) -> None:
-        recorder = recorder_for(runtime.device, config.runtime.capture)
+        ranks = runtime.ranks
+        # A recorded step cannot wait for other processes.
+        capture = config.runtime.capture if ranks is None else "off"
+        recorder = recorder_for(runtime.device, capture)
         # On CUDA also where nothing is recorded: a step that waits for the device leaves it idle.
         static = runtime.device.type == "cuda" or recorder is not None
         self.state = TrainingState(config, images, runtime, static=static)
-        self.compute_step = choose_step(self.state, recorder)
+        self.compute_step: Step
+        if ranks is None:
+            self.compute_step = choose_step(self.state, recorder)
+        else:
+            self.compute_step = RankStep(self.state, ranks)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -109,3 +119,14 @@ def groups_suffice(state: TrainingState) -> bool:
     """
     views = 2 if state.config.moco.symmetric else 1
     return views * state.config.model.bn_splits >= state.runtime.threads
+
+
+def memory_ran_out(training: Pretraining) -> TrainingError:
+    """The sentence for a step that does not fit the memory of its device."""
+    state = training.state
+    config = state.config
+    return TrainingError(
+        f"The memory of {state.runtime.name} ran out at step {state.step + 1}; lower "
+        f"optim.batch_size ({config.optim.batch_size}) or moco.queue_size "
+        f"({config.moco.queue_size}), or free the device."
+    )

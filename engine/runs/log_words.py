@@ -52,7 +52,7 @@ def plan_lines(plan: Plan, source: str, kind: str = "pretrain") -> list[str]:
     device = [
         plan.device,
         str(facts.get("precision") or ""),
-        _counted(facts.get("threads"), "thread"),
+        _processes_words(facts),
         _named("kernels", facts.get("kernels")),
         _named("instructions", facts.get("instruction_set")),
         _named("torch", facts.get("torch")),
@@ -76,6 +76,16 @@ def _image_words(facts: Mapping[str, Any]) -> list[str]:
         for name, noun, use in parts
         if facts.get(name)
     ]
+
+
+def _processes_words(facts: Mapping[str, Any]) -> str:
+    """The threads of the process, or of each rank, and how the ranks exchange tensors."""
+    threads, ranks = _counted(facts.get("threads"), "thread"), _counted(facts.get("ranks"), "rank")
+    if not ranks:
+        return threads
+    nodes = facts.get("nodes")
+    where = f" on {nodes:,} nodes" if isinstance(nodes, int) and nodes > 1 else ""
+    return f"{ranks} of {threads}{where} over {facts.get('backend')}"
 
 
 def _work_words(plan: Plan, step: str) -> str:

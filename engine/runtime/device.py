@@ -15,6 +15,7 @@ from engine.errors import ConfigError
 from engine.machine.card_builds import unusable_card
 from engine.machine.cpu_count import available_cpus
 from engine.native.library import LEVELS, OFF, available, level
+from engine.runtime.process_group import Ranks, joined_ranks
 from engine.runtime.torch_cards import architectures, first_free, torch_cards, unusable
 
 
@@ -29,6 +30,7 @@ class Runtime:
         threads: CPU threads of an operation.
         notice: a sentence that the person should see, or empty.
         kernels: level of the kernels in C that a CPU uses (``engine.native``), or ``off``.
+        ranks: the processes that compute the run together; None where this one does alone.
     """
 
     device: torch.device
@@ -37,6 +39,7 @@ class Runtime:
     threads: int
     notice: str = ""
     kernels: str = OFF
+    ranks: Ranks | None = None
 
     def facts(self) -> dict[str, Any]:
         """What a repeat on the same machine needs to know, as builtin values."""
@@ -51,6 +54,7 @@ class Runtime:
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "kernels": self.kernels,
             "cuda": torch.version.cuda or "",
+            **({} if self.ranks is None else self.ranks.facts()),
         }
 
 
@@ -65,13 +69,23 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
     Raises:
         ConfigError: when the device is not there.
     """
-    device, notice = _device(config.device)
-    recorded = recorded or {}
-    threads = int(recorded.get("threads") or config.threads or available_cpus())
+    ranks, recorded = joined_ranks(), recorded or {}
+    if ranks is None:
+        device, notice = _device(config.device)
+    else:
+        device, notice = ranks.device, ""
+    # Of as many ranks: with another number of them the last bits change in any case.
+    known = recorded.get("ranks", 1) == (1 if ranks is None else ranks.world)
+    threads = int((recorded.get("threads") if known else 0) or config.threads or _share(ranks))
     precision = str(recorded.get("precision") or config.precision)
     bfloat16 = _device_has_fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
     kernels = _kernels(recorded) if device.type == "cpu" else OFF
-    return Runtime(device, _name(device), bfloat16, threads, notice, kernels)
+    return Runtime(device, _name(device), bfloat16, threads, notice, kernels, ranks)
+
+
+def _share(ranks: Ranks | None) -> int:
+    """The cores that this process may use; ranks of one node divide them."""
+    return max(1, available_cpus() // (1 if ranks is None else ranks.place.local_world))
 
 
 def _kernels(recorded: dict[str, Any]) -> str:

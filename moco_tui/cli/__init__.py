@@ -59,6 +59,10 @@ def cli(
     # Here and not above: --version, the help and the completion of commands need none of it.
     from moco_tui.cli.options import Settings
 
+    if ctx.invoked_subcommand is not None and os.environ.get("WORLD_SIZE"):
+        from moco_tui.cli.ranks import check_alone
+
+        check_alone(ctx.invoked_subcommand)
     ctx.obj = Settings(runs_dir=runs_dir, data_dir=data_dir, device=device, read_only=read_only)
     if ctx.invoked_subcommand is None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -144,8 +148,11 @@ def _sentence(text: str) -> str:
 
 
 def _say(text: str) -> None:
+    from engine.machine.rank_place import speaks
     from moco_tui.cli.output import clean
 
+    if not speaks():  # of several ranks one says it
+        return
     # A sentence may repeat what was typed: line ends and escapes in it must not act.
     print(f"moco-tui: {clean(text)}", file=sys.stderr)
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.errors import TrainingError, UserError
+from engine.jobs.recorded_config import runnable_config
+from engine.machine.rank_place import several_ranks
 from engine.runs import RunFolder
 from moco_tui.cli.options import ALLOW_CODE, Settings, shared_options
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
-from moco_tui.cli.run_here import start_worker
+from moco_tui.cli.ranks import RankOptions, over_ranks
+from moco_tui.cli.run_here import start_worker, train_here
 from moco_tui.cli.user_notifier import notifying
 from moco_tui.training import detached
 from moco_tui.training.queued_probes import stays_queued, waits_in_vain
+
+if TYPE_CHECKING:
+    from engine.runtime.process_group import Ranks
 
 
 @click.command(hidden=True)
@@ -25,6 +32,7 @@ from moco_tui.training.queued_probes import stays_queued, waits_in_vain
 @click.option("--device-fd", type=int, default=None)
 @click.option("--on", "device", default="", metavar="DEVICE")
 @click.option("--other-data", multiple=True, metavar="ID")
+@click.option("--devices", default=None, metavar="LIST")
 @ALLOW_CODE
 @shared_options
 @click.pass_obj
@@ -35,8 +43,11 @@ def _train(
     device_fd: int | None,
     device: str,
     other_data: tuple[str, ...],
+    devices: str | None,
 ) -> int:
     """Trains the runs in PATHS in turn, without a terminal.
+
+    With ``--devices`` it is one run, and this process starts the ranks that compute it together.
 
     ``--lock-fd`` (one a run) and ``--device-fd`` are descriptors of locks that the process
     inherited; ``--on`` names the card to try first; ``--other-data`` names runs that may go on with
@@ -44,6 +55,8 @@ def _train(
     behind its pretraining stays queued, too, unless that has finished.
     """
     detached.accept_signals()
+    if devices is not None:
+        return _train_over_ranks(settings, RunFolder(paths[0]), devices, lock_fds, other_data)
     runs = [(RunFolder(path), fd) for path, fd in zip_longest(paths, lock_fds)]
     # The process that started this one waits for it (detached.took_over); torch takes seconds.
     if lock_fds:
@@ -87,3 +100,32 @@ def _train(
             if runs:
                 detached.redirect_output(runs[0][0].log_path)
     return 130 if sink.interrupted else code
+
+
+def _train_over_ranks(
+    settings: Settings,
+    folder: RunFolder,
+    devices: str,
+    lock_fds: tuple[int, ...],
+    other_data: tuple[str, ...],
+) -> int:
+    """Starts the ranks of a run, or is one of them."""
+    options = RankOptions(devices, parallel=True)
+    if not several_ranks():
+        detached.write_first_heartbeat(folder)
+        for fd in lock_fds:  # rank 0 takes the lock; the ranks inherit no descriptors
+            os.close(fd)
+    settings.runs_dir = str(folder.path.parent)
+
+    def work(ranks: Ranks | None) -> int:
+        with terminal_sink("", quiet=True) as sink:
+            train_here(
+                folder,
+                settings.data,
+                sink,
+                allow_other_data=folder.id in other_data,
+                alone=ranks is None,
+            )
+        return 130 if sink.interrupted else 0
+
+    return over_ranks(settings, options, runnable_config(folder), work, detach=False)

@@ -25,6 +25,7 @@ from moco_tui.training import detached
 
 if TYPE_CHECKING:
     from engine.jobs.job import Job
+    from engine.runtime.process_group import Ranks
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,30 @@ class NewRun:
     start: BranchStart | None = None
 
 
-def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> int:
+def start(
+    settings: Settings,
+    run: NewRun,
+    *,
+    detach: bool,
+    as_json: bool,
+    ranks: Ranks | None = None,
+    devices: str = "",
+) -> int:
     """Checks everything, makes the run folder, and trains here or in a process of its own.
+
+    Args:
+        settings: where runs and data are.
+        run: what is to be trained.
+        detach: in a process of its own.
+        as_json: print the outcome as JSON.
+        ranks: those that compute the run with this process; None: it computes alone.
+        devices: of the ranks of a detached run, as they were typed; empty for one process.
 
     Returns:
         The exit code: 0, or 130 after a signal.
     """
     # Around the preparation too: reading a large folder takes minutes, and may be interrupted.
-    with terminal_sink(run.kind, hands_over=True) as sink:
+    with terminal_sink(run.kind, hands_over=ranks is None) as sink:
         try:
             prepared = prepare(settings, run, sink)
         except Interrupted:  # while the images were read: there is no run yet
@@ -67,8 +84,8 @@ def start(settings: Settings, run: NewRun, *, detach: bool, as_json: bool) -> in
         with taken_back_unless_begun(folder):
             say(f"run {folder.id} in {folder.path}")
             if detach:
-                return start_detached(folder, settings.data, as_json=as_json)
-            outcome = train_here(folder, settings.data, sink, prepared)
+                return start_detached(folder, settings.data, as_json=as_json, devices=devices)
+            outcome = train_here(folder, settings.data, sink, prepared, alone=ranks is None)
     return print_outcome(folder, outcome, as_json=as_json)
 
 
@@ -131,6 +148,7 @@ def train_here(
     prepared: Job | None = None,
     *,
     allow_other_data: bool = False,
+    alone: bool = True,
 ) -> str:
     """Trains in this process until the end, a signal, or the loss of the terminal.
 
@@ -140,6 +158,7 @@ def train_here(
         sink: shows the progress, and asks for what signals ask for.
         prepared: what ``prepare`` gave for this run, if it was called already.
         allow_other_data: see ``engine.jobs.execute.execute``.
+        alone: this process computes the run alone, so that another one can take it over.
 
     Returns:
         The outcome; after ``handed-over`` a detached process goes on with the run.
@@ -150,14 +169,14 @@ def train_here(
     def begun(pid: int) -> None:
         say(f"run {folder.id} goes on in the background, as process {pid}")
 
+    other_data = [folder.id] if allow_other_data else []
+    successor = detached.successor(folder, data_dir, begun=begun, other_data=other_data)
     return notifying(execute)(  # type: ignore[no-any-return] # as execute does
         folder,
         data_dir=data_dir,
         sink=sink,
         prepared=prepared,
-        successor=detached.successor(
-            folder, data_dir, begun=begun, other_data=[folder.id] if allow_other_data else []
-        ),
+        successor=successor if alone else None,
         allow_other_data=allow_other_data,
         start_worker=lambda worker: start_worker(worker, data_dir),
     )
@@ -173,7 +192,12 @@ def start_worker(worker: RunFolder, data_dir: Path) -> subprocess.Popen[bytes]:
 
 
 def start_detached(
-    folder: RunFolder, data_dir: Path, *, as_json: bool, allow_other_data: bool = False
+    folder: RunFolder,
+    data_dir: Path,
+    *,
+    as_json: bool,
+    allow_other_data: bool = False,
+    devices: str = "",
 ) -> int:
     """Trains in a process of its own, and returns once it has given a sign of life.
 
@@ -181,7 +205,7 @@ def start_detached(
         RunError: when it could not be started or ended before it began.
     """
     other_data = [folder.id] if allow_other_data else []
-    process = detached.start(folder, data_dir=data_dir, other_data=other_data)
+    process = detached.start(folder, data_dir=data_dir, other_data=other_data, devices=devices)
     if not detached.took_over(process, folder):
         raise RunError(
             f"The detached process for run {folder.id} ended before it began; what it said is "

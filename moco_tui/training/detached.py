@@ -36,6 +36,7 @@ def spawn(
     device_fd: int | None = None,
     other_data: Sequence[str] = (),
     device: str = "",
+    devices: str = "",
 ) -> subprocess.Popen[bytes]:
     """Starts a process that trains runs one after the other.
 
@@ -51,6 +52,8 @@ def spawn(
             process takes that lock itself.
         other_data: ids of runs that may go on with other images or labels.
         device: see ``engine.jobs.execute.execute``.
+        devices: of several ranks that compute the run together, as ``--devices`` takes them; empty
+            for one process.
 
     Raises:
         RunError: when the process cannot be started.
@@ -62,6 +65,8 @@ def spawn(
         command += ["--other-data", run]
     if device:
         command += ["--on", device]
+    if devices:
+        command += ["--devices", devices]
     passed = list(lock_fds)
     if device_fd is not None:
         command += ["--device-fd", str(device_fd)]
@@ -190,9 +195,11 @@ def lock(folder: RunFolder) -> RunLock:
 
 
 def start(
-    *folders: RunFolder, data_dir: Path, other_data: Sequence[str] = ()
+    *folders: RunFolder, data_dir: Path, other_data: Sequence[str] = (), devices: str = ""
 ) -> subprocess.Popen[bytes]:
     """Trains (or resumes) runs in a process of their own, one after the other.
+
+    For the arguments see ``spawn``.
 
     Raises:
         RunBusyError: when another process has one of them.
@@ -205,7 +212,7 @@ def start(
         for folder in folders:
             fds.append(lock(folder).fd)
             held.callback(os.close, fds[-1])
-        return spawn(folders, data_dir, lock_fds=fds, other_data=other_data)
+        return spawn(folders, data_dir, lock_fds=fds, other_data=other_data, devices=devices)
 
 
 def successor(

@@ -60,6 +60,16 @@ def test_a_plan_of_a_run_that_goes_on_says_from_where_and_nothing_that_it_lacks(
     ]
 
 
+def test_a_plan_of_several_ranks_says_how_many_and_how_they_exchange() -> None:
+    facts = {"threads": 4, "ranks": 8, "nodes": 2, "backend": "nccl"}
+    (line,) = [line for line in plan_lines(Plan(total_steps=1, facts=facts), "") if "rank" in line]
+    assert line == "device: cpu, 8 ranks of 4 threads on 2 nodes over nccl"
+    facts |= {"ranks": 2, "nodes": 1, "backend": "gloo", "threads": 1}
+    assert "device: cpu, 2 ranks of 1 thread over gloo" in plan_lines(
+        Plan(total_steps=1, facts=facts), ""
+    )
+
+
 def test_no_line_is_long_or_has_a_control_character() -> None:
     hostile = "\x1b[2J\u202e" + "x" * 5000 + "\n"
     lines = plan_lines(Plan(total_steps=1, device=hostile, facts={"torch": hostile}), hostile)
