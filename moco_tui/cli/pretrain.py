@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from engine.config.schema import PretrainConfig
 from moco_tui.cli.config_options import CONFIG_SOURCE, ConfigSource
 from moco_tui.cli.options import DETACH, NAME, OUTCOME_JSON, Settings, shared_options
 from moco_tui.cli.run_here import NewRun, start
+from moco_tui.cli.submit_options import SUBMIT, submit_new, wanted
 
 
 @click.command()
 @CONFIG_SOURCE
 @NAME
 @DETACH
+@SUBMIT
 @OUTCOME_JSON
 @shared_options
 @click.pass_obj
 def pretrain(
-    settings: Settings, source: ConfigSource, name: str, detach: bool, as_json: bool
+    settings: Settings,
+    source: ConfigSource,
+    name: str,
+    detach: bool,
+    submit: str | None,
+    as_json: bool,
 ) -> int:
     """Pretrain an encoder with MoCo."""
     settings.writable()
+    asked = wanted(submit, source.sets, {"--detach": detach})
+    source = replace(source, sets=asked.sets)
     extra = {"runtime.device": settings.device} if settings.device else {}
     config = source.resolve(PretrainConfig, extra, data_key="data.source")
     run = NewRun("pretrain", config, name=name, preset=source.preset or "notebook")
+    if asked.options is not None:
+        return submit_new(settings, run, options=asked.options, as_json=as_json)
     return start(settings, run, detach=detach, as_json=as_json)

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import click
 
-from engine.errors import RunBusyError, RunError
+from engine.errors import RunBusyError, RunError, UserError
 from engine.runs import RunFolder, described
-from moco_tui.cli.options import ALLOW_CODE, DETACH, OUTCOME_JSON, RUN, Settings, shared_options
+from engine.study.grid import pretrainings
+from moco_tui.cli.options import (
+    ALLOW_CODE,
+    DETACH,
+    OUTCOME_JSON,
+    RUN,
+    SETS,
+    Settings,
+    shared_options,
+)
 from moco_tui.cli.outcome import print_outcome
 from moco_tui.cli.output import clean, say
 from moco_tui.cli.progress import terminal_sink
+from moco_tui.cli.resume_submitted import options_to_resume, take_here
 from moco_tui.cli.run_here import check_own_code, start_detached, train_here
 from moco_tui.cli.run_request import ask
 from moco_tui.cli.study_output import ReportFormat, print_study_outcome
+from moco_tui.cli.study_report import config_of_study
 from moco_tui.cli.study_settings import begun_study
+from moco_tui.cli.submit_options import SUBMIT, refuse_workers, submit_again
 
 _SECONDS = 15.0  # that the answer of a paused study is waited for
 
@@ -22,6 +34,9 @@ _SECONDS = 15.0  # that the answer of a paused study is waited for
 @RUN
 @DETACH
 @OUTCOME_JSON
+@SUBMIT
+@SETS
+@click.option("--here", is_flag=True, help="Go on here with a run that was submitted to Slurm.")
 @ALLOW_CODE
 @click.option(
     "--allow-other-data",
@@ -31,9 +46,21 @@ _SECONDS = 15.0  # that the answer of a paused study is waited for
 @shared_options
 @click.pass_obj
 def resume(
-    settings: Settings, run: str, detach: bool, as_json: bool, allow_other_data: bool
+    settings: Settings,
+    run: str,
+    detach: bool,
+    submit: str | None,
+    sets: tuple[str, ...],
+    here: bool,
+    as_json: bool,
+    allow_other_data: bool,
 ) -> int:
-    """Go on with a run that was stopped, failed or lost, from its last checkpoint."""
+    """Go on with a run that was stopped, failed or lost, from its last checkpoint.
+
+    One that was submitted to Slurm is submitted again, with what its job asked for or what --submit
+    slurm --set slurm.KEY=VALUE changes of that; --here (or --detach) makes it a run of this
+    machine.
+    """
     settings.writable()
     folder = settings.find(run)
     kind = folder.record().kind
@@ -42,6 +69,17 @@ def resume(
         say(f"{clean(described(folder))} goes on, with all of its workers")
         return 0
     check_resumable(folder)
+    options = options_to_resume(folder, submit, sets, here=here, detach=detach)
+    if options is not None:
+        if allow_other_data:
+            raise UserError("--allow-other-data is for a run that goes on here; give --here too.")
+        tasks = 0
+        if kind == "study":
+            study = config_of_study(folder.record())
+            refuse_workers(study)
+            tasks = len(pretrainings(study))  # one that finds nothing to do ends at once
+        return submit_again(settings, folder, options, tasks=tasks, as_json=as_json)
+    take_here(folder)
     config = begun_study(folder) if kind == "study" else None
     if config is not None:  # else code that cannot be imported would fail each of its runs
         check_own_code(config)
