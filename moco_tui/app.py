@@ -24,6 +24,7 @@ from moco_tui.present import fmt
 from moco_tui.present.recorded_fact import recorded_fact
 from moco_tui.screens import messages, screen_registry, user_choices
 from moco_tui.screens.screen_registry import SCREENS
+from moco_tui.screens.submitted_runs import is_submitted, submit_again_behind
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.terminal.key_turns import KeyTurns
@@ -194,6 +195,10 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
 
     @on(messages.StartRuns)
     def _start_runs(self, message: messages.StartRuns) -> None:
+        first = message.folders[0]
+        if is_submitted(first):
+            submit_again_behind(self, self.session, first, self.say)
+            return
         how = {"detached": message.detached, "show": message.show, "new": message.new}
         self.start_runs(*message.folders, **how)
 

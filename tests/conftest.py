@@ -16,6 +16,7 @@ from hypothesis import settings
 from moco_tui.user.user_file import VARIABLE
 
 from .receiver import Receiver
+from .stand_in_slurm import StandInSlurm
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", derandomize=False, print_blob=True)
@@ -45,3 +46,9 @@ def receiver(tmp_path: Path, config: Path) -> Receiver:
     made = Receiver(tmp_path / "receiver")
     config.write_text(made.configured())
     return made
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandInSlurm:
+    """Programs of Slurm that say what the test wants."""
+    return StandInSlurm(tmp_path / "slurm-programs", monkeypatch)

@@ -24,6 +24,7 @@ from engine.config.moco_schema import MocoConfig
 from engine.config.models import ENCODERS
 from engine.config.phrases import listed
 from engine.config.run_schema import LogConfig, MonitorConfig, RuntimeConfig
+from engine.config.slurm_schema import SlurmSettings
 from engine.config.study_grid import StudyGrid
 
 _ORDER = (
@@ -387,5 +388,6 @@ def title(type_: type[Struct]) -> str:
         PretrainConfig: "a pretraining",
         ProbeConfig: "a probe",
         StudyConfig: "a study",
+        SlurmSettings: "a Slurm job",
     }
     return titles.get(type_, type_.__name__)

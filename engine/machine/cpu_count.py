@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.machine.control_groups import group_folders, read_text
@@ -14,17 +15,34 @@ _SYSTEM = Path("/")
 def available_cpus() -> int:
     """Cores that this process may use.
 
-    Fewer than the machine has under taskset or a batch system, and under the CPU quota of a
-    container or service. The two hyperthreads of a core count once: they share its arithmetic
-    units, which is what a training step waits for.
+    Fewer than the machine has under taskset or a batch system (also one that only counts the cores
+    of its jobs), and under the CPU quota of a container or service. The two hyperthreads of a core
+    count once: they share its arithmetic units, which is what a training step waits for.
     """
     allowed = (
         sorted(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else list(range(os.cpu_count() or 1))
     )
-    cores, quota = physical_cores(allowed), cpu_quota()
-    return cores if quota >= cores else math.ceil(quota)
+    cores, quota = min(physical_cores(allowed), slurm_cores()), cpu_quota()
+    return int(cores if quota >= cores else math.ceil(quota))
+
+
+def slurm_cores(environment: Mapping[str, str] = os.environ) -> float:
+    """CPUs that this process's job of Slurm was granted; infinite without a job.
+
+    A cluster that does not bind its jobs to cores counts on them to take no more. What was asked
+    for a task comes first; else what the job has of this machine.
+    https://slurm.schedmd.com/sbatch.html#SECTION_OUTPUT-ENVIRONMENT-VARIABLES
+
+    Args:
+        environment: the variables of this process.
+    """
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        text = environment.get(name, "")
+        if text.isdecimal() and int(text) > 0:
+            return int(text)
+    return math.inf
 
 
 def physical_cores(cpus: list[int], system: Path = _SYSTEM) -> int:

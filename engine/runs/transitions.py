@@ -15,8 +15,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     # running -> running: another process takes over a run that was lost.
     "running": frozenset({"running", "paused", "finished", "stopped", "failed", "handed-over"}),
     "paused": frozenset({"running", "stopped", "failed", "handed-over"}),
-    "handed-over": frozenset({"running", "stopped", "failed"}),
-    # -> queued: to be resumed when its turn comes.
+    # -> queued: to a batch system, which starts it again; or to be resumed when its turn comes.
+    "handed-over": frozenset({"running", "queued", "stopped", "failed"}),
     "stopped": frozenset({"running", "queued"}),
     "failed": frozenset({"running", "queued"}),
     "finished": frozenset(),

@@ -85,6 +85,10 @@ COMMANDS: dict[str, CommandEntry] = {
     "completion": CommandEntry("completion", "Print the completion script of a shell."),
     # Other commands and the app start these; a name that begins with an underscore is not listed.
     "_train": CommandEntry("_train", "Trains the runs in PATHS in turn, without a terminal."),
+    "_slurm_job": CommandEntry(
+        "_slurm_job",
+        "Trains the run in PATH as the process of a Slurm job, from its last checkpoint on.",
+    ),
     "_estimate": CommandEntry(
         "_estimate", "Times a few steps of the pretraining, or of the study, on stdin."
     ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from engine.errors import RunBusyError
 from engine.history.history import History
 from engine.runs import RunFolder, described
+from engine.runs.submission import known_submission
 from moco_tui.cli.output import say
 from moco_tui.present import deletion_text
 from moco_tui.present.run_rows import row_of
@@ -23,6 +24,12 @@ def check_idle(folders: Sequence[RunFolder]) -> None:
         if folder.alive():
             raise RunBusyError(
                 f"Run {described(folder)} is being worked on; stop it before deleting it."
+            )
+        submission = known_submission(folder)
+        if submission is not None and folder.record().status == "queued":
+            raise RunBusyError(
+                f"Run {described(folder)} waits in Slurm as job {submission.job}; stop it before "
+                "deleting it."
             )
 
 

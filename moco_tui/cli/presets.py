@@ -10,6 +10,7 @@ from engine.config.fields import fields
 from engine.config.presets import PRESETS, STUDY_PRESETS, Preset, preset
 from engine.config.resolve import build, to_toml
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.slurm_schema import SlurmSettings
 from moco_tui.cli.options import JSON, shared_options
 from moco_tui.cli.output import print_json, table
 
@@ -62,6 +63,7 @@ def _settings(as_json: bool) -> None:
         ("pretrain", PretrainConfig),
         ("probe", ProbeConfig),
         ("study", StudyConfig),
+        ("slurm", SlurmSettings),  # of the job that --submit slurm makes
     ):
         for field in fields(type_).values():
             # A study's dotted keys are the settings of its runs, which are listed above.

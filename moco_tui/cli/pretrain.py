@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from moco_tui.cli.config_options import CONFIG_SOURCE, ConfigSource
 from moco_tui.cli.options import DETACH, NAME, OUTCOME_JSON, Settings, shared_options
 from moco_tui.cli.ranks import RANKS, RankOptions, over_ranks
 from moco_tui.cli.run_here import NewRun, start
+from moco_tui.cli.submit_options import SUBMIT, submit_new, wanted
 
 if TYPE_CHECKING:
     from engine.runtime.process_group import Ranks
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 @NAME
 @DETACH
 @RANKS
+@SUBMIT
 @OUTCOME_JSON
 @shared_options
 @click.pass_obj
@@ -30,6 +33,7 @@ def pretrain(
     name: str,
     detach: bool,
     ranks: RankOptions,
+    submit: str | None,
     as_json: bool,
 ) -> int:
     """Pretrain an encoder with MoCo.
@@ -37,9 +41,13 @@ def pretrain(
     With --devices LIST --parallel, or started by torchrun, several processes share each step.
     """
     settings.writable()
+    asked = wanted(submit, source.sets, {"--detach": detach} | ranks.asked())
+    source = replace(source, sets=asked.sets)
     extra = {"runtime.device": settings.device} if settings.device else ranks.device_setting()
     config = source.resolve(PretrainConfig, extra, data_key="data.source")
     run = NewRun("pretrain", config, name=name, preset=source.preset or "notebook")
+    if asked.options is not None:
+        return submit_new(settings, run, options=asked.options, as_json=as_json)
 
     def work(joined: Ranks | None) -> int:
         devices = ranks.typed

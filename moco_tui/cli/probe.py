@@ -26,6 +26,7 @@ from moco_tui.cli.options import (
 )
 from moco_tui.cli.probe_each import probe_each
 from moco_tui.cli.run_here import NewRun, start
+from moco_tui.cli.submit_options import SUBMIT, submit_new, wanted
 from moco_tui.present.probe_offer import to_record
 
 
@@ -52,6 +53,7 @@ from moco_tui.present.probe_offer import to_record
 @SETS
 @NAME
 @DETACH
+@SUBMIT
 @OUTCOME_JSON
 @ALLOW_CODE
 @shared_options
@@ -68,6 +70,7 @@ def probe(
     sets: tuple[str, ...],
     name: str,
     detach: bool,
+    submit: str | None,
     as_json: bool,
 ) -> int:
     """Probe the frozen encoder of RUN with few labels, beside its baselines.
@@ -76,6 +79,7 @@ def probe(
     pretraining (transfer), normalised as in the pretraining; what is compared says which.
     """
     settings.writable()
+    asked = wanted(submit, sets, {"--detach": detach})
     encoder = settings.find_checkpoint(run, latest_of="pretrain")
     parent = encoder.folder.record()
     checkpoint_file(encoder.folder, encoder.which)  # one that was not kept is refused at once
@@ -87,11 +91,15 @@ def probe(
     }
     # Still texts, which ``resolve`` converts and checks; they win over --set.
     extra = {key: value for key, value in given.items() if value is not None}
-    source = ConfigSource(toml=toml, sets=sets, data=data)
+    source = ConfigSource(toml=toml, sets=asked.sets, data=data)
     defaults = {"task.name": default_task_of(parent, data or "")}
     config = source.resolve(ProbeConfig, extra, data_key="data.source", defaults=defaults)
     recorded = to_record(config, encoder.folder)
     new = NewRun("probe", recorded, name=name, parent=parent.id, checkpoint=encoder.which)
     if each_checkpoint:
-        return probe_each(settings, new, encoder, detach=detach, as_json=as_json)
+        return probe_each(
+            settings, new, encoder, detach=detach, options=asked.options, as_json=as_json
+        )
+    if asked.options is not None:
+        return submit_new(settings, new, options=asked.options, as_json=as_json)
     return start(settings, new, detach=detach, as_json=as_json)

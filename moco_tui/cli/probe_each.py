@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from engine.config.pretraining_key import plain
+from engine.config.slurm_schema import SlurmOptions
 from engine.errors import ConfigError, RunError
 from engine.history.history import History
 from engine.history.shown import encoder_step
@@ -21,11 +22,18 @@ from moco_tui.cli.outcome import say_outcome
 from moco_tui.cli.output import print_json, print_text, say, table
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.cli.run_here import NewRun, make_folder, prepare, start_all_detached, train_here
+from moco_tui.cli.submit_options import submit_new
 from moco_tui.present.epoch_curve_table import curve_facts, curves_of, epoch_rows
 
 
 def probe_each(
-    settings: Settings, new: NewRun, encoder: CheckpointRef, *, detach: bool, as_json: bool
+    settings: Settings,
+    new: NewRun,
+    encoder: CheckpointRef,
+    *,
+    detach: bool,
+    options: SlurmOptions | None = None,
+    as_json: bool,
 ) -> int:
     """Probes every kept checkpoint of a run, and its last one; then prints the curve.
 
@@ -36,6 +44,7 @@ def probe_each(
         new: the probe; its checkpoint is set for each.
         encoder: the run, without a checkpoint.
         detach: train in a process of its own.
+        options: of Slurm jobs, one for each probe; None: train here.
         as_json: print JSON.
 
     Returns:
@@ -53,6 +62,8 @@ def probe_each(
     if len(wanted) < len(every):
         say(f"{len(every) - len(wanted)} of {len(every)} checkpoints have this probe already")
     runs = [replace(new, checkpoint=which) for which in wanted]
+    if options is not None and runs:
+        return submit_new(settings, *runs, options=options, as_json=as_json)
     if detach and runs:
         return _detached(settings, runs, as_json=as_json)
     for run in runs:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -108,7 +108,16 @@ def terminal_sink(
 
     For the arguments see ``TerminalSink``. The handlers from before are put back at the end.
     """
-    sink = TerminalSink(label, quiet=quiet, hands_over=hands_over)
+    with signals_reach(TerminalSink(label, quiet=quiet, hands_over=hands_over)) as sink:
+        yield sink
+
+
+S = TypeVar("S", bound=TerminalSink)
+
+
+@contextmanager
+def signals_reach(sink: S) -> Iterator[S]:
+    """A sink that takes the signals of ``terminal_sink``, and is closed at the end."""
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         sink.interrupt(number)

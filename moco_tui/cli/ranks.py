@@ -50,6 +50,14 @@ class RankOptions:
         """Whether anything was said."""
         return self.parallel or self.devices is not None
 
+    def asked(self) -> dict[str, bool]:
+        """What asks for ranks, by its name, and whether it was given."""
+        return {
+            "--devices": self.devices is not None,
+            "--parallel": self.parallel,
+            "torchrun": several_ranks(),
+        }
+
     @property
     def typed(self) -> str:
         """The list as it was typed; empty: none was."""

@@ -11,6 +11,7 @@ import click
 
 from engine.errors import RunError, UserError
 from engine.runs import Ack, RunFolder, described
+from engine.runs.submission import known_submission
 from engine.sink import Request
 from engine.study.workers import answered, ask_workers, living_workers, worker_words
 from moco_tui.cli.options import JSON, Settings, complete_run, meaning_of_run, shared_options
@@ -51,10 +52,18 @@ def request_command(kind: Request, help_: str, answered: str) -> click.Command:
             raise UserError("--timeout is nan; it must be a number of seconds of at least 0.")
         settings.writable()
         folder = settings.find(run)
+        facts: dict[str, Any]
+        if kind == "stop" and (said := _withdrawn(folder)):
+            if as_json:
+                facts = {"id": folder.id, "request": kind, "status": folder.status()}
+                print_json(facts | {"acknowledged": True, "step": folder.record().step})
+            else:
+                print(said)
+            return
         ack = ask(folder, kind, timeout if wait else None)
         status, what = folder.status(), clean(described(folder))
         if as_json:
-            facts: dict[str, Any] = {"id": folder.id, "request": kind, "status": status}
+            facts = {"id": folder.id, "request": kind, "status": status}
             step = ack["step"] if ack else None
             print_json(facts | {"acknowledged": ack is not None, "step": step})
         elif ack is not None:
@@ -66,6 +75,15 @@ def request_command(kind: Request, help_: str, answered: str) -> click.Command:
             say(f"asked run {what} to {kind}")
 
     return command
+
+
+def _withdrawn(folder: RunFolder) -> str:
+    """Takes a run that waits in Slurm out of its queue; empty for one that is to be asked."""
+    if known_submission(folder) is None:
+        return ""
+    from engine.jobs.slurm_submit import withdraw
+
+    return withdraw(folder)
 
 
 def ask(folder: RunFolder, kind: Request, timeout: float | None) -> Ack | None:

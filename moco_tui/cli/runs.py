@@ -30,6 +30,7 @@ from moco_tui.present.disk_usage import total_text, usage
 from moco_tui.present.run_facts import facts, to_csv
 from moco_tui.present.run_order import nested
 from moco_tui.present.run_rows import CELLS, RunRow, row_of
+from moco_tui.present.slurm_jobs import SlurmJobs, may_wait
 from moco_tui.present.study_rows import StudyRows
 
 
@@ -77,6 +78,9 @@ def runs(
         history.count_sizes(again=sizes)
     rows = [row_of(entry) for entry in history.list(query, sort=sort)[:limit]]
     say_notices(history)
+    jobs = SlurmJobs(settings.root)
+    jobs.look(may_wait(rows))
+    rows = list(jobs.told({row.id: row for row in rows}).values())
     if tree:
         rows = _with_studies(settings, history, rows)
     if as_json:
@@ -201,13 +205,16 @@ def listing(
 def _cell(row: RunRow, title: str, now: float) -> str:
     """The text of a cell.
 
-    Beside the name what a study has reached, which one uses a run, or what a run went on from.
+    Beside the name what a study has reached, which one uses a run, what a run went on from, or
+    what it waits for in Slurm.
     """
     text = CELLS[title](row, now)
     if title != "name":
         return text
     if row.entry.began_from:
         text = f"{text} (from {row.entry.began_from})".lstrip()
+    if row.job:
+        text = f"{text} ({row.job})".lstrip()
     if row.members is not None:
         return f"{text}: {row.members.text}"
     return f"{text} (used by {row.used_by[0]})" if row.used_by and not row.study else text

@@ -40,6 +40,7 @@ from moco_tui.present.epoch_curve_table import curve_facts, curves_of, epoch_row
 from moco_tui.present.metric_text import difference_text, value_text
 from moco_tui.present.provenance_rows import provenance_rows
 from moco_tui.present.run_settings import data_source, differences, settings_of
+from moco_tui.present.slurm_jobs import submission_words
 
 
 @click.command()
@@ -288,6 +289,7 @@ def _facts(
         ("took", "" if took is None else fmt.duration(took)),
         ("device", clean(record.device)),
         ("where", where),
+        ("slurm", submission_words(folder, status)),
         ("chance", f"{record.chance:.3f}" if record.chance else ""),
         ("asked", _asked(record)),
         ("tags", clean(" ".join(notes.tags))),

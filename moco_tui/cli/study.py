@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import click
 
@@ -40,6 +41,7 @@ from moco_tui.cli.study_axes import AXES, AxisOptions
 from moco_tui.cli.study_begin import (
     change_workers,
     confirm_many,
+    refuse_both,
     say_merged,
     take_up_failed,
     with_devices,
@@ -62,6 +64,8 @@ from moco_tui.cli.study_settings import (
     recorded_data,
     unfinished_study,
 )
+from moco_tui.cli.study_submit import submit_study
+from moco_tui.cli.submit_options import SUBMIT, wanted
 from moco_tui.present.study_form import MANY_CELLS
 
 
@@ -71,6 +75,7 @@ from moco_tui.present.study_form import MANY_CELLS
 @AXES
 @NAME
 @DETACH
+@SUBMIT
 @click.option("--dry-run", is_flag=True, help="Print what is left to do, its time and disk.")
 @click.option("--yes", is_flag=True, help=f"Begin a study of {MANY_CELLS:,} cells or more.")
 @click.option(
@@ -100,6 +105,7 @@ def study(
     varied: AxisOptions,
     name: str,
     detach: bool,
+    submit: str | None,
     dry_run: bool,
     yes: bool,
     workers: int | None,
@@ -119,11 +125,10 @@ def study(
     While another process computes the study, the command joins in. Runs of other users are shown,
     and not taken up. RUN takes the settings from a study that was begun.
     """
-    if devices is not None and workers is not None:
-        raise UserError(
-            f"--devices {devices} and --workers {workers} both say how many processes share the "
-            "study; give one of them."
-        )
+    refuse_both(devices, workers)
+    processes = {"--workers": workers is not None, "--devices": devices is not None}
+    asked = wanted(submit, source.sets, {"--detach": detach, **processes})
+    source = replace(source, sets=asked.sets)
     config = with_workers(_config(settings, run, source, varied), workers)
     config = with_devices(config, devices, settings)
     pivot = layout.pivot(config)
@@ -158,6 +163,11 @@ def study(
     say(f"{len(cells) - left:,} of {len(cells):,} cells are done")
     take_up_failed(now.study_state, settings.root, retry=retry_failed)
     begun = unfinished_study(settings, config, entries)
+    new = NewRun("study", config, name=name, preset=source.preset or "")
+    if asked.options is not None:
+        confirm_many(0 if begun else len(cells), yes=yes)
+        as_json = format_.as_json
+        return submit_study(settings, begun or new, asked.options, now.study_state, as_json=as_json)
     if begun is not None and is_computed(begun):
         as_json = format_.as_json
         outcome = join(settings, begun, config, now.study_state, detach=detach, as_json=as_json)
@@ -166,7 +176,6 @@ def study(
         confirm_many(len(cells), yes=yes)
     else:
         change_workers(begun, config)
-    new = NewRun("study", config, name=name, preset=source.preset or "")
     return _compute(settings, begun or new, config, detach, format_, pivot)
 
 

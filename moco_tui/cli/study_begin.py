@@ -70,6 +70,19 @@ def with_workers(config: StudyConfig, workers: int | None) -> StudyConfig:
     return replace(config, workers=workers)
 
 
+def refuse_both(devices: str | None, workers: int | None) -> None:
+    """Refuses two options that say the same.
+
+    Raises:
+        UserError: when both were given.
+    """
+    if devices is not None and workers is not None:
+        raise UserError(
+            f"--devices {devices} and --workers {workers} both say how many processes share the "
+            "study; give one of them."
+        )
+
+
 def with_devices(config: StudyConfig, text: str | None, settings: Settings) -> StudyConfig:
     """The study with a worker on each of some devices; None leaves its own.
 

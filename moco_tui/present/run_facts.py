@@ -41,7 +41,14 @@ def facts(row: RunRow) -> dict[str, Any]:
         "study": entry.study or None,  # that made it; in a tree, under which it stands
     }
     rest = {key: value for key, value in known.items() if key not in hidden}
-    return {**ahead, **rest, **settings, "gain": row.gain, "differs": entry.config}
+    return {
+        **ahead,
+        **rest,
+        **settings,
+        "gain": row.gain,
+        "job": row.job or None,
+        "differs": entry.config,
+    }
 
 
 def to_csv(rows: Iterable[RunRow]) -> str:

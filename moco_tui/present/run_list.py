@@ -20,6 +20,7 @@ from engine.runs.folder_size import size_of
 from engine.runs.root import candidates
 from moco_tui.present import fmt
 from moco_tui.present.run_rows import LIVE, RunRow, row_of
+from moco_tui.present.slurm_jobs import WAITS, SlurmJobs
 from moco_tui.present.study_rows import StudyRows
 
 _RECOUNT_SECONDS = 10.0
@@ -61,6 +62,7 @@ class RunList:
         self.lock = threading.Lock()
         """Held while the history is used: it may be used by one thread at a time."""
         self.studies = StudyRows(root)
+        self.jobs = SlurmJobs(root)
         self._monotonic = monotonic
         self._hints = HintReader(root)
         self._folder_stamp = self._index_stamp = -1  # at the last reading
@@ -69,6 +71,7 @@ class RunList:
         self._strangers: set[str] = set()  # names in the folder that are no runs
         self._live_ids: frozenset[str] = frozenset()
         self._due: set[str] = set()  # ids of runs whose files may have to be counted
+        self._may_wait: frozenset[str] = frozenset()  # in the queue of Slurm
         self._sized: dict[str, Entry] = {}  # counted since the last refresh
         self._steps: dict[str, int] = {}  # by id the version in which a run went further
         self._whole_version = 0  # the last one in which more than that has changed
@@ -133,7 +136,7 @@ class RunList:
         self._folder_stamp, self._index_stamp = self._stamps()
         self._strangers.clear()
         self._sized.clear()
-        rows = self._related(rows)
+        rows = self.jobs.told(self._related(rows))
         if rows == self.rows and error == self.error and self.loaded:
             return False
         self.error = error
@@ -156,6 +159,7 @@ class RunList:
                 new = row_of(replace(old.entry, **sizes))
                 changed[id_] = new
         self._sized.clear()
+        changed |= self.jobs.news(lambda id_: changed.get(id_, before.get(id_)))
         steps = all(
             row is not None and (old := before.get(id_)) is not None and _place(row) == _place(old)
             for id_, row in changed.items()
@@ -194,6 +198,7 @@ class RunList:
         if stepped is None:  # else the same are live as before
             self._live_ids = frozenset(row.id for row in rows.values() if row.status in LIVE)
             self._due = {row.id for row in rows.values() if needs_count(row.entry)}
+            self._may_wait = frozenset(row.id for row in rows.values() if row.status in WAITS)
             self._whole_version = self.version + 1
             self._steps = {}
         else:  # replaced, as who reads them has no lock
@@ -211,6 +216,10 @@ class RunList:
         if version < self._whole_version:
             return None
         return [rows[id_] for id_, at in steps.items() if at > version and id_ in rows]
+
+    def ask_for_jobs(self) -> None:
+        """Have Slurm asked, behind the list, for the runs that were submitted to it."""
+        self.jobs.look_behind(self._may_wait)
 
     def count_sizes(self, *, seconds: float = 0.2) -> None:
         """Count the files of runs whose size is not known, or may be another by now.

@@ -139,6 +139,8 @@ def head_lines(
         pace: how fast it is and what is left, in words.
     """
     lines: list[Line] = []
+    if row.job:
+        lines.append([(row.job, "warn")])
     if progress := "  ".join([*_progress(row, record), *pace]):
         lines.append([(progress, "")])
     if figures := figure_parts(row, record, base):

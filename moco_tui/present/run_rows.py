@@ -78,6 +78,7 @@ class RunRow(Struct, gc=False):  # as an entry: there are as many
         study: id of the study that made it, the first where several count it; else empty.
         used_by: titles of further studies that count it.
         members: of a study, what belongs to it; None where that is not known.
+        job: what Slurm has of a run that was submitted to it, in words; else empty.
     """
 
     id: str
@@ -108,6 +109,7 @@ class RunRow(Struct, gc=False):  # as an entry: there are as many
     study: str = ""
     used_by: tuple[str, ...] = ()
     members: Members | None = None
+    job: str = ""
 
     @property
     def above(self) -> str:

@@ -24,6 +24,7 @@ def line(row: RunRow) -> Text:
         return text
     encoder = _encoder(row)
     parts = [
+        row.job,
         row.members and row.members.text,
         row.used_by and f"used by {', '.join(row.used_by)}",
         row.data,

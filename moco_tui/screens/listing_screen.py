@@ -76,6 +76,7 @@ class ListingScreen(BaseScreen):
             self.show_rows()
             # Behind it: a list does not wait for a look at every file.
             self.run_worker(self._count_sizes(), group="sizes")
+            self.session.runs.ask_for_jobs()
         if not self._warm:
             self._warm = True
             # after the first paint, which must not share the interpreter with an import

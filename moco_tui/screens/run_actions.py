@@ -15,6 +15,7 @@ from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenBranch, OpenLook, StartRuns
 from moco_tui.screens.stop_run import stop_row
+from moco_tui.screens.submitted_runs import is_submitted
 
 OF_RUNS = frozenset(
     [
@@ -147,6 +148,11 @@ class RunActions:
             )
             return
 
+        if row.status == "queued" and is_submitted(self._screen.session.folder(row.id)):
+            self._screen.say(
+                f"{row.title} waits in Slurm; stop it before you delete it.", severity="error"
+            )
+            return
         self._screen.run_worker(self._ask_to_delete(row), group="delete")
 
     async def _ask_to_delete(self, row: RunRow) -> None:

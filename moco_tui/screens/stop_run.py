@@ -7,6 +7,7 @@ from collections.abc import Callable
 from engine.errors import UserError
 from moco_tui.present.run_rows import LIVE, RunRow
 from moco_tui.screens.base_screen import BaseScreen
+from moco_tui.screens.submitted_runs import is_submitted, withdraw_behind
 
 
 def ask_to_stop(
@@ -46,6 +47,9 @@ def stop_row(screen: BaseScreen, row: RunRow) -> None:
     def stop() -> None:
         if screen.session.runner.drop(folder):
             screen.say(f"{row.title} no longer waits for its turn; r starts it.")
+            return
+        if is_submitted(folder):
+            withdraw_behind(screen, folder, row.title)
             return
         try:
             folder.request("stop")

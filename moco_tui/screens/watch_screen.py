@@ -14,10 +14,12 @@ from engine.runs import Record, RunFolder
 from engine.sink import Request
 from moco_tui.present import fmt
 from moco_tui.present.run_rows import GLYPHS, LIVE
+from moco_tui.present.slurm_jobs import WAITS
 from moco_tui.screens.about_dialog import AboutRun
 from moco_tui.screens.messages import StartRuns
 from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.screens.stop_run import ask_to_stop
+from moco_tui.screens.submitted_runs import is_submitted, withdraw_behind
 from moco_tui.session import Session
 from moco_tui.widgets.text_panel import TextPanel
 
@@ -105,6 +107,7 @@ class WatchScreen(PollingScreen):
             return
         self._reported = ""
         self._check_request()
+        self.session.runs.jobs.look_behind_one(self.folder.id, self.status)
         self.show_record()
 
     def report(self, text: str) -> None:
@@ -150,6 +153,8 @@ class WatchScreen(PollingScreen):
             subject += f"  ({record.id})"
         if record.error:
             subject += f"  {record.error}"
+        if self.status in WAITS:
+            subject += f"  {self.session.runs.jobs.words(self.folder.id)}".rstrip()
         self.top.set(subject, state=(f"{glyph} {state}", self.status))
 
     def show_log(self) -> None:
@@ -208,6 +213,9 @@ class WatchScreen(PollingScreen):
     def _stop(self) -> None:
         if self.status == "queued" and self.session.runner.drop(self.folder):
             self.say("It no longer waits for its turn; r starts it.")
+            return
+        if is_submitted(self.folder):
+            withdraw_behind(self, self.folder, self._title_shown)
             return
         self._send("stop")
 

@@ -18,6 +18,7 @@ from engine.runs import RunFolder
 from engine.runs.data_identity import last_identity
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name
 from engine.runs.ownership import owned, owner_of, users_of
+from engine.runs.submission import known_submission
 from moco_tui.training.queued_probes import is_finished, pretraining_of
 
 FRESH_SECONDS = 7 * 86_400.0
@@ -70,7 +71,8 @@ def lost_runs(root: Path) -> list[LostRun]:
 def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:
     """Those among the entries of a history that were lost lately on this machine.
 
-    Runs of other machines are left out: one that shares the folder may still work on what looks
+    Runs that were submitted to Slurm are left out: they may wait in its queue. Runs of other
+    machines are left out: one that shares the folder may still work on what looks
     lost from here. So are runs of other users, whom nobody has named, the runs of a lost study,
     which starts them itself, and probes that waited for a pretraining which was stopped: nobody has
     asked to probe that.
@@ -103,6 +105,8 @@ def _lost(folder: RunFolder, now: float) -> LostRun | None:
     if not (status == "lost" or orphan) or now - last_sign > FRESH_SECONDS:
         return None
     if record.host not in ("", host_name()):
+        return None
+    if known_submission(folder) is not None:  # it goes on in Slurm, or where somebody says
         return None
     return LostRun(
         folder=folder,

@@ -16,6 +16,7 @@ from moco_tui.cli import probe_each
 from moco_tui.cli.options import Settings
 from moco_tui.cli.run_here import NewRun
 
+from ..stand_in_slurm import StandInSlurm
 from .conftest import Call, trained
 
 STEPS = {"1": 10, "2": 20, "best": 30, "": 40}
@@ -110,3 +111,14 @@ def test_what_cannot_be_probed_is_said(run: RunFolder, root: Path, call: Call) -
     ):
         called = call(*words)
         assert (called.code, said in called.err) == (2, True), (words, called.err)
+
+
+def test_each_probe_is_a_job_of_its_own(
+    run: RunFolder, call: Call, root: Path, slurm: StandInSlurm
+) -> None:
+    called = call("probe", "base", "--each-checkpoint", "--submit", "slurm", "--json")
+    assert called.code == 0, called.err
+    assert len(slurm.asked("sbatch")) == len(STEPS)
+    made = [RunFolder(root / fact["id"]).record() for fact in json.loads(called.out)]
+    assert [record.checkpoint for record in made] == list(STEPS)
+    assert {record.status for record in made} == {"queued"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.machine import cpu_count
-from engine.machine.cpu_count import available_cpus, cpu_quota, physical_cores
+from engine.machine.cpu_count import available_cpus, cpu_quota, physical_cores, slurm_cores
 
 
 def written(root: Path, files: dict[str, str]) -> Path:
@@ -103,3 +103,27 @@ def test_threads_are_the_smaller_of_cores_and_quota(
 
 def test_of_this_machine_at_least_one_core_is_found() -> None:
     assert 1 <= available_cpus() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("variables", "cores"),
+    [
+        ({}, math.inf),
+        ({"SLURM_CPUS_PER_TASK": "4", "SLURM_CPUS_ON_NODE": "8"}, 4),
+        ({"SLURM_CPUS_ON_NODE": "8"}, 8),
+        ({"SLURM_CPUS_PER_TASK": "0"}, math.inf),
+        ({"SLURM_CPUS_PER_TASK": "-1"}, math.inf),
+        ({"SLURM_CPUS_PER_TASK": "many"}, math.inf),
+    ],
+)
+def test_a_job_of_slurm_takes_no_more_than_it_was_granted(
+    variables: dict[str, str], cores: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert slurm_cores(variables) == cores
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cpu_count, "physical_cores", lambda cpus: 6)
+    monkeypatch.setattr(cpu_count, "cpu_quota", lambda: math.inf)
+    found = available_cpus()
+    assert found == min(6, cores)
+    assert type(found) is int
