@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
 import psutil
 import torch
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from engine.config.device_list import ALL
 from engine.errors import ConfigError, RunError, described
 
-_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """Passed on to the ranks. Batch systems warn of the time limit with SIGUSR1."""
-_TO_STOP = 600  # seconds that the ranks have for a step and a checkpoint after a signal
 INTERRUPTED = 130
 
 
@@ -67,10 +67,32 @@ def launch(arguments: Sequence[str], count: int) -> int:
     Raises:
         RunError: when they cannot be started.
     """
-    # Of older versions the launcher gives 30 s, and no other number.
-    known = {field.name for field in dataclasses.fields(LaunchConfig)}
-    patience: dict[str, Any] = {"shutdown_timeout": _TO_STOP} if "shutdown_timeout" in known else {}
-    with tempfile.TemporaryDirectory(prefix="moco-tui-ranks-") as folder, _quiet(), _ended():
+    found: list[int | Exception] = []
+
+    def start() -> None:
+        try:
+            found.append(_launched(arguments, count))
+        except Exception as error:
+            found.append(error)
+
+    # Beside the main thread the launcher leaves the signals alone: upon one it would give the ranks
+    # 30 s, and upon a second one again.
+    launcher = threading.Thread(target=start, name="launcher", daemon=True)
+    with _quiet(), _Signals() as signals:
+        launcher.start()
+        while launcher.is_alive():
+            launcher.join(0.2)
+            signals.pass_on()
+    (outcome,) = found
+    if isinstance(outcome, Exception):
+        words = described(outcome).splitlines()[0]
+        raise RunError(f"The ranks could not be started: {words}.") from outcome
+    return INTERRUPTED if signals.count else outcome
+
+
+def _launched(arguments: Sequence[str], count: int) -> int:
+    """The exit code of the ranks, which torch's launcher starts."""
+    with tempfile.TemporaryDirectory(prefix="moco-tui-ranks-") as folder:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -82,25 +104,54 @@ def launch(arguments: Sequence[str], count: int) -> int:
             max_restarts=0,  # whoever wants to go on resumes the run
             monitor_interval=0.1,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
-            signals_to_handle=",".join(_handled()),
-            **patience,
         )
         try:
             elastic_launch(config, sys.executable)(*arguments)
         except ChildFailedError as error:
             codes = [failure.exitcode for _, failure in sorted(error.failures.items())]
             return next((code for code in codes if code > 0), 1)
-        except SignalException:
-            return INTERRUPTED
-        except (OSError, RuntimeError) as error:
-            words = described(error).splitlines()[0]
-            raise RunError(f"The ranks could not be started: {words}.") from error
     return 0
 
 
-def _handled() -> list[str]:
-    """The signals to pass on; one that is ignored (SIGHUP, under nohup) stays so."""
-    return [name for name in _SIGNALS if signal.getsignal(signal.Signals[name]) != signal.SIG_IGN]
+class _Signals:
+    """Passes signals on to the ranks, and leaves none of them behind.
+
+    Attributes:
+        count: of the signals that have come.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting = 0  # 0: none
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # under nohup
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        self._waiting = signal.SIGKILL if self.count > 1 else number
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Passes the last signal on, if that was not done: it may have come before the ranks."""
+        ranks = psutil.Process().children()
+        if not (self._waiting and ranks):
+            return
+        number, self._waiting = self._waiting, 0
+        for rank in ranks:
+            with contextlib.suppress(psutil.Error):
+                rank.send_signal(number)
 
 
 @contextlib.contextmanager
@@ -112,19 +163,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-@contextlib.contextmanager
-def _ended() -> Iterator[None]:
-    """Leaves no rank behind, and puts the handlers of signals back."""
-    before = {name: signal.getsignal(signal.Signals[name]) for name in _SIGNALS}
-    try:
-        yield
-    finally:
-        left = psutil.Process().children()
-        for child in left:
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-        psutil.wait_procs(left, timeout=5.0)
-        for name, handler in before.items():
-            signal.signal(signal.Signals[name], handler)
