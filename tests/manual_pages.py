@@ -30,6 +30,7 @@ from engine.config.metrics import METRICS, Metric
 from engine.config.models import ENCODERS
 from engine.config.presets import PRESETS, STUDY_PRESETS
 from engine.config.schema import KINDS
+from engine.config.slurm_schema import SlurmSettings
 from engine.history.keys import COLUMNS as KEYS
 from engine.machine.device_series import CARD_SERIES, SERIES
 from moco_tui.cli import cli
@@ -120,8 +121,9 @@ def _setting(field: Field) -> Iterator[str]:
 
 
 def settings(kind: str, section: str = "") -> str:
-    """The settings of a kind of run, of ``user`` those of a person; of a section, or all."""
-    type_ = UserConfig if kind == "user" else KINDS[kind]
+    """The settings of a kind of run, of a section or all; of ``slurm`` and ``user`` theirs."""
+    types = {**KINDS, "slurm": SlurmSettings, "user": UserConfig}
+    type_ = types[kind]
     found = [
         field
         for field in fields(type_).values()

@@ -61,21 +61,12 @@ OTHER_PROGRAMS = {
 
 README = "README"
 PAGES_FOLDER = REPOSITORY / "moco_tui" / "manual"
-_NEEDS = re.compile(r"<!-- needs: (\S+) (\S+) -->\n+```sh\n.*?^```$", re.M | re.S)
-"""A block of commands whose option may be missing in this version."""
-
-
-def _is_there(command: str, option: str) -> bool:
-    return any(option in parameter.opts for parameter in load_command(command).params)
 
 
 def shell_lines(page: str) -> list[str]:
     """The lines of the blocks of shell in a page, or in the README, continued ones joined."""
     path = PAGES_FOLDER / f"{page}.md" if page != README else REPOSITORY / "README.md"
-    text = _NEEDS.sub(
-        lambda found: found[0] if _is_there(*found.groups()) else "", path.read_text()
-    )
-    blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.M | re.S)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", path.read_text(), flags=re.M | re.S)
     joined = "".join(blocks).replace("\\\n", " ")
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
@@ -134,7 +125,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         (moco_tui.cli.probe, "submit_new"),
         (moco_tui.cli.study, "submit_study"),
     ):
-        monkeypatch.setattr(module, name, note, raising=False)
+        monkeypatch.setattr(module, name, note)
     monkeypatch.setattr(moco_tui.cli.study, "_compute", note)
     monkeypatch.setattr(moco_tui.cli.study, "print_plan", note)  # times steps
     monkeypatch.setattr(look_at, "look_at", interrupted)  # looks at 2,000 images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -35,6 +36,13 @@ LONG = ("https://", "http://")
 def test_every_file_is_a_page_and_every_page_a_file() -> None:
     assert sorted(path.stem for path in FOLDER.glob("*.md")) == sorted(PAGES)
     assert [path.name for path in FOLDER.iterdir() if path.suffix != ".md"] == []
+
+
+def test_every_extra_is_named() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    table = manual_page("first-run").text.partition("Extras are")[2].split("```")[1]
+    named = [line.split()[0] for line in table.splitlines()[1:]]
+    assert sorted(named) == sorted(project["optional-dependencies"].keys() - {"dev"})
 
 
 def test_the_readme_is_short_and_names_every_page() -> None:
@@ -124,7 +132,7 @@ def test_a_change_of_the_code_makes_a_page_stale() -> None:
 def test_every_mark_of_what_is_made_has_its_end(name: str) -> None:
     text = (FOLDER / f"{name}.md").read_text()
     marks = re.findall(r"<!-- (made|end)", text)
-    assert set(re.findall(r"<!-- (\w+)", text)) <= {"made", "end", "needs"}
+    assert set(re.findall(r"<!-- (\w+)", text)) <= {"made", "end"}
     assert marks == ["made", "end"] * (len(marks) // 2)
     assert len(made._MADE.findall(text)) == len(marks) // 2
 
