@@ -90,7 +90,7 @@ COMMANDS: dict[str, CommandEntry] = {
         "Trains the run in PATH as the process of a Slurm job, from its last checkpoint on.",
     ),
     "_estimate": CommandEntry(
-        "_estimate", "Times a few steps of the pretraining, or of the study, on stdin."
+        "_estimate", "Times parts of the pretraining, or of the study, on stdin."
     ),
     "_look": CommandEntry("_look", "Looks at the encoders named on stdin, for the app."),
     "_served": CommandEntry(
