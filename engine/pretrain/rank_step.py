@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
@@ -85,11 +86,17 @@ class RankStep:
         facts = {"bfloat16": self.state.runtime.bfloat16, "folder": self.ranks.folder}
         self.ranks.share({"state": state, **facts})
         self._state_is_shared = True
-        return [
+        notices = [
             f"{self.ranks.world} ranks share each step over {self.ranks.backend}: it is computed "
             "plainly, since steps that are recorded, fused or computed group by group are of one "
             "process"
         ]
+        if any(isinstance(module, _BatchNorm) for module in self.state.model.modules()):
+            notices.append(
+                "the encoder has BatchNorm of torch's own, which normalises the part of each rank "
+                "by itself: one process would normalise the whole batch together"
+            )
+        return notices
 
     def take(self, shared: Mapping[str, Any]) -> None:
         """On the other ranks: continue from what rank 0 has shared.

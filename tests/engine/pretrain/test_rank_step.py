@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,3 +164,20 @@ def test_what_does_not_divide_is_refused(values: dict[str, Any], ranks: int, wor
     with pytest.raises(ConfigError, match=words):
         check_ranks(config_of(values), ranks)
     check_ranks(config_of({}), 4)
+
+
+def test_batchnorm_that_is_not_split_is_told_of() -> None:
+    """It cannot be spread over ranks, so the run is not that of one process."""
+    shared: list[Any] = []
+    ranks: Any = SimpleNamespace(
+        rank=0, world=2, is_first=True, backend="gloo", folder="", share=shared.append
+    )
+    runtime = resolve_runtime(config_of({}).runtime)
+    state = Pretraining(config_of({}), noise().train.images, runtime).state
+    assert len(RankStep(state, ranks).prepare()) == 1
+    state.model.encoder_q.backbone.add_module("own", torch.nn.BatchNorm1d(4))
+    step = RankStep(state, ranks)
+    _, told = step.prepare()
+    assert "normalises the part of each rank by itself" in told
+    assert step.prepare() == [], "the state is shared once"
+    assert len(shared) == 2
