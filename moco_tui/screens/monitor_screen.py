@@ -45,7 +45,7 @@ from moco_tui.screens.monitor_panels import (
     PanelEntry,
     charts_of_kind,
 )
-from moco_tui.screens.next_steps import ask_to_compare
+from moco_tui.screens.next_steps import compare_with_another
 from moco_tui.screens.shared_keys import COMPARE, NEW
 from moco_tui.screens.user_choices import keep_charts, wanted_charts
 from moco_tui.screens.watch_screen import WatchScreen
@@ -386,7 +386,7 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
 
     def action_compare(self) -> None:
         """Ask which runs to compare this one with."""
-        ask_to_compare(self, [self.folder.id])
+        compare_with_another(self, self.folder.id)
 
     def action_export(self) -> None:
         """Write the run to a new file."""

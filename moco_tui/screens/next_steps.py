@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from engine.errors import UserError
 from engine.runs import find
 from engine.runs.checkpoint_ref import split_checkpoint
+from moco_tui.present.comparable import likely_rival
 from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import Ask
@@ -23,6 +24,12 @@ def compare(screen: BaseScreen, run_ids: Sequence[str]) -> None:
         screen.ask_app(OpenComparison(chosen))
     else:
         ask_to_compare(screen, chosen)
+
+
+def compare_with_another(screen: BaseScreen, run: str) -> None:
+    """Ask which runs to compare a run with; the one that is most like it is offered."""
+    rival = likely_rival(screen.session.runs.rows, run)
+    ask_to_compare(screen, [run, rival] if rival else [run])
 
 
 def ask_to_compare(screen: BaseScreen, run_ids: Sequence[str]) -> None:

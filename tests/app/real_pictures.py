@@ -3,7 +3,8 @@
     python tests/app/real_pictures.py RUNS OUT.svg [--run ID] [--keys KEY ...] [--size 160x45]
 
 opens the list of runs of a folder, or a run or study of it, presses keys as Textual names them,
-waits until the screen has rested, and writes what it shows. Nothing in the folder is changed.
+waits until the screen has rested, and writes what it shows. Nothing in the folder is changed, but
+with ``--writable`` by keys that change something; the form and Look need that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ REST_SECONDS = 2.0
 
 
 async def picture(
-    runs: Path, data_dir: Path, run: str, keys: list[str], size: tuple[int, int], seconds: float
+    runs: Path,
+    data_dir: Path,
+    run: str,
+    keys: list[str],
+    size: tuple[int, int],
+    seconds: float,
+    *,
+    writable: bool = False,
 ) -> str:
     """The screen as SVG.
 
@@ -31,8 +39,9 @@ async def picture(
         keys: pressed one after the other, each once the screen has rested.
         size: columns and lines.
         seconds: how long the screen rests.
+        writable: whether keys may change something.
     """
-    app = MocoApp(Session(runs, data_dir=data_dir, read_only=True))
+    app = MocoApp(Session(runs, data_dir=data_dir, read_only=not writable))
     async with app.run_test(size=size) as pilot:
         await pilot.pause(seconds)
         if run:
@@ -54,12 +63,21 @@ def main() -> None:
     parser.add_argument("--keys", nargs="*", default=[])
     parser.add_argument("--size", default="160x45")
     parser.add_argument("--seconds", type=float, default=REST_SECONDS)
+    parser.add_argument("--writable", action="store_true")
     parser.add_argument("--data-dir", type=Path, default=Path.home() / ".cache/moco-tui")
     given = parser.parse_args()
     columns, _, lines = given.size.partition("x")
     size = (int(columns), int(lines))
     made = asyncio.run(
-        picture(given.runs, given.data_dir, given.run, given.keys, size, given.seconds)
+        picture(
+            given.runs,
+            given.data_dir,
+            given.run,
+            given.keys,
+            size,
+            given.seconds,
+            writable=given.writable,
+        )
     )
     given.out.write_text(made)
 
