@@ -21,7 +21,7 @@ NONE_YET = (
 )
 NONE_EVER = "This run has no measures. They are taken from the next run on; monitor.measures."
 _TITLE, _VALUE, _CHANGE = 38, 9, 10
-_LEAST_SPARK, _MOST_SPARK = 4, 60
+_LEAST_SPARK, _MOST_SPARK = 4, 240
 
 
 class MeasuresPanel(TextPanel):
