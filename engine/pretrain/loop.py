@@ -109,8 +109,10 @@ class _Loop:
         self.probe = probe_beside(self.state, dataset)
         self.lacking = [NO_LABELS] if config.monitor.online_probe and self.probe is None else []
         self.beside: list[Measures | OnlineProbe] = [] if self.probe is None else [self.probe]
+        self.measures: Measures | None = None
         if config.monitor.measures:
-            self.beside.append(Measures(self.state, self.total_steps))
+            self.measures = Measures(self.state, self.total_steps)
+            self.beside.append(self.measures)
         self.epoch_sum, self.epoch_count = 0.0, 0  # of the losses reported in this epoch
         # The baseline of kNN is measured after the first epoch, so that a run shows its first
         # losses at once. Until then the encoder as initialised by the seed is kept, also when a
@@ -151,6 +153,8 @@ class _Loop:
         # Other labels are learned anew; a run that had no probe begins with one here.
         if self.probe is not None and not other_data and "online_probe" in state:
             self.probe.load_state_dict(state["online_probe"])
+        if self.measures is not None and not other_data:
+            self.measures.load_state_dict(state.get("measures", {}))  # there were none before
         # With other data the checkpoint is of another run of steps, and is saved anew at once.
         self.saved_step = -1 if other_data else self.state.step
 
@@ -342,6 +346,8 @@ class _Loop:
             }
             if self.probe is not None:
                 state["online_probe"] = self.probe.state_dict()
+            if self.measures is not None:
+                state["measures"] = self.measures.state_dict()
             # A new stage flushes the metric log to disk, so that it never lacks steps that a
             # checkpoint has: a resumed run does not compute these again.
             self.sink.progress("checkpoint", 0, 1)

@@ -8,7 +8,7 @@ with and without it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from engine.evaluate.embedding_measures import (
 from engine.models.moco import shuffle
 from engine.pretrain.host_copies import HostCopies, Measured
 from engine.pretrain.observed_encoder import ObservedEncoder, weight_distance
+from engine.pretrain.state_check import check_count, check_mapping, check_tensor
 from engine.pretrain.training_state import TrainingState
 from engine.runtime.worker_threads import one_thread_beside
 from engine.seeds import stream_seed
@@ -91,6 +92,33 @@ class Measures:
         self._snapshot: _Snapshot | None = None
         self._copies = HostCopies(state.runtime.device)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The keys of a sample that are not old enough yet, and their step; else empty.
+
+        The views that they were encoded from are drawn anew: they depend on the step alone.
+        """
+        if self._snapshot is None:
+            return {}
+        return {"step": self._snapshot.step, "keys": self._snapshot.keys}
+
+    def load_state_dict(self, state: object) -> None:
+        """Takes ``state_dict`` out of a checkpoint of the same run.
+
+        Raises:
+            DamagedFileError: when it is no such state.
+        """
+        found = check_mapping(state, "measures")
+        self._snapshot = None
+        if not found:
+            return
+        device, dim = self._state.runtime.device, self._state.model.queue.shape[1]
+        like = torch.empty(self._group, dim, device="meta")
+        keys = check_tensor(found.get("keys"), like, "measures.keys")
+        step = check_count(found.get("step"), self._state.step, "measures.step")
+        with torch.no_grad(), one_thread_beside(device):
+            views, order = self._sample(step)
+        self._snapshot = _Snapshot(step, self._one_group(views[1], order), keys.to(device))
+
     def after_step(self) -> None:
         """Measure what is due after the last step of the state."""
         state = self._state
@@ -118,7 +146,7 @@ class Measures:
 
     def _measure(self) -> None:
         state, model = self._state, self._state.model
-        views, order = self._sample()
+        views, order = self._sample(state.step)
         seed = stream_seed(state.config.runtime.seed, "measures", "dropout", state.step)
         for encoder in (self._q, self._k, self._q_whole):
             encoder.refresh()
@@ -127,8 +155,7 @@ class Measures:
         k = torch.empty_like(shuffled).index_copy_(0, order, shuffled)
         task = contrast(q[:_COMPARED], k[:_COMPARED], model.queue)
         few = q[:_PAIRED]
-        # One group, as the keys had it: no key is normalised with others than before.
-        group = views[1][order][:: self._groups]
+        group = self._one_group(views[1], order)
         alone = self._k.embed(group, groups=1, seed=0)
         as_query = self._q_whole.embed(group, groups=1, seed=0)
         if self._snapshot is None:
@@ -151,8 +178,15 @@ class Measures:
             values["train/gradient_norm"] = state.gradient_norm
         self._send(values, few)
 
-    def _sample(self) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    def _one_group(self, views: Tensor, order: Tensor) -> Tensor:
+        """A group as the keys had it: no key is normalised with others than before."""
+        return views[order][:: self._groups]
+
+    def _sample(self, step: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Two views of some images, and the order in which their keys are encoded.
+
+        Args:
+            step: whose sample it is; nothing else decides.
 
         Returns:
             Views ``(n, 3, H, W)``, normalised; the order int64 ``(n,)``. All on the device.
@@ -161,7 +195,7 @@ class Measures:
         seed, device = state.config.runtime.seed, state.runtime.device
         count = self._group * self._groups
         generator = torch.Generator(device)
-        generator.manual_seed(stream_seed(seed, "measures", state.step))
+        generator.manual_seed(stream_seed(seed, "measures", step))
         indices = torch.randint(len(state.images), (count,), generator=generator, device=device)
         images = state.images.index_select(0, torch.cat((indices, indices)))
         numbers = state.augmenter.uniform_numbers(len(images), generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from engine.config.metrics import MEASURES, registered
 from engine.data.dataset import Dataset
+from engine.errors import DamagedFileError
 from engine.models.dropout import Dropout
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.pretrain import checkpoint as checkpoints
@@ -85,7 +87,7 @@ def flat(encoder: nn.Module) -> Tensor:
 def expected(training: Pretraining, measures: Measures) -> dict[str, float]:
     """The measures by other means: encoders in float32, one group at a time, plain loops."""
     model, mean, std = training.state.model, training.state.mean, training.state.std
-    (view_1, view_2), order = measures._sample()
+    (view_1, view_2), order = measures._sample(training.state.step)
     groups = training.state.config.model.bn_splits
     assert view_1.shape == view_2.shape == (8, 3, 32, 32)
     assert sorted(order.tolist()) == list(range(8))
@@ -233,19 +235,36 @@ def test_a_resumed_run_measures_the_same(dataset: Dataset, tmp_path: Path) -> No
     config = config_with(monitor__measure_every=3)
     whole = Script()
     assert run(config, dataset, tmp_path / "whole.pt", whole) == "finished"
-    first = Script({5: ["stop"]})
+    first = Script({3: ["stop"]})
     assert run(config, dataset, tmp_path / "c.pt", first) == "stopped"
     second = Script()
     run(config, dataset, tmp_path / "c.pt", second, checkpoints.load(tmp_path / "c.pt"))
     both = first.lines | second.lines
-    names = set(MEASURES) - {"queue/agreement"}
-    measured = {key: value for key, value in whole.lines.items() if key[1] in names}
-    assert {step for step, _ in measured} == {3, 6, 9, 12}
-    assert {key: value for key, value in both.items() if key[1] in names} == measured
-    # Views of a snapshot are not saved: an agreement may be missing, and never another one.
-    for key, value in both.items():
-        if key[1] == "queue/agreement":
-            assert whole.lines[key] == value
+    measured = {key: value for key, value in whole.lines.items() if key[1] in MEASURES}
+    assert {step for step, name in measured if name != "queue/agreement"} == {3, 6, 9, 12}
+    assert {key: value for key, value in both.items() if key[1] in MEASURES} == measured
+    # That of the sample at the stop is among them: a key leaves this queue after a step.
+    assert (4, "queue/agreement") in second.lines
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda found: found.pop("keys"), "measures.keys is missing"),
+        (lambda found: found.update(keys=found["keys"][:-1]), "measures.keys is"),
+        (lambda found: found.update(step=10**6), "measures.step"),
+        (lambda found: found.update(step=-1), "measures.step"),
+    ],
+)
+def test_a_sample_that_cannot_be_is_refused(
+    dataset: Dataset, damage: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    training, measures = trained(dataset, 3)
+    measures.measure()
+    state = measures.state_dict()
+    damage(state)
+    with pytest.raises(DamagedFileError, match=words):
+        Measures(training.state, 12).load_state_dict(state)
 
 
 def test_without_measures_nothing_is_measured(dataset: Dataset, tmp_path: Path) -> None:
