@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from engine.runs import RunFolder
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
-from moco_tui.cli.output import clean, print_json, print_text, say, table
+from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
 from moco_tui.present.probe_table import transfer_words
 from moco_tui.present.probe_training import training_words
 
@@ -90,4 +91,12 @@ def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = N
         title += f"\n{clean(words)}"
     titles = ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"]
     body = table([*titles, *(["trained"] if any(training) else [])], rows, (1, 3, 4))
-    return f"{title}\n\n{body}\n\n{clean(result['protocol'])}"
+    return f"{title}\n\n{body}\n\n{_in_lines(clean(result['protocol']))}"
+
+
+def _in_lines(text: str) -> str:
+    """A text in lines of the terminal, which would break them within words; a file has one line."""
+    width = terminal_width()
+    if width is None:
+        return text
+    return textwrap.fill(text, max(width - 1, 20), break_on_hyphens=False)

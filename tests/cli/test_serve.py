@@ -39,8 +39,12 @@ def test_it_prints_an_address_that_opens_and_the_way_there(root: Path) -> None:
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(address[:-1], timeout=30)
         finally:
-            server.send_signal(signal.SIGINT)
-            out, err = server.communicate(timeout=60)
+            # Not SIGINT: a test command in the background of a script ignores it, and so would this.
+            server.send_signal(signal.SIGTERM)
+            try:
+                out, err = server.communicate(timeout=60)
+            finally:
+                server.kill()
     assert server.returncode == 0
     assert out == "", "nothing but the address"
     assert f"ssh -N -L {found[1]}:127.0.0.1:{found[1]} " in err
