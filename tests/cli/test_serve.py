@@ -39,7 +39,7 @@ def test_it_prints_an_address_that_opens_and_the_way_there(root: Path) -> None:
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(address[:-1], timeout=30)
         finally:
-            # Not SIGINT: a test command in the background of a script ignores it, and so would this.
+            # Not SIGINT, which this ignores where the tests are in the background of a script.
             server.send_signal(signal.SIGTERM)
             try:
                 out, err = server.communicate(timeout=60)
