@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from engine.errors import UserError
-from engine.history.changes import INDEX_NAME, HintReader
+from engine.history.changes import INDEX_NAME, HintReader, is_large
 from engine.history.entry import Entry, counted, read_entry
 from engine.history.history import History, needs_count
 from engine.runs import RunFolder
@@ -102,7 +102,7 @@ class RunList:
             rest = full_every and max(full_every, self._full_cost / _SHARE)
             if not self.loaded or now - self._last_full >= rest:
                 return self._take_all()
-            if self._full_cost < _QUICK_SECONDS:
+            if not is_large(self.root):  # whoever changes a run writes the index at once
                 if (self._folder_stamp, self._index_stamp) != self._stamps():
                     return self._take_all()
                 return self._take_some(set())

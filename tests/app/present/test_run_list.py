@@ -10,6 +10,7 @@ from engine.files import replace_file
 from engine.history import changes
 from engine.history.changes import CHANGES_NAME, leave_hint
 from engine.history.entry import Entry
+from engine.history.index import note_change
 from engine.runs import RunFolder
 from engine.runs.record import encode_record
 from moco_tui.present.run_list import RunList
@@ -77,8 +78,10 @@ def test_sizes_are_counted_behind_the_list_and_again_while_files_grow(
 class SlowList:
     """A list whose look at every folder takes five seconds of a clock of its own."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(changes, "EAGER_BYTES", 0)
+    def __init__(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, *, eager_bytes: int = 0
+    ) -> None:
+        monkeypatch.setattr(changes, "EAGER_BYTES", eager_bytes)
         self.now, self.looks = 1000.0, 0
         self.runs = RunList(root, monotonic=lambda: self.now)
         whole = self.runs.history.list
@@ -145,6 +148,20 @@ def test_between_those_what_others_do_is_seen_at_once(
     assert slow.after(1.0), "without hints every folder is looked at"
     assert slow.runs.rows[still.id].title == "again"
     assert slow.looks == 2
+
+
+def test_beside_a_small_index_a_slow_look_hides_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are no hints then: who changes a run writes the index, however slow the machine is."""
+    run = write_run(tmp_path, "k7m2qx", status="stopped")
+    slow = SlowList(tmp_path, monkeypatch, eager_bytes=changes.EAGER_BYTES)
+    record = run.record()
+    record.status = "finished"
+    replace_file(run.record_path, encode_record(record))
+    note_change(run, 1.0)
+    assert slow.after(1.0)
+    assert slow.runs.rows[run.id].status == "finished"
 
 
 def test_a_live_run_that_goes_on_changes_its_row_alone(
