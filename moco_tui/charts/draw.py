@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from moco_tui.charts import layers
 from moco_tui.charts.axes import step_limits, value_limits, x_ticks, y_ticks
 from moco_tui.charts.curve_points import CurveColumn, columns, log10_columns
-from moco_tui.charts.drawing import Cells, Curve, Drawing, Ink, View
+from moco_tui.charts.drawing import Axis, Cells, Curve, Drawing, Ink, View
 from moco_tui.charts.figure import rows_of
 
 LEAST_WIDTH, LEAST_HEIGHT, LEAST_CANVAS = 12, 4, 4
@@ -51,10 +51,27 @@ def draw(
     if width - left < LEAST_CANVAS:
         return _blank(width, height)
     drawing = Drawing([], left, width - left, canvas_height, low, high, bottom, top)
-    y_axis = [drawing.dot_of(value) // 4 for value in values], labels
+    y_axis = _one_a_row([drawing.dot_of(value) for value in values], labels)
     x_axis = x_ticks(drawing, view, curves)
     drawing.rows = rows_of(drawing, x_axis, y_axis, _paint(curves, drawn, view, drawing))
     return drawing
+
+
+def _one_a_row(dots: Sequence[int], labels: Sequence[str]) -> Axis:
+    """The ticks that have a row of their own: of two in one the one that is nearer to its middle.
+
+    A canvas of three rows has up to four. plotext would take either, by the hash of their texts.
+
+    Args:
+        dots: of the ticks, from the bottom, four a row.
+        labels: as many.
+    """
+    nearest: dict[int, tuple[float, str]] = {}
+    for dot, label in zip(dots, labels, strict=True):
+        row, away = dot // 4, abs(dot % 4 - 1.5)
+        if row not in nearest or away < nearest[row][0]:
+            nearest[row] = away, label
+    return list(nearest), [label for _, label in nearest.values()]
 
 
 def _columns(curves: Sequence[Curve], low: float, high: float, width: int) -> list[Columns]:

@@ -328,3 +328,21 @@ def test_a_span_that_is_given_stays_whatever_is_drawn(values: list[float]) -> No
     for other in (View(span=(0.0, 100.0), log=True), View(span=(1.0, 1.0))):
         assert draw(40, 12, curves, other).bottom != 0.0
     assert draw(40, 12, curves, View(span=(1.0, 1.0))).top == whole.top
+
+
+@pytest.mark.parametrize("height", [4, 5, 6, 7, 9])
+@pytest.mark.parametrize("top", [52.9, 54.0, 54.9, 57.3])
+def test_a_row_has_one_tick_and_always_the_same(height: int, top: float) -> None:
+    """Its label is of a value that falls into the row, whatever the hash of texts."""
+    series = CurvePoints()
+    series.update([0, 10], [47.3, top])
+    drawing = draw(40, height, [Curve("a", series)], View())
+    rows = ["".join(text for text, _ in row) for row in drawing.rows][: drawing.height]
+    for number, row in enumerate(rows):
+        if "┤" in row:
+            value, above = float(row.partition("┤")[0]), drawing.height - 1 - number
+            assert drawing.dot_of(value) // 4 == above
+            values = ticks.linear(drawing.bottom, drawing.top, max(3, drawing.height // 3))
+            here = [v for v in values if drawing.dot_of(v) // 4 == above]
+            middle = min(here, key=lambda v: abs(drawing.dot_of(v) % 4 - 1.5))
+            assert value == pytest.approx(middle)
