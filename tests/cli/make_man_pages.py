@@ -34,7 +34,7 @@ def pages() -> dict[str, str]:
 
 
 def _pages_of(name: str, command: click.Command, parent: click.Context) -> dict[str, str]:
-    context = click.Context(command, info_name=name, parent=parent)
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     title = _text(command.help or "").partition("\n")[0].partition(". ")[0].rstrip(".")
     made = {context.command_path.replace(" ", "-") + ".1": _page(context, title)}
     for below, part in _parts(command).items():

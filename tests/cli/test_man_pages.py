@@ -52,7 +52,8 @@ def test_a_page_names_the_options_of_its_command_and_no_others() -> None:
             text = text.replace(escape, meant)
         heads = re.findall(r"\.TP\n(.*)\n", text)
         said = {word for head in heads for word in re.findall(r"(?<![\w-])--?[a-z][\w-]*", head)}
-        assert said == options(command) | {"-h", "--help"}, f"{words}: {RENEW}"
+        asks = command.context_settings.get("help_option_names", ["-h", "--help"])
+        assert said == options(command) | set(asks), f"{words}: {RENEW}"
 
 
 def test_the_pages_are_those_that_the_commands_give_today() -> None:
