@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import statistics
@@ -85,6 +86,15 @@ def estimate(
 def trained_epochs(config: PretrainConfig) -> int:
     """The epochs that a pretraining takes: those of its schedule, or up to ``stop_epoch``."""
     return config.optim.stop_epoch or config.optim.epochs
+
+
+def knn_passes(config: PretrainConfig) -> int:
+    """How often a pretraining of labelled images takes kNN: every so many epochs and at the end.
+
+    One more where it takes any: that of the untrained encoder.
+    """
+    every, epochs = config.monitor.knn_every, trained_epochs(config)
+    return 1 + math.ceil(epochs / every) if every else 0
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

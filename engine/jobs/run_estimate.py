@@ -12,7 +12,7 @@ from engine.config.schema import PretrainConfig
 from engine.data.dataset import holdout_split
 from engine.evaluate.features import extract
 from engine.evaluate.knn import knn_predict
-from engine.jobs.estimate import estimate, seconds_of, trained_epochs
+from engine.jobs.estimate import estimate, knn_passes, seconds_of, trained_epochs
 from engine.jobs.job import Job
 from engine.pretrain.checkpoint import save
 from engine.pretrain.loop import Pretraining
@@ -62,9 +62,9 @@ def run_estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> d
 
 def _knn(config: PretrainConfig, prepared: Job, training: Pretraining) -> dict[str, Any]:
     """How often kNN is taken, and what one takes."""
-    every, train, state = config.monitor.knn_every, prepared.dataset.train, training.state
+    train, state = prepared.dataset.train, training.state
     held = None
-    if every and train.labelled:
+    if config.monitor.knn_every and train.labelled:
         _, held = holdout_split(train.labels, config.data.holdout, config.runtime.seed)
     if held is None or not len(held):
         return {"seconds_knn": 0.0, "knn_passes": 0}
@@ -105,11 +105,9 @@ def _knn(config: PretrainConfig, prepared: Job, training: Pretraining) -> dict[s
     if config.monitor.knn_test and prepared.dataset.test is not None:
         passed += len(prepared.dataset.test)
         compared += len(prepared.dataset.test) * images
-    epochs = trained_epochs(config)
     return {
         "seconds_knn": passed * of_image + compared * of_pair,
-        # One more: that of the untrained encoder. The last epoch always has one.
-        "knn_passes": 1 + epochs // every + bool(epochs % every),
+        "knn_passes": knn_passes(config),
     }
 
 

@@ -17,7 +17,7 @@ from engine.config.schema import StudyConfig, head_settings
 from engine.config.variants import Variant
 from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
-from engine.jobs.estimate import estimate, trained_epochs
+from engine.jobs.estimate import estimate, knn_passes, trained_epochs
 from engine.jobs.prepare import prepare
 from engine.jobs.run_estimate import METRIC_BYTES
 from engine.jobs.study_checks import check_variants
@@ -286,12 +286,10 @@ def _knn(
     images: int,
     feature: float,
 ) -> Cost:
-    every = config.pretrain.monitor.knn_every
     passes = 0
-    for variant in alike if every else ():
-        epochs = trained_epochs(pretrain_config(config, variant, config.seeds[0]))
+    for variant in alike:
         to_train = sum(label == variant.label for label, _ in unfinished)
-        passes += to_train * (epochs // every + 1)  # one more: that of the untrained encoder
+        passes += to_train * knn_passes(pretrain_config(config, variant, config.seeds[0]))
     return Cost("kNN evaluations", passes, passes * images * feature)
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from engine.jobs.estimate import peak_memory
+from engine.config.resolve import resolve
+from engine.config.schema import PretrainConfig
+from engine.jobs.estimate import knn_passes, peak_memory
 from moco_tui.widgets.estimate_panel import estimate_text
 
 from ...environment import with_packages
@@ -106,3 +108,15 @@ def test_the_line_of_the_online_probe_is_a_share_of_the_time() -> None:
     lines = estimate_text(facts).splitlines()
     assert lines[2].strip() == "1.2 % of it the online probe"
     assert "online" not in estimate_text(facts | {"online_probe_share": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("epochs", "stop_epoch", "every", "passes"),
+    [(4, 0, 2, 3), (5, 0, 2, 4), (5, 3, 5, 2), (5, 0, 9, 2), (5, 0, 1, 6), (5, 0, 0, 0)],
+)
+def test_knn_is_taken_of_the_untrained_every_so_often_and_at_the_end(
+    epochs: int, stop_epoch: int, every: int, passes: int
+) -> None:
+    """For example after epochs 2, 4 and 5 of five; beside it that of the untrained encoder."""
+    sets = (f"epochs={epochs}", f"stop_epoch={stop_epoch}", f"knn_every={every}")
+    assert knn_passes(resolve(PretrainConfig, sets=sets)) == passes
