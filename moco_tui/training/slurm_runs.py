@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from engine.config.slurm_schema import SlurmOptions
@@ -37,8 +36,8 @@ def submit(
     Raises:
         RunError: when Slurm refuses, with its words.
     """
-    command = [sys.executable, "-m", "moco_tui", COMMAND, "--data-dir", str(data_dir)]
-    return submit_run(folder, options, [*command, str(folder.path)], job_environment(), tasks=tasks)
+    command = detached.child_command(COMMAND, "--data-dir", str(data_dir), str(folder.path))
+    return submit_run(folder, options, command, job_environment(), tasks=tasks)
 
 
 def job_environment() -> dict[str, str]:

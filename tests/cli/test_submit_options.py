@@ -54,7 +54,7 @@ def test_a_run_waits_in_its_folder_with_the_job_that_will_train_it(
     }  # fmt: skip
     last = slurm.script.strip().splitlines()[-1]
     assert shlex.split(last) == [
-        "exec", sys.executable, "-m", "moco_tui", "_slurm_job",
+        "exec", sys.executable, "-P", "-m", "moco_tui", "_slurm_job",
         "--data-dir", str(root.parent / "data"), str(folder.path),
     ]  # fmt: skip
     assert f"--job-name=moco-tui-{folder.id}" in slurm.script
