@@ -28,6 +28,8 @@ def _nobodys_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """No test reads or changes the configuration of the person who runs it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("nobody") / "config.toml"))
+        # Nor what a compiler keeps for that person.
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         yield
 
 

@@ -126,11 +126,11 @@ class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         bool, Meta(description="deterministic algorithms on CUDA (the CPU always is)")
     ] = False
     capture: Annotated[
-        Literal["auto", "fused", "kernels", "off"],
+        Literal["auto", "recorded", "fused", "kernels", "off"],
         Meta(
-            description="on CUDA, auto replays a pretraining's step as one graph; fused joins its "
-            "kernels first, by torch.compile; kernels takes ones written for it, in Triton; off "
-            "does none of it"
+            description="on CUDA, recorded replays a pretraining's step as one graph; fused joins "
+            "its kernels first, by torch.compile; auto is fused in a run that repays compiling, "
+            "else recorded; kernels takes ones written for it, in Triton; off does none of it"
         ),
     ] = "auto"
     threads: Annotated[

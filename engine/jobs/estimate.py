@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 
 from engine.config.schema import PretrainConfig
 from engine.jobs.job import Job
 from engine.jobs.prepare import prepare
 from engine.pretrain.loop import Pretraining
 from engine.pretrain.online_probe import probe_beside
+from engine.pretrain.step_choice import chosen_step
 from engine.sink import NullSink
 
 Beside = Callable[[Job, Pretraining], dict[str, Any]]
@@ -45,13 +47,19 @@ def estimate(
         ``online_probe_share`` (of that time, from 0 to 1; 0 where there is none),
         ``steps_per_epoch``, ``seconds_per_epoch`` and ``seconds_total`` without kNN, measures and
         checkpoints, ``memory_bytes`` (peak of the process, or of the CUDA device), ``device``,
-        ``precision``.
+        ``precision``, ``fused_later`` (whether the run will fuse its steps, which were timed
+        without, and so will take less).
 
     Raises:
         UserError: what ``prepare`` refuses.
     """
     prepared = prepare(config, root=Path(), parent="", data_dir=data_dir, sink=NullSink())
     runtime, dataset = prepared.runtime, prepared.dataset
+    steps_of_run = trained_epochs(config) * (len(dataset.train) // config.optim.batch_size)
+    fused = runtime.device.type == "cuda" and config.runtime.capture == "auto"
+    fused = fused and chosen_step(config, steps_of_run, runtime).capture == "fused"
+    if fused:  # nobody waits for the compiler to see an estimate
+        config = replace(config, runtime=replace(config.runtime, capture="recorded"))
     cuda = runtime.device.type == "cuda"
     if cuda:  # the peak of this configuration, not of one that was measured before it
         torch.cuda.reset_peak_memory_stats(runtime.device)
@@ -79,6 +87,7 @@ def estimate(
         else peak_memory(os.getpid()),
         "device": runtime.name,
         "precision": "bfloat16" if runtime.bfloat16 else "float32",
+        "fused_later": fused,
         **more,
     }
 

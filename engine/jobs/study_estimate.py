@@ -262,6 +262,8 @@ def _pretraining(
             check_interrupt(sink)
             measured = estimate(pretrain, data_dir=data_dir)
             steps_of[key] = measured["seconds_per_step"], measured["steps_per_epoch"]
+            if measured["fused_later"]:
+                sink.log("its steps will be fused (torch.compile) and take less than is said here")
         step, per_epoch = steps_of.get(key) or _median(steps_of.values())
         epochs = trained_epochs(pretrain)
         steps, kept = per_epoch * epochs, checkpoints_at_end(pretrain, epochs)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from engine.pretrain.fused_check import Halves, disagreement, view_disagreement
 from engine.pretrain.plain_step import PlainStep, StepKind
 from engine.runtime.compiled import compile_on_call, drop_compiled
+from engine.runtime.compiling import compiling
 from engine.runtime.cuda_graph import first_cause
 
 _SLOWER = "computed one by one, which is slower"
@@ -91,9 +92,9 @@ class KernelStep:
         inner, state = self.inner, self.inner.state
         written = inner.augment
         try:
-            compiled = compile_on_call(written)
-            with warnings.catch_warnings():
+            with compiling(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # as in FusedStep
+                compiled = compile_on_call(written)
                 wrong = view_disagreement(
                     state, state.next_indices(), written=written, compiled=compiled
                 )

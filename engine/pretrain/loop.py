@@ -101,9 +101,7 @@ class _Loop:
         self.sink, self.checkpoint = sink, checkpoint
         self.training = Pretraining(config, dataset.train.images, runtime)
         self.state = self.training.state
-        # stop_epoch ends the run early; the schedule is still that of all epochs.
-        last_epoch = config.optim.stop_epoch or config.optim.epochs
-        self.total_steps = last_epoch * self.state.steps_per_epoch
+        self.total_steps = self.training.total_steps
         self.losses = LossBuffer(runtime.device, ahead=self.state.static)
         # Before the step is compiled or recorded: it writes features for the probe.
         self.probe = probe_beside(self.state, dataset)
@@ -174,7 +172,7 @@ class _Loop:
         """The loop over steps; see ``pretrain``."""
         config, state, sink = self.config, self.state, self.sink
         # Before the plan, which says how steps are computed.
-        notices = [*self.training.prepare(), *self.lacking]
+        notices = [*self._prepare(), *self.lacking]
         sink.plan(self._plan())
         for notice in notices:
             sink.log(notice)
@@ -212,6 +210,12 @@ class _Loop:
         # It was read back. Of a run that has ended a second one would only take room, for ever.
         checkpoints.remove_previous(self.checkpoint)
         return "finished"
+
+    def _prepare(self) -> list[str]:
+        """Makes the steps ready; says first what was chosen, since compiling may take a minute."""
+        if self.state.static and self.training.choice.why:
+            self.sink.log(self.training.choice.words)
+        return self.training.prepare()
 
     def _plan(self) -> Plan:
         state = self.state

@@ -13,6 +13,7 @@ from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.kernel_step import KernelStep
 from engine.pretrain.plain_step import PlainStep, Step
 from engine.pretrain.rank_step import RankStep
+from engine.pretrain.step_choice import Capture, StepChoice, chosen_step
 from engine.pretrain.step_wrappers import CapturedStep, FusedStep
 from engine.pretrain.training_state import TrainingState
 from engine.runtime.cuda_graph import Recorder, recorder_for
@@ -32,6 +33,8 @@ class Pretraining:
 
     Attributes:
         state: model, optimizer, generators, order of the images, count of steps.
+        total_steps: of the whole run.
+        choice: the way of computing steps that was chosen, and why; of use on CUDA.
         compute_step: how a step is computed; ``compute_step.kind`` names it.
 
     Raises:
@@ -41,15 +44,19 @@ class Pretraining:
 
     def __init__(self, config: PretrainConfig, images: Tensor, runtime: Runtime) -> None:
         ranks = runtime.ranks
+        # stop_epoch ends the run early; the schedule is still that of all epochs.
+        last_epoch = config.optim.stop_epoch or config.optim.epochs
+        self.total_steps = last_epoch * (len(images) // config.optim.batch_size)
         # A recorded step cannot wait for other processes.
-        capture = config.runtime.capture if ranks is None else "off"
-        recorder = recorder_for(runtime.device, capture)
+        alone = chosen_step(config, self.total_steps, runtime)
+        self.choice = alone if ranks is None else StepChoice("off")
+        recorder = recorder_for(runtime.device, self.choice.capture)
         # On CUDA also where nothing is recorded: a step that waits for the device leaves it idle.
         static = runtime.device.type == "cuda" or recorder is not None
         self.state = TrainingState(config, images, runtime, static=static)
         self.compute_step: Step
         if ranks is None:
-            self.compute_step = choose_step(self.state, recorder)
+            self.compute_step = choose_step(self.state, recorder, self.choice.capture)
         else:
             self.compute_step = RankStep(self.state, ranks)
 
@@ -91,19 +98,20 @@ class Pretraining:
         self.compute_step.close()
 
 
-def choose_step(state: TrainingState, recorder: Recorder | None) -> Step:
-    """The way of computing steps that suits the device and ``runtime.capture``.
+def choose_step(state: TrainingState, recorder: Recorder | None, capture: Capture) -> Step:
+    """The way of computing steps that suits the device and what was chosen.
 
     Args:
         state: of the pretraining.
         recorder: what records steps on this device; None where they are not recorded.
+        capture: as ``chosen_step`` has it.
     """
     if state.static:
         plain = PlainStep(state)
         step: PlainStep | FusedStep | KernelStep = plain
-        if state.config.runtime.capture == "fused":
+        if capture == "fused":
             step = FusedStep(plain)
-        elif state.config.runtime.capture == "kernels":
+        elif capture == "kernels":
             step = KernelStep(plain)
         return step if recorder is None else CapturedStep(step, recorder)
     cpu = state.runtime.device.type == "cpu"

@@ -15,6 +15,7 @@ from engine.pretrain.fused_check import Halves, disagreement
 from engine.pretrain.kernel_step import KernelStep
 from engine.pretrain.plain_step import PlainStep, StepKind
 from engine.runtime.compiled import compile_on_call, drop_compiled
+from engine.runtime.compiling import compiling
 from engine.runtime.cuda_graph import (
     CapturedFunction,
     CaptureError,
@@ -57,10 +58,10 @@ class FusedStep:
         inner, state = self.inner, self.inner.state
         written = Halves(inner.augment, inner.loss)
         try:
-            compiled = Halves(compile_on_call(written.augment), compile_on_call(written.loss))
-            with warnings.catch_warnings():
+            with compiling(), warnings.catch_warnings():
                 # The compiler advises against settings that were chosen on purpose (TF32 off).
                 warnings.simplefilter("ignore")
+                compiled = Halves(compile_on_call(written.augment), compile_on_call(written.loss))
                 # Functions are compiled when they are first called.
                 wrong = disagreement(
                     state, state.next_indices(), written=written, compiled=compiled

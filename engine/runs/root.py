@@ -60,6 +60,11 @@ def data_root(option: str | None) -> Path:
     chosen = option or os.environ.get("MOCO_TUI_DATA")
     if chosen:
         return Path(chosen).expanduser().absolute()
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """The folder of this program in the user's cache; absolute."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser().absolute() / "moco-tui"
 

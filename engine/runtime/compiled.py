@@ -8,7 +8,6 @@ https://docs.pytorch.org/docs/stable/torch.compiler.html
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -25,15 +24,13 @@ def compile_on_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """``function`` with its operations fused, compiled when it is first called.
 
     The shapes of its tensors should stay what they are in that call: others are compiled anew.
-    Rounding differs from that of the operations one by one, and dropout draws other bits.
+    Rounding differs from that of the operations one by one, and dropout draws other bits. This call
+    and the first of what it returns belong inside ``engine.runtime.compiling``.
 
     Raises:
         Exception: of many kinds, here or in the first call, where the compiler, or what it needs
             (a C compiler, Triton), is not there or fails.
     """
-    # Compiled in this process: worker processes of the compiler would be killed by the SIGHUP of a
-    # terminal that closes, which this process survives.
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     return torch.compile(function, dynamic=False, backend=BACKEND)
 
 

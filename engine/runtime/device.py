@@ -31,6 +31,8 @@ class Runtime:
         notice: a sentence that the person should see, or empty.
         kernels: level of the kernels in C that a CPU uses (``engine.native``), or ``off``.
         ranks: the processes that compute the run together; None where this one does alone.
+        steps_so_far: how an earlier part of a pretraining computed its steps (``StepKind``), or
+            empty.
     """
 
     device: torch.device
@@ -40,6 +42,7 @@ class Runtime:
     notice: str = ""
     kernels: str = OFF
     ranks: Ranks | None = None
+    steps_so_far: str = ""
 
     def facts(self) -> dict[str, Any]:
         """What a repeat on the same machine needs to know, as builtin values."""
@@ -63,8 +66,9 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
 
     Args:
         config: what was asked.
-        recorded: the facts of an earlier part of the same run; its thread count and precision
-            are used again, since both change the last bits of the numbers.
+        recorded: the facts of an earlier part of the same run; its thread count, its precision
+            and its way of computing steps are used again, since they change the last bits of the
+            numbers.
 
     Raises:
         ConfigError: when the device is not there.
@@ -80,7 +84,8 @@ def resolve_runtime(config: RuntimeConfig, *, recorded: dict[str, Any] | None = 
     precision = str(recorded.get("precision") or config.precision)
     bfloat16 = _device_has_fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
     kernels = _kernels(recorded) if device.type == "cpu" else OFF
-    return Runtime(device, _name(device), bfloat16, threads, notice, kernels, ranks)
+    so_far = str(recorded.get("step", ""))
+    return Runtime(device, _name(device), bfloat16, threads, notice, kernels, ranks, so_far)
 
 
 def _share(ranks: Ranks | None) -> int:

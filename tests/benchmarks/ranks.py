@@ -95,7 +95,7 @@ def child(options: argparse.Namespace) -> None:
         "runtime.device": options.device,
         "runtime.threads": options.threads,
         "runtime.precision": options.precision,
-        "runtime.capture": "off" if options.plain else "auto",
+        "runtime.capture": "off" if options.plain else "recorded",
         "monitor.measures": False,
     }
     config = resolve(PretrainConfig, preset_name=options.preset, extra=extra)

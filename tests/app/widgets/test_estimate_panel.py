@@ -29,6 +29,7 @@ FACTS = {
     "memory_bytes": 2**20,
     "device": "cpu",
     "precision": "float32",
+    "fused_later": False,
 }
 
 

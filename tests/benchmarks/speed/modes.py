@@ -21,6 +21,7 @@ CPU_MODES: dict[str, dict[str, Any]] = {
 }
 CUDA_MODES: dict[str, dict[str, Any]] = {
     "as a run has it": {},
+    "recorded": {"runtime.capture": "recorded"},
     "fused": {"runtime.capture": "fused"},
     "eager": {"runtime.capture": "off"},
     "deterministic": {"runtime.deterministic": True},

@@ -56,7 +56,7 @@ class Ours:
             step.views = lambda images: views  # type: ignore[method-assign]
         elif part == "data":
             self.work = self._augment
-            recorder = recorder_for(self.device, training.state.config.runtime.capture)
+            recorder = recorder_for(self.device, training.choice.capture)
             if recorder is not None:
                 state, step = training.state, plain_step(training)
                 indices = state.next_indices()

@@ -18,6 +18,7 @@ from engine.pretrain import pretraining
 from engine.pretrain.groupwise_step import GroupwiseStep
 from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining, choose_step
+from engine.pretrain.step_choice import Capture
 from engine.pretrain.step_wrappers import CapturedStep, FusedStep
 
 from ..tiny import RUNTIME, Standin, config_with, moved, noise
@@ -61,7 +62,7 @@ def test_a_cpu_takes_groups_as_long_as_each_thread_has_one(
     ],
 )
 def test_where_steps_are_static_the_graph_goes_around_the_compiler_around_the_plain_step(
-    capture: str,
+    capture: Capture,
     records: bool,
     expected: list[type],
     dataset: Dataset,
@@ -71,7 +72,7 @@ def test_where_steps_are_static_the_graph_goes_around_the_compiler_around_the_pl
     config = config_with(runtime__capture=capture)
     state = Pretraining(config, dataset.train.images, RUNTIME).state
     assert state.static
-    step: Any = choose_step(state, Standin() if records else None)
+    step: Any = choose_step(state, Standin() if records else None, capture)
     found = [step]
     while hasattr(found[-1], "inner"):
         found.append(found[-1].inner)

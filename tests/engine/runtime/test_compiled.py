@@ -198,7 +198,8 @@ def test_without_a_compiler_the_run_says_so_and_computes_the_same_bits(
     assert "\n" not in notice
     assert sink.facts["step"] == "captured"
     assert run(config_with(), dataset, tmp_path / "b.pt", plain) == "finished"
-    assert (sink.lines, plain.logged) == (plain.lines, [])
+    assert sink.lines == plain.lines
+    assert len(plain.logged) == 1  # how its steps are computed
     one, other = (checkpoints.load(tmp_path / f"{name}.pt")["model"] for name in "ab")
     assert differences(one, other) == []
 
