@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from engine.runs.root import user_cache
 
 MOST_COMPILERS = 32
 """Processes that compile at a time; torch starts no more, whatever the machine has."""
+
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @contextlib.contextmanager
@@ -30,13 +33,20 @@ def compiling() -> Iterator[None]:
         "TORCHINDUCTOR_COMPILE_THREADS", str(min(MOST_COMPILERS, available_cpus()))
     )
     cache = compiler_cache()
-    if cache is not None:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    if cache is not None and _is_torchs_own(os.environ.get(_CACHE, "")):
+        os.environ[_CACHE] = str(cache)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _is_torchs_own(cache: str) -> bool:
+    """Whether nobody has named this folder: torch sets the variable itself where it has none."""
+    named = Path(cache)
+    own = named.name.startswith("torchinductor_") and named.parent == Path(tempfile.gettempdir())
+    return own or not cache
 
 
 def compiler_cache() -> Path | None:

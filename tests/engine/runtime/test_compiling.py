@@ -11,9 +11,11 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from engine.runtime.compiling import compiler_cache, compiling
 
@@ -72,6 +74,22 @@ def test_signals_are_as_before_once_it_is_compiled(
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path)  # what a person has set stays
     assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("before", ["", "torchs own"])
+def test_torchs_folder_in_tmp_gives_way_to_the_users_cache(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import of torch's compiler names the folder that torch would take."""
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    if before:
+        assert Path(cache_dir()).parent == Path(tempfile.gettempdir())
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == cache_dir()
+    with compiling():
+        assert Path(cache_dir()) == tmp_path / "moco-tui" / "compiled"
 
 
 def test_what_is_compiled_lies_in_the_users_cache_where_nobody_else_may_write(
