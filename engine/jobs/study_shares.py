@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.config.device_list import ALL, parse_devices
-from engine.config.phrases import listed, plural
+from engine.config.phrases import plural
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
 from engine.machine.cpu_count import available_cpus
 from engine.runtime.device import resolve_runtime
+from engine.runtime.named_devices import check_there, named_devices
 from engine.runtime.torch_cards import usable_cards
 
 
@@ -43,31 +43,6 @@ def shares_of(config: StudyConfig) -> tuple[Share, ...]:
     return tuple(share_of(config, number, config.workers) for number in range(config.workers))
 
 
-def named_devices(
-    devices: Sequence[str], without: Collection[str] = frozenset()
-) -> tuple[str, ...]:
-    """The devices of a list, one for each worker; ``all`` stands for every card.
-
-    Args:
-        devices: as ``StudyConfig.devices`` has them.
-        without: cards that ``all`` leaves out.
-
-    Raises:
-        ConfigError: when the list is wrong, or ``all`` is no card at all.
-    """
-    found = parse_devices(",".join(devices))
-    if found != (ALL,):
-        return found
-    cards = tuple(card.device for card in usable_cards())
-    if not cards:
-        raise ConfigError(
-            "devices is all, and there is no card here that torch can use; name cpu, or cpu:2 for "
-            "two workers on the processor.",
-            "devices",
-        )
-    return tuple(card for card in cards if card not in without)
-
-
 def shares_on(config: StudyConfig, devices: Sequence[str], beside: int = 0) -> tuple[Share, ...]:
     """The share of each worker of a list of devices.
 
@@ -82,7 +57,7 @@ def shares_on(config: StudyConfig, devices: Sequence[str], beside: int = 0) -> t
         ConfigError: when a device is not there, or there are too few cores.
     """
     for device in dict.fromkeys(devices):
-        _check_there(device)
+        check_there(device)
     cores, on_cpu = available_cpus(), sum(device == "cpu" for device in devices)
     others = len(devices) - on_cpu
 
@@ -108,26 +83,6 @@ def shares_on(config: StudyConfig, devices: Sequence[str], beside: int = 0) -> t
         Share(part(config.pretrain.runtime, device), part(config.probe.runtime, device))
         for device in devices
     )
-
-
-def _check_there(device: str) -> None:
-    """Refuses a device that is not there.
-
-    Raises:
-        ConfigError: with what there is.
-    """
-    if device.startswith("cuda") and device not in (names := [c.device for c in usable_cards()]):
-        if names:
-            there = f"torch can use only {listed(names)} here"
-        else:
-            there = "there is no card here that torch can use"
-        raise ConfigError(f"devices names {device}, and {there}.", "devices")
-    if device == "mps":
-        try:
-            resolve_runtime(RuntimeConfig(device=device))
-        except ConfigError:
-            text = "devices names mps, and torch sees no Apple GPU here."
-            raise ConfigError(text, "devices") from None
 
 
 def share_of(config: StudyConfig, number: int, workers: int) -> Share:

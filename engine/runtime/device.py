@@ -12,7 +12,7 @@ import torch
 
 from engine.config.run_schema import RuntimeConfig
 from engine.errors import ConfigError
-from engine.machine.card_builds import unusable_card
+from engine.machine.card_builds import not_seen
 from engine.machine.cpu_count import available_cpus
 from engine.native.library import LEVELS, OFF, available, level
 from engine.runtime.process_group import Ranks, joined_ranks
@@ -147,9 +147,8 @@ def _first_device() -> tuple[torch.device, str]:
     card = first_free([card for card, reason in zip(cards, why, strict=True) if not reason])
     if card is not None:
         return torch.device("cuda", card.number), ""
-    if cards:
-        return torch.device("cpu"), f"Running on the CPU: {why[0]}"
-    return torch.device("cpu"), _unused_card()
+    reason = why[0] if cards else _unseen_card()
+    return torch.device("cpu"), reason and f"Running on the CPU: {reason}"
 
 
 def _card(name: str) -> torch.device:
@@ -174,8 +173,8 @@ def _card(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def _unused_card() -> str:
-    """A sentence when the driver lists a card that torch cannot use, else empty."""
+def _unseen_card() -> str:
+    """Why torch sees no card where the driver lists one, else empty."""
     with contextlib.suppress(Exception):  # without a driver or its library there is no card
         import pynvml
 
@@ -185,7 +184,7 @@ def _unused_card() -> str:
                 card = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
                 driver = str(pynvml.nvmlSystemGetDriverVersion())
                 version = str(torch.__version__)
-                return unusable_card(card, version, torch.version.cuda, driver)
+                return not_seen(card, version, torch.version.cuda, driver)
         finally:
             pynvml.nvmlShutdown()
     return ""

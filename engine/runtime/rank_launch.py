@@ -14,41 +14,15 @@ from types import FrameType
 from typing import Any, Self
 
 import psutil
-import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from engine.config.device_list import ALL
-from engine.errors import ConfigError, RunError, described
+from engine.errors import RunError, described
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """Passed on to the ranks. Batch systems warn of the time limit with SIGUSR1."""
 INTERRUPTED = 130
-
-
-def resolved_devices(devices: Sequence[str]) -> tuple[str, ...]:
-    """Devices with ``all`` replaced by the cards that there are.
-
-    Args:
-        devices: as of ``parse_devices``.
-
-    Raises:
-        ConfigError: when one is not there.
-    """
-    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if tuple(devices) == (ALL,):
-        if not cards:
-            raise ConfigError(
-                "--devices all means all cards, but torch sees no CUDA device here; name "
-                "processes on the CPU, such as cpu:2."
-            )
-        return tuple(f"cuda:{number}" for number in range(cards))
-    for device in devices:
-        if device != "cpu" and int(device.partition(":")[2]) >= cards:
-            there = f"only cuda:0 to cuda:{cards - 1}" if cards else "no CUDA device"
-            raise ConfigError(f"--devices names {device}, but torch sees {there} here.")
-    return tuple(devices)
 
 
 def launch(arguments: Sequence[str], count: int) -> int:

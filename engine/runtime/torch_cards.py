@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
+from engine.config.phrases import listed
+from engine.machine.card_builds import is_built_for, no_code_for
 from engine.runs.device_holder import holder_of
 
-_ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)", re.ASCII)
+NO_CARD = "there is no card here that torch can use"
 
 
 class TorchCard(NamedTuple):
@@ -56,51 +57,34 @@ def architectures() -> tuple[str, ...]:
     return tuple(torch.cuda.get_arch_list())
 
 
-def is_built_for(capability: tuple[int, int], built: Sequence[str]) -> bool:
-    """Whether a torch has code that a card can run.
-
-    Machine code runs on its own and on later cards of the same major capability, PTX on all later
-    ones. Code for ``sm_90a`` runs on that one alone, for ``sm_100f`` on its family, which has one
-    major number (CUDA's programming guide, "Compute capabilities"; nvcc's manual, "Virtual
-    architecture feature list").
-
-    Args:
-        capability: of the card, major and minor.
-        built: from ``architectures``. Of a list without any of NVIDIA's (ROCm names ``gfx90a``)
-            nothing is known: then True.
-    """
-    known = [match for text in built if (match := _ARCHITECTURE.fullmatch(text)) is not None]
-    for match in known:
-        kind, suffix = match[1], match[4]
-        wanted = (int(match[2]), int(match[3]))
-        same_major = capability[0] == wanted[0]
-        if suffix == "a":
-            fits = capability == wanted
-        elif kind == "sm" or suffix == "f":
-            fits = same_major and capability >= wanted
-        else:
-            fits = capability >= wanted
-        if fits:
-            return True
-    return not known
-
-
 def unusable(card: TorchCard, built: Sequence[str]) -> str:
-    """Why torch cannot compute on a card, in a sentence; empty where it can."""
+    """Why torch cannot compute on a card, as a sentence; empty where it can."""
     if is_built_for(card.capability, built):
         return ""
-    major, minor = card.capability
-    return (
-        f"{card.device} ({card.name}) has compute capability {major}.{minor}, and this torch "
-        f"({torch.__version__}) was built for {', '.join(built)}; a torch that was built for the "
-        "card is needed."
-    )
+    name = f"{card.device} ({card.name})"
+    return no_code_for(name, card.capability, str(torch.__version__), built)
 
 
 def usable_cards() -> tuple[TorchCard, ...]:
     """The cards that this torch can compute on."""
     built = architectures()
     return tuple(card for card in torch_cards() if not unusable(card, built))
+
+
+def why_not(device: str) -> str:
+    """Why torch cannot compute on a card, to follow upon a comma; empty where it can.
+
+    Args:
+        device: ``cuda:N``.
+    """
+    cards, built = torch_cards(), architectures()
+    why = {card.device: unusable(card, built) for card in cards}
+    if device in why:
+        return why[device].removesuffix(".")
+    usable = [name for name, reason in why.items() if not reason]
+    if usable:
+        return f"torch can use only {listed(usable)} here"
+    return NO_CARD
 
 
 def first_free(cards: Sequence[TorchCard]) -> TorchCard | None:

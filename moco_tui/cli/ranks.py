@@ -177,9 +177,12 @@ def ranks_to_start(config: AnyConfig, devices: Sequence[str]) -> int:
     """
     if not devices:
         return 0
-    from engine.runtime.rank_launch import resolved_devices
+    from engine.runtime.named_devices import check_there, named_devices
 
-    count = len(resolved_devices(devices))
+    found = named_devices(devices)
+    for device in dict.fromkeys(found):
+        check_there(device)
+    count = len(found)
     if count == 1:
         return 0
     check_shared(config, count)

@@ -101,7 +101,8 @@ def _shares(study: RunFolder, config: StudyConfig) -> Sequence[Share]:
         ConfigError: when the devices that are asked for cannot be.
         RunBusyError: when there is no room beside those that compute the study already.
     """
-    from engine.jobs.study_shares import named_devices, share_of, shares_on
+    from engine.jobs.study_shares import share_of, shares_on
+    from engine.runtime.named_devices import named_devices
 
     here = [w for w in living_workers(study) if w.record().host == host_name()]
     alone = not here and study.record().host == host_name()  # the study itself computes

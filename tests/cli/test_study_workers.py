@@ -25,13 +25,13 @@ from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.jobs.study_shares import shares_of, with_share
 from engine.runs import RunFolder, create, own
-from engine.runtime.torch_cards import TorchCard
 from engine.sink import NullSink, Plan, Request
 from engine.study.grid import Cell, pretrainings
 from engine.study.study_state import state_from_history
 from engine.study.workers import Units, living_workers, new_worker, set_workers, workers_of
 from moco_tui.cli.run_here import start_worker
 from moco_tui.cli.study_settings import begun_study
+from tests.made_up_cards import made_up, show_cards
 
 from .conftest import Call
 
@@ -375,8 +375,7 @@ def test_a_second_call_joins_with_its_devices(
 
 
 def fake_cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    found = tuple(TorchCard(n, "NVIDIA H100", (9, 0), f"card-{n}") for n in range(count))
-    monkeypatch.setattr("engine.jobs.study_shares.usable_cards", lambda: found)
+    show_cards(monkeypatch, *map(made_up, range(count)))
 
 
 def test_who_joins_gets_a_card_that_no_worker_has(

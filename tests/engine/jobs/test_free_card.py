@@ -8,21 +8,20 @@ import pytest
 
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import PretrainConfig, StudyConfig
-from engine.jobs import free_card
 from engine.jobs.free_card import on_device, on_free_card
 from engine.runs.device_holder import holder_of
 from engine.runtime.device_lock import DeviceLock
-from engine.runtime.torch_cards import TorchCard
 from engine.sink import NullSink
+from tests.made_up_cards import made_up, show_cards
 
-CARDS = tuple(TorchCard(number, "NVIDIA H100", (9, 0), f"card-{number}") for number in range(3))
+CARDS = tuple(map(made_up, range(3)))
 AUTO = PretrainConfig()
 
 
 @pytest.fixture(autouse=True)
 def three_cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MOCO_TUI_LOCKS", str(tmp_path))
-    monkeypatch.setattr(free_card, "usable_cards", lambda: CARDS)
+    show_cards(monkeypatch, *CARDS)
 
 
 def test_runs_that_begin_together_get_a_card_each() -> None:
@@ -64,7 +63,7 @@ def test_a_run_that_names_its_device_and_a_study_take_no_lock() -> None:
 
 
 def test_without_cards_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(free_card, "usable_cards", lambda: ())
+    show_cards(monkeypatch)
     lock = DeviceLock()
     assert on_free_card(AUTO, lock) is AUTO
     assert lock.fd is None

@@ -10,10 +10,11 @@ import torch
 from engine.config.schema import StudyConfig
 from engine.errors import ConfigError
 from engine.jobs import study_shares
-from engine.jobs.study_shares import named_devices, on_one_device, shares_of, shares_on, with_share
-from engine.runtime.torch_cards import TorchCard
+from engine.jobs.study_shares import on_one_device, shares_of, shares_on, with_share
+from engine.runtime.named_devices import named_devices
 from engine.study.grid import pretrain_config, pretrainings, probe_config, probe_points
 from engine.study.result_keys import plain, pretraining_key, row_key
+from tests.made_up_cards import made_up, show_cards
 
 from .small_studies import small_study
 
@@ -26,8 +27,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    found = tuple(TorchCard(n, "NVIDIA H100", (9, 0), f"card-{n}") for n in range(count))
-    monkeypatch.setattr(study_shares, "usable_cards", lambda: found)
+    show_cards(monkeypatch, *map(made_up, range(count)))
 
 
 def on(device: str, **changes: Any) -> StudyConfig:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.machine.card_builds import unusable_card
+from engine.machine.card_builds import is_built_for, no_code_for, not_seen
+from tests.made_up_cards import WHEEL
 
 CARD = "NVIDIA L4"
 
@@ -30,10 +31,43 @@ CARD = "NVIDIA L4"
 def test_the_cause_and_what_helps(
     built_for: str | None, driver: str, said: list[str], not_said: list[str]
 ) -> None:
-    text = unusable_card(CARD, "2.14.1", built_for, driver)
-    assert text.startswith(f"There is a {CARD}, but this torch (2.14.1, built ")
-    assert "cannot use it: running on the CPU." in text
+    text = not_seen(CARD, "2.14.1", built_for, driver)
+    assert text.startswith("this torch (2.14.1, built ")
+    assert f"cannot use the {CARD} that is here." in text
     for words in said:
         assert words in text
     for words in not_said:
         assert words not in text
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "fits"),
+    [
+        ((9, 0), WHEEL, True),
+        ((8, 9), WHEEL, True),  # code of 8.6 runs on 8.9
+        ((8, 0), ("sm_86",), False),  # but not the other way round
+        ((6, 1), WHEEL, False),
+        ((13, 0), WHEEL, True),  # PTX of 12.0 is compiled for it
+        ((11, 0), WHEEL, False),
+        ((9, 0), ("sm_90a",), True),
+        ((9, 1), ("sm_90a",), False),
+        ((12, 0), ("compute_90a",), False),
+        ((10, 3), ("sm_100f",), True),
+        ((12, 0), ("sm_100f",), False),
+        ((12, 0), ("compute_90",), True),
+        ((9, 0), ("gfx90a", "gfx942"), True),  # ROCm: nothing is known
+        ((9, 0), (), True),
+    ],
+)
+def test_what_runs_on_a_card(
+    capability: tuple[int, int], built: tuple[str, ...], fits: bool
+) -> None:
+    assert is_built_for(capability, built) is fits
+
+
+def test_a_card_without_code_is_said_as_one_that_is_not_seen() -> None:
+    text = no_code_for("cuda:1 (Tesla P100)", (6, 0), "2.14.1", ("sm_70", "sm_75"))
+    assert text == (
+        "this torch (2.14.1, built for sm_70, sm_75) cannot use cuda:1 (Tesla P100), which has "
+        "compute capability 6.0; a torch that was built for that is needed."
+    )

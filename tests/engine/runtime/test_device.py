@@ -63,7 +63,8 @@ def test_a_card_that_torch_cannot_use_is_named_with_its_driver(
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     runtime = resolve_runtime(RuntimeConfig(device="auto"))
     assert runtime.device.type == "cpu"
-    assert "There is a Card 0" in runtime.notice
+    assert runtime.notice.startswith("Running on the CPU: this torch (")
+    assert "cannot use the Card 0 that is here." in runtime.notice
     assert "Its driver is 535.104.05, and CUDA 13 needs 580 or newer." in runtime.notice
     assert "--index-url https://download.pytorch.org/whl/cu126" in runtime.notice
     driver.nvmlDeviceGetCount = lambda: 0
