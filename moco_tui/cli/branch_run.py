@@ -8,7 +8,8 @@ from typing import Any
 from engine.config.branch_rules import check_branch
 from engine.config.fields import flatten
 from engine.config.schema import PretrainConfig
-from engine.errors import RunError
+from engine.config.slurm_schema import SlurmOptions
+from engine.errors import ConfigError, RunError
 from engine.jobs.recorded_config import runnable_config
 from engine.runs.branching import How, branch_start
 from engine.runs.checkpoint_ref import CheckpointRef
@@ -19,6 +20,7 @@ from moco_tui.cli.options import Settings
 from moco_tui.cli.output import clean, print_json, print_text, say, table
 from moco_tui.cli.progress import terminal_sink
 from moco_tui.cli.run_here import NewRun, prepare, start
+from moco_tui.cli.submit_options import submit_new
 from moco_tui.present import fmt
 from moco_tui.present.branch_text import rate_words
 
@@ -33,6 +35,7 @@ def run_branch(
     detach: bool,
     as_json: bool,
     dry_run: bool,
+    job: SlurmOptions | None = None,
 ) -> int:
     """Begins a run that goes on from a checkpoint, or says what it would be.
 
@@ -45,10 +48,19 @@ def run_branch(
         detach: train in a process of its own.
         as_json: print JSON.
         dry_run: check everything and make nothing.
+        job: of Slurm, which is to train it; None: it is trained here.
 
     Returns:
         The exit code: 0, or 130 after a signal.
+
+    Raises:
+        UserError: one sentence on what cannot be gone on from, or does not fit together.
     """
+    if job is not None and dry_run:
+        raise ConfigError(
+            "--submit and --dry-run exclude each other: a dry run reads the images here and makes "
+            "no run to submit. Give one of them."
+        )
     whence = branch_start(source, how)
     old = runnable_config(source.folder)
     if not isinstance(old, PretrainConfig):  # its record was replaced meanwhile
@@ -62,6 +74,8 @@ def run_branch(
     say(rate_words(old, config, whence.branch))
     if dry_run:
         return _say_plan(settings, run, old, whence, as_json=as_json)
+    if job is not None:
+        return submit_new(settings, run, options=job, as_json=as_json)
     return start(settings, run, detach=detach, as_json=as_json)
 
 

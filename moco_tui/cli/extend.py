@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from engine.config.phrases import shown_value
 from engine.config.resolve import resolve_over
 from engine.errors import ConfigError, RunError
 from engine.runs.checkpoint_ref import CheckpointRef
@@ -17,9 +19,11 @@ from moco_tui.cli.options import (
     NAME,
     OUTCOME_JSON,
     RUN,
+    SETS,
     Settings,
     shared_options,
 )
+from moco_tui.cli.submit_options import SUBMIT, wanted
 
 
 @click.command()
@@ -28,6 +32,8 @@ from moco_tui.cli.options import (
 @NAME
 @DRY_RUN
 @DETACH
+@SUBMIT
+@SETS
 @OUTCOME_JSON
 @ALLOW_CODE
 @shared_options
@@ -39,6 +45,8 @@ def extend(
     name: str,
     dry_run: bool,
     detach: bool,
+    submit: str | None,
+    sets: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Go on with a finished pretraining to N epochs, as a new run.
@@ -49,7 +57,9 @@ def extend(
     """
     if not dry_run:
         settings.writable()
+    asked = wanted(submit, sets, {"--detach": detach})
     source = settings.find_checkpoint(run)
+    _check_of_job(asked.sets, source, epochs)
     if source.which:
         raise ConfigError(
             f"extend goes on from the last checkpoint of a finished run, and {source.text} names "
@@ -68,7 +78,22 @@ def extend(
         detach=detach,
         as_json=as_json,
         dry_run=dry_run,
+        job=asked.options,
     )
+
+
+def _check_of_job(sets: Sequence[str], source: CheckpointRef, epochs: int) -> None:
+    """Refuses settings of the run: only those of its job can be given here.
+
+    Raises:
+        ConfigError: with the command that takes them.
+    """
+    if sets:
+        raise ConfigError(
+            f"--set {shown_value(sets[0])}: extend changes the length of the schedule alone, and "
+            "takes --set for the job of --submit slurm, as in --set slurm.time=4:00:00; moco-tui "
+            f"fork {source.text} --set optim.epochs={epochs} takes other settings too."
+        )
 
 
 def _check_finished(source: CheckpointRef, epochs: int) -> None:

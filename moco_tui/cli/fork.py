@@ -20,6 +20,7 @@ from moco_tui.cli.options import (
     run_argument,
     shared_options,
 )
+from moco_tui.cli.submit_options import SUBMIT, wanted
 
 
 @click.command()
@@ -29,6 +30,7 @@ from moco_tui.cli.options import (
 @NAME
 @DRY_RUN
 @DETACH
+@SUBMIT
 @OUTCOME_JSON
 @ALLOW_CODE
 @shared_options
@@ -41,6 +43,7 @@ def fork(
     name: str,
     dry_run: bool,
     detach: bool,
+    submit: str | None,
     as_json: bool,
 ) -> int:
     """Go on from a checkpoint of a pretraining with other settings, as a new run.
@@ -53,15 +56,17 @@ def fork(
     """
     if not dry_run:
         settings.writable()
+    asked = wanted(submit, sets, {"--detach": detach})
     source = settings.find_checkpoint(run)
     extra = {"runtime.device": settings.device} if settings.device else {}
     return run_branch(
         settings,
         source,
         "fork",
-        lambda old: resolve_over(old, toml=toml, sets=sets, extra=extra),
+        lambda old: resolve_over(old, toml=toml, sets=asked.sets, extra=extra),
         name=name,
         detach=detach,
         as_json=as_json,
         dry_run=dry_run,
+        job=asked.options,
     )

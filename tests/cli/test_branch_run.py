@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from engine.config.schema import PretrainConfig
-from engine.runs import RunFolder, create
+from engine.config.slurm_schema import SlurmOptions
+from engine.runs import RunFolder, create, folders
 from engine.runs.kept_checkpoints import keep
 from engine.runs.root import BranchStart
+from engine.runs.submission import read_submission
 from moco_tui.cli import branch_run
 from moco_tui.cli.options import Settings
 from moco_tui.cli.run_here import NewRun
 
+from ..stand_in_slurm import StandInSlurm, printed
 from .conftest import Call, probed, trained
 
 
@@ -116,3 +119,89 @@ def test_what_cannot_be_gone_on_from_is_one_sentence(
         assert said in called.err, words
         assert "Traceback" not in called.err
     assert begun == []
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value", "checkpoint"),
+    [
+        (("extend", "base", "--epochs", "24"), "epochs", 24, b"the last one"),
+        (("fork", "base@2", "--set", "lr=0.5"), "lr", 0.5, b"that of epoch 2"),
+    ],
+)
+def test_slurm_goes_on_from_the_checkpoint(
+    finished: RunFolder,
+    call: Call,
+    root: Path,
+    slurm: StandInSlurm,
+    words: tuple[str, ...],
+    key: str,
+    value: float,
+    checkpoint: bytes,
+) -> None:
+    finished.checkpoint_path.write_bytes(b"that of epoch 2")
+    keep(finished.path, finished.checkpoint_path, "epoch", 2)
+    finished.checkpoint_path.unlink()
+    finished.checkpoint_path.write_bytes(b"the last one")
+    job = ("--submit", "slurm", "--set", "slurm.time=2:00:00", "--set", "slurm.gpus=1")
+    called = call(*words, *job, "--name", "on", "--json")
+    assert called.code == 0, called.err
+    (made,) = [folder for folder in folders(root) if folder.id != finished.id]
+    record = made.record()
+    assert (record.status, record.name, record.config["optim"][key]) == ("queued", "on", value)
+    assert "slurm" not in json.dumps(record.config)
+    submission = read_submission(made)
+    assert submission is not None
+    assert submission.job == "17"
+    assert submission.options == SlurmOptions(time="2:00:00", gpus="1")
+    assert json.loads(called.out)["job"] == "17"
+    assert f"--job-name=moco-tui-{made.id}" in slurm.script
+    assert str(made.path) in slurm.script.strip().splitlines()[-1]
+    # The job needs the other run no more: the checkpoint lies in the folder of the new one.
+    assert checkpoint in [path.read_bytes() for path in made.path.iterdir() if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--submit", "pbs"), "--submit is pbs; it must be slurm"),
+        (("--submit", "slurm", "--detach"), "--submit and --detach exclude each other"),
+        (("--submit", "slurm", "--dry-run"), "--submit and --dry-run exclude each other"),
+        (("--set", "slurm.time=10"), "slurm.time=10 is of a Slurm job; it goes with --submit"),
+        (("--submit", "slurm", "--set", "slurm.partition=no"), "slurm.partition is no; it must be"),
+    ],
+)
+def test_what_cannot_be_submitted_is_one_sentence_and_no_folder(
+    finished: RunFolder,
+    call: Call,
+    root: Path,
+    slurm: StandInSlurm,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    for command in (("extend", "base", "--epochs", "24"), ("fork", "base", "--set", "epochs=24")):
+        called = call(*command, *words)
+        assert called.code == 2
+        assert said in called.err.splitlines()[-1]
+        assert [folder.id for folder in folders(root)] == [finished.id]
+    assert slurm.asked("sbatch") == []
+
+
+def test_extend_takes_settings_of_the_job_alone(
+    finished: RunFolder, call: Call, root: Path, slurm: StandInSlurm
+) -> None:
+    for submit in ((), ("--submit", "slurm")):
+        called = call("extend", "base", "--epochs", "24", *submit, "--set", "lr=0.5")
+        assert called.code == 2
+        assert "--set lr=0.5: extend changes the length of the schedule alone" in called.err
+        assert f"fork {finished.id} --set optim.epochs=24 takes other settings too" in called.err
+    assert [folder.id for folder in folders(root)] == [finished.id]
+
+
+def test_what_slurm_refuses_leaves_no_folder(
+    finished: RunFolder, call: Call, root: Path, slurm: StandInSlurm
+) -> None:
+    slurm.refuses("sbatch", printed("sbatch-partition.err"))
+    called = call("extend", "base", "--epochs", "24", "--submit", "slurm")
+    assert called.code == 2
+    assert "sbatch refused: invalid partition specified: nowhere" in called.err
+    assert [folder.id for folder in folders(root)] == [finished.id]
