@@ -107,7 +107,7 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
             with Horizontal(id="below"):
                 yield TextPanel("epochs", id="epochs")
                 yield TextPanel("device", id="device")
-                yield LogPanel(id="log")
+                yield LogPanel(self.folder.log_path, id="log")
             yield MeasuresPanel(id="measures")
             yield DevicePanel(id="load")
         yield Static("", id="tabs", markup=False)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from textual import events
 from textual.binding import Binding
+from textual.worker import Worker
 
+from engine.runs.log_lines import MOST_FOUND, LogMatches, matching_lines
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.session import draws_ascii
 from moco_tui.widgets.text_panel import TextPanel
 
 _MOST_TYPED = 60  # characters
+_PAUSE = 0.1  # seconds without another letter, until the file is searched
 
 
 class LogPanel(TextPanel):
-    """Lines of a log.
+    """Lines of a log: its end, or those of all of it that contain what is typed.
+
+    Args:
+        path: of the log, which a filter searches.
 
     Attributes:
         filter: what the lines that are shown contain, in any case; empty: all are shown.
@@ -24,35 +32,94 @@ class LogPanel(TextPanel):
 
     HELP_TITLE = "The log"
     HELP = """The last 300 lines of what the run says of itself, the newest last. The slash begins a
-filter: of what is typed the lines that contain it are left; Enter keeps it, Escape takes it
-away."""
+filter: of the whole log (of its last 20,000 lines) those that contain what is typed are left;
+Enter keeps it, Escape takes it away."""
     BINDINGS = [
         Binding("slash", "filter", "Filter"),
         Binding("escape", "no_filter", "Filter away"),
     ]
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, path: Path, id: str | None = None) -> None:
         super().__init__("log", follow=True, wrap=True, id=id)
+        self._path = path
         self.filter = ""
         self._typing = False
         self._all: list[Line] = []
+        self._found: LogMatches | None = None  # with this filter; None: not searched yet
+        self._whole = True  # whether all of the log was searched
+        self._worker: Worker[None] | None = None
+        self._more_came = False  # since it began
 
     def show(self, lines: Sequence[Line], title: str | None = None) -> None:
-        """See ``TextPanel.show``; of the lines those that pass the filter are shown."""
+        """See ``TextPanel.show``; with a filter the file is searched for what has come."""
         self._all = list(lines)
-        self._show_matching(title)
+        if self.filter and self._worker is not None and not self._worker.is_finished:
+            self._more_came = True
+        elif self.filter:
+            self._search(0.0)
+        else:
+            super().show(self._all, title)
 
-    def _show_matching(self, title: str | None = None) -> None:
-        wanted = self.filter.lower()
-        found = [line for line in self._all if wanted in "".join(text for text, _ in line).lower()]
-        if not found and self._all:
-            found = [[("no line contains this", "muted")]]
-        super().show(found, title)
+    def _show_found(self) -> None:
+        found = self._found
+        if found is None:  # those of the end, until all of the log has been searched
+            wanted = self.filter.lower()
+            end = ("".join(text for text, _ in line) for line in self._all)
+            shown = [text for text in end if wanted in text.lower()]
+        else:
+            shown = [*found.lines, found.open_line] if found.open_line else found.lines
+        before = [] if self._whole else ["lines before these were not searched"]
+        if not shown:
+            where = "no line" if self._whole else "of its last lines none"
+            before = ["searching ..." if found is None else f"{where} contains this"]
+        notes: list[Line] = [[(text, "muted")] for text in before]
+        super().show([*notes, *([(text, "")] for text in shown)])
+
+    def _search(self, pause: float) -> None:
+        """Search the file, in a thread: a long log would block the keys."""
+        work = self._search_all(self.filter, pause)
+        self._worker = self.run_worker(work, group="log-search", exclusive=True)
+
+    async def _search_all(self, wanted: str, pause: float) -> None:
+        await asyncio.sleep(pause)
+        self._more_came = True
+        while self._more_came and self.filter == wanted:
+            self._more_came = False
+            await self._search_new(wanted)
+
+    async def _search_new(self, wanted: str) -> None:
+        """Search what has come since the last search; all of the log, where there was none."""
+        known = self._found
+        new = await asyncio.to_thread(
+            matching_lines,
+            self._path,
+            wanted,
+            known.end if known else 0,
+            lambda: self.filter != wanted,
+        )
+        if self.filter != wanted:
+            return
+        if known is None or new.begin < known.end:  # all of it, or a log that was written anew
+            self._found, self._whole = new, new.begin == 0
+        elif new.begin > known.end:  # more has come than one search reads
+            self._found, self._whole = new, False
+        else:
+            lines = [*known.lines, *new.lines]
+            self._whole = self._whole and len(lines) <= MOST_FOUND
+            self._found = new._replace(lines=lines[-MOST_FOUND:])
+        self._show_found()
 
     def _set(self, text: str, *, typing: bool) -> None:
+        before = self.filter
         self.filter, self._typing = text[:_MOST_TYPED], typing
         self._scrolled_to = None
-        self._show_matching()
+        if self.filter != before:
+            self._found, self._whole = None, True
+        if not self.filter:
+            super().show(self._all)
+        elif self._found is None:
+            self._show_found()
+            self._search(_PAUSE)
         self.refresh()
         self.screen.refresh_bindings()
 
