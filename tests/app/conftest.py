@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +24,11 @@ from engine.runs.record import Record, UserNotes, encode_record, encode_user
 from engine.sink import Plan
 from moco_tui.app import MocoApp
 from moco_tui.session import Session
+from moco_tui.training import detached
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.redraw_pace import RedrawPace
+
+from .spawned import Spawned
 
 NOW = 1_760_000_000.0
 PER_EPOCH = 10
@@ -334,3 +337,13 @@ class FakeTrainer:
     def beat() -> None:
         """The time that a step takes."""
         threading.Event().wait(0.002)
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spawned]:
+    """In place of the processes that train apart from the app."""
+    spawned = Spawned()
+    monkeypatch.setattr(detached, "spawn", spawned)
+    yield spawned
+    for child in spawned.children:
+        child.communicate(timeout=20)

@@ -15,15 +15,16 @@ from engine.runs import RunOwner, create
 from engine.runs.run_lock import RunLock
 from moco_tui.cli import watch
 from moco_tui.cli.output import width_of
+from tests.hand_clock import Clock
 
 from .conftest import Call, begin, trained
 
 
-class Clock:
+class ScriptedClock(Clock):
     """Time that passes only while the command waits; a script of what the trainer does then."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        super().__init__()
         self.script: Iterator[Any] = iter(())
 
     def sleep(self, seconds: float) -> None:
@@ -35,10 +36,10 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> ScriptedClock:
+    clock = ScriptedClock()
     monkeypatch.setattr(watch, "_sleep", clock.sleep)
-    monkeypatch.setattr(watch, "_monotonic", lambda: clock.now)
+    monkeypatch.setattr(watch, "_monotonic", clock)
     return clock
 
 
@@ -70,7 +71,7 @@ def end(owner: RunOwner, status: Any, **changes: Any) -> Callable[[], None]:
     ],
 )
 def test_lines_until_the_run_ends_and_its_exit_code(
-    call: Call, root: Path, clock: Clock, status: str, changes: Any, code: int, said: str
+    call: Call, root: Path, clock: ScriptedClock, status: str, changes: Any, code: int, said: str
 ) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
@@ -97,7 +98,7 @@ def test_lines_until_the_run_ends_and_its_exit_code(
 
 
 def test_between_lines_passes_the_interval_but_states_are_told_at_once(
-    call: Call, root: Path, clock: Clock
+    call: Call, root: Path, clock: ScriptedClock
 ) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
@@ -110,7 +111,7 @@ def test_between_lines_passes_the_interval_but_states_are_told_at_once(
 
 
 def test_an_encoder_that_does_not_learn_is_told_of_once(
-    call: Call, root: Path, clock: Clock
+    call: Call, root: Path, clock: ScriptedClock
 ) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
@@ -124,7 +125,7 @@ def test_an_encoder_that_does_not_learn_is_told_of_once(
     assert "has not learned" not in called.out
 
 
-def test_a_queued_run_is_waited_for(call: Call, root: Path, clock: Clock) -> None:
+def test_a_queued_run_is_waited_for(call: Call, root: Path, clock: ScriptedClock) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owners: list[RunOwner] = []
     clock.script = iter(
@@ -141,7 +142,7 @@ def test_a_queued_run_is_waited_for(call: Call, root: Path, clock: Clock) -> Non
 
 @pytest.mark.parametrize("status", ["stopped", "failed"])
 def test_a_run_that_a_process_is_about_to_resume_is_followed(
-    call: Call, root: Path, clock: Clock, status: str
+    call: Call, root: Path, clock: ScriptedClock, status: str
 ) -> None:
     folder = trained(root, status=status)
     lock = RunLock(folder.lock_path)
@@ -163,7 +164,7 @@ def test_a_run_that_a_process_is_about_to_resume_is_followed(
 
 
 def test_a_lost_run_ends_with_1_and_says_where_it_would_go_on(
-    call: Call, root: Path, clock: Clock
+    call: Call, root: Path, clock: ScriptedClock
 ) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
@@ -178,14 +179,14 @@ def test_a_lost_run_ends_with_1_and_says_where_it_would_go_on(
     ("status", "code"), [("finished", 0), ("stopped", 130), ("failed", 1), (None, 1)]
 )
 def test_a_run_that_ended_before_is_one_line(
-    call: Call, root: Path, clock: Clock, status: str | None, code: int
+    call: Call, root: Path, clock: ScriptedClock, status: str | None, code: int
 ) -> None:
     called = call("watch", trained(root, status=status).id)
     assert called.code == code
     assert len(called.out.splitlines()) == 1
 
 
-def test_control_c_leaves_the_run_alone(call: Call, root: Path, clock: Clock) -> None:
+def test_control_c_leaves_the_run_alone(call: Call, root: Path, clock: ScriptedClock) -> None:
     folder = create(root, "pretrain", PretrainConfig())
 
     def interrupt() -> None:
@@ -200,7 +201,9 @@ def test_control_c_leaves_the_run_alone(call: Call, root: Path, clock: Clock) ->
         assert folder.pending_requests() == []
 
 
-def test_a_run_that_does_not_go_on_is_not_said_to(call: Call, root: Path, clock: Clock) -> None:
+def test_a_run_that_does_not_go_on_is_not_said_to(
+    call: Call, root: Path, clock: ScriptedClock
+) -> None:
     folder = create(root, "pretrain", PretrainConfig())
 
     def interrupt() -> None:
@@ -214,7 +217,7 @@ def test_a_run_that_does_not_go_on_is_not_said_to(call: Call, root: Path, clock:
 
 
 def test_a_folder_that_is_deleted_meanwhile_is_a_sentence(
-    call: Call, root: Path, clock: Clock
+    call: Call, root: Path, clock: ScriptedClock
 ) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
@@ -226,7 +229,7 @@ def test_a_folder_that_is_deleted_meanwhile_is_a_sentence(
     assert called.err.count("\n") == 1
 
 
-def test_json_lines(call: Call, root: Path, clock: Clock) -> None:
+def test_json_lines(call: Call, root: Path, clock: ScriptedClock) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
     clock.script = iter(
@@ -248,7 +251,7 @@ def test_json_lines(call: Call, root: Path, clock: Clock) -> None:
 
 
 def test_a_terminal_shows_one_line_that_is_written_over(
-    call: Call, root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    call: Call, root: Path, clock: ScriptedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_updates_a_line", lambda: True)
     monkeypatch.setattr(watch, "terminal_width", lambda: 30)
@@ -266,7 +269,9 @@ def test_a_terminal_shows_one_line_that_is_written_over(
         assert width_of(part.removesuffix("\x1b[K")) <= 29
 
 
-def test_side_work_is_shown_while_no_step_passes(call: Call, root: Path, clock: Clock) -> None:
+def test_side_work_is_shown_while_no_step_passes(
+    call: Call, root: Path, clock: ScriptedClock
+) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
 
@@ -284,7 +289,9 @@ def test_side_work_is_shown_while_no_step_passes(call: Call, root: Path, clock: 
     assert "kNN" not in out.splitlines()[-1]
 
 
-def test_lines_that_are_no_metrics_are_said_once(call: Call, root: Path, clock: Clock) -> None:
+def test_lines_that_are_no_metrics_are_said_once(
+    call: Call, root: Path, clock: ScriptedClock
+) -> None:
     folder = create(root, "pretrain", PretrainConfig())
     owner = begin(folder)
 

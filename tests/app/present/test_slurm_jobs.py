@@ -15,6 +15,7 @@ from engine.runs.submission import Submission, job_name, write_submission
 from moco_tui.present import slurm_jobs
 from moco_tui.present.run_list import RunList
 from moco_tui.present.slurm_jobs import ASK_SECONDS, job_words, submission_words
+from tests.hand_clock import Clock
 
 from ...stand_in_slurm import StandInSlurm
 
@@ -53,14 +54,6 @@ def submitted(root: Path, submission: Submission = JOB) -> RunFolder:
     folder = create(root, "pretrain", PretrainConfig())
     write_submission(folder, submission)
     return folder
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -18,12 +18,11 @@ from moco_tui.screens.devices_screen import DevicesScreen
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.runs_screen import RunsScreen
-from moco_tui.training import detached as detach
 from moco_tui.training.device_lanes import DeviceLanes
 from moco_tui.training.runner import Runner
 
 from ..conftest import FakeTrainer, on_screen, screen_text, until
-from ..training.test_hand_over import Spawned
+from ..spawned import Spawned
 
 MakeApp = Callable[..., MocoApp]
 GIB = 2**30
@@ -31,15 +30,6 @@ CARDS = [
     Card("NVIDIA A", used=GIB, total=80 * GIB, index=0, uuid="aaaa", others_count=0),
     Card("NVIDIA B", used=GIB, total=80 * GIB, index=1, uuid="bbbb", others_count=0),
 ]
-
-
-@pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spawned]:
-    spawned = Spawned()
-    monkeypatch.setattr(detach, "spawn", spawned)
-    yield spawned
-    for child in spawned.children:
-        child.communicate(timeout=20)
 
 
 @pytest.fixture

@@ -11,20 +11,12 @@ from textual._xterm_parser import XTermParser
 
 from moco_tui.terminal.guarded_input import InputReader
 from moco_tui.terminal.picture_protocol import PictureAnswers, PicturesAnswered
-
-
-class Clock:
-    """The time that Textual's parser sees."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.hand_clock import Clock
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+    made = Clock()  # the time that Textual's parser sees
     monkeypatch.setattr("textual._parser.get_time", made)
     return made
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
 from engine.errors import RunError
 from engine.runs import RunFolder, create, own
-from engine.runs.heartbeat import read_heartbeat, write_heartbeat
 from engine.runs.run_lock import Successor, lock_is_held
 from engine.sink import NullSink, Plan
 from moco_tui import lazy
@@ -23,60 +19,7 @@ from moco_tui.training import detached as detach
 from moco_tui.training import runner as module
 from moco_tui.training.runner import Runner
 
-
-class Spawned:
-    """Stands in for the detached process: a child that holds what it inherits, and shows life."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[list[str], int | None]] = []
-        self.children: list[subprocess.Popen[bytes]] = []
-        self.error: RunError | None = None
-        self.dies = False
-
-    def __call__(
-        self,
-        folders: Sequence[RunFolder],
-        data_dir: Path,
-        *,
-        lock_fds: Sequence[int],
-        device_fd: int | None = None,
-        other_data: Sequence[str] = (),
-        device: str = "",
-    ) -> subprocess.Popen[bytes]:
-        if self.error is not None:
-            raise self.error
-        self.calls.append(([folder.id for folder in folders], device_fd))
-        for folder, fd in zip(folders, lock_fds, strict=True):
-            assert own_lock(folder, fd), "the descriptor is not that of the run's lock"
-        child = subprocess.Popen(
-            [sys.executable, "-c", "" if self.dies else "import sys; sys.stdin.read()"],
-            stdin=subprocess.PIPE,
-            pass_fds=list(lock_fds),
-        )
-        self.children.append(child)
-        if not self.dies:
-            record = folders[0].heartbeat_path
-            write_heartbeat(record)
-            life, _ = read_heartbeat(record)
-            assert life is not None
-            record.write_text(record.read_text().replace(str(life.pid), str(child.pid)))
-        return child
-
-
-def own_lock(folder: RunFolder, fd: int) -> bool:
-    import os
-
-    here, there = os.fstat(fd), folder.lock_path.stat()
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-
-
-@pytest.fixture
-def spawned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spawned]:
-    spawned = Spawned()
-    monkeypatch.setattr(detach, "spawn", spawned)
-    yield spawned
-    for child in spawned.children:
-        child.communicate(timeout=20)
+from ..spawned import Spawned
 
 
 class Trainer:
@@ -127,7 +70,7 @@ def begin(runner: Runner, trainer: Trainer, *runs: RunFolder) -> None:
 
 
 def test_the_active_run_and_those_that_wait_go_on_in_one_process(
-    root: Path, tmp_path: Path, spawned: Spawned
+    root: Path, tmp_path: Path, apart: Spawned
 ) -> None:
     trainer = Trainer()
     runner = Runner(tmp_path, execute=trainer)
@@ -135,16 +78,16 @@ def test_the_active_run_and_those_that_wait_go_on_in_one_process(
     begin(runner, trainer, *runs)
     assert all(lock_is_held(run.lock_path) for run in runs), "those that wait are locked too"
     assert runner.hand_over()
-    assert spawned.calls == [([run.id for run in runs], 77)]
+    assert apart.calls == [([run.id for run in runs], 77)]
     assert runner.handed_over == runs
     assert not runner.busy
     assert trainer.trained == [runs[0].id], "nothing further was begun here"
     assert all(lock_is_held(run.lock_path) for run in runs), "the child has the locks"
-    spawned.children[0].communicate(timeout=20)
+    apart.children[0].communicate(timeout=20)
     assert not any(lock_is_held(run.lock_path) for run in runs), "and nobody else has"
 
 
-def test_a_hand_over_twice_is_one(root: Path, tmp_path: Path, spawned: Spawned) -> None:
+def test_a_hand_over_twice_is_one(root: Path, tmp_path: Path, apart: Spawned) -> None:
     trainer = Trainer()
     runner = Runner(tmp_path, execute=trainer)
     begin(runner, trainer, run := new_run(root))
@@ -153,12 +96,12 @@ def test_a_hand_over_twice_is_one(root: Path, tmp_path: Path, spawned: Spawned) 
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert spawned.calls == [([run.id], 77)]
+    assert apart.calls == [([run.id], 77)]
     assert runner.handed_over == [run]
 
 
 def test_a_run_that_ends_meanwhile_leaves_the_rest_to_go_on(
-    root: Path, tmp_path: Path, spawned: Spawned
+    root: Path, tmp_path: Path, apart: Spawned
 ) -> None:
     trainer = Trainer(begins=False)  # hears nothing, and finishes
     runner = Runner(tmp_path, execute=trainer)
@@ -169,13 +112,13 @@ def test_a_run_that_ends_meanwhile_leaves_the_rest_to_go_on(
     trainer.release.set()
     thread.join(20)
     assert first.record().status == "finished"
-    assert spawned.calls == [([second.id, third.id], None)]
+    assert apart.calls == [([second.id, third.id], None)]
     assert runner.handed_over == [second, third]
     assert trainer.trained == [first.id]
 
 
 def test_a_trainer_that_is_still_imported_never_begins(
-    root: Path, tmp_path: Path, spawned: Spawned, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, apart: Spawned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     importing, go_on = threading.Event(), threading.Event()
     trainer = Trainer()
@@ -193,32 +136,32 @@ def test_a_trainer_that_is_still_imported_never_begins(
     assert runner.hand_over()  # does not wait for the import
     go_on.set()
     assert runner.join(20)
-    assert spawned.calls == [([run.id], None)]
+    assert apart.calls == [([run.id], None)]
     assert trainer.trained == []
 
 
 def test_a_run_stuck_before_its_first_step_is_not_waited_for_by_who_leaves(
-    root: Path, tmp_path: Path, spawned: Spawned, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, apart: Spawned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "START_TIMEOUT_SECONDS", 0.05)
     trainer = Trainer(begins=False)
     runner = Runner(tmp_path, execute=trainer)
     begin(runner, trainer, stuck := new_run(root), waiting := new_run(root))
     assert runner.hand_over(leaving=True)
-    assert spawned.calls == [([stuck.id, waiting.id], None)]
+    assert apart.calls == [([stuck.id, waiting.id], None)]
     trainer.loose.set()  # too late: nothing is started a second time
     assert runner.join(20)
-    assert len(spawned.calls) == 1
+    assert len(apart.calls) == 1
 
 
 @pytest.mark.parametrize("how", ["cannot start", "dies at once"])
 def test_when_no_process_takes_over_nothing_is_forgotten(
-    root: Path, tmp_path: Path, spawned: Spawned, how: str
+    root: Path, tmp_path: Path, apart: Spawned, how: str
 ) -> None:
     if how == "dies at once":
-        spawned.dies = True
+        apart.dies = True
     else:
-        spawned.error = RunError("A detached process could not be started (no memory).")
+        apart.error = RunError("A detached process could not be started (no memory).")
     trainer = Trainer()
     runner = Runner(tmp_path, execute=trainer)
     begin(runner, trainer, active := new_run(root), waiting := new_run(root))

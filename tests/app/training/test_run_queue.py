@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +15,10 @@ from engine.errors import RunError
 from engine.runs import RunFolder, create, own
 from engine.runs.run_lock import lock_is_held
 from engine.sink import Plan
-from moco_tui.training import detached as detach
 from moco_tui.training.device_lanes import DeviceLanes
 from moco_tui.training.runner import Runner
 
-from .test_hand_over import Spawned
-
-
-class Apart(Spawned):
-    """Children that hold the locks of their runs until they are told to end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.on: dict[str, str] = {}
-
-    def __call__(self, folders: Any, data_dir: Path, **options: Any) -> Any:
-        process = super().__call__(folders, data_dir, **options)
-        self.on[folders[0].id] = options.get("device", "")
-        return process
-
-    def end(self, run: RunFolder) -> None:
-        """The child of a run ends with it."""
-        at = [ids[0] for ids, _ in self.calls].index(run.id)
-        self.children[at].communicate(timeout=20)
-        with own(run) as owner:
-            owner.transition("running")
-            owner.transition("finished")
+from ..spawned import Spawned
 
 
 class Trainer:
@@ -70,15 +48,6 @@ class Trainer:
                     successor(owner.lock_fd, 77)
                     return
             owner.transition("finished")
-
-
-@pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Apart]:
-    apart = Apart()
-    monkeypatch.setattr(detach, "spawn", apart)
-    yield apart
-    for child in apart.children:
-        child.communicate(timeout=20)
 
 
 @pytest.fixture
@@ -117,7 +86,7 @@ def until(what: Callable[[], Any]) -> None:
 
 
 def test_a_run_for_a_free_device_begins_at_once_and_one_for_a_busy_one_waits(
-    root: Path, runner: Runner, trainer: Trainer, apart: Apart
+    root: Path, runner: Runner, trainer: Trainer, apart: Spawned
 ) -> None:
     first, behind = new_run(root, "cuda:0"), new_run(root, "cuda:0")
     other, on_cpu = new_run(root, "cuda:1"), new_run(root, "cpu")
@@ -142,7 +111,7 @@ def test_a_run_for_a_free_device_begins_at_once_and_one_for_a_busy_one_waits(
 
 
 def test_a_run_that_takes_any_card_gets_the_first_that_is_free(
-    root: Path, runner: Runner, trainer: Trainer, apart: Apart
+    root: Path, runner: Runner, trainer: Trainer, apart: Spawned
 ) -> None:
     one, two, three = (new_run(root) for _ in range(3))
     assert [runner.start(run) for run in (one, two, three)] == [True, True, False]
@@ -158,7 +127,7 @@ def test_a_run_that_takes_any_card_gets_the_first_that_is_free(
 
 
 def test_nobody_overtakes_a_run_on_the_device_that_it_waits_for(
-    root: Path, runner: Runner, trainer: Trainer, apart: Apart, held: dict[str, str]
+    root: Path, runner: Runner, trainer: Trainer, apart: Spawned, held: dict[str, str]
 ) -> None:
     held["bbbb"] = "run x9 (process 7)"
     first, second, third = new_run(root, "cuda:1"), new_run(root, "cuda:1"), new_run(root, "cuda:0")
@@ -199,7 +168,7 @@ def test_a_card_that_another_process_has_is_waited_for_and_not_shared(
 
 
 def test_a_probe_waits_for_its_pretraining_on_another_card(
-    root: Path, runner: Runner, trainer: Trainer, apart: Apart
+    root: Path, runner: Runner, trainer: Trainer, apart: Spawned
 ) -> None:
     first, run = new_run(root, "cuda:0"), new_run(root, "cuda:1")
     probe = create(root, "probe", resolve(ProbeConfig), parent=run.id)
@@ -215,7 +184,7 @@ def test_a_probe_waits_for_its_pretraining_on_another_card(
 
 
 def test_each_queue_goes_on_in_a_process_of_its_own(
-    root: Path, runner: Runner, trainer: Trainer, apart: Apart, held: dict[str, str]
+    root: Path, runner: Runner, trainer: Trainer, apart: Spawned, held: dict[str, str]
 ) -> None:
     held["bbbb"] = "run x9 (process 7)"
     one, behind, other, last = (
@@ -231,7 +200,7 @@ def test_each_queue_goes_on_in_a_process_of_its_own(
 
 
 def test_a_process_that_cannot_be_started_is_said_and_recorded(
-    root: Path, runner: Runner, trainer: Trainer, apart: Apart
+    root: Path, runner: Runner, trainer: Trainer, apart: Spawned
 ) -> None:
     first, other = new_run(root, "cuda:0"), new_run(root, "cuda:1")
     runner.start(first)

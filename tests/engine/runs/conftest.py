@@ -17,6 +17,7 @@ from engine.config.schema import PretrainConfig
 from engine.runs import RunFolder, create, heartbeat, owner, owner_thread
 from engine.runs.heartbeat import Heartbeat
 from engine.runs.record import encode_record
+from tests.hand_clock import Clock
 
 Child = Callable[..., subprocess.Popen[str]]
 
@@ -29,18 +30,9 @@ def run(tmp_path: Path) -> RunFolder:
     return create(tmp_path, "pretrain", PretrainConfig())
 
 
-class Clock:
-    """A monotonic clock for the polls of requests, set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A monotonic clock for the polls of requests."""
     clock = Clock()
     monkeypatch.setattr(owner, "_monotonic", clock)
     monkeypatch.setattr(owner_thread, "_monotonic", clock)

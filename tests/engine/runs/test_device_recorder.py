@@ -18,6 +18,7 @@ from engine.machine.load_reader import Load, LoadReader
 from engine.runs import device_recorder, device_writer
 from engine.runs.device_log import DeviceLog
 from engine.runs.device_recorder import DeviceRecorder
+from tests.hand_clock import Clock
 
 from ...machine_loads import load_at
 
@@ -65,17 +66,9 @@ def recorded(path: Path, machine: Machine, seconds: float = 0.01) -> DeviceRecor
     return recorder
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 500.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(500.0)
     monkeypatch.setattr(device_recorder, "_monotonic", clock)
     return clock
 

@@ -15,8 +15,9 @@ from engine.errors import RunBusyError
 from engine.history.history import History
 from engine.runs import RunFolder, heartbeat, own, owner_thread, run_lock
 from engine.runs.heartbeat import ALIVE_SECONDS, read_heartbeat
+from tests.hand_clock import Clock
 
-from .conftest import Clock, remote_life
+from .conftest import remote_life
 
 
 def test_a_run_of_another_host_is_alive_while_its_heart_beats(run: RunFolder) -> None:

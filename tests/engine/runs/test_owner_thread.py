@@ -11,8 +11,7 @@ from engine.errors import RunBusyError, RunError
 from engine.runs import RunFolder, own, owner_thread
 from engine.runs.record import Status
 from engine.runs.run_lock import RunLock
-
-from .conftest import Clock
+from tests.hand_clock import Clock
 
 
 def test_everything_is_written_while_the_trainer_is_in_a_long_call(

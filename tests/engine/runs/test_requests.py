@@ -14,8 +14,9 @@ from engine.runs import RunFolder, own, requests
 from engine.runs.record import encode_record
 from engine.runs.requests import write_request
 from engine.sink import Request
+from tests.hand_clock import Clock
 
-from .conftest import Clock, remote_life
+from .conftest import remote_life
 
 
 def test_a_request_is_seen_within_a_fifth_of_a_second_and_acknowledged(

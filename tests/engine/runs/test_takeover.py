@@ -13,8 +13,9 @@ import pytest
 from engine.errors import RunBusyError
 from engine.runs import RunFolder, heartbeat, own
 from engine.runs.run_lock import RunLock
+from tests.hand_clock import Clock
 
-from .conftest import Clock, remote_life, wait_for
+from .conftest import remote_life, wait_for
 
 OWN = """
 owner = own(run)

@@ -11,6 +11,7 @@ import pytest
 from torch.distributed.distributed_c10d import Store
 
 from engine.runtime.rank_watch import SILENT_SECONDS, Peer, RankWatch
+from tests.hand_clock import Clock
 
 
 class Memory:
@@ -40,13 +41,6 @@ class Memory:
         return self.values.setdefault(key, desired.encode())
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def watching(
     store: Memory, rank: int, peers: Sequence[Peer], clock: Callable[[], float], *, first: bool
 ) -> RankWatch:
@@ -67,7 +61,7 @@ def gone() -> Peer:
 
 def test_a_process_of_this_node_is_missed_at_once() -> None:
     peer, store = gone(), Memory()
-    watch = watching(store, 0, [peer], Clock(), first=True)
+    watch = watching(store, 0, [peer], Clock(0.0), first=True)
     watch._look()
     assert watch.verdict.startswith(f"Rank 1 (process {peer.pid} on node1) has ended: it was kille")
     assert store.get("failed").decode() == watch.verdict
@@ -87,7 +81,7 @@ def test_a_zombie_has_ended_and_a_living_process_has_not() -> None:
 
 
 def test_a_rank_of_another_node_counts_as_gone_after_a_while_without_a_sign() -> None:
-    store, clock = Memory(), Clock()
+    store, clock = Memory(), Clock(0.0)
     watch = watching(store, 0, [far(1), far(2)], clock, first=True)
     for beat in range(4):
         store.set("beat/1", str(beat))
@@ -101,7 +95,7 @@ def test_a_rank_of_another_node_counts_as_gone_after_a_while_without_a_sign() ->
 
 
 def test_a_process_that_is_stopped_for_a_while_is_not_lost() -> None:
-    store, clock = Memory(), Clock()
+    store, clock = Memory(), Clock(0.0)
     watch = watching(store, 0, [Peer(1, os.getpid(), "node1", here=True)], clock, first=True)
     for _ in range(3):
         watch._look()
@@ -111,11 +105,11 @@ def test_a_process_that_is_stopped_for_a_while_is_not_lost() -> None:
 
 def test_all_say_what_the_first_has_found() -> None:
     store = Memory()
-    finder = watching(store, 2, [far(0)], Clock(), first=True)
+    finder = watching(store, 2, [far(0)], Clock(0.0), first=True)
     finder.fail("Rank 2 failed: its memory ran out")
-    other = watching(store, 1, [far(0)], Clock(), first=True)
+    other = watching(store, 1, [far(0)], Clock(0.0), first=True)
     other._look()
-    late = watching(store, 3, [far(0)], Clock(), first=True)
+    late = watching(store, 3, [far(0)], Clock(0.0), first=True)
     late.fail("Rank 3 failed: a connection broke")
     assert other.verdict == late.verdict == finder.verdict == "Rank 2 failed: its memory ran out"
     assert store.get("failed").decode() == finder.verdict
@@ -123,7 +117,7 @@ def test_all_say_what_the_first_has_found() -> None:
 
 @pytest.mark.parametrize(("first", "who"), [(True, "rank 0"), (False, "the launcher")])
 def test_without_the_store_the_run_ends(first: bool, who: str) -> None:
-    store, clock = Memory(), Clock()
+    store, clock = Memory(), Clock(0.0)
     watch = watching(store, 1, [far(0)], clock, first=first)
     store.broken = True
     watch._look_without_store()
@@ -135,14 +129,14 @@ def test_without_the_store_the_run_ends(first: bool, who: str) -> None:
 
 def test_once_closed_nothing_is_lost() -> None:
     peer, store = gone(), Memory()
-    watch = watching(store, 0, [peer], Clock(), first=True)
+    watch = watching(store, 0, [peer], Clock(0.0), first=True)
     watch.close()
     watch.look_here()
     assert watch.wait(0.0) == ""
 
 
 def test_the_first_waits_until_the_living_have_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    store, clock, slept = Memory(), Clock(), []
+    store, clock, slept = Memory(), Clock(0.0), []
     watch = watching(store, 0, [gone(), far(2)], clock, first=True)
 
     def sleep(seconds: float) -> None:
