@@ -46,7 +46,7 @@ from engine.runtime.device import apply_runtime, resolve_runtime
 PRESETS = ("notebook-small-angle", "resnet18-moco")
 WAYS = {
     "eager": "off",
-    "captured": "recorded",
+    "recorded": "recorded",
     "fused": "fused",
     "kernels": "kernels",
     "kernels-alone": "kernels",
