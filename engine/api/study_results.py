@@ -25,6 +25,9 @@ class StudyResults:
             ``done`` of ``cells``, ``state``.
         comparisons: the differences between variants in points, with ``low``, ``high``, ``p``,
             ``p_adjusted`` (Holm) and ``verdict``.
+        crossings: up to which share of the labels an encoder beats training from scratch:
+            ``variant``, ``task``, ``head``, ``where`` in words, ``share`` with ``low`` and ``high``
+            in (0, 1], None where no single one is; empty without that baseline, or of one share.
         cells: every cell with its ``state``, ``top1`` and the ``run`` that measured it.
 
     >>> results = study.results()
@@ -34,6 +37,8 @@ class StudyResults:
     ['K 64', 'random-init']
     >>> results.rows[0]["kind"]
     'single'
+    >>> results.crossings  # the study has one share of the labels, and no training from scratch
+    []
     """
 
     complete: bool
@@ -43,6 +48,7 @@ class StudyResults:
     protocol: tuple[str, ...]
     rows: list[dict[str, Any]]
     comparisons: list[dict[str, Any]]
+    crossings: list[dict[str, Any]]
     cells: list[dict[str, Any]]
 
 
@@ -57,6 +63,7 @@ def results_of(report: Report) -> StudyResults:
         protocol=report.protocol,
         rows=[_flat(row, "estimate") for row in found["estimates"]],
         comparisons=[_flat(row, "difference") for row in found["comparisons"]],
+        crossings=found.get("crossings", []),
         cells=found["cells"],
     )
 

@@ -95,7 +95,7 @@ class Workspace:
         name: str = "",
         progress: Watcher | None = None,
     ) -> Run:
-        """Probe the frozen encoder of a pretraining with few labels, beside its baselines.
+        """Probe the encoder of a pretraining with few labels, frozen or fine-tuned.
 
         Args:
             run: the pretraining, see ``open``.

@@ -6,13 +6,14 @@ form shows them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from engine.config.data import DATA_SETS, default_task
 from engine.config.data.data_set import DataSetPart
+from engine.config.heads import trains_encoder
 from engine.config.schema import PretrainConfig, StudyConfig
 from engine.config.size_defaults import FOLLOWING, INPUTS, size_defaults
 
@@ -20,8 +21,10 @@ _TASKS = "tasks"
 _FRACTIONS = "label_fractions"
 _STUDY = "pretrain."
 _LIMIT = f"{_STUDY}data.limit"
-_FEW_LABELS = (0.001, 0.01)
-"""Shares of the labels below those of the schema, at which pretraining pays most."""
+_FEW_LABELS = (0.001, 0.01, 0.02, 0.05)
+"""Shares of the labels below those of the schema, at which pretraining pays most. Training from
+scratch overtakes a probe among them."""
+_HEADS, _SUBSETS, _SUPERVISED = "heads", "subset_seeds", "supervised_subsets"
 
 
 def open_defaults(type_: type[Struct], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +38,8 @@ def open_defaults(type_: type[Struct], named: Mapping[str, Any]) -> dict[str, An
     if issubclass(type_, PretrainConfig):
         return size_defaults(named)
     if issubclass(type_, StudyConfig):
-        return size_defaults(named, _STUDY) | _tasks(named) | _fractions(named)
+        sizes = size_defaults(named, _STUDY)
+        return sizes | _tasks(named) | _fractions(named) | _supervised(named)
     return {}
 
 
@@ -44,7 +48,7 @@ def following(type_: type[Struct]) -> tuple[str, ...]:
     if issubclass(type_, PretrainConfig):
         return FOLLOWING
     if issubclass(type_, StudyConfig):
-        return (_FRACTIONS, _TASKS, *(f"{_STUDY}{key}" for key in FOLLOWING))
+        return (_FRACTIONS, _TASKS, _SUPERVISED, *(f"{_STUDY}{key}" for key in FOLLOWING))
     return ()
 
 
@@ -53,7 +57,13 @@ def followed(type_: type[Struct]) -> tuple[str, ...]:
     if issubclass(type_, PretrainConfig):
         return INPUTS
     if issubclass(type_, StudyConfig):
-        return ("probe.task.groups", _LIMIT, *(f"{_STUDY}{key}" for key in INPUTS))
+        return (
+            _HEADS,
+            _SUBSETS,
+            "probe.task.groups",
+            _LIMIT,
+            *(f"{_STUDY}{key}" for key in INPUTS),
+        )
     return ()
 
 
@@ -78,6 +88,24 @@ def _fractions(named: Mapping[str, Any]) -> dict[str, Any]:
     labels = min(limit, part.train_labels) if limit > 0 else part.train_labels
     few = [share for share in _FEW_LABELS if labels * share >= len(part.class_names)]
     return {_FRACTIONS: [*few, *StudyConfig().label_fractions]} if few and labels else {}
+
+
+def _supervised(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A training from scratch for every labelled subset, where a head trains the encoder likewise.
+
+    It costs as much there, and every subset is a pair.
+    """
+    # ``resolve`` checks later what is no list
+    heads = _items(named.get(_HEADS, StudyConfig().heads))
+    subsets = _items(named.get(_SUBSETS, StudyConfig().subset_seeds))
+    if _SUPERVISED in named or not any(trains_encoder(str(head)) for head in heads):
+        return {}
+    count = len(subsets)
+    return {_SUPERVISED: count} if count > StudyConfig().supervised_subsets else {}
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
 
 
 def _part(named: Mapping[str, Any]) -> DataSetPart | None:

@@ -34,7 +34,12 @@ class StudyGrid(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = (0, 1, 2)
     label_fractions: Annotated[
         tuple[Annotated[float, Meta(gt=0.0, le=1.0)], ...],
-        Meta(min_length=1, description="shares of the training labels that may be used"),
+        Meta(
+            min_length=1,
+            description="shares of the training labels that may be used; where nobody names them "
+            "and the set is known to have a label a class even then, 0.001, 0.01, 0.02 and 0.05 as "
+            "well. Not for a folder, whose images are not counted before the study begins",
+        ),
     ] = (0.1, 0.2, 0.3, 0.4, 0.5)
     tasks: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],
@@ -44,7 +49,7 @@ class StudyGrid(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="heads on the frozen features",
+            description="heads on the frozen features, or finetune, which trains the encoder",
             extra={"registry": HEADS},
         ),
     ] = ("linear", "logistic")
@@ -61,7 +66,8 @@ class StudyGrid(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             ge=1,
             description="subset seeds that the supervised baseline is trained for, the first ones: "
-            "it is the dearest part",
+            "it is the dearest part; all of them where nobody names it and a head trains the "
+            "encoder (finetune)",
         ),
     ] = 1
     axes: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -16,13 +16,19 @@ from engine.study.grid import reference, variants, varies_queue_alone
 from engine.study.intervals import Estimate, rows
 from engine.study.legend import legend, measured
 from engine.study.report import Report, signed
+from engine.study.scratch_tables import (
+    CROSSINGS_TITLE,
+    crossing_lines,
+    crossing_rows,
+    pair_rows,
+)
 from engine.study.table import Pivot, Table, cell_text, key_text, tables
 from engine.text import csv_cell, one_line, printable_json
 
 SCHEMA = "moco-tui/study/1"
 """Name and version of the layout of the JSON document, for programs that read it."""
 
-CsvPart = Literal["cells", "estimates", "comparisons"]
+CsvPart = Literal["cells", "estimates", "comparisons", "crossings", "pairs"]
 CSV_PARTS: tuple[CsvPart, ...] = get_args(CsvPart)
 
 # --------------------------------------------------------------------------------------------
@@ -35,10 +41,18 @@ def to_csv(report: Report, part: CsvPart = "cells") -> str:
     Args:
         report: of the study.
         part: ``cells`` (a line for each cell), ``estimates`` (a line for each source, task,
-            fraction and head) or ``comparisons``.
+            fraction and head), ``comparisons``, ``crossings`` (up to which share an encoder beats
+            training from scratch) or ``pairs`` (an encoder and the training from scratch on the
+            same subset, a line for each pretraining seed and subset seed).
     """
     # Tidy: one observation a line, one variable a column, as pandas and R want it.
-    lines = {"cells": _cell_lines, "estimates": _estimate_lines, "comparisons": _comparison_lines}
+    lines: dict[CsvPart, Callable[[Report], Iterable[Sequence[Any]]]] = {
+        "cells": _cell_lines,
+        "estimates": _estimate_lines,
+        "comparisons": _comparison_lines,
+        "crossings": lambda report: crossing_rows(report.crossings),
+        "pairs": lambda report: pair_rows(report.pairs),
+    }
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for line in lines[part](report):  # the first one is the head
@@ -208,6 +222,8 @@ def to_markdown(report: Report, pivot: Pivot | None = None) -> str:
     ):
         if chosen:
             parts += [f"### {title}", _grid(*comparison_lines(chosen))]
+    if report.crossings:
+        parts += [f"### {CROSSINGS_TITLE.capitalize()}", _grid(*crossing_lines(report.crossings))]
     parts += ["### Protocol", "\n".join(f"- {_escaped(line)}" for line in report.protocol)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

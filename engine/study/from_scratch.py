@@ -3,19 +3,18 @@
 Training from scratch has no pretraining seed. It is paired by the subset seed: for each pretraining
 seed the difference is the mean over the subset seeds that both have. The intervals are then over
 the pretraining seeds, conditional on one training from scratch for each subset, whose own noise all
-seeds share. Made for studies with a head that trains the encoder: there the two differ only in the
-start.
+seeds share. With a head that trains the encoder the two differ only in the start; a head on frozen
+features stands for what such an encoder is good for as it is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from engine.config.heads import trains_encoder
 from engine.config.phrases import plural
 from engine.config.schema import StudyConfig
 from engine.config.variants import Variant
@@ -26,10 +25,11 @@ from engine.study.comparisons import (
     planned_comparison,
     with_holm,
 )
-from engine.study.grid import settings, source_label, variants
+from engine.study.grid import Cell, settings, source_label, variants
 from engine.study.intervals import (
     Kind,
     Metric,
+    RowKey,
     cells_by_row,
     complete_means,
     encoder_labels,
@@ -37,9 +37,34 @@ from engine.study.intervals import (
     value_of,
 )
 from engine.study.statistics import mean
-from engine.study.study_state import StudyState
+from engine.study.study_state import CellResult, StudyState
 
 Where = Literal["at every share", "at none", "up to a share", "no single share"]
+_MOST_SENTENCES = 12
+
+
+class Pair(Struct, frozen=True):
+    """An encoder and a training from scratch on the same labelled subset.
+
+    Attributes:
+        variant, seed, subset_seed, task, head, fraction: of the encoder's cell, as in ``Cell``.
+        top1: of the encoder, percent.
+        scratch: of the training from scratch, percent.
+    """
+
+    variant: str
+    seed: int
+    subset_seed: int
+    task: str
+    head: str
+    fraction: float
+    top1: float
+    scratch: float
+
+    @property
+    def difference(self) -> float:
+        """Points by which the encoder is better."""
+        return self.top1 - self.scratch
 
 
 class Crossing(Struct, frozen=True):
@@ -85,47 +110,81 @@ class Crossing(Struct, frozen=True):
         beats = f"{what} beats training from scratch on the same labels"
         if self.where != "up to a share" or self.share is None:
             return f"{beats} {self.where} that is measured ({span})."
-        return f"{beats} up to {_percent(self.share)} of them ({self._uncertainty()})."
+        return f"{beats} up to {percent_text(self.share)} of them ({self._uncertainty()})."
+
+    def share_text(self) -> str:
+        """Up to which share, as it stands in a table: ``up to 3.2 %``, or ``where``."""
+        if self.where != "up to a share" or self.share is None:
+            return self.where
+        return f"up to {percent_text(self.share)}"
+
+    def span_text(self) -> str:
+        """The interval in round brackets, a range in square ones; a dash without either."""
+        if self.low is None or self.high is None:
+            return "-"
+        text = f"{percent_text(self.low)} to {percent_text(self.high)}"
+        return f"({text})" if self.kind == "interval" else f"[{text}]"
 
     def _uncertainty(self) -> str:
         if self.low is None or self.high is None:
             if self.seeds == 1:
                 return "one pretraining seed"
             return f"by the mean; {self.crossed} of {plural(self.seeds, 'seed')} cross there once"
-        text = f"{_percent(self.low)} to {_percent(self.high)}, {self.seeds} pretraining seeds"
+        text = f"{percent_text(self.low)} to {percent_text(self.high)}"
+        text += f", {self.seeds} pretraining seeds"
         return f"95 % interval {text}" if self.kind == "interval" else f"from {text}"
 
 
-def _percent(share: float) -> str:
+def percent_text(share: float) -> str:
+    """A share of the labels in percent, to three digits."""
     # An interval may reach beyond all labels, where nothing is.
     return f"{100.0 * min(share, 1.0):.3g} %"
 
 
 def _span(shares: tuple[float, float]) -> str:
     low, high = shares
-    return _percent(low) if low == high else f"{_percent(low)} to {_percent(high)}"
+    ends = percent_text(low), percent_text(high)
+    return ends[0] if low == high else " to ".join(ends)
 
 
 def applies(config: StudyConfig) -> bool:
     """Whether a study compares its encoders with training from scratch."""
-    return (
-        config.judge == "probes"
-        and "supervised" in config.baselines
-        and any(trains_encoder(head) for head in config.heads)
-    )
+    return config.judge == "probes" and "supervised" in config.baselines
+
+
+def names_shares(config: StudyConfig) -> bool:
+    """Whether it can say up to which share an encoder is better: of one share there is nothing."""
+    return applies(config) and len(set(config.label_fractions)) > 1
 
 
 _Setting = tuple[str, float, str]  # task, label fraction and head
+_Groups = Mapping[RowKey, Mapping[Cell, CellResult]]
 
 
-def differences(
-    config: StudyConfig, study_state: StudyState, variant: Variant, metric: Metric = "top1"
+def _paired(
+    groups: _Groups, variant: Variant, setting: _Setting, metric: Metric
+) -> Iterator[tuple[Cell, float | None, float | None]]:
+    """The cells of an encoder that share their subset with a training from scratch.
+
+    With each the values of both, None where one is not known yet.
+    """
+    task, fraction, head = setting
+    baseline = variant.groups["supervised"] or None
+    scratch = groups.get(("supervised", baseline, task, fraction, ""), {})
+    theirs = {cell.subset_seed: value_of(was, metric) for cell, was in scratch.items()}
+    for cell, was in groups.get(("moco", variant.label, task, fraction, head), {}).items():
+        if cell.subset_seed in theirs:
+            yield cell, value_of(was, metric), theirs[cell.subset_seed]
+
+
+def _differences(
+    config: StudyConfig, groups: _Groups, variant: Variant, metric: Metric
 ) -> dict[_Setting, dict[int, float]]:
     """Points by which a variant is better than training from scratch, by setting and seed.
 
     Args:
         config: the study.
-        study_state: which of its cells are done.
+        groups: its ``intervals.cells_by_row``, which are the same for all variants.
         variant: the encoder; it is compared with the net of its own architecture.
         metric: see ``intervals.rows``.
 
@@ -133,20 +192,32 @@ def differences(
         By task, fraction and head the mean over the subset seeds of the training from scratch, of
         the pretraining seeds for which all of them are done on both sides.
     """
-    groups = cells_by_row(study_state)
     found: dict[_Setting, dict[int, float]] = {}
-    for task, fraction, head in settings(config):
-        scratch = groups.get(
-            ("supervised", variant.groups["supervised"] or None, task, fraction, ""), {}
-        )
-        theirs = {cell.subset_seed: value_of(was, metric) for cell, was in scratch.items()}
+    for setting in settings(config):
         ours: dict[int, list[float | None]] = {}
-        for cell, was in groups.get(("moco", variant.label, task, fraction, head), {}).items():
-            if cell.seed is not None and cell.subset_seed in theirs:
-                a, b = value_of(was, metric), theirs[cell.subset_seed]
+        for cell, a, b in _paired(groups, variant, setting, metric):
+            if cell.seed is not None:
                 ours.setdefault(cell.seed, []).append(None if a is None or b is None else a - b)
-        found.setdefault((task, fraction, head), {}).update(complete_means(ours))
+        found.setdefault(setting, {}).update(complete_means(ours))
     return found
+
+
+def pairs(config: StudyConfig, study_state: StudyState) -> tuple[Pair, ...]:
+    """Every encoder beside the training from scratch on its subset, where both are done.
+
+    What the differences are the means of, with those of seeds that are not complete yet: by
+    variant, setting, pretraining seed and subset seed, in the order of tables.
+    """
+    if not applies(config):
+        return ()
+    groups = cells_by_row(study_state)
+    return tuple(
+        Pair(variant.label, cell.seed, cell.subset_seed, cell.task, cell.head, cell.fraction, a, b)
+        for variant in _ordered(config)
+        for setting in settings(config)
+        for cell, a, b in _paired(groups, variant, setting, "top1")
+        if cell.seed is not None and a is not None and b is not None
+    )
 
 
 def scratch_comparisons(
@@ -159,8 +230,9 @@ def scratch_comparisons(
     if not applies(config):
         return ()
     planned = []
+    groups = cells_by_row(study_state)
     for variant in _ordered(config):
-        found = differences(config, study_state, variant, metric)
+        found = _differences(config, groups, variant, metric)
         planned += [
             planned_comparison(
                 "scratch",
@@ -180,13 +252,15 @@ def crossings(
 ) -> tuple[Crossing, ...]:
     """Up to which share each encoder is better, by variant, task and head.
 
-    Only seeds that are complete at every share enter; without one there is nothing to say.
+    Only seeds that are complete at every share enter; without one, or of a study of one share,
+    there is nothing to say.
     """
-    if not applies(config):
+    if not names_shares(config):
         return ()
     made = []
+    groups = cells_by_row(study_state)
     for variant in _ordered(config):
-        found = differences(config, study_state, variant, metric)
+        found = _differences(config, groups, variant, metric)
         for task in config.tasks:
             for head in config.heads:
                 by_share = {
@@ -198,6 +272,21 @@ def crossings(
                 if complete:
                     made.append(_crossing(variant.label, task, head, by_share, sorted(complete)))
     return tuple(made)
+
+
+def crossing_sentences(crossed: Sequence[Crossing], task: str) -> list[str]:
+    """The crossings of a task in words, and how many others stand in their table.
+
+    Args:
+        crossed: those of a study.
+        task: whose are said, where there is any.
+    """
+    said = [found for found in crossed if found.task == task] or list(crossed)
+    sentences = [found.sentence() for found in said[:_MOST_SENTENCES]]
+    left = len(crossed) - len(sentences)
+    if left:
+        sentences.append(f"The table of crossings with training from scratch has {left} more.")
+    return sentences
 
 
 def _ordered(config: StudyConfig) -> list[Variant]:

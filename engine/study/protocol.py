@@ -11,6 +11,7 @@ from engine.config.schema import PretrainConfig, StudyConfig, head_settings
 from engine.config.variants import expand
 from engine.study.comparisons import RANDOM
 from engine.study.from_scratch import applies as compares_with_scratch
+from engine.study.from_scratch import names_shares
 from engine.study.grid import reference, source_label, variants, varies_queue_alone
 from engine.study.intervals import LEAST_SEEDS, encoder_labels
 
@@ -181,15 +182,32 @@ def _statistics(config: StudyConfig) -> list[str]:
             f"all settings, Holm's correction over the {family}."
         )
     if compares_with_scratch(config):
-        sentences.append(
-            "Against training from scratch: every encoder at every share of the labels, the "
-            "subsets paired by their seed and averaged within a pretraining seed; two-sided t test "
-            "over the pretraining seeds, Holm's correction over all of these comparisons. "
-            "Training from scratch has no pretraining seed: its own noise is the same for all "
-            "seeds and not in the intervals. The share up to which an encoder is better lies "
-            "between measured shares along the logarithm of the share."
-        )
+        sentences.append(_scratch(config))
     return sentences
+
+
+def _scratch(config: StudyConfig) -> str:
+    text = (
+        "Against training from scratch: every encoder at every share of the labels, the "
+        "subsets paired by their seed and averaged within a pretraining seed; two-sided t test "
+        "over the pretraining seeds, Holm's correction over all of these comparisons. "
+        "Training from scratch has no pretraining seed: its own noise is the same for all "
+        "seeds and not in the intervals."
+    )
+    subsets = config.subset_seeds[: config.supervised_subsets]
+    if len(subsets) < len(config.subset_seeds):
+        text += f" Paired are the subsets that it is trained on, {_seeds('subset', subsets)}."
+    if not all(head_settings(config.probe, head).trains_encoder for head in config.heads):
+        text += (
+            " A head on frozen features is compared with a net whose layers are all trained; with "
+            "a head that trains the encoder the start alone differs."
+        )
+    if names_shares(config):
+        text += (
+            " The share up to which an encoder is better lies between measured shares along the "
+            "logarithm of the share."
+        )
+    return text
 
 
 def _comparison(config: StudyConfig) -> str:

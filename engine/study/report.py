@@ -26,7 +26,14 @@ from engine.study.comparisons import (
     Comparison,
     comparisons,
 )
-from engine.study.from_scratch import Crossing, crossings, scratch_comparisons
+from engine.study.from_scratch import (
+    Crossing,
+    Pair,
+    crossing_sentences,
+    crossings,
+    pairs,
+    scratch_comparisons,
+)
 from engine.study.from_scratch import applies as compares_with_scratch
 from engine.study.grid import reference, settings, varies_queue_alone
 from engine.study.intervals import (
@@ -57,6 +64,7 @@ class Report(Struct, frozen=True):
         crossings: see ``from_scratch.crossings``.
         answer: the sentences that answer the study's question, one each.
         protocol: how the numbers came about and what the intervals are over, one sentence each.
+        pairs: see ``from_scratch.pairs``.
     """
 
     config: StudyConfig
@@ -68,6 +76,7 @@ class Report(Struct, frozen=True):
     answer: tuple[str, ...]
     protocol: tuple[str, ...]
     crossings: tuple[Crossing, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
 
 def report(config: StudyConfig, study_state: StudyState) -> Report:
@@ -84,9 +93,10 @@ def report(config: StudyConfig, study_state: StudyState) -> Report:
         curves=curves(result_rows),
         answer=(
             *answer(config, study_state, result_rows, compared),
-            *(found.sentence() for found in crossed),
+            *crossing_sentences(crossed, reference_setting(config)[0]),
         ),
         crossings=crossed,
+        pairs=pairs(config, study_state),
         protocol=protocol(config),
     )
 

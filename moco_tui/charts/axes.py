@@ -101,13 +101,16 @@ def y_ticks(bottom: float, top: float, rows: int, view: View) -> tuple[list[floa
 def x_ticks(drawing: Drawing, view: View, curves: Sequence[Curve]) -> Axis:
     """The ticks of the steps, or of the epochs; where points matter, of the points' own steps.
 
-    The points' own are taken where there are 6 cells for each; of others there is one in about 14.
+    A view that names its ticks has those. The points' own are taken where there are 6 cells for
+    each; of others there is one in about 14.
 
     Args:
         drawing: the canvas.
         view: whether it shows epochs, and whether points matter.
         curves: what is drawn.
     """
+    if view.ticks:
+        return _with_room(drawing, view.ticks)
     unit = view.per_epoch or 1
     values = ticks.linear(drawing.low / unit, drawing.high / unit, max(2, drawing.width // 14))
     if view.points:
@@ -120,4 +123,16 @@ def x_ticks(drawing: Drawing, view: View, curves: Sequence[Curve]) -> Axis:
     span = values[1] - values[0] if len(values) > 1 else 0.0
     places = [drawing.cell_of(value * unit) for value in values]
     kept = [(x, ticks.label(v, span)) for x, v in zip(places, values, strict=True) if x >= 0]
+    return [x for x, _ in kept], [text for _, text in kept]
+
+
+def _with_room(drawing: Drawing, named: Sequence[tuple[float, str]]) -> Axis:
+    """The ticks on the canvas whose labels keep two cells from those before them, in order."""
+    kept: list[tuple[int, str]] = []
+    for step, text in named:
+        x = drawing.cell_of(step)
+        # A label at an edge is moved inwards, by half of its length at most.
+        if x >= 0 and all(abs(x - at) >= max(len(text), len(label)) + 2 for at, label in kept):
+            kept.append((x, text))
+    kept.sort()
     return [x for x, _ in kept], [text for _, text in kept]

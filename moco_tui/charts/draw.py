@@ -102,6 +102,7 @@ def _paint(curves: Sequence[Curve], drawn: list[Columns], view: View, drawing: D
     dots = layers.add_lines(cells, drawn, drawing, view)
     if view.points:
         layers.add_intervals(cells, curves, marks, drawing, view)
+    layers.add_across(cells, curves, drawing, view)
     layers.mark_lines(cells, curves, [{} if f else line for f, line in zip(few, dots, strict=True)])
     layers.mark_points(cells, curves, marks, view)
     return cells

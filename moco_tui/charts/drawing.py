@@ -44,6 +44,8 @@ class Curve:
         dense: it has a point at every step, so that a mean over many of them hides nothing; only
             such a curve is smoothed.
         band: a range is drawn around its line: of its points, see ``CurveColumn.band``.
+        across: for places on its line the step, the value, and the steps at the ends of an interval
+            along the axis; the ends are the step itself where there is none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Curve:
     bars: Sequence[tuple[float, float, float]] = ()
     dense: bool = False
     band: bool = False
+    across: Sequence[tuple[float, float, float, float]] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -124,6 +127,8 @@ class View:
             logarithmic scale.
         whole: steps that the whole spans at least, beside those of the data: charts that stand side
             by side have one axis; None for the data alone.
+        ticks: the ticks of the axis and their labels, the most important first, in place of round
+            steps: where steps stand for something else. Those that have room are drawn.
     """
 
     low: float | None = None
@@ -137,6 +142,7 @@ class View:
     points: bool = False
     span: tuple[float, float] | None = None
     whole: tuple[float, float] | None = None
+    ticks: Sequence[tuple[float, str]] = ()
 
     def has_band(self, curves: Sequence[Curve]) -> bool:
         """Whether a band is drawn: bands of several curves would overlap."""

@@ -134,6 +134,24 @@ def add_intervals(
                     cells[x, row] = ("|" if view.ascii else "│", Ink.CURVE + number)
 
 
+def add_across(cells: Cells, curves: Sequence[Curve], drawing: Drawing, view: View) -> None:
+    """A cross at every place that is marked on a line, and its interval along the axis.
+
+    An interval that goes beyond the canvas has no end there.
+    """
+    line, first, last, middle = "-||+" if view.ascii else "─├┤┼"
+    for number, curve in enumerate(curves):
+        for step, value, low, high in curve.across:
+            x, y = drawing.cell_of(step), row_of(value, drawing, view)
+            if x < 0 or y is None:
+                continue
+            start, stop = drawing.cell_of(low), drawing.cell_of(high)
+            for column in range(max(start, 0), (drawing.width - 1 if stop < 0 else stop) + 1):
+                ends = {start: first, stop: last}
+                cells[column, y] = (ends.get(column, line), Ink.CURVE + number)
+            cells[x, y] = (middle, Ink.CURVE + number)
+
+
 def add_lines(
     cells: Cells, curves: Sequence[Sequence[CurveColumn | None]], drawing: Drawing, view: View
 ) -> list[Dots]:

@@ -29,7 +29,8 @@ class CommandEntry(NamedTuple):
 COMMANDS: dict[str, CommandEntry] = {
     "pretrain": CommandEntry("pretrain", "Pretrain an encoder with MoCo."),
     "probe": CommandEntry(
-        "probe", "Probe the frozen encoder of RUN with few labels, beside its baselines."
+        "probe",
+        "Probe the encoder of RUN with few labels, frozen or fine-tuned, beside its baselines.",
     ),
     "study": CommandEntry(
         "study",

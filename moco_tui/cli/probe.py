@@ -73,7 +73,7 @@ def probe(
     submit: str | None,
     as_json: bool,
 ) -> int:
-    """Probe the frozen encoder of RUN with few labels, beside its baselines.
+    """Probe the encoder of RUN with few labels, frozen or fine-tuned, beside its baselines.
 
     With --data the encoder and its baselines are probed on another data set than that of the
     pretraining (transfer), normalised as in the pretraining; what is compared says which.

@@ -78,7 +78,9 @@ REPORT_FORMAT = option_group(
         # An option whose value may be left out, as click spells it: --csv alone means the cells.
         is_flag=False,
         flag_value="cells",
-        help="Print CSV: a line for each cell; or --csv=estimates, --csv=comparisons.",
+        help="Print CSV: a line for each cell; or of another part, as in --csv=comparisons. "
+        "crossings: up to which share of the labels an encoder beats training from scratch; pairs: "
+        "both on the same labels, by pretraining and subset seed.",
     ),
     click.option("--markdown", is_flag=True, help="Print Markdown."),
 )

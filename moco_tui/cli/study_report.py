@@ -12,8 +12,10 @@ from engine.runs.record import Record
 from engine.study.comparisons import Comparison
 from engine.study.failures import failure_lines
 from engine.study.formats import compared_in, comparison_lines, table_lines
+from engine.study.from_scratch import Crossing
 from engine.study.legend import legend, measured
 from engine.study.report import Report
+from engine.study.scratch_tables import CROSSINGS_TITLE, crossing_lines
 from engine.study.table import Pivot, Table, tables
 from moco_tui.cli.output import clean, table, width_of
 
@@ -57,6 +59,7 @@ def report_text(report: Report, *, width: int | None, pivot: Pivot | None = None
     if failed:
         parts.append(_sentences("failed", failed, width))
     parts += _comparisons(report.comparisons, width)
+    parts += _crossings(report.crossings, width)
     parts.append(_sentences("what it says", report.answer, width))
     parts.append(_sentences("protocol", report.protocol, width))
     return "\n\n".join(parts)
@@ -91,6 +94,17 @@ def _comparisons(compared: Sequence[Comparison], width: int | None) -> list[str]
         ]
         return [_sentences("comparisons", paragraphs, width)]
     return [f"comparisons, in points\n\n{text}"]
+
+
+def _crossings(crossed: Sequence[Crossing], width: int | None) -> list[str]:
+    """Crossings as a table, or as sentences where the terminal is too narrow."""
+    if not crossed:
+        return []
+    text = _grid(*crossing_lines(crossed))
+    if width is not None and _width(text) > width:
+        return [_sentences(CROSSINGS_TITLE, [found.sentence() for found in crossed], width)]
+    lines = textwrap.wrap(CROSSINGS_TITLE, max((width or PIPE_WIDTH) - 1, 20))
+    return ["\n".join([*lines, "", text])]
 
 
 def _sentences(title: str, sentences: Sequence[str], width: int | None) -> str:

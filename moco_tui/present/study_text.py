@@ -15,6 +15,7 @@ from engine.study.comparisons import Comparison
 from engine.study.formats import comparison_lines
 from engine.study.legend import SHORTFALL_MARK
 from engine.study.report import Report
+from engine.study.scratch_tables import CROSSINGS_TITLE, crossing_lines
 from engine.study.study_state import StudyState
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
@@ -71,7 +72,7 @@ def wrapped(text: str, width: int, look: str = "", indent: str = "") -> list[Lin
 
 
 def answer_lines(report: Report, width: int) -> list[Line]:
-    """The answer, then every comparison with its verdict, then the protocol."""
+    """The answer, then every comparison with its verdict, the crossings, the protocol."""
     lines: list[Line] = []
     for sentence in report.answer:
         lines += [*([[("", "")]] if lines else []), *wrapped(sentence, width)]
@@ -80,6 +81,12 @@ def answer_lines(report: Report, width: int) -> list[Line]:
         lines += [[("", "")], [("comparisons, paired by pretraining seed", "strong")]]
         for comparison in known:
             lines += _comparison(comparison, width)
+    if report.crossings:
+        lines += [[("", "")], *wrapped(CROSSINGS_TITLE, width, "strong", indent="  ")]
+        for who, task, head, share, span, seeds in crossing_lines(report.crossings)[1]:
+            figures = [*([span] if span != "-" else []), f"{seeds} seeds cross"]
+            lines += wrapped(f"{who}, {task}, {head}: {share}", width, indent="  ")
+            lines += wrapped("  " + ", ".join(figures), width, "muted", indent="  ")
     lines += [[("", "")], [("protocol", "strong")]]
     for sentence in report.protocol:
         lines += wrapped(f"- {sentence}", width, indent="  ")

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from engine.config.baselines import BASELINES
 from engine.config.schema import StudyConfig
 from engine.study.formats import compared_in
+from engine.study.from_scratch import Crossing, percent_text
 from engine.study.grid import Cell
 from engine.study.intervals import LabelCurve, ResultRow
 from engine.study.legend import SHORTFALL_MARK, shortfall_text
@@ -274,6 +275,22 @@ def curves_at(report: Report, task: str, head: str) -> list[LabelCurve]:
     order = values(report.config)["source"]
     found = [c for c in report.curves if c.task == task and c.head in (head, "")]
     return sorted(found, key=lambda curve: order.index(curve.label))
+
+
+def crossings_at(report: Report, task: str, head: str) -> dict[str, Crossing]:
+    """The crossings of a task and head that are at one share, by the label of the encoder."""
+    return {
+        found.variant: found
+        for found in report.crossings
+        if (found.task, found.head) == (task, head) and found.share is not None
+    }
+
+
+def crossing_text(crossing: Crossing) -> str:
+    """Up to which share an encoder is better, short: ``beats scratch to 3.2 % (2 % to 5 %)``."""
+    span = crossing.span_text()
+    share = percent_text(crossing.share or 0.0)
+    return f"beats scratch to {share}" + (f" {span}" if span != "-" else "")
 
 
 def source_name(label: str) -> str:

@@ -272,6 +272,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
             values(config)["source"],
             snapshot.report.majority.get(task),
             {place["source"], reference(config).label},
+            studyview.crossings_at(snapshot.report, task, head),
         )
 
     def _show_progress(self) -> None:

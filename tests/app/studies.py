@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.config.resolve import resolve
 from engine.config.schema import StudyConfig
@@ -49,6 +51,26 @@ def some_value(cell: grid.Cell) -> float:
     )
     wobble = zlib.crc32(text.encode()) % 1000 / 1000 - 0.5 + 0.2 * (cell.seed or 0)
     return base + source + larger + wobble
+
+
+FEW_SETS = (
+    "label_fractions=[0.001, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5]",
+    "tasks=['ten']",
+    "heads=['logistic']",
+    "subset_seeds=[0, 1]",
+    "pretrain.data.source=shapes",
+)
+"""Settings of a study that goes down to a thousandth of the labels."""
+
+
+def few_labels_value(cell: grid.Cell) -> float:
+    """Training from scratch overtakes the encoders at some per cent of the labels."""
+    base = {"moco": 36.0, "random-init": 24.0, "pixels": 18.0, "supervised": 20.0}
+    slope = {"moco": 10.0, "random-init": 8.0, "pixels": 6.0, "supervised": 19.0}
+    line = base[cell.source] + slope[cell.source] * math.log10(cell.fraction / 0.001)
+    larger = 4.0 if cell.queue_size == 16384 else 0.0
+    wobble = some_value(cell) - some_value(replace(cell, seed=None))
+    return line + larger + wobble + (cell.seed or 0)
 
 
 def put(root: Path, run_id: str, kind: str, config: Any, **record: Any) -> RunFolder:

@@ -50,7 +50,7 @@ from ..machine_loads import write_history
 from .conftest import NOW, screen_text, some_runs, until
 from .looks import some_look
 from .recorded_logs import recorded_run
-from .studies import write_study
+from .studies import FEW_SETS, few_labels_value, write_study
 
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
 Steps = Callable[[Pilot[Any]], Awaitable[None]]
@@ -224,6 +224,13 @@ async def study_curve(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: "task ten" in pilot.app.screen.query_one(LabelChart).title)
 
 
+async def study_few_labels(pilot: Pilot[Any]) -> None:
+    app_of(pilot).open_run("s5t6dy")
+    await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
+    await pilot.press("2")
+    await until(pilot, lambda: pilot.app.screen.query_one(LabelChart).curves)
+
+
 async def study_begun(pilot: Pilot[Any]) -> None:
     app_of(pilot).open_run("s5t6dy")
     await until(pilot, lambda: pilot.app.screen.query_one(StudyTable).tables)
@@ -291,6 +298,7 @@ SCREENS: dict[str, Steps] = {
     "study": study,
     "study-curve": study_curve,
     "study-cell": study_cell,
+    "study-few-labels": study_few_labels,
     "study-begun": study_begun,
     "look": look,
     "look-pictures": look_pictures,
@@ -351,6 +359,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     elif any(name in tmp_path.name for name in ("grid_1", "grid_8", "charts")):
         folder = recorded_run(tmp_path / "runs", "healthy-quick", losses=True)
         folder.log_path.write_text(told_log(folder))
+    elif "study_few" in tmp_path.name:
+        write_study(tmp_path / "runs", sets=FEW_SETS, value=few_labels_value)
     elif "study" in tmp_path.name:
         write_study(tmp_path / "runs")
     elif "first" not in tmp_path.name:

@@ -94,7 +94,8 @@ COMMANDS = (
     *(("watch", run, *more) for run in ("pretrain", "failed", "lost")
       for more in ((), ("--json",))),
     *(("study", "study", "--show", *more)
-      for more in ((), ("--json",), ("--csv",), ("--csv=estimates",), ("--markdown",))),
+      for more in ((), ("--json",), ("--csv",), ("--csv=estimates",), ("--csv=crossings",),
+                   ("--csv=pairs",), ("--markdown",))),
     ("study", "study", "--dry-run"),
     ("tag", "pretrain"),
     ("note", "pretrain"),

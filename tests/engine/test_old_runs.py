@@ -232,7 +232,20 @@ def same(now: Any, then: Any, where: str = "") -> None:
 
 def as_before(now: Any, then: Any) -> None:
     then = with_conditions(with_best_of_training(without_data(flat(then, old=True))))
-    same(flat(now), then)
+    same(without_scratch(flat(now)), then)
+
+
+def without_scratch(document: Any) -> Any:
+    """A report without what it says of training from scratch, which 0.1.0 only had in its rows."""
+    if not isinstance(document, Mapping) or not {"estimates", "protocol"} <= document.keys():
+        return document
+    begins = "Against training from scratch"
+    return {
+        **document,
+        "comparisons": [c for c in document["comparisons"] if c["scope"] != "scratch"],
+        "answer": [s for s in document["answer"] if " head (task " not in s],
+        "protocol": [s for s in document["protocol"] if not s.startswith(begins)],
+    }
 
 
 def with_conditions(document: Any) -> Any:
@@ -623,6 +636,7 @@ def test_an_old_study_goes_on_to_its_table(jobs: Jobs) -> None:
     if SAME_MACHINE:
         parts = ("answer", "protocol", "majority", "estimates", "comparisons", "curves")
         then = with_conditions(then)
+        now = without_scratch(now)
         same({part: now[part] for part in parts}, {part: then[part] for part in parts})
     listed = {run["id"]: run for run in done.runs("runs", "--json").json}
     assert listed[NAMES["unfinished study"]]["state"] == "finished"

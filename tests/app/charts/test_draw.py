@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from array import array
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -346,3 +348,65 @@ def test_a_row_has_one_tick_and_always_the_same(height: int, top: float) -> None
             here = [v for v in values if drawing.dot_of(v) // 4 == above]
             middle = min(here, key=lambda v: abs(drawing.dot_of(v) % 4 - 1.5))
             assert value == pytest.approx(middle)
+
+
+def few(places: list[float], values: list[float], **more: Any) -> Curve:
+    series = CurvePoints()
+    series.update(places, values)
+    return Curve("a", series, "o", **more)
+
+
+@pytest.mark.parametrize("ascii_", [False, True])
+def test_a_mark_across_stands_on_its_line_with_its_interval(ascii_: bool) -> None:
+    middle, line, first, last = "+-||" if ascii_ else "┼─├┤"
+    curve = few([-1.0, 2.0], [10.0, 40.0], across=[(0.5, 25.0, 0.0, 1.5)])
+    drawing = draw(70, 20, [curve], View(points=True, ascii=ascii_))
+    cells = {
+        (x, y): (character, ink)
+        for y, row in enumerate(reversed(drawing.rows[: drawing.height]))
+        for x, (character, ink) in enumerate(
+            [(character, ink) for text, ink in row for character in text][drawing.left :]
+        )
+    }
+    y = drawing.dot_of(25.0) // 4
+    at, low, high = (drawing.cell_of(step) for step in (0.5, 0.0, 1.5))
+    assert cells[at, y] == (middle, Ink.CURVE)
+    assert (cells[low, y][0], cells[high, y][0]) == (first, last)
+    assert {cells[x, y][0] for x in range(low + 1, high) if x != at} == {line}
+    assert {cells[x, y][0] for x in (low - 1, high + 1)}.isdisjoint({line, first, last})
+
+
+def test_an_interval_beyond_the_canvas_is_cut_and_has_no_end_there() -> None:
+    curve = few([-1.0, 2.0], [10.0, 40.0], across=[(0.5, 25.0, -4.0, 9.0)])
+    drawing = draw(70, 20, [curve], View(points=True))
+    y = drawing.dot_of(25.0) // 4
+    row = drawing.rows[drawing.height - 1 - y]
+    text = "".join(part for part, _ in row)[drawing.left :]
+    assert text.count("┼") == 1
+    assert set(text) <= {"┼", "─", "o"}
+
+
+def test_without_an_interval_the_mark_stands_alone() -> None:
+    curve = few([-1.0, 2.0], [10.0, 40.0], across=[(0.5, 25.0, 0.5, 0.5)])
+    drawing = draw(70, 20, [curve], View(points=True))
+    y = drawing.dot_of(25.0) // 4
+    text = "".join(part for part, _ in drawing.rows[drawing.height - 1 - y])[drawing.left :]
+    assert text[drawing.cell_of(0.5)] == "┼"
+    assert not {"─", "├", "┤"} & set(text)
+
+
+@pytest.mark.parametrize(("width", "least"), [(24, 2), (40, 4), (90, 5)])
+def test_named_ticks_stand_where_they_belong_and_never_touch(width: int, least: int) -> None:
+    named = [(math.log10(v), f"{v:g} %") for v in (0.1, 1.0, 10.0, 100.0, 0.11, 50.0)]
+    drawing = draw(width, 12, [few([-1.0, 2.0], [1.0, 2.0])], View(points=True, ticks=named))
+    line = "".join(text for text, _ in drawing.rows[-1])
+    shown = re.findall(r"[\d.]+ %", line)
+    assert len(shown) >= least
+    assert shown == sorted(shown, key=lambda text: float(text.split()[0]))
+    assert "0.1 %" in shown
+    assert "0.11 %" not in shown, "it would touch a more important one"
+    for text in shown:
+        place = drawing.left + drawing.cell_of(math.log10(float(text.split()[0])))
+        start = re.search(rf"(?<![\d.]){re.escape(text)}", line)
+        assert start is not None
+        assert start.start() - 1 <= place <= start.end()

@@ -129,3 +129,20 @@ def test_the_estimate_of_a_study_is_told_in_time_and_disk() -> None:
     assert lines[2] == "pretrainings, without kNN: 18, 2 h 00 min"
     with pytest.raises(KeyError):
         studyform.plan_text({})
+
+
+def test_a_head_that_trains_the_encoder_has_every_subset_trained_from_scratch() -> None:
+    state = FormState("study")
+    assert state.values["supervised_subsets"] == 1
+    state.set("heads", "logistic, finetune")
+    assert state.values["supervised_subsets"] == 3
+    state.set("subset_seeds", "0, 1, 2, 3")
+    assert state.values["supervised_subsets"] == 4
+    assert "supervised_subsets" not in state.changed(), "the command need not name it"
+    state.set("supervised_subsets", "2")
+    state.set("subset_seeds", "0, 1, 2")
+    assert state.values["supervised_subsets"] == 2, "what is typed stays"
+    state.reset("supervised_subsets")
+    state.set("heads", "logistic")
+    assert state.values["supervised_subsets"] == 1
+    assert state.errors() == {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
+import re
 import shutil
 import statistics
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.widgets import Input, OptionList
 
@@ -41,7 +44,16 @@ from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 
 from ..conftest import FakeTrainer, on_screen, screen_text, until, write_run
-from ..studies import SETS, of_size, put, put_probe, some_value, write_study
+from ..studies import (
+    FEW_SETS,
+    SETS,
+    few_labels_value,
+    of_size,
+    put,
+    put_probe,
+    some_value,
+    write_study,
+)
 from ..test_real_engine import SMALL
 
 MakeApp = Callable[..., MocoApp]
@@ -185,6 +197,51 @@ async def test_a_failed_cell_says_so_and_leads_to_its_run(root: Path, make_app: 
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         await until(pilot, lambda: error in screen_text(app))
+
+
+@pytest.mark.parametrize("size", [(160, 45), (80, 24)])
+async def test_few_labels_stand_on_a_logarithmic_axis_with_the_crossing(
+    root: Path, make_app: MakeApp, size: tuple[int, int]
+) -> None:
+    config = write_study(root, sets=FEW_SETS, value=few_labels_value)
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        app.open_run("s5t6dy")
+        await until(pilot, lambda: shown(app))
+        await pilot.press("2")
+        chart = study(app).query_one(LabelChart)
+        await until(pilot, lambda: len(chart.curves) == 5)
+        report = study(app).snapshot.report  # type: ignore[union-attr]
+        text = screen_text(app)
+        assert re.search(r"0\.1 % +1 % +10 % +50 %", text)
+        places = [math.log10(100 * share) for share in config.label_fractions]
+        assert list(chart.curves[0].series.steps) == pytest.approx(places)
+        for curve, crossing in zip(chart.curves, report.crossings, strict=False):
+            assert crossing.share is not None
+            assert crossing.low is not None
+            assert crossing.high is not None
+            ((at, value, low, high),) = curve.across
+            ends = (crossing.share, crossing.low, crossing.high)
+            assert (at, low, high) == pytest.approx([math.log10(100 * end) for end in ends])
+            # On the line between the measured shares around it.
+            assert value == pytest.approx(np.interp(at, places, curve.series.raw.values))
+            share, first, last = (f"{100 * end:.3g} %" for end in ends)
+            assert f"beats scratch to {share} ({first} to {last})" in text
+        assert [bool(curve.across) for curve in chart.curves] == [True, True, False, False, False]
+        await pilot.press("left", "left", "left")  # values of one share: 50, 30 and 10 %
+        await until(pilot, lambda: "values at 10 % of the labels" in screen_text(app))
+        row = next(r for r in report.rows if (r.label, r.fraction) == ("K 4096", 0.1))
+        assert row.estimate is not None
+        assert f"MoCo, K 4,096 {row.estimate.mean:.1f}" in screen_text(app)
+        assert "beats scratch to" not in screen_text(app), "the values take its place"
+        await pilot.press("3")
+        panel = study(app).query_one("#answer", TextPanel)
+        lines = ["".join(part for part, _ in line) for line in studytext.answer_lines(report, 70)]
+        start = next(i for i, line in enumerate(lines) if line.startswith("crossings: up to"))
+        crossing = report.crossings[0]
+        assert f"K 4096, ten, logistic: {crossing.share_text()}" in lines[start:]
+        assert f"  {crossing.span_text()}, 3/3 seeds cross" in lines[start:]
+        assert panel.display
 
 
 async def test_the_curves_follow_the_cursor_and_are_named(root: Path, make_app: MakeApp) -> None:

@@ -270,7 +270,7 @@ def test_an_axis_over_model_or_data_gives_each_its_own_baselines() -> None:
         ({"ablate": ["blur", "augment.blur"]}, "ablate names augment.blur twice"),
         ({"ablate": ["augment"], "axes": {"blur.enabled": [True]}}, "augment.blur.enabled is var"),
         ({"axes": {"queue_size": [8]}, "queue_sizes": [9], "ablate": ["blur"]}, "are the same"),
-        ({"axes": {"lr": [0.1 + i / 1e4 for i in range(200)]}}, "the grid has 75,600 probes"),
+        ({"axes": {"lr": [0.1 + i / 1e4 for i in range(200)]}}, "the grid has 97,200 probes"),
         ({"design": "latin"}, "^design is latin; it must be one of grid, one-at-a-time"),
         ({"judge": "knn", "pretrain.monitor.knn_every": 0}, "knn_every is 0, so no kNN is"),
     ],

@@ -19,6 +19,7 @@ from engine.study.formats import SCHEMA, to_csv, to_json, to_markdown
 from engine.study.grid import Cell
 from engine.study.intervals import Estimate, estimate, rows
 from engine.study.report import Report, report
+from engine.study.scratch_tables import CROSSINGS_TITLE
 from engine.study.study_state import State
 from engine.study.table import (
     DIMENSIONS,
@@ -294,6 +295,8 @@ def test_markdown_has_a_table_for_each_task_and_head_the_comparison_and_the_prot
         *(f"### task {t}, head {h}" for t in ("binary", "ten") for h in ("linear", "logistic")),
         "### Comparison",
         "### Comparison, setting by setting",
+        "### Against training from scratch",
+        f"### {CROSSINGS_TITLE.capitalize()}",
         "### Protocol",
     ]
     assert text.count("| source | 10 % | 50 % |") == 4
