@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from engine.api.study_results import StudyResults, results_of
 from engine.config.missing_settings import flat_config, missing_values
 from engine.config.schema import AnyConfig, StudyConfig
 from engine.errors import RunError
+from engine.exchange.imported_run import checked_statistics
 from engine.history.history import History
 from engine.jobs.execute import execute
 from engine.jobs.job import Job
@@ -182,25 +185,59 @@ class Run:
 
     # ------------------------------------------------------------------------------ its encoder
 
-    def encoder(self) -> PretrainedEncoder:
+    def encoder(
+        self, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> PretrainedEncoder:
         """The query encoder of a pretraining at its last checkpoint, on the CPU, in eval mode.
 
+        Args:
+            mean: of the three channels in [0, 1], by which images are normalised: for an encoder
+                that was imported without. That of any other is recorded, and cannot be named.
+            std: their standard deviation, above 0 and at most 1.
+
         Raises:
-            RunError: when the run is no pretraining, has no checkpoint yet, or is an imported
-                encoder whose normalisation nobody has named.
-            ConfigError: when its record names code that this user has not named.
+            RunError: when the run is no pretraining, has no checkpoint yet, is an imported encoder
+                whose normalisation nobody has named, or has one already that was named again.
+            ConfigError: when mean or std cannot be used, or the record names code that this user
+                has not named.
+
+        >>> imported.encoder()
+        Traceback (most recent call last):
+        engine.errors.RunError: The encoder of run ... came without mean and std, ...
+        >>> theirs = imported.encoder(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        >>> theirs.features(np.zeros((2, 32, 32, 3), dtype=np.uint8)).shape
+        (2, 512)
         """
         self._of_kind("pretrain", "has an encoder of its own")
+        named = checked_statistics(mean, std)
         trained = load_encoder(self.folder)
+        if named is not None and not trained.takes_statistics:
+            raise RunError(
+                f"The encoder of run {self.id} has its own mean and std, which its record holds; "
+                "leave both out."
+            )
+        if named is not None:
+            trained = trained.normalised_by(*map(torch.tensor, named))
         if trained.takes_statistics:
             raise RunError(
                 f"The encoder of run {self.id} came without mean and std, so its images cannot be "
-                "normalised; import it again with both."
+                "normalised; name both, as encoder(mean=..., std=...)."
             )
         return PretrainedEncoder(trained)
 
-    def features(self, images: Images) -> Tensor | NDArray[np.float32]:
+    def features(
+        self,
+        images: Images,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> Tensor | NDArray[np.float32]:
         """``PretrainedEncoder.features`` of the encoder, on the CPU.
+
+        Args:
+            images: see ``Images``.
+            mean: see ``encoder``.
+            std: likewise.
 
         Raises:
             RunError, ConfigError: see ``encoder``.
@@ -209,7 +246,7 @@ class Run:
         >>> run.features(np.zeros((5, 32, 32, 3), dtype=np.uint8)).shape[0]
         5
         """
-        return self.encoder().features(images)
+        return self.encoder(mean=mean, std=std).features(images)
 
     def _of_kind(self, kind: str, what: str) -> Record:
         record = self.record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ _LONGEST = 4096  # characters of a path
 
 
 def file_names(
-    config: DataConfig, dataset: Dataset, own_folders: Collection[Path] = ()
+    config: DataConfig, dataset: Dataset, data_dir: Path, own_folders: Collection[Path] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The files of the training and of the test images, in the order of the images.
 
@@ -29,19 +30,26 @@ def file_names(
     Args:
         config: of ``dataset``.
         dataset: as ``load_dataset`` gave it.
-        own_folders: as it was given to that.
+        data_dir: where data sets and their caches live, as it was given to that.
+        own_folders: likewise.
 
     Returns:
         Paths relative to the folder, without control characters; both are empty for data that are
-        no folder of images.
+        no files of images.
 
     Raises:
         DataError: when the folder holds other images than before.
     """
     part, argument = DATA_SETS.find(config.source)
-    if part is None or part.argument != "PATH":
+    if part is not None and part.folder:
+        module, _, name = part.folder.partition(":")
+        root = getattr(import_module(module), name)(data_dir)
+        own_folders = ()  # it lies in one of them, and holds none
+    elif part is not None and part.argument == "PATH":
+        root = Path(argument).expanduser()
+        own_folders = (data_dir, *own_folders)
+    else:
         return (), ()
-    root = Path(argument).expanduser()
     try:
         listing = list_folder(root, own_folders)
     except OSError as error:

@@ -158,7 +158,10 @@ def _load(path: Path, key: str, sink: Sink, most: int, size: int) -> ImageArrays
     except OSError as error:
         sink.log(f"the image cache {path} cannot be read: {reason(error)}; it is made again")
         return None
-    except (ValueError, msgspec.MsgspecError, RecursionError, MemoryError):
+    except MemoryError:
+        sink.log(f"the image cache {path} cannot be read: memory ran out; it is made again")
+        return None
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         sink.log(f"the image cache {path} is damaged; it is made again")
         return None
     return ImageArrays(

@@ -31,7 +31,7 @@ class ImageStore:
         in_memory: whether they are kept there.
 
     Raises:
-        DataError: when the file cannot be made.
+        DataError: when the file cannot be made, or memory runs out.
     """
 
     def __init__(self, most: int, size: int, folder: Path) -> None:
@@ -40,7 +40,13 @@ class ImageStore:
         self.in_memory = fits_into_memory(most * 3 * size * size)
         self._room: NDArray[np.uint8] | None = None
         if self.in_memory:
-            self._room = np.empty(shape, dtype=np.uint8)
+            try:
+                self._room = np.empty(shape, dtype=np.uint8)
+            except MemoryError as error:  # a limit, or what others have taken since
+                raise DataError(
+                    f"The images take {most * 3 * size * size / 2**20:,.0f} MiB, and memory ran "
+                    "out; data.limit or data.image_size makes them fewer or smaller."
+                ) from error
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def load(_argument: str, data_dir: Path, sink: Sink, size: int = PART.image_size
             when images are missing from the folder or cannot be read.
         Interrupted: when the sink asked to stop.
     """
-    root = _root(data_dir)
+    root = folder(data_dir)
     if not root.exists():
         unpack_tree(_archive(), root.name, _IMAGES, data_dir, sink)
     found = image_folder.load_folder(root, data_dir, sink, size=size)
@@ -57,7 +57,7 @@ def sample(_argument: str, data_dir: Path, count: int, size: int = PART.image_si
     Raises:
         DataError: when they are not, or cannot be read.
     """
-    root = _root(data_dir)
+    root = folder(data_dir)
     if not root.exists():
         raise not_downloaded(PART.title)
     return image_folder.sample(str(root), data_dir, count, size)
@@ -68,5 +68,6 @@ def _archive() -> PublishedFile:
     return PublishedFile(PART.title, url, url.rpartition("/")[2], md5)
 
 
-def _root(data_dir: Path) -> Path:
+def folder(data_dir: Path) -> Path:
+    """Where the archive is unpacked, below the folder for data sets."""
     return data_dir / _archive().name.removesuffix(".tgz")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from engine.machine.data_limit import data_left
 from engine.machine.group_memory import group_memory
 
 SHARE = 0.5
@@ -21,9 +22,10 @@ def fits_into_memory(amount: int) -> bool:
 
 
 def free_memory(system: Path = _SYSTEM) -> float:
-    """Bytes that this process can still take: of the machine, and of its control groups.
+    """Bytes that this process can still take: of the machine, its control groups, its own limit.
 
     Args:
         system: the root of the file system.
     """
-    return min(float(psutil.virtual_memory().available), group_memory(system))
+    available = float(psutil.virtual_memory().available)
+    return min(available, group_memory(system), data_left(system))

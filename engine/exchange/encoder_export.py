@@ -14,7 +14,7 @@ from engine.config.data import absolute_source
 from engine.config.run_schema import RuntimeConfig
 from engine.data.dataset import load_dataset
 from engine.errors import RunError
-from engine.exchange.encoder_facts import encoder_facts
+from engine.exchange.encoder_facts import encoder_facts, feature_facts
 from engine.exchange.encoder_formats import (
     ENCODER_FORMATS,
     EncoderFormat,
@@ -100,10 +100,10 @@ def export_encoder(
     for path in (target, card):
         _check_free(path, force=place.force)
     trained = load_encoder(folder, place.checkpoint)
-    parts, trained = _encoded(chosen, folder, record, trained, place, suffix, sink or NullSink())
+    parts, facts = _encoded(chosen, folder, record, trained, place, suffix, sink or NullSink())
     text = model_card(
         record,
-        encoder_facts(trained, record),
+        facts,
         title=folder.title(),
         format_=format_,
         file=target.name,
@@ -125,41 +125,42 @@ def _encoded(
     place: ExportPlace,
     suffix: str,
     sink: Sink,
-) -> tuple[list[bytes], TrainedEncoder]:
-    """The bytes of the file, and the encoder with the normalisation that made them."""
+) -> tuple[list[bytes], dict[str, str]]:
+    """The bytes of the file, and what it says of them."""
     facts = encoder_facts(trained, record)
     if chosen.name == "torchvision":
-        return [torchvision_state(trained)], trained
+        return [torchvision_state(trained)], facts
     if chosen.name == "safetensors":
-        return [safetensors_file(trained, facts)], trained
+        return [safetensors_file(trained, facts)], facts
     if chosen.name == "onnx":
-        return [onnx_graph(trained, facts)], trained
+        return [onnx_graph(trained, facts)], facts
+    data = trained.config.data
     if place.data:
         data = msgspec.structs.replace(
-            trained.config.data,
+            data,
             source=absolute_source(place.data),
-            image_size=trained.config.data.size,  # of the encoder, whatever the set's own is
+            image_size=data.size,  # of the encoder, whatever the set's own is
             limit=0,
         )
-        config = msgspec.structs.replace(trained.config, data=data)
-        trained = replace(trained, config=config)
     runtime = resolve_runtime(RuntimeConfig(device=place.device))
     apply_runtime(runtime, deterministic=False)
     own_folders = (folder.path.parent,)
-    dataset = load_dataset(
-        trained.config.data, data_dir=place.data_dir, sink=sink, own_folders=own_folders
-    )
-    trained = trained.on(dataset.train.images)
-    facts = encoder_facts(trained, record)
+    dataset = load_dataset(data, data_dir=place.data_dir, sink=sink, own_folders=own_folders)
+    made_by = trained.on(dataset.train.images)
+    facts = encoder_facts(made_by, record) | feature_facts(data, dataset)
+    if trained.takes_statistics:
+        facts["normalised_for"] = data.source
     table = feature_table(
-        trained,
+        made_by,
         dataset,
+        data=data,
         facts=facts,
         runtime=runtime,
         sink=sink,
-        own_folders=(place.data_dir, *own_folders),
+        data_dir=place.data_dir,
+        own_folders=own_folders,
     )
-    return table.encoded(suffix), trained
+    return table.encoded(suffix), facts
 
 
 def _knn(folder: RunFolder, record: Record, at: EncoderStep) -> float | None:

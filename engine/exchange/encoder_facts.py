@@ -11,10 +11,11 @@ from torch import Tensor
 
 from engine.config.data import DATA_SETS
 from engine.config.schema import DataConfig
+from engine.data.dataset import Dataset
 from engine.data.folder_listing import list_folder
 from engine.errors import UserError
+from engine.jobs.surroundings import program_state
 from engine.jobs.trained_encoder import TrainedEncoder
-from engine.machine.installation import installed_commit, program_version
 from engine.runs import Record
 from engine.runs.data_identity import last_identity
 from engine.runs.record import branch_words
@@ -33,11 +34,13 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
     Returns:
         Texts by name. Numbers and lists are JSON: ``mean`` and ``std`` of the channels in [0, 1]
         (absent where images are normalised by the statistics of their own data set),
-        ``fingerprint`` the SHA-256 of the weights,
+        ``data`` and ``train_images`` what it was trained on (absent and 0 where it was trained
+        elsewhere), ``commit`` of this program (absent where it is not known) and
+        ``changed_files`` since, ``fingerprint`` the SHA-256 of the weights,
         ``image_size`` in pixels, ``feature_dim``, ``embedding_dim`` (0: no head), ``classes``.
     """
     config, encoder = trained.config, trained.encoder
-    identity = last_identity(record.data)
+    identity = trained.data or last_identity(record.data)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "run": record.id,
@@ -47,9 +50,8 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
         "feature_dim": encoder.feature_dim,
         "embedding_dim": encoder.dim if encoder.has_head else 0,
         "image_size": config.data.size,
-        "data": config.data.source,
         "train_images": 0 if identity is None else identity.train,
-        "classes": list(class_names(config.data)),
+        "classes": [] if trained.imported else list(class_names(config.data)),
         "step": trained.at.step,
         "schedule_steps": trained.at.schedule,
         "epoch": record.epoch if trained.at.epoch is None else trained.at.epoch,
@@ -58,6 +60,8 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
     }
     if not trained.takes_statistics:
         facts |= {"mean": numbers(trained.mean), "std": numbers(trained.std)}
+    if trained.trained_on:
+        facts["data"] = trained.trained_on
     if trained.at.checkpoint:
         facts["checkpoint"] = trained.at.checkpoint
     if record.began_from is not None:
@@ -65,6 +69,21 @@ def encoder_facts(trained: TrainedEncoder, record: Record) -> dict[str, str]:
     if record.origin:
         facts["origin"] = record.origin
     return {name: v if isinstance(v, str) else json.dumps(v) for name, v in facts.items()}
+
+
+def feature_facts(data: DataConfig, dataset: Dataset) -> dict[str, str]:
+    """What features were made of, as texts by name: the set, its images and its classes.
+
+    Args:
+        data: what ``dataset`` was loaded by.
+        dataset: whose images went through the encoder.
+    """
+    return {
+        "features_of": data.source,
+        "features_train_images": str(len(dataset.train)),
+        "features_test_images": str(0 if dataset.test is None else len(dataset.test)),
+        "classes": json.dumps(list(dataset.class_names)),
+    }
 
 
 def numbers(values: Tensor) -> list[float]:
@@ -89,6 +108,11 @@ def class_names(config: DataConfig) -> tuple[str, ...]:
 
 
 def program() -> Mapping[str, str]:
-    """The version of this program, and its commit where pip installed it from a repository."""
-    facts = {"version": f"moco-tui {program_version()}".strip(), "commit": installed_commit()}
+    """The version of this program that writes a file, its commit, and whether it was changed."""
+    found = program_state()
+    facts = {
+        "version": f"moco-tui {found.get('program.version', '')}".strip(),
+        "commit": found.get("program.commit", ""),
+        "changed_files": str(found.get("program.changed") or ""),
+    }
     return {name: text for name, text in facts.items() if text}

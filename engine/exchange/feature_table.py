@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.schema import DataConfig
 from engine.data.dataset import Dataset
 from engine.data.file_names import file_names
 from engine.errors import RunError
@@ -33,7 +34,7 @@ class FeaturePart:
         split: ``train`` or ``test``.
         features: float32 (N, feature_dim), before the projection.
         labels: int64 (N,), indices into the names of the classes; -1 without classes.
-        files: of the images, relative to their folder; empty for data that are no folder.
+        files: of the images, relative to their folder; empty for data that are no files.
     """
 
     split: str
@@ -135,19 +136,23 @@ def feature_table(
     trained: TrainedEncoder,
     dataset: Dataset,
     *,
+    data: DataConfig,
     facts: Mapping[str, str],
     runtime: Runtime,
     sink: Sink,
+    data_dir: Path,
     own_folders: tuple[Path, ...] = (),
 ) -> FeatureTable:
     """The features of all images of a data set, un-augmented, before the projection.
 
     Args:
         trained: the encoder, with a normalisation.
-        dataset: of ``trained.config.data``.
-        facts: see ``encoder_facts``.
+        dataset: any, of images of the encoder's size.
+        data: what it was loaded by.
+        facts: see ``encoder_facts`` and ``feature_facts``.
         runtime: where to compute; already applied to the process.
         sink: receives the progress, and may ask to stop.
+        data_dir: see ``file_names``.
         own_folders: see ``file_names``.
 
     Raises:
@@ -155,7 +160,7 @@ def feature_table(
         RunError: when a feature is no finite number.
         Interrupted: when the sink asked to stop.
     """
-    files = file_names(trained.config.data, dataset, own_folders)
+    files = file_names(data, dataset, data_dir, own_folders)
     encoder = trained.encoder.to(runtime.device)
     parts = []
     for split, images, names in zip(

@@ -18,6 +18,7 @@ from engine.errors import ConfigError
 from engine.exchange.foreign_file import read_foreign
 from engine.exchange.foreign_layouts import FoundEncoder, find_encoder
 from engine.history.index import note_change
+from engine.jobs.provenance_notes import noted_provenance
 from engine.jobs.trained_encoder import IMPORTED_KIND
 from engine.pretrain import checkpoint as checkpoints
 from engine.runs import RunFolder, create
@@ -61,7 +62,7 @@ def import_encoder(
         raise ConfigError(
             f"--encoder {one_line(encoder)}: it must be one of {', '.join(ENCODERS)}.", "encoder"
         )
-    statistics = _checked(mean, std)
+    statistics = checked_statistics(mean, std, "--")
     check_place(root)
     checked_name(name)
     file = read_foreign(path)
@@ -91,10 +92,12 @@ def import_encoder(
     with taken_back_unless_begun(folder), own(folder, on_change=note_change) as owner:
         checkpoints.save(folder.checkpoint_path, state)
         owner.transition("running", origin=origin)
-        # No steps, no images: nothing was trained here.
-        owner.plan(Plan(total_steps=0, facts=_facts(found, statistics)))
-        owner.checkpointed(0)
-        owner.log(f"{origin}; {_left_out(found)}")
+        # Of the import: what trained the weights is known to whoever did.
+        with noted_provenance(owner, config, torch.device("cpu"), 0):
+            # No steps, no images: nothing was trained here.
+            owner.plan(Plan(total_steps=0, facts=_facts(found, statistics)))
+            owner.checkpointed(0)
+            owner.log(f"{origin}; {_left_out(found)}")
         owner.transition("finished")
     return folder
 
@@ -122,23 +125,35 @@ def _left_out(found: FoundEncoder) -> str:
     return f"{len(found.left_out)} keys were left out: {', '.join(named + rest)}"
 
 
-def _checked(mean: Channels | None, std: Channels | None) -> tuple[Channels, Channels] | None:
-    """Mean and standard deviation, or neither.
+def checked_statistics(
+    mean: Sequence[float] | None, std: Sequence[float] | None, dashes: str = ""
+) -> tuple[Channels, Channels] | None:
+    """Mean and standard deviation of the channels in [0, 1], or neither.
+
+    Args:
+        mean: three numbers, in [0, 1].
+        std: three numbers, above 0 and at most 1.
+        dashes: before the two names in a message, as they were typed.
 
     Raises:
         ConfigError: when one of the two is missing, or a value is out of range.
     """
+    names = f"{dashes}mean and {dashes}std"
     if mean is None and std is None:
         return None
     if mean is None or std is None:
-        raise ConfigError("--mean and --std belong together; one of them is missing.")
+        raise ConfigError(f"{names} belong together; one of them is missing.")
+    try:
+        means, deviations = (msgspec.convert([float(v) for v in x], Channels) for x in (mean, std))
+    except (TypeError, ValueError, msgspec.ValidationError):
+        raise ConfigError(f"{names} must be three numbers each, one a channel.") from None
     # Channels are in 0 to 1: 0.48 for photographs, and never 125.
-    if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
+    if not all(0 <= value <= 1 for value in means) or not all(0 < v <= 1 for v in deviations):
         raise ConfigError(
-            "--mean and --std are of channels in 0 to 1: each mean must be from 0 to 1, each "
+            f"{names} are of channels in 0 to 1: each mean must be from 0 to 1, each "
             "standard deviation above 0 and at most 1."
         )
-    return mean, std
+    return means, deviations
 
 
 def _recorded(metadata: Any) -> tuple[Channels, Channels] | None:
@@ -146,7 +161,7 @@ def _recorded(metadata: Any) -> tuple[Channels, Channels] | None:
     try:
         mean = msgspec.json.decode(metadata["mean"], type=Channels)
         std = msgspec.json.decode(metadata["std"], type=Channels)
-        return _checked(mean, std)
+        return checked_statistics(mean, std)
     except (KeyError, msgspec.DecodeError, ConfigError):
         return None
 

@@ -58,7 +58,7 @@ def model_card(
 
     Args:
         record: of the pretraining.
-        facts: see ``encoder_facts``.
+        facts: see ``encoder_facts`` and, for features, ``feature_facts``.
         title: of the run.
         format_: of the file.
         file: its name.
@@ -107,8 +107,9 @@ def _rows(record: Record, facts: Mapping[str, str], command: str) -> list[tuple[
         if mean
         else "by mean and std of the data set that the images belong to"
     )
+    if "normalised_for" in facts:
+        normalisation += f", those of the training images of {facts['normalised_for']}"
     size = facts["image_size"]
-    identity = f", {int(facts['train_images']):,} images" if facts["train_images"] != "0" else ""
     optim = record.config.get("optim")
     epochs = optim.get("epochs") if isinstance(optim, Mapping) else None
     trained = "" if record.origin else f"{float(facts['epoch']):g} of {epochs}"
@@ -120,7 +121,8 @@ def _rows(record: Record, facts: Mapping[str, str], command: str) -> list[tuple[
         ("embedding", "no projection head" if head == "0" else head),
         ("images", f"RGB, {size}x{size} pixels"),
         ("normalisation", plain(normalisation)),
-        ("data", "" if record.origin else plain(facts["data"]) + identity),
+        ("trained on", _trained_on(facts)),
+        ("features of", _features_of(facts)),
         ("epochs", trained),
         ("step", "" if record.origin else facts["step"]),
         *_origin(record),
@@ -128,7 +130,7 @@ def _rows(record: Record, facts: Mapping[str, str], command: str) -> list[tuple[
         ("weights", f"SHA-256 {plain(facts['fingerprint'])}"),
         ("went on from", plain(facts.get("began_from", ""))),
         ("written by", plain(facts.get("version", "moco-tui"))),
-        ("commit", plain(facts.get("commit", ""))),
+        ("commit", plain(_commit(facts.get("commit"), facts.get("changed_files")))),
         ("command", plain(command)),
     ]
 
@@ -138,12 +140,39 @@ def _origin(record: Record) -> list[tuple[str, str]]:
     found = merged(record.provenance)
     commit, patch = found.get("program.commit"), found.get("program.patch")
     words = f"moco-tui {found.get('program.version', '')}".strip()
-    if commit:
-        words += f", commit {commit}" + (f" with changes ({patch})" if patch else "")
+    words += f", commit {_commit(commit, None if patch else found.get('program.changed'))}"
+    if patch:
+        words += f" with changes ({patch})"
+    # An import was made by this program, and trained by another.
+    verb = "imported" if record.origin else "trained"
     return [
-        ("trained by", plain(words) if found else ""),
-        ("trained with", plain(str(found.get("command", "")))),
+        (f"{verb} by", plain(words) if found else ""),
+        (f"{verb} with", plain(str(found.get("command", "")))),
     ]
+
+
+def _commit(commit: str | None, changed: str | int | None) -> str:
+    """A commit, and how many files had been changed since; that it is not known."""
+    if not commit:
+        return "not known"
+    return f"{commit}, changed files: {changed}" if changed and str(changed) != "0" else commit
+
+
+def _trained_on(facts: Mapping[str, str]) -> str:
+    """The data set that the encoder was trained on, and how many images that were."""
+    if "data" not in facts:
+        return "not known: the encoder came from elsewhere"
+    count = int(facts["train_images"])
+    return plain(facts["data"]) + (f", {count:,} images" if count else "")
+
+
+def _features_of(facts: Mapping[str, str]) -> str:
+    """The data set that went through the encoder; empty where the file holds no features."""
+    if "features_of" not in facts:
+        return ""
+    train, test = int(facts["features_train_images"]), int(facts["features_test_images"])
+    tests = f" and {test:,} test" if test else ""
+    return f"{plain(facts['features_of'])}, {train:,} training{tests} images"
 
 
 def accuracy(knn: float | None, probes: Iterable[Record]) -> str:

@@ -20,7 +20,7 @@ import torch
 
 from engine.jobs.checkout import Checkout, checkout_of, patch_name
 from engine.machine.cpu_count import available_cpus
-from engine.machine.installation import distributions, installed_commit, program_version
+from engine.machine.installation import built_from, distributions, program_version
 from engine.machine.processor import processor
 from engine.runs.command_line import command, is_secret, without_passwords
 from engine.runs.heartbeat import host_name
@@ -38,6 +38,8 @@ VARIABLES = frozenset({
 })  # fmt: skip
 """Environment variables that are recorded, beside those of ``FAMILIES``; no other ever is."""
 FAMILIES = ("MKL_", "ONEDNN_", "MOCO_TUI_", "PYTORCH_", "TORCH_", "NVIDIA_")
+NO_COMMIT = "The commit is not known: the program was installed without a repository."
+"""Note of an installation from files that belong to no repository."""
 _HERE = Path(__file__).resolve()
 _NOT_SETTINGS = frozenset({"MOCO_TUI_COMMAND"})  # recorded as the command
 _VALUE_LIMIT = 200
@@ -63,14 +65,8 @@ def gather(card: Mapping[str, Any], own_code: Iterable[str] = ()) -> Surrounding
         card: see ``card_facts``.
         own_code: paths ``package.module:Name`` that its configuration names, imported already.
     """
-    values: dict[str, Any] = {"command": command()}
     files: dict[str, bytes] = {}
-    found = checkout_of(_HERE)
-    values["program.version"] = program_version()
-    if found is None:
-        values |= {"program.commit": commit} if (commit := installed_commit()) else {}
-    else:
-        values |= _about("program", found, files)
+    values: dict[str, Any] = {"command": command(), **program_state(files)}
     for module in dict.fromkeys(path.partition(":")[0] for path in own_code):
         values |= _own_module(module, files)
     installed = distributions()
@@ -83,6 +79,22 @@ def gather(card: Mapping[str, Any], own_code: Iterable[str] = ()) -> Surrounding
     values |= {f"machine.{key}": value for key, value in _machine(card).items()}
     values |= {f"environment.{key}": text for key, text in variables(os.environ).items()}
     return Surroundings(values, files)
+
+
+def program_state(files: dict[str, bytes] | None = None) -> dict[str, Any]:
+    """Version, commit and changes of this program: ``program.version`` and so on.
+
+    Args:
+        files: receives the patch, if there is one.
+    """
+    values: dict[str, Any] = {"program.version": program_version()}
+    found = checkout_of(_HERE)
+    if found is None:
+        built = built_from()
+        if not built.commit:
+            return values | {"program.note": NO_COMMIT}
+        found = Checkout(built.commit, "", built.changed, built.untracked)
+    return values | _about("program", found, {} if files is None else files)
 
 
 def _about(key: str, found: Checkout, files: dict[str, bytes]) -> dict[str, Any]:

@@ -76,7 +76,15 @@ class TrainedEncoder:
         """
         if not self.takes_statistics:
             return self
-        mean, std = channel_statistics(images)
+        return self.normalised_by(*channel_statistics(images))
+
+    def normalised_by(self, mean: Tensor, std: Tensor) -> TrainedEncoder:
+        """The encoder with a normalisation that somebody has named.
+
+        Args:
+            mean: float32 (3,), of the channels in [0, 1].
+            std: float32 (3,).
+        """
         return replace(self, mean=mean, std=std, takes_statistics=False)
 
 

@@ -9,10 +9,12 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
-from engine.text import clean_text
+import msgspec
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
+_BUILT_FROM = Path(__file__).resolve().parents[1] / "built_from.json"
 _DISTRIBUTION = re.compile(r"([A-Za-z0-9][\w.]*?)-(\d[^-]*)(-py[\d.]+)?\.(dist|egg)-info")
 
 
@@ -27,17 +29,41 @@ def program_version() -> str:
     return distributions().get("moco-tui", "")
 
 
+class BuiltFrom(msgspec.Struct, frozen=True):
+    """What an installation was made from.
+
+    Attributes:
+        commit: 40 (or 64) hexadecimal digits; empty where nothing says it.
+        changed: tracked files that differed from it; None where that is not known.
+        untracked: files and folders that git neither tracked nor ignored.
+    """
+
+    commit: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})?$")] = ""
+    changed: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    untracked: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 @functools.cache
-def installed_commit() -> str:
-    """The commit that pip installed this program from, where that was a repository (PEP 610)."""
-    import json
+def built_from() -> BuiltFrom:
+    """The commit that this program was installed from.
+
+    Of the file that ``setup.py`` writes into whatever is built from a repository, else of what pip
+    notes where it was given the address of one (PEP 610). A checkout has neither, and is asked
+    itself (``engine.jobs.checkout``).
+    """
     from importlib.metadata import PackageNotFoundError, distribution
 
-    try:
-        source = json.loads(distribution("moco-tui").read_text("direct_url.json") or "{}")
-        return clean_text(str(source["vcs_info"]["commit_id"]), 64)
-    except (PackageNotFoundError, KeyError, TypeError, ValueError, OSError):
-        return ""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(_BUILT_FROM.read_bytes(), type=BuiltFrom)
+    with contextlib.suppress(
+        PackageNotFoundError, KeyError, TypeError, ValueError, OSError, msgspec.DecodeError
+    ):
+        installed = distribution("moco-tui")
+        # Another one may be installed beside a tree whose modules these are.
+        if Path(str(installed.locate_file("engine"))).resolve() == _BUILT_FROM.parent:
+            source = msgspec.json.decode(installed.read_text("direct_url.json") or "{}")
+            return msgspec.convert({"commit": source["vcs_info"]["commit_id"]}, BuiltFrom)
+    return BuiltFrom()
 
 
 @functools.cache

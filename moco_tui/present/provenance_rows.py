@@ -126,6 +126,8 @@ def compared(record: Record) -> dict[str, Any]:
     found = merged(record.provenance)
     if record.study:
         found["study"] = record.study
+    if record.origin:  # of an import: the file, and the digest of its bytes
+        found["origin"] = record.origin
     return found
 
 

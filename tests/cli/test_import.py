@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,25 @@ def test_an_encoder_comes_in_is_shown_and_goes_out_again(
     assert (again.code, again.err.count("\n")) == (2, 1)
     assert "--force" in again.err
     assert call("export", "theirs", "--format", "torchvision", "--out", target, "--force").code == 0
+
+
+def test_a_comparison_says_which_files_two_imports_are_of(
+    call: Call, weights: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pt"
+    torch.save(torchvision.models.resnet18().state_dict(), other)
+    for path, name in ((weights, "theirs"), (other, "others")):
+        assert call("import", str(path), "--encoder", "resnet18", "--name", name).code == 0
+    shown = call("show", "theirs").out
+    assert "not recorded" not in shown
+    assert "program      moco-tui " in shown
+    assert "packages     python " in shown
+    found = json.loads(call("compare", "theirs", "others", "--json").out)["provenance"]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (weights, other)]
+    assert found["origin"] == [
+        f"imported {path.name} sha256 {digest}"
+        for path, digest in zip((weights, other), digests, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ class DataSetPart(Part, frozen=True):
         image_size: height and width of its images where the configuration names none, in pixels.
         decodes: whether its work makes images of any size from files, and takes it as ``size``; of
             other sets the images are resized once they are read.
+        folder: ``package.module:name`` of a function that gives the folder of its image files,
+            below that of the data sets; empty where its images are no files, or the source names
+            their folder.
     """
 
     title: str = ""
@@ -40,6 +43,7 @@ class DataSetPart(Part, frozen=True):
     sample: str = ""
     image_size: int = SIZE
     decodes: bool = False
+    folder: str = ""
 
 
 def each_class(class_names: tuple[str, ...]) -> Groups:

@@ -39,4 +39,5 @@ PART = DataSetPart(
     sample="engine.data.imagenette:sample",
     image_size=160,
     decodes=True,
+    folder="engine.data.imagenette:folder",
 )

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torchvision
 
 import engine
+from engine.exchange.imported_run import import_encoder
 
 SMALL: dict[str, Any] = {
     "data.limit": 100,
@@ -41,12 +44,13 @@ STUDY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A workspace with a run of each kind."""
+    """A workspace with a run of each kind; an imported encoder, in another one."""
 
     work: engine.Workspace
     run: engine.Run
     probe: engine.Run
     study: engine.Run
+    imported: engine.Run
 
 
 @pytest.fixture(scope="session")
@@ -56,4 +60,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     run = work.pretrain("quick", SMALL, name="first")
     probe = work.probe(run, PROBE, name="its probe")
     study = work.study("quick-study", STUDY, name="its study")
-    return Trained(work, run, probe, study)
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), root / "weights.pt")
+    others = engine.Workspace(root / "others", root / "data")
+    imported = others.open(import_encoder(others.root, root / "weights.pt", "resnet18").path)
+    return Trained(work, run, probe, study, imported)

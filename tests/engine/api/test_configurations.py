@@ -44,7 +44,7 @@ def test_the_whole_interface_from_a_configuration_to_a_study(
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_of_a_module(module: str, trained: Trained) -> None:
-    names = {name: getattr(trained, name) for name in ("work", "run", "probe", "study")}
+    names = {name: getattr(trained, name) for name in ("work", "run", "probe", "study", "imported")}
     attempted(module, np=np, torch=torch, **names)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from engine.errors import RunError
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from engine.errors import RunError, UserError
 
 from .conftest import SMALL, Trained
 
@@ -63,3 +68,40 @@ def test_a_run_whose_folder_is_gone_is_a_sentence(trained: Trained) -> None:
         _ = gone.status
     with pytest.raises(RunError):
         gone.encoder()
+
+
+def test_an_import_takes_the_normalisation_that_its_user_names(trained: Trained) -> None:
+    mean, std = [0.485, 0.456, 0.406], np.array([0.229, 0.224, 0.225])
+    net = torchvision.models.resnet18()
+    net.load_state_dict(torch.load(trained.imported.path.parents[1] / "weights.pt"))
+    net.fc = torch.nn.Identity()
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    x = torch.tensor(((images / 255.0 - mean) / std).transpose(0, 3, 1, 2)).float()
+    with torch.no_grad():
+        expected = net.eval()(x).numpy()
+    found = trained.imported.features(images, mean=mean, std=std.tolist())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    encoder = trained.imported.encoder(mean=tuple(mean), std=std)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(encoder.features(images), found)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, r"came without mean and std.*name both, as encoder\(mean=\.\.\., std=\.\.\.\)"),
+        ({"mean": (0.5, 0.5, 0.5)}, "^mean and std belong together"),
+        ({"mean": (0.5, 0.5), "std": (0.5, 0.5)}, "must be three numbers each"),
+        ({"mean": (0.5, 0.5, 0.5), "std": "abc"}, "must be three numbers each"),
+        ({"mean": (124, 116, 104), "std": (58, 57, 57)}, "of channels in 0 to 1"),
+    ],
+)
+def test_a_normalisation_that_cannot_be_used_is_a_sentence(
+    trained: Trained, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        trained.imported.encoder(**options)
+
+
+def test_a_recorded_normalisation_is_not_overruled(trained: Trained) -> None:
+    with pytest.raises(RunError, match="has its own mean and std"):
+        trained.run.encoder(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

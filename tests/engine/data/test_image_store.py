@@ -18,6 +18,8 @@ from engine.data.image_store import ImageStore, mapped_images
 from engine.errors import DataError
 from engine.sink import NullSink
 
+from ...benchmarks import memory_limit
+
 
 def some(count: int, size: int = 40) -> np.ndarray[Any, np.dtype[np.uint8]]:
     rng = np.random.default_rng(count)
@@ -154,6 +156,24 @@ def test_images_of_many_times_the_memory_are_trained_on(tmp_path: Path) -> None:
     assert taken > 0.9 * whole
     assert small == large, "the same images, the same steps"
     assert len(set(small)) == 1, "made and found again"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit counts what Linux counts")
+@pytest.mark.timeout(600)
+def test_a_set_of_twice_the_memory_trains_where_the_system_gives_no_more() -> None:
+    """Images that are kept in memory all the same are refused, in one sentence."""
+    found = memory_limit.measured(96)
+    mapped, memory = found["mapped"], found["memory"]
+    assert mapped["set"] == memory["set"] == 2 * mapped["limit"] == 12_000 * 3 * 96 * 96
+    assert "error" not in mapped
+    assert mapped["peak"] <= mapped["limit"]
+    assert np.isfinite(mapped["losses"]).all()
+    assert len(mapped["losses"]) == 3
+    assert 0 < mapped["knn"] < 100
+    assert memory["error"] == (
+        "The images take 316 MiB, and memory ran out; data.limit or data.image_size makes them "
+        "fewer or smaller."
+    )
 
 
 def test_a_damaged_cache_that_is_mapped_is_made_again(

@@ -15,6 +15,7 @@ from engine.config.schema import PretrainConfig
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain.training_state import TrainingState
 from engine.runs import RunFolder, create, own
+from engine.runs.data_identity import DataIdentity
 from engine.sink import Plan
 
 from ..tiny import RUNTIME, config_with
@@ -29,9 +30,12 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_run(root: Path) -> MakeRun:
-    """A finished pretraining with the weights of the first step and statistics of a batch."""
+    """A finished pretraining with the weights of the first step and statistics of a batch.
 
-    def make(**values: Any) -> RunFolder:
+    ``seen`` is what its checkpoint says that it was trained on.
+    """
+
+    def make(*, seen: DataIdentity | None = None, **values: Any) -> RunFolder:
         config: PretrainConfig = config_with(**values)
         folder = create(root, "pretrain", config, name="a run")
         torch.manual_seed(3)
@@ -44,7 +48,8 @@ def make_run(root: Path) -> MakeRun:
             owner.transition("running")
             owner.plan(Plan(total_steps=8, steps_per_epoch=2))
             owner.metrics(2, 1.0, {"knn/top1": 41.25})
-            checkpoints.save(folder.checkpoint_path, state.state_dict())
+            data = {} if seen is None else {"data": seen.facts()}
+            checkpoints.save(folder.checkpoint_path, {**state.state_dict(), **data})
             owner.checkpointed(0)
             owner.transition("finished")
         return folder

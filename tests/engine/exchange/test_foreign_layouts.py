@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from engine.errors import RunError
@@ -15,55 +11,9 @@ from engine.exchange.foreign_file import ForeignFile
 from engine.exchange.foreign_layouts import find_encoder
 from engine.models.encoder import build_encoder
 
-State = dict[str, Tensor]
+from .foreign_states import LAYOUTS, State, net
+
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-
-
-@functools.cache
-def net(stem: str) -> nn.Module:
-    """A ResNet-18 of torchvision's with statistics of batches."""
-    torch.manual_seed(0)
-    made: nn.Module = torchvision.models.resnet18()
-    if stem == "cifar":
-        made.conv1, made.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
-    with torch.no_grad():
-        made.train()(torch.randn(8, 3, 32, 32))
-    return made.eval()
-
-
-def prefixed(prefix: str, state: State) -> State:
-    return {prefix + key: value for key, value in state.items()}
-
-
-def moco(state: State) -> State:
-    head = {f"fc.{n}.{part}": torch.zeros(8) for n in (0, 2) for part in ("weight", "bias")}
-    body = {key: value for key, value in state.items() if not key.startswith("fc.")} | head
-    return (
-        prefixed("module.encoder_q.", body)
-        | prefixed("module.encoder_k.", body)
-        | {"module.queue": torch.zeros(8, 16), "module.queue_ptr": torch.zeros(1)}
-    )
-
-
-def lightly(state: State) -> State:
-    theirs = nn.Sequential(*list(net("imagenet").children())[:-1])
-    names = dict(zip(state, list(theirs.state_dict()), strict=False))
-    body = {f"backbone.{names[key]}": value for key, value in state.items() if key in names}
-    return body | {"projection_head.layers.0.weight": torch.zeros(4, 4)}
-
-
-def solo_learn(state: State) -> State:
-    body = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    return prefixed("backbone.", body) | {"projector.0.weight": torch.zeros(4, 4)}
-
-
-LAYOUTS: dict[str, Callable[[State], State]] = {
-    "facebookresearch/moco": moco,
-    "lightly": lightly,
-    "solo-learn": solo_learn,
-    "torchvision or timm": dict,
-    "torchvision in DataParallel": functools.partial(prefixed, "module."),
-}
 
 
 def read(state: State) -> ForeignFile:

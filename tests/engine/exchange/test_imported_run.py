@@ -9,21 +9,27 @@ import torch
 import torchvision
 from torch import nn
 
+from engine.api.pretrained_encoder import PretrainedEncoder
 from engine.config.resolve import build
 from engine.config.schema import ProbeConfig, StudyConfig
+from engine.data.dataset import load_dataset
 from engine.errors import ConfigError, RunError
 from engine.exchange.encoder_export import ExportPlace, export_encoder
 from engine.exchange.imported_run import channels, import_encoder
 from engine.history.entry import read_entry
 from engine.history.history import History
 from engine.jobs.execute import execute
+from engine.jobs.look_at import look_at
+from engine.jobs.surroundings import gather
 from engine.jobs.trained_encoder import load_encoder
 from engine.runs import create
+from engine.runs.encoder_look import LookRequest
 from engine.sink import NullSink
 from engine.study.grid import pretrain_config, pretrainings
 from engine.study.study_state import state_from_entries
 
 from .conftest import MakeRun
+from .foreign_states import FILES, in_a_file, net
 
 
 @pytest.fixture
@@ -71,6 +77,66 @@ def test_its_probe_is_that_of_the_encoder_on_the_statistics_of_the_data(
     again = torch.load(tmp_path / "again.pt", weights_only=True)
     assert all(torch.equal(theirs[key], value) for key, value in again.items())
     assert theirs.keys() - again.keys() == {"fc.weight", "fc.bias"}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_of_each_layout_is_imported_and_probed(
+    root: Path, tmp_path: Path, pictures: Path, kind: str
+) -> None:
+    theirs = net("imagenet")
+    torch.save(in_a_file(FILES[kind](theirs.state_dict()), kind), tmp_path / "theirs.pth")
+    run = import_encoder(root, tmp_path / "theirs.pth", "resnet18", data=f"folder:{pictures}")
+    data = load_dataset(load_encoder(run).config.data, data_dir=tmp_path / "data")
+    assert data.test is not None
+    trained = load_encoder(run).on(data.train.images)
+    # Mean and deviation of the set and the net of the other library, without ours.
+    whole, images = (x.images.double().numpy() / 255.0 for x in (data.train, data.test))
+    mean, std = (getattr(whole, name)((0, 2, 3)) for name in ("mean", "std"))
+    batch = (images - mean[:, None, None]) / std[:, None, None]
+    expected = nn.Sequential(*list(theirs.children())[:-1], nn.Flatten())
+    found = PretrainedEncoder(trained).features(data.test.images)
+    with torch.no_grad():
+        want = expected(torch.from_numpy(batch).float())
+    torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
+
+    settings = {"label_fraction": 1.0, "task.name": "all", "baselines": ()}
+    probe = create(root, "probe", build(ProbeConfig, settings), parent=run.id)
+    assert execute(probe, data_dir=tmp_path / "data", sink=NullSink()) == "finished"
+    result = probe.record().result
+    assert [row["source"] for row in result["rows"]] == ["pretrained"]
+    assert result["encoder_fingerprint"] == trained.at.fingerprint
+
+
+def test_it_says_what_imported_it(root: Path, weights: Path) -> None:
+    run = import_encoder(root, weights, "resnet18")
+    (part,) = run.record().provenance
+    assert part["step"] == 0
+    assert part["values"] == gather({}).values
+    for name, data in gather({}).files.items():
+        assert (run.path / name).read_bytes() == data
+
+
+def test_a_look_shows_the_neighbours_that_the_net_of_the_file_gives(
+    root: Path, weights: Path, tmp_path: Path, pictures: Path
+) -> None:
+    run = import_encoder(root, weights, "resnet18", data=f"folder:{pictures}")
+    request = LookRequest(encoders=((run.id, ""),), device="cpu")
+    found = look_at(request, root=root, data_dir=tmp_path / "data")
+    assert f"{run.id}: images are normalised by the statistics of their set" in found.notices
+    (view,) = found.encoders
+    assert (view.label, view.epoch) == (run.id, None)
+    data = load_dataset(load_encoder(run).config.data, data_dir=tmp_path / "data")
+    assert data.test is not None
+    whole, images = (x.images.double() / 255.0 for x in (data.train, data.test))
+    std, mean = torch.std_mean(whole, (0, 2, 3), correction=0, keepdim=True)
+    net_ = torchvision.models.resnet18()
+    net_.load_state_dict(torch.load(weights, weights_only=True))
+    net_.fc = nn.Identity()
+    with torch.no_grad():
+        features = net_.eval()(((images - mean) / std).float()).double()
+    features = features / features.norm(dim=1, keepdim=True)
+    cosines = (features @ features.T).fill_diagonal_(-2.0)
+    assert [row[0] for row in view.neighbours] == cosines.argmax(1).tolist()
 
 
 def test_statistics_that_are_named_are_those_of_its_images(root: Path, weights: Path) -> None:

@@ -16,12 +16,14 @@ FACTS = {
 }  # fmt: skip
 
 
-def card(*parts: dict[str, Any]) -> list[str]:
-    record = Record(id="k7m2qx", kind="pretrain", created=1.0)
+def card(
+    *parts: dict[str, Any], facts: dict[str, str] | None = None, origin: str = ""
+) -> list[str]:
+    record = Record(id="k7m2qx", kind="pretrain", created=1.0, origin=origin)
     for step, values in enumerate(parts):
         record.provenance = with_start(record.provenance, step, 1.0, values)
     text = model_card(
-        record, FACTS, title="t", format_="onnx", file="a.onnx", suffix=".onnx",
+        record, facts or FACTS, title="t", format_="onnx", file="a.onnx", suffix=".onnx",
         command="moco-tui export", probes=(),
     )  # fmt: skip
     return text.splitlines()
@@ -42,4 +44,25 @@ def test_the_card_names_the_commit_and_the_command_that_trained_the_encoder() ->
 
 
 def test_the_card_of_an_earlier_run_is_silent() -> None:
-    assert not any(line.startswith("| trained") for line in card())
+    assert not any(line.startswith(("| trained by", "| trained with")) for line in card())
+
+
+def test_the_card_says_where_no_commit_is_known() -> None:
+    unknown = {name: text for name, text in FACTS.items() if name != "commit"}
+    assert "| commit | not known |" in card(facts=unknown)
+    lines = card({"program.version": "0.1"})
+    assert "| trained by | moco-tui 0.1, commit not known |" in lines
+    changed = {"program.version": "0.1", "program.commit": "a" * 40, "program.changed": 2}
+    lines = card(changed, facts=FACTS | {"changed_files": "3"})
+    assert f"| commit | {'e' * 40}, changed files: 3 |" in lines
+    assert f"| trained by | moco-tui 0.1, commit {'a' * 40}, changed files: 2 |" in lines
+
+
+def test_the_card_of_an_import_does_not_say_that_this_program_trained_it() -> None:
+    facts = {name: text for name, text in FACTS.items() if name != "data"}
+    lines = card({"program.version": "0.2", "command": "moco-tui import x"},
+                 facts=facts, origin="imported x sha256 1")  # fmt: skip
+    assert "| trained on | not known: the encoder came from elsewhere |" in lines
+    assert "| imported by | moco-tui 0.2, commit not known |" in lines
+    assert "| imported with | moco-tui import x |" in lines
+    assert not any(line.startswith(("| trained by", "| trained with")) for line in lines)

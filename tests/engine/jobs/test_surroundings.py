@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.jobs.surroundings import card_facts, gather, variables
+from engine.jobs import surroundings
+from engine.jobs.surroundings import NO_COMMIT, card_facts, gather, variables
+from engine.machine.installation import BuiltFrom, program_version
 from engine.runs.provenance import FILE
 
 
@@ -65,3 +67,24 @@ def test_code_of_the_users_own_has_its_digest_and_none_without_a_file(
     assert values["code.my_net_here.digest"] == "955cd1f58a682342"
     assert values["code.builtins.note"] == "It has no file."
     del sys.modules["my_net_here"]
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [
+        (
+            BuiltFrom("a" * 40, 2, 0),
+            {"program.commit": "a" * 40, "program.changed": 2, "program.untracked": 0},
+        ),
+        (BuiltFrom("a" * 40), {"program.commit": "a" * 40, "program.untracked": 0}),
+        (BuiltFrom(), {"program.note": NO_COMMIT}),
+    ],
+)
+def test_without_a_checkout_the_commit_is_that_of_the_build(
+    monkeypatch: pytest.MonkeyPatch, built: BuiltFrom, expected: dict[str, object]
+) -> None:
+    monkeypatch.setattr(surroundings, "checkout_of", lambda file: None)
+    monkeypatch.setattr(surroundings, "built_from", lambda: built)
+    values = gather({}).values
+    found = {key: value for key, value in values.items() if key.startswith("program.")}
+    assert found == {"program.version": program_version(), **expected}

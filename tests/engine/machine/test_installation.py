@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.machine import installation
-from engine.machine.installation import distributions, program_version
+from engine.machine.installation import BuiltFrom, built_from, distributions, program_version
 
 
 def test_versions_are_those_that_the_packages_say_themselves() -> None:
@@ -48,3 +48,49 @@ def test_a_checkout_says_its_version_in_its_project_file(
     program_version.cache_clear()
     assert program_version() != "9.8"
     program_version.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f'{{"commit": "{"a" * 40}", "changed": 2, "untracked": 1, "later": true}}',
+            BuiltFrom("a" * 40, 2, 1),
+        ),
+        (f'{{"commit": "{"b" * 64}"}}', BuiltFrom("b" * 64)),
+        ('{"commit": "\\u001b[31m"}', BuiltFrom()),
+        ('{"commit": 7}', BuiltFrom()),
+        (f'{{"commit": "{"a" * 40}", "changed": -1}}', BuiltFrom()),
+        ("[", BuiltFrom()),
+        (None, BuiltFrom()),
+    ],
+)
+def test_what_is_installed_says_the_commit_that_it_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, expected: BuiltFrom
+) -> None:
+    if text is not None:
+        (tmp_path / "built_from.json").write_text(text)
+    monkeypatch.setattr(installation, "_BUILT_FROM", tmp_path / "built_from.json")
+    built_from.cache_clear()
+    assert built_from() == expected
+    built_from.cache_clear()
+
+
+@pytest.mark.parametrize("package", ["engine", "another"])
+def test_pip_says_the_commit_of_the_repository_that_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    about = tmp_path / "moco_tui-9.8.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: moco-tui\nVersion: 9.8\n")
+    commit = "c" * 40
+    (about / "direct_url.json").write_text(  # as in PEP 610
+        '{"url": "https://example.org/moco-tui.git", '
+        f'"vcs_info": {{"vcs": "git", "commit_id": "{commit}"}}}}'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # Of another place: the program that runs is not the one that is installed there.
+    monkeypatch.setattr(installation, "_BUILT_FROM", tmp_path / package / "built_from.json")
+    built_from.cache_clear()
+    assert built_from() == BuiltFrom(commit if package == "engine" else "")
+    built_from.cache_clear()
