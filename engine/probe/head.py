@@ -82,6 +82,7 @@ class HeadData:
             ``MakeViews``.
         spectrum: computes (or takes from a cache) the directions in which the features vary most.
         encoder: what has made the features, for heads that train it; None: no encoder has.
+        untuned: why nothing is held out and tuned, for the protocol; empty where it is.
         seed: of whatever the head draws at random.
         sink: receives the progress, and lines for the log; a long fit calls ``check_interrupt``
             with it now and then.
@@ -96,6 +97,7 @@ class HeadData:
     views: MakeViews
     spectrum: Callable[[], Spectrum]
     encoder: EncoderToTrain | None = None
+    untuned: str = ""
     seed: int = 0
     sink: Sink = field(default_factory=NullSink)
     report: Report = lambda _values: None
@@ -214,5 +216,5 @@ def evaluate_head(
     return {
         **score(material.test_targets, predicted, material.task.groups),
         "chosen": fitted.chosen,
-        **({"protocol": str(fitted.protocol)} if hasattr(fitted, "protocol") else {}),
+        **({"protocol": str(words)} if (words := getattr(fitted, "protocol", "")) else {}),
     }

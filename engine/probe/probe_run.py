@@ -273,7 +273,7 @@ def choice_words(config: ProbeConfig, material: Material) -> str:
             return f"chosen by {folds}-fold cross-validation on the labelled images"
     if held_out:
         return f"chosen on {held_out:,} of the labelled images"
-    return "not chosen: too few labels"
+    return f"not tuned: under {config.tune_from} labels in a class the middle one is taken"
 
 
 def transfer_facts(inputs: ProbeInputs) -> dict[str, str]:

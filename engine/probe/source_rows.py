@@ -90,6 +90,7 @@ def supervised_data(probe: ProbeInputs) -> SupervisedData:
         sources.mean,
         sources.std,
         sources.kernels,
+        material.untuned,
     )
 
 
@@ -162,6 +163,7 @@ def head_row(
             views=views,
             spectrum=lambda: labelled.spectrum,  # computed only for heads that ask for it
             encoder=to_train,
+            untuned=material.untuned,
             seed=seed,
             sink=sink,
             report=report,
