@@ -49,10 +49,18 @@ def protocol(config: StudyConfig) -> tuple[str, ...]:
         f"Labels: {_percents(config.label_fractions)} of the training labels, stratified and "
         f"nested, {_seeds('subset', config.subset_seeds)}; regularisation and learning rates "
         f"are chosen on {100 * config.probe.validation:g} % of the labelled images, never on test "
-        f"images, which are read once for each cell; under {config.probe.tune_from} labels a class "
-        "nothing is held out and nothing tuned: the values are fixed.",
+        f"images, which are read once for each cell{_untuned(config.probe.tune_from)}.",
         *_baselines(config),
         *_statistics(config),
+    )
+
+
+def _untuned(least: int) -> str:
+    """What is done with fewer labels a class; studies of earlier versions did not say it."""
+    if least <= 2:
+        return ""
+    return (
+        f"; under {least} labels a class nothing is held out, and every value is fixed, not tuned"
     )
 
 

@@ -20,7 +20,7 @@ from engine.config.heads.linear import LinearConfig
 from engine.config.heads.logistic import LogisticConfig
 from engine.config.missing_settings import read_config
 from engine.config.resolve import resolve
-from engine.config.schema import ModelConfig, ProbeConfig, TaskConfig
+from engine.config.schema import ModelConfig, ProbeConfig, TaskConfig, head_settings
 from engine.data import shapes
 from engine.data.dataset import Dataset, Split
 from engine.errors import ConfigError, DataError
@@ -499,11 +499,9 @@ def test_a_probe_of_an_earlier_version_goes_on_as_it_began():
     del flat["tune_from"]
     config = read_config("probe", flat, "The record")
     assert isinstance(config, ProbeConfig)
-    assert (config.tune_from, config.finetune.head_lr, config.finetune.choose_length) == (
-        2,
-        0,
-        False,
-    )
+    own = head_settings(config, "finetune")
+    assert isinstance(own, FinetuneConfig)
+    assert (config.tune_from, own.head_lr, own.fixed_lr, own.choose_length) == (2, 0.0, 0.0, False)
     data = some_shapes(200, 60)
     encoder = an_encoder(data.train.images)
     (row,) = probe(config, encoder, data)["rows"]
@@ -515,7 +513,7 @@ def test_a_probe_of_an_earlier_version_goes_on_as_it_began():
     assert [length["epochs"] for length in row["chosen"]["decision"]["lengths"]] == [0, 4]
 
 
-def test_backbone_and_classifier_fall_along_one_cosine_from_rates_of_their_own():
+def test_backbone_and_classifier_fall_along_one_cosine_from_rates_of_their_own(monkeypatch):
     data = some_shapes(64, 10)
     everyone = torch.arange(64)
     images = SupervisedData(
@@ -534,7 +532,7 @@ def test_backbone_and_classifier_fall_along_one_cosine_from_rates_of_their_own()
         rates.append([group["lr"] for group in training.optimizer.param_groups])
         return step()
 
-    training.optimizer.step = stepped  # type: ignore[method-assign]
+    monkeypatch.setattr(training.optimizer, "step", stepped)
     list(training.train())
     expected = [0.1 * 0.5 * (1.0 + math.cos(math.pi * i / 8)) for i in range(8)]
     assert [head for _, head in rates] == pytest.approx(expected)
