@@ -33,6 +33,7 @@ from engine.models.encoder import Encoder
 from engine.probe.augmented_views import LIGHT_AUGMENT, Views
 from engine.probe.labelled_features import LabelledFeatures
 from engine.probe.principal_directions import Spectrum
+from engine.probe.scratch_gain import RIGHT, packed
 from engine.probe.supervised_training import SupervisedData
 from engine.sink import NullSink, Sink
 
@@ -191,8 +192,9 @@ def evaluate_head(
             ``ImageClassifier``; called once, in place of ``test_features``.
 
     Returns:
-        The figures of ``engine.evaluate.accuracy.score``, and ``chosen`` of the head; also its
-        ``protocol``, where it has one.
+        The figures of ``engine.evaluate.accuracy.score``, ``right`` (see
+        ``engine.probe.scratch_gain``) and ``chosen`` of the head; also its ``protocol``, where it
+        has one.
 
     Raises:
         TrainingError: when the head does not give a class to each image.
@@ -215,6 +217,7 @@ def evaluate_head(
         )
     return {
         **score(material.test_targets, predicted, material.task.groups),
+        RIGHT: packed(predicted.cpu() == material.test_targets),
         "chosen": fitted.chosen,
         **({"protocol": str(words)} if (words := getattr(fitted, "protocol", "")) else {}),
     }

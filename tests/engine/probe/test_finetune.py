@@ -344,6 +344,13 @@ def test_an_interrupted_fine_tuning_ends_in_the_same_bits():
         done = first.results[-1] if first.results else None
         got = probe(config, encoder, data, done=done)
         assert timeless(got) == timeless(expected)
+    top1 = {row["source"]: row["top1"] for row in expected["rows"]}
+    for row in expected["rows"]:
+        assert "right" not in row
+        if row["source"] != "supervised":
+            gain = row["over_scratch"]
+            assert gain["gain"] == pytest.approx(top1[row["source"]] - top1["supervised"])
+            assert gain["low"] < gain["gain"] < gain["high"]
 
 
 def test_a_stop_is_asked_for_at_every_step(monkeypatch):
