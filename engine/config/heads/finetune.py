@@ -24,8 +24,8 @@ class FinetuneConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
     trains_encoder: ClassVar[bool] = True
     depends_on: ClassVar[tuple[str, ...]] = ("logistic", "supervised")
 
-    # From a tenth of the classifier's rate to half of the highest of the supervised baseline: large
-    # steps from a good start forget it (arXiv:2202.10054, section 3).
+    # The two rates of the supervised baseline, and a fifth of the lower one: large steps from a
+    # good start forget it (arXiv:2202.10054, section 3).
     lr: Annotated[
         tuple[Annotated[float, Meta(ge=0.0, le=1000.0)], ...],
         Meta(
@@ -33,7 +33,7 @@ class FinetuneConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
             description="learning rates of the backbone to choose from, inside the labelled part; "
             "0, the frozen encoder, is always among them",
         ),
-    ] = (0.002, 0.01, 0.05)
+    ] = (0.004, 0.02, 0.1)
     # The lower one of the supervised baseline. The classifier starts at an optimum, so it is not
     # tried with several.
     head_lr: Annotated[
@@ -52,7 +52,7 @@ class FinetuneConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
             description="learning rate of the backbone where nothing can be held out to choose by; "
             "0: the encoder stays frozen there",
         ),
-    ] = 0.002
+    ] = 0.004
     choose_length: Annotated[
         bool,
         Meta(

@@ -447,7 +447,7 @@ def test_under_five_labels_a_class_nothing_is_tuned_and_every_row_says_so(head, 
     if few:
         assert scratch["chosen"]["lr"] == 0.1
         fixed = {
-            "finetune": {"lr": 0.002, "l2": 0.1},
+            "finetune": {"lr": 0.004, "l2": 0.1},
             "logistic": {"l2": 0.1},
             "linear": {"lr": 0.1},
         }
@@ -495,7 +495,7 @@ def test_a_fixed_rate_that_diverges_leaves_the_frozen_probe_and_says_so(monkeypa
     (row,) = probe(some_config(label_fraction=0.2), encoder, data)["rows"]
     frozen = probe(some_config(label_fraction=0.2, head="logistic"), encoder, data)["rows"][0]
     assert figures(row) == figures(frozen)
-    assert "it diverged with the fixed learning rate 0.002" in row["protocol"]
+    assert "it diverged with the fixed learning rate 0.004" in row["protocol"]
 
 
 def test_a_probe_of_an_earlier_version_goes_on_as_it_began():
