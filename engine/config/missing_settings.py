@@ -29,6 +29,12 @@ WHEN_MISSING: Mapping[str, Mapping[str, Any]] = {
         "monitor.online_probe": False,
     },
     "probe": {
+        "tune_from": 2,  # one image a class was enough to hold out
+        # one rate for backbone and classifier, one length, and frozen where nothing was tuned
+        "finetune.lr": [0.001, 0.005, 0.02, 0.1],
+        "finetune.head_lr": 0.0,
+        "finetune.fixed_lr": 0.0,
+        "finetune.choose_length": False,
         "linear.crop_min": 0.2,  # no setting then
         "logistic.folds": 0,  # one held-out part chose the strength, however small
         "supervised.epochs": 60,

@@ -261,6 +261,11 @@ class _ProbeTask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             gt=0.0, lt=1.0, description="share of the labelled part that chooses the regularisation"
         ),
     ] = 0.2
+    # With four labels a class one image a class would decide, by luck.
+    tune_from: Annotated[
+        int,
+        Meta(ge=2, description="labels of the smallest class from which on anything is tuned"),
+    ] = 5
     baselines: Annotated[
         tuple[BaselineName, ...],
         Meta(description=f"what stands beside the result: {', '.join(BASELINES)}"),

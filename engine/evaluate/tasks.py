@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.config.data import task_groups, with_tasks
-from engine.config.phrases import listed
+from engine.config.phrases import listed, plural
 from engine.config.schema import ProbeConfig, TaskConfig
 from engine.data.dataset import Dataset
 from engine.errors import DataError
@@ -170,7 +170,9 @@ def labelled_subset(
     return torch.tensor(sorted(chosen), dtype=torch.int64)
 
 
-def split_validation(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+def split_validation(
+    labels: Tensor, share: float, seed: int, least: int = 2
+) -> tuple[Tensor, Tensor]:
     """The labelled part in two: one to fit on, one to choose the regularisation by.
 
     Of every class ``share`` is held out, rounded to the nearest whole number but at least one
@@ -180,14 +182,15 @@ def split_validation(labels: Tensor, share: float, seed: int) -> tuple[Tensor, T
         labels: int64 (n,), classes of the labelled images, all >= 0.
         share: in (0, 1).
         seed: of the choice.
+        least: images of the smallest class below which nothing is held out, 2 or more.
 
     Returns:
         fit, validate: int64 indices into ``labels``, ascending. ``validate`` is empty when some
-        class has a single image: then nothing can be chosen inside the labelled part.
+        class has fewer than ``least`` images: then nothing is chosen inside the labelled part.
     """
     classes = _by_class(labels)
     everything = torch.arange(len(labels))
-    if any(len(rows) < 2 for rows in classes.values()):
+    if any(len(rows) < least for rows in classes.values()):
         return everything, everything[:0]
     held: list[int] = []
     for label, rows in classes.items():
@@ -211,6 +214,7 @@ class Material:
         validate: int64, positions to choose by; empty when the labelled part is too small.
         test_rows: int64 (m,), the test images that belong to the task.
         test_targets: int64 (m,), their groups.
+        untuned: why nothing is held out and tuned, for the protocol; empty where it is.
     """
 
     task: Task
@@ -220,6 +224,7 @@ class Material:
     validate: Tensor
     test_rows: Tensor
     test_targets: Tensor
+    untuned: str = ""
 
 
 def prepare_material(config: ProbeConfig, dataset: Dataset) -> Material:
@@ -249,7 +254,10 @@ def prepare_material(config: ProbeConfig, dataset: Dataset) -> Material:
                 f"{task.name} needs."
             )
     rows = labelled_subset(labels, config.label_fraction, config.subset_seed, class_names=names)
-    fit, validate = split_validation(labels[rows], config.validation, config.subset_seed)
+    of_rows = labels[rows]
+    fit, validate = split_validation(
+        of_rows, config.validation, config.subset_seed, config.tune_from
+    )
     test_targets = task.targets(test.labels)
     test_rows = (test_targets >= 0).nonzero().squeeze(1)
     if not len(test_rows):
@@ -257,11 +265,21 @@ def prepare_material(config: ProbeConfig, dataset: Dataset) -> Material:
     return Material(
         task=task,
         rows=rows,
-        targets=task.targets(labels[rows]),
+        targets=task.targets(of_rows),
         fit=fit,
         validate=validate,
         test_rows=test_rows,
         test_targets=test_targets[test_rows],
+        untuned="" if len(validate) else _untuned(of_rows, config.tune_from),
+    )
+
+
+def _untuned(labels: Tensor, least: int) -> str:
+    """Why nothing is held out of labelled images of these classes."""
+    smallest = min(len(rows) for rows in _by_class(labels).values())
+    return (
+        f"nothing is held out and nothing tuned, for the smallest class has "
+        f"{plural(smallest, 'label')} and that begins at {least}"
     )
 
 

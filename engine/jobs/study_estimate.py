@@ -26,7 +26,8 @@ from engine.jobs.study_shares import shares_of, with_share
 from engine.jobs.trained_encoder import build_encoder_quietly
 from engine.pretrain.online_probe import numbers_kept
 from engine.probe.augmented_views import affordable_views
-from engine.probe.supervised_budget import plan_budget, plan_finetuning
+from engine.probe.supervised import LOOKS
+from engine.probe.supervised_budget import Budget, plan_budget, plan_finetuning
 from engine.probe.supervised_training import STATISTICS_IMAGES
 from engine.runs.kept_checkpoints import checkpoints_at_end
 from engine.sink import NullSink, Sink, check_interrupt
@@ -353,15 +354,17 @@ def _finetuning(config: StudyConfig, material: Material, rates: ProbeRates) -> f
     settings = head_settings(config.probe, "finetune")
     assert isinstance(settings, FinetuneConfig)  # the sections have the types of the registry
     fit, validate = len(material.fit), len(material.validate)
-    budget = plan_finetuning(
-        config.probe.supervised, len(settings.rates), len(material.rows), fit, validate
-    )
-    # After each epoch of a trial the statistics are set and the held-out images are classified.
-    trial_epochs = budget.rates * budget.selection_epochs + budget.check_epochs
-    passed = trial_epochs * (min(fit, STATISTICS_IMAGES) + validate)
+    budget = plan_finetuning(config.probe.supervised, settings, len(material.rows), fit, validate)
+    passed = _looks(budget) * (min(fit, STATISTICS_IMAGES) + validate)
     if budget.epochs:
         passed += len(material.test_rows) + min(len(material.rows), STATISTICS_IMAGES)
     return budget.all_images * rates.supervised + passed * rates.feature
+
+
+def _looks(budget: Budget) -> int:
+    """How often the trials set the statistics and classify the held-out images."""
+    trials = budget.rates * min(budget.selection_epochs, LOOKS)
+    return trials + min(budget.check_epochs, LOOKS)
 
 
 def _from_scratch(
@@ -378,5 +381,7 @@ def _from_scratch(
                 len(material.validate),
             )
             count += 1
-            seconds += budget.all_images * rates.supervised
+            passed = _looks(budget) * (min(len(material.fit), STATISTICS_IMAGES))
+            passed += _looks(budget) * len(material.validate) + len(material.test_rows)
+            seconds += budget.all_images * rates.supervised + passed * rates.feature
     return Cost("trainings from scratch", count, seconds)

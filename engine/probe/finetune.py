@@ -4,10 +4,15 @@ The twin of the supervised baseline (``engine.probe.supervised``): the same trai
 start. The backbone starts as pretrained, with BatchNorm over the whole batch, and the classifier as
 the logistic head on the frozen features (Kumar et al., "Fine-Tuning can Distort Pretrained Features
 and Underperform Out-of-Distribution", arXiv:2202.10054: linear probing, then fine-tuning), so that
-before the first step the net is the frozen probe. The frozen encoder is always among the
-choices: the best learning rate moves it only if a trial of the whole length is better on the
-held-out images. So fine-tuning loses what the frozen features have by the noise of that comparison
-at most.
+before the first step the net is the frozen probe. Backbone and classifier have learning rates of
+their own; that of the backbone is chosen, the lower ones among the choices.
+
+Rate and length are chosen on held-out labelled images. A trial of a quarter of the length for each
+rate finds the best rate; one of the whole length with it, the quarter that it won and the frozen
+encoder (the length 0) are then the choices. Each trial has a cosine schedule of its own, so each is
+what a training of its length gives. More lengths would need more trainings. The frozen encoder is
+always among the choices, so fine-tuning loses what the frozen features have by the noise of that
+comparison at most. Where nothing is held out, a low fixed rate is taken for the whole length.
 """
 
 from __future__ import annotations
@@ -26,13 +31,13 @@ from engine.config.heads.finetune import FinetuneConfig
 from engine.config.heads.logistic import LogisticConfig
 from engine.config.schema import ProbeConfig, head_settings
 from engine.evaluate.features import Standardiser
+from engine.probe.finetune_choice import Tuning, best_length, decision_of
 from engine.probe.head import EncoderToTrain, FittedHead, HeadData
 from engine.probe.logistic import Solution, solve_logistic
 from engine.probe.logistic_choice import LogisticFit
 from engine.probe.logistic_head import fit_to, log_troubles
 from engine.probe.supervised import SupervisedBaseline, Trial, candidate_of
 from engine.probe.supervised_budget import Budget, plan_finetuning
-from engine.probe.supervised_convergence import paired_gain
 from engine.probe.supervised_training import Diverged, Start
 
 
@@ -55,64 +60,8 @@ def start_of(encoder: EncoderToTrain, solution: Solution) -> Start:
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """How the learning rate was chosen.
-
-    Attributes:
-        lr: the rate; 0: the encoder was left as it was.
-        candidates: for each rate, ascending, 0 (frozen) first: ``lr``, ``loss`` and ``top1``
-            (percent) on the held-out images after a short trial, or ``diverged``. Empty when
-            nothing could be chosen.
-        budget: what was spent.
-        reason: why the encoder was left as it was; empty where it was not.
-        frozen: the logistic head on the frozen features.
-        decision: ``lr``, ``loss`` and ``top1`` of the trial of the whole length, its ``gain`` over
-            the frozen encoder in points and the standard ``error`` of that; empty without one.
-    """
-
-    lr: float
-    candidates: tuple[dict[str, Any], ...]
-    budget: Budget
-    reason: str
-    frozen: LogisticFit
-    decision: dict[str, Any]
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """See ``FittedHead.chosen``."""
-        return {
-            "lr": self.lr,
-            "l2": self.frozen.l2,
-            "reason": self.reason,
-            "candidates": list(self.candidates),
-            "decision": self.decision,
-            "tuning": self.budget.figures(),
-        }
-
-    @property
-    def protocol(self) -> str:
-        """What was done, in words."""
-        if self.reason:
-            return f"not fine-tuned: {self.reason}, so this is the logistic head on it as it is"
-        budget, decision = self.budget, self.decision
-        chosen = (
-            f" chosen from {budget.rates} by trainings of {budget.selection_epochs} epochs inside "
-            "the labelled part"
-            if budget.chooses
-            else ""
-        )
-        return (
-            f"fine-tuned with BatchNorm over the whole batch and a classifier that starts as the "
-            f"logistic head on the frozen features: {budget.length_text()}; learning rate "
-            f"{self.lr:g}{chosen}; on the held-out labelled images a training of "
-            f"{budget.check_epochs} epochs gave {decision['gain']:+.2f} points over the frozen "
-            f"encoder (standard error {decision['error']:.2f})"
-        )
-
-
-@dataclass(frozen=True)
 class _Tuned:
-    """What both results of fine-tuning say of how its learning rate was chosen."""
+    """What both results of fine-tuning say of how its learning rate and length were chosen."""
 
     tuning: Tuning
 
@@ -172,15 +121,16 @@ class FinetuneHead:
     def budget(self, fit: int, validate: int) -> Budget:
         """What it may spend on so many images to fit on and to choose by."""
         # With nothing held out all labelled images are in ``fit``.
-        rates = len(self.config.rates)
-        return plan_finetuning(self.supervised, rates, fit + validate, fit, validate)
+        return plan_finetuning(self.supervised, self.config, fit + validate, fit, validate)
 
     def reports(self, fit: int, validate: int) -> int:
         """The frozen head, and each epoch of all trainings."""
         return 1 + self.budget(fit, validate).reports
 
     def fit(self, data: HeadData) -> FittedHead | Finetuned:
-        """Chooses the learning rate inside the labelled part, then trains on the whole of it.
+        """Chooses rate and length inside the labelled part, then trains on the whole of it.
+
+        Where nothing is held out it trains on it with the fixed rate.
 
         Args:
             data: ``encoder`` is copied, never changed; None (of pixels): the head is the logistic
@@ -198,17 +148,18 @@ class FinetuneHead:
             reason = "it has no encoder to train"
         elif not self.config.rates:
             reason = "finetune.lr holds no rate above 0"
-        elif not budget.checks:
-            reason = "a class has one label, and nothing can be held out to choose by"
+        elif not budget.epochs:
+            reason = "finetune.fixed_lr is 0, and nothing is held out to choose by"
         else:
-            return _Finetuning(self, data, data.encoder, frozen, budget).fit()
+            training = _Finetuning(self, data, data.encoder, frozen, budget)
+            return training.fit() if budget.checks else training.fit_untuned()
         data.sink.log(f"not fine-tuned: {reason}")
-        none = plan_finetuning(self.supervised, 0, len(data.targets), len(data.fit), 0)
-        return LeftFrozen(Tuning(0.0, (), none, reason, frozen, {}))
+        none = budget.without_training()
+        return LeftFrozen(Tuning(0.0, None, (), none, reason, frozen, {}, data.untuned))
 
 
 class _Finetuning:
-    """Fine-tuning where something can be chosen.
+    """The trainings of an encoder.
 
     Args:
         head: the settings.
@@ -226,19 +177,11 @@ class _Finetuning:
         frozen: LogisticFit,
         budget: Budget,
     ) -> None:
-        self.data, self.frozen, self.budget = data, frozen, budget
+        self.head, self.data, self.frozen, self.budget = head, data, frozen, budget
+        head_lr = head.config.head_lr
+        self.head_lr = head_lr if head_lr > 0.0 else None
         # The trials start from a head that has not seen the held-out images.
-        fit = data.fit.to(data.features.device)
-        self.of_fit = solve_logistic(
-            data.features[fit],
-            data.targets[fit],
-            data.classes,
-            frozen.l2,
-            max_iter=head.logistic.max_iter,
-            tolerance=head.logistic.tolerance,
-            start=frozen.solution,
-            sink=data.sink,
-        )
+        self.of_fit = self._fitted_to_part() if budget.checks else frozen.solution
         self.training = SupervisedBaseline(
             encoder.images.to(encoder.device),
             encoder.model,
@@ -252,7 +195,35 @@ class _Finetuning:
                 start_of(encoder, self.of_fit),
                 start_of(encoder, frozen.solution),
             ),
+            head_lr=self.head_lr,
         )
+
+    def _fitted_to_part(self) -> Solution:
+        """The frozen head, fitted to the images that the trials train on."""
+        data, logistic = self.data, self.head.logistic
+        fit = data.fit.to(data.features.device)
+        return solve_logistic(
+            data.features[fit],
+            data.targets[fit],
+            data.classes,
+            self.frozen.l2,
+            max_iter=logistic.max_iter,
+            tolerance=logistic.tolerance,
+            start=self.frozen.solution,
+            sink=data.sink,
+        )
+
+    def fit_untuned(self) -> FittedHead | Finetuned:
+        """One training with the fixed rate, where nothing is held out to choose by."""
+        lr = self.head.config.fixed_lr
+        tuning = Tuning(0.0, self.head_lr, (), self.budget, "", self.frozen, {}, self.data.untuned)
+        self.data.sink.log(f"nothing to choose by: the learning rate {lr:g} is taken as it is")
+        try:
+            net = self.training.train_on_everything(lr)
+        except Diverged:
+            self.training.log_divergence(lr)
+            return self._left_frozen(tuning, f"it diverged with the fixed learning rate {lr:g}")
+        return Finetuned(dataclasses.replace(tuning, lr=lr), self.training.predictor(net))
 
     def fit(self) -> FittedHead | Finetuned:
         """See ``FinetuneHead.fit``."""
@@ -262,6 +233,7 @@ class _Finetuning:
         candidates = [candidate_of(lr, trial) for lr, trial in trials.items()]
         tuning = Tuning(
             0.0,
+            self.head_lr,
             ({"lr": 0.0, "loss": still.loss, "top1": still.top1}, *candidates),
             self.budget,
             "",
@@ -271,26 +243,55 @@ class _Finetuning:
         # A rate may survive the short training and diverge in the longer one: then the next best.
         diverged = False
         for lr in self.training.ranking(trials):
+            lengths = self._lengths(lr, still, trials.get(lr), again=diverged)
+            epochs = best_length(lengths)
+            diverged = diverged or self.budget.epochs not in lengths
+            if not epochs and self.budget.epochs not in lengths:
+                continue
+            tuning = dataclasses.replace(tuning, decision=decision_of(lengths))
+            if not epochs:
+                return self._left_frozen(
+                    tuning,
+                    f"on the held-out images the learning rate {lr:g} is not better than the "
+                    "frozen encoder",
+                )
             try:
-                moved = self.training.whole_trial(lr, again=diverged)
-                tuning = dataclasses.replace(tuning, decision=_decision(moved, still))
-                if not _is_better(moved, still):
-                    return self._left_frozen(
-                        tuning,
-                        f"on the held-out images the learning rate {lr:g} is not better than the "
-                        "frozen encoder",
-                    )
-                net = self.training.train_on_everything(lr, again=diverged)
+                net = self.training.train_on_everything(lr, epochs=epochs, again=diverged)
             except Diverged:
                 self.training.log_divergence(lr)
                 diverged = True
             else:
-                return Finetuned(dataclasses.replace(tuning, lr=lr), self.training.predictor(net))
+                budget = self.budget
+                if epochs < budget.epochs:
+                    budget = budget.shortened(epochs, len(self.data.targets))
+                tuning = dataclasses.replace(tuning, lr=lr, budget=budget)
+                return Finetuned(tuning, self.training.predictor(net))
         return self._left_frozen(tuning, "it diverged with every learning rate")
+
+    def _lengths(
+        self, lr: float, still: Trial, short: Trial | None, *, again: bool
+    ) -> dict[int, Trial]:
+        """The lengths to choose from, in epochs, ascending, each as its trial.
+
+        Args:
+            lr: the best rate.
+            still: the frozen encoder, of length 0.
+            short: its short trial, where one was made.
+            again: another rate has diverged before.
+        """
+        lengths = {0: still}
+        if short is not None and self.head.config.choose_length:
+            lengths[self.budget.selection_epochs] = short
+        try:
+            # In place of the short one where both have a single epoch.
+            lengths[self.budget.epochs] = self.training.whole_trial(lr, again=again)
+        except Diverged:
+            self.training.log_divergence(lr)
+        return lengths
 
     def _left_frozen(self, tuning: Tuning, reason: str) -> LeftFrozen:
         self.data.sink.log(f"not fine-tuned: {reason}")
-        unspent = dataclasses.replace(self.budget, epochs=0, images=0)
+        unspent = self.budget.shortened(0, len(self.data.targets))
         return LeftFrozen(dataclasses.replace(tuning, budget=unspent, reason=reason))
 
     def _frozen_trial(self) -> Trial:
@@ -299,14 +300,3 @@ class _Finetuning:
         scores = self.of_fit.logits(self.data.features[held])
         truth = self.data.targets[held]
         return Trial(0.0, float(F.cross_entropy(scores, truth)), scores.argmax(1) == truth)
-
-
-def _decision(moved: Trial, still: Trial) -> dict[str, Any]:
-    """The comparison that decides, as ``Tuning.decision``."""
-    gain, error = paired_gain(still.right.to(moved.right.device), moved.right)
-    return {"lr": moved.lr, "loss": moved.loss, "top1": moved.top1, "gain": gain, "error": error}
-
-
-def _is_better(moved: Trial, still: Trial) -> bool:
-    """By the accuracy, of equal ones by the loss: as the baseline ranks its rates."""
-    return (moved.top1, -moved.loss) > (still.top1, -still.loss)

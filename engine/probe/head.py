@@ -33,6 +33,7 @@ from engine.models.encoder import Encoder
 from engine.probe.augmented_views import LIGHT_AUGMENT, Views
 from engine.probe.labelled_features import LabelledFeatures
 from engine.probe.principal_directions import Spectrum
+from engine.probe.scratch_gain import RIGHT, packed
 from engine.probe.supervised_training import SupervisedData
 from engine.sink import NullSink, Sink
 
@@ -82,6 +83,7 @@ class HeadData:
             ``MakeViews``.
         spectrum: computes (or takes from a cache) the directions in which the features vary most.
         encoder: what has made the features, for heads that train it; None: no encoder has.
+        untuned: why nothing is held out and tuned, for the protocol; empty where it is.
         seed: of whatever the head draws at random.
         sink: receives the progress, and lines for the log; a long fit calls ``check_interrupt``
             with it now and then.
@@ -96,6 +98,7 @@ class HeadData:
     views: MakeViews
     spectrum: Callable[[], Spectrum]
     encoder: EncoderToTrain | None = None
+    untuned: str = ""
     seed: int = 0
     sink: Sink = field(default_factory=NullSink)
     report: Report = lambda _values: None
@@ -189,8 +192,9 @@ def evaluate_head(
             ``ImageClassifier``; called once, in place of ``test_features``.
 
     Returns:
-        The figures of ``engine.evaluate.accuracy.score``, and ``chosen`` of the head; also its
-        ``protocol``, where it has one.
+        The figures of ``engine.evaluate.accuracy.score``, ``right`` (see
+        ``engine.probe.scratch_gain``) and ``chosen`` of the head; also its ``protocol``, where it
+        has one.
 
     Raises:
         TrainingError: when the head does not give a class to each image.
@@ -213,6 +217,7 @@ def evaluate_head(
         )
     return {
         **score(material.test_targets, predicted, material.task.groups),
+        RIGHT: packed(predicted.cpu() == material.test_targets),
         "chosen": fitted.chosen,
-        **({"protocol": str(fitted.protocol)} if hasattr(fitted, "protocol") else {}),
+        **({"protocol": str(words)} if (words := getattr(fitted, "protocol", "")) else {}),
     }

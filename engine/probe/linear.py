@@ -132,12 +132,20 @@ class LinearFit:
         views: augmented views of each image that it was trained on.
         candidates: for each rate, ascending: ``lr``, ``loss`` and ``top1`` (percent) on the
             validation images after the last epoch; empty when nothing could be chosen.
+        untuned: why nothing was held out and tuned; empty where it was.
     """
 
     layers: Layers
     lr: float
     views: int
     candidates: tuple[dict[str, Any], ...]
+    untuned: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """Why the rate was not chosen, for the row; empty where it was or where there is one."""
+        fixed = f"{self.untuned}: the learning rate {self.lr:g} is fixed"
+        return fixed if self.untuned else ""
 
     @property
     def at_edge(self) -> bool:
@@ -204,7 +212,7 @@ class LinearHead:
             data.sink.log(f"nothing to choose by: the learning rate {lr:g} is taken as it is")
         for layers in self._train(views, data, [lr], torch.arange(len(data.targets))):
             data.report({"loss": layers.losses[0]})
-        fitted = LinearFit(layers, lr, len(views), tuple(candidates))
+        fitted = LinearFit(layers, lr, len(views), tuple(candidates), data.untuned)
         if fitted.at_edge:
             data.sink.log(f"the learning rate {lr:g} is the last of those to choose from")
         return fitted

@@ -54,9 +54,9 @@ def folds_of(config: LogisticConfig, targets: Tensor, classes: int, validate: in
         config: how many folds are wanted.
         targets: int64 (n,), of the labelled images.
         classes: number of classes.
-        validate: images that would be held out otherwise.
+        validate: images that would be held out otherwise; 0: nothing is to be tuned.
     """
-    if not config.folds or validate >= FEW_HELD_OUT:
+    if not config.folds or not 0 < validate < FEW_HELD_OUT:
         return 0
     return fold_count(targets, classes, config.folds)
 
@@ -89,7 +89,7 @@ def fit_logistic(
         classes: number of classes.
         config: the strengths, the folds, and when to stop.
         fit: rows to fit on while choosing.
-        validate: rows to choose by; none, and too few for folds: the middle strength is taken.
+        validate: rows to choose by; none: the middle strength is taken.
         spectrum: of these features; None: computed here.
         sink: receives the progress, and is asked once an iteration whether to stop.
 

@@ -19,9 +19,16 @@ class FittedLogistic:
 
     Attributes:
         fit: the optimum and how its strength was chosen.
+        untuned: why nothing was held out and tuned; empty where it was.
     """
 
     fit: LogisticFit
+    untuned: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """Why the strength was not chosen, for the row; empty where it was."""
+        return f"{self.untuned}: the L2 strength {self.fit.l2:g} is fixed" if self.untuned else ""
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -74,7 +81,7 @@ class LogisticHead:
                 )
         log_troubles(fitted, self.config.tolerance, data.sink)
         data.report({"loss": fitted.solution.objective})
-        return FittedLogistic(fitted)
+        return FittedLogistic(fitted, data.untuned)
 
 
 def fit_to(data: HeadData, config: LogisticConfig) -> LogisticFit:

@@ -26,6 +26,7 @@ from engine.probe.feature_sources import PRETRAINED, FeaturesForManyProbes, Feat
 from engine.probe.head import load_head
 from engine.probe.logistic_choice import folds_of
 from engine.probe.old_results import old_fingerprints
+from engine.probe.scratch_gain import RIGHT, SCRATCH, with_gains
 from engine.probe.source_rows import ProbeInputs, load_source_row
 from engine.runs.encoder_step import EncoderStep
 from engine.sink import NullSink, PausableSink, Plan, Sink
@@ -76,7 +77,8 @@ def run_probe(
         belong to); of a transfer ``data`` and ``pretrained_on``; where it is known ``encoder_step``
         and ``encoder_schedule_steps``. Each row has ``source``, the figures of
         ``engine.evaluate.accuracy.score`` (percent), ``chosen`` (how the regularisation was
-        chosen), ``protocol`` and ``seconds``; that of ``supervised`` has a ``budget`` (what was
+        chosen), ``protocol`` and ``seconds``; beside a training from scratch ``over_scratch``, see
+        ``engine.probe.scratch_gain``; that of ``supervised`` has a ``budget`` (what was
         spent) and a ``convergence`` (whether longer training would do better; None where that was
         not judged).
 
@@ -215,8 +217,11 @@ class _Probe:
             row = kept.get(source)
             if row is None:
                 row = self._row(source, first=ends[source] - count, last=ends[source])
+            rows = [*result["rows"], row]
+            if len(rows) == len(self.rows):
+                rows = with_gains(rows, len(self.inputs.material.test_rows))
             # A new dict each time: the sink may keep the earlier one.
-            result = {**result, "rows": [*result["rows"], row], "step": ends[source]}
+            result = {**result, "rows": rows, "step": ends[source]}
             self.sink.result(result)
         return result
 
@@ -226,6 +231,8 @@ class _Probe:
         self.source, self.step = source, first
         figures = self.rows[source].row(self.inputs, self._report)
         row = {"source": source, **figures, "seconds": time.perf_counter() - began}
+        if SCRATCH not in self.rows:  # nothing to hold the row against
+            row.pop(RIGHT, None)
         self.step = last - 1
         tested = {f"test_{name}": row[name] for name in ("top1", "balanced", "majority")}
         self._report({**tested, **training_figures(row)})
@@ -273,7 +280,7 @@ def choice_words(config: ProbeConfig, material: Material) -> str:
             return f"chosen by {folds}-fold cross-validation on the labelled images"
     if held_out:
         return f"chosen on {held_out:,} of the labelled images"
-    return "not chosen: too few labels"
+    return f"not tuned: under {config.tune_from} labels in a class the middle one is taken"
 
 
 def transfer_facts(inputs: ProbeInputs) -> dict[str, str]:

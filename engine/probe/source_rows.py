@@ -28,6 +28,7 @@ from engine.probe.feature_sources import (
     FeatureSource,
 )
 from engine.probe.head import EncoderToTrain, Head, HeadData, Report, evaluate_head
+from engine.probe.scratch_gain import RIGHT, packed
 from engine.probe.supervised import fit_supervised
 from engine.probe.supervised_budget import Budget, plan_budget
 from engine.probe.supervised_training import SupervisedData
@@ -66,7 +67,10 @@ class SourceRow(Protocol):
         """How often ``row`` calls ``report`` at most."""
 
     def row(self, probe: ProbeInputs, report: Report) -> dict[str, Any]:
-        """The figures of ``engine.evaluate.accuracy.score``, ``chosen`` and ``protocol``."""
+        """The figures of ``engine.evaluate.accuracy.score``, ``chosen`` and ``protocol``.
+
+        Also ``right``, see ``engine.probe.scratch_gain``.
+        """
 
 
 def load_source_row(name: str) -> SourceRow:
@@ -90,6 +94,7 @@ def supervised_data(probe: ProbeInputs) -> SupervisedData:
         sources.mean,
         sources.std,
         sources.kernels,
+        material.untuned,
     )
 
 
@@ -162,6 +167,7 @@ def head_row(
             views=views,
             spectrum=lambda: labelled.spectrum,  # computed only for heads that ask for it
             encoder=to_train,
+            untuned=material.untuned,
             seed=seed,
             sink=sink,
             report=report,
@@ -254,6 +260,7 @@ class SupervisedRow:
         predicted = fitted.predict(test.images[material.test_rows])
         return {
             **score(material.test_targets, predicted, material.task.groups),
+            RIGHT: packed(predicted.cpu() == material.test_targets),
             "chosen": fitted.chosen,
             **fitted.training,
         }

@@ -28,6 +28,9 @@ from engine.probe.supervised_training import (
 from engine.seeds import default_generator, stream_seed
 from engine.sink import NullSink, Sink
 
+LOOKS = 8
+"""How often a trial is judged on the held-out images, evenly over its epochs, its end included."""
+
 
 @dataclass(frozen=True)
 class SupervisedFit:
@@ -41,6 +44,7 @@ class SupervisedFit:
         budget: what was spent.
         convergence: whether longer training would do better; None where that was not judged.
         predict: classes int64 (N,) of uint8 images (N, 3, H, W).
+        untuned: why nothing was held out and tuned, for the protocol; empty where it was.
     """
 
     lr: float
@@ -48,6 +52,7 @@ class SupervisedFit:
     budget: Budget
     convergence: Convergence | None
     predict: Callable[[Tensor], Tensor]
+    untuned: str = ""
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -62,10 +67,15 @@ class SupervisedFit:
             if self.convergence is None
             else self.convergence.text()
         )
+        parts = [
+            f"trained from scratch on the same labels: {self.budget.text(self.lr)}",
+            *([self.untuned] if self.untuned else []),
+            verdict,
+        ]
         return {
             "budget": self.budget.figures(),
             "convergence": None if self.convergence is None else self.convergence.figures(),
-            "protocol": f"trained from scratch on the same labels: {self.budget.text()}; {verdict}",
+            "protocol": "; ".join(parts),
         }
 
 
@@ -103,6 +113,7 @@ class SupervisedBaseline:
         report: see ``fit_supervised``.
         name: what the log calls it.
         starts: first weights of the trials and of the training on everything; None: random ones.
+        head_lr: learning rate of the linear layer; None: that of the backbone.
     """
 
     data: SupervisedData
@@ -114,6 +125,7 @@ class SupervisedBaseline:
     report: Callable[[dict[str, float]], None] = lambda _values: None
     name: str = "supervised baseline"
     starts: tuple[Start, Start] | None = None
+    head_lr: float | None = None
 
     @property
     def rates(self) -> list[float]:
@@ -136,7 +148,9 @@ class SupervisedBaseline:
             else:
                 candidates = tuple(candidate_of(lr, trial) for lr, trial in trials.items())
                 predict = self.predictor(net)
-                return SupervisedFit(lr, candidates, self.budget, convergence, predict)
+                return SupervisedFit(
+                    lr, candidates, self.budget, convergence, predict, self.data.untuned
+                )
         tried = ", ".join(f"{lr:g}" for lr in self.rates)
         raise TrainingError(
             f"The supervised baseline diverged with every learning rate ({tried}); lower "
@@ -199,13 +213,21 @@ class SupervisedBaseline:
         return self._trial(lr, self.budget.epochs, *names)
 
     def _trial(self, lr: float, epochs: int, loss_name: str, top1_name: str) -> Trial:
-        """A training on ``data.fit``; reports its loss and its accuracy after each epoch."""
+        """A training on ``data.fit``; reports its loss after each epoch, its accuracy after some.
+
+        The last epoch alone counts. The others are seen at ``LOOKS`` places for the curve: in each
+        epoch that would be a fifth of a trial's time, and it changes nothing of the training.
+        """
+        looks = {math.ceil(epochs * (place + 1) / LOOKS) for place in range(LOOKS)}
         # Seeded anew each time: all begin with the same weights.
         with self._seeded():
             training = self._training(self.data.fit, lr, epochs, last=False)
-            for loss in training.train():
-                trial = self.validate(training.net, lr)
-                self.report({loss_name: loss, top1_name: trial.top1})
+            for epoch, loss in enumerate(training.train(), 1):
+                values = {loss_name: loss}
+                if epoch in looks:  # the last one is
+                    trial = self.validate(training.net, lr)
+                    values[top1_name] = trial.top1
+                self.report(values)
         return trial
 
     def validate(self, net: nn.Module, lr: float) -> Trial:
@@ -224,11 +246,14 @@ class SupervisedBaseline:
             raise Diverged
         return Trial(lr, loss, scores.argmax(1) == truth)
 
-    def train_on_everything(self, lr: float, *, again: bool = False) -> nn.Module:
+    def train_on_everything(
+        self, lr: float, *, epochs: int | None = None, again: bool = False
+    ) -> nn.Module:
         """The net of the whole labelled part, with the statistics it is used with.
 
         Args:
             lr: learning rate at the start.
+            epochs: how long; None: those of the budget.
             again: another rate has diverged; the curve of its loss must not go on in this one.
 
         Raises:
@@ -236,7 +261,8 @@ class SupervisedBaseline:
         """
         everything = torch.arange(len(self.data.images))
         with self._seeded():
-            training = self._training(everything, lr, self.budget.epochs, last=True)
+            length = self.budget.epochs if epochs is None else epochs
+            training = self._training(everything, lr, length, last=True)
             for loss in training.train():
                 self.report({_of_rate(lr, "loss") if again else "loss": loss})
         calibrate_without_dropout(training.net, everything, self.data, self.sink)
@@ -257,6 +283,7 @@ class SupervisedBaseline:
             seed=self.seed,
             sink=self.sink,
             start=None if self.starts is None else self.starts[last],
+            head_lr=self.head_lr,
         )
 
     def predictor(self, net: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -307,7 +334,8 @@ def fit_supervised(
         report: receives, after each epoch, ``lr_0.1/selection_loss`` and ``lr_0.1/validation_top1``
             while choosing (with the rate that is tried), ``check_loss`` and ``check_top1``
             (percent, on the validation images) of the longer trial, ``loss`` of the training whose
-            net is returned. What comes after a rate that diverged has its rate in its names, too.
+            net is returned; the accuracies after ``LOOKS`` of the epochs only. What
+            comes after a rate that diverged has its rate in its names, too.
 
     Raises:
         TrainingError: when the loss becomes infinite or NaN with every rate.

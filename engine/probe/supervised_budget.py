@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from engine.config.baselines import SupervisedConfig
+from engine.config.heads.finetune import FinetuneConfig
 from engine.probe.supervised_convergence import LEAST_HELD_OUT
 
 SUPERVISED_MOMENTUM = 0.9
@@ -69,6 +70,25 @@ class Budget:
         """Images seen by all trainings together."""
         return self.images + self.selection_images + self.check_images
 
+    def shortened(self, epochs: int, labels: int) -> Budget:
+        """This budget with a last training of so many epochs, which were planned.
+
+        Args:
+            epochs: of the last training; 0: none is made.
+            labels: images in the labelled part.
+        """
+        planned = epochs or self.planned_epochs
+        return dataclasses.replace(
+            self, epochs=epochs, planned_epochs=planned, images=epochs * labels
+        )
+
+    def without_training(self) -> Budget:
+        """The budget of nothing at all: no trial and no training."""
+        return dataclasses.replace(
+            self, epochs=0, images=0, rates=0, selection_epochs=0, selection_images=0,
+            check_epochs=0, check_images=0,
+        )  # fmt: skip
+
     def figures(self) -> dict[str, Any]:
         """The budget as builtin values, for the row of the result."""
         return {
@@ -81,13 +101,17 @@ class Budget:
             "batch_size": self.batch_size,
         }
 
-    def text(self) -> str:
-        """The budget in a sentence."""
+    def text(self, lr: float) -> str:
+        """The budget in a sentence.
+
+        Args:
+            lr: the learning rate of the last training.
+        """
         chosen = (
             f"learning rate chosen from {self.rates} by trainings of {self.selection_epochs} "
             "epochs inside the labelled part"
             if self.chooses
-            else "learning rate not tuned"
+            else f"learning rate not tuned, {lr:g}"
         )
         return f"{self.length_text()}; {chosen}; more tuning may score higher"
 
@@ -106,37 +130,40 @@ class Budget:
 
 
 def plan_finetuning(
-    config: SupervisedConfig, rates: int, labels: int, fit: int, validate: int
+    config: SupervisedConfig, finetune: FinetuneConfig, labels: int, fit: int, validate: int
 ) -> Budget:
     """The budget of fine-tuning: epochs and batches of ``plan_budget``.
 
-    Where there are several rates, trials of a quarter of the length choose one, as there. Its
-    comparison with the frozen encoder then takes a trial of the whole length (``check_epochs``): a
-    shorter one would be held against it.
+    Trials of a quarter of the length choose the rate, as there; they are made where there is
+    something to choose, a rate or the length. A trial of the whole length (``check_epochs``) then
+    decides against the frozen encoder, and against the quarter where the length is chosen.
 
     Args:
         config: that of the supervised baseline; its learning rates do not matter.
-        rates: learning rates to try, beside leaving the encoder as it is.
+        finetune: the learning rates of fine-tuning, and whether the length is chosen.
         labels: images in the labelled part.
         fit: images to train on in the trials.
-        validate: images to choose by; 0: nothing is trained, since no rate could be told from the
-            frozen encoder.
+        validate: images to choose by; 0: nothing is tuned, and there is one training with the
+            fixed rate, if there is such a rate.
     """
+    rates = len(finetune.rates)
     # One rate more than those of fine-tuning: the frozen encoder, which costs nothing.
     choices = tuple(float(number) for number in range(rates + 1))
     budget = plan_budget(msgspec.structs.replace(config, lr=choices), labels, fit, validate)
-    trains = validate > 0 and rates > 0
-    trial = budget.selection_epochs if trains and rates > 1 else 0
+    tunes = validate > 0 and rates > 0
+    trial = budget.selection_epochs if tunes and (rates > 1 or finetune.choose_length) else 0
+    trains = tunes or (rates > 0 and finetune.fixed_lr > 0.0)
     epochs = budget.epochs if trains else 0
+    check = epochs if tunes else 0
     return dataclasses.replace(
         budget,
         epochs=epochs,
         images=epochs * labels,
-        rates=rates if trains else 0,
+        rates=rates if tunes else int(trains),
         selection_epochs=trial,
         selection_images=rates * trial * fit,
-        check_epochs=epochs,
-        check_images=epochs * fit,
+        check_epochs=check,
+        check_images=check * fit,
     )
 
 

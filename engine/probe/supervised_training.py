@@ -50,6 +50,7 @@ class SupervisedData:
         mean: float32 (3,), of the channels in [0, 1].
         std: float32 (3,).
         kernels: level of the kernels in C that a CPU uses (``engine.native``), or ``off``.
+        untuned: why ``validate`` is empty, for the protocol; empty where it is not.
     """
 
     images: Tensor
@@ -60,6 +61,7 @@ class SupervisedData:
     mean: Tensor
     std: Tensor
     kernels: str = OFF
+    untuned: str = ""
 
     def to(self, device: torch.device) -> SupervisedData:
         """All but the rows, which stay where they are, on a device."""
@@ -72,6 +74,7 @@ class SupervisedData:
             self.mean.to(device),
             self.std.to(device),
             self.kernels,
+            self.untuned,
         )
 
     def inputs(self, images: Tensor) -> Tensor:
@@ -240,6 +243,7 @@ class SupervisedTraining:
         seed: of order and augmentation.
         sink: asked once a step whether to stop.
         start: the first weights; None: random ones. The generators draw the same either way.
+        head_lr: learning rate of the linear layer at the start; None: that of the backbone.
 
     Attributes:
         net: in train mode until ``train`` ends.
@@ -258,6 +262,7 @@ class SupervisedTraining:
         seed: int,
         sink: Sink,
         start: Start | None = None,
+        head_lr: float | None = None,
     ) -> None:
         self.data, self.rows, self.epochs, self.batch_size = data, rows, epochs, batch_size
         self.generator, self.sink = stream(seed, "order"), sink
@@ -269,12 +274,22 @@ class SupervisedTraining:
         self.net = net.to(memory_format=torch.channels_last).train()
         self._parted: PartedNet | None = None  # while it trains, with kernels
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(),
+            self.net.parameters() if head_lr is None else self._groups(head_lr),
             lr=lr,
             momentum=SUPERVISED_MOMENTUM,
             weight_decay=config.weight_decay,
             foreach=True,
         )
+        self._first_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _groups(self, head_lr: float) -> list[dict[str, Any]]:
+        """The backbone with the rate of the optimizer, the linear layer with its own."""
+        assert isinstance(self.net, nn.Sequential)
+        backbone, linear = self.net
+        return [
+            {"params": list(backbone.parameters())},
+            {"params": list(linear.parameters()), "lr": head_lr},
+        ]
 
     def train(self) -> Iterator[float]:
         """Trains; yields the mean loss of each epoch.
@@ -309,8 +324,8 @@ class SupervisedTraining:
     def _advance(self, batch: Tensor) -> Tensor:
         """One step on the images ``batch``; returns its loss."""
         done = self.step / (self.epochs * self.steps_per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * 0.5 * (1.0 + math.cos(math.pi * done))
+        for group, first in zip(self.optimizer.param_groups, self._first_rates, strict=True):
+            group["lr"] = first * 0.5 * (1.0 + math.cos(math.pi * done))
         self.step += 1
         height, width = self.data.images.shape[-2:]
         moves = Moves.draw(len(batch), height, width, self.generator)

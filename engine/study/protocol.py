@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.config.axis_labels import name_of
 from engine.config.baselines import BASELINES
+from engine.config.heads.finetune import FinetuneConfig
 from engine.config.phrases import listed, numbers, plural
 from engine.config.schema import PretrainConfig, StudyConfig, head_settings
 from engine.config.variants import expand
@@ -49,9 +50,18 @@ def protocol(config: StudyConfig) -> tuple[str, ...]:
         f"Labels: {_percents(config.label_fractions)} of the training labels, stratified and "
         f"nested, {_seeds('subset', config.subset_seeds)}; regularisation and learning rates "
         f"are chosen on {100 * config.probe.validation:g} % of the labelled images, never on test "
-        "images, which are read once for each cell.",
+        f"images, which are read once for each cell{_untuned(config.probe.tune_from)}.",
         *_baselines(config),
         *_statistics(config),
+    )
+
+
+def _untuned(least: int) -> str:
+    """What is done with fewer labels a class; studies of earlier versions did not say it."""
+    if least <= 2:
+        return ""
+    return (
+        f"; under {least} labels a class nothing is held out, and every value is fixed, not tuned"
     )
 
 
@@ -121,13 +131,12 @@ def _knn(pretrain: PretrainConfig) -> str:
 
 def _heads(config: StudyConfig) -> list[str]:
     sentences = [head_settings(config.probe, head).sentence() for head in config.heads]
-    if any(head_settings(config.probe, head).trains_encoder for head in config.heads):
+    if "finetune" in config.heads:
         supervised = config.probe.supervised
-        sentences.append(
-            f"Fine-tuning takes {supervised.length_text()}, batch {supervised.batch_size}, random "
-            "shift and flip; trials of a quarter of that choose the rate, and one of the whole "
-            "length decides against the frozen encoder."
-        )
+        length = f"{supervised.length_text()}, batch {supervised.batch_size}"
+        settings = head_settings(config.probe, "finetune")
+        assert isinstance(settings, FinetuneConfig)  # the sections have the types of the registry
+        sentences.append(settings.lengths_sentence(length))
     return sentences
 
 

@@ -40,6 +40,9 @@ def row_key(flat: Mapping[str, Any], source: Source) -> str:
         shared.append("head")
     if seeded:
         shared.append("runtime.seed")
+    # Versions without it tuned from two labels a class on; the keys of their probes stay.
+    if flat.get("tune_from", 2) != 2:
+        shared.append("tune_from")
     if flat.get("data.source"):  # of a transfer; the keys of all other probes stay as they were
         shared.append("data.source")
     return key_text([kept, [flat.get(key) for key in shared]])

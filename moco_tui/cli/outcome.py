@@ -10,6 +10,7 @@ from engine.runs import RunFolder
 from engine.runs.encoder_step import encoder_words
 from engine.runs.log_summary import gains
 from moco_tui.cli.output import clean, print_json, print_text, say, table, terminal_width
+from moco_tui.present.probe_row import scratch_words
 from moco_tui.present.probe_table import transfer_words
 from moco_tui.present.probe_training import training_words
 
@@ -70,6 +71,7 @@ def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = N
     """
     found = result["rows"]
     training = [training_words(row, config or {}) for row in found]
+    gains = [scratch_words(row) for row in found]
     rows = [
         [
             clean(row["source"]),
@@ -78,8 +80,9 @@ def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = N
             f"{row['balanced']:.1f}",
             f"{row['majority']:.1f}",
             *([words] if any(training) else []),
+            *([gain] if any(gains) else []),
         ]
-        for row, words in zip(found, training, strict=True)
+        for row, words, gain in zip(found, training, gains, strict=True)
     ]
     task, head = clean(result["task"]), clean(result["head"])
     title = (
@@ -90,7 +93,9 @@ def result_table(result: Mapping[str, Any], config: Mapping[str, Any] | None = N
     if words := transfer_words(result):
         title += f"\n{clean(words)}"
     titles = ["encoder", "top-1 %", "95 % interval", "balanced %", "majority %"]
-    body = table([*titles, *(["trained"] if any(training) else [])], rows, (1, 3, 4))
+    titles += ["trained"] if any(training) else []
+    titles += ["less from scratch"] if any(gains) else []
+    body = table(titles, rows, (1, 3, 4))
     return f"{title}\n\n{body}\n\n{_in_lines(clean(result['protocol']))}"
 
 

@@ -12,23 +12,42 @@ from moco_tui.present.metric_text import points_text
 WIDE = 104
 """Cells from which on a row has these columns."""
 _COLUMNS = (("over untrained", 16), ("chosen", 22), ("took", 12))
+SCRATCH_CELLS = 29
+"""Cells of a column more: the gain over training from scratch, for rows that have it."""
 _BASELINE = "random-init"
 _LEAST_BAR = 8
 
 
-def more_titles() -> str:
-    """The titles of the columns."""
+def has_scratch_column(width: int, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the gain over training from scratch is a column, and not lines below the table."""
+    return width >= WIDE + SCRATCH_CELLS and any(scratch_words(row) for row in rows)
+
+
+def more_titles(scratch: bool = False) -> str:
+    """The titles of the columns.
+
+    Args:
+        scratch: whether the gain over training from scratch is one of them.
+    """
     gain, chosen, took = (title for title, _ in _COLUMNS)
-    return f"{gain:>{_COLUMNS[0][1]}}  {chosen:<{_COLUMNS[1][1] - 2}}{took:>{_COLUMNS[2][1]}}"
+    second = f"{'less from scratch':>{SCRATCH_CELLS}}" if scratch else ""
+    return (
+        f"{gain:>{_COLUMNS[0][1]}}{second}  {chosen:<{_COLUMNS[1][1] - 2}}{took:>{_COLUMNS[2][1]}}"
+    )
 
 
-def more_parts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], room: int) -> Line:
-    """The gain over the untrained encoder, what was chosen, the time, and a bar of the accuracy.
+def more_parts(
+    row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], room: int, scratch: bool = False
+) -> Line:
+    """The gains over the untrained encoder and over training from scratch, and how it was made.
+
+    That is: what was chosen, the time, and a bar of the accuracy.
 
     Args:
         row: of the result.
         rows: all of them: among them may be the untrained encoder.
         room: cells that are left for the bar.
+        scratch: as of ``more_titles``.
     """
     top1 = fmt.measured(row.get("top1"))
     base = next((fmt.measured(r.get("top1")) for r in rows if r.get("source") == _BASELINE), None)
@@ -40,6 +59,7 @@ def more_parts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], room: 
     sign = "good" if gain.startswith("+") else "bad" if gain.startswith("-") else ""
     parts = [
         (f"{gain:>{_COLUMNS[0][1]}}", sign),
+        *([(f"{scratch_words(row):>{SCRATCH_CELLS}}", scratch_sign(row))] if scratch else []),
         (f"  {fmt.fit(chosen_words(row), _COLUMNS[1][1] - 2)}", ""),
         (f"{took:>{_COLUMNS[2][1]}}", "muted"),
     ]
@@ -47,6 +67,33 @@ def more_parts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], room: 
     if cells >= _LEAST_BAR and top1 is not None:
         parts.append((f"   {share_bar(top1 / 100, cells)}", "good"))
     return parts
+
+
+def scratch_words(row: Mapping[str, Any]) -> str:
+    """What a row has over training from scratch, with the paired interval; empty without one.
+
+    Args:
+        row: of the result: ``+3.2 pts (2.1 to 4.3)``.
+    """
+    found = row.get("over_scratch")
+    if not isinstance(found, dict):
+        return ""
+    gain, low, high = (fmt.measured(found.get(name)) for name in ("gain", "low", "high"))
+    if gain is None or low is None or high is None:
+        return ""
+    return f"{points_text(gain)} ({low:+.1f} to {high:+.1f})"
+
+
+def scratch_sign(row: Mapping[str, Any]) -> str:
+    """The style of that: ``good`` or ``bad`` where its interval does not hold zero."""
+    found = row.get("over_scratch")
+    low, high = (
+        fmt.measured(found.get(name)) if isinstance(found, dict) else None
+        for name in ("low", "high")
+    )
+    if low is not None and low > 0.0:
+        return "good"
+    return "bad" if high is not None and high < 0.0 else ""
 
 
 def chosen_words(row: Mapping[str, Any]) -> str:

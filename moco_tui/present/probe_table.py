@@ -10,7 +10,7 @@ from engine.runs.encoder_step import encoder_words
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.present.probe_row import WIDE as _WIDE
-from moco_tui.present.probe_row import more_parts, more_titles
+from moco_tui.present.probe_row import has_scratch_column, more_parts, more_titles, scratch_words
 from moco_tui.present.probe_training import MARK, shortfall, training_words, why
 
 
@@ -44,14 +44,18 @@ def probe_lines(
         waiting = "the table fills in as each row is measured"
         return [*lines, [(waiting if not record.ended else "no result", "muted")]]
     titles = f"{'encoder':<16}{'top-1':>8}  {'95 % interval':<17}{'balanced':>9}{'majority':>9}"
-    titles += more_titles() if width >= _WIDE else ""
+    scratch = has_scratch_column(width, rows)
+    titles += more_titles(scratch) if width >= _WIDE else ""
     lines += [[("", "")], [(titles, "muted")]]
     best = max((fmt.measured(row.get("top1")) or 0.0 for row in rows), default=0.0)
     for row in rows:
         line = _row_line(row, best, MARK if shortfall(row, config) else " ")
         lines.append(
-            [*line, *more_parts(row, rows, width - len(titles))] if width >= _WIDE else line
+            [*line, *more_parts(row, rows, width - len(titles), scratch)]
+            if width >= _WIDE
+            else line
         )
+    lines += [] if scratch else _scratch_lines(rows)
     lines += _training_lines(rows, config)
     return [*lines, *_class_lines(rows)] if classes else lines
 
@@ -83,6 +87,15 @@ def _row_line(row: Mapping[str, Any], best: float, mark: str) -> Line:
         (f"{mark} {interval:<17}", "muted"),
         (f"{fmt.accuracy(balanced):>9}", ""),
         (f"{'' if majority is None else fmt.accuracy(majority):>9}", "muted"),
+    ]
+
+
+def _scratch_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """What each row has over training from scratch, where that is no column."""
+    return [
+        [(f"{fmt.clean(str(row.get('source', '?')))} less from scratch: {words}", "muted")]
+        for row in rows
+        if (words := scratch_words(row))
     ]
 
 

@@ -449,8 +449,8 @@ def test_an_old_study_says_the_same_and_computes_nothing_twice(runs: Runs) -> No
 
 
 def test_the_file_of_a_study_finds_the_old_runs_that_belong_to_it(runs: Runs) -> None:
-    # A file names no folds, and means those of today; the old runs were chosen without.
-    choice = options("probe.logistic.folds=0")
+    # A file names no folds and no least labels, and means those of today; the old ones had none.
+    choice = options("probe.logistic.folds=0", "probe.tune_from=2")
     now = runs("study", "--config", str(V01 / "study.toml"), *choice, "--show", "--json").json
     as_before(now, EXPECTED["study_toml"])
     assert now["cells_done"] == 6
@@ -512,7 +512,7 @@ def works(images: Path) -> dict[str, list[str]]:
     for name, probe in TRAINED["probes"].items():
         given = [str(V01 / part) if part == "probe.toml" else part for part in probe["options"]]
         # What was built in then; settings with another default now.
-        given += options("linear.crop_min=0.2", "logistic.folds=0")
+        given += options("linear.crop_min=0.2", "logistic.folds=0", "tune_from=2")
         wanted[f"probe {name}"] = ["probe", "base", *given, "--name", "new", "--json"]
     for encoder in ENCODERS:
         for seed in SEEDS:

@@ -24,16 +24,42 @@ class FinetuneConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
     trains_encoder: ClassVar[bool] = True
     depends_on: ClassVar[tuple[str, ...]] = ("logistic", "supervised")
 
-    # The two rates of the supervised baseline, and lower ones: large steps from a good start
-    # forget it (arXiv:2202.10054, section 3).
+    # The two rates of the supervised baseline, and a fifth of the lower one: large steps from a
+    # good start forget it (arXiv:2202.10054, section 3).
     lr: Annotated[
         tuple[Annotated[float, Meta(ge=0.0, le=1000.0)], ...],
         Meta(
             min_length=1,
-            description="learning rates to choose from, inside the labelled part; 0, the frozen "
-            "encoder, is always among them",
+            description="learning rates of the backbone to choose from, inside the labelled part; "
+            "0, the frozen encoder, is always among them",
         ),
-    ] = (0.001, 0.005, 0.02, 0.1)
+    ] = (0.004, 0.02, 0.1)
+    # The lower one of the supervised baseline. The classifier starts at an optimum, so it is not
+    # tried with several.
+    head_lr: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=1000.0,
+            description="learning rate of the classifier; 0: that of the backbone",
+        ),
+    ] = 0.02
+    fixed_lr: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=1000.0,
+            description="learning rate of the backbone where nothing can be held out to choose by; "
+            "0: the encoder stays frozen there",
+        ),
+    ] = 0.004
+    choose_length: Annotated[
+        bool,
+        Meta(
+            description="choose the length, too: a quarter of supervised.epochs or all of them; "
+            "off: all of them",
+        ),
+    ] = True
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -52,17 +78,43 @@ class FinetuneConfig(HeadConfig, frozen=True, forbid_unknown_fields=True, kw_onl
         return (
             "the classifier starts as the logistic head on the frozen features, standardised on "
             "these images; augmentations, epochs, batch and schedule of the training from scratch; "
-            f"learning rate {chosen}, the frozen encoder among the choices"
+            f"learning rate of the backbone {chosen}, the frozen encoder among the choices"
         )
+
+    def classifier_words(self) -> str:
+        """The learning rate of the classifier, in words."""
+        return f"{self.head_lr:g} for the classifier" if self.head_lr else "one for the whole net"
 
     def sentence(self) -> str:
         """See ``HeadConfig.sentence``."""
+        untuned = (
+            f"{self.fixed_lr:g} for the backbone at the whole length"
+            if self.fixed_lr and self.rates
+            else "the encoder stays frozen"
+        )
         return (
             "Finetune head: the whole encoder trained on the labelled images, as the supervised "
             "baseline but for the start: BatchNorm over the whole batch, the classifier begins as "
-            f"the logistic head on the frozen features, learning rate from {numbers(self.rates)} "
-            "or none: the encoder stays frozen where a training with the best rate is not better "
-            "on held-out labelled images, or where none can be held out."
+            "the logistic head on the frozen features, learning rate of the backbone from "
+            f"{numbers(self.rates)}, {self.classifier_words()}, or none: the encoder stays frozen "
+            "where a training with the best rate is not better on held-out labelled images; where "
+            f"nothing is held out, {untuned}."
+        )
+
+    def lengths_sentence(self, length: str) -> str:
+        """How rate and length are chosen: a sentence of a study's protocol.
+
+        Args:
+            length: of a training from scratch, as in ``200 epochs``.
+        """
+        decides = (
+            "one of the whole length decides between that, the quarter and the frozen encoder"
+            if self.choose_length
+            else "one of the whole length decides against the frozen encoder"
+        )
+        return (
+            f"Fine-tuning takes {length}, random shift and flip, as training from scratch; trials "
+            f"of a quarter of that choose the rate, and {decides}."
         )
 
     def with_passes(self, count: int) -> FinetuneConfig:

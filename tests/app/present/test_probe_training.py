@@ -92,3 +92,38 @@ def test_the_row_of_a_fine_tuned_encoder_says_how_far_it_was_moved(
     found["rows"][0]["chosen"] = {"lr": lr, "tuning": {"epochs": epochs}}
     line = next(line for line in result_table(found, CONFIG).splitlines() if "pretrained  " in line)
     assert line.rstrip().endswith(words or "10.0")
+
+
+def test_every_table_has_the_difference_to_training_from_scratch() -> None:
+    made = result(None)
+    found = {"gain": 3.21, "low": 2.08, "high": 4.34}
+    made["rows"] = [
+        row | {"over_scratch": found} if not i else row for i, row in enumerate(made["rows"])
+    ]
+    words = "+3.2 pts (+2.1 to +4.3)"
+    printed = result_table(made, CONFIG).splitlines()
+    title = next(i for i, text in enumerate(printed) if text.startswith("encoder  "))
+    assert printed[title].endswith("less from scratch")
+    assert sum(text.endswith(words) for text in printed) == 1
+    record = Record(id="a", kind="probe", created=0.0, config=CONFIG, result=made)
+    for width in (0, 110, 160):
+        lines = probe_lines(record, record.config, width)
+        shown = ["".join(text for text, _ in line) for line in lines]
+        assert sum(words in text for text in shown) == 1
+        column = width == 160
+        assert any("over untrained" in t and "less from scratch" in t for t in shown) == column
+        assert any(t.endswith(f"less from scratch: {words}") for t in shown) != column
+        assert all(len(text) <= 160 for text in shown)
+    styles = [style for line in lines for text, style in line if words in text]
+    assert styles == ["good"]
+
+
+@pytest.mark.parametrize("damaged", [5, {}, {"gain": "x", "low": 1, "high": 2}, {"gain": 1.0}])
+def test_a_damaged_difference_is_left_out(damaged: Any) -> None:
+    made = result(None)
+    made["rows"][0]["over_scratch"] = damaged
+    record = Record(id="a", kind="probe", created=0.0, config=CONFIG, result=made)
+    for width in (0, 160):
+        lines = probe_lines(record, record.config, width)
+        assert not any("from scratch" in text for line in lines for text, _ in line)
+    assert "from scratch" not in result_table(made, CONFIG).splitlines()[3]

@@ -212,6 +212,7 @@ def test_a_record_that_lacks_a_setting_has_the_default_that_it_began_with(
     del pretrain["augment"]["crop"]["scale_min"]
     del probe["linear"]["crop_min"]
     del probe["logistic"]["folds"]
+    del probe["finetune"], probe["tune_from"]
     del probe["supervised"]
     study = msgspec.to_builtins(StudyConfig()) | {"pretrain": pretrain, "probe": probe}
     read = {
@@ -224,6 +225,10 @@ def test_a_record_that_lacks_a_setting_has_the_default_that_it_began_with(
         assert trained.augment.crop.scale_min == 0.2
         assert probed.linear.crop_min == 0.2
         assert probed.logistic.folds == 0
+        assert probed.tune_from == 2
+        assert probed.finetune.lr == (0.001, 0.005, 0.02, 0.1)
+        assert (probed.finetune.head_lr, probed.finetune.fixed_lr) == (0.0, 0.0)
+        assert not probed.finetune.choose_length
         assert (probed.supervised.epochs, probed.supervised.max_images) == (60, 400_000)
 
 

@@ -218,6 +218,30 @@ def test_validation_takes_a_share_of_every_class_and_leaves_one():
     assert torch.bincount(labels[fit]).tolist() == [5, 1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("smallest", "least", "held"), [(4, 5, 0), (5, 5, 1), (1, 5, 0), (2, 2, 1), (4, 2, 1)]
+)
+def test_nothing_is_held_out_below_the_least_labels_of_the_smallest_class(smallest, least, held):
+    labels = some_labels([50, smallest, 10])
+    fit, validate = split_validation(labels, 0.2, 0, least)
+    assert sorted([*fit.tolist(), *validate.tolist()]) == list(range(len(labels)))
+    expected = [10, held, 2] if held else [0, 0, 0]
+    assert torch.bincount(labels[validate], minlength=3).tolist() == expected
+
+
+def test_the_material_says_why_nothing_is_tuned():
+    data = dataset([0, 1] * 20, [0, 1], ("a", "b"))
+    task = TaskConfig(name="all")
+    four, five = (
+        prepare_material(ProbeConfig(task=task, label_fraction=share), data)
+        for share in (0.2, 0.25)
+    )
+    assert len(four.validate) == 0
+    assert "4 labels and that begins at 5" in four.untuned
+    assert len(five.validate) == 2
+    assert five.untuned == ""
+
+
 def test_no_validation_where_a_class_has_one_image():
     fit, validate = split_validation(some_labels([50, 1]), 0.2, 0)
     assert len(validate) == 0

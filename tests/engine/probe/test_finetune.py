@@ -18,8 +18,9 @@ from engine.config.baselines import SupervisedConfig
 from engine.config.heads.finetune import FinetuneConfig
 from engine.config.heads.linear import LinearConfig
 from engine.config.heads.logistic import LogisticConfig
+from engine.config.missing_settings import read_config
 from engine.config.resolve import resolve
-from engine.config.schema import ModelConfig, ProbeConfig, TaskConfig
+from engine.config.schema import ModelConfig, ProbeConfig, TaskConfig, head_settings
 from engine.data import shapes
 from engine.data.dataset import Dataset, Split
 from engine.errors import ConfigError, DataError
@@ -30,10 +31,12 @@ from engine.models.encoder import build_encoder
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.native.library import LEVELS, OFF, library
 from engine.probe.finetune import start_of
+from engine.probe.finetune_choice import best_length, decision_of
 from engine.probe.head import EncoderToTrain
 from engine.probe.labelled_features import LabelledFeatures
 from engine.probe.logistic_choice import fit_logistic
 from engine.probe.probe_run import run_probe
+from engine.probe.supervised import SupervisedBaseline, Trial
 from engine.probe.supervised_budget import plan_budget, plan_finetuning
 from engine.probe.supervised_training import (
     Diverged,
@@ -287,7 +290,13 @@ def test_it_learns_what_the_frozen_features_lack():
     assert decision["gain"] > decision["error"] > 0.0
     assert checksum(encoder) == before
     assert "BatchNorm over the whole batch" in row["protocol"]
-    assert f"learning rate {row['chosen']['lr']:g} chosen from 2" in row["protocol"]
+    assert f"{row['chosen']['lr']:g} for the backbone, 0.02 for the" in row["protocol"]
+    assert "rate chosen from 2 by trainings of 10 epochs" in row["protocol"]
+    assert "the length from 0, 10 or 40 epochs (0: the frozen encoder)" in row["protocol"]
+    assert [length["epochs"] for length in decision["lengths"]] == [0, 10, 40]
+    assert decision["top1"] == max(length["top1"] for length in decision["lengths"])
+    assert decision["epochs"] == row["chosen"]["tuning"]["epochs"] == 40
+    assert row["chosen"]["head_lr"] == 0.02
     assert result["protocol"].startswith("The whole encoder, fine-tuned on the 240 labelled images")
     assert "Frozen features" not in result["protocol"]
     assert msgspec.json.decode(msgspec.json.encode(result)) == result
@@ -335,6 +344,13 @@ def test_an_interrupted_fine_tuning_ends_in_the_same_bits():
         done = first.results[-1] if first.results else None
         got = probe(config, encoder, data, done=done)
         assert timeless(got) == timeless(expected)
+    top1 = {row["source"]: row["top1"] for row in expected["rows"]}
+    for row in expected["rows"]:
+        assert "right" not in row
+        if row["source"] != "supervised":
+            gain = row["over_scratch"]
+            assert gain["gain"] == pytest.approx(top1[row["source"]] - top1["supervised"])
+            assert gain["low"] < gain["gain"] < gain["high"]
 
 
 def test_a_stop_is_asked_for_at_every_step(monkeypatch):
@@ -392,35 +408,196 @@ def test_a_rate_that_diverges_at_full_length_gives_way_to_the_frozen_encoder(mon
         return epoch(self)
 
     monkeypatch.setattr(SupervisedTraining, "_epoch", diverging)
-    config = some_config(
-        supervised=SupervisedConfig(epochs=40, batch_size=32), finetune=FinetuneConfig(lr=(0.1,))
-    )
-    (row,) = probe(config, encoder, data)["rows"]
+    twin = SupervisedConfig(epochs=40, batch_size=32)
+    whole = FinetuneConfig(lr=(0.1,), choose_length=False)
+    (row,) = probe(some_config(supervised=twin, finetune=whole), encoder, data)["rows"]
     assert row["chosen"]["candidates"] == [row["chosen"]["candidates"][0]]
     assert row["chosen"]["lr"] == 0.0
     assert "it diverged with every learning rate" in row["protocol"]
+    # The trial of a quarter did not diverge, and it is better than the frozen encoder.
+    both = FinetuneConfig(lr=(0.1,))
+    (row,) = probe(some_config(supervised=twin, finetune=both), encoder, data)["rows"]
+    assert [c["epochs"] for c in row["chosen"]["decision"]["lengths"]] == [0, 10]
+    assert row["chosen"]["tuning"]["epochs"] == 10
 
 
 @pytest.mark.parametrize("head", ["finetune", "logistic", "linear"])
-def test_one_label_a_class_is_enough_for_every_head(head):
+@pytest.mark.parametrize(("share", "labels"), [(0.05, 1), (0.2, 4), (0.25, 5)])
+def test_under_five_labels_a_class_nothing_is_tuned_and_every_row_says_so(head, share, labels):
     data = some_shapes(200, 60)
     encoder = an_encoder(data.train.images)
     config = some_config(
         head=head,
-        label_fraction=0.05,
-        baselines=("supervised",),
-        linear=LinearConfig(epochs=2, views=1),
+        label_fraction=share,
+        baselines=("random-init", "supervised"),
+        linear=LinearConfig(epochs=2, views=1, lr=(0.01, 0.1, 1.0)),
     )
-    for fraction, labels in ((0.05, 10), (0.1, 20)):
-        at = msgspec.structs.replace(config, label_fraction=fraction)
-        result = probe(at, encoder, data)
-        assert result["labels"] == labels
-        assert all(0.0 <= row["top1"] <= 100.0 for row in result["rows"])
-        if labels == 10:  # nothing is held out, and the result says so
-            assert "not chosen: too few labels" in result["protocol"]
-            assert "not tuned" in result["rows"][-1]["protocol"]
-            if head == "finetune":
-                assert "a class has one label" in result["rows"][0]["protocol"]
+    result = probe(config, encoder, data)
+    assert result["labels"] == 10 * labels
+    few = labels < 5
+    assert ("not tuned: under 5 labels in a class" in result["protocol"]) == few
+    noun = "label" if labels == 1 else "labels"
+    for row in result["rows"]:
+        assert 0.0 <= row["top1"] <= 100.0
+        assert (row["chosen"]["candidates"] == []) == few
+        why = f"the smallest class has {labels} {noun} and that begins at 5"
+        assert (why in row["protocol"]) == few
+    scratch = result["rows"][-1]
+    assert ("learning rate not tuned, 0.1;" in scratch["protocol"]) == few
+    if few:
+        assert scratch["chosen"]["lr"] == 0.1
+        fixed = {
+            "finetune": {"lr": 0.004, "l2": 0.1},
+            "logistic": {"l2": 0.1},
+            "linear": {"lr": 0.1},
+        }
+        for row in result["rows"][:-1]:
+            assert {name: row["chosen"][name] for name in fixed[head]} == fixed[head]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_under_five_labels_a_class_the_encoder_is_trained_from_the_frozen_probe(share, monkeypatch):
+    """One training, as long as the twin's, with fixed rates: no trial and no frozen encoder."""
+    data = some_shapes(200, 200)
+    encoder = an_encoder(data.train.images)
+    before, made = checksum(encoder), []
+    train = SupervisedTraining.train
+
+    def seen(self):
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        weight = {name: value.clone() for name, value in self.net.state_dict().items()}
+        yield from train(self)
+        moved = {
+            name for name, value in self.net.state_dict().items() if (value != weight[name]).any()
+        }
+        made.append((rates, self.epochs, len(self.rows), weight["1.bias"], moved))
+
+    monkeypatch.setattr(SupervisedTraining, "train", seen)
+    config = some_config(label_fraction=share, finetune=FinetuneConfig(fixed_lr=0.01))
+    sink = Recorder()
+    (row,) = probe(config, encoder, data, sink=sink)["rows"]
+    ((rates, epochs, rows, bias, moved),) = made
+    assert (rates, epochs, rows) == ([0.01, 0.02], 4, int(200 * share))
+    assert bias.abs().max() > 0.0  # a fitted head, and no new one
+    assert {"0.0.weight", "0.3.weight", "1.weight", "1.bias"} <= moved
+    assert checksum(encoder) == before
+    assert row["chosen"]["tuning"]["epochs"] == 4
+    assert row["chosen"]["decision"] == {}
+    assert "not fine-tuned" not in row["protocol"]
+    assert "0.01 for the backbone, 0.02 for the classifier" in row["protocol"]
+    assert sink.steps[-1][0] == sink.total == 4 + 1 + 1  # epochs, the frozen head, the test
+
+
+def test_a_fixed_rate_that_diverges_leaves_the_frozen_probe_and_says_so(monkeypatch):
+    data = some_shapes(200, 60)
+    encoder = an_encoder(data.train.images)
+    monkeypatch.setattr(SupervisedTraining, "_epoch", lambda self: (_ for _ in ()).throw(Diverged))
+    (row,) = probe(some_config(label_fraction=0.2), encoder, data)["rows"]
+    frozen = probe(some_config(label_fraction=0.2, head="logistic"), encoder, data)["rows"][0]
+    assert figures(row) == figures(frozen)
+    assert "it diverged with the fixed learning rate 0.004" in row["protocol"]
+
+
+def test_a_probe_of_an_earlier_version_goes_on_as_it_began():
+    """What its record lacks reads as what it did: one rate, one length, frozen at one label."""
+    flat = msgspec.to_builtins(some_config(label_fraction=0.05))
+    for name in ("head_lr", "fixed_lr", "choose_length"):
+        del flat["finetune"][name]
+    del flat["tune_from"]
+    config = read_config("probe", flat, "The record")
+    assert isinstance(config, ProbeConfig)
+    own = head_settings(config, "finetune")
+    assert isinstance(own, FinetuneConfig)
+    assert (config.tune_from, own.head_lr, own.fixed_lr, own.choose_length) == (2, 0.0, 0.0, False)
+    data = some_shapes(200, 60)
+    encoder = an_encoder(data.train.images)
+    (row,) = probe(config, encoder, data)["rows"]
+    (frozen,) = probe(some_config(label_fraction=0.05, head="logistic"), encoder, data)["rows"]
+    assert figures(row) == figures(frozen)
+    two = msgspec.structs.replace(config, label_fraction=0.1)
+    (row,) = probe(two, encoder, data)["rows"]
+    assert [c["lr"] for c in row["chosen"]["candidates"]] == [0.0, 0.005, 0.05]
+    assert [length["epochs"] for length in row["chosen"]["decision"]["lengths"]] == [0, 4]
+
+
+def test_backbone_and_classifier_fall_along_one_cosine_from_rates_of_their_own(monkeypatch):
+    data = some_shapes(64, 10)
+    everyone = torch.arange(64)
+    images = SupervisedData(
+        data.train.images, data.train.labels, 10, everyone, everyone[:0], MEAN, STD
+    )
+    with default_generator(0, CPU):
+        training = SupervisedTraining(
+            images, TINY, SupervisedConfig(weight_decay=0.0), rows=everyone, lr=0.0, epochs=2,
+            batch_size=16, seed=0, sink=NullSink(), head_lr=0.1,
+        )  # fmt: skip
+    first = {name: value.clone() for name, value in training.net.named_parameters()}
+    rates = []
+    step = training.optimizer.step
+
+    def stepped():
+        rates.append([group["lr"] for group in training.optimizer.param_groups])
+        return step()
+
+    monkeypatch.setattr(training.optimizer, "step", stepped)
+    list(training.train())
+    expected = [0.1 * 0.5 * (1.0 + math.cos(math.pi * i / 8)) for i in range(8)]
+    assert [head for _, head in rates] == pytest.approx(expected)
+    assert [backbone for backbone, _ in rates] == [0.0] * 8
+    for name, value in training.net.named_parameters():
+        assert torch.equal(first[name], value) == name.startswith("0."), name
+
+
+def test_the_length_of_the_best_trial_is_that_of_the_training_on_everything():
+    """Of equal accuracy and loss the shortest; each figure is that of a trial of its length."""
+    right = torch.zeros(10, dtype=torch.bool)
+    better = right.clone()
+    better[:3] = True
+
+    def trial(loss, which):
+        return Trial(0.01, loss, which)
+
+    still, worse = trial(1.0, right), trial(2.0, right)
+    assert best_length({0: still, 5: trial(3.0, better), 20: worse}) == 5
+    assert best_length({0: still, 5: worse, 20: trial(0.5, right)}) == 20
+    assert best_length({0: still, 5: trial(1.0, right), 20: trial(1.0, right)}) == 0
+    decision = decision_of({0: still, 5: trial(3.0, better), 20: worse})
+    assert (decision["epochs"], decision["gain"]) == (5, pytest.approx(30.0))
+    # Three gained, none lost, of ten.
+    assert decision["error"] == pytest.approx(100 * math.sqrt(3 - 9 / 10) / 10)
+    lost = decision_of({0: trial(1.0, better), 5: still, 20: worse})
+    assert (lost["epochs"], lost["gain"]) == (20, pytest.approx(-30.0))
+
+
+def test_a_quarter_of_the_length_is_trained_where_that_was_better(monkeypatch):
+    data = some_shapes(100, 60)
+    encoder = an_encoder(data.train.images)
+    validate = SupervisedBaseline.validate
+
+    def judged(self, net, lr):
+        trial = validate(self, net, lr)
+        # The longer trial is the one that reports under its own name: it is made last.
+        best = torch.ones_like(trial.right)
+        lengths.append(len(lengths))
+        if len(lengths) > 2:  # two rates of one epoch each, then the whole length
+            best[0] = False
+        return Trial(lr, trial.loss, best)
+
+    lengths: list[int] = []
+    monkeypatch.setattr(SupervisedBaseline, "validate", judged)
+    sink = Recorder()
+    (row,) = probe(some_config(), encoder, data, sink=sink)["rows"]
+    tuning, decision = row["chosen"]["tuning"], row["chosen"]["decision"]
+    assert (decision["epochs"], tuning["epochs"], tuning["planned_epochs"]) == (1, 1, 1)
+    assert tuning["images"] == 100
+    assert "cut by" not in row["protocol"]
+    losses = [v for _, v in sink.steps if "probe/pretrained/loss" in v]
+    assert len(losses) == 1
+    lengths.clear()
+    whole = some_config(finetune=FinetuneConfig(lr=(0.005, 0.05), choose_length=False))
+    (row,) = probe(whole, encoder, data)["rows"]
+    assert row["chosen"]["tuning"]["epochs"] == 4
+    assert [c["epochs"] for c in row["chosen"]["decision"]["lengths"]] == [0, 4]
 
 
 def test_an_amount_below_one_label_a_class_is_one_sentence():
@@ -457,14 +634,24 @@ def test_kernels_in_c_give_a_fine_tuning_as_good():
 
 def test_the_budget_is_that_of_the_training_from_scratch_and_a_whole_trial():
     config = SupervisedConfig(epochs=100, batch_size=64)
+    three = FinetuneConfig(lr=(0.0, 0.01, 0.02, 0.03))
     twin = plan_budget(config, 1000, 800, 200)
-    ours = plan_finetuning(config, 3, 1000, 800, 200)
+    ours = plan_finetuning(config, three, 1000, 800, 200)
     shared = ("epochs", "planned_epochs", "selection_epochs", "batch_size", "images")
     assert [getattr(ours, name) for name in shared] == [getattr(twin, name) for name in shared]
     assert (ours.rates, ours.selection_images, ours.check_images) == (3, 3 * 25 * 800, 100 * 800)
     assert ours.reports == 100 + 100 + 3 * 25
-    assert plan_finetuning(config, 1, 1000, 800, 200).reports == 200
-    for rates, validate in ((0, 200), (3, 0)):
+    one = FinetuneConfig(lr=(0.01,), choose_length=False)
+    assert plan_finetuning(config, one, 1000, 800, 200).reports == 200
+    one = FinetuneConfig(lr=(0.01,))
+    assert plan_finetuning(config, one, 1000, 800, 200).reports == 225
+    fixed = plan_finetuning(config, three, 1000, 1000, 0)
+    assert (fixed.reports, fixed.all_images, fixed.rates) == (100, 100_000, 1)
+    for rates, validate in (
+        (FinetuneConfig(lr=(0.0,)), 200),
+        (FinetuneConfig(lr=(0.0,)), 0),
+        (FinetuneConfig(fixed_lr=0.0), 0),
+    ):
         nothing = plan_finetuning(config, rates, 1000, 1000 - validate, validate)
         assert (nothing.reports, nothing.all_images) == (0, 0)
 

@@ -6,7 +6,8 @@ import torch
 from engine.config.baselines import SupervisedConfig
 from engine.config.schema import ModelConfig
 from engine.errors import TrainingError
-from engine.probe.supervised import fit_supervised
+from engine.probe.supervised import SupervisedBaseline, fit_supervised
+from engine.probe.supervised_budget import plan_budget
 from engine.probe.supervised_training import Diverged, SupervisedData, SupervisedTraining
 from engine.sink import Interrupted, NullSink
 
@@ -57,6 +58,29 @@ def test_it_learns_and_reports_every_epoch():
     assert heard[-1]["loss"] < heard[4]["loss"]
     assert got.convergence is None
     assert "not known: too few labels" in got.training["protocol"]
+
+
+def test_a_trial_is_judged_at_eight_places_and_its_end_does_not_depend_on_them(monkeypatch):
+    images, targets = bright_and_dark(24)
+    config = SupervisedConfig(epochs=36, batch_size=12)
+    data = some_data(images, targets)
+    ends, curves = [], []
+    for looks in (8, 9):  # 9: after each of the epochs of a trial
+        heard: list[dict[str, float]] = []
+        monkeypatch.setattr("engine.probe.supervised.LOOKS", looks)
+        budget = plan_budget(config, 24, 12, 12)
+        assert budget.selection_epochs == 9
+        end = SupervisedBaseline(
+            data, ModelConfig(), config, budget, 0, report=heard.append
+        ).try_rate(0.02)
+        assert end is not None
+        ends.append((end.loss, end.right.tolist()))
+        curves.append(heard)
+    assert ends[0] == ends[1]
+    assert len(curves[0]) == len(curves[1]) == 9
+    assert sum("lr_0.02/validation_top1" in values for values in curves[0]) == 8
+    for seldom, often in zip(*curves, strict=True):
+        assert often | seldom == often
 
 
 def test_twice_the_epochs_are_compared_on_the_held_out_images():

@@ -13,7 +13,7 @@ def test_a_large_labelled_part_is_trained_for_as_many_epochs_as_a_small_one(labe
     assert budget.epochs == budget.planned_epochs == config.epochs == 200
     assert (budget.selection_epochs, budget.check_epochs) == (50, 100)
     assert budget.images == 200 * labels
-    assert "cut" not in budget.text()
+    assert "cut" not in budget.text(0.1)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_a_limit_in_images_cuts_the_epochs_and_says_so(
     assert budget.check_images == check * fit
     assert budget.all_images == epochs * labels + (2 * selection + check) * fit
     assert budget.reports == epochs + 2 * selection + check
-    assert f"({epochs * labels:,} images seen)" in budget.text()
-    assert ("not tuned" in budget.text()) == (selection == 0)
-    assert ("cut by supervised.max_images from 60" in budget.text()) == (epochs < 60)
+    assert f"({epochs * labels:,} images seen)" in budget.text(0.1)
+    assert ("not tuned, 0.1;" in budget.text(0.1)) == (selection == 0)
+    assert ("cut by supervised.max_images from 60" in budget.text(0.1)) == (epochs < 60)
 
 
 def test_one_rate_is_not_chosen_from_and_yet_its_length_is_judged():

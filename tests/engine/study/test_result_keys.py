@@ -14,6 +14,9 @@ from engine.study.result_keys import plain, row_key
     [
         # Fine-tuning starts from the logistic head and has the budget of the supervised baseline.
         ("finetune", {"finetune.lr": [0.01]}, False),
+        ("finetune", {"finetune.head_lr": 0.5}, False),
+        ("finetune", {"finetune.fixed_lr": 0.5}, False),
+        ("finetune", {"finetune.choose_length": False}, False),
         ("finetune", {"logistic.l2": [0.01]}, False),
         ("finetune", {"supervised.epochs": 7}, False),
         ("finetune", {"runtime.seed": 3}, False),
@@ -52,3 +55,11 @@ def test_a_choice_by_folds_and_one_by_a_held_out_part_are_never_taken_for_each_o
     for source in ("moco", "random-init", "pixels"):
         assert row_key(folds, source) != row_key(part, source)
     assert row_key(folds, "supervised") == row_key(part, "supervised")
+
+
+def test_a_choice_on_few_labels_of_earlier_versions_is_never_taken_for_fixed_values() -> None:
+    now, before = (plain(build(ProbeConfig, {"tune_from": n})) for n in (5, 2))
+    for source in ("moco", "random-init", "pixels", "supervised"):
+        assert row_key(now, source) != row_key(before, source)
+    older = {key: value for key, value in before.items() if key != "tune_from"}
+    assert row_key(before, "moco") == row_key(older, "moco")

@@ -53,7 +53,10 @@ def test_the_rates_of_fine_tuning_are_those_that_move_the_encoder() -> None:
     settings = FinetuneConfig(lr=(0.1, 0.0, 0.02, 0.1))
     assert settings.rates == (0.02, 0.1)
     assert settings.with_passes(1).rates == ()
-    # Those of the training from scratch are among the default ones, beside lower ones.
+    # Those of the training from scratch are among the default ones, beside a lower one.
     assert set(SupervisedConfig().lr) < set(FinetuneConfig().rates)
     assert min(FinetuneConfig().rates) < min(SupervisedConfig().lr)
-    assert "0.02 and 0.1 or none" in settings.sentence()
+    assert "from 0.02 and 0.1, 0.02 for the classifier, or none" in settings.sentence()
+    whole = FinetuneConfig(lr=(0.1,), head_lr=0.0, fixed_lr=0.0)
+    assert "0.1, one for the whole net, or none" in whole.sentence()
+    assert whole.sentence().endswith("where nothing is held out, the encoder stays frozen.")
