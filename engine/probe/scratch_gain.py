@@ -31,10 +31,16 @@ def packed(right: Tensor) -> str:
     return base64.b64encode(np.packbits(right.cpu().numpy()).tobytes()).decode("ascii")
 
 
-def unpacked(text: str, count: int) -> Tensor:
-    """The bool (count,) that ``packed`` made a text of."""
-    bits = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
-    return torch.from_numpy(np.unpackbits(bits, count=count).astype(np.bool_))
+def unpacked(text: object, count: int) -> Tensor | None:
+    """The bool (count,) that ``packed`` made a text of; None for something else."""
+    try:
+        data = base64.b64decode(str(text), validate=True)
+    except ValueError:
+        return None
+    if not isinstance(text, str) or len(data) != -(-count // 8):
+        return None
+    bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), count=count)
+    return torch.from_numpy(bits.astype(np.bool_))
 
 
 def with_gains(rows: Sequence[Mapping[str, Any]], test_images: int) -> list[dict[str, Any]]:
@@ -45,13 +51,14 @@ def with_gains(rows: Sequence[Mapping[str, Any]], test_images: int) -> list[dict
             already: it stays as it is, and so do all of them without a training from scratch.
         test_images: how many there are.
     """
-    scratch = next((row.get(RIGHT) for row in rows if row["source"] == SCRATCH), None)
+    text = next((row.get(RIGHT) for row in rows if row["source"] == SCRATCH), None)
+    scratch = unpacked(text, test_images)
     made = []
     for row in rows:
         kept = {key: value for key, value in row.items() if key != RIGHT}
-        if scratch is not None and RIGHT in row and row["source"] != SCRATCH:
-            first, second = (unpacked(text, test_images) for text in (scratch, row[RIGHT]))
-            gain, error = paired_gain(first, second)
+        own = unpacked(row.get(RIGHT), test_images)
+        if scratch is not None and own is not None and row["source"] != SCRATCH:
+            gain, error = paired_gain(scratch, own)
             kept[GAIN] = {"gain": gain, "low": gain - Z_95 * error, "high": gain + Z_95 * error}
         made.append(kept)
     return made

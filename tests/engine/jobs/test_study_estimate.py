@@ -67,7 +67,7 @@ def known_rates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def steps(config: PretrainConfig, **_: Any) -> dict[str, Any]:
         seconds = SECONDS_PER_STEP[config.moco.queue_size]
-        return {"seconds_per_step": seconds, "steps_per_epoch": 5}
+        return {"seconds_per_step": seconds, "steps_per_epoch": 5, "fused_later": False}
 
     def rates(
         config: StudyConfig, variant: Variant, dataset: Dataset, task: str, sink: Any

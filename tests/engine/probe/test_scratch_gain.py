@@ -15,7 +15,18 @@ def test_which_images_are_right_survives_as_text(count: int) -> None:
     right = torch.rand(count, generator=torch.Generator().manual_seed(count)) < 0.5
     text = packed(right)
     assert text.isascii()
-    assert torch.equal(unpacked(text, count), right)
+    found = unpacked(text, count)
+    assert found is not None
+    assert torch.equal(found, right)
+
+
+@pytest.mark.parametrize("text", [None, 3, "", "?", "AAAA", [1], "\u00fc"])
+def test_what_is_no_such_text_is_left_out(text: object) -> None:
+    """A damaged or foreign record costs the comparison and nothing else."""
+    assert unpacked(text, 8) is None
+    scratch = {"source": "supervised", "right": packed(torch.ones(8, dtype=torch.bool))}
+    row = {"source": "pretrained", "right": text}
+    assert with_gains([row, scratch], 8) == [{"source": "pretrained"}, {"source": "supervised"}]
 
 
 def test_the_interval_is_that_of_the_differences_of_the_images() -> None:
