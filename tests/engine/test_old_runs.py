@@ -237,8 +237,12 @@ def as_before(now: Any, then: Any) -> None:
 
 def without_scratch(document: Any) -> Any:
     """A report without what it says of training from scratch, which 0.1.0 only had in its rows."""
-    if not isinstance(document, Mapping) or not {"estimates", "protocol"} <= document.keys():
+    if isinstance(document, list):
+        return [without_scratch(item) for item in document]
+    if not isinstance(document, Mapping):
         return document
+    if not {"estimates", "protocol"} <= document.keys():
+        return {key: without_scratch(item) for key, item in document.items()}
     begins = "Against training from scratch"
     return {
         **document,
