@@ -155,7 +155,7 @@ def test_the_recipes_differ_in_what_they_are_called_after(
     runs = {name: run for name, run in begun.items() if isinstance(run, PretrainConfig)}
     assert {name: run.augment.crop.scale_min for name, run in runs.items()} == {
         "crop-0.08": 0.08, "crop-0.2": 0.2, "crop-0.4": 0.4,
-        "crop-0.6": 0.6, "batch-256": 0.6, "lr-0.03": 0.6,
+        "crop-0.6": 0.6, "batch-256": 0.2, "lr-0.03": 0.2,
     }  # fmt: skip
     assert {run.optim.epochs for run in runs.values()} == {200}
     assert {run.runtime.capture for run in runs.values()} == {"fused"}

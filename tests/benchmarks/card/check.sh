@@ -5,7 +5,7 @@
 #   speed      a step in every way: eager, recorded, fused, kernels, kernels-alone, with its dearest kernels; what the
 #              measures and the history of the devices cost; start; roofline                              (540 s)
 #   peers      a step beside the notebook's pipeline and lightly                                          (150 s)
-#   recipes    few-labels over 200 epochs: crops from 0.08, 0.2, 0.4 and 0.6, and at 0.6 batch 256 and learning rate
+#   recipes    few-labels over 200 epochs: crops from 0.08, 0.2, 0.4 and 0.6, and at 0.2 batch 256 and learning rate
 #              0.03, a minute each, and logistic probes of each from 1 and 10 % of the labels             (600 s)
 #              RECIPES="crop-0.08 lr-0.03" takes only those
 #   study      the preset study-few-labels, fused, as far as the time allows, and its table; called again on the same

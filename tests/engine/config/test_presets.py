@@ -229,7 +229,7 @@ def test_the_recipe_for_few_labels_is_the_notebook_but_for_what_was_searched() -
         "augment.blur.enabled": False,
         "augment.flip.enabled": True,
         "augment.grayscale.enabled": True,
-        "augment.crop.scale_min": 0.6,
+        "augment.crop.scale_min": 0.2,
         "model.dropout": 0.0,
         "optim.epochs": 100,
         "monitor.knn_every": 5,
