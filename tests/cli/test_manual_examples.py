@@ -20,6 +20,7 @@ import click
 import pytest
 
 import engine
+import moco_tui.cli.branch_run
 import moco_tui.cli.pretrain
 import moco_tui.cli.probe
 import moco_tui.cli.study
@@ -124,6 +125,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         (moco_tui.cli.pretrain, "submit_new"),
         (moco_tui.cli.probe, "submit_new"),
         (moco_tui.cli.study, "submit_study"),
+        (moco_tui.cli.branch_run, "submit_new"),
     ):
         monkeypatch.setattr(module, name, note)
     monkeypatch.setattr(moco_tui.cli.study, "_compute", note)
