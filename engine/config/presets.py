@@ -66,7 +66,7 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="few-labels",
-            summary="the ConvNet by a recipe that was searched for: no rotation or blur, 100 epochs",
+            summary="the ConvNet by a recipe that was searched for: no rotation, no blur",
             values=_FEW_LABELS,
         ),
         # That demo: 200 epochs with the asymmetric loss, 82.6 % by its kNN monitor on the test set,
