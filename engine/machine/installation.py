@@ -47,9 +47,9 @@ class BuiltFrom(msgspec.Struct, frozen=True):
 def built_from() -> BuiltFrom:
     """The commit that this program was installed from.
 
-    Of the file that ``setup.py`` writes into whatever is built from a repository, else of what pip
-    notes where it was given the address of one (PEP 610). A checkout has neither, and is asked
-    itself (``engine.jobs.checkout``).
+    Of the file that ``engine.machine.build_commit`` writes into whatever is built from a
+    repository, else of what pip notes where it was given the address of one (PEP 610). A checkout
+    has neither, and is asked itself (``engine.jobs.checkout``).
     """
     from importlib.metadata import PackageNotFoundError, distribution
 

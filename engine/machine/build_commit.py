@@ -1,7 +1,9 @@
 """What a build adds to ``pyproject.toml``: the commit that it was made from, beside the packages.
 
 Written into what is built and never into the source tree, so that nothing there can be out of
-date. A source distribution carries the file on to the wheel that is made of it.
+date. A source distribution carries the file on to the wheel that is made of it. setuptools takes
+the two commands from here (``tool.setuptools.cmdclass``), and loads this file alone: it needs
+nothing of the packages. What is written is read by ``engine.machine.installation``.
 """
 
 from __future__ import annotations
@@ -11,11 +13,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
 FILE = "engine/built_from.json"
 _SECONDS = 20.0
 
@@ -91,7 +92,3 @@ class SourceDistribution(sdist):
         state = repository_state(ROOT)  # before: the release tree lies in the source tree
         super().make_release_tree(base_dir, files)
         note_state(state, ROOT, Path(base_dir))
-
-
-if __name__ == "__main__":
-    setup(cmdclass={"build_py": BuildPackages, "sdist": SourceDistribution})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,24 +10,16 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from .environment import REPOSITORY, with_packages
+from engine.machine import build_commit
+from engine.machine.build_commit import note_state, repository_state
+
+from ...environment import with_packages
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-
-
-@pytest.fixture(scope="module")
-def setup() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("setup_of_this_project", REPOSITORY / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def git(folder: Path, *words: str) -> str:
@@ -45,16 +36,20 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A small project with this one's ``setup.py``, committed."""
+    """A small project with this one's commands, committed."""
     place = tmp_path / "project"
     (place / "engine").mkdir(parents=True)
     (place / "engine" / "__init__.py").write_text("")
     (place / ".gitignore").write_text("*.egg-info/\nbuild/\n")
-    shutil.copy(REPOSITORY / "setup.py", place)
+    (place / "engine" / "machine").mkdir()
+    (place / "engine" / "machine" / "__init__.py").write_text("")
+    shutil.copy(Path(build_commit.__file__), place / "engine" / "machine")
     (place / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
         '[project]\nname = "small"\nversion = "1"\n'
-        '[tool.setuptools]\npackages = ["engine"]\ninclude-package-data = false\n'
+        '[tool.setuptools]\npackages = ["engine", "engine.machine"]\ninclude-package-data = false\n'
+        '[tool.setuptools.cmdclass]\nbuild_py = "engine.machine.build_commit.BuildPackages"\n'
+        'sdist = "engine.machine.build_commit.SourceDistribution"\n'
         '[tool.setuptools.package-data]\nengine = ["built_from.json"]\n'
     )
     git(place, "init", "-q", "-b", "main")
@@ -64,38 +59,36 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_state_of_a_tree_is_that_of_its_own_repository(
-    setup: ModuleType, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = git(project, "rev-parse", "HEAD")
-    state = setup.repository_state(project)
+    state = repository_state(project)
     assert state == {"commit": commit, "changed": 0, "untracked": 0}
     (project / "engine" / "__init__.py").write_text("x = 1\n")
     (project / "engine" / "new.py").write_text("")
-    assert setup.repository_state(project) == {"commit": commit, "changed": 1, "untracked": 1}
+    assert repository_state(project) == {"commit": commit, "changed": 1, "untracked": 1}
     inside = project / "vendored"  # an archive that is unpacked below another project
     inside.mkdir()
     (inside / "pyproject.toml").write_text("")
-    assert setup.repository_state(inside) is None
-    assert setup.repository_state(tmp_path) is None
+    assert repository_state(inside) is None
+    assert repository_state(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert setup.repository_state(project) is None, "without git"
+    assert repository_state(project) is None, "without git"
 
 
-def test_what_an_earlier_build_left_does_not_stay(
-    setup: ModuleType, project: Path, tmp_path: Path
-) -> None:
+def test_what_an_earlier_build_left_does_not_stay(project: Path, tmp_path: Path) -> None:
     target, plain = tmp_path / "built", tmp_path / "plain"
     plain.mkdir()
-    setup.note_state(setup.repository_state(project), project, target)
+    note_state(repository_state(project), project, target)
     note = target / "engine" / "built_from.json"
     assert json.loads(note.read_text())["commit"] == git(project, "rev-parse", "HEAD")
-    setup.note_state(None, plain, target)
+    note_state(None, plain, target)
     assert not note.exists()
     # A source distribution brings it along: the build has copied it as any other file.
     (plain / "engine").mkdir()
     for place in (plain / "engine" / "built_from.json", note):
         place.write_text("{}")
-    setup.note_state(None, plain, target)
+    note_state(None, plain, target)
     assert note.read_text() == "{}"
 
 
@@ -129,7 +122,9 @@ def test_a_source_archive_builds_without_a_commit(project: Path, tmp_path: Path)
     (wheel,) = (tmp_path / "out").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert [name for name in archive.namelist() if name.startswith("engine/")] == [
-            "engine/__init__.py"
+            "engine/__init__.py",
+            "engine/machine/__init__.py",
+            "engine/machine/build_commit.py",
         ]
 
 
