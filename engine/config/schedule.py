@@ -8,6 +8,11 @@ from engine.config.moco_schema import MocoConfig
 from engine.config.schema import OptimConfig
 
 
+def trained_epochs(optim: OptimConfig) -> int:
+    """The epochs that a pretraining takes: those of its schedule, or up to ``stop_epoch``."""
+    return optim.stop_epoch or optim.epochs
+
+
 def learning_rate(optim: OptimConfig, step: int, steps_per_epoch: int) -> float:
     """The learning rate of a step.
 

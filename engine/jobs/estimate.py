@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from msgspec.structs import replace
 
+from engine.config.schedule import trained_epochs
 from engine.config.schema import PretrainConfig
 from engine.jobs.job import Job
 from engine.jobs.prepare import prepare
@@ -55,7 +56,7 @@ def estimate(
     """
     prepared = prepare(config, root=Path(), parent="", data_dir=data_dir, sink=NullSink())
     runtime, dataset = prepared.runtime, prepared.dataset
-    steps_of_run = trained_epochs(config) * (len(dataset.train) // config.optim.batch_size)
+    steps_of_run = trained_epochs(config.optim) * (len(dataset.train) // config.optim.batch_size)
     fused = runtime.device.type == "cuda" and config.runtime.capture == "auto"
     fused = fused and chosen_step(config, steps_of_run, runtime).capture == "fused"
     if fused:  # nobody waits for the compiler to see an estimate
@@ -81,7 +82,7 @@ def estimate(
         "online_probe_share": update / step,
         "steps_per_epoch": training.steps_per_epoch,
         "seconds_per_epoch": step * training.steps_per_epoch,
-        "seconds_total": step * training.steps_per_epoch * trained_epochs(config),
+        "seconds_total": step * training.steps_per_epoch * trained_epochs(config.optim),
         "memory_bytes": torch.cuda.max_memory_allocated(runtime.device)
         if cuda
         else peak_memory(os.getpid()),
@@ -92,17 +93,12 @@ def estimate(
     }
 
 
-def trained_epochs(config: PretrainConfig) -> int:
-    """The epochs that a pretraining takes: those of its schedule, or up to ``stop_epoch``."""
-    return config.optim.stop_epoch or config.optim.epochs
-
-
 def knn_passes(config: PretrainConfig) -> int:
     """How often a pretraining of labelled images takes kNN: every so many epochs and at the end.
 
     One more where it takes any: that of the untrained encoder.
     """
-    every, epochs = config.monitor.knn_every, trained_epochs(config)
+    every, epochs = config.monitor.knn_every, trained_epochs(config.optim)
     return 1 + math.ceil(epochs / every) if every else 0
 
 

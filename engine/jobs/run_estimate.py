@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from engine.config.schedule import trained_epochs
 from engine.config.schema import PretrainConfig
 from engine.data.dataset import holdout_split
 from engine.evaluate.features import extract
 from engine.evaluate.knn import knn_predict
-from engine.jobs.estimate import estimate, knn_passes, seconds_of, trained_epochs
+from engine.jobs.estimate import estimate, knn_passes, seconds_of
 from engine.jobs.job import Job
 from engine.pretrain.checkpoint import save
 from engine.pretrain.loop import Pretraining
@@ -53,8 +54,8 @@ def run_estimate(config: PretrainConfig, *, data_dir: Path, steps: int = 4) -> d
     # By time, and wherever one is kept.
     made = int(seconds // config.log.checkpoint_seconds)
     if config.log.checkpoint_epochs:
-        made += trained_epochs(config) // config.log.checkpoint_epochs
-    made += checkpoints_at_end(config, trained_epochs(config))
+        made += trained_epochs(config.optim) // config.log.checkpoint_epochs
+    made += checkpoints_at_end(config, trained_epochs(config.optim))
     facts["checkpoints"] = made
     facts["seconds_run"] = seconds + made * facts["seconds_checkpoint"]
     return facts
@@ -121,7 +122,7 @@ def _checkpoint(config: PretrainConfig, training: Pretraining, data_dir: Path) -
             save(file, training.state_dict())
 
         seconds, size = seconds_of(write, training.state.images.device), file.stat().st_size
-    epochs = trained_epochs(config)
+    epochs = trained_epochs(config.optim)
     kept = size * checkpoints_at_end(config, epochs)
     return {
         "seconds_checkpoint": seconds,

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from engine.config.heads.finetune import FinetuneConfig
 from engine.config.pretraining_key import key_text, plain
+from engine.config.schedule import trained_epochs
 from engine.config.schema import StudyConfig, head_settings
 from engine.config.variants import Variant
 from engine.data.dataset import Dataset
 from engine.evaluate.tasks import Material, prepare_material
-from engine.jobs.estimate import estimate, knn_passes, trained_epochs
+from engine.jobs.estimate import estimate, knn_passes
 from engine.jobs.prepare import prepare
 from engine.jobs.run_estimate import METRIC_BYTES
 from engine.jobs.study_checks import check_variants
@@ -266,7 +267,7 @@ def _pretraining(
             if measured["fused_later"]:
                 sink.log("its steps will be fused (torch.compile) and take less than is said here")
         step, per_epoch = steps_of.get(key) or _median(steps_of.values())
-        epochs = trained_epochs(pretrain)
+        epochs = trained_epochs(pretrain.optim)
         steps, kept = per_epoch * epochs, checkpoints_at_end(pretrain, epochs)
         encoder = build_encoder_quietly(pretrain.model, pretrain.data.size)
         parameters = sum(p.numel() for p in encoder.parameters())

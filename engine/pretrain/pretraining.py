@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from engine.config.schedule import trained_epochs
 from engine.config.schema import PretrainConfig
 from engine.errors import TrainingError
 from engine.pretrain.groupwise_backward import can_group
@@ -45,8 +46,8 @@ class Pretraining:
     def __init__(self, config: PretrainConfig, images: Tensor, runtime: Runtime) -> None:
         ranks = runtime.ranks
         # stop_epoch ends the run early; the schedule is still that of all epochs.
-        last_epoch = config.optim.stop_epoch or config.optim.epochs
-        self.total_steps = last_epoch * (len(images) // config.optim.batch_size)
+        epochs = trained_epochs(config.optim)
+        self.total_steps = epochs * (len(images) // config.optim.batch_size)
         # A recorded step cannot wait for other processes.
         alone = chosen_step(config, self.total_steps, runtime)
         self.choice = alone if ranks is None else StepChoice("off")
