@@ -48,8 +48,8 @@ def estimate(
         ``online_probe_share`` (of that time, from 0 to 1; 0 where there is none),
         ``steps_per_epoch``, ``seconds_per_epoch`` and ``seconds_total`` without kNN, measures and
         checkpoints, ``memory_bytes`` (peak of the process, or of the CUDA device), ``device``,
-        ``precision``, ``fused_later`` (whether the run will fuse its steps, which were timed
-        without, and so will take less).
+        ``precision``, ``fused_later`` (whether the run will have its steps compiled or compute
+        them by kernels, which were timed without, and so will take less).
 
     Raises:
         UserError: what ``prepare`` refuses.
@@ -58,7 +58,7 @@ def estimate(
     runtime, dataset = prepared.runtime, prepared.dataset
     steps_of_run = trained_epochs(config.optim) * (len(dataset.train) // config.optim.batch_size)
     fused = runtime.device.type == "cuda" and config.runtime.capture == "auto"
-    fused = fused and chosen_step(config, steps_of_run, runtime).capture == "fused"
+    fused = fused and chosen_step(config, steps_of_run, runtime).capture != "recorded"
     if fused:  # nobody waits for the compiler to see an estimate
         config = replace(config, runtime=replace(config.runtime, capture="recorded"))
     cuda = runtime.device.type == "cuda"

@@ -265,7 +265,7 @@ def _pretraining(
             measured = estimate(pretrain, data_dir=data_dir)
             steps_of[key] = measured["seconds_per_step"], measured["steps_per_epoch"]
             if measured["fused_later"]:
-                sink.log("its steps will be fused (torch.compile) and take less than is said here")
+                sink.log("its steps will be computed by kernels and take less than is said here")
         step, per_epoch = steps_of.get(key) or _median(steps_of.values())
         epochs = trained_epochs(pretrain.optim)
         steps, kept = per_epoch * epochs, checkpoints_at_end(pretrain, epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from engine.config.data.data_set import SIZE
@@ -11,16 +12,23 @@ from engine.runtime.device import Runtime
 Capture = Literal["recorded", "fused", "kernels", "off"]
 """``runtime.capture`` without ``auto``."""
 
-REPAID_BY = {"convnet": 7_000, "resnet18": 1_900, "resnet34": 1_900, "resnet50": 1_900}
-"""Steps that save what the compiler takes, by encoder: of 512 pairs of 32 x 32 pixels.
+KERNELS_REPAID_BY = {"convnet": 6_000, "resnet18": 1_000, "resnet34": 1_000, "resnet50": 1_000}
+"""Steps that save what getting the kernels in Triton ready takes, by encoder: of 512 pairs of
+32 x 32 pixels.
 
-On an H200 (torch 2.11, bfloat16, nothing cached) compiling took 35 s for the convnet, whose step
-went from 7.0 to 2.0 ms, and 48 s for ResNet-18, whose step went from 34.5 to 8.6 ms
-(``tests/benchmarks/card/step.py``). A deeper net has more to compile and saves more in each step.
+On an H200 (torch 2.11, bfloat16) a step of the convnet goes from 7.4 to 2.2 ms and one of ResNet-18
+from 39.8 to 8.9 ms (``tests/benchmarks/card/step.py``). They are ready after some seconds and the
+compiled augmentations after half of what compiling a whole step takes: about 30 s where nothing is
+cached. A fused step takes as long as one with kernels, is ready later and needs more memory.
 """
 
+FUSING_REPAID_BY = 9_400
+"""The same for fusing the whole step (48.6 s, from 7.4 to 2.3 ms): for an encoder of the user's
+own, for which there are no kernels and which is taken for as small as the convnet."""
+
+_WAYS: dict[str, Capture] = {"fused": "fused", "kernels": "kernels"}  # by what a step was first
 _PAIRS, _STEM_AREA = 512, 16
-_COMPILING = "torch.compile, about a minute where nothing is cached"
+_COMPILING = "torch.compile, up to a minute where nothing is cached"
 
 
 class StepChoice(NamedTuple):
@@ -43,8 +51,9 @@ class StepChoice(NamedTuple):
 def chosen_step(config: PretrainConfig, steps: int, runtime: Runtime) -> StepChoice:
     """What ``runtime.capture`` comes to in a run of so many steps on a CUDA device.
 
-    A run goes on as it began, since a fused step rounds otherwise. Deterministic runs are not
-    fused: the compiler chooses kernels by their time.
+    Kernels in Triton where there are some for the encoder, else the compiler. A run goes on as it
+    began, since each way rounds otherwise. Deterministic runs are recorded as they are written: the
+    compiler chooses kernels by their time.
 
     Args:
         config: of the pretraining.
@@ -55,29 +64,32 @@ def chosen_step(config: PretrainConfig, steps: int, runtime: Runtime) -> StepCho
     if asked != "auto":
         return StepChoice(asked)
     if runtime.steps_so_far:
-        fused = runtime.steps_so_far.startswith("fused")
-        return StepChoice("fused" if fused else "recorded", "as the run began")
+        return StepChoice(
+            _WAYS.get(runtime.steps_so_far.split()[0], "recorded"), "as the run began"
+        )
     if config.runtime.deterministic:
-        return StepChoice("recorded", "a deterministic run is not fused")
+        return StepChoice("recorded", "a deterministic run is computed as it is written")
+    if find_spec("triton") is None:
+        return StepChoice("recorded", "kernels and torch.compile need triton, which is not here")
     repaid = steps_that_repay(config)
     if steps < repaid:
         return StepChoice(
             "recorded",
-            f"{steps:,} steps would not repay fusing them first ({_COMPILING}), {repaid:,} would",
+            f"{steps:,} steps would not repay a faster way ({_COMPILING}), {repaid:,} would",
         )
-    return StepChoice("fused", f"{steps:,} steps repay it ({_COMPILING}), from {repaid:,} on")
+    way: Capture = "kernels" if config.model.encoder in KERNELS_REPAID_BY else "fused"
+    return StepChoice(way, f"{steps:,} steps repay it ({_COMPILING}), from {repaid:,} on")
 
 
 def steps_that_repay(config: PretrainConfig) -> int:
-    """Steps from which on fusing them first takes less time in all.
+    """Steps from which on kernels, or fusing where there are none, take less time in all.
 
-    What a fused step saves is memory traffic, which grows with the pixels of a batch; the stem for
-    large images leaves a sixteenth of them. An encoder of the user's own is taken for as small as
-    the convnet.
+    What such a step saves is memory traffic, which grows with the pixels of a batch; the stem for
+    large images leaves a sixteenth of them.
     """
     model = config.model
     pixels = float(config.optim.batch_size * config.data.size**2)
     if model.stem == "imagenet":
         pixels /= _STEM_AREA
-    most = REPAID_BY.get(model.encoder, max(REPAID_BY.values()))
+    most = KERNELS_REPAID_BY.get(model.encoder, FUSING_REPAID_BY)
     return max(1, round(most * _PAIRS * SIZE**2 / pixels))

@@ -138,7 +138,7 @@ def estimate_text(facts: dict[str, Any]) -> str:
         f"{fmt.number(1000 * facts['seconds_per_step'], 3)} ms)",
         f"the run    {fmt.duration(facts['seconds_run'])}",
         *_of_probe(facts["online_probe_share"]),
-        *["           less once its steps are fused"] * bool(facts["fused_later"]),
+        *["           less once its kernels are ready"] * bool(facts["fused_later"]),
         *_often("kNN", facts["knn_passes"], facts["seconds_knn"]),
         *_often("checkpoints", facts["checkpoints"], facts["seconds_checkpoint"]),
         f"memory     {fmt.size(facts['memory_bytes'])}",

@@ -6,10 +6,11 @@
 
 The ways take turns, each with a pretraining of its own: bare steps, with the online probe, with the
 measures, and with both, as a run has them. A turn is an epoch of ``--steps`` steps, at whose end
-the measures are taken; a run takes them every 100 steps (``monitor.measure_every``), so with fewer
-steps a turn they cost more than in a run, and their cost is given for a run as well. A figure is
+the measures are taken; a run takes them every 100 steps, and on CUDA every 1,000
+(``monitor.measure_every``), so their cost is given for a run as well. A figure is
 the median of the repeats with its smallest and largest. Ratios are taken turn by turn, against the
-bare steps that stood next to them. Processor time stands first: other programs disturb it less.
+bare steps that stood next to them. Processor time stands first: other programs disturb it less. On
+CUDA it is that of the host, and the cost in a run is that in wall time.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from engine.config.run_schema import MonitorConfig
 from engine.config.schema import PretrainConfig
 from engine.config.values import parse_sets
 from engine.data.dataset import Dataset, Split
-from engine.pretrain.measures import Measures
+from engine.pretrain.measures import USUAL_EVERY, Measures
 from engine.pretrain.online_probe import OnlineProbe, probe_beside
 from tests.benchmarks.speed import ours, timing
 
@@ -127,7 +127,9 @@ def measure(name: str, options: argparse.Namespace) -> str:
     for way, of_way in laps.items():
         spent = timing.ratios(bare, of_way, timing.work)
         passed = timing.ratios(bare, of_way, timing.wall)
-        in_a_run = in_run(spent.median, way, options.steps)
+        kind_of_device = first.device.type
+        ratio = (spent if kind_of_device == "cpu" else passed).median
+        in_a_run = in_run(ratio, way, options.steps / USUAL_EVERY[kind_of_device])
         rows.append(
             (
                 way,
@@ -146,12 +148,18 @@ def measure(name: str, options: argparse.Namespace) -> str:
     return f"{table}\n\nOf the processor time of a step, each by its own clock: {counted}."
 
 
-def in_run(ratio: float, way: str, steps: int) -> float | None:
-    """By how much a run's processor time grows; None where a ratio is of no one kind of cost."""
+def in_run(ratio: float, way: str, turns: float) -> float | None:
+    """By how much a run's time grows; None where a ratio is of no one kind of cost.
+
+    Args:
+        ratio: of the time of a turn to that of bare steps.
+        way: one of ``WAYS``.
+        turns: of the steps of a turn to those between the measures of a run.
+    """
     probe, measured = WAYS[way]
     if probe == measured:
         return None
-    return (ratio - 1.0) * (steps / MonitorConfig().measure_every if measured else 1.0)
+    return (ratio - 1.0) * (turns if measured else 1.0)
 
 
 def say(text: str) -> None:

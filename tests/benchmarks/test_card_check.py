@@ -132,7 +132,7 @@ def test_its_command_lines_are_understood(
         elif words[:2] == ["-m", "pytest"]:
             known, unknown = pytestconfig._parser.parse_known_and_unknown_args(words[2:])
             assert unknown == []
-            assert known.markexpr == "gpu"
+            assert known.markexpr == "gpu and not slow"
             assert any(mark.startswith("gpu:") for mark in pytestconfig.getini("markers"))
         else:
             assert words[:2] == ["-m", "moco_tui"]

@@ -58,6 +58,7 @@ class Ours:
             self.work = self._augment
             recorder = recorder_for(self.device, training.choice.capture)
             if recorder is not None:
+                training.prepare()  # the augmentations are compiled where those of a run are
                 state, step = training.state, plain_step(training)
                 indices = state.next_indices()
 

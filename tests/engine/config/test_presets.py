@@ -39,7 +39,7 @@ PROGRAM: Sourced = {
     "moco.momentum_schedule": ("constant", "notebook, demo and MoCo v2: m is constant"),
     "monitor.online_probe": (True, OURS),
     "monitor.measures": (True, OURS),
-    "monitor.measure_every": (100, OURS),
+    "monitor.measure_every": (0, OURS),
     "log.checkpoint_seconds": (300, OURS),
     "log.checkpoint_epochs": (0, OURS),
     "log.keep_every": (0, OURS),

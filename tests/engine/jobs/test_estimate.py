@@ -110,7 +110,7 @@ def test_the_line_of_the_online_probe_is_a_share_of_the_time() -> None:
     assert lines[2].strip() == "1.2 % of it the online probe"
     assert "online" not in estimate_text(facts | {"online_probe_share": 0.0})
     assert "fused" not in estimate_text(facts)
-    assert "less once its steps are fused" in estimate_text(facts | {"fused_later": True})
+    assert "less once its kernels are ready" in estimate_text(facts | {"fused_later": True})
 
 
 @pytest.mark.parametrize(

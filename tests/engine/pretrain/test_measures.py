@@ -20,7 +20,7 @@ from engine.errors import DamagedFileError
 from engine.models.dropout import Dropout
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.pretrain import checkpoint as checkpoints
-from engine.pretrain import pretraining
+from engine.pretrain import measures, pretraining
 from engine.pretrain.measures import Measures, measure_due
 from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
@@ -229,6 +229,19 @@ def test_measures_are_due_at_ends_of_epochs_and_within_long_ones() -> None:
     assert due(250, 100, 500) == [100, 200, 250, 350, 450, 500]
     assert due(130, 100, 260) == [130, 260]  # not 30 steps before an end
     assert due(1, 1, 3) == [1, 2, 3]
+
+
+def test_a_setting_left_open_measures_as_often_as_suits_the_device(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measures, "USUAL_EVERY", {"cpu": 3, "cuda": 1})
+    steps = []
+    for every in (0, 3, 2):
+        sink = Script()
+        config = config_with(monitor__measure_every=every)
+        assert run(config, dataset, tmp_path / f"{every}.pt", sink) == "finished"
+        steps.append({step for step, name in sink.lines if name == "contrast/top1"})
+    assert steps[0] == steps[1] != steps[2]
 
 
 def test_a_resumed_run_measures_the_same(dataset: Dataset, tmp_path: Path) -> None:

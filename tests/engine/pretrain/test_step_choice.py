@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine.config.resolve import resolve
 from engine.config.run_schema import RuntimeConfig
@@ -14,7 +15,13 @@ from engine.config.schema import PretrainConfig
 from engine.data.dataset import Dataset
 from engine.pretrain import pretraining, step_choice
 from engine.pretrain.pretraining import Pretraining
-from engine.pretrain.step_choice import REPAID_BY, StepChoice, chosen_step, steps_that_repay
+from engine.pretrain.step_choice import (
+    FUSING_REPAID_BY,
+    KERNELS_REPAID_BY,
+    StepChoice,
+    chosen_step,
+    steps_that_repay,
+)
 from engine.runtime import compiled
 from engine.runtime.device import resolve_runtime
 
@@ -27,6 +34,12 @@ def dataset() -> Dataset:
     return noise()
 
 
+@pytest.fixture(autouse=True)
+def with_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with a card: torch's builds for CPUs come without it."""
+    monkeypatch.setattr(step_choice, "find_spec", lambda name: name)
+
+
 def choice(preset: str, steps: int, so_far: str = "", **values: Any) -> StepChoice:
     config = resolve(PretrainConfig, preset_name=preset, extra=values)
     return chosen_step(config, steps, dataclasses.replace(RUNTIME, steps_so_far=so_far))
@@ -35,20 +48,36 @@ def choice(preset: str, steps: int, so_far: str = "", **values: Any) -> StepChoi
 @pytest.mark.parametrize(
     ("preset", "steps", "expected"),
     [
-        ("notebook", 6_999, "recorded"),
-        ("notebook", 7_000, "fused"),
-        ("resnet18-moco", 1_899, "recorded"),
-        ("resnet18-moco", 1_900, "fused"),
+        ("notebook", 5_999, "recorded"),
+        ("notebook", 6_000, "kernels"),
+        ("resnet18-moco", 999, "recorded"),
+        ("resnet18-moco", 1_000, "kernels"),
     ],
 )
-def test_a_run_is_fused_from_the_step_on_that_was_measured(
+def test_a_run_takes_kernels_from_the_step_on_that_was_measured(
     preset: str, steps: int, expected: str
 ) -> None:
     found = choice(preset, steps)
     assert found.capture == expected
     assert f"{steps:,}" in found.why
-    most = 1_900 if preset == "resnet18-moco" else 7_000
+    most = 1_000 if preset == "resnet18-moco" else 6_000
     assert f"{most:,}" in found.why
+
+
+def test_an_encoder_without_kernels_is_fused() -> None:
+    config = resolve(PretrainConfig, preset_name="notebook")
+    own = replace(config, model=replace(config.model, encoder="own"))
+    for steps, expected in ((FUSING_REPAID_BY - 1, "recorded"), (FUSING_REPAID_BY, "fused")):
+        assert chosen_step(own, steps, RUNTIME).capture == expected
+
+
+def test_without_triton_steps_are_recorded_and_it_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(step_choice, "find_spec", lambda _: None)
+    found = choice("notebook", 1_000_000)
+    assert found.capture == "recorded"
+    assert "triton" in found.why
 
 
 @pytest.mark.parametrize("asked", ["recorded", "fused", "kernels", "off"])
@@ -64,6 +93,8 @@ def test_what_was_asked_for_is_taken_without_a_word(asked: str) -> None:
         ("plain", "recorded"),
         ("fused and captured", "fused"),
         ("fused", "fused"),
+        ("kernels and captured", "kernels"),
+        ("kernels", "kernels"),
     ],
 )
 @pytest.mark.parametrize("steps", [1, 1_000_000])
@@ -78,10 +109,10 @@ def test_the_facts_of_an_earlier_part_say_how_it_began() -> None:
     assert found.steps_so_far == "fused and captured"
 
 
-def test_a_deterministic_run_is_not_fused() -> None:
+def test_a_deterministic_run_is_computed_as_written() -> None:
     values: dict[str, Any] = {"runtime.deterministic": True}
     found = choice("notebook", 1_000_000, **values)
-    assert found == StepChoice("recorded", "a deterministic run is not fused")
+    assert found == StepChoice("recorded", "a deterministic run is computed as it is written")
 
 
 @pytest.mark.parametrize(
@@ -95,13 +126,13 @@ def test_a_deterministic_run_is_not_fused() -> None:
 )
 def test_what_a_step_saves_grows_with_its_pixels(values: dict[str, Any], share: float) -> None:
     config = resolve(PretrainConfig, preset_name="resnet18-moco", extra=values)
-    assert steps_that_repay(config) == REPAID_BY["resnet18"] * share
+    assert steps_that_repay(config) == KERNELS_REPAID_BY["resnet18"] * share
 
 
 def test_a_run_says_its_way_before_anything_is_compiled(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a CPU with the stand-in for a recording: fused where it repays, as its facts say then."""
+    """On a CPU with the stand-in for a recording: kernels where they repay, as its facts say."""
     config = config_with(optim__epochs=1, monitor__knn_every=0)
     prepare, said = Pretraining.prepare, list[list[str]]()
     with fusion.as_on_cuda(RUNTIME.device), monkeypatch.context() as patch:
@@ -109,9 +140,9 @@ def test_a_run_says_its_way_before_anything_is_compiled(
         patch.setattr(compiled, "BACKEND", "aot_eager")
         for most, way, step in (
             (10**9, "recorded", "captured"),
-            (0, "fused", "fused and captured"),
+            (0, "kernels", "kernels and captured"),
         ):
-            patch.setattr(step_choice, "REPAID_BY", {"convnet": most})
+            patch.setattr(step_choice, "KERNELS_REPAID_BY", {"convnet": most})
             sink = Script()
 
             def noted(training: Pretraining, sink: Script = sink) -> list[str]:

@@ -270,7 +270,8 @@ def test_kernels_that_the_compiler_makes_agree_with_the_plain_step(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("encoder", ["convnet", "resnet18"])
+# Compiling ResNet-18 takes a minute, and runs take it with kernels of its own.
+@pytest.mark.parametrize("encoder", ["convnet", pytest.param("resnet18", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_cuda_a_fused_step_agrees_with_the_plain_one_from_each_of_30_states(
     precision: str, encoder: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
