@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What only a card can show, in parts. In the project's root, on the machine with the card:   bash .gpu/check.sh PART [SECONDS]
-#   first      ResNet-18, 200 epochs, fused, with its probe from 10 % of the labels                       (300 s)
+#   first      ResNet-18, 200 epochs, with its probe from 10 % of the labels                       (300 s)
 #   tests      the GPU tests                                                                              (200 s)
 #   speed      a step in every way: eager, recorded, fused, kernels, kernels-alone, with its dearest kernels; what the
 #              measures and the history of the devices cost; start; roofline                              (540 s)
@@ -8,7 +8,7 @@
 #   recipes    few-labels over 200 epochs: crops from 0.08, 0.2, 0.4 and 0.6, and at 0.2 batch 256 and learning rate
 #              0.03, a minute each, and logistic probes of each from 1 and 10 % of the labels             (600 s)
 #              RECIPES="crop-0.08 lr-0.03" takes only those
-#   study      the preset study-few-labels, fused, as far as the time allows, and its table; called again on the same
+#   study      the preset study-few-labels, as far as the time allows, and its table; called again on the same
 #              machine it goes on. EXTRA="--set seeds=[0]" adds settings                                   (540 s)
 #   notebook   1,000 epochs of the notebook's ConvNet with both queue sizes, and probes                   (EPOCHS=2500)
 #   reference  a referee (reference.py) to the end of 30 epochs, and ours with three seeds beside it       (600 s)
@@ -57,7 +57,7 @@ step() { # name, limit in seconds, command ...
   echo "=== $name"; tr '\r' '\n' <"$logs/$name.log" | tail -n "${SHOW:-10}" | cut -c1-220; keep
 }
 moco() { step "$1" "$2" python3 -m moco_tui "${@:3}"; }
-pretrain() { moco "$1" "$2" pretrain --data "$images" --device cuda --name "$1" --set capture=fused "${@:3}"; } # name, limit, options ...
+pretrain() { moco "$1" "$2" pretrain --data "$images" --device cuda --name "$1" "${@:3}"; } # name, limit, options ...
 probe() { moco "probe-$1-$2" 40 probe "$1" --device cuda --label-fraction "$2" --head logistic "${@:3}"; } # run, share, options ...
 
 images=folder:/tmp/cifar10; quick='baselines=["random-init","pixels"]'
@@ -88,7 +88,7 @@ recipes)
   done ;;
 study)
   # shellcheck disable=SC2086 # EXTRA is several words
-  moco study $(( budget > 100 ? budget - 40 : budget )) study --preset study-few-labels --data $images --device cuda --name few-labels --set pretrain.runtime.capture=fused ${EXTRA:-}
+  moco study $(( budget > 100 ? budget - 40 : budget )) study --preset study-few-labels --data $images --device cuda --name few-labels ${EXTRA:-}
   SHOW=80 moco table 30 study few-labels --show --markdown ;;
 notebook)
   for k in 4096 16384; do
