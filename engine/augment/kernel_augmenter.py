@@ -15,7 +15,6 @@ from engine.augment.augmenter import Augmenter, normalise
 from engine.augment.crop import TRIES, central_box
 from engine.config.augment import AUGMENTATIONS
 from engine.config.schema import AugmentConfig
-from engine.kernels.group_block import INTERPRETED
 from engine.kernels.view_plan import GEOMETRY, LARGEST, PHOTOMETRY, ViewPlan
 
 
@@ -58,9 +57,11 @@ class KernelAugmenter:
         Returns:
             ``(N, 3, size, size)``, normalised, channels_last.
         """
+        from engine.kernels.group_block import INTERPRETED  # not before a step wants kernels
+
         if images.device.type == "cpu" and not INTERPRETED:
             return self._written(images, numbers).to(dtype)
-        from engine.kernels.view_launches import launch_views  # imports Triton
+        from engine.kernels.view_launches import launch_views
 
         return launch_views(
             images, numbers, self.table, self.plan, dtype, precise=not INTERPRETED

@@ -164,29 +164,34 @@ def sampled(
 
 
 @triton.jit
-def blurred(r, g, b, row, column, sigma, SIZE: tl.constexpr, HALF: tl.constexpr):
-    """A separable Gaussian with reflected borders."""
-    total = sigma * 0.0 + 1.0
+def tap(sigma, k):
+    """The weight of a distance in a Gaussian, that of 0 being 1."""
+    away = k / sigma
+    return tl.exp(-0.5 * (away * away))
+
+
+@triton.jit
+def blurred_along(
+    r, g, b, start, along, sigma, SIZE: tl.constexpr, HALF: tl.constexpr, STRIDE: tl.constexpr
+):
+    """A Gaussian along rows or columns with reflected borders.
+
+    Pixel ``along`` of a line lies at ``start + along * STRIDE``.
+    """
+    total = tap(sigma, 0)
     for k in range(1, HALF + 1):
-        away = k / sigma
-        total += 2.0 * tl.exp(-0.5 * (away * away))
+        total += 2.0 * tap(sigma, k)
     scale = 1.0 / total
-    for across in tl.static_range(2):
-        along = row if across == 1 else column
-        start = column if across == 1 else row * SIZE
-        STRIDE: tl.constexpr = SIZE if across == 1 else 1
-        red, green, blue = r * scale, g * scale, b * scale
-        for k in range(1, HALF + 1):
-            away = k / sigma
-            weight = tl.exp(-0.5 * (away * away)) * scale
-            before = start + tl.abs(along - k) * STRIDE
-            behind = along + k
-            behind = start + tl.minimum(behind, 2 * (SIZE - 1) - behind) * STRIDE
-            red = tl.fma(weight, tl.gather(r, before, 0) + tl.gather(r, behind, 0), red)
-            green = tl.fma(weight, tl.gather(g, before, 0) + tl.gather(g, behind, 0), green)
-            blue = tl.fma(weight, tl.gather(b, before, 0) + tl.gather(b, behind, 0), blue)
-        r, g, b = red, green, blue
-    return r, g, b
+    red, green, blue = r * scale, g * scale, b * scale
+    for k in range(1, HALF + 1):
+        weight = tap(sigma, k) * scale
+        before = start + tl.abs(along - k) * STRIDE
+        behind = tl.minimum(along + k, 2 * (SIZE - 1) - along - k)
+        behind = start + behind * STRIDE
+        red = tl.fma(weight, tl.gather(r, before, 0) + tl.gather(r, behind, 0), red)
+        green = tl.fma(weight, tl.gather(g, before, 0) + tl.gather(g, behind, 0), green)
+        blue = tl.fma(weight, tl.gather(b, before, 0) + tl.gather(b, behind, 0), blue)
+    return red, green, blue
 
 
 @triton.jit
@@ -291,7 +296,8 @@ def views_kernel(
         if ((PHOTOMETRY >> (2 * step)) & 3) == BLUR:
             if drawn(mine, table, 23):
                 sigma = between(mine, table, 29)
-                r, g, b = blurred(r, g, b, row, column, sigma, SIZE, HALF)
+                r, g, b = blurred_along(r, g, b, row * SIZE, column, sigma, SIZE, HALF, 1)
+                r, g, b = blurred_along(r, g, b, column, row, sigma, SIZE, HALF, SIZE)
         if ((PHOTOMETRY >> (2 * step)) & 3) == JITTER:
             if drawn(mine, table, 24):
                 r, g, b = jittered(r, g, b, mine, table, there, AREA, BLENDS, SHIFTS)
