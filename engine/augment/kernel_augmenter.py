@@ -63,9 +63,7 @@ class KernelAugmenter:
             return self._written(images, numbers).to(dtype)
         from engine.kernels.view_launches import launch_views
 
-        return launch_views(
-            images, numbers, self.table, self.plan, dtype, precise=not INTERPRETED
-        )
+        return launch_views(images, numbers, self.table, self.plan, dtype, precise=not INTERPRETED)
 
     def _written(self, images: Tensor, numbers: Tensor) -> Tensor:
         images = images.repeat(len(numbers) // len(images), 1, 1, 1)

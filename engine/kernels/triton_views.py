@@ -12,6 +12,7 @@ range, ``high - low`` and ``low`` in the first two. The third row has the centra
 height, width), the means of the channels, and the inverses of their standard deviations.
 """
 
+# ruff: noqa: SIM102 - an if on a constant is decided by the compiler, the one inside by the card
 # Triton reads annotations of parameters as objects: no "from __future__ import annotations".
 
 import triton
@@ -60,9 +61,7 @@ def luma(r, g, b):
 
 
 @triton.jit
-def crop_box(
-    mine, table, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, PRECISE: tl.constexpr
-):
+def crop_box(mine, table, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, PRECISE: tl.constexpr):
     """Top, left, height and width of the crop: the first of ten candidates that fits."""
     lane = tl.arange(0, 16)
     column = tl.minimum(lane, TRIES - 1)
@@ -243,7 +242,7 @@ def jittered(
         if kind == HUE:
             if SHIFTS:
                 r, g, b = hue_shifted(r, g, b, factor)
-        else:  # noqa: PLR5501 - the branches on a value and on a constant are apart
+        else:
             if BLENDS:
                 gray = luma(r, g, b)
                 rest = 1.0 - factor

@@ -10,7 +10,12 @@ from engine.kernels.view_plan import ViewPlan
 
 
 def launch_views(
-    images: Tensor, numbers: Tensor, table: Tensor, plan: ViewPlan, dtype: torch.dtype, precise: bool
+    images: Tensor,
+    numbers: Tensor,
+    table: Tensor,
+    plan: ViewPlan,
+    dtype: torch.dtype,
+    precise: bool,
 ) -> Tensor:
     """Views of images; view ``n`` is of image ``n % B``.
 

@@ -8,8 +8,8 @@ LARGEST = 64
 """Pixels of a side: a program's registers hold three channels of a view, and 1,024 threads have 64
 each."""
 PIXELS_A_THREAD = 4
-"""Of 32 x 32 pixels, eight warps. Counted: 40 registers a thread, so that six views are made at once
-on a multiprocessor of an H100; eight pixels take 80, and then as few are with half of the warps."""
+"""Of 32 x 32 pixels, eight warps. As Triton 3.8 compiles the presets for an H100, that takes 40
+registers a thread, so a multiprocessor makes six views at once; eight pixels take 80."""
 
 # The numbers of ``triton_views``.
 GEOMETRY = {"crop": 1, "rotation": 2, "flip": 3}

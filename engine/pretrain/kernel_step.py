@@ -24,9 +24,9 @@ _SLOWER = "computed one by one, which is slower"
 class KernelStep:
     """A plain step with loss and augmentations through ``engine.kernels``.
 
-    Augmentations that have no kernel there (``KernelAugmenter.can_take``) are compiled. Each half is
-    taken on its own, and only if it agrees with the step as written on a batch of
-    this run (``fused_check``). Parameters, running statistics and their names are those of the plain step.
+    Augmentations that have no kernel there (``KernelAugmenter.can_take``) are compiled. Each half
+    is taken on its own, and only if it agrees with the step as written on a batch of this run
+    (``fused_check``). Parameters, running statistics and their names are those of the plain step.
 
     Args:
         inner: the step; its halves are replaced.
