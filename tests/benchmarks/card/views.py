@@ -23,7 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 # The project is above this file, or, where the file was copied elsewhere, the current folder.
@@ -73,7 +73,7 @@ class Case(NamedTuple):
     name: str
     pairs: int
     size: int
-    settings: dict[str, object]
+    settings: dict[str, Any]
     way: str
     bfloat16: bool = False
     pixels: int = view_plan.PIXELS_A_THREAD
@@ -102,10 +102,11 @@ class Row(NamedTuple):
 def cases(quick: bool, cuda: bool) -> Iterator[Case]:
     """Every case, the dearest to prepare last."""
     pairs, sizes = (4, (8, 8)) if quick else (512, (32, 64))
-    for size, settings, what in (
+    kinds: list[tuple[int, dict[str, Any], str]] = [
         (sizes[0], {}, "the preset"),
         (sizes[1], EVERY, "every one"),
-    ):
+    ]
+    for size, settings, what in kinds:
         told = f"{what}, {2 * pairs} of {size}x{size}"
         for bfloat16 in (True, False):
             kind = "bfloat16" if bfloat16 else "float32"

@@ -110,7 +110,7 @@ def test_settings_at_their_ends(config: AugmentConfig, shape: tuple[int, int]) -
     ],
     ids=["no hue", "hue alone"],
 )
-def test_parts_of_the_jitter(jitter: dict[str, float]) -> None:
+def test_parts_of_the_jitter(jitter: dict[str, Any]) -> None:
     config = only(color_jitter=ColorJitterConfig(p=1.0, **jitter))
     assert off_by(config, smooth_images(3, 12, 12), 12, 9) < NEAR
 
@@ -168,9 +168,12 @@ def test_any_order_against_plain_loops_and_torchvision(order: tuple[str, ...]) -
 def photometry(name: str, view: Tensor, params: Any, i: int) -> Tensor:
     """An operation of torchvision on a view."""
     if name == "blur":
-        return tv.gaussian_blur(view, [5, 5], [float(params.sigma[i])] * 2)
+        sigmas = [float(params.sigma[i])] * 2
+        blurred: Tensor = tv.gaussian_blur(view, [5, 5], sigmas)
+        return blurred
     if name == "grayscale":
-        return tv.rgb_to_grayscale(view, num_output_channels=3)
+        gray: Tensor = tv.rgb_to_grayscale(view, num_output_channels=3)
+        return gray
     functions = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
     for which in params.order[i].tolist():
         view = functions[which](view, float(params.factors[i, which]))

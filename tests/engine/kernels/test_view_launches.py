@@ -18,6 +18,7 @@ from triton.compiler import ASTSource  # noqa: E402
 from engine.augment.augmenter import Augmenter  # noqa: E402
 from engine.augment.kernel_augmenter import KernelAugmenter  # noqa: E402
 from engine.kernels import view_launches  # noqa: E402
+from engine.kernels.triton_views import views_kernel  # noqa: E402
 
 from ..augment.augment_cases import ALL, generator  # noqa: E402
 from . import compiling  # noqa: E402
@@ -65,7 +66,7 @@ def test_the_kernel_keeps_its_values_in_registers(
 ) -> None:
     """Every augmentation on: no spills, and so many views at once on a multiprocessor."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel, held = view_launches.views_kernel, Held()
+    kernel, held = views_kernel, Held()
     monkeypatch.setattr(view_launches, "views_kernel", held)
     augmenter = Augmenter(ALL, size=size)
     made = KernelAugmenter(augmenter, (side, side), torch.zeros(3), torch.ones(3))

@@ -269,6 +269,7 @@ def test_the_views_of_a_step_are_those_as_written_in_the_precision_of_its_convol
         training = with_capture("kernels", dataset, runtime)
         assert training.prepare() == []
         step, state = plain_step(training), training.state
+        assert isinstance(step, PlainStep)
         images = state.images[:6]
         numbers = state.augmenter.uniform_numbers(12, torch.Generator().manual_seed(3))
         views = step.augment(images, numbers)
@@ -320,6 +321,7 @@ def test_a_kernel_of_the_views_that_is_wrong_is_left(
     assert "\n" not in notice
     assert training.compute_step.kind == "kernels and captured"
     step = plain_step(training)
+    assert isinstance(step, PlainStep)
     assert step.augment == step._augment_as_written
 
 

@@ -71,7 +71,8 @@ def test_views_that_no_kernel_makes_have_to_repay_their_compiling(
     steps: int, expected: str
 ) -> None:
     """As with an augmentation of the user's own."""
-    found = choice("notebook", steps, **{"augment.order": [*AUGMENTATIONS, "own.views:Darker"]})
+    own: dict[str, Any] = {"augment.order": [*AUGMENTATIONS, "own.views:Darker"]}
+    found = choice("notebook", steps, **own)
     assert found.capture == expected
     assert "6,000" in found.why
     assert "torch.compile" in found.why
