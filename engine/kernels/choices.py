@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Choice(NamedTuple):
+class KernelChoice(NamedTuple):
     """The launch of one kernel.
 
     Attributes:
@@ -17,9 +17,9 @@ class Choice(NamedTuple):
             each thread are a load of 16 bytes.
         unroll: such tiles whose loads are under way together, where a kernel sums.
         warps: of 32 threads, of a program.
-        programs: wanted of the kernel, at most as many as there are tiles. 132 multiprocessors (H100,
-            H200) have place for four of 8 warps each where a thread has up to 64 registers; sums of
-            more programs take longer to merge.
+        programs: wanted of the kernel, at most as many as there are tiles. 132 multiprocessors (of
+            an H100 or H200) hold four of 8 warps each where a thread has up to 64 registers, three
+            up to 80; sums of more programs take longer to merge.
     """
 
     tile: int
@@ -29,17 +29,17 @@ class Choice(NamedTuple):
 
 
 CHOICES = {
-    "statistics": Choice(tile=2048, unroll=4, warps=8, programs=528),
-    "apply": Choice(tile=4096, unroll=1, warps=8, programs=528),
-    "reduce": Choice(tile=2048, unroll=2, warps=8, programs=396),
-    "backward": Choice(tile=2048, unroll=1, warps=8, programs=528),
+    "statistics": KernelChoice(tile=2048, unroll=4, warps=8, programs=528),
+    "apply": KernelChoice(tile=4096, unroll=1, warps=8, programs=528),
+    "reduce": KernelChoice(tile=2048, unroll=2, warps=8, programs=396),
+    "backward": KernelChoice(tile=2048, unroll=1, warps=8, programs=528),
     # Of cells, each of which is four values.
-    "pooled_apply": Choice(tile=2048, unroll=1, warps=8, programs=2112),
-    "pooled_reduce": Choice(tile=2048, unroll=1, warps=8, programs=528),
-    "pooled_backward": Choice(tile=2048, unroll=1, warps=8, programs=2112),
+    "pooled_apply": KernelChoice(tile=2048, unroll=1, warps=8, programs=2112),
+    "pooled_reduce": KernelChoice(tile=2048, unroll=1, warps=8, programs=528),
+    "pooled_backward": KernelChoice(tile=2048, unroll=1, warps=8, programs=2112),
     # Of the output.
-    "stem": Choice(tile=4096, unroll=1, warps=4, programs=1056),
-    "stem_gradient": Choice(tile=4096, unroll=1, warps=4, programs=528),
+    "stem": KernelChoice(tile=4096, unroll=1, warps=4, programs=1056),
+    "stem_gradient": KernelChoice(tile=4096, unroll=1, warps=4, programs=528),
 }
 """By the kernel's name, without "kernel"."""
 

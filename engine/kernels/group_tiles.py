@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine.kernels import choices
-from engine.kernels.choices import Choice
+from engine.kernels.choices import KernelChoice
 
 COLUMNS = 128
 """Largest number of channels of a tile: of float32 512 bytes in a row."""
@@ -49,7 +49,7 @@ class MergeTiles(NamedTuple):
     column_blocks: int
 
 
-def tiles(rows: int, groups: int, channels: int, choice: Choice, *, least: int = 1) -> Tiles:
+def tiles(rows: int, groups: int, channels: int, choice: KernelChoice, *, least: int = 1) -> Tiles:
     """The tiles for ``groups`` groups of ``rows`` rows and ``channels`` channels each.
 
     Args:

@@ -37,7 +37,7 @@ def columns_of_block(CHANNELS: tl.constexpr, COLUMNS: tl.constexpr):
 
 @triton.jit
 def store_sums(partial, one, other, CHANNELS: tl.constexpr, COLUMNS: tl.constexpr):
-    """The sums over rows of two tiles ``(ROWS, COLUMNS)`` into ``partial (2, groups, parts, C)``."""
+    """The sums over the rows of two tiles, into ``partial (2, groups, parts, C)``."""
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
     place = (tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)) * CHANNELS + column
     behind = tl.num_programs(1) * tl.num_programs(0) * CHANNELS

@@ -17,7 +17,6 @@ from engine.kernels.triton_norm import (
     store_statistics,
 )
 
-
 WIDENED = tl.constexpr(INTERPRETED)
 """Triton's interpreter multiplies the bits of bfloat16 as if they were integers."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.grad import conv2d_weight
 
 
 def stem(
@@ -50,6 +49,8 @@ def stem_statistics(
 
 def stem_backward(grad: Tensor, x: Tensor, padding: int) -> Tensor:
     """As in ``stem_block``; summed in float32."""
-    shape = (grad.shape[1], 3, 3, 3)
-    found = conv2d_weight(x.bfloat16().float(), list(shape), grad.float(), padding=padding)
+    weight = torch.zeros(grad.shape[1], 3, 3, 3, requires_grad=True)
+    with torch.enable_grad():
+        out = F.conv2d(x.bfloat16().float(), weight, padding=padding)
+    (found,) = torch.autograd.grad(out, weight, grad.float())
     return found.contiguous(memory_format=torch.channels_last)

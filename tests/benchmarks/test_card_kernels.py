@@ -1,4 +1,4 @@
-"""``card/kernels.py`` also runs on a CPU, so that it still works when there is a card to measure."""
+"""``card/kernels.py`` also runs on a CPU, so that it still works where there is a card."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_better_choice_is_shown_and_the_table_stays(
     monkeypatch.setattr(kernels, "microseconds", lambda *_: float(CHOICES["apply"].warps))
     row = kernels.timed(case, torch.device("cpu"), 1.0, tiles=True, until=float("inf"))
     assert [time for time, _ in row.better] == [4.0] * 3
-    assert "us by Choice(tile=" in kernels.show(row)
+    assert "us by KernelChoice(tile=" in kernels.show(row)
     assert all(CHOICES["apply"] != choice for _, choice in row.better)
 
 

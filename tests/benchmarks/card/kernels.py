@@ -41,7 +41,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.kernels import choices
-from engine.kernels.choices import CHOICES, Choice
+from engine.kernels.choices import CHOICES, KernelChoice
 from engine.kernels.group_block import (
     group_statistics,
     norm_apply,
@@ -87,7 +87,7 @@ class Row(NamedTuple):
     ours: float
     torchs: float | None
     copied: float
-    better: list[tuple[float, Choice]]
+    better: list[tuple[float, KernelChoice]]
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -221,19 +221,19 @@ def by_channel(groups: int, c: int, device: torch.device) -> list[Tensor]:
     return [zeros.repeat(groups, 1), ones.repeat(groups, 1), ones, zeros]
 
 
-def other_choices(choice: Choice) -> Iterator[Choice]:
+def other_choices(choice: KernelChoice) -> Iterator[KernelChoice]:
     """Those that ``--tiles`` tries: of each thread 4 to 32 values."""
     for warps in (4, 8):
         for each in (4, 8, 16, 32):
             for unroll in sorted({1, choice.unroll, 2 * choice.unroll}):
                 for programs in (264, 528, 1056, 2112):
-                    other = Choice(32 * warps * each, unroll, warps, programs)
+                    other = KernelChoice(32 * warps * each, unroll, warps, programs)
                     if other != choice and each * unroll <= 32:
                         yield other
 
 
 @contextmanager
-def chosen(kernels: Sequence[str], choice: Choice) -> Iterator[None]:
+def chosen(kernels: Sequence[str], choice: KernelChoice) -> Iterator[None]:
     """Inside, these kernels are launched like that."""
     with patch.dict(choices.CHOICES, dict.fromkeys(kernels, choice)):
         yield
@@ -261,7 +261,8 @@ def microseconds(calls: Sequence[Call], device: torch.device) -> float:
         graph.replay()
         end.record()
         torch.cuda.synchronize()
-        found.append(1e3 * start.elapsed_time(end) / (2 * len(calls)))
+        milliseconds: float = start.elapsed_time(end)
+        found.append(1e3 * milliseconds / (2 * len(calls)))
     return min(found[1:])
 
 

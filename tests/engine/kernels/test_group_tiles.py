@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.kernels import choices
-from engine.kernels.choices import CHOICES, Choice
+from engine.kernels.choices import CHOICES, KernelChoice
 from engine.kernels.group_tiles import bytes_moved, merge_tiles, power_of_two, tiles
 
 # (channels, height, width) of the input of each BatchNorm, counted by hand from the papers' tables.
@@ -25,7 +25,7 @@ RESNET18 = [
     groups=st.integers(1, 512),
     channels=st.integers(1, 3000),
     choice=st.builds(
-        Choice,
+        KernelChoice,
         tile=st.sampled_from([512, 1024, 4096]),
         unroll=st.just(1),
         warps=st.just(8),
@@ -34,7 +34,7 @@ RESNET18 = [
     least=st.sampled_from([1, 16]),
 )
 def test_parts_hold_every_row_once(
-    rows: int, groups: int, channels: int, choice: Choice, least: int
+    rows: int, groups: int, channels: int, choice: KernelChoice, least: int
 ) -> None:
     found = tiles(rows, groups, channels, choice, least=least)
     assert (found.parts - 1) * found.rows_per_part < rows <= found.parts * found.rows_per_part
