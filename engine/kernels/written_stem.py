@@ -49,8 +49,9 @@ def stem_statistics(
 
 def stem_backward(grad: Tensor, x: Tensor, padding: int) -> Tensor:
     """As in ``stem_block``; summed in float32."""
-    weight = torch.zeros(grad.shape[1], 3, 3, 3, requires_grad=True)
-    with torch.enable_grad():
-        out = F.conv2d(x.bfloat16().float(), weight, padding=padding)
-    (found,) = torch.autograd.grad(out, weight, grad.float())
+    wide, weight = x.bfloat16().float(), x.new_empty((grad.shape[1], 3, 3, 3))
+    ones, around = [1, 1], [padding, padding]
+    found: Tensor = torch.ops.aten.convolution_backward(
+        grad.float(), wide, weight, None, ones, around, ones, False, [0, 0], 1, [False, True, False]
+    )[1]
     return found.contiguous(memory_format=torch.channels_last)

@@ -76,6 +76,7 @@ def members(images: int, views: int, splits: int) -> list[list[int]]:
 
 
 def distance(ours: Tensor, exact: Tensor) -> float:
+    exact = exact.detach()
     return float((ours.detach().double() - exact).norm() / exact.norm().clamp(min=1e-12))
 
 
