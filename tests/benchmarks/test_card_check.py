@@ -26,7 +26,9 @@ __all__ = ["call", "root"]  # fixtures
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "benchmarks" / "card" / "check.sh"
-PARTS = ("first", "tests", "speed", "peers", "recipes", "study", "notebook", "reference")
+PARTS = (
+    "first", "tests", "speed", "kernels", "peers", "recipes", "study", "notebook", "reference"
+)  # fmt: skip
 IMAGES = "folder:/tmp/cifar10"
 
 

@@ -4,6 +4,7 @@
 #   tests      the GPU tests                                                                              (200 s)
 #   speed      a step in every way: eager, recorded, fused, kernels, kernels-alone, with its dearest kernels; what the
 #              measures and the history of the devices cost; start; roofline                              (540 s)
+#   kernels    each kernel alone beside torch's and beside its bytes, then with other tiles               (100 s; 300 s)
 #   peers      a step beside the notebook's pipeline and lightly                                          (150 s)
 #   recipes    few-labels over 200 epochs: crops from 0.08, 0.2, 0.4 and 0.6, and at 0.2 batch 256 and learning rate
 #              0.03, a minute each, and logistic probes of each from 1 and 10 % of the labels             (600 s)
@@ -76,6 +77,9 @@ speed)
   step devices 40 python3 tests/benchmarks/devices.py
   step start 170 python3 tests/benchmarks/throughput.py start --device cuda --data $images
   step roofline 80 python3 tests/benchmarks/throughput.py roofline --device cuda ;;
+kernels)
+  SHOW=60 step kernels 100 python3 $card/kernels.py 80
+  SHOW=200 step tiles 300 python3 $card/kernels.py 270 --tiles ;;
 peers)
   step peers 170 python3 tests/benchmarks/throughput.py peers --device cuda --no-parts ;;
 recipes)
@@ -98,6 +102,6 @@ notebook)
 reference)
   SHOW=30 step reference 330 python3 $card/reference.py /tmp/cifar10 --epochs "${EPOCHS:-30}" --every 10 --seconds 300
   for seed in 0 1 2; do pretrain "ours-$seed" 90 --preset resnet18-moco --set optim.epochs="${EPOCHS:-30}" --set monitor.knn_every=10 --set seed=$seed; done ;;
-*) echo "unknown part $part; it must be first, tests, speed, peers, recipes, study, notebook or reference" >&2; exit 2 ;;
+*) echo "unknown part $part; it must be first, tests, speed, kernels, peers, recipes, study, notebook or reference" >&2; exit 2 ;;
 esac
 [ -n "$dry" ] || { keep; echo "--- $part, $(( $(date +%s) - start )) s"; printf '%s\n' "${table[@]}"; }

@@ -19,7 +19,7 @@ from triton.compiler import ASTSource
 from engine.config.models import ENCODERS
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
-from engine.kernels import launches
+from engine.kernels import launches, stem_launches
 from engine.models.split_batchnorm import SplitBatchNorm2d
 
 TYPES = {
@@ -111,9 +111,14 @@ def launches_of(preset: str, dtype: torch.dtype) -> Iterator[tuple[str, Launch]]
     config, shapes = norms_of(preset)
     views, splits = 2 if config.moco.symmetric else 1, config.model.bn_splits
     spy = Spy()
-    known = 0
-    with patch.object(launches, "wrap_triton", spy):
+    with (
+        patch.object(launches, "wrap_triton", spy),
+        patch.object(stem_launches, "wrap_triton", spy),
+    ):
+        if dtype == torch.bfloat16:
+            yield from _of_stem(spy, config, shapes[0])
         for shape in dict.fromkeys(shapes):
+            known = len(spy.launches)
             x = torch.empty(shape, dtype=dtype, device="meta").contiguous(
                 memory_format=torch.channels_last
             )
@@ -137,7 +142,22 @@ def launches_of(preset: str, dtype: torch.dtype) -> Iterator[tuple[str, Launch]]
                     launches.launch_norm_backward(x, x, residual, *by_channel, views, relu)
             for launch in spy.launches[known:]:
                 yield "x".join(map(str, shape)), launch
-            known = len(spy.launches)
+
+
+def _of_stem(
+    spy: Spy, config: PretrainConfig, shape: tuple[int, ...]
+) -> Iterator[tuple[str, Launch]]:
+    """The first convolution, which makes what has ``shape``."""
+    n, c = shape[:2]
+    views, splits = 2 if config.moco.symmetric else 1, config.model.bn_splits
+    padding = 0 if config.model.encoder == "convnet" else 1
+    x = torch.empty(n, 3, 32, 32, device="meta").contiguous(memory_format=torch.channels_last)
+    weight = torch.empty(c, 3, 3, 3, device="meta")
+    out, _ = stem_launches.launch_stem(x, weight, padding, views, splits, True)
+    assert out.shape == shape
+    stem_launches.launch_stem_backward(out, x, padding)
+    for launch in spy.launches:
+        yield "x".join(map(str, x.shape)), launch
 
 
 def compile_for(launch: Launch, capability: int, folder: Path) -> Compiled:

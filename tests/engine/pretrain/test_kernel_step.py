@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.data.dataset import Dataset
-from engine.kernels import group_block, written_block
+from engine.kernels import operations, written_block
 from engine.models.convnet import ConvNet
+from engine.models.kernel_layers import can_take_stem
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain import pretraining
 from engine.pretrain.kernel_step import what_lacks
@@ -233,12 +234,28 @@ def test_kernels_that_are_wrong_are_left_in_one_sentence(
 
 def test_what_a_machine_or_an_encoder_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     card, cpu, net = torch.device("cuda"), torch.device("cpu"), ConvNet(0.1, 2)
-    monkeypatch.setattr(group_block, "HAS_TRITON", False)
+    monkeypatch.setattr(operations, "HAS_TRITON", False)
     assert "triton is not installed" in what_lacks(card, net)
     assert what_lacks(cpu, net) == ""
-    monkeypatch.setattr(group_block, "HAS_TRITON", True)
+    monkeypatch.setattr(operations, "HAS_TRITON", True)
     assert what_lacks(card, net) == ""
     assert "none for this encoder" in what_lacks(card, nn.Sequential(nn.Flatten()))
+
+
+@pytest.mark.parametrize(
+    ("layer", "taken"),
+    [
+        (nn.Conv2d(3, 32, 3, bias=False), True),
+        (nn.Conv2d(3, 64, 3, padding=1, bias=False), True),
+        (nn.Conv2d(3, 64, 7, 2, 3, bias=False), False),
+        (nn.Conv2d(3, 32, 3), False),
+        (nn.Conv2d(4, 32, 3, bias=False), False),
+        (nn.Conv2d(3, 32, 3, padding=1, padding_mode="reflect", bias=False), False),
+        (nn.Conv2d(3, 32, 3, bias=False, dtype=torch.float64), False),
+    ],
+)
+def test_the_first_convolution_is_a_kernel_where_it_can_be(layer: nn.Conv2d, taken: bool) -> None:
+    assert can_take_stem(layer) == taken
 
 
 def test_without_triton_the_operations_are_there_by_torch() -> None:
