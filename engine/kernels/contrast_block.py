@@ -132,7 +132,7 @@ def _fake_enqueue(_queue: Tensor, _pointer: Tensor, _keys: Tensor) -> None:
     return None
 
 
-def _keep_contrast(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _keep_contrast(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(output[1])
 
@@ -142,7 +142,7 @@ def _contrast_gradients(ctx: Any, grad: Tensor, _towards: Tensor) -> tuple[Tenso
     return gradient * grad, None, None, None, None, None
 
 
-def _keep_unit(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _keep_unit(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
     assert inputs[1] is None, "rows that change their places have no gradient"
     ctx.save_for_backward(inputs[0])
 

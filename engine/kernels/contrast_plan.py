@@ -39,6 +39,7 @@ class Sizes(NamedTuple):
         mean_rows: queries of a tile of weighted means.
         width: components of such a tile.
         step: keys at a time.
+        stages: steps of a product that are in flight, where the memory suffices.
     """
 
     rows: int
@@ -47,6 +48,7 @@ class Sizes(NamedTuple):
     mean_rows: int
     width: int
     step: int
+    stages: int
 
     @property
     def logits_stage(self) -> int:
@@ -59,12 +61,12 @@ class Sizes(NamedTuple):
         return 4 * (self.mean_rows + self.width) * self.step
 
 
-LARGE = Sizes(rows=128, keys=256, inner=64, mean_rows=128, width=256, step=64)
-SMALL = Sizes(rows=128, keys=128, inner=32, mean_rows=64, width=128, step=32)
-_LARGE_MEMORY, _STAGES = 200 * 1024, 3
+LARGE = Sizes(rows=128, keys=256, inner=32, mean_rows=128, width=256, step=32, stages=4)
+SMALL = Sizes(rows=128, keys=128, inner=32, mean_rows=64, width=128, step=32, stages=3)
+_LARGE_MEMORY = 200 * 1024
 
 
-class Plan(NamedTuple):
+class ContrastPlan(NamedTuple):
     """How the loss of ``n`` queries of ``dim`` components over ``keys`` keys is launched.
 
     Attributes:
@@ -91,12 +93,10 @@ class Plan(NamedTuple):
 
     def chunks(self, keys: int) -> list[range]:
         """The keys of each chunk."""
-        return [
-            range(first, min(first + self.chunk, keys)) for first in range(0, keys, self.chunk)
-        ]
+        return [range(first, min(first + self.chunk, keys)) for first in range(0, keys, self.chunk)]
 
 
-def plan(n: int, keys: int, dim: int, *, memory: int, sizes: Sizes | None = None) -> Plan:
+def plan(n: int, keys: int, dim: int, *, memory: int, sizes: Sizes | None = None) -> ContrastPlan:
     """The plan for a loss.
 
     Args:
@@ -107,7 +107,9 @@ def plan(n: int, keys: int, dim: int, *, memory: int, sizes: Sizes | None = None
         sizes: of the tiles; None: what the memory holds.
     """
     sizes = sizes or (LARGE if memory >= _LARGE_MEMORY else SMALL)
-    narrow = -(-n // sizes.rows) * -(-keys // sizes.keys) < PROGRAMS // 2 and sizes.keys > sizes.rows
+    narrow = (
+        -(-n // sizes.rows) * -(-keys // sizes.keys) < PROGRAMS // 2 and sizes.keys > sizes.rows
+    )
     sizes = sizes._replace(
         keys=sizes.rows if narrow else sizes.keys,
         width=min(sizes.width, max(power_of_two(dim), sizes.inner)),
@@ -120,7 +122,7 @@ def plan(n: int, keys: int, dim: int, *, memory: int, sizes: Sizes | None = None
     steps = chunk // sizes.step
     splits = min(max(PROGRAMS // (rows // sizes.mean_rows * (width // sizes.width)), 1), steps)
     per_split = -(-steps // splits)
-    return Plan(
+    return ContrastPlan(
         sizes,
         rows,
         width,
@@ -128,17 +130,13 @@ def plan(n: int, keys: int, dim: int, *, memory: int, sizes: Sizes | None = None
         tiles,
         -(-steps // per_split),
         per_split * sizes.step,
-        _stages(memory, sizes.logits_stage),
-        _stages(memory, sizes.mean_stage),
+        min(max(memory // sizes.logits_stage, 1), sizes.stages),
+        min(max(memory // sizes.mean_stage, 1), sizes.stages),
     )
 
 
 def _padded(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
-
-
-def _stages(memory: int, stage: int) -> int:
-    return min(max(memory // stage, 1), _STAGES)
 
 
 def counted(n: int, keys: int, dim: int) -> dict[str, float]:

@@ -185,22 +185,11 @@ def merge_kernel(
 ):
     """The loss of each query and its gradient, from the sums of all tiles and parts.
 
-    Args:
-        query: float32 ``(queries, DIM)``.
-        keys: likewise; the positive of query ``i`` is key ``(i + partner) mod queries``.
-        tops: ``(tiles, rows)``, and ``totals``.
-        references: ``(rows,)``: what ``partial (splits, rows, WIDTH)`` is relative to.
-        losses: ``(queries,)``, written.
-        gradient: ``(queries, DIM)``, written if wanted.
-        queries: count.
-        rows: queries, padded.
-        tiles: of all chunks.
-        splits: of a chunk.
-        partner: see above.
-        factor: from a product of vectors to a logit.
-        loss_scale: from the base 2 to what the losses of all queries are summed with.
-        gradient_scale: the gradient of the sum towards a natural logit, over the temperature.
-        mean_scale: from sums of split numbers to sums.
+    The positive of query ``i`` is key ``(i + partner) mod queries``. ``tops`` and ``totals`` are
+    ``(tiles, rows)`` of all chunks; ``partial (splits, rows, WIDTH)`` is relative to ``references
+    (rows,)``. Products of vectors become logits by ``factor``, losses are summed after
+    ``loss_scale``, ``gradient_scale`` is the gradient of that sum towards a natural logit over the
+    temperature, and ``mean_scale`` makes sums of split numbers sums.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     there = row < queries
@@ -229,7 +218,9 @@ def merge_kernel(
     small = tl.exp2(-tl.abs(margin))
     sum_ = 1.0 + small
     rest = tl.where(sum_ == 1.0, small * 1.4426950408889634, 0.0)
-    rest = tl.where(sum_ == 1.0, rest, tl.log2(sum_) * (small / tl.where(sum_ == 1.0, 1.0, sum_ - 1.0)))
+    rest = tl.where(
+        sum_ == 1.0, rest, tl.log2(sum_) * (small / tl.where(sum_ == 1.0, 1.0, sum_ - 1.0))
+    )
     loss = tl.where(margin > 0.0, margin, 0.0) + rest
     loss = tl.where(margin != margin, margin, loss)
     tl.store(losses + row, loss * loss_scale, mask=there)

@@ -1,6 +1,6 @@
-"""What the kernels of the loss compute, written with torch's own operations: on a CPU, and to
-compare with. Every function has the arguments and results of the operation of its name in
-``contrast_block``.
+"""What the kernels of the loss compute, written with torch's own operations.
+
+Every function has the arguments and results of the operation of its name in ``contrast_block``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def contrast(
     negative = logits.logsumexp(1)
     margin = negative - (query * positives).sum(1) / temperature
     pairs = len(query) // views
-    loss = F.softplus(margin, threshold=80.0).sum() / pairs
+    loss = -F.logsigmoid(-margin).sum() / pairs
     if not gradient:
         return loss, query.new_empty(0)
     mean = (logits - negative[:, None]).exp() @ queue
@@ -43,12 +43,13 @@ def unit_rows(x: Tensor, order: Tensor | None) -> Tensor:
 def unit_rows_backward(grad: Tensor, x: Tensor) -> Tensor:
     """As in ``contrast_block``."""
     wide = x.to(grad.dtype)
-    length = wide.norm(dim=1, keepdim=True)
+    length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
     short = length < 1e-12
     length = length.clamp(min=1e-12)
     unit = wide / length
     along = torch.where(short, 0.0, (grad * unit).sum(1, keepdim=True))
-    return ((grad - along * unit) / length).to(x.dtype)
+    found: Tensor = ((grad - along * unit) / length).to(x.dtype)
+    return found
 
 
 def order_of(first: Tensor, second: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from engine.models.moco import MoCo
 from engine.pretrain.training_state import TrainingState
 from engine.runtime.cuda_graph import preserved
 
@@ -109,6 +110,33 @@ def view_disagreement(
     """As ``disagreement``, of the augmentations alone."""
     with preserved((), state.generators()):
         return _views(state, indices, written, compiled)[1]
+
+
+def key_disagreement(state: TrainingState, ours: MoCo) -> str:
+    """Whether a model orders the keys of a step, and puts them into its queue, in the same bits.
+
+    As ``disagreement``; of a model that shares its tensors with that of the state.
+    """
+    model, batch = state.model, state.config.optim.batch_size
+    generator, queue = state.shuffle_generator, (state.model.queue, state.model.queue_ptr)
+    count = batch * (2 if model.symmetric else 1)
+    keys = torch.arange(count, device=model.queue.device)[:, None].expand(-1, model.queue.shape[1])
+    keys = keys.to(model.queue.dtype).contiguous()
+    found = []
+    for each in (model, ours):
+        with preserved(queue, [generator]):
+            order = each.key_order(state.images[:batch], generator)
+            model.queue_ptr.fill_(len(model.queue) - 1)  # so that the keys go around its end
+            each.enqueue(keys)
+            found.append((order, generator.get_state(), *(tensor.clone() for tensor in queue)))
+    named = zip(("order", "random numbers", "queue", "queue_ptr"), *found, strict=True)
+    return next((f"its {name} of keys is another" for name, *two in named if not _equal(*two)), "")
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one, other)
 
 
 def _views(

@@ -172,4 +172,5 @@ def compile_for(launch: Launch, capability: int, folder: Path) -> Compiled:
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     found = re.search(r"REG:(\d+) STACK:(\d+) .*LOCAL:(\d+)", said)
     assert found, said
-    return Compiled(*map(int, found.groups()), made.metadata.shared, made.asm["ptx"])
+    registers, stack, local = map(int, found.groups())
+    return Compiled(registers, stack, local, made.metadata.shared, made.asm["ptx"])

@@ -28,8 +28,8 @@ from engine.kernels.contrast_block import (
 from engine.kernels.contrast_plan import Sizes
 from engine.kernels.group_block import HAS_TRITON, INTERPRETED
 
-SMALL = Sizes(rows=32, keys=64, inner=16, mean_rows=16, width=32, step=16)
-# Pairs, keys, components, symmetric; sizes that fill tiles, and sizes that leave some of them empty.
+SMALL = Sizes(rows=32, keys=64, inner=16, mean_rows=16, width=32, step=16, stages=3)
+# Pairs, keys, components, symmetric; sizes that fill tiles, and that leave some of them empty.
 CASES = [
     (20, 192, 64, True),
     (13, 150, 37, True),
@@ -75,9 +75,7 @@ def exact(
     q, k, negatives = (t.detach().double() for t in (query, keys, queue))
     q.requires_grad_()
     half = len(q) // 2
-    directions = (
-        [(q[:half], k[half:]), (q[half:], k[:half])] if symmetric else [(q, k)]
-    )
+    directions = [(q[:half], k[half:]), (q[half:], k[:half])] if symmetric else [(q, k)]
     loss = torch.zeros((), dtype=torch.float64, device=q.device)
     for ours, positives in directions:
         logits = torch.cat([(ours * positives).sum(1, keepdim=True), ours @ negatives.T], 1)
@@ -111,9 +109,7 @@ def errors(
 def test_loss_and_gradient_are_those_of_float64(
     temperature: float, pairs: int, size: int, dim: int, symmetric: bool
 ) -> None:
-    of_loss, of_gradient = errors(
-        *vectors(pairs, size, dim, symmetric), temperature, symmetric
-    )
+    of_loss, of_gradient = errors(*vectors(pairs, size, dim, symmetric), temperature, symmetric)
     assert of_loss < 1e-6
     assert of_gradient < 3e-6
 
@@ -216,7 +212,9 @@ def test_the_order_is_that_of_a_stable_sort(n: int) -> None:
     assert order_of(one, two).tolist() == [*first.tolist(), *second.tolist()]
 
 
-@pytest.mark.parametrize(("size", "count", "pointer"), [(20, 8, 16), (20, 8, 3), (8, 30, 5), (9, 9, 0)])
+@pytest.mark.parametrize(
+    ("size", "count", "pointer"), [(20, 8, 16), (20, 8, 3), (8, 30, 5), (9, 9, 0)]
+)
 def test_keys_go_over_the_oldest(size: int, count: int, pointer: int) -> None:
     queue, keys = torch.randn(size, 6), torch.randn(count, 6)
     expected, at = queue.clone(), pointer
@@ -272,7 +270,7 @@ def test_the_kernels_pass_these_tests_in_the_interpreter() -> None:
 def test_cuda_the_loss_is_as_near_to_float64_as_that_of_float32(
     pairs: int, size: int, dim: int, symmetric: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With tiles of full size. Tensor cores cut sums off where float32 rounds: a few times as far."""
+    """With tiles of full size. Tensor cores cut off where float32 rounds: a few times as far."""
     monkeypatch.undo()
     given = vectors(pairs, size, dim, symmetric, device="cuda")
     of_loss, of_gradient = errors(*given, 0.07, symmetric)
