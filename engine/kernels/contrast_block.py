@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.kernels import written_contrast
-from engine.kernels.group_block import HAS_TRITON, operation, written
+from engine.kernels.operations import HAS_TRITON, by_torch, operation
 
 if HAS_TRITON:
     from engine.kernels.contrast_launches import (
@@ -54,7 +54,7 @@ def contrast(
     Returns:
         A scalar, and its gradient towards ``query``, empty where not wanted.
     """
-    if written(query):
+    if by_torch(query):
         return written_contrast.contrast(query, keys, queue, temperature, symmetric, gradient)
     return launch_contrast(query, keys, queue, temperature, symmetric, gradient)
 
@@ -68,7 +68,7 @@ def unit_rows(x: Tensor, order: Tensor | None) -> Tensor:
         order: a permutation, int64 ``(n,)``: row ``i`` goes to ``order[i]``, and there is no
             gradient; None: rows stay.
     """
-    if written(x):
+    if by_torch(x):
         return written_contrast.unit_rows(x, order)
     return launch_unit_rows(x, order)
 
@@ -76,7 +76,7 @@ def unit_rows(x: Tensor, order: Tensor | None) -> Tensor:
 @operation("moco::unit_rows_backward")
 def unit_rows_backward(grad: Tensor, x: Tensor) -> Tensor:
     """The gradient of ``unit_rows`` towards ``x``, of its dtype, from ``grad`` in float32."""
-    if written(x):
+    if by_torch(x):
         return written_contrast.unit_rows_backward(grad, x)
     return launch_unit_rows_backward(grad, x)
 
@@ -92,7 +92,7 @@ def order_of(first: Tensor, second: Tensor | None) -> Tensor:
     Returns:
         int64 ``(n,)`` or ``(2n,)``.
     """
-    if written(first):
+    if by_torch(first):
         return written_contrast.order_of(first, second)
     return launch_order(first, second)
 
@@ -106,7 +106,7 @@ def enqueue(queue: Tensor, pointer: Tensor, keys: Tensor) -> None:
         pointer: int64 scalar, the place of the oldest key, changed in place.
         keys: float32 ``(M, dim)``, contiguous.
     """
-    if written(queue):
+    if by_torch(queue):
         written_contrast.enqueue(queue, pointer, keys)
     else:
         launch_enqueue(queue, pointer, keys)

@@ -8,7 +8,8 @@ compiled: views, loss, keys, statistics of BatchNorm, and the gradient of every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -168,13 +169,22 @@ class _CheckedBatch:
     def amounts(
         self, loss: Loss, views: Tensor, order: Tensor | None, *, bfloat16: bool | None = None
     ) -> Amounts:
-        """All that a loss and its backward give; what they change is put back."""
+        """All that a loss and its backward give; what they change is put back.
+
+        Args:
+            loss: as ``Loss``.
+            views: of the batch.
+            order: of the keys.
+            bfloat16: as in the run (None), or, in float32, with what a run in bfloat16 has memory
+                for.
+        """
         state = self.state
         runtime, encoder = state.runtime, state.model.encoder_q
+        spare = contextlib.nullcontext() if bfloat16 is None else _sparing_memory()
         if bfloat16 is None:
             bfloat16 = runtime.bfloat16
         state.optimizer.zero_grad(set_to_none=True)
-        with preserved(list(self.statistics.values()), ()):
+        with spare, preserved(list(self.statistics.values()), ()):
             view_1, view_2 = views.chunk(2)
             with torch.autocast(runtime.device.type, dtype=torch.bfloat16, enabled=bfloat16):
                 value, keys = loss(view_1, view_2, order)
@@ -191,6 +201,21 @@ class _CheckedBatch:
             }
         state.optimizer.zero_grad(set_to_none=True)
         return amounts
+
+
+@contextlib.contextmanager
+def _sparing_memory() -> Iterator[None]:
+    """Inside, what a backward pass will need lies on the host, and cuDNN tries nothing out.
+
+    Of a net in float32 both take more of the device than training it in bfloat16 ever does.
+    """
+    tried = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        with torch.autograd.graph.save_on_cpu():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = tried
 
 
 class _Draws:

@@ -154,10 +154,10 @@ def what_lacks(device: torch.device, backbone: nn.Module) -> str:
 
     A CPU, where tests stand in for a card, needs no Triton: it computes them by torch.
     """
-    from engine.kernels import group_block
+    from engine.kernels import operations
     from engine.models.kernel_layers import can_take_kernels
 
-    if device.type != "cpu" and not group_block.HAS_TRITON:
+    if device.type != "cpu" and not operations.HAS_TRITON:
         return (
             "runtime.capture is kernels, but triton is not installed (it comes with torch's builds "
             "for CUDA)"

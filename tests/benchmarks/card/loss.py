@@ -41,7 +41,7 @@ from torch import Tensor
 
 from engine.kernels import contrast_plan
 from engine.kernels.contrast_block import contrast, enqueue, order_of, unit_rows
-from engine.kernels.group_block import HAS_TRITON
+from engine.kernels.operations import HAS_TRITON
 from engine.models.info_nce import info_nce
 from engine.pretrain.piecewise import piece_length, pieces
 

@@ -26,7 +26,7 @@ from engine.kernels.contrast_block import (
     unit_rows_backward,
 )
 from engine.kernels.contrast_plan import Sizes
-from engine.kernels.group_block import HAS_TRITON, INTERPRETED
+from engine.kernels.operations import HAS_TRITON, INTERPRETED
 
 SMALL = Sizes(rows=32, keys=64, inner=16, mean_rows=16, width=32, step=16, stages=3)
 # Pairs, keys, components, symmetric; sizes that fill tiles, and that leave some of them empty.

@@ -19,14 +19,13 @@ from torch import Tensor
 
 from engine.kernels import group_tiles
 from engine.kernels.group_block import (
-    HAS_TRITON,
-    INTERPRETED,
     group_statistics,
     norm_apply,
     norm_backward,
     pooled_apply,
     pooled_backward,
 )
+from engine.kernels.operations import HAS_TRITON, INTERPRETED
 from engine.kernels.written_block import philox
 
 EPS, MOMENTUM = 1e-5, 0.1

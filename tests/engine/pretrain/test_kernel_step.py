@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.data.dataset import Dataset
-from engine.kernels import group_block, written_block, written_contrast
+from engine.kernels import operations, written_block, written_contrast
 from engine.models.convnet import ConvNet
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain import pretraining
@@ -271,10 +271,10 @@ def test_a_loss_or_keys_that_are_wrong_are_left_too(
 
 def test_what_a_machine_or_an_encoder_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     card, cpu, net = torch.device("cuda"), torch.device("cpu"), ConvNet(0.1, 2)
-    monkeypatch.setattr(group_block, "HAS_TRITON", False)
+    monkeypatch.setattr(operations, "HAS_TRITON", False)
     assert "triton is not installed" in what_lacks(card, net)
     assert what_lacks(cpu, net) == ""
-    monkeypatch.setattr(group_block, "HAS_TRITON", True)
+    monkeypatch.setattr(operations, "HAS_TRITON", True)
     assert what_lacks(card, net) == ""
     assert "none for this encoder" in what_lacks(card, nn.Sequential(nn.Flatten()))
 
