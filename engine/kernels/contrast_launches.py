@@ -100,6 +100,7 @@ def launch_contrast(
             1.0 / (SCALE * SCALE * temperature * math.log(2.0)),
             WIDTH=width,
             STORE=gradient,
+            PROMOTE=sizes.promote,
             ROWS=sizes.rows,
             KEYS=sizes.keys,
             INNER=sizes.inner,

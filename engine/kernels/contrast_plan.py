@@ -40,6 +40,9 @@ class Sizes(NamedTuple):
         width: components of such a tile.
         step: keys at a time.
         stages: steps of a product that are in flight, where the memory suffices.
+        promote: whether the sums of tensor cores, which cut off, are kept short; see
+            ``triton_contrast.logits_kernel``. Of nearly equal embeddings the loss would be off by
+            4e-6 of itself else.
     """
 
     rows: int
@@ -49,6 +52,7 @@ class Sizes(NamedTuple):
     width: int
     step: int
     stages: int
+    promote: bool = True
 
     @property
     def logits_stage(self) -> int:
@@ -61,8 +65,8 @@ class Sizes(NamedTuple):
         return 4 * (self.mean_rows + self.width) * self.step
 
 
-LARGE = Sizes(rows=128, keys=256, inner=32, mean_rows=128, width=256, step=32, stages=4)
-SMALL = Sizes(rows=128, keys=128, inner=32, mean_rows=64, width=128, step=32, stages=3)
+LARGE = Sizes(rows=128, keys=128, inner=32, mean_rows=128, width=256, step=32, stages=6)
+SMALL = Sizes(rows=64, keys=128, inner=32, mean_rows=64, width=128, step=32, stages=3)
 _LARGE_MEMORY = 200 * 1024
 
 
@@ -96,7 +100,7 @@ class ContrastPlan(NamedTuple):
         return [range(first, min(first + self.chunk, keys)) for first in range(0, keys, self.chunk)]
 
 
-def plan(n: int, keys: int, dim: int, *, memory: int, sizes: Sizes | None = None) -> ContrastPlan:
+def plan(n: int, keys: int, dim: int, *, memory: int) -> ContrastPlan:
     """The plan for a loss.
 
     Args:
@@ -104,9 +108,8 @@ def plan(n: int, keys: int, dim: int, *, memory: int, sizes: Sizes | None = None
         keys: of the queue, at least 1.
         dim: components.
         memory: bytes of shared memory that a program can have.
-        sizes: of the tiles; None: what the memory holds.
     """
-    sizes = sizes or (LARGE if memory >= _LARGE_MEMORY else SMALL)
+    sizes = LARGE if memory >= _LARGE_MEMORY else SMALL
     narrow = (
         -(-n // sizes.rows) * -(-keys // sizes.keys) < PROGRAMS // 2 and sizes.keys > sizes.rows
     )

@@ -150,9 +150,10 @@ def loss_ways(device: torch.device) -> dict[str, tuple[Way, AbstractContextManag
         pairs = patch.object(contrast_launches, "PAIRS", torch.bfloat16)
         ways["kernels, pairs of bfloat16"] = by_kernels, pairs
         for name, sizes in {
+            "kernels, sums cut off": large._replace(promote=False),
+            "kernels, sums cut off, 256 keys": large._replace(keys=256, stages=4, promote=False),
             "kernels, steps of 64": large._replace(inner=64, step=64),
-            "kernels, 128 keys": large._replace(keys=128, stages=6),
-            "kernels, 128 keys and 128 components": large._replace(keys=128, width=128, stages=4),
+            "kernels, means of 128 components": large._replace(width=128),
             "kernels, tiles of other cards": contrast_plan.SMALL,
         }.items():
             ways[name] = by_kernels, patch.object(contrast_plan, "LARGE", sizes)

@@ -96,7 +96,7 @@ def test_a_plan_covers_every_query_key_and_component() -> None:
 def test_a_card_of_less_memory_has_smaller_tiles() -> None:
     assert plan(1024, 4096, 512, memory=SHARED[90]).sizes == LARGE
     assert plan(1024, 4096, 512, memory=SHARED[89]).sizes == SMALL
-    assert plan(1024, 4096, 512, memory=SHARED[90]).logits_stages == 4
+    assert plan(1024, 4096, 512, memory=SHARED[90]).logits_stages == 6
     assert plan(1024, 4096, 512, memory=64 * KIB).logits_stages == 2
 
 
