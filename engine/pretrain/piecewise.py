@@ -104,6 +104,8 @@ def piecewise_updates(state: TrainingState) -> PiecewiseUpdates | None:
         return None
     if len(optimizer.param_groups) != 1 or not optimizer.param_groups[0]["fused"]:
         return None
+    if not hasattr(torch, "_fused_sgd_"):  # torch's own, which it may rename
+        return None
     held = [optimizer.state[p].get("momentum_buffer") for p in parameters]
     momenta = [momentum for momentum in held if momentum is not None]
     if len(momenta) < len(held):
