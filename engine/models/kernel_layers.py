@@ -6,7 +6,6 @@ nothing of their own: its parameters, buffers and names stay, and both compute f
 
 from __future__ import annotations
 
-import copy
 from typing import TypeGuard
 
 import torch
@@ -24,6 +23,7 @@ from engine.models.convnet import ConvNet
 from engine.models.dropout import Dropout
 from engine.models.encoder import Encoder
 from engine.models.joined_layers import blocks_of, joined
+from engine.models.kernel_moco import KernelMoCo
 from engine.models.moco import MoCo
 from engine.models.split_batchnorm import SplitBatchNorm2d
 
@@ -197,6 +197,8 @@ def can_take_stem(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
 def with_kernels(model: MoCo) -> MoCo:
     """A model of the same tensors, whose encoders compute between convolutions by kernels.
 
+    So does what a step computes beside the encoders (``KernelMoCo``).
+
     For steps in training: both change the same parameters, running statistics and queue. Up to
     rounding they compute the same; dropout draws other units.
 
@@ -205,7 +207,7 @@ def with_kernels(model: MoCo) -> MoCo:
             ``SplitBatchNorm2d``. It stays as it is; tensors that are put in the place of its own
             later are not seen.
     """
-    twin = copy.copy(model)  # shares the tables of parameters and buffers
+    twin = KernelMoCo.like(model)
     twin._modules = dict(model._modules)
     twin.encoder_q, twin.encoder_k = _encoder(model.encoder_q), _encoder(model.encoder_k)
     return twin

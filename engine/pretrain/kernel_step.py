@@ -1,4 +1,4 @@
-"""A plain step on a card whose encoders compute between two convolutions by kernels in Triton.
+"""A plain step on a card, by kernels in Triton: between two convolutions, and of the loss.
 
 The kernels and what imports Triton are looked for when the step is prepared, not before.
 """
@@ -11,7 +11,13 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from engine.pretrain.fused_check import Halves, disagreement, view_disagreement
+from engine.pretrain.fused_check import (
+    Halves,
+    disagreement,
+    key_disagreement,
+    view_disagreement,
+)
+from engine.pretrain.piecewise import piecewise_updates
 from engine.pretrain.plain_step import PlainStep, StepKind
 from engine.runtime.compiled import compile_on_call, drop_compiled
 from engine.runtime.compiling import compiling
@@ -21,7 +27,10 @@ _SLOWER = "computed one by one, which is slower"
 
 
 class KernelStep:
-    """A plain step with the loss through ``engine.kernels``, and compiled augmentations.
+    """A plain step through ``engine.kernels``, with compiled augmentations.
+
+    The kernels are those of the encoders, the loss, the order of the keys and their queue; small
+    nets are updated in pieces.
 
     Each is taken on its own, and only if it agrees with the step as written on a batch of this run
     (``fused_check``). Parameters, running statistics and their names are those of the plain step.
@@ -63,12 +72,12 @@ class KernelStep:
                 return f"{lacking}; the operations of a step are {_SLOWER}."
             from engine.models.kernel_layers import with_kernels
 
-            loss = with_kernels(state.model).loss_in_order
-            wrong = disagreement(
+            twin = with_kernels(state.model)
+            wrong = key_disagreement(state, twin) or disagreement(
                 state,
                 state.next_indices(),
                 written=written,
-                compiled=written._replace(loss=loss),
+                compiled=written._replace(loss=twin.loss_in_order),
             )
         except torch.OutOfMemoryError:
             raise
@@ -84,7 +93,14 @@ class KernelStep:
                 f"What the kernels compute of a step is not the step ({wrong}); its operations "
                 f"are {_SLOWER}."
             )
-        inner.loss = loss
+        inner.loss, inner.key_order, inner.enqueue = (
+            twin.loss_in_order,
+            twin.key_order,
+            twin.enqueue,
+        )
+        updates = piecewise_updates(state)
+        if updates is not None:
+            inner.momentum_update, inner.optimise = updates.momentum_update, updates.optimise
         return ""
 
     def _compile_augmentations(self) -> str:

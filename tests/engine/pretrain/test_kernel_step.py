@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.data.dataset import Dataset
-from engine.kernels import operations, written_block
+from engine.kernels import operations, written_block, written_contrast
 from engine.models.convnet import ConvNet
 from engine.models.kernel_layers import can_take_stem
 from engine.pretrain import checkpoint as checkpoints
@@ -189,6 +189,18 @@ def scaled(function: Callable[..., Any]) -> Callable[..., Any]:
     return changed
 
 
+def longer(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: 1.5 * function(*arguments)
+
+
+def reversed_(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: function(*arguments).flip(0)
+
+
+def skipped(_function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *_: None
+
+
 def broken(function: Callable[..., Any]) -> Callable[..., Any]:
     def fails(*arguments: Any) -> Any:
         raise RuntimeError("ptxas: no kernel image.\n(more lines)")
@@ -230,6 +242,32 @@ def test_kernels_that_are_wrong_are_left_in_one_sentence(
         ours = float(training.advance())
         torch.manual_seed(seed)
         assert ours == float(plain.advance())
+
+
+@pytest.mark.parametrize(
+    ("operation", "change", "said"),
+    [
+        ("contrast", scaled, "its loss"),
+        ("unit_rows", longer, "its "),
+        ("order_of", reversed_, "its order of keys is another"),
+        ("enqueue", skipped, "its queue of keys is another"),
+    ],
+)
+def test_a_loss_or_keys_that_are_wrong_are_left_too(
+    operation: str,
+    change: Callable[..., Any],
+    said: str,
+    dataset: Dataset,
+    as_cuda: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(written_contrast, operation, change(getattr(written_contrast, operation)))
+    training = with_capture("kernels", dataset, **NO_DROPOUT)
+    before = copy.deepcopy(training.state_dict())
+    [notice] = training.prepare()
+    assert said in notice
+    assert training.compute_step.kind == "captured"
+    assert differences(training.state_dict(), before) == []
 
 
 def test_what_a_machine_or_an_encoder_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
