@@ -57,7 +57,7 @@ class KernelAugmenter:
         Returns:
             ``(N, 3, size, size)``, normalised, channels_last.
         """
-        from engine.kernels.group_block import INTERPRETED  # not before a step wants kernels
+        from engine.kernels.operations import INTERPRETED  # not before a step wants kernels
 
         if images.device.type == "cpu" and not INTERPRETED:
             return self._written(images, numbers).to(dtype)

@@ -12,21 +12,13 @@ result: it repeats bit by bit.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._library.custom_ops import CustomOpDef  # what the decorators give
 
 from engine.kernels import written_block
-
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-"""Whether the kernels can be compiled; a CPU does without."""
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Triton's interpreter runs the kernels, on CPU tensors."""
+from engine.kernels.operations import HAS_TRITON, by_torch, operation
 
 if HAS_TRITON:
     from engine.kernels.launches import (
@@ -38,19 +30,7 @@ if HAS_TRITON:
     )
 
 
-def _operation(
-    name: str, mutates_args: tuple[str, ...] = ()
-) -> Callable[[Callable[..., Any]], CustomOpDef]:
-    make = torch.library.triton_op if HAS_TRITON else torch.library.custom_op
-    made: Callable[[Callable[..., Any]], CustomOpDef] = make(name, mutates_args=mutates_args)
-    return made
-
-
-def _written(x: Tensor) -> bool:
-    return x.device.type == "cpu" and not INTERPRETED
-
-
-@_operation("moco::group_statistics", mutates_args=("running_mean", "running_var", "batches"))
+@operation("moco::group_statistics", mutates_args=("running_mean", "running_var", "batches"))
 def group_statistics(
     x: Tensor,
     running_mean: Tensor,
@@ -78,14 +58,14 @@ def group_statistics(
     Returns:
         Both float32 ``(G, C)``.
     """
-    if _written(x):
+    if by_torch(x):
         return written_block.statistics(
             x, running_mean, running_var, batches, views, splits, eps, momentum
         )
     return launch_statistics(x, running_mean, running_var, batches, views, splits, eps, momentum)
 
 
-@_operation("moco::norm_apply")
+@operation("moco::norm_apply")
 def norm_apply(
     x: Tensor,
     residual: Tensor | None,
@@ -113,12 +93,12 @@ def norm_apply(
     Returns:
         Of the shape and dtype of ``x``.
     """
-    if _written(x):
+    if by_torch(x):
         return written_block.norm_apply(x, residual, mean, inverse, weight, bias, views, relu)
     return launch_norm_apply(x, residual, mean, inverse, weight, bias, views, relu)
 
 
-@_operation("moco::norm_backward")
+@operation("moco::norm_backward")
 def norm_backward(
     grad: Tensor,
     x: Tensor,
@@ -147,12 +127,12 @@ def norm_backward(
         Towards ``x``; towards the residual, empty where there was none or no ReLU (then it is
         ``grad`` itself); towards bias and weight, ``(2, C)``.
     """
-    if _written(x):
+    if by_torch(x):
         return written_block.norm_backward(grad, x, out, mean, inverse, weight, bias, views, relu)
     return launch_norm_backward(grad, x, out, mean, inverse, weight, bias, views, relu)
 
 
-@_operation("moco::pooled_apply")
+@operation("moco::pooled_apply")
 def pooled_apply(
     x: Tensor,
     mean: Tensor,
@@ -181,12 +161,12 @@ def pooled_apply(
         ``(N, C, H // 2, W // 2)``, and of the same shape which of four pixels each value is from,
         uint8, 4 where ReLU is closed; empty where not wanted.
     """
-    if _written(x):
+    if by_torch(x):
         return written_block.pooled_apply(x, mean, inverse, weight, bias, seed, views, p, winners)
     return launch_pooled_apply(x, mean, inverse, weight, bias, seed, views, p, winners)
 
 
-@_operation("moco::pooled_backward")
+@operation("moco::pooled_backward")
 def pooled_backward(
     grad: Tensor,
     x: Tensor,
@@ -212,7 +192,7 @@ def pooled_backward(
     Returns:
         Towards ``x``; towards bias and weight, ``(2, C)``.
     """
-    if _written(x):
+    if by_torch(x):
         return written_block.pooled_backward(grad, x, winner, mean, inverse, weight, views, p)
     return launch_pooled_backward(grad, x, winner, mean, inverse, weight, views, p)
 

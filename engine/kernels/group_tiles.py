@@ -10,18 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-TILE = 4096
-"""Values of a tile: 16 for each of the 256 threads of a program, in flight at once."""
-WARPS = 8
-PROGRAMS = 528
-"""Wanted of a kernel: four for each of the 132 multiprocessors of an H100. More only lengthen the
-merging of their sums."""
+from engine.kernels import choices
+from engine.kernels.choices import KernelChoice
+
 COLUMNS = 128
-"""Largest number of channels of a tile: of float32 512 bytes in a row, 16 for each thread."""
-MERGE_COLUMNS = 16
-"""Channels of a program that merges: 64 bytes in a row."""
-MERGE_TILE = 256
-"""Parts of all groups that a merging program reads at once."""
+"""Largest number of channels of a tile: of float32 512 bytes in a row."""
 
 
 class Tiles(NamedTuple):
@@ -46,39 +39,40 @@ class MergeTiles(NamedTuple):
     """How the parts of groups are merged.
 
     Attributes:
-        splits: groups of a view that are read at once, a power of two.
+        groups: that are read at once, a power of two.
         parts: of a group, rounded up to a power of two.
         column_blocks: programs.
     """
 
-    splits: int
+    groups: int
     parts: int
     column_blocks: int
 
 
-def tiles(rows: int, groups: int, channels: int, *, share: int = 1) -> Tiles:
+def tiles(rows: int, groups: int, channels: int, choice: KernelChoice, *, least: int = 1) -> Tiles:
     """The tiles for ``groups`` groups of ``rows`` rows and ``channels`` channels each.
 
     Args:
         rows: of a group, at least 1.
         groups: of all views.
         channels: of the tensor.
-        share: values of a row and column; tiles have that many fewer rows.
+        choice: of the kernel.
+        least: rows and columns that a tile has at least, a power of two.
     """
-    columns = min(COLUMNS, power_of_two(channels))
+    columns = max(min(COLUMNS, power_of_two(channels)), least)
     column_blocks = -(-channels // columns)
-    height = min(TILE // share // columns, power_of_two(rows))
+    height = max(min(choice.tile // columns, power_of_two(rows)), least)
     count = -(-rows // height)
-    parts = min(max(PROGRAMS // (groups * column_blocks), 1), count)
+    parts = min(max(choice.programs // (groups * column_blocks), 1), count)
     rows_per_part = -(-count // parts) * height
     return Tiles(height, columns, column_blocks, -(-rows // rows_per_part), rows_per_part)
 
 
-def merge_tiles(parts: int, splits: int, channels: int) -> MergeTiles:
-    """The tiles for merging ``parts`` parts of each of a view's ``splits`` groups."""
+def merge_tiles(parts: int, groups: int, channels: int) -> MergeTiles:
+    """The tiles for merging ``parts`` parts of each of ``groups`` groups."""
     rounded = power_of_two(parts)
-    at_once = min(max(MERGE_TILE // rounded, 1), power_of_two(splits))
-    return MergeTiles(at_once, rounded, -(-channels // MERGE_COLUMNS))
+    at_once = min(max(choices.MERGE_TILE // rounded, 1), power_of_two(groups))
+    return MergeTiles(at_once, rounded, -(-channels // choices.MERGE_COLUMNS))
 
 
 def power_of_two(n: int) -> int:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from triton.runtime.jit import JITFunction
 
-from engine.kernels.group_tiles import MERGE_COLUMNS, WARPS, Tiles, merge_tiles, tiles
+from engine.kernels.choices import CHOICES, MERGE_COLUMNS, MERGE_WARPS
+from engine.kernels.group_tiles import Tiles, merge_tiles, tiles
 from engine.kernels.triton_norm import (
     apply_kernel,
     backward_kernel,
@@ -50,9 +51,10 @@ def launch_statistics(
     n, c, h, w = x.shape
     groups = views * splits
     rows = n // groups * h * w
-    part = tiles(rows, groups, c)
-    partial = x.new_empty((2, groups, part.parts, c), dtype=torch.float32)
-    wrap_triton(statistics_kernel)[_grid(part, groups)](
+    choice = CHOICES["statistics"]
+    part = tiles(rows, groups, c, choice)
+    partial = x.new_empty((3, groups, part.parts, c), dtype=torch.float32)
+    wrap_triton(statistics_kernel)[grid(part, groups)](
         x,
         partial,
         rows,
@@ -63,13 +65,51 @@ def launch_statistics(
         CHANNELS=c,
         ROWS=part.rows,
         COLUMNS=part.columns,
-        num_warps=WARPS,
+        UNROLL=choice.unroll,
+        num_warps=choice.warps,
     )
-    mean = x.new_empty((groups, c), dtype=torch.float32)
+    return merge_statistics(
+        partial,
+        running_mean,
+        running_var,
+        batches,
+        rows,
+        part.rows_per_part,
+        views,
+        eps,
+        momentum,
+    )
+
+
+def merge_statistics(
+    partial: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    batches: Tensor,
+    rows: int,
+    rows_per_part: int,
+    views: int,
+    eps: float,
+    momentum: float,
+) -> tuple[Tensor, Tensor]:
+    """Mean and inverse ``(G, C)`` of the statistics ``(3, G, parts, C)`` of parts of groups.
+
+    Args:
+        partial: of each part a number, its mean from there on, and the squares about it.
+        running_mean: as in ``group_statistics``; and so what has the same name.
+        running_var: as there.
+        batches: as there.
+        rows: of a group.
+        rows_per_part: of all parts but the last.
+        views: as there.
+        eps: as there.
+        momentum: as there.
+    """
+    _, groups, parts, c = partial.shape
+    mean = partial.new_empty((groups, c))
     inverse = torch.empty_like(mean)
-    merge = merge_tiles(part.parts, splits, c)
+    merge = merge_tiles(parts, groups, c)
     wrap_triton(merge_statistics_kernel)[(merge.column_blocks,)](
-        x,
         partial,
         mean,
         inverse,
@@ -77,19 +117,17 @@ def launch_statistics(
         running_var,
         batches,
         rows,
-        n // views,
-        part.rows_per_part,
+        rows_per_part,
         eps,
         momentum,
         VIEWS=views,
-        SPLITS=splits,
-        PIXELS=h * w,
-        PARTS=part.parts,
+        SPLITS=groups // views,
+        PARTS=parts,
         CHANNELS=c,
-        SPLITS_TILE=merge.splits,
+        GROUPS_TILE=merge.groups,
         PARTS_TILE=merge.parts,
         COLUMNS=MERGE_COLUMNS,
-        num_warps=WARPS,
+        num_warps=MERGE_WARPS,
     )
     return mean, inverse
 
@@ -108,9 +146,10 @@ def launch_norm_apply(
     n, c, h, w = x.shape
     groups = len(mean)
     rows = n // groups * h * w
-    part = tiles(rows, groups, c)
+    choice = CHOICES["apply"]
+    part = tiles(rows, groups, c, choice)
     out = _like(x)
-    wrap_triton(apply_kernel)[_grid(part, groups)](
+    wrap_triton(apply_kernel)[grid(part, groups)](
         x,
         x if residual is None else residual,
         mean,
@@ -128,7 +167,7 @@ def launch_norm_apply(
         RELU=relu,
         ROWS=part.rows,
         COLUMNS=part.columns,
-        num_warps=WARPS,
+        num_warps=choice.warps,
     )
     return out
 
@@ -148,11 +187,12 @@ def launch_norm_backward(
     n, c, h, w = x.shape
     groups = len(mean)
     rows = n // groups * h * w
-    part = tiles(rows, groups, c, share=2)  # of two tensors at a time
+    choice = CHOICES["reduce"]
+    part = tiles(rows, groups, c, choice)
     residual = relu and out is not None
     masked = _like(x) if residual else x.new_empty(0)
     partial = x.new_empty((2, groups, part.parts, c), dtype=torch.float32)
-    wrap_triton(reduce_kernel)[_grid(part, groups)](
+    wrap_triton(reduce_kernel)[grid(part, groups)](
         grad,
         x,
         x if out is None else out,
@@ -172,11 +212,14 @@ def launch_norm_backward(
         RELU=relu,
         ROWS=part.rows,
         COLUMNS=part.columns,
-        num_warps=WARPS,
+        UNROLL=choice.unroll,
+        num_warps=choice.warps,
     )
-    sums, gradients = _merge_gradients(partial, views)
+    sums, gradients = _merge_gradients(partial)
+    choice = CHOICES["backward"]
+    part = tiles(rows, groups, c, choice)
     grad_x = _like(x)
-    wrap_triton(backward_kernel)[_grid(part, groups)](
+    wrap_triton(backward_kernel)[grid(part, groups)](
         masked if residual else grad,
         x,
         mean,
@@ -194,7 +237,7 @@ def launch_norm_backward(
         RELU=relu and not residual,
         ROWS=part.rows,
         COLUMNS=part.columns,
-        num_warps=WARPS,
+        num_warps=choice.warps,
     )
     return grad_x, masked, gradients
 
@@ -214,12 +257,13 @@ def launch_pooled_apply(
     n, c, h, w = x.shape
     groups = len(mean)
     rows = n // groups * (h // 2) * (w // 2)
-    part = _quarter(rows, groups, c)
+    choice = CHOICES["pooled_apply"]
+    part = tiles(rows, groups, c, choice)
     out = x.new_empty((n, h // 2, w // 2, c)).permute(0, 3, 1, 2)
     winner = (
         torch.empty_like(out, dtype=torch.uint8) if winners else out.new_empty(0, dtype=torch.uint8)
     )
-    wrap_triton(pooled_apply_kernel)[_grid(part, groups)](
+    wrap_triton(pooled_apply_kernel)[grid(part, groups)](
         x,
         mean,
         inverse,
@@ -241,7 +285,7 @@ def launch_pooled_apply(
         WINNERS=winners,
         ROWS=part.rows,
         COLUMNS=part.columns,
-        num_warps=WARPS,
+        num_warps=choice.warps,
     )
     return out, winner
 
@@ -260,9 +304,10 @@ def launch_pooled_backward(
     n, c, h, w = x.shape
     groups = len(mean)
     rows = n // groups * (h // 2) * (w // 2)
-    part = _quarter(rows, groups, c)
+    choice = CHOICES["pooled_reduce"]
+    part = tiles(rows, groups, c, choice)
     partial = x.new_empty((2, groups, part.parts, c), dtype=torch.float32)
-    wrap_triton(pooled_reduce_kernel)[_grid(part, groups)](
+    wrap_triton(pooled_reduce_kernel)[grid(part, groups)](
         grad,
         x,
         winner,
@@ -279,14 +324,15 @@ def launch_pooled_backward(
         CHANNELS=c,
         ROWS=part.rows,
         COLUMNS=part.columns,
-        num_warps=WARPS,
+        num_warps=choice.warps,
     )
-    sums, gradients = _merge_gradients(partial, views)
+    sums, gradients = _merge_gradients(partial)
+    choice = CHOICES["pooled_backward"]
     # Of the cells that reach over an odd edge, too.
     rows = n // groups * ((h + 1) // 2) * ((w + 1) // 2)
-    part = _quarter(rows, groups, c)
+    part = tiles(rows, groups, c, choice)
     grad_x = _like(x)
-    wrap_triton(pooled_backward_kernel)[_grid(part, groups)](
+    wrap_triton(pooled_backward_kernel)[grid(part, groups)](
         grad,
         x,
         winner,
@@ -306,39 +352,34 @@ def launch_pooled_backward(
         CHANNELS=c,
         ROWS=part.rows,
         COLUMNS=part.columns,
-        num_warps=WARPS,
+        num_warps=choice.warps,
     )
     return grad_x, gradients
 
 
-def _merge_gradients(partial: Tensor, views: int) -> tuple[Tensor, Tensor]:
+def _merge_gradients(partial: Tensor) -> tuple[Tensor, Tensor]:
     """``(2, G, parts, C)`` to the sums of each group ``(2, G, C)`` and of all ``(2, C)``."""
     _, groups, parts, c = partial.shape
     sums = partial.new_empty((2, groups, c))
     gradients = partial.new_empty((2, c))
     merge = merge_tiles(parts, groups, c)
-    wrap_triton(merge_gradients_kernel)[(merge.column_blocks,)](
+    wrap_triton(merge_gradients_kernel)[(merge.column_blocks, 2)](
         partial,
         sums,
         gradients,
-        VIEWS=views,
-        SPLITS=groups // views,
+        GROUPS=groups,
         PARTS=parts,
         CHANNELS=c,
-        SPLITS_TILE=merge.splits,
+        GROUPS_TILE=merge.groups,
         PARTS_TILE=merge.parts,
         COLUMNS=MERGE_COLUMNS,
-        num_warps=WARPS,
+        num_warps=MERGE_WARPS,
     )
     return sums, gradients
 
 
-def _quarter(rows: int, groups: int, channels: int) -> Tiles:
-    """Of rows of cells, each of which is four pixels: a quarter of the rows in a tile."""
-    return tiles(rows, groups, channels, share=4)
-
-
-def _grid(part: Tiles, groups: int) -> tuple[int, int, int]:
+def grid(part: Tiles, groups: int) -> tuple[int, int, int]:
+    """The programs of a kernel: parts of a group, groups, blocks of channels."""
     return part.parts, groups, part.column_blocks
 
 

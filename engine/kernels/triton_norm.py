@@ -37,28 +37,44 @@ def columns_of_block(CHANNELS: tl.constexpr, COLUMNS: tl.constexpr):
 
 @triton.jit
 def store_sums(partial, one, other, CHANNELS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Two sums ``(COLUMNS,)`` of this part into ``partial (2, groups, parts, C)``."""
+    """The sums over the rows of two tiles, into ``partial (2, groups, parts, C)``."""
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
     place = (tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)) * CHANNELS + column
     behind = tl.num_programs(1) * tl.num_programs(0) * CHANNELS
+    # Side by side, so that threads wait for each other once.
+    one, other = tl.split(tl.sum(tl.join(one, other), 0))
     tl.store(partial + place, one, mask=column < CHANNELS)
     tl.store(partial + behind + place, other, mask=column < CHANNELS)
 
 
 @triton.jit
-def origin_of(
-    x,
-    group,
-    column,
-    mask,
-    batch,
-    SPLITS: tl.constexpr,
-    PIXELS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+def store_statistics(
+    partial, shift, one, other, count, CHANNELS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """The first value of groups in each channel."""
-    image = (group // SPLITS * batch + group % SPLITS).to(tl.int64)
-    return tl.load(x + image * PIXELS * CHANNELS + column, mask=mask, other=0.0).to(tl.float32)
+    """Of a part, into ``partial (3, groups, parts, C)``: ``merge_statistics_kernel`` reads it.
+
+    ``one`` and ``other`` ``(ROWS, COLUMNS)`` hold sums of distances to ``shift (COLUMNS,)`` and of
+    their squares, of ``count`` rows.
+    """
+    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    there = column < CHANNELS
+    place = (tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)) * CHANNELS + column
+    behind = tl.num_programs(1) * tl.num_programs(0) * CHANNELS
+    total, squares = tl.split(tl.sum(tl.join(one, other), 0))
+    squares -= total * (total / count)
+    squares = tl.where(squares < 0.0, 0.0, squares)  # keeps what is no number
+    tl.store(partial + place, shift, mask=there)
+    tl.store(partial + behind + place, total / count, mask=there)
+    tl.store(partial + 2 * behind + place, squares, mask=there)
+
+
+@triton.jit
+def folded(values, ROWS: tl.constexpr, COLUMNS: tl.constexpr, UNROLL: tl.constexpr):
+    """``(UNROLL * ROWS, COLUMNS)`` to sums ``(ROWS, COLUMNS)``: each thread adds values of its own.
+
+    So the loads of several tiles are under way at once, and one tile of sums takes registers.
+    """
+    return tl.sum(tl.reshape(values, (UNROLL, ROWS, COLUMNS)), 0)
 
 
 @triton.jit
@@ -73,49 +89,42 @@ def statistics_kernel(
     CHANNELS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     """Mean of each part and channel, and sum of squared distances to it; reads ``x`` once.
 
-    The mean is given from the first value of its group on (``origin_of``): float32 would round one
-    that is far from zero by more than the means of two parts differ.
-
     Sums are of distances to the mean of the part's first tile. That is the mean of one of T tiles,
     so it is at most sqrt(T) standard deviations from the mean of the part, whatever the values are:
-    the difference of the two sums of squares loses a factor T + 1 and no more.
+    the difference of the two sums of squares loses a factor T + 1 and no more. The mean is given
+    from there on, too: float32 would round one that is far from zero by more than the means of two
+    parts differ.
     """
     first, last = rows_of_part(rows, rows_per_part)
     column, there = columns_of_block(CHANNELS, COLUMNS)
     lane = tl.arange(0, ROWS)[:, None]
 
-    row = first + lane
-    mask = (row < last) & there
-    offset = (image_of_row(row, batch, SPLITS, PIXELS) * PIXELS + row % PIXELS) * CHANNELS + column
-    values = tl.load(x + offset, mask=mask, other=0.0).to(tl.float32)
-    shift = tl.sum(values, 0) / tl.minimum(last - first, ROWS)
-
-    one = tl.zeros((ROWS, COLUMNS), tl.float32)
-    other = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for start in range(first, last, ROWS):
-        row = start + lane
+    begin = first + lane
+    valid = (begin < last) & there
+    place = image_of_row(begin, batch, SPLITS, PIXELS) * PIXELS + begin % PIXELS
+    tile = tl.load(x + place * CHANNELS + column, mask=valid, other=0.0).to(tl.float32)
+    shift = tl.sum(tile, 0) / tl.minimum(last - first, ROWS)
+    one = tl.where(valid, tile - shift[None, :], 0.0)
+    other = one * one
+    lanes = tl.arange(0, ROWS * UNROLL)[:, None]
+    for start in range(first + ROWS, last, ROWS * UNROLL):
+        row = start + lanes
         mask = (row < last) & there
         image = image_of_row(row, batch, SPLITS, PIXELS)
         offset = (image * PIXELS + row % PIXELS) * CHANNELS + column
         values = tl.load(x + offset, mask=mask, other=0.0).to(tl.float32)
         distance = tl.where(mask, values - shift[None, :], 0.0)
-        one += distance
-        other += distance * distance
-    total = tl.sum(one, 0)
-    squares = tl.sum(other, 0) - total * (total / (last - first))
-    squares = tl.where(squares < 0.0, 0.0, squares)  # keeps what is no number
-    group = tl.program_id(1)
-    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
-    origin = origin_of(x, group, column, column < CHANNELS, batch, SPLITS, PIXELS, CHANNELS)
-    store_sums(partial, shift - origin + total / (last - first), squares, CHANNELS, COLUMNS)
+        one += folded(distance, ROWS, COLUMNS, UNROLL)
+        other += folded(distance * distance, ROWS, COLUMNS, UNROLL)
+    store_statistics(partial, shift, one, other, last - first, CHANNELS, COLUMNS)
 
 
 @triton.jit
 def merge_statistics_kernel(
-    x,
     partial,
     mean,
     inverse,
@@ -123,58 +132,59 @@ def merge_statistics_kernel(
     running_var,
     batches,
     rows,
-    batch,
     rows_per_part,
     eps,
     momentum,
     VIEWS: tl.constexpr,
     SPLITS: tl.constexpr,
-    PIXELS: tl.constexpr,
     PARTS: tl.constexpr,
     CHANNELS: tl.constexpr,
-    SPLITS_TILE: tl.constexpr,
+    GROUPS_TILE: tl.constexpr,
     PARTS_TILE: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     """Statistics of the groups from those of their parts, and the running ones moved by them.
 
     Parts are merged as Chan, Golub and LeVeque do (1983, eq. 2.1): squares within the parts, plus
-    those of the distances of their means.
+    those of the distances of their means. Those are taken from the shift of a group's first part
+    on. One view after another moves the running statistics by ``momentum``: the last by all of it,
+    the one before by what that leaves, and so on.
     """
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     there = column < CHANNELS
     part = tl.arange(0, PARTS_TILE)
     count = tl.minimum(tl.maximum(rows - part * rows_per_part, 0), rows_per_part)
     count = tl.where(part < PARTS, count, 0).to(tl.float32)[None, :, None]
+    GROUPS: tl.constexpr = VIEWS * SPLITS
+    BEHIND: tl.constexpr = GROUPS * PARTS * CHANNELS
     average = tl.load(running_mean + column, mask=there, other=0.0)
     spread = tl.load(running_var + column, mask=there, other=0.0)
-    for view in range(VIEWS):
-        means = tl.zeros((COLUMNS,), tl.float32)
-        variances = tl.zeros((COLUMNS,), tl.float32)
-        for start in range(0, SPLITS, SPLITS_TILE):
-            split = start + tl.arange(0, SPLITS_TILE)
-            group = view * SPLITS + split
-            place = (group[:, None, None] * PARTS + part[None, :, None]) * CHANNELS
-            place += column[None, None, :]
-            mask = (split < SPLITS)[:, None, None] & (part < PARTS)[None, :, None]
-            mask = mask & there[None, None, :]
-            local = tl.load(partial + place, mask=mask, other=0.0)
-            behind = VIEWS * SPLITS * PARTS * CHANNELS
-            squares = tl.load(partial + behind + place, mask=mask, other=0.0)
-            middle = tl.sum(local * count, 1) / rows
-            away = tl.where(mask, local - middle[:, None, :], 0.0)
-            total = tl.sum(squares + away * away * count, 1)
-            place = group[:, None] * CHANNELS + column[None, :]
-            mask = (split < SPLITS)[:, None] & there[None, :]
-            found = middle + origin_of(
-                x, group[:, None], column[None, :], mask, batch, SPLITS, PIXELS, CHANNELS
-            )
-            tl.store(mean + place, found, mask=mask)
-            tl.store(inverse + place, 1.0 / tl.sqrt_rn(total / rows + eps), mask=mask)
-            means += tl.sum(tl.where(mask, found, 0.0), 0)
-            variances += tl.sum(tl.where(mask, total, 0.0), 0)
-        average += momentum * (means / SPLITS - average)
-        spread += momentum * (variances / (rows - 1) / SPLITS - spread)
+    for _ in tl.static_range(VIEWS):
+        average *= 1.0 - momentum
+        spread *= 1.0 - momentum
+    for start in range(0, GROUPS, GROUPS_TILE):
+        group = start + tl.arange(0, GROUPS_TILE)
+        at_first = group[:, None] * (PARTS * CHANNELS) + column[None, :]
+        place = at_first[:, None, :] + (part * CHANNELS)[None, :, None]
+        of_group = (group < GROUPS)[:, None] & there[None, :]
+        mask = of_group[:, None, :] & (part < PARTS)[None, :, None]
+        origin = tl.load(partial + at_first, mask=of_group, other=0.0)
+        shift = tl.load(partial + place, mask=mask, other=0.0)
+        local = tl.load(partial + BEHIND + place, mask=mask, other=0.0)
+        squares = tl.load(partial + 2 * BEHIND + place, mask=mask, other=0.0)
+        local = tl.where(mask, shift - origin[:, None, :] + local, 0.0)
+        middle = tl.sum(local * count, 1) / rows
+        away = tl.where(mask, local - middle[:, None, :], 0.0)
+        total = tl.sum(squares + away * away * count, 1)
+        found = middle + origin
+        place = group[:, None] * CHANNELS + column[None, :]
+        tl.store(mean + place, found, mask=of_group)
+        tl.store(inverse + place, 1.0 / tl.sqrt_rn(total / rows + eps), mask=of_group)
+        share = tl.where(group < GROUPS, momentum / SPLITS, 0.0)
+        for view in tl.static_range(1, VIEWS):
+            share *= tl.where(group < view * SPLITS, 1.0 - momentum, 1.0)
+        average += tl.sum(found * share[:, None], 0)
+        spread += tl.sum(total / (rows - 1) * share[:, None], 0)
     tl.store(running_mean + column, average, mask=there)
     tl.store(running_var + column, spread, mask=there)
     if tl.program_id(0) == 0:
@@ -186,11 +196,10 @@ def merge_gradients_kernel(
     partial,
     sums,
     gradients,
-    VIEWS: tl.constexpr,
-    SPLITS: tl.constexpr,
+    GROUPS: tl.constexpr,
     PARTS: tl.constexpr,
     CHANNELS: tl.constexpr,
-    SPLITS_TILE: tl.constexpr,
+    GROUPS_TILE: tl.constexpr,
     PARTS_TILE: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -201,22 +210,20 @@ def merge_gradients_kernel(
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     there = column < CHANNELS
     part = tl.arange(0, PARTS_TILE)
-    GROUPS: tl.constexpr = VIEWS * SPLITS
-    for which in tl.static_range(2):
-        whole = tl.zeros((COLUMNS,), tl.float32)
-        for start in range(0, GROUPS, SPLITS_TILE):
-            group = start + tl.arange(0, SPLITS_TILE)
-            place = (
-                (which * GROUPS + group[:, None, None]) * PARTS + part[None, :, None]
-            ) * CHANNELS
-            place += column[None, None, :]
-            mask = (group < GROUPS)[:, None, None] & (part < PARTS)[None, :, None]
-            mask = mask & there[None, None, :]
-            total = tl.sum(tl.load(partial + place, mask=mask, other=0.0), 1)
-            place = (which * GROUPS + group[:, None]) * CHANNELS + column[None, :]
-            tl.store(sums + place, total, mask=(group < GROUPS)[:, None] & there[None, :])
-            whole += tl.sum(total, 0)
-        tl.store(gradients + which * CHANNELS + column, whole, mask=there)
+    # One axis of the launch is which of the two sums.
+    which = tl.program_id(1)
+    whole = tl.zeros((COLUMNS,), tl.float32)
+    for start in range(0, GROUPS, GROUPS_TILE):
+        group = start + tl.arange(0, GROUPS_TILE)
+        place = ((which * GROUPS + group[:, None, None]) * PARTS + part[None, :, None]) * CHANNELS
+        place += column[None, None, :]
+        mask = (group < GROUPS)[:, None, None] & (part < PARTS)[None, :, None]
+        mask = mask & there[None, None, :]
+        total = tl.sum(tl.load(partial + place, mask=mask, other=0.0), 1)
+        place = (which * GROUPS + group[:, None]) * CHANNELS + column[None, :]
+        tl.store(sums + place, total, mask=(group < GROUPS)[:, None] & there[None, :])
+        whole += tl.sum(total, 0)
+    tl.store(gradients + which * CHANNELS + column, whole, mask=there)
 
 
 @triton.jit
@@ -283,6 +290,7 @@ def reduce_kernel(
     RELU: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     """Of each part, the sum of the gradients, and of those times the normalised values.
 
@@ -291,7 +299,7 @@ def reduce_kernel(
     """
     first, last = rows_of_part(rows, rows_per_part)
     column, there = columns_of_block(CHANNELS, COLUMNS)
-    lane = tl.arange(0, ROWS)[:, None]
+    lane = tl.arange(0, ROWS * UNROLL)[:, None]
     place = tl.program_id(1) * CHANNELS + column
     middle = tl.load(mean + place, mask=there, other=0.0)
     norm = tl.load(inverse + place, mask=there, other=0.0)
@@ -299,7 +307,7 @@ def reduce_kernel(
     offset_by = tl.load(bias + column, mask=there, other=0.0)
     one = tl.zeros((ROWS, COLUMNS), tl.float32)
     other = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for start in range(first, last, ROWS):
+    for start in range(first, last, ROWS * UNROLL):
         row = start + lane
         mask = (row < last) & there
         image = image_of_row(row, batch, SPLITS, PIXELS)
@@ -313,10 +321,10 @@ def reduce_kernel(
                 tl.store(masked + offset, arriving.to(masked.dtype.element_ty), mask=mask)
             else:
                 arriving = tl.where(tl.fma(values, scale, offset_by) <= 0.0, 0.0, arriving)
-        one += arriving
         # Rows that are not there have no gradient, but distances to the mean.
-        other += arriving * values
-    store_sums(partial, tl.sum(one, 0), tl.sum(other * norm, 0), CHANNELS, COLUMNS)
+        one += folded(arriving, ROWS, COLUMNS, UNROLL)
+        other += folded(arriving * values, ROWS, COLUMNS, UNROLL)
+    store_sums(partial, one, other * norm, CHANNELS, COLUMNS)
 
 
 @triton.jit

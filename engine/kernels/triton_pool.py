@@ -19,16 +19,31 @@ def corner(row, image, CELL: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.const
 
 
 @triton.jit
-def better(best, winner, values, number: tl.constexpr):
-    """The larger of two and its number; the first of equals; NaN wins, as in torch."""
-    take = (values > best) | (values != values)
-    return tl.where(take, values, best), tl.where(take, number, winner)
+def four_words(key, place):
+    """``tl.randint4x(key, place)`` for int64 ``place``, with each product of 64 bits made at once.
+
+    Triton's own multiplies twice, for the upper and the lower half.
+    """
+    low, high = key.to(tl.uint32), (key >> 32).to(tl.uint32)
+    one, two = place.to(tl.uint32), (place >> 32).to(tl.uint32)
+    three = tl.zeros_like(one)
+    four = tl.zeros_like(one)
+    for _ in tl.static_range(10):
+        first = one.to(tl.uint64) * 0xD2511F53
+        third = three.to(tl.uint64) * 0xCD9E8D57
+        one = (third >> 32).to(tl.uint32) ^ two ^ low
+        two = third.to(tl.uint32)
+        three = (first >> 32).to(tl.uint32) ^ four ^ high
+        four = first.to(tl.uint32)
+        low = tl.add(low, 0x9E3779B9, sanitize_overflow=False)
+        high = tl.add(high, 0xBB67AE85, sanitize_overflow=False)
+    return one, two, three, four
 
 
 @triton.jit
-def kept(values, bits, threshold):
-    """``values`` where the upper 24 of random ``bits`` reach the threshold, else 0."""
-    return tl.where((bits >> 8).to(tl.int32) >= threshold, values, 0.0)
+def larger(one, two):
+    """NaN where one of both is, as in torch."""
+    return tl.maximum(one, two, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
@@ -67,6 +82,8 @@ def pooled_apply_kernel(
     CELLS: tl.constexpr = (HEIGHT // 2) * (WIDTH // 2)
     if DROPOUT:
         key = tl.load(seed)
+        # The upper 24 bits of a word decide: those below never make it reach the bound.
+        bound = threshold.to(tl.uint32) << 8
     for start in range(first, last, ROWS):
         row = start + lane
         mask = (row < last) & there
@@ -83,19 +100,23 @@ def pooled_apply_kernel(
         four = tl.fma(four - middle, scale, offset_by)
         offset = (image * CELLS + row % CELLS) * CHANNELS + column
         if DROPOUT:
-            bits_1, bits_2, bits_3, bits_4 = tl.randint4x(key, offset)
-            one = kept(one, bits_1, threshold)
-            two = kept(two, bits_2, threshold)
-            three = kept(three, bits_3, threshold)
-            four = kept(four, bits_4, threshold)
-        winner = tl.zeros((ROWS, COLUMNS), tl.int32)
-        best, winner = better(one, winner, two, 1)
-        best, winner = better(best, winner, three, 2)
-        best, winner = better(best, winner, four, 3)
-        closed = best <= 0.0
-        tl.store(out + offset, tl.where(closed, 0.0, best).to(out.dtype.element_ty), mask=mask)
+            # Adds nothing, for a threshold is never negative. But it leads Triton to compute the
+            # words where the values are: it would compute them in threads of its own choice, and
+            # hand them over through shared memory.
+            nothing = tl.where(threshold < 0, one.to(tl.int32, bitcast=True), 0)
+            bits_1, bits_2, bits_3, bits_4 = four_words(key, offset + nothing)
+            one = tl.where(bits_1 >= bound, one, 0.0)
+            two = tl.where(bits_2 >= bound, two, 0.0)
+            three = tl.where(bits_3 >= bound, three, 0.0)
+            four = tl.where(bits_4 >= bound, four, 0.0)
+        best = larger(larger(one, two), larger(three, four))
+        tl.store(out + offset, larger(best, 0.0).to(out.dtype.element_ty), mask=mask)
         if WINNERS:
-            winner = tl.where(closed, 4, winner)
+            # The first of equals.
+            winner = tl.where(three == best, 2, 3)
+            winner = tl.where(two == best, 1, winner)
+            winner = tl.where(one == best, 0, winner)
+            winner = tl.where(best <= 0.0, 4, winner)
             tl.store(winners + offset, winner.to(tl.uint8), mask=mask)
 
 
@@ -150,15 +171,14 @@ def pooled_reduce_kernel(
         other += arriving * (values.to(tl.float32) - middle)
     one *= factor
     other *= factor
-    store_sums(partial, tl.sum(one, 0), tl.sum(other * norm, 0), CHANNELS, COLUMNS)
+    store_sums(partial, one, other * norm, CHANNELS, COLUMNS)
 
 
 @triton.jit
-def store_gradient(grad_x, x, at, mask, arriving, middle, away, slope, scale):
-    """The gradient of one pixel of a cell, as ``triton_norm.backward_kernel`` has it."""
-    values = tl.load(x + at, mask=mask, other=0.0).to(tl.float32) - middle
-    found = (arriving - away - values * slope) * scale
-    tl.store(grad_x + at, found.to(grad_x.dtype.element_ty), mask=mask)
+def gradient_of(x, arriving, middle, away, slope, scale):
+    """The gradient of one pixel of each cell, as ``triton_norm.backward_kernel`` has it."""
+    values = x.to(tl.float32) - middle
+    return ((arriving - away - values * slope) * scale).to(x.dtype)
 
 
 @triton.jit
@@ -215,11 +235,20 @@ def pooled_backward_kernel(
         offset = ((image * (HEIGHT // 2) + y) * (WIDTH // 2) + x_cell) * CHANNELS + column
         winner = tl.load(winners + offset, mask=pooled, other=4)
         arriving = tl.load(grad + offset, mask=pooled, other=0.0).to(tl.float32) * factor
-        one = tl.where(winner == 0, arriving, 0.0)
-        two = tl.where(winner == 1, arriving, 0.0)
-        three = tl.where(winner == 2, arriving, 0.0)
-        four = tl.where(winner == 3, arriving, 0.0)
-        store_gradient(grad_x, x, at, mask, one, middle, away, slope, scale)
-        store_gradient(grad_x, x, at + CHANNELS, right, two, middle, away, slope, scale)
-        store_gradient(grad_x, x, below, under, three, middle, away, slope, scale)
-        store_gradient(grad_x, x, below + CHANNELS, pooled, four, middle, away, slope, scale)
+        # All are under way before the first is stored: no load passes a store.
+        one = tl.load(x + at, mask=mask, other=0.0)
+        two = tl.load(x + at + CHANNELS, mask=right, other=0.0)
+        three = tl.load(x + below, mask=under, other=0.0)
+        four = tl.load(x + below + CHANNELS, mask=pooled, other=0.0)
+        of_one = tl.where(winner == 0, arriving, 0.0)
+        of_two = tl.where(winner == 1, arriving, 0.0)
+        of_three = tl.where(winner == 2, arriving, 0.0)
+        of_four = tl.where(winner == 3, arriving, 0.0)
+        one = gradient_of(one, of_one, middle, away, slope, scale)
+        two = gradient_of(two, of_two, middle, away, slope, scale)
+        three = gradient_of(three, of_three, middle, away, slope, scale)
+        four = gradient_of(four, of_four, middle, away, slope, scale)
+        tl.store(grad_x + at, one, mask=mask)
+        tl.store(grad_x + at + CHANNELS, two, mask=right)
+        tl.store(grad_x + below, three, mask=under)
+        tl.store(grad_x + below + CHANNELS, four, mask=pooled)

@@ -6,7 +6,7 @@ nothing of their own: its parameters, buffers and names stay, and both compute f
 
 from __future__ import annotations
 
-import copy
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,12 @@ from engine.kernels.group_block import (
     norm_apply,
     pooled_apply,
 )
+from engine.kernels.stem_block import stem, stem_statistics
 from engine.models.convnet import ConvNet
 from engine.models.dropout import Dropout
 from engine.models.encoder import Encoder
 from engine.models.joined_layers import blocks_of, joined
+from engine.models.kernel_moco import KernelMoCo
 from engine.models.moco import MoCo
 from engine.models.split_batchnorm import SplitBatchNorm2d
 
@@ -37,25 +39,28 @@ class _Statistics(nn.Module):
         super().__init__()
         self.norm = norm
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, x: Tensor, partial: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and 1 / standard deviation of the groups, as ``SplitBatchNorm2d`` in training.
+
+        Args:
+            x: the values.
+            partial: of ``stem``, where that made ``x``.
 
         Raises:
             ValueError: as there.
         """
         norm = self.norm
         norm.groups(x)
+        running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
         with torch.no_grad():
-            mean, inverse = group_statistics(
-                x,
-                norm.running_mean,
-                norm.running_var,
-                norm.num_batches_tracked,
-                norm.views,
-                norm.num_splits,
-                norm.eps,
-                norm.momentum,
-            )
+            if partial is None:
+                mean, inverse = group_statistics(
+                    x, *running, norm.views, norm.num_splits, norm.eps, norm.momentum
+                )
+            else:
+                mean, inverse = stem_statistics(
+                    partial, *running, x[:, 0].numel(), norm.views, norm.eps, norm.momentum
+                )
         return mean, inverse
 
 
@@ -71,12 +76,14 @@ class KernelNorm(_Statistics):
         super().__init__(norm)
         self.relu = relu
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """``(N, C, H, W)`` to the same."""
+    def forward(
+        self, x: Tensor, residual: Tensor | None = None, partial: Tensor | None = None
+    ) -> Tensor:
+        """``(N, C, H, W)`` to the same; ``partial`` as in ``statistics``."""
         x = _channels_last(x)
         if residual is not None:
             residual = _channels_last(residual.to(x.dtype))
-        mean, inverse = self.statistics(x)
+        mean, inverse = self.statistics(x, partial)
         norm = self.norm
         out: Tensor = norm_apply(
             x, residual, mean, inverse, norm.weight, norm.bias, norm.views, self.relu
@@ -100,10 +107,10 @@ class KernelPooledNorm(_Statistics):
         super().__init__(norm)
         self.dropout = dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to ``(N, C, H // 2, W // 2)``."""
+    def forward(self, x: Tensor, partial: Tensor | None = None) -> Tensor:
+        """``(N, C, H, W)`` to ``(N, C, H // 2, W // 2)``; ``partial`` as in ``statistics``."""
         x = _channels_last(x)
-        mean, inverse = self.statistics(x)
+        mean, inverse = self.statistics(x, partial)
         norm, p = self.norm, self.dropout.p
         if p > 0.0:
             seed = torch.randint(1 << 62, (1,), device=x.device)
@@ -114,6 +121,38 @@ class KernelPooledNorm(_Statistics):
             x, mean, inverse, norm.weight, norm.bias, seed, norm.views, p, needed
         )[0]
         return out
+
+
+class KernelStem(nn.Module):
+    """The first convolution, of images, and the layer behind it.
+
+    Under autocast to bfloat16 a kernel computes it, and the statistics of the layer on the way;
+    else torch does.
+
+    Args:
+        convolution: ``can_take_stem`` holds for it.
+        after: the layer that normalises.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, after: KernelNorm | KernelPooledNorm) -> None:
+        super().__init__()
+        self.convolution, self.after = convolution, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, 3, H, W)`` to what the layer behind makes of it."""
+        kind = x.device.type
+        if (
+            not torch.is_autocast_enabled(kind)
+            or torch.get_autocast_dtype(kind) != torch.bfloat16
+            or x.dtype != torch.float32
+            or x.requires_grad  # the kernels have no gradient towards it
+            or x.numel() >= 2**31
+        ):
+            return self.after(self.convolution(x))  # type: ignore[no-any-return]
+        norm, padding = self.after.norm, int(self.convolution.padding[0])
+        norm.groups(x)
+        out, partial = stem(x, self.convolution.weight, padding, norm.views, norm.num_splits, True)
+        return self.after(out, partial=partial)  # type: ignore[no-any-return]
 
 
 class _KernelLayers:
@@ -140,8 +179,25 @@ def can_take_kernels(backbone: nn.Module) -> bool:
     )
 
 
+def can_take_stem(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether ``KernelStem`` knows a first layer: 3x3 of 3 channels, as both backbones begin."""
+    return (
+        type(layer) is nn.Conv2d
+        and layer.in_channels == 3
+        and layer.kernel_size == (3, 3)
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.padding in ((0, 0), (1, 1))
+        and layer.padding_mode == "zeros"
+        and layer.groups == 1
+        and layer.bias is None
+        and layer.weight.dtype == torch.float32
+    )
+
+
 def with_kernels(model: MoCo) -> MoCo:
     """A model of the same tensors, whose encoders compute between convolutions by kernels.
+
+    So does what a step computes beside the encoders (``KernelMoCo``).
 
     For steps in training: both change the same parameters, running statistics and queue. Up to
     rounding they compute the same; dropout draws other units.
@@ -151,7 +207,7 @@ def with_kernels(model: MoCo) -> MoCo:
             ``SplitBatchNorm2d``. It stays as it is; tensors that are put in the place of its own
             later are not seen.
     """
-    twin = copy.copy(model)  # shares the tables of parameters and buffers
+    twin = KernelMoCo.like(model)
     twin._modules = dict(model._modules)
     twin.encoder_q, twin.encoder_k = _encoder(model.encoder_q), _encoder(model.encoder_k)
     return twin
@@ -159,6 +215,9 @@ def with_kernels(model: MoCo) -> MoCo:
 
 def _encoder(source: Encoder) -> Encoder:
     backbone = joined(source.backbone, _KernelLayers())
+    first, second = backbone[:2]
+    if can_take_stem(first) and isinstance(second, KernelNorm | KernelPooledNorm):
+        backbone = nn.Sequential(KernelStem(first, second), *backbone[2:])
     return Encoder(backbone, source.projection_head, source.feature_dim, source.dim)
 
 

@@ -178,6 +178,12 @@ class MoCo(nn.Module):
             views: V.
             kept: ``(B, feature_dim)``, written; None: nobody wants the features.
         """
+        return self._unit(self._embeddings(encoder, images, views, kept), None)
+
+    def _embeddings(
+        self, encoder: Encoder, images: Tensor, views: int, kept: Tensor | None = None
+    ) -> Tensor:
+        """As ``embed``, of the length and dtype that the encoder gives."""
         set_views(encoder, views)  # BatchNorm normalises each view apart, as two passes would
         try:
             features = encoder.features(images)
@@ -185,17 +191,19 @@ class MoCo(nn.Module):
             set_views(encoder, 1)
         if kept is not None:
             kept.copy_(features.detach()[: len(kept)])
-        embeddings = encoder.project(features)
-        with torch.autocast(images.device.type, enabled=False):
-            return F.normalize(at_least_float32(embeddings), dim=1)
+        return encoder.project(features)
+
+    def _unit(self, embeddings: Tensor, order: Tensor | None) -> Tensor:
+        """Embeddings of unit length, at least float32, that of row ``i`` in row ``order[i]``."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            unit = F.normalize(at_least_float32(embeddings), dim=1)
+        return unit if order is None else torch.empty_like(unit).index_copy_(0, order, unit)
 
     @torch.no_grad()
     def _keys(self, images: Tensor, views: int, order: Tensor | None) -> Tensor:
         """``(V * B, dim)`` keys in the order of ``images``, encoded in ``order``."""
-        if order is None:
-            return self.embed(self.encoder_k, images, views)
-        shuffled = self.embed(self.encoder_k, images.index_select(0, order), views)
-        return torch.empty_like(shuffled).index_copy_(0, order, shuffled)  # undoes the order
+        shuffled = images if order is None else images.index_select(0, order)
+        return self._unit(self._embeddings(self.encoder_k, shuffled, views), order)
 
     @torch.no_grad()
     def momentum_update(self) -> None:

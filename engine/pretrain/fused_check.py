@@ -8,12 +8,14 @@ compiled: views, loss, keys, statistics of BatchNorm, and the gradient of every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from engine.models.moco import MoCo
 from engine.pretrain.training_state import TrainingState
 from engine.runtime.cuda_graph import preserved
 
@@ -111,6 +113,33 @@ def view_disagreement(
         return _views(state, indices, written, compiled)[1]
 
 
+def key_disagreement(state: TrainingState, ours: MoCo) -> str:
+    """Whether a model orders the keys of a step, and puts them into its queue, in the same bits.
+
+    As ``disagreement``; of a model that shares its tensors with that of the state.
+    """
+    model, batch = state.model, state.config.optim.batch_size
+    generator, queue = state.shuffle_generator, (state.model.queue, state.model.queue_ptr)
+    count = batch * (2 if model.symmetric else 1)
+    keys = torch.arange(count, device=model.queue.device)[:, None].expand(-1, model.queue.shape[1])
+    keys = keys.to(model.queue.dtype).contiguous()
+    found = []
+    for each in (model, ours):
+        with preserved(queue, [generator]):
+            order = each.key_order(state.images[:batch], generator)
+            model.queue_ptr.fill_(len(model.queue) - 1)  # so that the keys go around its end
+            each.enqueue(keys)
+            found.append((order, generator.get_state(), *(tensor.clone() for tensor in queue)))
+    named = zip(("order", "random numbers", "queue", "queue_ptr"), *found, strict=True)
+    return next((f"its {name} of keys is another" for name, *two in named if not _equal(*two)), "")
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one, other)
+
+
 def _views(
     state: TrainingState, indices: Tensor, written: Augment, compiled: Augment
 ) -> tuple[Tensor, str]:
@@ -140,13 +169,22 @@ class _CheckedBatch:
     def amounts(
         self, loss: Loss, views: Tensor, order: Tensor | None, *, bfloat16: bool | None = None
     ) -> Amounts:
-        """All that a loss and its backward give; what they change is put back."""
+        """All that a loss and its backward give; what they change is put back.
+
+        Args:
+            loss: as ``Loss``.
+            views: of the batch.
+            order: of the keys.
+            bfloat16: as in the run (None), or, in float32, with what a run in bfloat16 has memory
+                for.
+        """
         state = self.state
         runtime, encoder = state.runtime, state.model.encoder_q
+        spare = contextlib.nullcontext() if bfloat16 is None else _sparing_memory()
         if bfloat16 is None:
             bfloat16 = runtime.bfloat16
         state.optimizer.zero_grad(set_to_none=True)
-        with preserved(list(self.statistics.values()), ()):
+        with spare, preserved(list(self.statistics.values()), ()):
             view_1, view_2 = views.chunk(2)
             with torch.autocast(runtime.device.type, dtype=torch.bfloat16, enabled=bfloat16):
                 value, keys = loss(view_1, view_2, order)
@@ -163,6 +201,21 @@ class _CheckedBatch:
             }
         state.optimizer.zero_grad(set_to_none=True)
         return amounts
+
+
+@contextlib.contextmanager
+def _sparing_memory() -> Iterator[None]:
+    """Inside, what a backward pass will need lies on the host, and cuDNN tries nothing out.
+
+    Of a net in float32 both take more of the device than training it in bfloat16 ever does.
+    """
+    tried = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        with torch.autograd.graph.save_on_cpu():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = tried
 
 
 class _Draws:

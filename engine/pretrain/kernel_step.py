@@ -1,4 +1,4 @@
-"""A plain step on a card whose encoders compute between two convolutions by kernels in Triton.
+"""A plain step on a card, by kernels in Triton: between two convolutions, and of the loss.
 
 The kernels and what imports Triton are looked for when the step is prepared, not before.
 """
@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from engine.augment.kernel_augmenter import KernelAugmenter
-from engine.pretrain.fused_check import Halves, disagreement, view_disagreement
+from engine.pretrain.fused_check import (
+    Halves,
+    disagreement,
+    key_disagreement,
+    view_disagreement,
+)
+from engine.pretrain.piecewise import piecewise_updates
 from engine.pretrain.plain_step import PlainStep, StepKind
 from engine.runtime.compiled import compile_on_call, drop_compiled
 from engine.runtime.compiling import compiling, keep_triton_kernels
@@ -22,7 +28,10 @@ _SLOWER = "computed one by one, which is slower"
 
 
 class KernelStep:
-    """A plain step with loss and augmentations through ``engine.kernels``.
+    """A plain step through ``engine.kernels``.
+
+    The kernels are those of the encoders, the loss, the order of the keys, their queue and the
+    views; small nets are updated in pieces.
 
     Augmentations that have no kernel there (``KernelAugmenter.can_take``) are compiled. Each half
     is taken on its own, and only if it agrees with the step as written on a batch of this run
@@ -67,12 +76,12 @@ class KernelStep:
                 return f"{lacking}; the operations of a step are {_SLOWER}."
             from engine.models.kernel_layers import with_kernels
 
-            loss = with_kernels(state.model).loss_in_order
-            wrong = disagreement(
+            twin = with_kernels(state.model)
+            wrong = key_disagreement(state, twin) or disagreement(
                 state,
                 state.next_indices(),
                 written=written,
-                compiled=written._replace(loss=loss),
+                compiled=written._replace(loss=twin.loss_in_order),
             )
         except torch.OutOfMemoryError:
             raise
@@ -88,7 +97,14 @@ class KernelStep:
                 f"What the kernels compute of a step is not the step ({wrong}); its operations "
                 f"are {_SLOWER}."
             )
-        inner.loss = loss
+        inner.loss, inner.key_order, inner.enqueue = (
+            twin.loss_in_order,
+            twin.key_order,
+            twin.enqueue,
+        )
+        updates = piecewise_updates(state)
+        if updates is not None:
+            inner.momentum_update, inner.optimise = updates.momentum_update, updates.optimise
         return ""
 
     def _join_augmentations(self) -> str:
@@ -186,10 +202,10 @@ def what_lacks(device: torch.device, backbone: nn.Module) -> str:
 
     A CPU, where tests stand in for a card, needs no Triton: it computes them by torch.
     """
-    from engine.kernels import group_block
+    from engine.kernels import operations
     from engine.models.kernel_layers import can_take_kernels
 
-    if device.type != "cpu" and not group_block.HAS_TRITON:
+    if device.type != "cpu" and not operations.HAS_TRITON:
         return (
             "runtime.capture is kernels, but triton is not installed (it comes with torch's builds "
             "for CUDA)"

@@ -83,6 +83,11 @@ class PlainStep:
             the first convolution is computed in it.
         loss: as ``MoCo.loss_in_order``. Both hold no randomness but dropout's, and may be replaced
             by a compiled form.
+        key_order: as ``MoCo.key_order``.
+        enqueue: as ``MoCo.enqueue``.
+        momentum_update: as ``MoCo.momentum_update``.
+        optimise: notes the norm of the gradient, if it is wanted, and takes the optimizer's step.
+            These four may be replaced by what does the same.
     """
 
     kind: StepKind = "plain"
@@ -93,6 +98,10 @@ class PlainStep:
         self.loss: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]] = (
             state.model.loss_in_order
         )
+        self.key_order = state.model.key_order
+        self.enqueue = state.model.enqueue
+        self.momentum_update = state.model.momentum_update
+        self.optimise = self._optimise_as_written
 
     def prepare(self) -> list[str]:
         """Nothing to do."""
@@ -100,19 +109,18 @@ class PlainStep:
 
     def __call__(self, indices: Tensor) -> Tensor:
         """As in ``Step``."""
-        state, model, runtime = self.state, self.state.model, self.state.runtime
+        state, runtime = self.state, self.state.runtime
         view_1, view_2 = self.views(state.images.index_select(0, indices))
-        model.momentum_update()
+        self.momentum_update()
         # Drawn outside the loss, whose compiled form would draw other numbers.
-        key_order = model.key_order(view_1, state.shuffle_generator)
+        key_order = self.key_order(view_1, state.shuffle_generator)
         with torch.autocast(runtime.device.type, dtype=torch.bfloat16, enabled=runtime.bfloat16):
             loss, keys = self.loss(view_1, view_2, key_order)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        state.note_gradient()
-        state.optimizer.step()
+        self.optimise()
         # Last, so that no query meets the other view of its own image among the negatives.
-        model.enqueue(keys)
+        self.enqueue(keys)
         return loss.detach()
 
     def views(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -125,6 +133,10 @@ class PlainStep:
 
     def _augment_as_written(self, images: Tensor, numbers: Tensor) -> Tensor:
         return augmented(self.state, torch.cat([images, images]), numbers)
+
+    def _optimise_as_written(self) -> None:
+        self.state.note_gradient()
+        self.state.optimizer.step()
 
     def release(self) -> None:
         """Nothing to drop."""

@@ -179,10 +179,16 @@ class TrainingState:
         return self.batch
 
     @torch.no_grad()
-    def note_gradient(self) -> None:
-        """Keep the norm of the gradients of encoder_q, where it is wanted; waits for nothing."""
+    def note_gradient(self, gradients: list[Tensor] | None = None) -> None:
+        """Keep the norm of the gradients of encoder_q, where it is wanted; waits for nothing.
+
+        Args:
+            gradients: those, or their pieces; None: to be looked up.
+        """
         if self.gradient_norm is not None:
-            gradients = [p.grad for p in self.model.trainable_parameters() if p.grad is not None]
+            if gradients is None:
+                found = (parameter.grad for parameter in self.model.trainable_parameters())
+                gradients = [gradient for gradient in found if gradient is not None]
             norms = torch.stack([n.float() for n in torch._foreach_norm(gradients)])
             self.gradient_norm.copy_(norms.norm())
 

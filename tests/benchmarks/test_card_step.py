@@ -51,7 +51,17 @@ def test_a_way_that_fails_is_named_and_the_others_are_measured(
     def measure(preset: str, *_: object) -> tuple[dict[str, object], list[step.Kernel]]:
         if preset == step.PRESETS[0]:
             raise RuntimeError("no kernel image")
-        figures = dict.fromkeys(("ms", "host_ms", "peak_mib", "ready_s", "kernel_ms"), 1.0)
+        figures = dict.fromkeys(
+            (
+                "ms",
+                "host_ms",
+                "peak_mib",
+                "train_mib",
+                "ready_s",
+                "kernel_ms",
+            ),
+            1.0,
+        )
         rest = {"preset": preset, "kind": "plain", "kernels": 1, "loss": [1.0], "notices": []}
         return figures | rest, [step.Kernel("copy", 1.0, 2.0)]
 

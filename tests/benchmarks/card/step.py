@@ -5,11 +5,15 @@
     python tests/benchmarks/card/step.py --device cpu --quick    whether this script still works
 
 In the project's root, with the project's own Python; no data set is needed. For each preset and
-way: milliseconds a step (on CUDA between two events), the host's share of them, peak memory,
-seconds until 20 steps are done, the losses of these (ways must agree), and of five steps under
+way: milliseconds a step (on CUDA between two events), the host's share of them, memory, seconds
+until 20 steps are done, the losses of these (ways must agree), and of five steps under
 torch's profiler the kernels, their summed time and the dearest. ``DIR`` (``$OUT``, else ``/tmp``)
 gets ``step.json`` and all kernels of each way, ``kernels-PRESET-WAY.txt``. Ends with 1 when a way
 failed; the others are measured all the same.
+
+Memory is given twice, in MiB: the largest amount that was in use at once until the 20 steps were
+done, for checking, trying algorithms out and recording; and what the process holds while it trains
+after that, the pool of a recorded step included.
 """
 
 from __future__ import annotations
@@ -186,12 +190,16 @@ def measure(
         notices = training.prepare()
         losses = torch.stack([training.advance() for _ in range(amount.first)]).tolist()
         ready = time.perf_counter() - began  # tolist has waited for the device
+        peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else 0.0
+        if cuda:
+            torch.cuda.empty_cache()  # of what only getting ready took
+            torch.cuda.reset_peak_memory_stats()
         steps = amount.timed[preset]
         timer = Timer(runtime.device)
         for _ in range(steps):
             training.advance()
         host, device = timer.host() / steps, timer.stop() / steps
-        peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else 0.0
+        held = torch.cuda.max_memory_reserved() / 2**20 if cuda else 0.0
         kernels = kernels_of(training, amount.profiled)
         kind = training.compute_step.kind
     finally:
@@ -202,6 +210,7 @@ def measure(
         "ms": device,
         "host_ms": host,
         "peak_mib": peak,
+        "train_mib": held,
         "ready_s": ready,
         "kernels": sum(kernel.calls for kernel in kernels),
         "kernel_ms": sum(kernel.microseconds for kernel in kernels) / 1e3,
@@ -216,10 +225,10 @@ def show(way: str, figures: dict[str, Any], kernels: Sequence[Kernel]) -> str:
     losses = figures["loss"]
     lines = [
         f"### {figures['preset']} {way} [{figures['kind']}] {figures['ms']:.3f} ms a step, host "
-        f"{figures['host_ms']:.3f}, peak {figures['peak_mib']:.0f} MiB, ready "
-        f"{figures['ready_s']:.1f} s, first loss {losses[0]:.6f}, last {losses[-1]:.6f}, mean "
-        f"{sum(losses) / len(losses):.6f}; kernels {figures['kernels']:.0f}, "
-        f"{figures['kernel_ms']:.3f} ms",
+        f"{figures['host_ms']:.3f}, {figures['peak_mib']:.0f} MiB to get ready, "
+        f"{figures['train_mib']:.0f} MiB to train, ready {figures['ready_s']:.1f} s, first loss "
+        f"{losses[0]:.6f}, last {losses[-1]:.6f}, mean {sum(losses) / len(losses):.6f}; kernels "
+        f"{figures['kernels']:.0f}, {figures['kernel_ms']:.3f} ms",
         *figures["notices"],
         *(f"  {line[:130]}" for line in kernel_lines(kernels[:12])),
     ]

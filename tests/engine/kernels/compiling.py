@@ -19,11 +19,12 @@ from triton.compiler import ASTSource
 from engine.config.models import ENCODERS
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig
-from engine.kernels import launches
+from engine.kernels import launches, stem_launches
 from engine.models.split_batchnorm import SplitBatchNorm2d
 
 TYPES = {
     torch.float32: "*fp32",
+    torch.float16: "*fp16",
     torch.bfloat16: "*bf16",
     torch.uint8: "*u8",
     torch.int64: "*i64",
@@ -41,14 +42,25 @@ class Launch(NamedTuple):
     constants: dict[str, Any]
     aligned: tuple[str, ...]
     warps: int
+    stages: int | None = None
 
 
 class Compiled(NamedTuple):
-    """What the assembler says of a kernel for a thread."""
+    """What the assembler says of a kernel for a thread, and what a program takes.
+
+    Attributes:
+        registers: of a thread.
+        stack: bytes.
+        local: bytes.
+        shared: bytes of shared memory of a program.
+        ptx: the instructions.
+    """
 
     registers: int
     stack: int
     local: int
+    shared: int
+    ptx: str
 
 
 class Spy:
@@ -68,7 +80,7 @@ class Spy:
         return Held()
 
     def write(self, kernel: Any, values: tuple[Any, ...], named: dict[str, Any]) -> None:
-        warps = named.pop("num_warps")
+        warps, stages = named.pop("num_warps"), named.pop("num_stages", None)
         given = dict(zip((p.name for p in kernel.params), values, strict=False)) | named
         signature, constants, aligned = {}, {}, []
         for parameter in kernel.params:
@@ -86,7 +98,7 @@ class Spy:
             else:
                 signature[parameter.name] = "fp32"
         assert not given
-        launch = Launch(kernel, signature, constants, tuple(aligned), warps)
+        launch = Launch(kernel, signature, constants, tuple(aligned), warps, stages)
         if launch not in self.launches:
             self.launches.append(launch)
 
@@ -111,9 +123,14 @@ def launches_of(preset: str, dtype: torch.dtype) -> Iterator[tuple[str, Launch]]
     config, shapes = norms_of(preset)
     views, splits = 2 if config.moco.symmetric else 1, config.model.bn_splits
     spy = Spy()
-    known = 0
-    with patch.object(launches, "wrap_triton", spy):
+    with (
+        patch.object(launches, "wrap_triton", spy),
+        patch.object(stem_launches, "wrap_triton", spy),
+    ):
+        if dtype == torch.bfloat16:
+            yield from _of_stem(spy, config, shapes[0])
         for shape in dict.fromkeys(shapes):
+            known = len(spy.launches)
             x = torch.empty(shape, dtype=dtype, device="meta").contiguous(
                 memory_format=torch.channels_last
             )
@@ -137,7 +154,22 @@ def launches_of(preset: str, dtype: torch.dtype) -> Iterator[tuple[str, Launch]]
                     launches.launch_norm_backward(x, x, residual, *by_channel, views, relu)
             for launch in spy.launches[known:]:
                 yield "x".join(map(str, shape)), launch
-            known = len(spy.launches)
+
+
+def _of_stem(
+    spy: Spy, config: PretrainConfig, shape: tuple[int, ...]
+) -> Iterator[tuple[str, Launch]]:
+    """The first convolution, which makes what has ``shape``."""
+    n, c = shape[:2]
+    views, splits = 2 if config.moco.symmetric else 1, config.model.bn_splits
+    padding = 0 if config.model.encoder == "convnet" else 1
+    x = torch.empty(n, 3, 32, 32, device="meta").contiguous(memory_format=torch.channels_last)
+    weight = torch.empty(c, 3, 3, 3, device="meta")
+    out, _ = stem_launches.launch_stem(x, weight, padding, views, splits, True)
+    assert out.shape == shape
+    stem_launches.launch_stem_backward(out, x, padding)
+    for launch in spy.launches:
+        yield "x".join(map(str, x.shape)), launch
 
 
 def compile_for(launch: Launch, capability: int, folder: Path) -> Compiled:
@@ -150,11 +182,15 @@ def compile_for(launch: Launch, capability: int, folder: Path) -> Compiled:
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in launch.aligned},
     )
     target = GPUTarget("cuda", capability, 32)
-    made = triton.compile(source, target=target, options={"num_warps": launch.warps})
+    options = {"num_warps": launch.warps}
+    if launch.stages is not None:
+        options["num_stages"] = launch.stages
+    made = triton.compile(source, target=target, options=options)
     cubin = folder / "kernel.cubin"
     cubin.write_bytes(made.asm["cubin"])
     words = [str(ASSEMBLER_READER), "--dump-resource-usage", str(cubin)]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     found = re.search(r"REG:(\d+) STACK:(\d+) .*LOCAL:(\d+)", said)
     assert found, said
-    return Compiled(*map(int, found.groups()))
+    registers, stack, local = map(int, found.groups())
+    return Compiled(registers, stack, local, made.metadata.shared, made.asm["ptx"])

@@ -18,16 +18,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.kernels import group_tiles
+from engine.kernels.choices import CHOICES
 from engine.kernels.group_block import (
-    HAS_TRITON,
-    INTERPRETED,
     group_statistics,
     norm_apply,
     norm_backward,
     pooled_apply,
     pooled_backward,
 )
+from engine.kernels.operations import HAS_TRITON, INTERPRETED
 from engine.kernels.written_block import philox
+
+from .small_tiles import choose
 
 EPS, MOMENTUM = 1e-5, 0.1
 # Images, channels, height and width; views; groups of a view. Channels that fill a tile, leave some
@@ -51,8 +53,7 @@ cases = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that groups of a few pixels have several parts, and parts several tiles."""
-    monkeypatch.setattr(group_tiles, "PROGRAMS", 6)
-    monkeypatch.setattr(group_tiles, "TILE", 512)
+    choose(monkeypatch, tile=512, programs=6)
 
 
 def channels_last(values: Tensor) -> Tensor:
@@ -226,7 +227,7 @@ def test_the_random_numbers_are_those_of_philox() -> None:
 def test_groups_of_several_parts_and_tiles_are_among_the_cases() -> None:
     """Else the tests would leave the merging of parts and the loops over tiles out."""
     made = [
-        group_tiles.tiles(n // (views * splits) * h * w, views * splits, c)
+        group_tiles.tiles(n // (views * splits) * h * w, views * splits, c, CHOICES["apply"])
         for (n, c, h, w), views, splits in SHAPES
     ]
     assert any(tiles.parts > 1 and tiles.rows_per_part > tiles.rows for tiles in made)
@@ -236,8 +237,7 @@ def test_groups_of_several_parts_and_tiles_are_among_the_cases() -> None:
 def test_the_size_of_tiles_changes_roundings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for programs, tile in ((6, 512), (528, 4096)):
-        monkeypatch.setattr(group_tiles, "PROGRAMS", programs)
-        monkeypatch.setattr(group_tiles, "TILE", tile)
+        choose(monkeypatch, tile=tile, programs=programs)
         x, weight, bias = case((4, 24, 11, 9))
         mean, inverse, *_ = statistics(x, 1, 2)
         out = norm_apply(x, None, mean, inverse, weight, bias, 1, True)
@@ -329,7 +329,7 @@ def test_each_of_four_units_is_dropped_with_the_probability(
     p: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of units that are all 1 the first that is kept wins. Within 5 standard errors."""
-    monkeypatch.setattr(group_tiles, "TILE", 4096)
+    choose(monkeypatch, tile=1024, programs=6)
     x = channels_last(torch.randn(8, 32, 12, 12))
     zeros, ones = torch.zeros(32), torch.ones(32)
     mean, inverse, *_ = statistics(x, 1, 1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kernels import group_tiles
+from engine.kernels import choices
+from engine.kernels.choices import CHOICES, KernelChoice
 from engine.kernels.group_tiles import bytes_moved, merge_tiles, power_of_two, tiles
 
 # (channels, height, width) of the input of each BatchNorm, counted by hand from the papers' tables.
@@ -22,30 +24,50 @@ RESNET18 = [
     rows=st.integers(1, 10**6),
     groups=st.integers(1, 512),
     channels=st.integers(1, 3000),
-    share=st.sampled_from([1, 2, 4]),
+    choice=st.builds(
+        KernelChoice,
+        tile=st.sampled_from([512, 1024, 4096]),
+        unroll=st.just(1),
+        warps=st.just(8),
+        programs=st.integers(1, 2000),
+    ),
+    least=st.sampled_from([1, 16]),
 )
-def test_parts_hold_every_row_once(rows: int, groups: int, channels: int, share: int) -> None:
-    found = tiles(rows, groups, channels, share=share)
+def test_parts_hold_every_row_once(
+    rows: int, groups: int, channels: int, choice: KernelChoice, least: int
+) -> None:
+    found = tiles(rows, groups, channels, choice, least=least)
     assert (found.parts - 1) * found.rows_per_part < rows <= found.parts * found.rows_per_part
     assert found.rows_per_part % found.rows == 0
     assert (found.column_blocks - 1) * found.columns < channels
     assert found.column_blocks * found.columns >= channels
-    assert found.rows == power_of_two(found.rows)
-    assert found.columns == power_of_two(found.columns)
-    assert found.rows * found.columns * share <= group_tiles.TILE
+    assert found.rows == power_of_two(found.rows) >= least
+    assert found.columns == power_of_two(found.columns) >= least
+    assert found.rows * found.columns <= max(choice.tile, least * found.columns)
     assert found.parts * groups * found.column_blocks <= max(
-        group_tiles.PROGRAMS, groups * found.column_blocks
+        choice.programs, groups * found.column_blocks
     )
 
 
-@given(parts=st.integers(1, 528), splits=st.integers(1, 256), channels=st.integers(1, 3000))
+@given(parts=st.integers(1, 528), groups=st.integers(1, 256), channels=st.integers(1, 3000))
 def test_a_merging_program_reads_all_parts_of_a_group(
-    parts: int, splits: int, channels: int
+    parts: int, groups: int, channels: int
 ) -> None:
-    found = merge_tiles(parts, splits, channels)
+    found = merge_tiles(parts, groups, channels)
     assert parts <= found.parts < 2 * parts
-    assert found.splits * found.parts <= max(group_tiles.MERGE_TILE, found.parts)
-    assert found.column_blocks * group_tiles.MERGE_COLUMNS >= channels
+    assert found.groups * found.parts <= max(choices.MERGE_TILE, found.parts)
+    assert found.column_blocks * choices.MERGE_COLUMNS >= channels
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_is_one_that_can_be_launched(name: str) -> None:
+    choice = CHOICES[name]
+    assert choice.tile == power_of_two(choice.tile)
+    assert choice.unroll == power_of_two(choice.unroll)
+    assert choice.warps in (1, 2, 4, 8, 16)
+    assert choice.tile >= 32 * choice.warps
+    # Else the sums of the parts of one group would not fit the registers that merge them.
+    assert choice.programs <= 8 * choices.MERGE_TILE
 
 
 def test_what_the_kernels_of_the_presets_move() -> None:

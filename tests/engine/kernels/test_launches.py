@@ -34,15 +34,20 @@ def test_every_kernel_of_a_preset_keeps_its_values_in_registers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No spills, and at least two programs of 256 threads in the 65,536 of a multiprocessor."""
+    """No spills, and at least two programs in the 65,536 of a multiprocessor."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     found = list(compiling.launches_of(preset, dtype))
-    assert len({launch.kernel.__name__ for _, launch in found}) == 6
-    first = found[0][0]
+    stem = 3 if dtype == torch.bfloat16 else 0
+    assert len({launch.kernel.__name__ for _, launch in found}) == 6 + stem
+    first = found[stem][0]
     for shape, launch in found:
-        if largest and shape != first:
+        if largest and shape != first and "stem" not in launch.kernel.__name__:
             continue
         used = compiling.compile_for(launch, capability, tmp_path)
-        print(f"sm_{capability} {shape:14} {launch.kernel.__name__:24} {used}")
+        print(f"sm_{capability} {shape:14} {launch.kernel.__name__:24} {used[:4]}")
         assert used.stack == used.local == 0, (shape, launch.kernel.__name__, used)
-        assert used.registers <= 128, (shape, launch.kernel.__name__, used)
+        assert 2 * used.registers * 32 * launch.warps <= 65536, (
+            shape,
+            launch.kernel.__name__,
+            used,
+        )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.models.split_batchnorm import SplitBatchNorm2d
 from engine.pretrain import pretraining, step_wrappers
-from engine.pretrain.fused_check import Halves, disagreement
+from engine.pretrain.fused_check import Halves, _CheckedBatch, disagreement
 from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
 from engine.runtime import compiled
@@ -84,6 +84,54 @@ def verdict(step: PlainStep, **broken: Any) -> str:
 def test_the_step_agrees_with_itself(encoder: str, kind: str, images: Tensor) -> None:
     values = {"model__encoder": encoder, "optim__batch_size": 16 if encoder == "resnet18" else 32}
     assert verdict(step_of(kind, images, **values)) == ""
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_a_pass_in_float32_takes_no_more_memory_than_a_run_in_bfloat16(
+    kind: str, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it saves for its backward lies on the host, and it tries no algorithms out."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    step = step_of(kind, images)
+    passes: list[tuple[bool, bool]] = []
+    packed: list[int] = []
+    keep = torch.autograd.graph.save_on_cpu
+
+    def counted() -> torch.autograd.graph.saved_tensors_hooks:
+        hooks: Any = keep()
+
+        def pack(tensor: Tensor) -> Any:
+            packed.append(tensor.numel())
+            return hooks.pack_hook(tensor)
+
+        return torch.autograd.graph.saved_tensors_hooks(pack, hooks.unpack_hook)
+
+    def watched(*arguments: Any) -> tuple[Tensor, Tensor]:
+        narrow = torch.is_autocast_enabled("cpu")
+        before = len(packed)
+        found = step.loss(*arguments)
+        assert (len(packed) > before) == (kind == "bfloat16" and not narrow)
+        passes.append((narrow, torch.backends.cudnn.benchmark))
+        return found
+
+    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu", counted)
+    written = Halves(step.augment, watched)
+    state = step.state
+    assert disagreement(state, state.next_indices(), written=written, compiled=written) == ""
+    if kind == "bfloat16":
+        assert sorted(passes) == [(False, False), *[(True, True)] * 3]
+    else:
+        assert passes == [(False, True)] * 4
+    assert torch.backends.cudnn.benchmark
+
+
+def test_numbers_that_lay_on_the_host_are_the_same(images: Tensor) -> None:
+    step = step_of("float32", images)
+    checked, state = _CheckedBatch(step.state), step.state
+    views = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    order = state.model.key_order(views[:32], state.shuffle_generator)
+    plain = checked.amounts(step.loss, views, order)
+    assert differences(checked.amounts(step.loss, views, order, bfloat16=False), plain) == []
 
 
 @kinds

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from engine.augment.kernel_augmenter import KernelAugmenter
 from engine.data.dataset import Dataset
-from engine.kernels import group_block, written_block
+from engine.kernels import operations, written_block, written_contrast
 from engine.models.convnet import ConvNet
+from engine.models.kernel_layers import can_take_stem
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain import pretraining
 from engine.pretrain.kernel_step import what_lacks
@@ -189,6 +190,18 @@ def scaled(function: Callable[..., Any]) -> Callable[..., Any]:
     return changed
 
 
+def longer(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: 1.5 * function(*arguments)
+
+
+def reversed_(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: function(*arguments).flip(0)
+
+
+def skipped(_function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *_: None
+
+
 def broken(function: Callable[..., Any]) -> Callable[..., Any]:
     def fails(*arguments: Any) -> Any:
         raise RuntimeError("ptxas: no kernel image.\n(more lines)")
@@ -232,14 +245,56 @@ def test_kernels_that_are_wrong_are_left_in_one_sentence(
         assert ours == float(plain.advance())
 
 
+@pytest.mark.parametrize(
+    ("operation", "change", "said"),
+    [
+        ("contrast", scaled, "its loss"),
+        ("unit_rows", longer, "its "),
+        ("order_of", reversed_, "its order of keys is another"),
+        ("enqueue", skipped, "its queue of keys is another"),
+    ],
+)
+def test_a_loss_or_keys_that_are_wrong_are_left_too(
+    operation: str,
+    change: Callable[..., Any],
+    said: str,
+    dataset: Dataset,
+    as_cuda: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(written_contrast, operation, change(getattr(written_contrast, operation)))
+    training = with_capture("kernels", dataset, **NO_DROPOUT)
+    before = copy.deepcopy(training.state_dict())
+    [notice] = training.prepare()
+    assert said in notice
+    assert training.compute_step.kind == "captured"
+    assert differences(training.state_dict(), before) == []
+
+
 def test_what_a_machine_or_an_encoder_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     card, cpu, net = torch.device("cuda"), torch.device("cpu"), ConvNet(0.1, 2)
-    monkeypatch.setattr(group_block, "HAS_TRITON", False)
+    monkeypatch.setattr(operations, "HAS_TRITON", False)
     assert "triton is not installed" in what_lacks(card, net)
     assert what_lacks(cpu, net) == ""
-    monkeypatch.setattr(group_block, "HAS_TRITON", True)
+    monkeypatch.setattr(operations, "HAS_TRITON", True)
     assert what_lacks(card, net) == ""
     assert "none for this encoder" in what_lacks(card, nn.Sequential(nn.Flatten()))
+
+
+@pytest.mark.parametrize(
+    ("layer", "taken"),
+    [
+        (nn.Conv2d(3, 32, 3, bias=False), True),
+        (nn.Conv2d(3, 64, 3, padding=1, bias=False), True),
+        (nn.Conv2d(3, 64, 7, 2, 3, bias=False), False),
+        (nn.Conv2d(3, 32, 3), False),
+        (nn.Conv2d(4, 32, 3, bias=False), False),
+        (nn.Conv2d(3, 32, 3, padding=1, padding_mode="reflect", bias=False), False),
+        (nn.Conv2d(3, 32, 3, bias=False, dtype=torch.float64), False),
+    ],
+)
+def test_the_first_convolution_is_a_kernel_where_it_can_be(layer: nn.Conv2d, taken: bool) -> None:
+    assert can_take_stem(layer) == taken
 
 
 def test_without_triton_the_operations_are_there_by_torch() -> None:
