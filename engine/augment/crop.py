@@ -82,7 +82,7 @@ class Crop:
         top = (params.top * (height - h + 1)).floor().minimum(height - h)
         left = (params.left * (width - w + 1)).floor().minimum(width - w)
 
-        fallback = _central_box(height, width, self.config.ratio_min, self.config.ratio_max)
+        fallback = central_box(height, width, self.config.ratio_min, self.config.ratio_max)
         whole = (0, 0, height, width)
         boxes = []
         for box, central, full in zip((top, left, h, w), fallback, whole, strict=True):
@@ -102,7 +102,7 @@ class Crop:
         grid.height, grid.width = grid.image_height, grid.image_width
 
 
-def _central_box(
+def central_box(
     height: int, width: int, ratio_min: float, ratio_max: float
 ) -> tuple[int, int, int, int]:
     """The largest central crop within the ratios: top, left, height, width."""

@@ -4,5 +4,6 @@
 it) offer them as operations of torch, with gradients. A CPU computes the same with torch's own
 operations (``written_block``, ``written_contrast``), for tests and where triton is not installed:
 it comes with torch's builds for CUDA and is no dependency. Only ``triton_*`` and ``*launches``
-import it. None of it is imported before a step wants it.
+import it. None of these is imported before a step wants it. ``engine.augment.kernel_augmenter``
+offers the kernel of the views.
 """

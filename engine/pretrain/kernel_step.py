@@ -11,6 +11,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from engine.augment.kernel_augmenter import KernelAugmenter
 from engine.pretrain.fused_check import (
     Halves,
     disagreement,
@@ -20,19 +21,20 @@ from engine.pretrain.fused_check import (
 from engine.pretrain.piecewise import piecewise_updates
 from engine.pretrain.plain_step import PlainStep, StepKind
 from engine.runtime.compiled import compile_on_call, drop_compiled
-from engine.runtime.compiling import compiling
+from engine.runtime.compiling import compiling, keep_triton_kernels
 from engine.runtime.cuda_graph import first_cause
 
 _SLOWER = "computed one by one, which is slower"
 
 
 class KernelStep:
-    """A plain step through ``engine.kernels``, with compiled augmentations.
+    """A plain step through ``engine.kernels``.
 
-    The kernels are those of the encoders, the loss, the order of the keys and their queue; small
-    nets are updated in pieces.
+    The kernels are those of the encoders, the loss, the order of the keys, their queue and the
+    views; small nets are updated in pieces.
 
-    Each is taken on its own, and only if it agrees with the step as written on a batch of this run
+    Augmentations that have no kernel there (``KernelAugmenter.can_take``) are compiled. Each half
+    is taken on its own, and only if it agrees with the step as written on a batch of this run
     (``fused_check``). Parameters, running statistics and their names are those of the plain step.
 
     Args:
@@ -47,19 +49,21 @@ class KernelStep:
 
     @property
     def kind(self) -> StepKind:
-        """As in ``Step``; ``kernels`` also where the augmentations are not compiled."""
+        """As in ``Step``; ``kernels`` also where the augmentations are left as written."""
         return "kernels" if self._taken else self.inner.kind
 
     def prepare(self) -> list[str]:
-        """Compiles the kernels and the augmentations; see ``Step``."""
+        """Compiles the kernels of both halves; see ``Step``."""
         if self._tried:
             return []
         self._tried = True
+        if self.inner.state.runtime.device.type == "cuda":
+            keep_triton_kernels()
         with self._on_device():
             notice = self._take_kernels()
             if not notice:
                 self._taken = True
-                notice = self._compile_augmentations()
+                notice = self._join_augmentations()
         return [notice] if notice else []
 
     def _take_kernels(self) -> str:
@@ -101,6 +105,50 @@ class KernelStep:
         updates = piecewise_updates(state)
         if updates is not None:
             inner.momentum_update, inner.optimise = updates.momentum_update, updates.optimise
+        return ""
+
+    def _join_augmentations(self) -> str:
+        """Makes views in few kernels; a sentence where they are made as they are written."""
+        state = self.inner.state
+        plain = state.images.dtype == torch.uint8 and state.images.is_contiguous()
+        if plain and KernelAugmenter.can_take(state.config.augment, state.augmenter.size):
+            return self._take_view_kernel()
+        return self._compile_augmentations()
+
+    def _take_view_kernel(self) -> str:
+        """Takes the kernel that makes views; a sentence where it is not taken."""
+        inner, state = self.inner, self.inner.state
+        # As the first convolution takes them: autocast would round them there, at every reading.
+        dtype = torch.bfloat16 if state.runtime.bfloat16 else torch.float32
+        try:
+            shape = (state.images.shape[2], state.images.shape[3])
+            kernel = KernelAugmenter(state.augmenter, shape, state.mean, state.std)
+
+            def views(images: Tensor, numbers: Tensor) -> Tensor:
+                return kernel(images, numbers, dtype)
+
+            def checked(images: Tensor, numbers: Tensor) -> Tensor:
+                wide = kernel(images, numbers)
+                if not torch.equal(views(images, numbers), wide.to(dtype)):
+                    raise ValueError("its bfloat16 is rounded otherwise")
+                return wide
+
+            wrong = view_disagreement(
+                state, state.next_indices(), written=inner.augment, compiled=checked
+            )
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # as above
+            return (
+                f"The kernel of the augmentations could not be used ({first_cause(error)}); they "
+                f"are {_SLOWER}."
+            )
+        if wrong:
+            return (
+                f"What the kernel of the augmentations computes is not them ({wrong}); they are "
+                f"{_SLOWER}."
+            )
+        inner.augment = views
         return ""
 
     def _compile_augmentations(self) -> str:

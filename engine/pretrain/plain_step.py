@@ -27,7 +27,7 @@ StepKind = Literal[
 - ``groupwise``: a BatchNorm group at a time, on the threads of a CPU;
 - ``native``: the same with kernels in C;
 - ``fused``: with operations joined into fewer kernels by torch.compile;
-- ``kernels``: with kernels in Triton between the convolutions, and fused augmentations;
+- ``kernels``: with kernels in Triton between the convolutions, and for the augmentations;
 - ``captured``: recorded as a CUDA graph and replayed.
 """
 
@@ -79,7 +79,8 @@ class PlainStep:
 
     Attributes:
         augment: uint8 images ``(B, 3, H, W)`` and uniform random numbers of two views to the
-            views ``(2B, 3, H, W)``, the second ones behind the first.
+            views ``(2B, 3, H, W)``, the second ones behind the first; float32, or bfloat16 where
+            the first convolution is computed in it.
         loss: as ``MoCo.loss_in_order``. Both hold no randomness but dropout's, and may be replaced
             by a compiled form.
         key_order: as ``MoCo.key_order``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
+from engine.augment.kernel_augmenter import KernelAugmenter
 from engine.config.data.data_set import SIZE
 from engine.config.schema import PretrainConfig
 from engine.runtime.device import Runtime
@@ -12,15 +13,26 @@ from engine.runtime.device import Runtime
 Capture = Literal["recorded", "fused", "kernels", "off"]
 """``runtime.capture`` without ``auto``."""
 
-KERNELS_REPAID_BY = {"convnet": 6_000, "resnet18": 1_000, "resnet34": 1_000, "resnet50": 1_000}
+KERNELS_REPAID_BY = {"convnet": 1_800, "resnet18": 310, "resnet34": 310, "resnet50": 310}
 """Steps that save what getting the kernels in Triton ready takes, by encoder: of 512 pairs of
 32 x 32 pixels.
 
-On an H200 (torch 2.11, bfloat16) a step of the convnet goes from 7.4 to 2.2 ms and one of ResNet-18
-from 39.8 to 8.9 ms (``tests/benchmarks/card/step.py``). They are ready after some seconds and the
-compiled augmentations after half of what compiling a whole step takes: about 30 s where nothing is
-cached. A fused step takes as long as one with kernels, is ready later and needs more memory.
+Counted from what was measured on an H200 (torch 2.11, bfloat16; ``tests/benchmarks/card/step.py``),
+not measured itself: a step of the convnet goes from 7.4 to 2.2 ms and one of ResNet-18 from 39.8 to
+8.9 ms; with the kernels uncached and augmentations that torch.compile found in its cache, such
+steps were ready 9.3 and 9.5 s later than recorded ones. A kernel makes the views now, and it is
+ready sooner than those were, so fewer steps may do. ResNet-34 and ResNet-50 were not measured.
 """
+
+KERNELS_AND_COMPILER_REPAID_BY = {
+    "convnet": 6_000,
+    "resnet18": 1_000,
+    "resnet34": 1_000,
+    "resnet50": 1_000,
+}
+"""The same where torch.compile has to join the augmentations, since no kernel makes such views:
+about 30 s where nothing is cached. A fused step takes as long as one with kernels, is ready later
+and needs more memory."""
 
 FUSING_REPAID_BY = 9_400
 """The same for fusing the whole step (48.6 s, from 7.4 to 2.3 ms): for an encoder of the user's
@@ -29,6 +41,7 @@ own, for which there are no kernels and which is taken for as small as the convn
 _WAYS: dict[str, Capture] = {"fused": "fused", "kernels": "kernels"}  # by what a step was first
 _PAIRS, _STEM_AREA = 512, 16
 _COMPILING = "torch.compile, up to a minute where nothing is cached"
+_KERNELS = "kernels in Triton, some seconds where nothing is cached"
 
 
 class StepChoice(NamedTuple):
@@ -72,13 +85,15 @@ def chosen_step(config: PretrainConfig, steps: int, runtime: Runtime) -> StepCho
     if find_spec("triton") is None:
         return StepChoice("recorded", "kernels and torch.compile need triton, which is not here")
     repaid = steps_that_repay(config)
+    has_kernels = config.model.encoder in KERNELS_REPAID_BY
+    making = _KERNELS if has_kernels and _has_view_kernel(config) else _COMPILING
     if steps < repaid:
         return StepChoice(
             "recorded",
-            f"{steps:,} steps would not repay a faster way ({_COMPILING}), {repaid:,} would",
+            f"{steps:,} steps would not repay a faster way ({making}), {repaid:,} would",
         )
-    way: Capture = "kernels" if config.model.encoder in KERNELS_REPAID_BY else "fused"
-    return StepChoice(way, f"{steps:,} steps repay it ({_COMPILING}), from {repaid:,} on")
+    way: Capture = "kernels" if has_kernels else "fused"
+    return StepChoice(way, f"{steps:,} steps repay it ({making}), from {repaid:,} on")
 
 
 def steps_that_repay(config: PretrainConfig) -> int:
@@ -91,5 +106,10 @@ def steps_that_repay(config: PretrainConfig) -> int:
     pixels = float(config.optim.batch_size * config.data.size**2)
     if model.stem == "imagenet":
         pixels /= _STEM_AREA
-    most = KERNELS_REPAID_BY.get(model.encoder, FUSING_REPAID_BY)
+    kernels = KERNELS_REPAID_BY if _has_view_kernel(config) else KERNELS_AND_COMPILER_REPAID_BY
+    most = kernels.get(model.encoder, FUSING_REPAID_BY)
     return max(1, round(most * _PAIRS * SIZE**2 / pixels))
+
+
+def _has_view_kernel(config: PretrainConfig) -> bool:
+    return KernelAugmenter.can_take(config.augment, config.data.size)

@@ -15,7 +15,7 @@ from engine.runs.root import user_cache
 MOST_COMPILERS = 32
 """Processes that compile at a time; torch starts no more, whatever the machine has."""
 
-_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+_CACHE, _TRITON_CACHE = "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"
 
 
 @contextlib.contextmanager
@@ -40,6 +40,16 @@ def compiling() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def keep_triton_kernels() -> None:
+    """Has Triton keep the kernels that it compiles from now on in the user's cache, too.
+
+    ``TRITON_CACHE_DIR`` says otherwise where it is set.
+    """
+    cache = compiler_cache()
+    if cache is not None:
+        os.environ.setdefault(_TRITON_CACHE, str(cache / "triton"))
 
 
 def _is_torchs_own(cache: str) -> bool:

@@ -125,8 +125,8 @@ def pictures(count: int) -> Tensor:
 
 @contextmanager
 def augmentations_as_written() -> Iterator[None]:
-    """Inside, a step with kernels compiles nothing beside them."""
-    with patch.object(KernelStep, "_compile_augmentations", lambda _: ""):
+    """Inside, a step with kernels has its augmentations as they are written."""
+    with patch.object(KernelStep, "_join_augmentations", lambda _: ""):
         yield
 
 

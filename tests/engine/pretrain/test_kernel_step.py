@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.augment.kernel_augmenter import KernelAugmenter
 from engine.data.dataset import Dataset
 from engine.kernels import operations, written_block, written_contrast
 from engine.models.convnet import ConvNet
@@ -313,6 +314,72 @@ def test_without_triton_the_operations_are_there_by_torch() -> None:
     assert done.stdout == "(4, 3, 2, 2) False\n", done.stderr[-2000:]
 
 
+def test_the_views_of_a_step_are_those_as_written_in_the_precision_of_its_convolutions(
+    dataset: Dataset, as_cuda: None, trusted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is compiled for them."""
+    monkeypatch.setattr(compiled, "BACKEND", no_compiler)
+    for bfloat16, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        runtime = dataclasses.replace(RUNTIME, bfloat16=bfloat16)
+        training = with_capture("kernels", dataset, runtime)
+        assert training.prepare() == []
+        step, state = plain_step(training), training.state
+        assert isinstance(step, PlainStep)
+        images = state.images[:6]
+        numbers = state.augmenter.uniform_numbers(12, torch.Generator().manual_seed(3))
+        views = step.augment(images, numbers)
+        assert views.dtype == dtype
+        assert torch.equal(views, step._augment_as_written(images, numbers).to(dtype))
+        training.close()
+
+
+def stretched(views: Tensor, dtype: torch.dtype) -> Tensor:
+    return 1.1 * views
+
+
+def rounded_otherwise(views: Tensor, dtype: torch.dtype) -> Tensor:
+    return 1.1 * views if dtype == torch.bfloat16 else views
+
+
+def failing(views: Tensor, dtype: torch.dtype) -> Tensor:
+    raise RuntimeError("ptxas: no kernel image.\n(more lines)")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (stretched, "computes is not them (its augmented views are others)"),
+        (rounded_otherwise, "could not be used (its bfloat16 is rounded otherwise"),
+        (failing, "could not be used (ptxas: no kernel image"),
+    ],
+)
+def test_a_kernel_of_the_views_that_is_wrong_is_left(
+    change: Callable[[Tensor, torch.dtype], Tensor],
+    said: str,
+    dataset: Dataset,
+    as_cuda: None,
+    trusted: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = KernelAugmenter.__call__
+
+    def wrong(
+        self: KernelAugmenter, images: Tensor, numbers: Tensor, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        return change(right(self, images, numbers), dtype).to(dtype)
+
+    monkeypatch.setattr(KernelAugmenter, "__call__", wrong)
+    training = with_capture("kernels", dataset, dataclasses.replace(RUNTIME, bfloat16=True))
+    [notice] = training.prepare()
+    assert said in notice
+    assert notice.endswith("they are computed one by one, which is slower.")
+    assert "\n" not in notice
+    assert training.compute_step.kind == "kernels and captured"
+    step = plain_step(training)
+    assert isinstance(step, PlainStep)
+    assert step.augment == step._augment_as_written
+
+
 def no_compiler(*_: Any) -> Callable[..., Any]:
     raise RuntimeError("no C compiler was found.\n(more lines)")
 
@@ -320,7 +387,9 @@ def no_compiler(*_: Any) -> Callable[..., Any]:
 def test_augmentations_that_cannot_be_compiled_leave_the_kernels(
     dataset: Dataset, as_cuda: None, trusted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Those for which there is no kernel."""
     monkeypatch.setattr(compiled, "BACKEND", no_compiler)
+    monkeypatch.setattr(KernelAugmenter, "can_take", lambda *_: False)
     training = with_capture("kernels", dataset)
     [notice] = training.prepare()
     assert notice.startswith("The augmentations could not be fused (")
@@ -339,6 +408,7 @@ def test_augmentations_that_are_compiled_wrongly_are_left(
     monkeypatch.setattr(
         kernel_step, "compile_on_call", lambda function: lambda *given: 1.1 * function(*given)
     )
+    monkeypatch.setattr(KernelAugmenter, "can_take", lambda *_: False)
     training = with_capture("kernels", dataset)
     [notice] = training.prepare()
     assert "does not compute them (its augmented views are others)" in notice
@@ -372,8 +442,6 @@ def on_card(
         runtime__device="cuda",
         runtime__precision=precision,
         runtime__capture=capture,
-        augment__blur__enabled=False,  # less to compile
-        augment__color_jitter__enabled=False,
         **values,
     )
     runtime = resolve_runtime(config.runtime)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from engine.config.augment import AUGMENTATIONS
 from engine.config.resolve import resolve
 from engine.config.run_schema import RuntimeConfig
 from engine.config.schema import PretrainConfig
@@ -48,20 +49,33 @@ def choice(preset: str, steps: int, so_far: str = "", **values: Any) -> StepChoi
 @pytest.mark.parametrize(
     ("preset", "steps", "expected"),
     [
-        ("notebook", 5_999, "recorded"),
-        ("notebook", 6_000, "kernels"),
-        ("resnet18-moco", 999, "recorded"),
-        ("resnet18-moco", 1_000, "kernels"),
+        ("notebook", 1_799, "recorded"),
+        ("notebook", 1_800, "kernels"),
+        ("resnet18-moco", 309, "recorded"),
+        ("resnet18-moco", 310, "kernels"),
     ],
 )
-def test_a_run_takes_kernels_from_the_step_on_that_was_measured(
+def test_a_run_takes_kernels_from_the_step_on_that_was_counted(
     preset: str, steps: int, expected: str
 ) -> None:
     found = choice(preset, steps)
     assert found.capture == expected
     assert f"{steps:,}" in found.why
-    most = 1_000 if preset == "resnet18-moco" else 6_000
+    most = 310 if preset == "resnet18-moco" else 1_800
     assert f"{most:,}" in found.why
+    assert "torch.compile" not in found.why
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(5_999, "recorded"), (6_000, "kernels")])
+def test_views_that_no_kernel_makes_have_to_repay_their_compiling(
+    steps: int, expected: str
+) -> None:
+    """As with an augmentation of the user's own."""
+    own: dict[str, Any] = {"augment.order": [*AUGMENTATIONS, "own.views:Darker"]}
+    found = choice("notebook", steps, **own)
+    assert found.capture == expected
+    assert "6,000" in found.why
+    assert "torch.compile" in found.why
 
 
 def test_an_encoder_without_kernels_is_fused() -> None:
@@ -121,12 +135,12 @@ def test_a_deterministic_run_is_computed_as_written() -> None:
         ({"optim.batch_size": 256}, 2.0),
         ({"optim.batch_size": 1024}, 0.5),
         ({"data.image_size": 64, "model.stem": "cifar"}, 0.25),
-        ({"data.image_size": 128, "model.stem": "imagenet"}, 1.0),
+        ({"data.image_size": 128, "model.stem": "imagenet"}, 1_000 / 310),  # of no kernel's size
     ],
 )
 def test_what_a_step_saves_grows_with_its_pixels(values: dict[str, Any], share: float) -> None:
     config = resolve(PretrainConfig, preset_name="resnet18-moco", extra=values)
-    assert steps_that_repay(config) == KERNELS_REPAID_BY["resnet18"] * share
+    assert steps_that_repay(config) == round(KERNELS_REPAID_BY["resnet18"] * share)
 
 
 def test_a_run_says_its_way_before_anything_is_compiled(

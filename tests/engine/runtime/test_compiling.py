@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-from engine.runtime.compiling import compiler_cache, compiling
+from engine.runtime.compiling import compiler_cache, compiling, keep_triton_kernels
 
 from ...environment import with_packages
 
@@ -106,3 +106,15 @@ def test_what_is_compiled_lies_in_the_users_cache_where_nobody_else_may_write(
     folder.rmdir()
     folder.write_text("no folder")
     assert compiler_cache() is None
+
+
+def test_triton_keeps_its_kernels_there_too_unless_a_person_names_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/a/place")
+    keep_triton_kernels()
+    assert os.environ["TRITON_CACHE_DIR"] == "/a/place"
+    monkeypatch.delenv("TRITON_CACHE_DIR")
+    keep_triton_kernels()
+    assert os.environ["TRITON_CACHE_DIR"] == str(compiler_cache()) + "/triton"
