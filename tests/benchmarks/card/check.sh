@@ -4,8 +4,8 @@
 #   tests      the GPU tests                                                                              (200 s)
 #   speed      a step in every way: eager, recorded, fused, kernels, kernels-alone, with its dearest kernels; what the
 #              measures and the history of the devices cost; start; roofline                              (540 s)
-#   kernels    the views of a step, and each kernel alone beside torch's and beside its bytes, then with other tiles
-#                                                                                            (60 s; 100 s; 300 s)
+#   kernels    the views of a step, its loss, and each kernel alone beside torch's and beside its bytes, then with other tiles
+#                                                                                      (60 s; 70 s; 100 s; 280 s)
 #   peers      a step beside the notebook's pipeline and lightly                                          (150 s)
 #   recipes    few-labels over 200 epochs: crops from 0.08, 0.2, 0.4 and 0.6, and at 0.2 batch 256 and learning rate
 #              0.03, a minute each, and logistic probes of each from 1 and 10 % of the labels             (600 s)
@@ -80,8 +80,9 @@ speed)
   step roofline 80 python3 tests/benchmarks/throughput.py roofline --device cuda ;;
 kernels)
   SHOW=40 step views 60 python3 $card/views.py 45
+  SHOW=40 step loss 70 python3 $card/loss.py 50
   SHOW=60 step kernels 100 python3 $card/kernels.py 80
-  SHOW=200 step tiles 300 python3 $card/kernels.py 270 --tiles ;;
+  SHOW=200 step tiles 280 python3 $card/kernels.py 250 --tiles ;;
 peers)
   step peers 170 python3 tests/benchmarks/throughput.py peers --device cuda --no-parts ;;
 recipes)
