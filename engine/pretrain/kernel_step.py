@@ -77,11 +77,17 @@ class KernelStep:
             from engine.models.kernel_layers import with_kernels
 
             twin = with_kernels(state.model)
+            dtype = self._view_dtype()
+
+            def loss(view_1: Tensor, view_2: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
+                # So that what is checked is what trains, whatever makes the views.
+                return twin.loss_in_order(view_1.to(dtype), view_2.to(dtype), order)
+
             wrong = key_disagreement(state, twin) or disagreement(
                 state,
                 state.next_indices(),
                 written=written,
-                compiled=written._replace(loss=twin.loss_in_order),
+                compiled=written._replace(loss=loss),
             )
         except torch.OutOfMemoryError:
             raise
@@ -97,11 +103,7 @@ class KernelStep:
                 f"What the kernels compute of a step is not the step ({wrong}); its operations "
                 f"are {_SLOWER}."
             )
-        inner.loss, inner.key_order, inner.enqueue = (
-            twin.loss_in_order,
-            twin.key_order,
-            twin.enqueue,
-        )
+        inner.loss, inner.key_order, inner.enqueue = loss, twin.key_order, twin.enqueue
         updates = piecewise_updates(state)
         if updates is not None:
             inner.momentum_update, inner.optimise = updates.momentum_update, updates.optimise
@@ -118,8 +120,7 @@ class KernelStep:
     def _take_view_kernel(self) -> str:
         """Takes the kernel that makes views; a sentence where it is not taken."""
         inner, state = self.inner, self.inner.state
-        # As the first convolution takes them: autocast would round them there, at every reading.
-        dtype = torch.bfloat16 if state.runtime.bfloat16 else torch.float32
+        dtype = self._view_dtype()
         try:
             shape = (state.images.shape[2], state.images.shape[3])
             kernel = KernelAugmenter(state.augmenter, shape, state.mean, state.std)
@@ -150,6 +151,10 @@ class KernelStep:
             )
         inner.augment = views
         return ""
+
+    def _view_dtype(self) -> torch.dtype:
+        """As the first convolution takes views: else autocast rounds them, at every reading."""
+        return torch.bfloat16 if self.inner.state.runtime.bfloat16 else torch.float32
 
     def _compile_augmentations(self) -> str:
         """Compiles the augmentations; a sentence where they are left as they are."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from engine.augment.kernel_augmenter import KernelAugmenter
 from engine.data.dataset import Dataset
-from engine.kernels import operations, written_block, written_contrast
+from engine.kernels import operations, written_block, written_contrast, written_stem
 from engine.models.convnet import ConvNet
 from engine.models.kernel_layers import can_take_stem
 from engine.pretrain import checkpoint as checkpoints
@@ -331,6 +331,28 @@ def test_the_views_of_a_step_are_those_as_written_in_the_precision_of_its_convol
         assert views.dtype == dtype
         assert torch.equal(views, step._augment_as_written(images, numbers).to(dtype))
         training.close()
+
+
+@pytest.mark.parametrize("has_view_kernel", [True, False])
+def test_the_first_convolution_of_the_check_is_that_of_a_step(
+    has_view_kernel: bool, dataset: Dataset, as_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel, of views in bfloat16, in both encoders: whatever makes the views."""
+    monkeypatch.setattr(KernelAugmenter, "can_take", lambda *_: has_view_kernel)
+    right, taken = written_stem.stem, []
+
+    def noted(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        taken.append(x.dtype)
+        return right(x, *others)
+
+    monkeypatch.setattr(written_stem, "stem", noted)
+    runtime = dataclasses.replace(RUNTIME, bfloat16=True)
+    training = with_capture("kernels", dataset, runtime, **NO_DROPOUT)
+    assert training.prepare() == []
+    assert set(taken) == {torch.bfloat16}
+    taken.clear()
+    plain_step(training)(training.state.next_indices())
+    assert taken == [torch.bfloat16] * 2
 
 
 def stretched(views: Tensor, dtype: torch.dtype) -> Tensor:
