@@ -135,10 +135,11 @@ def _fake_backward(grad: Tensor, x: Tensor, _padding: int) -> Tensor:
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.padding = inputs[2]
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else its gradient, of zeros, takes a launch
     ctx.save_for_backward(inputs[0])
 
 
-def _gradients(ctx: Any, grad: Tensor, _partial: Tensor) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, grad: Tensor, _partial: None) -> tuple[Tensor | None, ...]:
     return None, stem_backward(grad, ctx.saved_tensors[0], ctx.padding), None, None, None, None
 
 
