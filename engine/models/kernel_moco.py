@@ -8,7 +8,6 @@ from torch import Tensor
 from engine.kernels.contrast_block import MOST_SORTED, contrast, enqueue, order_of, unit_rows
 from engine.models.moco import MoCo
 
-
 TENSOR_CORES = (8, 0)
 """The compute capability from which on Triton multiplies on tensor cores; on older cards it spills
 registers and takes many times as long as torch."""
@@ -55,6 +54,12 @@ class KernelMoCo(MoCo):
     def enqueue(self, keys: Tensor) -> None:
         """As in ``MoCo``."""
         enqueue(self.queue, self.queue_ptr, keys)
+
+    def _in_order(self, images: Tensor, order: Tensor) -> Tensor:
+        if not images.is_contiguous(memory_format=torch.channels_last):
+            return super()._in_order(images, order)
+        # Torch would write such images row by row, and the first layer lay them out again.
+        return images.permute(0, 2, 3, 1).index_select(0, order).permute(0, 3, 1, 2)
 
     def _unit(self, embeddings: Tensor, order: Tensor | None) -> Tensor:
         with torch.autocast(embeddings.device.type, enabled=False):

@@ -99,6 +99,16 @@ def test_the_keys_are_ordered_in_the_same_bits(
     assert pair(shuffle_keys=False)[1].key_order(view, None) is None
 
 
+def test_images_in_the_order_of_the_keys_lie_as_they_did() -> None:
+    """So that no layer has to lay them out again."""
+    model, twin = pair()
+    images = torch.randn(6, 3, 5, 7).contiguous(memory_format=torch.channels_last)
+    order = torch.randperm(6)
+    ours = twin._in_order(images, order)
+    assert torch.equal(ours, model._in_order(images, order))
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_keys_go_where_the_model_puts_them() -> None:
     found = []
     for number in range(2):
