@@ -46,6 +46,7 @@ class KernelStep:
         self._tried = False
         self._taken = False
         self._compiled = False
+        self._view_kernel: KernelAugmenter | None = None
 
     @property
     def kind(self) -> StepKind:
@@ -55,6 +56,7 @@ class KernelStep:
     def prepare(self) -> list[str]:
         """Compiles the kernels of both halves; see ``Step``."""
         if self._tried:
+            self._follow_statistics()
             return []
         self._tried = True
         if self.inner.state.runtime.device.type == "cuda":
@@ -149,8 +151,14 @@ class KernelStep:
                 f"What the kernel of the augmentations computes is not them ({wrong}); they are "
                 f"{_SLOWER}."
             )
-        inner.augment = views
+        inner.augment, self._view_kernel = views, kernel
         return ""
+
+    def _follow_statistics(self) -> None:
+        """Has the kernel of the views normalise as the state does, which may have been loaded."""
+        kernel, state = self._view_kernel, self.inner.state
+        if kernel is not None and (kernel.mean is not state.mean or kernel.std is not state.std):
+            kernel.normalise_by(state.mean, state.std)
 
     def _view_dtype(self) -> torch.dtype:
         """As the first convolution takes views: else autocast rounds them, at every reading."""
