@@ -33,9 +33,14 @@ class KernelAugmenter:
     def __init__(
         self, augmenter: Augmenter, shape: tuple[int, int], mean: Tensor, std: Tensor
     ) -> None:
-        self.augmenter, self.mean, self.std = augmenter, mean, std
+        self.augmenter, self.shape = augmenter, shape
         self.plan = _plan(augmenter, shape)
-        self.table = _table(augmenter.config, shape, mean, std)
+        self.normalise_by(mean, std)
+
+    def normalise_by(self, mean: Tensor, std: Tensor) -> None:
+        """Takes other statistics from now on; what was recorded with earlier ones keeps those."""
+        self.mean, self.std = mean, std
+        self.table = _table(self.augmenter.config, self.shape, mean, std)
 
     @staticmethod
     def can_take(config: AugmentConfig, size: int) -> bool:

@@ -134,10 +134,11 @@ def _fake_enqueue(_queue: Tensor, _pointer: Tensor, _keys: Tensor) -> None:
 
 def _keep_contrast(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else its gradient, of zeros, takes a launch
     ctx.save_for_backward(output[1])
 
 
-def _contrast_gradients(ctx: Any, grad: Tensor, _towards: Tensor) -> tuple[Tensor | None, ...]:
+def _contrast_gradients(ctx: Any, grad: Tensor, _towards: None) -> tuple[Tensor | None, ...]:
     (gradient,) = ctx.saved_tensors
     return gradient * grad, None, None, None, None, None
 

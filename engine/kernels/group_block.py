@@ -254,10 +254,11 @@ def _keep_pooled(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor
     x, mean, inverse, weight, _bias, _seed, views, p, _winners = inputs
     ctx.views, ctx.p = views, p
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else its gradient, of zeros, takes a launch
     ctx.save_for_backward(x, output[1], mean, inverse, weight)
 
 
-def _pooled_gradients(ctx: Any, grad: Tensor, _winner: Tensor) -> tuple[Tensor | None, ...]:
+def _pooled_gradients(ctx: Any, grad: Tensor, _winner: None) -> tuple[Tensor | None, ...]:
     x, winner, mean, inverse, weight = ctx.saved_tensors
     grad = grad.contiguous(memory_format=torch.channels_last)
     grad_x, (grad_bias, grad_weight) = pooled_backward(

@@ -2,7 +2,7 @@
 
 Of 3 channels, with a kernel of 3x3 and stride 1: cuDNN takes many times as long as the bytes. What
 the BatchNorm behind it wants to know is found on the way. Laid out as in ``group_block``; images
-and weights are float32, and rounded to bfloat16 as autocast does. Under float32 a net takes torch's
+and weights are rounded to bfloat16 as autocast does. Under float32 a net takes torch's
 own convolution.
 """
 
@@ -32,7 +32,7 @@ def stem(
     """The convolution without a bias; its gradient is that towards the weights.
 
     Args:
-        x: ``(N, 3, H, W)`` float32, fewer than 2**31 values, without a gradient.
+        x: ``(N, 3, H, W)`` float32 or bfloat16, fewer than 2**31 values, without a gradient.
         weight: ``(C, 3, 3, 3)`` float32.
         padding: zeros on each side.
         views: of the batch.
@@ -116,7 +116,8 @@ def _fake_stem(
     below, across = (size + 2 * padding - 2 for size in x.shape[2:])
     parts = 1 if by_torch(x) else stem_tiles(n * below * across, groups, c).parts
     out = x.new_empty((n, below, across, c), dtype=torch.bfloat16).permute(0, 3, 1, 2)
-    return out, x.new_empty((3, groups, parts, c) if statistics else (0,))
+    shape = (3, groups, parts, c) if statistics else (0,)
+    return out, x.new_empty(shape, dtype=torch.float32)
 
 
 def _fake_statistics(partial: Tensor, *_others: Any) -> tuple[Tensor, Tensor]:
@@ -125,7 +126,7 @@ def _fake_statistics(partial: Tensor, *_others: Any) -> tuple[Tensor, Tensor]:
 
 
 def _fake_backward(grad: Tensor, x: Tensor, _padding: int) -> Tensor:
-    return x.new_empty((grad.shape[1], 3, 3, 3)).permute(0, 3, 1, 2)
+    return x.new_empty((grad.shape[1], 3, 3, 3), dtype=torch.float32).permute(0, 3, 1, 2)
 
 
 # ---------------------------------------------------------------------------------------- gradients
@@ -134,10 +135,11 @@ def _fake_backward(grad: Tensor, x: Tensor, _padding: int) -> Tensor:
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.padding = inputs[2]
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else its gradient, of zeros, takes a launch
     ctx.save_for_backward(inputs[0])
 
 
-def _gradients(ctx: Any, grad: Tensor, _partial: Tensor) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, grad: Tensor, _partial: None) -> tuple[Tensor | None, ...]:
     return None, stem_backward(grad, ctx.saved_tensors[0], ctx.padding), None, None, None, None
 
 

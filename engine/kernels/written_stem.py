@@ -18,7 +18,7 @@ def stem(
     out = F.conv2d(x.bfloat16(), weight.bfloat16(), padding=padding)
     out = out.contiguous(memory_format=torch.channels_last)
     if not statistics:
-        return out, x.new_empty(0)
+        return out, x.new_empty(0, dtype=torch.float32)
     grouped = out.float().reshape(views, -1, splits, *out.shape[1:])
     variance, mean = torch.var_mean(grouped, dim=(1, 4, 5), correction=0)
     rows = out[:, 0].numel() // (views * splits)
@@ -49,7 +49,8 @@ def stem_statistics(
 
 def stem_backward(grad: Tensor, x: Tensor, padding: int) -> Tensor:
     """As in ``stem_block``; summed in float32."""
-    wide, weight = x.bfloat16().float(), x.new_empty((grad.shape[1], 3, 3, 3))
+    wide = x.bfloat16().float()
+    weight = wide.new_empty((grad.shape[1], 3, 3, 3))
     ones, around = [1, 1], [padding, padding]
     found: Tensor = torch.ops.aten.convolution_backward(
         grad.float(), wide, weight, None, ones, around, ones, False, [0, 0], 1, [False, True, False]

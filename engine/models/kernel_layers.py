@@ -144,7 +144,7 @@ class KernelStem(nn.Module):
         if (
             not torch.is_autocast_enabled(kind)
             or torch.get_autocast_dtype(kind) != torch.bfloat16
-            or x.dtype != torch.float32
+            or x.dtype not in (torch.float32, torch.bfloat16)
             or x.requires_grad  # the kernels have no gradient towards it
             or x.numel() >= 2**31
         ):

@@ -8,6 +8,10 @@ from torch import Tensor
 from engine.kernels.contrast_block import MOST_SORTED, contrast, enqueue, order_of, unit_rows
 from engine.models.moco import MoCo
 
+TENSOR_CORES = (8, 0)
+"""The compute capability from which on Triton multiplies on tensor cores; on older cards it spills
+registers and takes many times as long as torch."""
+
 
 class KernelMoCo(MoCo):
     """The same tensors and methods; see ``engine.kernels.contrast_block``. Made by ``like``.
@@ -24,7 +28,9 @@ class KernelMoCo(MoCo):
         return made
 
     def contrast(self, query: Tensor, keys: Tensor) -> Tensor:
-        """As in ``MoCo``."""
+        """As in ``MoCo``; by torch where Triton has no products."""
+        if not has_products(query.device):
+            return super().contrast(query, keys)
         wanted = query.requires_grad and torch.is_grad_enabled()
         with torch.autocast(query.device.type, enabled=False):
             loss: Tensor = contrast(
@@ -49,7 +55,18 @@ class KernelMoCo(MoCo):
         """As in ``MoCo``."""
         enqueue(self.queue, self.queue_ptr, keys)
 
+    def _in_order(self, images: Tensor, order: Tensor) -> Tensor:
+        if not images.is_contiguous(memory_format=torch.channels_last):
+            return super()._in_order(images, order)
+        # Torch would write such images row by row, and the first layer lay them out again.
+        return images.permute(0, 2, 3, 1).index_select(0, order).permute(0, 3, 1, 2)
+
     def _unit(self, embeddings: Tensor, order: Tensor | None) -> Tensor:
         with torch.autocast(embeddings.device.type, enabled=False):
             unit: Tensor = unit_rows(embeddings.contiguous(), order)
         return unit
+
+
+def has_products(device: torch.device) -> bool:
+    """Whether the kernels of the loss are those for a device."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= TENSOR_CORES

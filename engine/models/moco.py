@@ -199,10 +199,14 @@ class MoCo(nn.Module):
             unit = F.normalize(at_least_float32(embeddings), dim=1)
         return unit if order is None else torch.empty_like(unit).index_copy_(0, order, unit)
 
+    def _in_order(self, images: Tensor, order: Tensor) -> Tensor:
+        """Image ``order[i]`` at place ``i``."""
+        return images.index_select(0, order)
+
     @torch.no_grad()
     def _keys(self, images: Tensor, views: int, order: Tensor | None) -> Tensor:
         """``(V * B, dim)`` keys in the order of ``images``, encoded in ``order``."""
-        shuffled = images if order is None else images.index_select(0, order)
+        shuffled = images if order is None else self._in_order(images, order)
         return self._unit(self._embeddings(self.encoder_k, shuffled, views), order)
 
     @torch.no_grad()

@@ -46,6 +46,7 @@ class KernelStep:
         self._tried = False
         self._taken = False
         self._compiled = False
+        self._view_kernel: KernelAugmenter | None = None
 
     @property
     def kind(self) -> StepKind:
@@ -55,6 +56,7 @@ class KernelStep:
     def prepare(self) -> list[str]:
         """Compiles the kernels of both halves; see ``Step``."""
         if self._tried:
+            self._follow_statistics()
             return []
         self._tried = True
         if self.inner.state.runtime.device.type == "cuda":
@@ -77,11 +79,17 @@ class KernelStep:
             from engine.models.kernel_layers import with_kernels
 
             twin = with_kernels(state.model)
+            dtype = self._view_dtype()
+
+            def loss(view_1: Tensor, view_2: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
+                # So that what is checked is what trains, whatever makes the views.
+                return twin.loss_in_order(view_1.to(dtype), view_2.to(dtype), order)
+
             wrong = key_disagreement(state, twin) or disagreement(
                 state,
                 state.next_indices(),
                 written=written,
-                compiled=written._replace(loss=twin.loss_in_order),
+                compiled=written._replace(loss=loss),
             )
         except torch.OutOfMemoryError:
             raise
@@ -97,11 +105,7 @@ class KernelStep:
                 f"What the kernels compute of a step is not the step ({wrong}); its operations "
                 f"are {_SLOWER}."
             )
-        inner.loss, inner.key_order, inner.enqueue = (
-            twin.loss_in_order,
-            twin.key_order,
-            twin.enqueue,
-        )
+        inner.loss, inner.key_order, inner.enqueue = loss, twin.key_order, twin.enqueue
         updates = piecewise_updates(state)
         if updates is not None:
             inner.momentum_update, inner.optimise = updates.momentum_update, updates.optimise
@@ -118,8 +122,7 @@ class KernelStep:
     def _take_view_kernel(self) -> str:
         """Takes the kernel that makes views; a sentence where it is not taken."""
         inner, state = self.inner, self.inner.state
-        # As the first convolution takes them: autocast would round them there, at every reading.
-        dtype = torch.bfloat16 if state.runtime.bfloat16 else torch.float32
+        dtype = self._view_dtype()
         try:
             shape = (state.images.shape[2], state.images.shape[3])
             kernel = KernelAugmenter(state.augmenter, shape, state.mean, state.std)
@@ -148,8 +151,18 @@ class KernelStep:
                 f"What the kernel of the augmentations computes is not them ({wrong}); they are "
                 f"{_SLOWER}."
             )
-        inner.augment = views
+        inner.augment, self._view_kernel = views, kernel
         return ""
+
+    def _follow_statistics(self) -> None:
+        """Has the kernel of the views normalise as the state does, which may have been loaded."""
+        kernel, state = self._view_kernel, self.inner.state
+        if kernel is not None and (kernel.mean is not state.mean or kernel.std is not state.std):
+            kernel.normalise_by(state.mean, state.std)
+
+    def _view_dtype(self) -> torch.dtype:
+        """As the first convolution takes views: else autocast rounds them, at every reading."""
+        return torch.bfloat16 if self.inner.state.runtime.bfloat16 else torch.float32
 
     def _compile_augmentations(self) -> str:
         """Compiles the augmentations; a sentence where they are left as they are."""

@@ -104,29 +104,26 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def stem_cases(n: int, c: int, side: int, padding: int, views: int) -> Iterator[Case]:
-    """The first convolution and the gradient of its weights."""
+    """The first convolution, of views as a step in bfloat16 has them, and its weights' gradient."""
     out = side + 2 * padding - 2
-    moved = n * (3 * side * side * 4 + c * out * out * BF16)
+    moved = n * (3 * side * side + c * out * out) * BF16
     shape = f"{n}x3x{side}x{side} to {c}"
 
     def forward(device: torch.device) -> tuple[Call, Call]:
-        x, weight = values((n, 3, side, side), device, torch.float32), weights(c, device)
+        x, weight = values((n, 3, side, side), device), weights(c, device)
         return (
             lambda: stem(x, weight, padding, views, SPLITS, True),
-            lambda: F.conv2d(x.bfloat16(), weight.bfloat16(), padding=padding),
+            lambda: F.conv2d(x, weight.bfloat16(), padding=padding),
         )
 
     def backward(device: torch.device) -> tuple[Call, Call]:
-        x, grad = (
-            values((n, 3, side, side), device, torch.float32),
-            values((n, c, out, out), device),
-        )
-        short, weight = x.bfloat16(), weights(c, device).bfloat16()
+        x, grad = values((n, 3, side, side), device), values((n, c, out, out), device)
+        weight = weights(c, device).bfloat16()
         ones, wanted = [1, 1], [False, True, False]
         return (
             lambda: stem_backward(grad, x, padding),
             lambda: torch.ops.aten.convolution_backward(
-                grad, short, weight, None, ones, [padding] * 2, ones, False, [0, 0], 1, wanted
+                grad, x, weight, None, ones, [padding] * 2, ones, False, [0, 0], 1, wanted
             ),
         )
 

@@ -163,7 +163,9 @@ def _of_stem(
     n, c = shape[:2]
     views, splits = 2 if config.moco.symmetric else 1, config.model.bn_splits
     padding = 0 if config.model.encoder == "convnet" else 1
-    x = torch.empty(n, 3, 32, 32, device="meta").contiguous(memory_format=torch.channels_last)
+    x = torch.empty(n, 3, 32, 32, dtype=torch.bfloat16, device="meta").contiguous(
+        memory_format=torch.channels_last
+    )
     weight = torch.empty(c, 3, 3, 3, device="meta")
     out, _ = stem_launches.launch_stem(x, weight, padding, views, splits, True)
     assert out.shape == shape

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 
 pytest.importorskip("triton")
+
+from engine.kernels import launches
 
 from . import compiling
 
@@ -51,3 +54,20 @@ def test_every_kernel_of_a_preset_keeps_its_values_in_registers(
             launch.kernel.__name__,
             used,
         )
+
+
+@pytest.mark.skipif(not compiling.ASSEMBLER_READER.exists(), reason="needs triton's cuobjdump")
+def test_the_least_dropout_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One draw of 2**24: Triton makes a constant of an argument that is 1."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    spy = compiling.Spy()
+    x = torch.empty(8, 6, 6, 32, device="meta").permute(0, 3, 1, 2)
+    seed = torch.empty(1, dtype=torch.int64, device="meta")
+    groups, channels = torch.empty(4, 32, device="meta"), torch.empty(32, device="meta")
+    with patch.object(launches, "wrap_triton", spy):
+        launches.launch_pooled_apply(
+            x, groups, groups, channels, channels, seed, 2, 2.0**-24, winners=True
+        )
+    [launch] = spy.launches
+    assert launch.constants["threshold"] == 1
+    assert compiling.compile_for(launch, 90, tmp_path).local == 0

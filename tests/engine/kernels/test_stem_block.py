@@ -154,6 +154,21 @@ def test_the_gradient_is_that_of_plain_loops(
     assert distance(weight.grad, exact.grad) < 1e-5
 
 
+def test_images_that_are_bfloat16_give_the_same_bits() -> None:
+    """As the kernel of the views makes them."""
+    x, weight = case((6, 7, 5), 5)
+    found: list[tuple[Tensor, ...]] = []
+    for images in (x, x.bfloat16()):
+        weight.grad = None
+        out, partial = stem(images, weight, 1, 1, 3, True)
+        out.backward(out.detach())
+        assert weight.grad is not None
+        found.append((out, partial, weight.grad, stem(images, weight, 1, 1, 3, False)[1]))
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
 def test_everything_repeats_bit_by_bit() -> None:
     def all_of_it() -> list[Tensor]:
         x, weight = case((6, 7, 5), 5)
@@ -186,8 +201,10 @@ def test_the_operations_are_what_torch_takes_them_for() -> None:
     cases = [
         (stem, (x, weight, 1, 2, 2, True)),
         (stem, (x, weight.detach(), 0, 2, 2, False)),
+        (stem, (x.bfloat16(), weight, 1, 2, 2, False)),
         (stem_statistics, (partial, *running, out[:, 0].numel(), 2, EPS, MOMENTUM)),
         (stem_backward, (out.detach(), x, 1)),
+        (stem_backward, (out.detach(), x.bfloat16(), 1)),
     ]
     which = ("test_schema", "test_autograd_registration", "test_faketensor")
     for operation, arguments in cases:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.config.moco_schema import MocoConfig
 from engine.config.resolve import build
@@ -67,6 +68,28 @@ def test_a_step_is_that_of_the_encoder(encoder: str, symmetric: bool) -> None:
     assert plain.keys() == ours.keys()
     for name, values in plain.items():
         torch.testing.assert_close(ours[name], values, rtol=1e-6, atol=1e-8, msg=name)
+
+
+def test_a_backward_pass_makes_no_zeros_for_what_has_no_gradient() -> None:
+    """Of the outputs that only a backward pass reads: each would take a launch on a card."""
+    twin = with_kernels(model_with("convnet"))
+    made: list[str] = []
+
+    class Noting(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            made.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = twin.loss(*views(8))
+    with Noting():
+        loss.backward()
+    taken = {"moco.pooled_backward.default", "moco.stem_backward.default"}
+    assert taken <= set(made)
+    # The pooling of a CPU's own backward pass makes none, either.
+    assert [name for name in made if "aten.zeros" in name or "new_zeros" in name] == []
 
 
 def test_nothing_is_added_to_the_model_or_taken_from_it() -> None:

@@ -54,6 +54,25 @@ def test_loss_keys_and_gradients_are_those_of_the_model(narrow: bool, symmetric:
         assert float((ours - theirs).norm()) <= near * float(theirs.norm()) + 1e-7
 
 
+def test_a_card_without_products_takes_the_loss_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    capability = (7, 5)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    card = torch.device("cuda")
+    assert not kernel_moco.has_products(card)
+    assert kernel_moco.has_products(torch.device("cpu"))
+    capability = (8, 0)
+    assert kernel_moco.has_products(card)
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(kernel_moco, "contrast", never)
+    monkeypatch.setattr(kernel_moco, "has_products", lambda _: False)
+    model, twin = pair()
+    query, keys = torch.nn.functional.normalize(torch.randn(2, 8, 8), dim=2)
+    assert torch.equal(twin.contrast(query, keys), model.contrast(query, keys))
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_the_keys_are_ordered_in_the_same_bits(
     symmetric: bool, monkeypatch: pytest.MonkeyPatch
@@ -78,6 +97,16 @@ def test_the_keys_are_ordered_in_the_same_bits(
     assert ours is not None
     assert torch.equal(ours, by_default)
     assert pair(shuffle_keys=False)[1].key_order(view, None) is None
+
+
+def test_images_in_the_order_of_the_keys_lie_as_they_did() -> None:
+    """So that no layer has to lay them out again."""
+    model, twin = pair()
+    images = torch.randn(6, 3, 5, 7).contiguous(memory_format=torch.channels_last)
+    order = torch.randperm(6)
+    ours = twin._in_order(images, order)
+    assert torch.equal(ours, model._in_order(images, order))
+    assert ours.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_keys_go_where_the_model_puts_them() -> None:

@@ -21,15 +21,16 @@ from torch import Tensor, nn
 
 from engine.augment.kernel_augmenter import KernelAugmenter
 from engine.data.dataset import Dataset
-from engine.kernels import operations, written_block, written_contrast
+from engine.kernels import operations, written_block, written_contrast, written_stem
 from engine.models.convnet import ConvNet
 from engine.models.kernel_layers import can_take_stem
 from engine.pretrain import checkpoint as checkpoints
 from engine.pretrain import pretraining
-from engine.pretrain.kernel_step import what_lacks
+from engine.pretrain.kernel_step import KernelStep, what_lacks
 from engine.pretrain.plain_step import PlainStep
 from engine.pretrain.pretraining import Pretraining
 from engine.pretrain.resume_check import config_key
+from engine.pretrain.step_wrappers import CapturedStep
 from engine.runtime import compiled
 from engine.runtime.device import Runtime, apply_runtime, resolve_runtime
 
@@ -331,6 +332,53 @@ def test_the_views_of_a_step_are_those_as_written_in_the_precision_of_its_convol
         assert views.dtype == dtype
         assert torch.equal(views, step._augment_as_written(images, numbers).to(dtype))
         training.close()
+
+
+@pytest.mark.parametrize("has_view_kernel", [True, False])
+def test_the_first_convolution_of_the_check_is_that_of_a_step(
+    has_view_kernel: bool, dataset: Dataset, as_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel, of views in bfloat16, in both encoders: whatever makes the views."""
+    monkeypatch.setattr(KernelAugmenter, "can_take", lambda *_: has_view_kernel)
+    right, taken = written_stem.stem, []
+
+    def noted(x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        taken.append(x.dtype)
+        return right(x, *others)
+
+    monkeypatch.setattr(written_stem, "stem", noted)
+    runtime = dataclasses.replace(RUNTIME, bfloat16=True)
+    training = with_capture("kernels", dataset, runtime, **NO_DROPOUT)
+    assert training.prepare() == []
+    assert set(taken) == {torch.bfloat16}
+    taken.clear()
+    plain_step(training)(training.state.next_indices())
+    assert taken == [torch.bfloat16] * 2
+
+
+def test_views_are_normalised_by_the_statistics_of_a_state_that_is_loaded_later(
+    dataset: Dataset, as_cuda: None, trusted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's table, of which a CPU computes nothing, has them too."""
+    training = with_capture("kernels", dataset)
+    assert training.prepare() == []
+    kept = copy.deepcopy(training.state_dict())
+    kept["mean"] += 0.125
+    kept["std"] *= 2.0
+    training.load_state_dict(kept)
+    assert training.prepare() == []
+    step, state = plain_step(training), training.state
+    assert isinstance(step, PlainStep)
+    images = state.images[:6]
+    numbers = state.augmenter.uniform_numbers(12, torch.Generator().manual_seed(3))
+    assert torch.equal(step.augment(images, numbers), step._augment_as_written(images, numbers))
+    assert isinstance(training.compute_step, CapturedStep)
+    assert isinstance(training.compute_step.inner, KernelStep)
+    kernel = training.compute_step.inner._view_kernel
+    assert kernel is not None
+    assert torch.equal(kernel.table[2, 4:7], state.mean)
+    assert torch.allclose(kernel.table[2, 7:10], 1.0 / state.std, rtol=1e-6)
+    training.close()
 
 
 def stretched(views: Tensor, dtype: torch.dtype) -> Tensor:
