@@ -63,10 +63,10 @@ class KernelStep:
             keep_triton_kernels()
         with self._on_device():
             notice = self._take_kernels()
-            if not notice:
-                self._taken = True
-                notice = self._join_augmentations()
-        return [notice] if notice else []
+            if notice:
+                return [notice]
+            self._taken = True
+            return self._join_augmentations()
 
     def _take_kernels(self) -> str:
         """Puts the kernels into the loss; a sentence where they are not taken."""
@@ -111,16 +111,20 @@ class KernelStep:
             inner.momentum_update, inner.optimise = updates.momentum_update, updates.optimise
         return ""
 
-    def _join_augmentations(self) -> str:
-        """Makes views in few kernels; a sentence where they are made as they are written."""
-        state = self.inner.state
+    def _join_augmentations(self) -> list[str]:
+        """Makes views in few kernels; sentences where that is not by the quickest way there is."""
+        state, notices = self.inner.state, list[str]()
         plain = state.images.dtype == torch.uint8 and state.images.is_contiguous()
         if plain and KernelAugmenter.can_take(state.config.augment, state.augmenter.size):
-            return self._take_view_kernel()
-        return self._compile_augmentations()
+            why = self._take_view_kernel()
+            if not why:
+                return []
+            notices.append(f"{why}; torch.compile joins them.")
+        notice = self._compile_augmentations()
+        return [*notices, notice] if notice else notices
 
     def _take_view_kernel(self) -> str:
-        """Takes the kernel that makes views; a sentence where it is not taken."""
+        """Takes the kernel that makes views; why not, a sentence without its end, or empty."""
         inner, state = self.inner, self.inner.state
         dtype = self._view_dtype()
         try:
@@ -142,15 +146,9 @@ class KernelStep:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # as above
-            return (
-                f"The kernel of the augmentations could not be used ({first_cause(error)}); they "
-                f"are {_SLOWER}."
-            )
+            return f"The kernel of the augmentations could not be used ({first_cause(error)})"
         if wrong:
-            return (
-                f"What the kernel of the augmentations computes is not them ({wrong}); they are "
-                f"{_SLOWER}."
-            )
+            return f"What the kernel of the augmentations computes is not them ({wrong})"
         inner.augment, self._view_kernel = views, kernel
         return ""
 

@@ -126,7 +126,7 @@ def pictures(count: int) -> Tensor:
 @contextmanager
 def augmentations_as_written() -> Iterator[None]:
     """Inside, a step with kernels has its augmentations as they are written."""
-    with patch.object(KernelStep, "_join_augmentations", lambda _: ""):
+    with patch.object(KernelStep, "_join_augmentations", lambda _: []):
         yield
 
 

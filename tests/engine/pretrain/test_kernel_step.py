@@ -381,6 +381,10 @@ def test_views_are_normalised_by_the_statistics_of_a_state_that_is_loaded_later(
     training.close()
 
 
+def no_compiler(*_: Any) -> Callable[..., Any]:
+    raise RuntimeError("no C compiler was found.\n(more lines)")
+
+
 def stretched(views: Tensor, dtype: torch.dtype) -> Tensor:
     return 1.1 * views
 
@@ -401,7 +405,9 @@ def failing(views: Tensor, dtype: torch.dtype) -> Tensor:
         (failing, "could not be used (ptxas: no kernel image"),
     ],
 )
-def test_a_kernel_of_the_views_that_is_wrong_is_left(
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_kernel_of_the_views_that_is_wrong_is_left_to_the_compiler(
+    compiles: bool,
     change: Callable[[Tensor, torch.dtype], Tensor],
     said: str,
     dataset: Dataset,
@@ -417,19 +423,18 @@ def test_a_kernel_of_the_views_that_is_wrong_is_left(
         return change(right(self, images, numbers), dtype).to(dtype)
 
     monkeypatch.setattr(KernelAugmenter, "__call__", wrong)
+    if not compiles:
+        monkeypatch.setattr(compiled, "BACKEND", no_compiler)
     training = with_capture("kernels", dataset, dataclasses.replace(RUNTIME, bfloat16=True))
-    [notice] = training.prepare()
+    notice, *others = training.prepare()
     assert said in notice
-    assert notice.endswith("they are computed one by one, which is slower.")
+    assert notice.endswith("; torch.compile joins them.")
     assert "\n" not in notice
+    assert len(others) == (0 if compiles else 1)
     assert training.compute_step.kind == "kernels and captured"
     step = plain_step(training)
     assert isinstance(step, PlainStep)
-    assert step.augment == step._augment_as_written
-
-
-def no_compiler(*_: Any) -> Callable[..., Any]:
-    raise RuntimeError("no C compiler was found.\n(more lines)")
+    assert (step.augment == step._augment_as_written) == (not compiles)
 
 
 def test_augmentations_that_cannot_be_compiled_leave_the_kernels(
