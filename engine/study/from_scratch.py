@@ -109,7 +109,11 @@ class Crossing(Struct, frozen=True):
             )
         beats = f"{what} beats training from scratch on the same labels"
         if self.where != "up to a share" or self.share is None:
-            return f"{beats} {self.where} that is measured ({span})."
+            measured = f"{beats} {self.where} that is measured ({span})"
+            if not self.crossed:
+                return f"{measured}."
+            crossed = f"{self.crossed} of {plural(self.seeds, 'seed')}"
+            return f"{measured} by the mean, but {crossed} up to a share between them."
         return f"{beats} up to {percent_text(self.share)} of them ({self._uncertainty()})."
 
     def share_text(self) -> str:

@@ -101,6 +101,16 @@ def test_where_a_seed_does_not_cross_the_means_do_and_the_sentence_says_so() -> 
     assert "3 of 4 seeds cross" in probe.sentence()
 
 
+def test_a_mean_that_is_better_everywhere_does_not_hide_seeds_that_are_not() -> None:
+    config = few_labels(seeds=(0, 1, 60))  # the mean of 10 + s, -4 + s and -14 + s is above 0
+    probe = crossings(config, study_state(config, falling))[0]
+    assert (probe.where, probe.crossed, probe.seeds) == ("at every share", 2, 3)
+    assert probe.sentence().endswith(
+        "at every share that is measured (1 % to 100 %) by the mean, but 2 of 3 seeds up to a "
+        "share between them."
+    )
+
+
 def test_differences_are_paired_by_subset_seed_within_a_pretraining_seed() -> None:
     config = few_labels(seeds=(0, 1, 2), subset_seeds=(0, 1, 2), supervised_subsets=2)
     now = study_state(config, noisy(5))
