@@ -6,11 +6,6 @@ own, on the kernels in Triton's interpreter.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -27,6 +22,8 @@ from engine.kernels.contrast_block import (
 )
 from engine.kernels.contrast_plan import Sizes
 from engine.kernels.operations import HAS_TRITON, INTERPRETED
+
+from .interpreter import check_operations, passes_in_the_interpreter
 
 SMALL = Sizes(rows=32, keys=64, inner=16, mean_rows=16, width=32, step=16, stages=3)
 # Pairs, keys, components, symmetric; sizes that fill tiles, and that leave some of them empty.
@@ -240,7 +237,6 @@ def test_keys_go_over_the_oldest(size: int, count: int, pointer: int) -> None:
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter cannot be traced")
 def test_the_operations_are_what_torch_takes_them_for() -> None:
     query, keys, queue = vectors(13, 150, 37, True)
-    which = ("test_schema", "test_autograd_registration", "test_faketensor")
     numbers = torch.rand(9)
     given = [
         (contrast, (query.clone().requires_grad_(), keys, queue, 0.07, True, True)),
@@ -252,23 +248,13 @@ def test_the_operations_are_what_torch_takes_them_for() -> None:
         (order_of, (numbers, numbers)),
         (enqueue, (queue, torch.tensor(3), keys)),
     ]
-    for operation, arguments in given:
-        torch.library.opcheck(operation, arguments, test_utils=which)
+    check_operations(given)
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs triton")
 @pytest.mark.skipif(INTERPRETED, reason="is the one that runs the others")
 def test_the_kernels_pass_these_tests_in_the_interpreter() -> None:
-    words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(
-        words,
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
+    passes_in_the_interpreter(__file__)
 
 
 @pytest.mark.gpu
