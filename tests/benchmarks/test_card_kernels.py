@@ -89,14 +89,14 @@ def test_a_better_choice_is_shown_and_the_table_stays(
         choice = CHOICES["apply"]
         return 5.0 if choice == before["apply"] else 1.0 + choice.warps
 
-    monkeypatch.setattr(kernels, "microseconds", spent)
+    monkeypatch.setattr(kernels, "spent_on", spent)
     case = kernels.Case("apply", "4", 16, ("apply",), lambda _: (lambda: None, None))
     row = kernels.timed(case, torch.device("cpu"), 1.0, tiles=True, until=float("inf"))
     assert before == CHOICES
     assert row.ours == 5.0
     assert row.better == []  # four warps are no better, and eight are worse
     monkeypatch.setitem(CHOICES, "apply", before["apply"]._replace(warps=16))
-    monkeypatch.setattr(kernels, "microseconds", lambda *_: float(CHOICES["apply"].warps))
+    monkeypatch.setattr(kernels, "spent_on", lambda *_: float(CHOICES["apply"].warps))
     row = kernels.timed(case, torch.device("cpu"), 1.0, tiles=True, until=float("inf"))
     assert [time for time, _ in row.better] == [4.0] * 3
     assert "us by KernelChoice(tile=" in kernels.show(row)

@@ -18,14 +18,11 @@ that beat the one in ``engine/kernels/choices.py``, the best first. ``DIR`` (``$
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -51,6 +48,7 @@ from engine.kernels.group_block import (
 )
 from engine.kernels.group_tiles import bytes_moved
 from engine.kernels.stem_block import stem, stem_backward
+from tests.benchmarks.card.timed_cases import device_name, measure_all, microseconds, options_of
 
 BF16 = 2
 """Bytes of a value."""
@@ -236,38 +234,16 @@ def chosen(kernels: Sequence[str], choice: KernelChoice) -> Iterator[None]:
         yield
 
 
-def microseconds(calls: Sequence[Call], device: torch.device) -> float:
-    """What one call takes; they are made one after another, on CUDA as one graph."""
-    for call in calls:
-        call()
-    if device.type != "cuda":
-        began = time.perf_counter()
-        for call in calls:
-            call()
-        return 1e6 * (time.perf_counter() - began) / len(calls)
-    graph = torch.cuda.CUDAGraph()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        for _ in range(2):
-            for call in calls:
-                call()
-    found = []
-    for _ in range(4):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        milliseconds: float = start.elapsed_time(end)
-        found.append(1e3 * milliseconds / (2 * len(calls)))
-    return min(found[1:])
+def spent_on(calls: Sequence[Call], device: torch.device) -> float:
+    """Microseconds of one call."""
+    return microseconds(calls, device, rounds=2, repeats=4 if device.type == "cuda" else 1)
 
 
 def copy_rate(device: torch.device, size: int) -> float:
     """Bytes a microsecond that are read and written while ``size`` bytes are copied."""
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * size / microseconds([lambda: target.copy_(source)], device)
+    return 2 * size / spent_on([lambda: target.copy_(source)], device)
 
 
 def timed(case: Case, device: torch.device, rate: float, *, tiles: bool, until: float) -> Row:
@@ -276,14 +252,14 @@ def timed(case: Case, device: torch.device, rate: float, *, tiles: bool, until: 
     made = [case.make(device) for _ in range(copies)]
     ours = [call for call, _ in made]
     torchs = [call for _, call in made if call is not None]
-    found = microseconds(ours, device)
+    found = spent_on(ours, device)
     better = []
     for choice in other_choices(CHOICES[case.kernels[0]]) if tiles else ():
         if time.monotonic() > until:
             break
         with chosen(case.kernels, choice):
             try:
-                other = microseconds(ours, device)
+                other = spent_on(ours, device)
             except Exception as error:  # of a tile that does not fit
                 print(f"  {choice} failed: {type(error).__name__}", flush=True)
                 continue
@@ -293,7 +269,7 @@ def timed(case: Case, device: torch.device, rate: float, *, tiles: bool, until: 
         case.name,
         case.shape,
         found,
-        microseconds(torchs, device) if torchs else None,
+        spent_on(torchs, device) if torchs else None,
         case.bytes / rate,
         sorted(better)[:3],
     )
@@ -310,47 +286,35 @@ def show(row: Row) -> str:
     return "\n".join(lines)
 
 
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("seconds", nargs="?", type=float, default=float("inf"))
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "/tmp")))
-    parser.add_argument("--only", default="", help="a part of the names of the cases to be timed")
-    parser.add_argument("--tiles", action="store_true", help="try other tiles, too")
-    parser.add_argument("--quick", action="store_true", help="a few tiny shapes")
-    return parser.parse_args(words)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Times, prints, and writes; 1 when a case failed."""
-    options, began = arguments(words), time.monotonic()
-    device = torch.device(options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    began = time.monotonic()
+    parser = options_of(__doc__, "a few tiny shapes")
+    parser.add_argument("--only", default="", help="a part of the names of the cases to be timed")
+    parser.add_argument("--tiles", action="store_true", help="try other tiles, too")
+    options = parser.parse_args(words)
+    device, until = torch.device(options.device), began + options.seconds
     rate = copy_rate(device, 2**16 if options.quick else 2**30)
-    print(f"{name}, torch {torch.__version__}: copies {rate / 1e6:.2f} TB/s", flush=True)
+    said = f"{device_name(device)}, torch {torch.__version__}"
+    print(f"{said}: copies {rate / 1e6:.2f} TB/s", flush=True)
     print(f"{'microseconds':55} {'ours':>9} {'torch':>9} {'bytes':>9} {'ratio':>7}", flush=True)
     todo = [case for case in cases(options.quick) if options.only in case.name]
-    rows, failed = [], False
-    for number, case in enumerate(todo):
-        now = time.monotonic() - began
-        if now > options.seconds:
-            print(f"{case.name} {case.shape}: no time left", flush=True)
-            continue
+
+    def measured(number: int, case: Case) -> tuple[dict[str, Any], str]:
         # What is left is shared among the cases that are left.
-        share = (options.seconds - now) / (len(todo) - number)
-        try:
-            row = timed(case, device, rate, tiles=options.tiles, until=time.monotonic() + share)
-        except Exception as error:  # whatever it is, the others are timed
-            failed = True
-            print(f"{case.name} {case.shape} FAILED: {type(error).__name__}: {error}"[:600])
-            traceback.print_exc()
-            continue
-        print(show(row), flush=True)
-        rows.append(row._asdict())
-    (options.out / "kernels.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    return int(failed)
+        now = time.monotonic()
+        share = (until - now) / (len(todo) - number)
+        row = timed(case, device, rate, tiles=options.tiles, until=now + share)
+        return row._asdict(), show(row)
+
+    return measure_all(
+        (
+            (f"{case.name} {case.shape}", partial(measured, number, case))
+            for number, case in enumerate(todo)
+        ),
+        until=until,
+        file=options.out / "kernels.json",
+    )
 
 
 if __name__ == "__main__":

@@ -15,14 +15,9 @@ failed; the others are measured all the same.
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-import os
 import sys
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -44,6 +39,7 @@ from engine.kernels.contrast_block import contrast, enqueue, order_of, unit_rows
 from engine.kernels.operations import HAS_TRITON
 from engine.models.info_nce import info_nce
 from engine.pretrain.piecewise import piece_length, pieces
+from tests.benchmarks.card.timed_cases import Measure, measure_all, microseconds, options_of
 
 TEMPERATURE = 0.07
 RECORDED = 10
@@ -183,36 +179,6 @@ def exact(case: Case, query: Tensor, keys: Tensor, queue: Tensor) -> tuple[float
     return float(loss.detach()), torch.autograd.grad(loss, q)[0]
 
 
-def microseconds(call: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Of a call, the least of some repetitions; on CUDA recorded ``RECORDED`` times."""
-    if device.type != "cuda":
-        found = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            call()
-            found.append(1e6 * (time.perf_counter() - began))
-        return min(found)
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        for _ in range(RECORDED):
-            call()
-    found = []
-    for _ in range(repeats):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        found.append(1e3 * start.elapsed_time(end) / RECORDED)
-    return min(found)
-
-
 def of_loss(
     name: str, case: Case, way: str, compute: Way, device: torch.device, repeats: int, tflops: float
 ) -> dict[str, Any]:
@@ -226,7 +192,7 @@ def of_loss(
 
     loss, gradient = call()
     right, right_gradient = exact(case, query.detach(), keys, queue)
-    spent = microseconds(call, device, repeats)
+    spent = microseconds([call], device, rounds=RECORDED, repeats=repeats)
     product = contrast_plan.counted(len(query), case.keys, case.dim)["product"]
     limit = 2 * product / tflops / 1e6
     return {
@@ -243,7 +209,11 @@ def of_part(
     name: str, way: str, call: Callable[[], object], device: torch.device, repeats: int
 ) -> dict[str, Any]:
     """The figures of one way of something else."""
-    return {"case": name, "way": way, "us": microseconds(call, device, repeats)}
+    return {
+        "case": name,
+        "way": way,
+        "us": microseconds([call], device, rounds=RECORDED, repeats=repeats),
+    }
 
 
 def other_parts(case: Case, device: torch.device) -> dict[str, dict[str, Callable[[], object]]]:
@@ -302,57 +272,47 @@ def updated(
     return norm
 
 
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("seconds", nargs="?", type=float, default=math.inf)
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
-    parser.add_argument("--tflops", type=float, default=780.0, help="of float16, for the limit")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "/tmp")))
-    parser.add_argument("--quick", action="store_true", help="one tiny size")
-    return parser.parse_args(words)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes; 1 when a way failed."""
-    options, began = arguments(words), time.monotonic()
-    device = torch.device(options.device)
-    repeats = 2 if options.quick else 20
+    began = time.monotonic()
+    parser = options_of(__doc__, "one tiny size")
+    parser.add_argument("--tflops", type=float, default=780.0, help="of float16, for the limit")
+    options = parser.parse_args(words)
     torch.backends.cuda.matmul.allow_tf32 = False
-    rows: list[dict[str, Any]] = []
-    failed = False
+    device = torch.device(options.device)
+    return measure_all(
+        todo(device, options.quick, options.tflops),
+        until=began + options.seconds,
+        file=options.out / "loss.json",
+    )
 
-    def measured(label: str, measure: Callable[[], dict[str, Any]]) -> None:
-        nonlocal failed
-        if time.monotonic() - began > options.seconds:
-            print(f"{label}: no time left", flush=True)
-            return
-        try:
-            row = measure()
-        except Exception as error:  # whatever it is, the other ways are measured
-            failed = True
-            print(f"{label} FAILED: {type(error).__name__}: {error}"[:400], flush=True)
-            traceback.print_exc()
-            return
-        rows.append(row)
-        facts = [f"{key} {value:.3g}" for key, value in row.items() if not isinstance(value, str)]
-        print(f"{label}: {', '.join(facts)}", flush=True)
 
-    for name, case in (QUICK if options.quick else CASES).items():
+def todo(device: torch.device, quick: bool, tflops: float) -> Iterator[tuple[str, Measure]]:
+    """Label and measure of every way."""
+    repeats = 2 if quick else 20
+    for name, case in (QUICK if quick else CASES).items():
         for way, (compute, inside) in loss_ways(device).items():
-            with inside:
-                figures = partial(
-                    of_loss, name, case, way, compute, device, repeats, options.tflops
-                )
-                measured(f"loss, {name}, {way}", figures)
+            label = f"loss, {name}, {way}"
+            measure = partial(of_loss, name, case, way, compute, device, repeats, tflops)
+            yield label, partial(shown, label, measure, inside)
         if name in ("quick", "notebook-small-angle"):
             for part, both in other_parts(case, device).items():
                 for way, call in both.items():
-                    figures = partial(of_part, f"{part}, {name}", way, call, device, repeats)
-                    measured(f"{part}, {name}, {way}", figures)
-    (options.out / "loss.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    return int(failed)
+                    label = f"{part}, {name}, {way}"
+                    measure = partial(of_part, f"{part}, {name}", way, call, device, repeats)
+                    yield label, partial(shown, label, measure)
+
+
+def shown(
+    label: str,
+    measure: Callable[[], dict[str, Any]],
+    inside: AbstractContextManager[Any] | None = None,
+) -> tuple[dict[str, Any], str]:
+    """The figures of a way, and their line; measured inside a context where there is one."""
+    with inside or nullcontext():
+        row = measure()
+    facts = [f"{key} {value:.3g}" for key, value in row.items() if not isinstance(value, str)]
+    return row, f"{label}: {', '.join(facts)}"
 
 
 if __name__ == "__main__":

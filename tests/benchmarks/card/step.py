@@ -18,14 +18,11 @@ after that, the pool of a recorded step included.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -46,6 +43,7 @@ from engine.config.schema import PretrainConfig
 from engine.pretrain.kernel_step import KernelStep
 from engine.pretrain.pretraining import Pretraining
 from engine.runtime.device import apply_runtime, resolve_runtime
+from tests.benchmarks.card.timed_cases import device_name, measure_all, options_of
 
 PRESETS = ("notebook-small-angle", "resnet18-moco")
 WAYS = {
@@ -240,51 +238,36 @@ def kernel_lines(kernels: Sequence[Kernel]) -> list[str]:
     return [f"{k.microseconds:10.1f} us {k.calls:6.1f} x {k.name}" for k in kernels]
 
 
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("seconds", nargs="?", type=float, default=float("inf"))
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "/tmp")))
-    parser.add_argument("--quick", action="store_true", help="a few steps of a tiny model")
-    return parser.parse_args(words)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes; 1 when a way failed."""
-    options, began = arguments(words), time.monotonic()
+    began = time.monotonic()
+    options = options_of(__doc__, "a few steps of a tiny model").parse_args(words)
     amount = SMALL if options.quick else FULL
     device = torch.device(options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     rate = copy_rate(device, 2**20 if options.quick else 2**30)
-    print(f"{name}, torch {torch.__version__}: copies {rate:.2f} TB/s", flush=True)
+    said = f"{device_name(device)}, torch {torch.__version__}"
+    print(f"{said}: copies {rate:.2f} TB/s", flush=True)
 
     values = {"runtime.device": options.device, **(QUICK if options.quick else {})}
     ways = WAYS if device.type == "cuda" else {"eager": "off"}
     images = pictures(amount.images)
-    rows, failed = [], False
-    for preset in PRESETS:
-        for way, capture in ways.items():
-            if time.monotonic() - began > options.seconds:
-                print(f"### {preset} {way}: no time left", flush=True)
-                continue
-            try:
-                with augmentations_as_written() if way == "kernels-alone" else nullcontext():
-                    figures, kernels = measure(preset, capture, images, amount, values)
-            except Exception as error:  # whatever it is, the other ways are measured
-                failed = True
-                print(
-                    f"### {preset} {way} FAILED: {type(error).__name__}: {error}"[:600], flush=True
-                )
-                traceback.print_exc()
-                continue
-            print(show(way, figures, kernels), flush=True)
-            rows.append({"way": way, **figures})
-            listing = options.out / f"kernels-{preset}-{way}.txt"
-            listing.write_text("\n".join(kernel_lines(kernels)) + "\n", encoding="utf-8")
-    (options.out / "step.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    return int(failed)
+
+    def measured(preset: str, way: str) -> tuple[dict[str, Any], str]:
+        with augmentations_as_written() if way == "kernels-alone" else nullcontext():
+            figures, kernels = measure(preset, ways[way], images, amount, values)
+        listing = options.out / f"kernels-{preset}-{way}.txt"
+        listing.write_text("\n".join(kernel_lines(kernels)) + "\n", encoding="utf-8")
+        return {"way": way, **figures}, show(way, figures, kernels)
+
+    return measure_all(
+        (
+            (f"### {preset} {way}", partial(measured, preset, way))
+            for preset in PRESETS
+            for way in ways
+        ),
+        until=began + options.seconds,
+        file=options.out / "step.json",
+    )
 
 
 if __name__ == "__main__":

@@ -15,13 +15,10 @@ are from those as written, largest and as a share of their length. ``DIR`` (``$O
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -43,6 +40,7 @@ from engine.config.schema import PretrainConfig
 from engine.kernels import view_plan
 from engine.runtime.compiled import compile_on_call
 from engine.runtime.compiling import compiling
+from tests.benchmarks.card.timed_cases import device_name, measure_all, microseconds, options_of
 
 PRESET = "notebook-small-angle"
 EVERY = {
@@ -146,7 +144,8 @@ def measure(case: Case, device: torch.device) -> Row:
         if device.type == "cuda":
             torch.cuda.synchronize()
         ready = time.perf_counter() - began
-        spent = microseconds(way, images, numbers)
+        calls = [partial(way, *each) for each in zip(images, numbers, strict=True)]
+        spent = microseconds(calls, device, rounds=1, repeats=20 if device.type == "cuda" else 1)
         launched = launches(way, images[0], numbers[0])
     expected = written(images[0], numbers[0])
     off = views.float() - expected
@@ -177,33 +176,6 @@ def inputs(
     return images, numbers
 
 
-def microseconds(way: Way, images: list[Tensor], numbers: list[Tensor]) -> float:
-    """Of one call; on CUDA, all are one graph."""
-    if images[0].device.type != "cuda":
-        began = time.perf_counter()
-        for each in zip(images, numbers, strict=True):
-            way(*each)
-        return 1e6 * (time.perf_counter() - began) / TURNS
-    aside = torch.cuda.Stream()
-    with torch.cuda.stream(aside):
-        for each in zip(images, numbers, strict=True):
-            way(*each)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        kept = [way(*each) for each in zip(images, numbers, strict=True)]
-    graph.replay()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    repeats = 20
-    start.record()
-    for _ in range(repeats):
-        graph.replay()
-    end.record()
-    torch.cuda.synchronize()
-    milliseconds: float = start.elapsed_time(end)
-    return 1e3 * milliseconds / (repeats * len(kept))
-
-
 def launches(way: Way, images: Tensor, numbers: Tensor) -> float:
     """Kernels of a call; on a CPU, operations."""
     cuda = images.device.type == "cuda"
@@ -217,40 +189,23 @@ def launches(way: Way, images: Tensor, numbers: Tensor) -> float:
     return float(sum(event.count for event in events))
 
 
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("seconds", nargs="?", type=float, default=float("inf"))
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "/tmp")))
-    parser.add_argument("--quick", action="store_true", help="a few views of few pixels")
-    return parser.parse_args(words)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes; 1 when a case failed."""
-    options, began = arguments(words), time.monotonic()
+    began = time.monotonic()
+    options = options_of(__doc__, "a few views of few pixels").parse_args(words)
     device = torch.device(options.device)
-    cuda = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if cuda else str(device)
-    print(f"{name}, torch {torch.__version__}", flush=True)
-    rows, failed = [], False
-    for case in cases(options.quick, cuda):
-        if time.monotonic() - began > options.seconds:
-            print(f"{case.name}: no time left", flush=True)
-            continue
-        try:
-            row = measure(case, device)
-        except Exception as error:  # whatever it is, the other cases are timed
-            failed = True
-            print(f"{case.name} FAILED: {type(error).__name__}: {error}"[:600], flush=True)
-            traceback.print_exc()
-            continue
-        print(row, flush=True)
-        rows.append(row._asdict())
-    (options.out / "views.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    return int(failed)
+    print(f"{device_name(device)}, torch {torch.__version__}", flush=True)
+
+    def measured(case: Case) -> tuple[dict[str, Any], str]:
+        row = measure(case, device)
+        return row._asdict(), str(row)
+
+    todo = cases(options.quick, device.type == "cuda")
+    return measure_all(
+        ((case.name, partial(measured, case)) for case in todo),
+        until=began + options.seconds,
+        file=options.out / "views.json",
+    )
 
 
 if __name__ == "__main__":
