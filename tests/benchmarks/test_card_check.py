@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -56,6 +57,28 @@ def steps(part: str, **environment: str) -> list[Step]:
         found.append(Step(name, int(limit), shlex.split(command)))
     assert found
     return found
+
+
+@pytest.mark.parametrize("name", ["kernels", "loss", "step", "views"])
+def test_a_script_finds_the_project_in_its_place_and_from_a_copy(name: str, tmp_path: Path) -> None:
+    """Without PYTHONPATH and in a fresh environment, where an import finds what is installed last;
+    ``tests/engine`` is above the script too and is not the project.
+    """
+    environment = {word: value for word, value in os.environ.items() if word != "PYTHONPATH"}
+    copy = tmp_path / "copied.py"
+    shutil.copy(SCRIPT.parent / f"{name}.py", copy)
+    for script, folder in ((SCRIPT.parent / f"{name}.py", tmp_path), (copy, ROOT)):
+        done = subprocess.run(
+            [sys.executable, str(script), "--help"],
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "--device" in done.stdout
 
 
 class ParsedError(Exception):

@@ -24,10 +24,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-# The project is above this file, or, where the file was copied elsewhere, the current folder.
+# The project is above this file (``tests`` has an ``engine`` too), or, where the
+# file was copied elsewhere, the current folder.
 sys.path.insert(
     0,
-    str(next((f for f in Path(__file__).resolve().parents if (f / "engine").is_dir()), Path.cwd())),
+    str(
+        next(
+            (p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists()),
+            Path.cwd(),
+        )
+    ),
 )
 
 import torch
