@@ -4,7 +4,7 @@ What it consists of, and what guards what:
 
 - ``RecordWriter``: the record and its file, each under a lock of its own.
 - ``Journal``: lines of the metrics and the log, and their files, each under a lock of its own.
-- ``Inbox``: requests; those from within this process under a lock.
+- ``Inbox``: requests, of the trainer's thread only.
 - ``OwnerThread``: writes the first two in the background, with the heartbeat. Its flags (and
   ``dirty``, ``frozen``) are read without a lock: a change that it misses is seen in its next turn,
   half a second later.
@@ -321,13 +321,6 @@ class RunOwner:
             if self._inbox.has(done):
                 self._answer(done, self._record.step)
         return self._inbox.first
-
-    def ask(self, kind: Request) -> None:
-        """Leave a request from within this process (a signal, a key): no file is needed.
-
-        May be called from any thread; the next ``request`` gives it.
-        """
-        self._inbox.ask(kind)
 
     def acknowledge(self, request: Request, step: int) -> None:
         """See ``Sink.acknowledge``: every waiting request of this kind is answered."""

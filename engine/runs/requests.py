@@ -1,4 +1,4 @@
-"""Requests to the owner of a run: a file each in its folder, or left in memory by its own process.
+"""Requests to the owner of a run: a file each in its folder.
 
 Files, since they need no server and no open port, outlive a sender that has left, and work from
 another host on a shared file system.
@@ -14,7 +14,6 @@ import contextlib
 import os
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -164,10 +163,7 @@ def as_request(text: Any) -> Request:
 
 
 class Inbox:
-    """The requests to the owner of a run, from files and from its own process.
-
-    ``ask`` may be called from any thread, the rest from the trainer's thread only. A handler of
-    signals in the trainer's thread must not call ``ask``: it may interrupt the holder of the lock.
+    """The requests to the owner of a run; of the trainer's thread only.
 
     Args:
         folder: ``<run>/control``.
@@ -176,8 +172,6 @@ class Inbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._next_poll = 0.0
-        self._lock = threading.Lock()  # guards _in_process
-        self._in_process: list[PendingRequest] = []
         self._waiting: list[PendingRequest] = []
         self._answered: set[str] = set()  # ids: a file may be one that cannot be removed
 
@@ -190,9 +184,7 @@ class Inbox:
         if now < self._next_poll:
             return False
         self._next_poll = now + POLL_SECONDS
-        with self._lock:
-            in_process = list(self._in_process)
-        found = [*in_process, *read_requests(self._folder)]
+        found = read_requests(self._folder)
         self._waiting = sorted((p for p in found if p.id not in self._answered), key=_urgency)
         return True
 
@@ -200,14 +192,6 @@ class Inbox:
     def first(self) -> Request | None:
         """The most urgent of the requests that the last poll found."""
         return self._waiting[0].request if self._waiting else None
-
-    def ask(self, kind: Request) -> None:
-        """Leave a request without a file, and make the next poll due at once."""
-        waiting = [pending.id for pending in self._waiting]
-        with self._lock:
-            id_ = _new_id([*waiting, *(p.id for p in self._in_process)], "here")
-            self._in_process.append(PendingRequest(id=id_, request=as_request(kind)))
-        self._next_poll = 0.0
 
     def has(self, request: Request) -> bool:
         """True when the last poll found such a request."""
@@ -222,8 +206,6 @@ class Inbox:
         # Those that came since the poll are left: the trainer has not seen them.
         acknowledged = [pending for pending in self._waiting if pending.request == request]
         self._waiting = [pending for pending in self._waiting if pending.request != request]
-        with self._lock:
-            self._in_process = [p for p in self._in_process if p not in acknowledged]
         self._answered.update(pending.id for pending in acknowledged)
         remove_requests(self._folder, acknowledged)
 

@@ -107,19 +107,6 @@ def test_nobody_is_asked_where_nobody_is(run: RunFolder, status: str) -> None:
         run.request("explode")  # type: ignore[arg-type]
 
 
-def test_a_signal_can_ask_without_a_file(run: RunFolder, clock: Clock) -> None:
-    with own(run) as owner:
-        owner.transition("running")
-        assert owner.request() is None
-        owner.ask("hand-over")
-        assert owner.request() == "hand-over"
-        owner.acknowledge("hand-over", 3)
-        assert owner.request() is None
-        ack = run.record().ack
-        assert ack is not None
-        assert ack["request"] == "hand-over"
-
-
 def test_strange_files_among_the_requests_are_left_alone(run: RunFolder, clock: Clock) -> None:
     with own(run) as owner:
         owner.transition("running")
@@ -271,8 +258,8 @@ def test_an_id_is_larger_than_that_of_every_request_answered_before(
     with own(run) as owner:
         owner.transition("running")
         wall.hours = hours
-        for ask in (lambda: owner.ask("checkpoint"), lambda: run.request("checkpoint")):
-            ask()
+        for _ in range(2):
+            run.request("checkpoint")
             clock.now += 1
             assert owner.request() == "checkpoint"
             owner.acknowledge("checkpoint", 1)
