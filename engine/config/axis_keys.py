@@ -12,7 +12,7 @@ from engine.config.fields import Field, fields
 from engine.config.phrases import listed, shown_value
 from engine.config.pretraining_key import FREE_OF_PRETRAINING
 from engine.config.renamed import new_key, new_value
-from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig, StudyConfig
+from engine.config.schema import GRID_KEYS, PretrainConfig, ProbeConfig
 from engine.config.values import check_leaf, expand_key
 from engine.errors import ConfigError
 
@@ -242,15 +242,3 @@ def check_apart(parts: Mapping[str, set[str]]) -> None:
                     f"{key} is varied by {both}; a setting may be varied once.", "axes"
                 )
             by_key[key] = name
-
-
-def varied_keys(config: StudyConfig) -> set[str]:
-    """The settings of the pretraining that the axes and recipes of a study name.
-
-    Raises:
-        ConfigError: see ``axis_key``.
-    """
-    keys = {axis_key(name) for name, _ in flat_axes(config.axes)} - {RECIPE}
-    for name, table in config.recipes.items():
-        keys |= recipe_settings(name, table).keys()
-    return keys

@@ -131,7 +131,17 @@ class Moves:
     def draw(
         cls, n: int, height: int, width: int, generator: torch.Generator, most: int = MAX_SHIFT
     ) -> Moves:
-        """Random moves of ``n`` images; see ``shift_and_flip``."""
+        """Random moves of ``n`` images: by up to ``most`` pixels each way, and half are mirrored.
+
+        What comes in at an edge is the image reflected there.
+
+        Args:
+            n: N.
+            height: H, pixels.
+            width: W, pixels.
+            generator: a CPU generator, the only source of randomness.
+            most: pixels, less than H and W.
+        """
         shift = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
         flip = torch.randint(2, (n, 1), generator=generator).bool()
         rows = torch.arange(height) + shift[0]
@@ -150,23 +160,6 @@ class Moves:
             self.columns[part].to(device).unsqueeze(1),
         ]  # (n, H, W, 3)
         return moved.permute(0, 3, 1, 2)
-
-
-def shift_and_flip(images: Tensor, generator: torch.Generator, most: int = MAX_SHIFT) -> Tensor:
-    """Moves every image by up to ``most`` pixels each way and mirrors half of them.
-
-    What comes in at an edge is the image reflected there.
-
-    Args:
-        images: uint8 (N, 3, H, W) on any device; never written to.
-        generator: a CPU generator, the only source of randomness.
-        most: pixels, less than H and W.
-
-    Returns:
-        uint8 (N, 3, H, W), channels_last.
-    """
-    n, _, height, width = images.shape
-    return Moves.draw(n, height, width, generator, most).apply(images)
 
 
 def classifier(model: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:

@@ -326,15 +326,3 @@ def read_bytes(path: Path, limit: int) -> bytes:
         return read_plain(path, limit)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {reason(error)}.") from error
-
-
-def checked_status(text: Any) -> Status:
-    """The text as a status.
-
-    Raises:
-        ValueError: when it is none.
-    """
-    if text not in STATUSES:
-        raise ValueError(f"{text} is no status of a run")
-    status: Status = text
-    return status

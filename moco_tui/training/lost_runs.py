@@ -13,7 +13,6 @@ from engine.config.missing_settings import read_config
 from engine.config.schema import StudyConfig
 from engine.errors import RunError
 from engine.history.entry import Entry
-from engine.history.history import History
 from engine.runs import RunFolder
 from engine.runs.data_identity import last_identity
 from engine.runs.heartbeat import ALIVE_SECONDS, host_name
@@ -57,15 +56,6 @@ class LostRun:
         if not self.step:
             return f"its process is gone after step {self.reached}; there is no checkpoint yet"
         return f"its process is gone after step {self.reached}; goes on from step {self.step}"
-
-
-def lost_runs(root: Path) -> list[LostRun]:
-    """The runs of a folder that were lost lately on this machine, the oldest first.
-
-    Raises:
-        RunError: when the folder cannot be read.
-    """
-    return lost_among(History(root, read_only=True).list(), root)
 
 
 def lost_among(entries: Iterable[Entry], root: Path) -> list[LostRun]:

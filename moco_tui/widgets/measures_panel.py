@@ -51,11 +51,6 @@ or not ready yet. Each has its newest value, the change to the one before, and i
         self._log, self._findings, self._live = log, findings, live
         self._build()
 
-    @property
-    def has_measures(self) -> bool:
-        """Whether there is one."""
-        return self._log is not None and bool(grouped(self._log.names()))
-
     def on_resize(self, event: events.Resize) -> None:
         """The lines are made for a width."""
         del event

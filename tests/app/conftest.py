@@ -16,6 +16,7 @@ from textual.screen import Screen
 
 from engine.config.resolve import resolve
 from engine.config.schema import PretrainConfig, ProbeConfig
+from engine.history.history import History
 from engine.machine.cards import Card
 from engine.machine.load_reader import Load, LoadReader
 from engine.runs import RunFolder, own
@@ -25,6 +26,7 @@ from engine.sink import Plan
 from moco_tui.app import MocoApp
 from moco_tui.session import Session
 from moco_tui.training import detached
+from moco_tui.training.lost_runs import LostRun, lost_among
 from moco_tui.training.runner import Runner
 from moco_tui.widgets.redraw_pace import RedrawPace
 
@@ -33,6 +35,11 @@ from .spawned import Spawned
 NOW = 1_760_000_000.0
 PER_EPOCH = 10
 S = TypeVar("S", bound=Screen[Any])
+
+
+def lost_runs(root: Path) -> list[LostRun]:
+    """What the app offers when it opens this folder."""
+    return lost_among(History(root, read_only=True).list(), root)
 
 
 def write_run(

@@ -56,13 +56,6 @@ def sources_in_words(*, notes: bool = True) -> str:
     return listed(spelled, "or")
 
 
-def source_suggestions() -> list[str]:
-    """What may be offered for completion in a field for ``data.source``."""
-    return [
-        f"{part.name}:/" if part.argument == "PATH" else part.name for part in DATA_SETS.values()
-    ]
-
-
 def source_path(source: str) -> str | None:
     """The path in a source such as ``folder:PATH``; None for a source without one.
 

@@ -13,13 +13,12 @@ from engine.runs import RunFolder, create, own
 from engine.runs.submission import Submission, job_name, read_submission, write_submission
 from moco_tui.app import MocoApp
 from moco_tui.screens.monitor_screen import MonitorScreen
-from moco_tui.training.lost_runs import lost_runs
 from moco_tui.user.user_file import UserFile
 from moco_tui.user.user_schema import UserConfig
 from moco_tui.widgets.run_table import RunTable
 
 from ...stand_in_slurm import StandInSlurm, printed
-from ..conftest import on_screen, screen_text, still_runner, until
+from ..conftest import lost_runs, on_screen, screen_text, still_runner, until
 
 MakeApp = Callable[..., MocoApp]
 NOT_ASKED = UserFile(Path(), UserConfig(ask_before_stop=False))

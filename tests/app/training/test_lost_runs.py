@@ -19,10 +19,10 @@ from moco_tui.app import MocoApp
 from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.lost_runs_dialog import LostRuns
 from moco_tui.training.detached import lock
-from moco_tui.training.lost_runs import FRESH_SECONDS, lost_runs
+from moco_tui.training.lost_runs import FRESH_SECONDS
 from moco_tui.training.runner import Runner
 
-from ..conftest import StillRunner, screen_text, until
+from ..conftest import StillRunner, lost_runs, screen_text, until
 
 
 def new_run(root: Path, name: str) -> RunFolder:

@@ -18,11 +18,10 @@ from engine.sink import Plan
 from moco_tui.app import MocoApp
 from moco_tui.screens.held_probes_dialog import HeldProbes
 from moco_tui.session import Session
-from moco_tui.training.lost_runs import lost_runs
 from moco_tui.training.queued_probes import end_queued, stays_queued, waits_in_vain
 from moco_tui.training.runner import Runner
 
-from ..conftest import screen_text, until
+from ..conftest import lost_runs, screen_text, until
 
 
 class Trainer:

@@ -14,7 +14,6 @@ from engine.config.data import (
     DATA_SETS,
     absolute_source,
     source_path,
-    source_suggestions,
     sources_in_words,
     task_groups,
 )
@@ -145,7 +144,6 @@ def test_the_commands_name_it(packages: CopiedPackages) -> None:
 
 def test_what_a_source_may_be() -> None:
     assert sources_in_words() == f"{PUBLISHED}, shapes (embedded, no download) or folder:PATH"
-    assert source_suggestions() == [*NAMES, "shapes", "folder:/"]
     for right in ("cifar10", "shapes", "folder:/a b", "folder:pets", "my.sets:birds"):
         assert DATA_SETS.accepts(right)
     for wrong in ("imagenet", "folder", "folder:", "", None, 3, "my.sets:", ":birds"):

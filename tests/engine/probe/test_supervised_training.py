@@ -5,10 +5,10 @@ import torch
 from engine.config.baselines import SupervisedConfig
 from engine.config.schema import ModelConfig
 from engine.probe.supervised_training import (
+    Moves,
     SupervisedData,
     SupervisedTraining,
     calibrate_without_dropout,
-    shift_and_flip,
 )
 from engine.seeds import default_generator
 from engine.sink import NullSink
@@ -38,7 +38,7 @@ def some_data(images, targets, fit=None, validate=None):
 
 def test_an_image_is_moved_mirrored_and_reflected_at_its_edges():
     images = some_images(200)
-    got = shift_and_flip(images, torch.Generator().manual_seed(0))
+    got = Moves.draw(200, 32, 32, torch.Generator().manual_seed(0)).apply(images)
     assert got.shape == images.shape
     assert got.is_contiguous(memory_format=torch.channels_last)
     padded = torch.nn.functional.pad(images.float(), (4, 4, 4, 4), mode="reflect").byte()
@@ -62,7 +62,7 @@ def test_an_image_is_moved_mirrored_and_reflected_at_its_edges():
 def test_moving_draws_from_its_generator_alone_and_leaves_the_images():
     images = some_images(8)
     before, state = images.clone(), torch.get_rng_state()
-    a, b = (shift_and_flip(images, torch.Generator().manual_seed(5)) for _ in range(2))
+    a, b = (Moves.draw(8, 32, 32, torch.Generator().manual_seed(5)).apply(images) for _ in range(2))
     assert torch.equal(a, b)
     assert torch.equal(images, before)
     assert torch.equal(state, torch.get_rng_state())
