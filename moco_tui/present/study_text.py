@@ -32,8 +32,8 @@ SHORT_NAMES = {"pretrainings": "runs"}
 def tabs(panels: Sequence[str], shown: str, *, full: bool, short: bool, width: int = 0) -> Text:
     """The panels with their keys, and what the brackets in the table mean.
 
-    Where there is little room the names of the panels give way, since their keys lead to them; what
-    the brackets mean stands nowhere else.
+    Where there is little room, what the brackets mean gives way to the names of the panels, except
+    beside the table: there the names do, since their keys lead to them.
 
     Args:
         panels: in the order of their keys.
@@ -44,16 +44,20 @@ def tabs(panels: Sequence[str], shown: str, *, full: bool, short: bool, width: i
     """
     legend = f"{'(95 %)' if full else '±95 %'} [range] {{partial}}"
     legend += f" {SHORTFALL_MARK} trained too short" if short else ""
+    all_ = {name: name for name in panels}
     few = {name: name if name == shown else "" for name in panels}
     closely = {name: SHORT_NAMES.get(name, name) for name in panels}
-    forms = [({name: name for name in panels}, " "), (closely, ""), (few, "")]
-    for names, pad in forms:
+    forms = [(all_, " ", legend), (closely, "", legend)]
+    if shown != "table":
+        forms += [(all_, " ", ""), (closely, "", "")]
+    for names, pad, meaning in [*forms, (few, "", legend)]:
         text = Text(no_wrap=True, overflow="crop")
         for number, name in enumerate(panels, 1):
             label = f"{number} {names[name]}".strip()
             text.append(f"{pad}{label}{pad}", style="reverse" if name == shown else "")
             text.append(" " if not pad else "")
-        text.append(f" {legend}" if pad else legend, style="dim")
+        if meaning:
+            text.append(f"{pad}{meaning}", style="dim")
         if not width or text.cell_len <= width:
             break
     return text
