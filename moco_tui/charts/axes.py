@@ -19,11 +19,16 @@ def extent(curves: Sequence[Curve]) -> tuple[float, float] | None:
 
 
 def whole_extent(view: View, curves: Sequence[Curve]) -> tuple[float, float] | None:
-    """First and last step of the curves, and of the charts beside; None without a point."""
-    ends = extent(curves)
-    if ends is None or view.whole is None:
-        return ends
-    return min(ends[0], view.whole[0]), max(ends[1], view.whole[1])
+    """First and last step of the curves, and of the charts beside; None without a point.
+
+    What lies before the view's start does not count, where anything lies behind it.
+    """
+    ends: tuple[float, float] | None = extent(curves)
+    if ends is None:
+        return None
+    if view.whole is not None:
+        ends = min(ends[0], view.whole[0]), max(ends[1], view.whole[1])
+    return (max(ends[0], view.start), ends[1]) if ends[1] > view.start else ends
 
 
 def step_limits(view: View, curves: Sequence[Curve]) -> tuple[float, float]:

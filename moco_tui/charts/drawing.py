@@ -125,6 +125,8 @@ class View:
             and the ticks of the axis below them.
         span: values at the lower and upper edge; None for those of the curves. Not on a
             logarithmic scale.
+        start: the step with which the whole begins, though a point may lie before it: a run that
+            went on from another's checkpoint has measured only its untrained net there.
         whole: steps that the whole spans at least, beside those of the data: charts that stand side
             by side have one axis; None for the data alone.
         ticks: the ticks of the axis and their labels, the most important first, in place of round
@@ -141,6 +143,7 @@ class View:
     levels: Sequence[Level] = field(default_factory=tuple)
     points: bool = False
     span: tuple[float, float] | None = None
+    start: float = -math.inf
     whole: tuple[float, float] | None = None
     ticks: Sequence[tuple[float, str]] = ()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from engine.config.metrics import METRICS, headline, metric, registered
-from engine.runs import MetricLog
+from engine.runs import MetricLog, Record
 from moco_tui.present import fmt
 from moco_tui.present.metric_text import title, value_text
 
@@ -104,3 +105,12 @@ def unit_of(names: Sequence[str]) -> str:
     units = {metric(name).unit for name in names}
     unit = units.pop() if len(units) == 1 else ""
     return f" {unit}" if unit else ""
+
+
+def first_step(record: Record) -> float:
+    """The step with which the curves of a run begin; minus infinity: that of their first point.
+
+    A run that went on from another's checkpoint has of the steps before that the accuracy of an
+    untrained net alone, whose line would lead through what the other one was.
+    """
+    return -math.inf if record.began_from is None else record.began_from["step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from engine.runs.log_lines import last_lines
 from engine.runs.training_time import seconds_trained
 from moco_tui.present import fmt
 from moco_tui.present.baseline import RunBaseline, points_text
+from moco_tui.present.curves import first_step
 from moco_tui.present.lines import Line
 from moco_tui.present.pace import RunPace, pace_texts
 from moco_tui.present.preview_part import PreviewPart, fixed_part
@@ -37,12 +39,14 @@ class RunPreview(Struct, frozen=True):
         parts: by name: ``text`` (what the run is about, where that is no curve), ``settings``,
             ``probes`` and ``log``.
         chance: the loss at chance; 0 where there is none.
+        start: the step with which its curves begin.
     """
 
     id: str
     head: Sequence[Line]
     parts: Mapping[str, PreviewPart]
     chance: float = 0.0
+    start: float = -math.inf
 
 
 class PreviewReader:
@@ -95,7 +99,7 @@ class PreviewReader:
         if log:
             parts["log"] = fixed_part("log", [[(_DATE.sub("", line), "")] for line in log])
         head = head_lines(row, record, rows, base, pace_texts(pace(record)))
-        return RunPreview(row.id, head, parts, record.chance)
+        return RunPreview(row.id, head, parts, record.chance, first_step(record))
 
     def _of_group(
         self, group: SeedGroup, rows: Mapping[str, RunRow], base: RunBaseline

@@ -116,6 +116,7 @@ class ChartGrid(Container):
                 continue
             if record is not None:
                 chart.per_epoch = record.steps_per_epoch
+                chart.view.start = curves.first_step(record)
             words, levels, more, name = "", [], {}, choice.title
             if choice.key == LOSS:
                 name = curves.loss_title(choice.names)

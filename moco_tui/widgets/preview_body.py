@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from textual.app import ComposeResult
@@ -38,14 +39,18 @@ class PreviewChart(MarkedChart, inherit_bindings=False):
     _shown_of: Sequence[str] = ()
     _several = False  # the curves are of several runs
 
-    def show_plot(self, plot: Plot, of: Sequence[str], chance: float = 0.0) -> None:
+    def show_plot(
+        self, plot: Plot, of: Sequence[str], chance: float = 0.0, start: float = -math.inf
+    ) -> None:
         """Show curves; a view that was zoomed stays while they are those of the same runs.
 
         Args:
             plot: the curves.
             of: ids of the runs that they are of.
             chance: the loss at chance; 0: it is not drawn.
+            start: the step with which they begin, where it is not that of the first point.
         """
+        self.view.start = start
         if of != self._shown_of:
             self._shown_of, self._several = of, len(of) > 1
             self.view.low = self.view.high = self.view.cursor = None
@@ -93,6 +98,7 @@ class PreviewBody(Vertical):
         parts: Mapping[str, PreviewPart],
         of: Sequence[str],
         chance: float,
+        start: float,
         *,
         reads_on: bool,
     ) -> None:
@@ -103,6 +109,7 @@ class PreviewBody(Vertical):
             parts: the panels by name, see ``RunPreview``.
             of: ids of the runs that the curves are of.
             chance: the loss at chance; 0: it is not drawn.
+            start: the step with which the curves begin, where it is not that of the first point.
             reads_on: more of the curves is still being read.
         """
         waits = "reading ..." if reads_on else "no values yet"
@@ -111,7 +118,7 @@ class PreviewBody(Vertical):
             chart.empty = waits
             chart.display = bool(plot.curves) or reads_on
             if chart.display:
-                chart.show_plot(plot, of, level)
+                chart.show_plot(plot, of, level, start)
         charts = any(plot.curves for plot in plots) or reads_on
         self.query_one("#preview-charts").display = charts
         for name in ("text", "settings", "probes", "log"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -221,5 +222,12 @@ study it shows the results. Tab leads to its charts."""
                 return
         preview = found.preview
         self.query_one(PreviewHead).show(preview.head)
-        chance = preview.chance if len(wish.drawn) == 1 else 0.0
-        self._body.show(found.plots, preview.parts, wish.of, chance, reads_on=not found.complete)
+        alone = len(wish.drawn) == 1
+        self._body.show(
+            found.plots,
+            preview.parts,
+            wish.of,
+            preview.chance if alone else 0.0,
+            preview.start if alone else -math.inf,
+            reads_on=not found.complete,
+        )

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from engine.runs import RunFolder
 from engine.runs.metric_writer import encode_line
 from moco_tui.app import MocoApp
+from moco_tui.charts.axes import step_limits
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.chart_grid import ChartGrid
@@ -47,6 +49,35 @@ def sees(app: MocoApp, keys: list[str]) -> bool:
 
 def is_shown(app: MocoApp, words: str) -> bool:
     return words in screen_text(app)
+
+
+def spans_all(chart: Chart) -> bool:
+    return chart.view.whole == (0, 40)
+
+
+async def test_the_curves_of_a_run_that_went_on_from_another_begin_there(
+    root: Path, make_app: MakeApp
+) -> None:
+    """Before that it has the accuracy of an untrained net alone."""
+    branch = {
+        "run": "aaaaaa", "checkpoint": "last", "step": 30, "epoch": 3.0, "how": "extend",
+        "sha256": "0" * 64,
+    }  # fmt: skip
+    run = write_run(root, "r1", steps=40, began_from=branch)
+    write_run(root, "r2", steps=40)
+    for folder in (run, RunFolder(root / "r2")):
+        lines = folder.metrics_path.read_bytes().splitlines(keepends=True)[-15:]
+        untrained = encode_line(0, 0.0, NOW - 600, {"knn/top1": 20.0})
+        folder.metrics_path.write_bytes(b"".join([untrained, *lines]))
+    app = make_app()
+    async with app.run_test(size=(160, 45)) as pilot:
+        for name, first in (("r1", 30), ("r2", 0)):
+            await opened(app, pilot, name)
+            for key in ("loss", "accuracy"):
+                chart = charts(app)[key]
+                await until(pilot, partial(spans_all, chart))
+                assert step_limits(chart.view, chart.curves) == (first, 40)
+            await pilot.press("escape")
 
 
 async def test_a_wide_screen_shows_charts_over_epochs_and_log(
