@@ -361,9 +361,9 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         by_default = [name for one in suits for name in one.split("|")]
         chosen = self.view.names or by_default
 
-        def have(names: tuple[str, ...] | None) -> None:
-            if names is not None and names != self.view.names:
-                self.view.choose(names)
+        def have(names: list[str] | None) -> None:
+            if names is not None and tuple(names) != self.view.names:
+                self.view.choose(tuple(names))
                 self.show_rows(force=True)
 
         dialog = ColumnsDialog(offers(entries), chosen, by_default, is_default=not self.view.names)

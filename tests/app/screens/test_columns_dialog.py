@@ -52,7 +52,7 @@ async def test_columns_are_found_by_typing_ordered_and_there_at_the_next_start(
         for _ in range(3):
             await pilot.press("shift+up")
         await pilot.press(*["backspace"] * 10, *"best.knn", "enter", *["backspace"] * 8)
-        await pilot.press(*"done", "enter", "escape")
+        await pilot.press(*"done", "enter", "escape", "escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
         names = on_screen(app, RunsScreen).view.names
         assert names[-4] == "moco.queue_size"
@@ -68,7 +68,7 @@ async def test_columns_are_found_by_typing_ordered_and_there_at_the_next_start(
         assert on_screen(app, RunsScreen).view.names == names
         await pilot.press("o")
         await until(pilot, lambda: isinstance(app.screen, ColumnsDialog))
-        await pilot.press("delete", "escape")
+        await pilot.press("ctrl+r", "escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
         assert titles(app) == before
 
@@ -86,7 +86,7 @@ async def test_chosen_columns_show_values_in_their_order(
         assert first.split() == ["16384", "large", "queue", "56.0", "%", "■", "stopped"]
         await pilot.press("o")
         await until(pilot, lambda: isinstance(app.screen, ColumnsDialog))
-        options = app.screen.query_one("#columns", OptionList)
+        options = app.screen.query_one("#choices", OptionList)
         assert [options.get_option_at_index(n).id for n in range(4)] == [
             *("moco.queue_size", "name", "best.knn/top1", "state")
         ]
@@ -164,10 +164,12 @@ async def test_the_dialog_fits_any_terminal_and_keeps_one_column(
         await until(pilot, lambda: isinstance(app.screen, ColumnsDialog))
         dialog = app.screen
         assert isinstance(dialog, ColumnsDialog)
-        for name in list(dialog._chosen):
-            dialog._switch(name)
-        assert len(dialog._chosen) == 1
-        await pilot.press(*"no such column", "enter", "shift+down", "up", "down", "escape")
+        for name in dialog.chosen:
+            dialog.switch(name)
+        assert len(dialog.chosen) == 1
+        await pilot.press(*"no such column", "enter", "shift+down", "up", "down", "pagedown")
+        assert "no such column" in screen_text(app)
+        await pilot.press("escape", "escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
         assert len(titles(app)) == 1
 

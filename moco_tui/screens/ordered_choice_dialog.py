@@ -1,0 +1,198 @@
+"""Chooses some of many things by typing a part of their names, and puts them in order."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from moco_tui.present.ordered_choice import moved
+from moco_tui.screens.steady_screen import SteadyList, SteadyScreen
+from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.panel import Dialog
+
+BESIDE = 16
+"""Cells of a line beside the text of a thing: frame, place, mark, scroll bar."""
+
+
+class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
+    """What is chosen with its places, then the rest; what is typed filters both.
+
+    The answer are the keys of what is chosen, in order; empty for what there is when nobody has
+    chosen.
+
+    Args:
+        chosen: those that are chosen, in order.
+        usual: those that are there when nobody has chosen.
+        is_usual: whether nobody has.
+        count: how many things there are.
+        most: so many may be chosen; None: all.
+    """
+
+    DEFAULT_CSS = """
+    OrderedChoiceDialog {
+        align: center middle;
+        & Dialog { width: 92; height: 90%; max-height: 32; overflow: hidden hidden; }
+        & #choices { height: 1fr; border: none; padding: 0; background: $surface; }
+        & .words { width: 1fr; height: auto; color: $text-muted; }
+    }
+    """
+    BINDINGS = [
+        Binding("escape", "done", "Done"),
+        # Of priority: the line that is typed in has some of these keys as well.
+        Binding("up", "step(-1)", "Up", show=False, priority=True),
+        Binding("down", "step(1)", "Down", show=False, priority=True),
+        Binding("pageup", "step(-10)", "Far up", show=False, priority=True),
+        Binding("pagedown", "step(10)", "Far down", show=False, priority=True),
+        Binding("shift+up,ctrl+up", "move(-1)", "Earlier", show=False, priority=True),
+        Binding("shift+down,ctrl+down", "move(1)", "Later", show=False, priority=True),
+        Binding("ctrl+r", "usual", "The usual ones", show=False, priority=True),
+    ]
+    TITLE = ""
+    """Of the dialog."""
+    NOUN = ""
+    """What one thing is called; with an s several are."""
+    PLACEHOLDER = ""
+    """Stands where nothing is typed."""
+    WORDS = ""
+    """What the keys do."""
+    LEAST = 0
+    """So many things stay chosen."""
+
+    def __init__(
+        self,
+        chosen: Sequence[str],
+        usual: Sequence[str],
+        *,
+        is_usual: bool,
+        count: int,
+        most: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._chosen, self._usual, self._is_usual = list(chosen), list(usual), is_usual
+        self._count, self._most = count, count if most is None else most
+
+    @abstractmethod
+    def found(self, typed: str) -> Sequence[str]:
+        """The keys of what fits the words that were typed, the best first."""
+
+    @abstractmethod
+    def line(self, key: str, *, chosen: bool) -> Text:
+        """What stands behind the place of a thing, in one line."""
+
+    def compose(self) -> ComposeResult:
+        """What is typed, the list, how many are chosen, and the keys."""
+        with Dialog(self.TITLE):
+            yield LineInput(placeholder=self.PLACEHOLDER, compact=True)
+            yield SteadyList(id="choices", compact=True, markup=False)
+            yield Static("", id="count", classes="words", markup=False)
+            yield Static(self.WORDS, classes="words", markup=False)
+
+    def on_mount(self) -> None:
+        """All things, the first one chosen; keys go into the line."""
+        self._list.can_focus = False
+        self._show(at="")
+        self.query_one(Input).focus()
+
+    @property
+    def chosen(self) -> list[str]:
+        """The keys of what is chosen, in order: a copy."""
+        return list(self._chosen)
+
+    @property
+    def _list(self) -> OptionList:
+        return self.query_one("#choices", OptionList)
+
+    @property
+    def _at(self) -> str:
+        """The key under the cursor; empty where there is none."""
+        at = self._list.highlighted
+        return "" if at is None else str(self._list.get_option_at_index(at).id)
+
+    def _show(self, at: str) -> None:
+        """Fill the list, with a thing under the cursor; where it is not there the first one."""
+        found = self.found(self.query_one(Input).value)
+        keys = [key for key in self._chosen if key in found]
+        keys += [key for key in found if key not in self._chosen]
+        self._list.set_options([Option(self._line(key), id=key) for key in keys])
+        if keys:
+            self._list.highlighted = keys.index(at) if at in keys else 0
+            self._list.scroll_to_highlight()
+        self._say("" if keys else f"no such {self.NOUN}")
+
+    def _line(self, key: str) -> Text:
+        chosen = key in self._chosen
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"{self._chosen.index(key) + 1:>2} ✓ " if chosen else "     ")
+        return text.append_text(self.line(key, chosen=chosen))
+
+    def _say(self, words: str) -> None:
+        of = f" of at most {self._most}" if self._most < self._count else ""
+        count = f"{len(self._chosen)}{of} {self.NOUN}s"
+        self.query_one("#count", Static).update(words or count)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._show(at="" if event.value else self._at)  # the first is what was meant
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.switch(self._at)
+
+    @on(OptionList.OptionSelected)
+    def _clicked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.switch(str(event.option.id))
+
+    def switch(self, key: str) -> None:
+        """Choose a thing, or choose it no longer; nothing where ``key`` is empty."""
+        if key in self._chosen:
+            if len(self._chosen) <= self.LEAST:
+                return
+            self._chosen.remove(key)
+        elif key and len(self._chosen) < self._most:
+            self._chosen.append(key)
+        elif key:
+            self._say(f"There is room for {self._most} {self.NOUN}s: take one of them away first.")
+            return
+        else:
+            return
+        self._is_usual = False
+        self._show(at=key)
+
+    def action_step(self, lines: int) -> None:
+        """Move the cursor."""
+        options = self._list
+        if options.option_count:
+            at = (options.highlighted or 0) + lines
+            options.highlighted = max(min(at, options.option_count - 1), 0)
+
+    def action_move(self, by: int) -> None:
+        """Put the thing under the cursor earlier or later among those that are chosen."""
+        key = self._at
+        order = moved(self._chosen, key, by)
+        if order != self._chosen:
+            self._chosen, self._is_usual = order, False
+            self._show(at=key)
+
+    def action_usual(self) -> None:
+        """Have what is there when nobody has chosen."""
+        self._chosen, self._is_usual = list(self._usual), True
+        self._show(at=self._at)
+
+    def action_done(self) -> None:
+        """Clear what was typed; without that close, and have what is chosen."""
+        line = self.query_one(Input)
+        if line.value:
+            line.value = ""
+            return
+        self.dismiss([] if self._is_usual else self.chosen)
