@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from moco_tui.present.probe_offer import why_no_probe_of
 from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import RunRow
+from moco_tui.screens import next_steps
 from moco_tui.screens.listing_screen import ListingScreen
 from moco_tui.screens.messages import OpenComparison, OpenForm, StartDemo
 from moco_tui.screens.run_actions import RunActions
@@ -57,22 +57,15 @@ class RowKeysScreen(ListingScreen):
     def action_probe(self) -> None:
         """Configure a probe of the pretraining under the cursor."""
         line = self.table.line
-        row = line if isinstance(line, Fold) and line.kind == "probe" else self.row
-        if row is None:
-            return
-        if row.kind == "study":
-            self.say(f"{row.title} is a study; put the cursor on a pretraining to probe it.")
-            return
-        parent = row.parent if row.kind == "probe" else row.id
-        if reason := why_no_probe_of(self.session.folder(parent)):
-            self.say(reason, severity="warning")
-            return
-        self.ask_app(OpenForm(parent=parent))
+        if isinstance(line, Fold) and line.kind == "probe":
+            next_steps.probe(self, line.parent)
+        elif (row := self.row) is not None:
+            next_steps.probe(self, row.id)
 
     def action_compare(self) -> None:
         """Compare the marked runs."""
         chosen = list(self.table.marked)
-        if not 2 <= len(chosen) <= 8:
+        if not next_steps.LEAST <= len(chosen) <= next_steps.MOST:
             self.say(
                 f"Mark two to eight runs with Space; {len(chosen)} marked now.", severity="warning"
             )

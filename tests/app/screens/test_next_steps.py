@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from textual.pilot import Pilot
@@ -18,7 +19,7 @@ from moco_tui.app import MocoApp
 from moco_tui.screens.compare_screen import CompareScreen
 from moco_tui.screens.dialogs import Ask
 from moco_tui.screens.look_screen import LookScreen
-from moco_tui.screens.messages import OpenLook
+from moco_tui.screens.messages import OpenForm, OpenLook
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.runs_screen import RunsScreen
@@ -27,7 +28,7 @@ from moco_tui.training.look_process import LookProcess
 from moco_tui.widgets.run_table import RunTable
 from moco_tui.widgets.study_table import StudyTable
 
-from ..conftest import on_screen, some_runs, until
+from ..conftest import on_screen, some_runs, until, write_run
 from ..looks import some_look
 from ..studies import write_study
 
@@ -94,6 +95,21 @@ async def test_n_and_big_p_lead_to_the_form(
         assert form.state.kind == "probe"
         wanted = "pt0bcd" if name == "study" else "k7m2qx"
         assert form.body.parent_id.partition("@")[0] == wanted
+
+
+async def test_a_probe_in_the_list_leads_to_another_of_the_same_checkpoint(
+    root: Path, make_app: MakeApp
+) -> None:
+    some_runs(root)
+    write_run(root, "n5w7xy", kind="probe", parent="k7m2qx", checkpoint="5")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "n5w7xy" in app.session.runs.rows)
+        app.query_one(RunTable).select("n5w7xy")
+        forms: list[OpenForm] = []
+        with patch.object(RunsScreen, "ask_app", lambda self, message: forms.append(message)):
+            await pilot.press("P")
+        assert [form.parent for form in forms] == ["k7m2qx@5"]
 
 
 @pytest.mark.parametrize("name", KINDS)
