@@ -3,9 +3,9 @@
     moco-tui study NAME --show --json | python tests/benchmarks/study_result.py NAME \\
         --command 'moco-tui study --preset study-momentum ... --name NAME' --hardware '...'
 
-writes ``results/NAME.json``: a row for each variant and baseline, a column for each share of the
-labels (of each task and head, where there are several), and what the variants differ by from the
-reference over all of them. ``report.py`` makes the table of it, between its two comments in the
+writes ``results/NAME.json``: a row for each variant and baseline (with each head, where there are
+several), a column for each share of the labels (of each task), and what the variants differ by from
+the reference over all of them. ``report.py`` makes the table of it, between its two comments in the
 report. ``--torch`` is for a study that was not computed with the torch at hand.
 """
 
@@ -26,7 +26,8 @@ from engine.machine.cpu_count import available_cpus
 from engine.machine.processor import processor
 from tests.benchmarks.report import RESULTS, keep
 
-Setting = tuple[str, float, str]
+Setting = tuple[str, float]
+"""A task and a share of the labels."""
 
 
 def result(study: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,21 +43,23 @@ def result(study: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]
     if not study["complete"]:
         raise SystemExit(f"{study['cells_done']} of {study['cells_total']} cells are done.")
     estimates = sorted(study["estimates"], key=lambda one: one["variant"] is None)
-    # A baseline has no head of its own in the data: it stands beside each.
-    heads = list(dict.fromkeys(one["head"] for one in estimates if one["head"])) or [""]
-    settings = sorted({(e["task"], e["fraction"], h) for e in estimates for h in heads})
+    # A baseline without a head stands beside all of them.
+    heads = list(dict.fromkeys(one["head"] for one in estimates if one["head"]))
+    of_heads = _of_heads(estimates)
+    settings = sorted({(one["task"], one["fraction"]) for one in estimates})
     columns: list[dict[str, Any]] = [{"title": "", "cell": "{name}"}]
     rows: dict[str, dict[str, Any]] = {}
     for number, setting in enumerate(settings):
         key = f"s{number}"
-        columns.append({"title": _title(setting, settings), "cell": _cells(key)})
+        columns.append({"title": _title(setting, settings, heads), "cell": _cells(key)})
         for one in estimates:
-            if (one["task"], one["fraction"]) == setting[:2] and one["head"] in ("", setting[2]):
+            if (one["task"], one["fraction"]) == setting:
                 name = one["variant"] or one["source"]
-                row = rows.setdefault(name, {"name": name})
-                row |= _values(key, one["estimate"])
+                name += f", {one['head']}" * (name in of_heads)
+                rows.setdefault(name, {"name": name}).update(_values(key, one["estimate"]))
+    variants = {one["variant"] for one in estimates} - {None}
     differences = [
-        c for c in study["comparisons"] if c["scope"] == "all" and c["reference"] in rows
+        c for c in study["comparisons"] if c["scope"] == "all" and c["reference"] in variants
     ]
     if differences:
         reference, family = differences[0]["reference"], differences[0]["family"]
@@ -65,10 +68,12 @@ def result(study: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]
             {"title": f"p (Holm, of {family})", "cell": "{p:.3f}"},
         ]
         for one in differences:
+            name = one["variant"] + ", all heads" * (len(heads) > 1)
+            row = rows.setdefault(name, {"name": name})
             if one["difference"]:
-                rows[one["variant"]] |= _values("less", one["difference"])
+                row |= _values("less", one["difference"])
             if one["p_adjusted"] is not None:
-                rows[one["variant"]]["p"] = one["p_adjusted"]
+                row["p"] = one["p_adjusted"]
     seeds = max(one["seeds"] for one in estimates)
     over = {one["estimate"]["over"] for one in estimates if one["estimate"]["kind"] == "interval"}
     what = f"intervals (95 %) over {' and '.join(sorted(over))}" if over else "no intervals"
@@ -81,12 +86,26 @@ def result(study: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _title(setting: Setting, settings: Sequence[Setting]) -> str:
+def _of_heads(estimates: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The names that have a row for each head; raw pixels are probed alike beside a fine-tuning."""
+    found: dict[tuple[str, str, float], dict[str, float]] = {}
+    for one in estimates:
+        if one["head"]:
+            setting = (one["variant"] or one["source"], one["task"], one["fraction"])
+            found.setdefault(setting, {})[one["head"]] = one["estimate"]["mean"]
+    heads = {head for means in found.values() for head in means}
+    return {
+        setting[0]
+        for setting, means in found.items()
+        if means.keys() != heads or len(set(means.values())) > 1
+    }
+
+
+def _title(setting: Setting, settings: Sequence[Setting], heads: Sequence[str]) -> str:
     """Only what tells a column from the others, and what it is where there is but one."""
-    task, fraction, head = setting
-    tasks, _, heads = (len({each[i] for each in settings}) for i in range(3))
-    words = [task] * (tasks > 1) + [head] * (heads > 1 and bool(head))
-    if head == "knn":
+    task, fraction = setting
+    words = [task] * (len({each[0] for each in settings}) > 1)
+    if heads == ["knn"]:
         return ", ".join([*words, "kNN, %"])
     return ", ".join([*words, f"top-1, %, {100 * fraction:g} % of the labels"])
 

@@ -58,6 +58,41 @@ def test_variants_baselines_and_differences() -> None:
     ]
 
 
+def test_several_heads_have_rows_of_their_own() -> None:
+    more = [
+        estimate("pretrained", "K 32", 0.1, 57.0, 56.0, "finetune"),
+        estimate("supervised", None, 0.1, 50.0, 49.0, ""),
+        estimate("random-init", None, 0.1, 40.0, 39.0, "finetune"),
+        estimate("random-init", None, 0.1, 30.0, 29.0, "logistic"),
+        estimate("pixels", None, 0.1, 37.7, 37.5, "finetune"),
+    ]
+    with_heads = [
+        {**one, "head": "logistic"} if one["source"] == "pixels" else one
+        for one in STUDY["estimates"]
+    ]
+    unnamed = {
+        **{"scope": "all", "variant": "K 32", "reference": None, "family": 1},
+        "difference": {"mean": 8.6, "low": 7.9, "high": 9.3, "kind": "interval"},
+        "p_adjusted": 0.0,
+    }
+    study = {
+        **STUDY,
+        "estimates": [*with_heads, *more],
+        "comparisons": [unnamed, *STUDY["comparisons"]],
+    }
+    lines = table(result(study, FACTS)).splitlines()
+    assert lines[2:10] == [
+        "| K 32, logistic | 47.6 (46.2 - 49.0) | 60.0 (59.5 - 60.5) | | |",
+        "| K 64, logistic | 50.0 (49.0 - 51.1) | 61.0 (60.0 - 62.0) | | |",
+        "| K 32, finetune | 57.0 (56.0 - 58.0) | | | |",
+        "| pixels | 37.7 [37.5 - 37.9] | | | |",
+        "| supervised | 50.0 (49.0 - 51.0) | | | |",
+        "| random-init, finetune | 40.0 (39.0 - 41.0) | | | |",
+        "| random-init, logistic | 30.0 (29.0 - 31.0) | | | |",
+        "| K 64, all heads | | | +1.7 (-0.3 to +3.7) | 0.080 |",
+    ]
+
+
 def test_a_study_judged_by_knn_has_one_column() -> None:
     study = {
         "complete": True,
