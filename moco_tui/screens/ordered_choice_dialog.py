@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from engine.config.phrases import plural
 from moco_tui.present.ordered_choice import moved
 from moco_tui.screens.steady_screen import SteadyList, SteadyScreen
 from moco_tui.widgets.line_input import LineInput
@@ -134,8 +135,9 @@ class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
         return text.append_text(self.line(key, chosen=chosen))
 
     def _say(self, words: str) -> None:
-        of = f" of at most {self._most}" if self._most < self._count else ""
-        count = f"{len(self._chosen)}{of} {self.NOUN}s"
+        count = plural(len(self._chosen), self.NOUN)
+        if self._most < self._count:
+            count = f"{len(self._chosen)} of at most {plural(self._most, self.NOUN)}"
         self.query_one("#count", Static).update(words or count)
 
     @on(Input.Changed)
@@ -162,7 +164,7 @@ class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
         elif key and len(self._chosen) < self._most:
             self._chosen.append(key)
         elif key:
-            self._say(f"There is room for {self._most} {self.NOUN}s: take one of them away first.")
+            self._say(f"There is room for {plural(self._most, self.NOUN)}: take one away first.")
             return
         else:
             return

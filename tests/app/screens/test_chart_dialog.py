@@ -80,7 +80,7 @@ async def test_a_seventh_chart_is_refused_and_one_can_be_taken_away(
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(app, pilot, "m3a7sr")
         await pilot.press("m", *"alignment", "enter", *["backspace"] * 9, *"uniformity", "enter")
-        await until(pilot, lambda: "take one of them away first" in screen_text(app))
+        await until(pilot, lambda: "room for 6 charts: take one away first" in screen_text(app))
         await pilot.press("escape", *["pageup"] * 4, "enter", "escape")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         assert drawn(app) == [*USUAL[1:], "embedding/alignment"]

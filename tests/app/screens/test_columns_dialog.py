@@ -167,6 +167,8 @@ async def test_the_dialog_fits_any_terminal_and_keeps_one_column(
         for name in dialog.chosen:
             dialog.switch(name)
         assert len(dialog.chosen) == 1
+        if size[1] >= 24:
+            await until(pilot, lambda: " 1 column " in screen_text(app))
         await pilot.press(*"no such column", "enter", "shift+down", "up", "down", "pagedown")
         assert "no such column" in screen_text(app)
         await pilot.press("escape", "escape")
