@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.config.augment import augment_problems
 from engine.config.data.data_set import LARGEST_SIZE, SIZE
-from engine.config.models.convnet import CHANNELS, feature_side
+from engine.config.models.convnet import feature_width, last_side
 from engine.config.schema import PretrainConfig
 
 _MOST_WEIGHTS = 1 << 28
@@ -61,12 +61,20 @@ def _size_problems(config: PretrainConfig) -> dict[str, str]:
     if model.encoder != "convnet":
         return {}
     size = config.data.size
-    width = CHANNELS[-1] * feature_side(size) ** 2
+    most = last_side(size)
+    if model.feature_side > most:
+        return {
+            "model.feature_side": f"model.feature_side is {model.feature_side}, but the convnet's "
+            f"last block has {most} x {most} places at {size} pixels; it must be at most {most}, "
+            "or 0 for all of them."
+        }
+    width = feature_width(size, model.feature_side)
     if model.mlp_head and width * width > _MOST_WEIGHTS:
         return {
             "model.mlp_head": f"model.mlp_head makes a layer of {width:,} x {width:,} weights of "
-            f"the convnet's features at {size} pixels, more than is of use; a smaller {key}, a "
-            "resnet or one linear layer (model.mlp_head false) must be taken."
+            f"the convnet's features at {size} pixels, more than is of use; averages "
+            "(model.feature_side 2), one linear layer (model.mlp_head false) or a resnet must be "
+            "taken."
         }
     if width * model.dim > _MOST_WEIGHTS:
         return {

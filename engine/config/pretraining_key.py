@@ -24,6 +24,7 @@ FREE_OF_PRETRAINING = (
 NOT_IN_OLD_KEYS: Mapping[str, Any] = {
     "optim.warmup_epochs": 0,
     "moco.momentum_schedule": "constant",
+    "model.feature_side": 0,
 }
 """Settings that came later, and the value of a run that does not use them: such a run keeps the key
 that it had, and its checkpoints can be read by versions that do not know them."""

@@ -133,6 +133,17 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         bool, Meta(description="two-layer projection head (MoCo v2) in place of one linear layer")
     ] = False
     dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="dropout in the convnet")] = 0.3
+    # Every place of a large image as features of its own makes them depend on where a thing is,
+    # which a crop changes: the notebook's net with them learns less (see ``size_defaults``).
+    feature_side: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=26,
+            description="height and width to which the convnet averages its last block, the "
+            "default 2 of more than 32 pixels; 0: every place makes features",
+        ),
+    ] = 0
     # 8 as in the CIFAR-10 demo of facebookresearch/moco, which simulates the BatchNorm of 8 GPUs.
     bn_splits: Annotated[
         int,

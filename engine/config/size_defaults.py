@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.config.data import own_size
 from engine.config.data.data_set import LARGEST_SIZE, SIZE
+from engine.config.models.convnet import AVERAGED_SIDE, last_side
 from engine.config.schema import PretrainConfig
 
 IMAGENET_FROM = 96
@@ -25,7 +26,10 @@ the stem for CIFAR leaves 8x8, near the 4x4 of CIFAR itself."""
 _CROP = 0.2
 
 _SIZE_KEY, _SOURCE, _ENCODER = "data.image_size", "data.source", "model.encoder"
-FOLLOWING = (_SIZE_KEY, "augment.crop.scale_min", "augment.blur.kernel_size", "model.stem")
+FOLLOWING = (
+    *(_SIZE_KEY, "augment.crop.scale_min", "augment.blur.kernel_size"),
+    *("model.stem", "model.feature_side"),
+)
 """The settings that follow the size, in the order of the schema."""
 
 INPUTS = (_SOURCE, _SIZE_KEY, _ENCODER, "augment.crop.scale_max")
@@ -49,10 +53,13 @@ def size_defaults(named: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     if _SIZE_KEY not in values:
         found[_SIZE_KEY] = size
     found["augment.blur.kernel_size"] = blur_kernel(size)
+    encoder = str(values.get(_ENCODER, PretrainConfig().model.encoder))
+    if encoder == "convnet" and last_side(size) > AVERAGED_SIDE:
+        found["model.feature_side"] = AVERAGED_SIDE
     if size >= IMAGENET_FROM:
         if (_number(values.get("augment.crop.scale_max")) or 1.0) >= _CROP:
             found["augment.crop.scale_min"] = _CROP
-        if str(values.get(_ENCODER, PretrainConfig().model.encoder)).startswith("resnet"):
+        if encoder.startswith("resnet"):
             found["model.stem"] = "imagenet"
     return {f"{prefix}{key}": v for key, v in found.items() if prefix + key not in named}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.config.data.data_set import LARGEST_SIZE, SIZE
+from engine.config.models.convnet import CHANNELS, last_side
 from engine.config.schema import ModelConfig
 from engine.errors import RunError
 from engine.exchange.encoder_facts import FORMAT
@@ -126,10 +128,13 @@ def _own(file: ForeignFile, encoder: str, name: str) -> FoundEncoder:
     body = {k.removeprefix("backbone."): v for k, v in tensors.items() if k not in head}
     stem = _stem(body, encoder, name)
     size = _image_size(file)
+    side = _feature_side(file, size) if encoder == "convnet" else 0
     dim = int(last.shape[0]) if last is not None and last.dim() == 2 else 0
     if not 2 <= dim <= 8192:
-        dim = _expected(ModelConfig(encoder=encoder, stem=stem), size)[0]
-    model = ModelConfig(encoder=encoder, stem=stem, bn_splits=1, dim=dim, mlp_head=mlp)
+        dim = _expected(ModelConfig(encoder=encoder, stem=stem, feature_side=side), size)[0]
+    model = ModelConfig(
+        encoder=encoder, stem=stem, bn_splits=1, dim=dim, mlp_head=mlp, feature_side=side
+    )
     expected = build_encoder_quietly(model, size).state_dict()
     if not head:
         expected = {k: v for k, v in expected.items() if k.startswith("backbone.")}
@@ -138,9 +143,23 @@ def _own(file: ForeignFile, encoder: str, name: str) -> FoundEncoder:
 
 def _image_size(file: ForeignFile) -> int:
     """Height and width of the images that the encoder in a file of this program was made for."""
-    text = file.metadata.get("image_size", "")
-    size = int(text) if text.isascii() and text.isdecimal() and len(text) < 5 else SIZE
+    size = _count(file, "image_size")
     return size if SIZE <= size <= LARGEST_SIZE else SIZE
+
+
+def _feature_side(file: ForeignFile, size: int) -> int:
+    """To how many places a side the convnet in such a file averages its last block; 0: it does not.
+
+    The weights are those of any number; how many features they make is written beside them.
+    """
+    side = math.isqrt(_count(file, "feature_dim") // CHANNELS[-1])
+    return side if side < last_side(size) else 0
+
+
+def _count(file: ForeignFile, name: str) -> int:
+    """A whole number that this program wrote beside the weights; 0 for anything else."""
+    text = file.metadata.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
 
 
 def _expected(model: ModelConfig, size: int = SIZE) -> tuple[int, dict[str, Tensor]]:

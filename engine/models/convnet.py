@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config.data.data_set import SIZE
-from engine.config.models.convnet import CHANNELS, feature_side
+from engine.config.models.convnet import CHANNELS, feature_width, last_side
 from engine.config.schema import ModelConfig
 from engine.models.dropout import Dropout
 from engine.models.split_batchnorm import SplitBatchNorm2d
@@ -38,7 +38,8 @@ class MaxPool2d(nn.MaxPool2d):
 class ConvNet(nn.Sequential):
     """The notebook's backbone: ``(N, 3, 32, 32)`` to ``(N, 512)`` in three blocks.
 
-    Of larger images it makes more features: all places of the last block, 128 channels each.
+    Of larger images all places of the last block, 128 channels each, are features, or averages over
+    squares of them that lie evenly, and overlap where they must.
 
     A block is convolution 3x3 (no padding, no bias), BatchNorm, dropout, 2x2 max pooling, ReLU.
     The notebook had ReLU before dropout. ReLU is monotonic and leaves 0 at 0, so it may come last
@@ -48,12 +49,15 @@ class ConvNet(nn.Sequential):
         dropout: probability that a unit is dropped.
         bn_splits: groups of a batch that BatchNorm normalises apart.
         size: height and width of the images, in pixels.
+        feature_side: height and width to which the last block is averaged; 0: it is not.
 
     Attributes:
         feature_dim: width of the features.
     """
 
-    def __init__(self, dropout: float, bn_splits: int, size: int = SIZE) -> None:
+    def __init__(
+        self, dropout: float, bn_splits: int, size: int = SIZE, feature_side: int = 0
+    ) -> None:
         layers: list[nn.Module] = []
         # Height and width: 32 -> 30 -> 15 -> 13 -> 6 -> 4 -> 2
         for inputs, outputs in pairwise((3, *CHANNELS)):
@@ -64,10 +68,15 @@ class ConvNet(nn.Sequential):
                 MaxPool2d(),
                 nn.ReLU(inplace=True),
             ]
+        side = last_side(size)
+        if 0 < feature_side < side:
+            stride = side // feature_side
+            # Not AdaptiveAvgPool2d, which has no deterministic gradient on CUDA.
+            layers.append(nn.AvgPool2d(side - (feature_side - 1) * stride, stride))
         super().__init__(*layers, nn.Flatten())
-        self.feature_dim = CHANNELS[-1] * feature_side(size) ** 2
+        self.feature_dim = feature_width(size, feature_side)
 
 
 def build(config: ModelConfig, size: int = SIZE) -> ConvNet:
     """The ConvNet that a configuration describes, initialised from torch's default generator."""
-    return ConvNet(config.dropout, config.bn_splits, size)
+    return ConvNet(config.dropout, config.bn_splits, size, config.feature_side)

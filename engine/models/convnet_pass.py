@@ -7,6 +7,7 @@ kernels (``engine.native``) in memory that stays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -71,6 +72,7 @@ class ConvNetPass:
             self.blocks.append(
                 _ConvBlock(convolve_by, norm, dropout, level_number(level), f"{place}", room)
             )
+        self._average = next((part for part in parts if isinstance(part, nn.AvgPool2d)), None)
         self.places = len(self.blocks)
         self.channels = [block.norm.num_features for block in self.blocks]
 
@@ -91,7 +93,7 @@ class ConvNetPass:
         for block, seed in zip(self.blocks, given, strict=True):
             x = block.forward(x, seed, at, at + 4 * size)
             at += 4 * block.norm.num_features
-        return x.flatten(1)
+        return x.flatten(1) if self._average is None else self._average(x).flatten(1)
 
     def backward(self, grad: Tensor) -> None:
         """Adds the gradients towards the parameters, of the last ``forward`` (with seeds).
@@ -101,9 +103,28 @@ class ConvNetPass:
         """
         last = self.blocks[-1]
         towards = self._room.images("grad of features", last.pooled.shape, self.dtype)
-        towards.copy_(grad.view(last.pooled.shape))
+        towards.copy_(self._towards_places(grad, last.pooled.shape))
         for number, block in reversed(list(enumerate(self.blocks))):
             towards = block.backward(towards, wanted=number > 0)
+
+    def _towards_places(self, grad: Tensor, shape: Sequence[int]) -> Tensor:
+        """The gradient towards the output of the last block, of that shape, float32."""
+        if self._average is None:
+            return grad.view(shape)
+        n, c = shape[:2]
+        side = math.isqrt(grad.shape[1] // c)
+        kernel, stride = self._average.kernel_size, self._average.stride
+        spread: Tensor = torch.ops.aten.avg_pool2d_backward(
+            grad.view(n, c, side, side),
+            grad.new_empty(shape),
+            [kernel, kernel],
+            [stride, stride],
+            [0, 0],
+            False,
+            True,
+            None,
+        )
+        return spread
 
     def take_gradients(self) -> list[Tensor]:
         """Sums of the gradients since the last call, float32, in the order of ``parameters``."""

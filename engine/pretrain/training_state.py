@@ -47,11 +47,13 @@ def check_batch(config: PretrainConfig, images: int) -> None:
 def model_facts(model: ModelConfig) -> dict[str, Any]:
     """The settings of a model as a checkpoint has them.
 
-    The stem that all nets had before there was another is left out: earlier versions read that.
+    What all nets had before there was another choice is left out: earlier versions read that.
     """
     facts: dict[str, Any] = msgspec.to_builtins(model)
     if model.stem == "cifar":
         del facts["stem"]
+    if model.feature_side == 0:
+        del facts["feature_side"]
     return facts
 
 

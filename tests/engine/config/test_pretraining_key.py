@@ -36,7 +36,7 @@ def _as_before(kept: dict[str, Any]) -> str:
     """The key as version 0.1 made it, of a configuration that lacks the setting."""
     free = ("log.", "monitor.", "data.holdout", "runtime.device", "runtime.threads")
     ends = ("runtime.capture", "optim.epochs", "optim.stop_epoch")
-    later = ("optim.warmup_epochs", "moco.momentum_schedule")
+    later = ("optim.warmup_epochs", "moco.momentum_schedule", "model.feature_side")
     named = {k: v for k, v in sorted(kept.items()) if not k.startswith(free + ends + later)}
     return json.dumps([named, [2500, 2500]], separators=(",", ":"))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine.config.fields import difference, flatten
+from engine.config.models.convnet import feature_width
 from engine.config.presets import PRESETS
 from engine.config.resolve import resolve, to_toml
 from engine.config.schema import PretrainConfig, ProbeConfig, StudyConfig
@@ -49,8 +50,45 @@ def test_from_96_pixels_on_the_recipe_is_that_of_imagenet() -> None:
         "augment.crop.scale_min": 0.2,
         "model.stem": "imagenet",
     }
-    # a convnet has no stem
+    # a convnet has no stem, and a resnet averages over all places itself
     assert "model.stem" not in filled("data.image_size=224")
+    assert "model.feature_side" not in filled("model.encoder=resnet18", "data.image_size=224")
+
+
+@pytest.mark.parametrize(("size", "side"), [(33, 0), (37, 0), (38, 2), (64, 2), (224, 2)])
+def test_a_convnet_makes_as_many_features_of_larger_images(size: int, side: int) -> None:
+    config = resolve(PretrainConfig, sets=(f"data.image_size={size}",))
+    assert config.model.feature_side == side
+    assert feature_width(size, config.model.feature_side) == 512
+    named = resolve(PretrainConfig, sets=(f"data.image_size={size}", "model.feature_side=0"))
+    assert named.model.feature_side == 0
+    own = resolve(PretrainConfig, sets=("data.image_size=64", "model.encoder=my.nets:Net"))
+    assert own.model.feature_side == 0
+
+
+def test_more_places_than_there_are_is_one_sentence() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(PretrainConfig, sets=("data.image_size=64", "model.feature_side=7"))
+    assert str(caught.value) == (
+        "model.feature_side is 7, but the convnet's last block has 6 x 6 places at 64 pixels; it "
+        "must be at most 6, or 0 for all of them."
+    )
+    assert resolve(PretrainConfig, sets=("model.feature_side=2",)).model.feature_side == 2
+
+
+def test_a_head_of_too_many_weights_is_one_sentence() -> None:
+    """26 x 26 x 128 features of 224 pixels, where every place makes features."""
+    every = ("data.image_size=224", "model.feature_side=0")
+    with pytest.raises(ConfigError) as caught:
+        resolve(PretrainConfig, sets=(*every, "model.mlp_head=true"))
+    assert str(caught.value) == (
+        "model.mlp_head makes a layer of 86,528 x 86,528 weights of the convnet's features at 224 "
+        "pixels, more than is of use; averages (model.feature_side 2), one linear layer "
+        "(model.mlp_head false) or a resnet must be taken."
+    )
+    with pytest.raises(ConfigError, match=r"model\.dim is 8192.* 86,528 x 8,192 weights"):
+        resolve(PretrainConfig, sets=(*every, "model.dim=8192"))
+    resolve(PretrainConfig, sets=("data.image_size=224", "model.mlp_head=true", "model.dim=8192"))
 
 
 def test_the_size_of_a_set_counts_and_is_recorded() -> None:

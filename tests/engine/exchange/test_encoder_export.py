@@ -27,9 +27,9 @@ def place(target: Path | None, *, force: bool = False) -> ExportPlace:
 
 
 @torch.no_grad()
-def features(run: RunFolder) -> tuple[Tensor, Tensor]:
+def features(run: RunFolder, images: Tensor = IMAGES) -> tuple[Tensor, Tensor]:
     encoder = load_encoder(run).encoder
-    return encoder.backbone(IMAGES), encoder(IMAGES)
+    return encoder.backbone(images), encoder(images)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,18 @@ def test_safetensors_hold_all_weights_and_what_is_needed_to_use_them(
     assert "frog" in json.loads(facts["classes"])
 
 
-@pytest.mark.parametrize("encoder", ["convnet", "resnet18"])
+@pytest.mark.parametrize(("encoder", "size"), [("convnet", 32), ("resnet18", 32), ("convnet", 48)])
 def test_onnxruntime_gives_the_same_for_any_number_of_images(
-    make_run: MakeRun, tmp_path: Path, encoder: str
+    make_run: MakeRun, tmp_path: Path, encoder: str, size: int
 ) -> None:
     pytest.importorskip("onnxscript")
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    run = make_run(model__encoder=encoder, model__mlp_head=True)
+    side = 2 if size > 32 else 0  # an average in the graph
+    run = make_run(
+        model__encoder=encoder, model__mlp_head=True, data__image_size=size,
+        model__feature_side=side,
+    )  # fmt: skip
     path, _ = export_encoder(run, "onnx", place(tmp_path / "x.onnx"))
     graph = onnx.load(path)
     onnx.checker.check_model(graph)
@@ -102,9 +106,10 @@ def test_onnxruntime_gives_the_same_for_any_number_of_images(
     assert {p.key: p.value for p in graph.metadata_props}["run"] == run.id
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for count in (1, 5):
-        found = session.run(["features", "embedding"], {"images": IMAGES[:count].numpy()})
-        for theirs, ours in zip(found, features(run), strict=True):
-            torch.testing.assert_close(torch.from_numpy(theirs), ours[:count], rtol=1e-4, atol=1e-5)
+        images = nn.functional.interpolate(IMAGES[:count], size)
+        found = session.run(["features", "embedding"], {"images": images.numpy()})
+        for theirs, ours in zip(found, features(run, images), strict=True):
+            torch.testing.assert_close(torch.from_numpy(theirs), ours, rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_is_overwritten_unasked(make_run: MakeRun, tmp_path: Path) -> None:

@@ -153,18 +153,24 @@ def test_statistics_that_are_named_are_those_of_its_images(root: Path, weights: 
 
 
 @pytest.mark.parametrize(
-    ("encoder", "size"), [("convnet", 0), ("resnet18", 0), ("convnet", 48), ("resnet18", 48)]
+    ("encoder", "size", "side"),
+    [
+        *(("convnet", 0, 0), ("resnet18", 0, 0), ("resnet18", 48, 0)),
+        *(("convnet", 48, 0), ("convnet", 48, 2), ("convnet", 0, 2), ("convnet", 64, 1)),
+    ],
 )
 def test_our_own_file_comes_back_whole(
-    make_run: MakeRun, root: Path, tmp_path: Path, encoder: str, size: int
+    make_run: MakeRun, root: Path, tmp_path: Path, encoder: str, size: int, side: int
 ) -> None:
     pytest.importorskip("safetensors")
-    run = make_run(model__encoder=encoder, model__mlp_head=True, data__image_size=size)
+    of_model = {"model__encoder": encoder, "model__mlp_head": True, "model__feature_side": side}
+    run = make_run(data__image_size=size, **of_model)
     target = tmp_path / "x.safetensors"
     export_encoder(run, "safetensors", ExportPlace(target, False, tmp_path))
     first, second = load_encoder(run), load_encoder(import_encoder(root, target, encoder))
     assert second.encoder.has_head
     assert second.config.data.size == (size or 32)
+    assert second.encoder.feature_dim == first.encoder.feature_dim
     state = second.encoder.state_dict()
     assert all(torch.equal(state[key], value) for key, value in first.encoder.state_dict().items())
     assert torch.equal(first.mean, second.mean)

@@ -6,20 +6,37 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.models.convnet import feature_side
+from engine.config.models.convnet import feature_width, last_side
 from engine.models.convnet import ConvNet, MaxPool2d
 
 from ..gradients import grad
 
 
+@pytest.mark.parametrize("side", [0, 1, 2, 3])
 @pytest.mark.parametrize("size", [32, 33, 38, 64, 95, 96, 224])
-def test_the_width_of_its_features_is_that_of_what_it_makes(size: int) -> None:
-    net = ConvNet(0.3, 1, size).eval()
+def test_the_width_of_its_features_is_that_of_what_it_makes(size: int, side: int) -> None:
+    side = min(side, last_side(size))
+    net = ConvNet(0.3, 1, size, side).eval()
     with torch.no_grad():
         features = net(torch.zeros(1, 3, size, size))
     assert features.shape == (1, net.feature_dim)
-    assert net.feature_dim == 128 * feature_side(size) ** 2
+    assert net.feature_dim == feature_width(size, side) == 128 * (side or last_side(size)) ** 2
     assert ConvNet(0.3, 1).feature_dim == 512
+
+
+@pytest.mark.parametrize("size", [33, 64, 96, 160, 224])
+def test_averages_of_the_last_block_are_those_of_its_quarters(size: int) -> None:
+    """Of an odd side the middle row and column lie in two of them, as torch's adaptive pooling."""
+    torch.manual_seed(0)
+    whole = ConvNet(0.0, 1, size).double().eval()
+    averaged = ConvNet(0.0, 1, size, 2).double().eval()
+    averaged.load_state_dict(whole.state_dict())  # no parameters of its own
+    images = torch.randn(2, 3, size, size, dtype=torch.float64)
+    with torch.no_grad():
+        places = whole(images).view(2, 128, last_side(size), last_side(size))
+        expected = nn.functional.adaptive_avg_pool2d(places, 2).flatten(1)
+        torch.testing.assert_close(averaged(images), expected)
+    assert (len(list(averaged)) > len(list(whole))) == (last_side(size) > 2)
 
 
 def test_relu_after_dropout_and_pooling_is_relu_before_them() -> None:

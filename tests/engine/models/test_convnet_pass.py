@@ -23,9 +23,11 @@ every_level = pytest.mark.parametrize("level", AVAILABLE)
 both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
-def net_of(dtype: torch.dtype, dropout: float = 0.0, size: int = 32) -> ConvNet:
+def net_of(
+    dtype: torch.dtype, dropout: float = 0.0, size: int = 32, feature_side: int = 0
+) -> ConvNet:
     torch.manual_seed(0)
-    net = ConvNet(dropout, 1, size)
+    net = ConvNet(dropout, 1, size, feature_side)
     with torch.no_grad():
         for p in net.parameters():
             p.add_(0.1 * torch.randn_like(p))
@@ -57,9 +59,14 @@ def of_length(tensor: Tensor, expected: Tensor) -> float:
 @both_dtypes
 # An odd number of images has no pairs; beyond 33 pixels no block is as narrow as the kernels for
 # the gradient of a convolution's input take.
-@pytest.mark.parametrize(("n", "size"), [(16, 32), (5, 32), (4, 33), (3, 64), (2, 97)])
-def test_it_is_autograd_in_float64(level: str, dtype: torch.dtype, n: int, size: int) -> None:
-    net = net_of(dtype, size=size)
+@pytest.mark.parametrize(
+    ("n", "size", "side"),
+    [(16, 32, 0), (5, 32, 2), (4, 33, 0), (3, 64, 0), (3, 64, 2), (2, 97, 0), (2, 130, 3)],
+)
+def test_it_is_autograd_in_float64(
+    level: str, dtype: torch.dtype, n: int, size: int, side: int
+) -> None:
+    net = net_of(dtype, size=size, feature_side=side)
     images, towards = torch.randn(n, 3, size, size), torch.randn(n, net.feature_dim)
     exact = copy.deepcopy(net).double()
     expected = exact(images.to(dtype).double())

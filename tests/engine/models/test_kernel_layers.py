@@ -26,11 +26,11 @@ from engine.models.moco import MoCo
 from engine.models.split_batchnorm import SplitBatchNorm2d
 
 
-def model_with(encoder: str, *, symmetric: bool = True, **values: Any) -> MoCo:
+def model_with(encoder: str, *, symmetric: bool = True, size: int = 32, **values: Any) -> MoCo:
     torch.manual_seed(1)
     given = {"encoder": encoder, "dim": 8, "bn_splits": 2, "dropout": 0.0} | values
     moco = build(MocoConfig, {"queue_size": 20, "symmetric": symmetric})
-    return MoCo(build(ModelConfig, given), moco).to(memory_format=torch.channels_last)
+    return MoCo(build(ModelConfig, given), moco, size).to(memory_format=torch.channels_last)
 
 
 def views(count: int, size: int = 32) -> tuple[Tensor, Tensor]:
@@ -53,15 +53,18 @@ def everything(model: MoCo, size: int, kernels: bool) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "symmetric"),
-    [("convnet", True), ("convnet", False), ("resnet18", True), ("resnet50", False)],
+    ("encoder", "symmetric", "size"),
+    [
+        *(("convnet", True, 32), ("convnet", False, 32), ("convnet", True, 48)),
+        *(("resnet18", True, 8), ("resnet50", False, 8)),
+    ],
 )
-def test_a_step_is_that_of_the_encoder(encoder: str, symmetric: bool) -> None:
+def test_a_step_is_that_of_the_encoder(encoder: str, symmetric: bool, size: int) -> None:
     """In float64, so that what differs is more than roundings."""
     torch.set_default_dtype(torch.float64)
     try:
-        model = model_with(encoder, symmetric=symmetric).double()
-        size = 32 if encoder == "convnet" else 8
+        side = 2 if size > 32 else 0
+        model = model_with(encoder, symmetric=symmetric, size=size, feature_side=side).double()
         plain, ours = (everything(copy.deepcopy(model), size, kernels) for kernels in (False, True))
     finally:
         torch.set_default_dtype(torch.float32)

@@ -21,10 +21,10 @@ AVAILABLE = LEVELS[: LIBRARY.moco_levels()] if LIBRARY is not None else ()
 without_and_with = pytest.mark.parametrize("kernels", [OFF, *AVAILABLE[-1:]])
 
 
-def made(dtype: torch.dtype = torch.float64, **model: object) -> MoCo:
+def made(dtype: torch.dtype = torch.float64, size: int = 32, **model: object) -> MoCo:
     torch.manual_seed(0)
     config = ModelConfig(**{"dim": 8, "dropout": 0.0, "bn_splits": 4, **model})  # type: ignore[arg-type]
-    moco = MoCo(config, MocoConfig(queue_size=50))
+    moco = MoCo(config, MocoConfig(queue_size=50), size)
     with torch.no_grad():  # two encoders and statistics that differ
         for p in moco.encoder_q.parameters():
             p.add_(torch.randn_like(p) * 0.02)
@@ -34,9 +34,9 @@ def made(dtype: torch.dtype = torch.float64, **model: object) -> MoCo:
     return moco.to(dtype)
 
 
-def pair(n: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+def pair(n: int, dtype: torch.dtype = torch.float64, size: int = 32) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    x, y = torch.randn(2, n, 3, 32, 32, generator=generator, dtype=dtype)
+    x, y = torch.randn(2, n, 3, size, size, generator=generator, dtype=dtype)
     return x, y
 
 
@@ -72,18 +72,22 @@ def test_a_step_is_that_of_loss_and_backward(
 
 
 @pytest.mark.parametrize(
-    ("encoder", "dtype", "kernels"),
+    ("encoder", "dtype", "kernels", "size"),
     [
-        *itertools.product(["convnet"], [torch.float32, torch.bfloat16], [OFF, *AVAILABLE]),
-        *itertools.product(["resnet18"], [torch.float32, torch.bfloat16], [OFF, *AVAILABLE[-1:]]),
-        *itertools.product(["resnet50"], [torch.float32], AVAILABLE[-1:]),  # of other blocks
+        *itertools.product(["convnet"], [torch.float32, torch.bfloat16], [OFF, *AVAILABLE], [32]),
+        *itertools.product(["convnet"], [torch.float32, torch.bfloat16], [OFF, *AVAILABLE], [48]),
+        *itertools.product(
+            ["resnet18"], [torch.float32, torch.bfloat16], [OFF, *AVAILABLE[-1:]], [32]
+        ),
+        *itertools.product(["resnet50"], [torch.float32], AVAILABLE[-1:], [32]),  # of other blocks
     ],
 )
 def test_a_step_in_lower_precision_comes_close(
-    dtype: torch.dtype, encoder: str, kernels: str
+    dtype: torch.dtype, encoder: str, kernels: str, size: int
 ) -> None:
-    ours, plain = made(torch.float32, encoder=encoder), made(torch.float32, encoder=encoder)
-    x, y = pair(16, torch.float32)
+    side = 2 if size > 32 else 0  # averages of the last block
+    ours, plain = (made(torch.float32, size, encoder=encoder, feature_side=side) for _ in range(2))
+    x, y = pair(16, torch.float32, size)
     with GroupwiseBackward(ours, threads=2, dtype=dtype, kernels=kernels) as step:
         assert step.kernels == kernels
         loss, keys = step(x, y, torch.Generator().manual_seed(0))
