@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from engine.config.moco_schema import MocoConfig
-from engine.config.schema import OptimConfig
+from engine.config.optim_schema import OptimConfig
 
 
 def trained_epochs(optim: OptimConfig) -> int:

@@ -22,6 +22,7 @@ from engine.config.heads import HEADS
 from engine.config.heads.head_config import HeadConfig, OwnHeadConfig
 from engine.config.moco_schema import MocoConfig
 from engine.config.models import ENCODERS
+from engine.config.optim_schema import OptimConfig
 from engine.config.phrases import listed
 from engine.config.run_schema import LogConfig, MonitorConfig, RuntimeConfig
 from engine.config.slurm_schema import SlurmSettings
@@ -149,52 +150,6 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         int,
         Meta(ge=1, le=256, description="groups of a batch that BatchNorm normalises apart"),
     ] = 8
-
-
-class OptimConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """SGD and its schedule."""
-
-    epochs: Annotated[
-        int,
-        Meta(ge=1, le=1_000_000, description="length of the schedule", extra={"unit": "epochs"}),
-    ] = 2500
-    # Part of a long schedule can be trained: with ``epochs`` lowered the cosine would fall faster.
-    stop_epoch: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="end after this many epochs without changing the schedule; 0: never early",
-            extra={"unit": "epochs"},
-        ),
-    ] = 0
-    batch_size: Annotated[
-        int, Meta(ge=2, le=65536, description="pairs in a step", extra={"unit": "pairs"})
-    ] = 512
-    # 0.06 for 512 pairs as in the CIFAR-10 demo; not scaled when ``batch_size`` changes.
-    lr: Annotated[float, Meta(gt=0.0, le=1000.0, description="learning rate at the start")] = 0.06
-    # Goyal et al., arXiv:1706.02677, section 2.2: for large batches.
-    warmup_epochs: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="epochs in which the learning rate rises to lr, step by step; 0: none",
-            extra={"unit": "epochs"},
-        ),
-    ] = 0
-    sgd_momentum: Annotated[float, Meta(ge=0.0, lt=1.0, description="momentum of SGD")] = 0.9
-    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0, description="weight decay of SGD")] = 5e-4
-    schedule: Annotated[
-        Literal["cosine", "step"],
-        Meta(description="cosine to zero, or a drop at each milestone"),
-    ] = "cosine"
-    # A drop by 10 at epochs 120 and 160 of 200: the paper's ImageNet schedule (section 4).
-    milestones: Annotated[
-        tuple[Annotated[int, Meta(ge=1)], ...],
-        Meta(description="epochs at which the step schedule drops", extra={"unit": "epochs"}),
-    ] = (120, 160)
-    drop_factor: Annotated[
-        float, Meta(gt=0.0, le=1.0, description="factor of each drop of the step schedule")
-    ] = 0.1
 
 
 class PretrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from engine.config.moco_schema import MocoConfig
+from engine.config.optim_schema import OptimConfig
 from engine.config.queue_fill import steps_to_fill
-from engine.config.schema import ModelConfig, OptimConfig, PretrainConfig
+from engine.config.schema import ModelConfig, PretrainConfig
 from engine.models.moco import MoCo
 
 

@@ -7,10 +7,11 @@ import math
 import pytest
 
 from engine.config.moco_schema import MocoConfig
+from engine.config.optim_schema import OptimConfig
 from engine.config.pretraining_key import plain, pretraining_key
 from engine.config.resolve import build
 from engine.config.schedule import key_momentum, learning_rate
-from engine.config.schema import OptimConfig, PretrainConfig
+from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
 
 
