@@ -9,13 +9,13 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config.phrases import plural
 from moco_tui.present.ordered_choice import moved
-from moco_tui.screens.steady_screen import SteadyList, SteadyScreen
+from moco_tui.screens.steady_screen import SteadyList
+from moco_tui.screens.typed_list_dialog import TypedListDialog
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.panel import Dialog
 
@@ -23,7 +23,7 @@ BESIDE = 16
 """Cells of a line beside the text of a thing: frame, place, mark, scroll bar."""
 
 
-class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
+class OrderedChoiceDialog(TypedListDialog[list[str]]):
     """What is chosen with its places, then the rest; what is typed filters both.
 
     The answer are the keys of what is chosen, in order; empty for what there is when nobody has
@@ -47,11 +47,6 @@ class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
     """
     BINDINGS = [
         Binding("escape", "done", "Done"),
-        # Of priority: the line that is typed in has some of these keys as well.
-        Binding("up", "step(-1)", "Up", show=False, priority=True),
-        Binding("down", "step(1)", "Down", show=False, priority=True),
-        Binding("pageup", "step(-10)", "Far up", show=False, priority=True),
-        Binding("pagedown", "step(10)", "Far down", show=False, priority=True),
         Binding("shift+up,ctrl+up", "move(-1)", "Earlier", show=False, priority=True),
         Binding("shift+down,ctrl+down", "move(1)", "Later", show=False, priority=True),
         Binding("ctrl+r", "usual", "The usual ones", show=False, priority=True),
@@ -98,7 +93,7 @@ class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
 
     def on_mount(self) -> None:
         """All things, the first one chosen; keys go into the line."""
-        self._list.can_focus = False
+        self.choices.can_focus = False
         self._show(at="")
         self.query_one(Input).focus()
 
@@ -108,24 +103,20 @@ class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
         return list(self._chosen)
 
     @property
-    def _list(self) -> OptionList:
-        return self.query_one("#choices", OptionList)
-
-    @property
     def _at(self) -> str:
         """The key under the cursor; empty where there is none."""
-        at = self._list.highlighted
-        return "" if at is None else str(self._list.get_option_at_index(at).id)
+        at = self.choices.highlighted
+        return "" if at is None else str(self.choices.get_option_at_index(at).id)
 
     def _show(self, at: str) -> None:
         """Fill the list, with a thing under the cursor; where it is not there the first one."""
         found = self.found(self.query_one(Input).value)
         keys = [key for key in self._chosen if key in found]
         keys += [key for key in found if key not in self._chosen]
-        self._list.set_options([Option(self._line(key), id=key) for key in keys])
+        self.choices.set_options([Option(self._line(key), id=key) for key in keys])
         if keys:
-            self._list.highlighted = keys.index(at) if at in keys else 0
-            self._list.scroll_to_highlight()
+            self.choices.highlighted = keys.index(at) if at in keys else 0
+            self.choices.scroll_to_highlight()
         self._say("" if keys else f"no such {self.NOUN}")
 
     def _line(self, key: str) -> Text:
@@ -170,13 +161,6 @@ class OrderedChoiceDialog(SteadyScreen, ModalScreen[list[str]]):
             return
         self._is_usual = False
         self._show(at=key)
-
-    def action_step(self, lines: int) -> None:
-        """Move the cursor."""
-        options = self._list
-        if options.option_count:
-            at = (options.highlighted or 0) + lines
-            options.highlighted = max(min(at, options.option_count - 1), 0)
 
     def action_move(self, by: int) -> None:
         """Put the thing under the cursor earlier or later among those that are chosen."""

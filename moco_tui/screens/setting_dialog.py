@@ -6,21 +6,20 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config.fields import Field
 from moco_tui.present import fmt, form_fields
 from moco_tui.present import study_form as studyform
-from moco_tui.screens.steady_screen import SteadyScreen
+from moco_tui.screens.typed_list_dialog import TypedListDialog
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.panel import Dialog
 
 _KEY_WIDTH = 30
 
 
-class SettingChoice(SteadyScreen, ModalScreen[str | None]):
+class SettingChoice(TypedListDialog[str | None]):
     """Asks for a setting by a list that what is typed narrows; Escape answers None.
 
     Args:
@@ -37,13 +36,8 @@ class SettingChoice(SteadyScreen, ModalScreen[str | None]):
         & #about { height: 3; color: $text-muted; }
     }
     """
-    BINDINGS = [
-        Binding("escape", "cancel", "Cancel"),
-        Binding("down", "move(1)", "Next", show=False, priority=True),
-        Binding("up", "move(-1)", "Previous", show=False, priority=True),
-        Binding("pagedown", "move(8)", "Far down", show=False, priority=True),
-        Binding("pageup", "move(-8)", "Far up", show=False, priority=True),
-    ]
+    BINDINGS = [Binding("escape", "cancel", "Cancel")]
+    PAGE = 8
 
     def __init__(self, taken: set[str]) -> None:
         super().__init__()
@@ -59,13 +53,13 @@ class SettingChoice(SteadyScreen, ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         """Show all of them."""
-        self.query_one(OptionList).can_focus = False  # the arrow keys move it from the words
+        self.choices.can_focus = False  # the arrow keys move it from the words
         self._fill("")
         self.query_one("#words").focus()
 
     def _fill(self, typed: str) -> None:
         self._fields = [f for f in studyform.what_fits(typed) if f.key not in self._taken]
-        table = self.query_one(OptionList)
+        table = self.choices
         table.clear_options()
         table.add_options(Option(_line(field), id=field.key) for field in self._fields)
         if self._fields:
@@ -89,20 +83,13 @@ class SettingChoice(SteadyScreen, ModalScreen[str | None]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        at = self.query_one(OptionList).highlighted
+        at = self.choices.highlighted
         if at is not None and at < len(self._fields):
             self.dismiss(self._fields[at].key)
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option.id)
-
-    def action_move(self, lines: int) -> None:
-        """Move the cursor of the list."""
-        table = self.query_one(OptionList)
-        if self._fields:
-            at = (table.highlighted or 0) + lines
-            table.highlighted = max(min(at, len(self._fields) - 1), 0)
 
     def action_cancel(self) -> None:
         """Close without an answer."""
