@@ -101,13 +101,16 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.screen.display)
 
-    def read(self, seconds: float) -> None:
-        if select.select([self.master], [], [], seconds)[0]:
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:  # the program has ended
-                return
-            self.take(data)
+    def read(self, seconds: float) -> bool:
+        """Takes what comes within this time, one piece of it; whether anything came."""
+        if not select.select([self.master], [], [], seconds)[0]:
+            return False
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:  # the program has ended
+            return False
+        self.take(data)
+        return bool(data)
 
     def take(self, data: bytes) -> None:
         """What the program has written."""
@@ -149,7 +152,8 @@ class Terminal:
         while self.process.poll() is None:
             assert time.monotonic() < end, f"still there:\n{self.text}"
             self.read(0.05)
-        self.read(0.05)
+        while self.read(0.05):  # each gives a few thousand bytes, however much there is
+            pass
         return self.process.returncode
 
     def close(self) -> None:

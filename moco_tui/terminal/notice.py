@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 
 from engine.text import one_line
+from moco_tui.terminal.patient_write import write_patiently
 
 _MOST_CHARACTERS = 250  # some terminals cut what is longer, others drop it
 _SHOW_OSC9 = frozenset({"iTerm.app", "iTerm2", "WezTerm", "ghostty"})
@@ -90,7 +91,7 @@ def is_shown() -> bool:
 
 
 def show(choice: str, title: str, text: str) -> str:
-    """Notify on the terminal that stdout is, without waiting for it.
+    """Notify on the terminal that stdout is, waiting a moment at most for one that is busy.
 
     Returns:
         What went wrong, in words that follow a colon; empty when nothing did.
@@ -102,7 +103,8 @@ def show(choice: str, title: str, text: str) -> str:
         name = os.ttyname(sys.stdout.fileno())
         fd = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            os.write(fd, data.encode("utf-8", "replace"))
+            if not write_patiently(fd, data.encode("utf-8", "replace")):
+                return "the terminal takes nothing more"
         finally:
             os.close(fd)
     except (OSError, ValueError) as error:
