@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from engine.config.data import own_size
 from engine.config.fields import flatten
+from engine.config.schema import ModelConfig
 
 FREE_OF_PRETRAINING = (
     "log.",
@@ -63,6 +64,17 @@ def without_unused(flat: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in without_own_size(flat).items()
         if key not in NOT_IN_OLD_KEYS or value != NOT_IN_OLD_KEYS[key]
     }
+
+
+def model_facts(model: ModelConfig) -> dict[str, Any]:
+    """The settings of a model as a checkpoint has them.
+
+    What all nets had before there was another choice is left out: earlier versions read that.
+    """
+    facts = {f"model.{key}": value for key, value in msgspec.to_builtins(model).items()}
+    if model.stem == "cifar":
+        del facts["model.stem"]  # keys have it
+    return {key.removeprefix("model."): value for key, value in without_unused(facts).items()}
 
 
 def without_own_size(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 
 from engine.config.data import own_size
 from engine.config.models import ENCODERS
+from engine.config.pretraining_key import model_facts
 from engine.config.resolve import build
 from engine.config.schema import PretrainConfig
 from engine.errors import ConfigError
@@ -80,7 +81,7 @@ def import_encoder(
     )
     state = {
         "kind": IMPORTED_KIND,
-        "model_config": msgspec.to_builtins(config.model),
+        "model_config": model_facts(config.model),
         "step": 0,
         "steps_per_epoch": 0,
         "model": {f"encoder_q.{key}": value for key, value in found.weights.items()},

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import torch
 from torch import Tensor
 
 from engine.augment.augmenter import Augmenter
+from engine.config.pretraining_key import model_facts
 from engine.config.schedule import key_momentum, learning_rate
-from engine.config.schema import ModelConfig, PretrainConfig
+from engine.config.schema import PretrainConfig
 from engine.data.dataset import channel_statistics
 from engine.errors import DamagedFileError, DataError
 from engine.models.moco import MoCo
@@ -42,19 +42,6 @@ def check_batch(config: PretrainConfig, images: int) -> None:
             f"optim.batch_size is {batch}, but there are only {images} training images; "
             "it must not be larger."
         )
-
-
-def model_facts(model: ModelConfig) -> dict[str, Any]:
-    """The settings of a model as a checkpoint has them.
-
-    What all nets had before there was another choice is left out: earlier versions read that.
-    """
-    facts: dict[str, Any] = msgspec.to_builtins(model)
-    if model.stem == "cifar":
-        del facts["stem"]
-    if model.feature_side == 0:
-        del facts["feature_side"]
-    return facts
 
 
 def _placed(images: Tensor, runtime: Runtime) -> Tensor:

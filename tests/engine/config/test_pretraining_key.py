@@ -1,4 +1,4 @@
-"""The size of the images in keys: only where it is another than the set's own."""
+"""What keys and checkpoints have of settings that came later."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.config.pretraining_key import plain, pretraining_key
-from engine.config.schema import DataConfig, PretrainConfig
+from engine.config.pretraining_key import model_facts, plain, pretraining_key
+from engine.config.schema import DataConfig, ModelConfig, PretrainConfig
 from engine.config.variants import data_key
 from engine.pretrain.resume_check import config_key
 
@@ -47,3 +47,12 @@ def test_a_checkpoint_of_the_own_size_is_as_before_there_was_another() -> None:
         assert "data.image_size" not in json.loads(config_key(config))
     config = replace(PretrainConfig(), data=DataConfig(image_size=64))
     assert json.loads(config_key(config))["data.image_size"] == 64
+
+
+def test_a_checkpoint_names_what_its_net_has_of_later_choices() -> None:
+    """Versions that have no such setting read the others."""
+    usual = model_facts(ModelConfig())
+    assert usual.keys() == plain(ModelConfig()).keys() - {"stem", "feature_side"}
+    assert model_facts(ModelConfig(dim=7))["dim"] == 7
+    later = model_facts(ModelConfig(stem="imagenet", feature_side=2))
+    assert later == usual | {"stem": "imagenet", "feature_side": 2}

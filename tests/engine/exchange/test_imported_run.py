@@ -22,6 +22,7 @@ from engine.jobs.execute import execute
 from engine.jobs.look_at import look_at
 from engine.jobs.surroundings import gather
 from engine.jobs.trained_encoder import load_encoder
+from engine.pretrain import checkpoint as checkpoints
 from engine.runs import create
 from engine.runs.encoder_look import LookRequest
 from engine.sink import NullSink
@@ -52,6 +53,10 @@ def test_it_is_a_finished_pretraining_without_a_step(root: Path, weights: Path) 
     assert record.origin.startswith("imported weights.pt sha256 ")
     assert record.facts["normalisation"] == "mean and std of the data that is probed"
     assert record.facts["left out"] == "2 keys were left out: fc (2)"
+    # the stem of the ImageNet is named; versions before the other setting read the rest
+    model = checkpoints.load(run.checkpoint_path)["model_config"]
+    assert model["stem"] == "imagenet"
+    assert "feature_side" not in model
     entry = History(root).get(run.id)
     assert (entry.name, entry.imported, entry.status) == ("theirs", True, "finished")
     with pytest.raises(RunError, match="finished"):
