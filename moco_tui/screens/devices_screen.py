@@ -22,6 +22,7 @@ from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.steady_screen import SteadyList
 from moco_tui.session import Session
 from moco_tui.widgets.panel import Frame
+from moco_tui.widgets.shown_text import show_text
 
 LOOK_SECONDS = 2.0
 """How often the devices are looked at while the screen is shown."""
@@ -119,7 +120,7 @@ it. Enter opens the run."""
             devices.highlighted = min(at, len(self._rows) - 1)
             cards = any(row.name.startswith("cuda") for row in self._rows)
             words = "" if cards else "No card is found; runs compute on the processor."
-            self.query_one("#words", Static).update(words)
+            show_text(self.query_one("#words", Static), words)
 
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:

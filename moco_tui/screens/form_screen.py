@@ -35,6 +35,7 @@ from moco_tui.widgets.form_focus import focus_first
 from moco_tui.widgets.form_rows import FieldRow, FormRow
 from moco_tui.widgets.form_side import FormSide
 from moco_tui.widgets.run_form import RunForm
+from moco_tui.widgets.shown_text import show_text
 from moco_tui.widgets.study_axes import AddAxis, AxisRow, StudyAxes
 
 CHECK_SECONDS = 0.15
@@ -199,7 +200,7 @@ class FormScreen(BaseScreen):
 
     def _show_study(self, sized: studyform.Sized) -> None:
         self.study_size = sized.size
-        self.query_one("#size-line", Static).update(studyform.size_line(sized.size))
+        show_text(self.query_one("#size-line", Static), studyform.size_line(sized.size))
         self.side.show_size(sized.size)
         self._show_found(sized.found)
 
@@ -240,7 +241,7 @@ class FormScreen(BaseScreen):
             wrong, lines = "", form_help()
         help_ = self.query_one("#help", Static)
         help_.set_class(bool(wrong), "wrong")
-        help_.update(_text(lines))
+        show_text(help_, _text(lines))
 
     def _focused_row(self) -> FormRow | None:
         """The row of the field in focus."""

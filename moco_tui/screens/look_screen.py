@@ -29,6 +29,7 @@ from moco_tui.widgets.confusion_grid import ConfusionGrid
 from moco_tui.widgets.look_map import LookMap
 from moco_tui.widgets.look_pictures import cell_shelf, image_lines, neighbour_shelves
 from moco_tui.widgets.picture_shelves import PictureShelves
+from moco_tui.widgets.shown_text import show_text
 from moco_tui.widgets.text_panel import TextPanel
 
 PANELS = ("map", "pictures", "confusion", "words")
@@ -164,7 +165,7 @@ take for another class; @ asks for other encoders or checkpoints."""
                     "\n\nA run trains in this app: the look is a process of its own on the "
                     "processor, which goes behind it."
                 )
-            self.query_one("#state", Static).update(text)
+            show_text(self.query_one("#state", Static), text)
 
     def _failed(self, text: str) -> None:
         """Say why there is nothing new; what was found before stays."""
@@ -172,9 +173,8 @@ take for another class; @ asks for other encoders or checkpoints."""
         if self.found is not None:
             self.say(text, severity="error")
             return
-        self.query_one("#state", Static).update(
-            f"{fmt.clean(text)}\n\nEscape leads back, @ asks for other encoders."
-        )
+        words = f"{fmt.clean(text)}\n\nEscape leads back, @ asks for other encoders."
+        show_text(self.query_one("#state", Static), words)
 
     def _take(self, found: Look) -> None:
         """Show a look."""

@@ -16,6 +16,7 @@ from moco_tui.present.chart_choices import MOST_CHARTS
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.widgets.chart_grid import ChartGrid
 from moco_tui.widgets.panel import Panel
+from moco_tui.widgets.shown_text import show_text
 
 WIDE, WIDER = 120, 200
 """Columns from which on panels stand side by side, and from which on one more does."""
@@ -155,7 +156,7 @@ class MonitorPanels(BaseScreen):
                 lines.append(Text(no_wrap=True, overflow="crop"))
             lines[-1].append_text(part)
         text = Text("\n").join(lines)
-        self.query_one("#tabs", Static).update(text)
+        show_text(self.query_one("#tabs", Static), text)
 
     def show_panel(self, key: str) -> None:
         """Show a panel, and give it the focus."""

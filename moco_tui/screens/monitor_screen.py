@@ -57,6 +57,7 @@ from moco_tui.widgets.made_panel import MadePanel
 from moco_tui.widgets.measures_panel import MeasuresPanel
 from moco_tui.widgets.probe_results import ProbeClasses, ProbeConfusions
 from moco_tui.widgets.run_chart import Points
+from moco_tui.widgets.shown_text import show_text
 from moco_tui.widgets.text_panel import TextPanel
 
 
@@ -91,7 +92,6 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         self._notice = ""  # what was said of the metric log
         self._findings: list[Finding] = []
         self._evidence_stamp: tuple[object, ...] = ()
-        self._warning = ""  # as it is shown
 
     def content(self) -> ComposeResult:
         """Progress and panels."""
@@ -188,7 +188,7 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         if self.is_probe:
             self._show_result(record)
         failure = fmt.clean(record.error) if self.status == "failed" else ""
-        self.query_one("#failure", Static).update(failure)
+        show_text(self.query_one("#failure", Static), failure)
         self.query_one("#failure").display = bool(failure)
 
     def _show_result(self, record: Record) -> None:
@@ -223,7 +223,7 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         text.append(progress_line(record, self.status, width, ascii_only=ascii_only))
         text.append("\n")
         text.append(rates_line(record, pace, self.session.clock()), style="dim")
-        bar.update(text)
+        show_text(bar, text)
         self.top.set(facts=header_facts(record, self.status, pace))
         self.show_cost()
 
@@ -289,11 +289,9 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         if self.is_seen(panel):
             panel.take(log, self._findings, live=self.status in LIVE)
         text = "\n".join(short_lines(self._findings, max(self.size.width - 2, 20)))
-        if text != self._warning:
-            self._warning = text
-            warning = self.query_one("#warning", Static)
-            warning.display = bool(text)
-            warning.update(text)
+        warning = self.query_one("#warning", Static)
+        warning.display = bool(text)
+        show_text(warning, text)
 
     def _poll_devices(self) -> str:
         """Read what is new of the history of the devices; returns why it cannot be read."""

@@ -18,6 +18,7 @@ from moco_tui.screens.steady_screen import SteadyList
 from moco_tui.screens.typed_list_dialog import TypedListDialog
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.panel import Dialog
+from moco_tui.widgets.shown_text import show_text
 
 BESIDE = 16
 """Cells of a line beside the text of a thing: frame, place, mark, scroll bar."""
@@ -129,7 +130,7 @@ class OrderedChoiceDialog(TypedListDialog[list[str]]):
         count = plural(len(self._chosen), self.NOUN)
         if self._most < self._count:
             count = f"{len(self._chosen)} of at most {plural(self._most, self.NOUN)}"
-        self.query_one("#count", Static).update(words or count)
+        show_text(self.query_one("#count", Static), words or count)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

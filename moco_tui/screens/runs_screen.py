@@ -31,6 +31,7 @@ from moco_tui.widgets.redraw_pace import RedrawPace
 from moco_tui.widgets.run_filter import RunFilter
 from moco_tui.widgets.run_preview_frame import PreviewWish, RunPreviewFrame
 from moco_tui.widgets.run_table import RunTable
+from moco_tui.widgets.shown_text import show_text
 
 if TYPE_CHECKING:  # the first screen does not wait for what draws curves
     from moco_tui.charts.run_sparks import RunSparks
@@ -184,7 +185,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
             text.append("Escape clears it, / changes it.")
         elif not text:
             text = run_summary.first_words(str(self.session.root))
-        empty.update(text)
+        show_text(empty, text)
 
     @on(RunTable.Moved)
     @on(RunTable.Marked)
@@ -245,7 +246,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
             return
         line, words = self.table.line, self.query_one("#line", Static)
         if words.display:  # each change of a text lays the screen out anew
-            words.update(run_summary.line(line) if line is not None else "")
+            show_text(words, run_summary.line(line) if line is not None else "")
         self.query_one(RunPreviewFrame).ask(None if line is None else self._wish(line))
 
     def _wish(self, line: RunRow) -> PreviewWish:

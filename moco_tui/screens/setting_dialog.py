@@ -15,6 +15,7 @@ from moco_tui.present import study_form as studyform
 from moco_tui.screens.typed_list_dialog import TypedListDialog
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.panel import Dialog
+from moco_tui.widgets.shown_text import show_text
 
 _KEY_WIDTH = 30
 
@@ -65,7 +66,7 @@ class SettingChoice(TypedListDialog[str | None]):
         if self._fields:
             table.highlighted = 0
         else:
-            self.query_one("#about", Static).update("No setting has all of these words.")
+            show_text(self.query_one("#about", Static), "No setting has all of these words.")
 
     @on(Input.Changed, "#words")
     def _typed(self, event: Input.Changed) -> None:
@@ -79,7 +80,7 @@ class SettingChoice(TypedListDialog[str | None]):
             text.append(field.key, style="bold")
             hint = studyform.values_hint(field.key)
             text.append(fmt.clean(f"  {field.help}\n{studyform.kind_text(field)}  {hint}"))
-            self.query_one("#about", Static).update(text)
+            show_text(self.query_one("#about", Static), text)
 
     @on(Input.Submitted)
     def _submitted(self) -> None:

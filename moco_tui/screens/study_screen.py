@@ -38,6 +38,7 @@ from moco_tui.session import Session
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.panel import Panel
+from moco_tui.widgets.shown_text import show_text
 from moco_tui.widgets.study_table import StudyTable
 from moco_tui.widgets.text_panel import TextPanel
 from moco_tui.widgets.variant_chart import VariantChart
@@ -111,7 +112,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
     def on_mount(self) -> None:
         """Read the runs in a thread: many would block the keys."""
         self.query_one("#curve", Chart).empty = "a point appears when the first seed is complete"
-        self.query_one("#slice", Static).update("reading ...")
+        show_text(self.query_one("#slice", Static), "reading ...")
         self._show_panel("table")
         self.query_one(StudyTable).focus()
         self.tick()
@@ -233,7 +234,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         for key, what in studyview.slice_parts(config, self.pivot):
             text.append(f"{key} ", style="bold")
             text.append(f"{what}  ")
-        self.query_one("#slice", Static).update(text)
+        show_text(self.query_one("#slice", Static), text)
         self._show_tabs()
         lines = studytext.pretraining_lines(snapshot.study_state)
         self.query_one("#pretrainings", TextPanel).show(lines)
@@ -257,14 +258,14 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
             return
         cell = self.query_one("#cell", Static)
         if place is None:
-            cell.update("")
+            show_text(cell, "")
             return
         text = studyview.details(snapshot, place, self.query_one(StudyTable).current)
         if all(
             trained.state == "missing" for trained in snapshot.study_state.pretrainings.values()
         ):
             text = studytext.first_words(self.status)
-        cell.update(Text(text, overflow="ellipsis"))
+        show_text(cell, Text(text, overflow="ellipsis"))
         task, head = place["task"], place["head"]
         self.query_one("#curve", LabelChart).take(
             fmt.clean(f"top-1, task {task}, {head} head"),
@@ -286,7 +287,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         left = studytext.time_left(self.snapshot.study_state, entries, self.session.clock())
         line = studytext.state_line(self.snapshot, self.record, self.status, left)
         text.append(line, style="dim")
-        bar.update(text)
+        show_text(bar, text)
         self.top.set(facts=studytext.header_facts(self.snapshot, self.record, left))
         self.show_cost()
 
@@ -322,7 +323,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         full = self.query_one(StudyTable).full
         line = self.query_one("#tabs", Static)
         width = line.content_size.width
-        line.update(studytext.tabs(PANELS, self._panel, full=full, short=short, width=width))
+        show_text(line, studytext.tabs(PANELS, self._panel, full=full, short=short, width=width))
 
     def action_panel(self, name: str) -> None:
         """Show and focus a panel."""

@@ -31,6 +31,7 @@ from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.steady_screen import SteadyList
 from moco_tui.session import Session
 from moco_tui.widgets.panel import Frame
+from moco_tui.widgets.shown_text import show_text
 
 
 class TrashScreen(BaseScreen):
@@ -80,7 +81,7 @@ gives the disk back; nothing brings that back."""
             rows, left = await asyncio.to_thread(self._look)
         except UserError as error:
             if self.is_open:
-                self.query_one("#words", Static).update(fmt.clean(str(error)))
+                show_text(self.query_one("#words", Static), fmt.clean(str(error)))
             return
         if self.is_open:
             self._show(rows, left)
@@ -102,7 +103,7 @@ gives the disk back; nothing brings that back."""
             words = "The trash is empty." if not left else ""
         if left:
             words = f"{words} {remains_text(left)}".strip()
-        self.query_one("#words", Static).update(words)
+        show_text(self.query_one("#words", Static), words)
         self.top.set(note=f"{len(rows)} deleted")
 
     # ---------------------------------------------------------------------------- keys

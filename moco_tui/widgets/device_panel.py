@@ -18,6 +18,7 @@ from moco_tui.present import fmt
 from moco_tui.present.device_charts import MINUTES, DeviceChart
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.panel import Panel
+from moco_tui.widgets.shown_text import show_text
 
 _LEAST_ROWS = 8  # of a chart: its title, its axis, and enough between them
 _LEAST_CELLS = 36
@@ -126,7 +127,7 @@ down scroll."""
             charts: of the run, read as far as its history goes.
             note: what is said where there are none.
         """
-        self._why.update(fmt.clean(note))
+        show_text(self._why, fmt.clean(note))
         self._why.display = not charts
         wanted = {chart.key: chart for chart in charts}
         for key in self._views.keys() - wanted.keys():

@@ -18,6 +18,7 @@ from moco_tui.present import fmt, form, form_fields
 from moco_tui.widgets.choosers import Checkbox, Chooser
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.named_keys import NamedKeys
+from moco_tui.widgets.shown_text import show_text
 
 INPUT_LIMIT = 4000
 """Characters that a field takes."""
@@ -65,7 +66,7 @@ class FormRow(Horizontal):
         """Show another hint; what is wrong goes before it."""
         self.hint = hint
         if not self._marked[1]:
-            self.query_one(".hint", Static).update(hint)
+            show_text(self.query_one(".hint", Static), hint)
 
     def mark(self, *, changed: bool, error: str) -> None:
         """Show whether the value differs from the preset, and why it is wrong."""
@@ -76,8 +77,8 @@ class FormRow(Horizontal):
         self.set_class(changed, "-changed")
         self.set_class(bool(error), "-wrong")
         sign = "✗" if error else "•" if changed else ""
-        self.query_one(".label", Static).update(self._label(sign))
-        self.query_one(".hint", Static).update(fmt.clean(error) if error else self.hint)
+        show_text(self.query_one(".label", Static), self._label(sign))
+        show_text(self.query_one(".hint", Static), fmt.clean(error) if error else self.hint)
 
 
 class FieldRow(FormRow):
@@ -190,7 +191,6 @@ class SectionHead(NamedKeys, Static, can_focus=True):
         self.title, self.section, self.count = title, section, count
         self.open = False
         self._changed = self._wrong = 0
-        self._noted = ""
 
     def on_mount(self) -> None:
         """Show the title."""
@@ -206,10 +206,8 @@ class SectionHead(NamedKeys, Static, can_focus=True):
             text += f"  • {changed} changed"
         if wrong:
             text += f"  ✗ {wrong} wrong"
-        if text != self._noted:
-            self._noted = text
-            self.set_class(bool(wrong), "-wrong")
-            self.update(text)
+        self.set_class(bool(wrong), "-wrong")
+        show_text(self, text)
 
     def action_fold(self) -> None:
         """Open or close."""

@@ -17,6 +17,7 @@ from moco_tui.present.form import FormState
 from moco_tui.widgets.estimate_panel import EstimatePanel
 from moco_tui.widgets.panel import Frame, ScrollFrame
 from moco_tui.widgets.preview_panel import PreviewPanel
+from moco_tui.widgets.shown_text import show_text
 
 
 class FormSide(Vertical):
@@ -52,7 +53,7 @@ class FormSide(Vertical):
 
     def show_size(self, size: studyform.StudySize | None) -> None:
         """Show how large a study is."""
-        self.query_one("#size-text", Static).update("\n".join(studyform.size_lines(size)))
+        show_text(self.query_one("#size-text", Static), "\n".join(studyform.size_lines(size)))
 
     def show_preview(self, state: FormState, found: dict[str, str]) -> None:
         """Show the augmentations; while one of them is wrong, the last pictures stay."""
@@ -72,7 +73,7 @@ class FormSide(Vertical):
         text.append(command + "\n\n")
         text.append("Its configuration as TOML (F8 copies it):\n\n", style="bold")
         text.append(toml or "something has to be put right first")
-        self.query_one("#text-body", Static).update(text)
+        show_text(self.query_one("#text-body", Static), text)
 
     def measure(self, state: FormState, found: dict[str, str], beside: str) -> None:
         """Measure a few steps in a process of its own; ``beside`` says what slows that."""

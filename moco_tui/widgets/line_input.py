@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual import events
 from textual.binding import Binding
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widgets import Input
 
@@ -27,6 +28,8 @@ class LineInput(Input):
 
     # A cursor that blinks sends a redraw over the connection twice a second, for nothing.
     cursor_blink = reactive(False, init=False)
+    # How long the text is changes nothing of a line: it need not lay the whole screen out anew.
+    virtual_size = reactive(Size(0, 0))
 
     async def _on_key(self, event: events.Key) -> None:
         """Do what an editing key does at once.

@@ -26,6 +26,7 @@ from moco_tui.widgets.choosers import Chooser, Several
 from moco_tui.widgets.form_rows import INPUT_LIMIT, FieldRow
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.path_input import PathInput
+from moco_tui.widgets.shown_text import show_text
 
 _MOST_CANDIDATES = 40
 
@@ -73,7 +74,7 @@ class TwoLineRow(FieldRow):
         """Show the line for a text, named by what it is; empty hides it."""
         self.set_class(bool(what), "-typed")
         if what:
-            self.query_one(".what", Static).update(f"    {what}")
+            show_text(self.query_one(".what", Static), f"    {what}")
 
     @on(PathInput.Candidates)
     def _offered(self, event: PathInput.Candidates) -> None:
@@ -81,7 +82,7 @@ class TwoLineRow(FieldRow):
         names = "  ".join(map(fmt.clean, event.names[:_MOST_CANDIDATES]))
         left = len(event.names) - _MOST_CANDIDATES
         self.set_class(bool(names), "-offers")
-        self.query_one(".candidates", Static).update(names + f"  and {left} more" * (left > 0))
+        show_text(self.query_one(".candidates", Static), names + f"  and {left} more" * (left > 0))
 
 
 class ChoiceRow(TwoLineRow):

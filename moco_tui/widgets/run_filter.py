@@ -16,6 +16,7 @@ from engine.history.entry import Entry
 from moco_tui.present import fmt
 from moco_tui.present.run_list import RunList
 from moco_tui.widgets.line_input import LineInput
+from moco_tui.widgets.shown_text import show_text
 
 
 class RunFilter(Vertical):
@@ -88,7 +89,7 @@ class RunFilter(Vertical):
         self.query_one("#filter", Input).set_class(bool(error), "wrong")
         line = self.query_one("#filter-error", Static)
         line.display = bool(error)
-        line.update(Text(f"{error} No filter is in force." if error else "", style="bold"))
+        show_text(line, Text(f"{error} No filter is in force." if error else "", style="bold"))
 
     @on(Input.Submitted, "#filter")
     def _done(self, event: Input.Submitted) -> None:

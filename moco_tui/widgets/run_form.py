@@ -27,6 +27,7 @@ from moco_tui.widgets.form_sections import augmentation_rows, keys_of, rows_of, 
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.open_rows import ChoiceRow, field_row
 from moco_tui.widgets.panel import Panel
+from moco_tui.widgets.shown_text import show_text
 from moco_tui.widgets.study_axes import AblationRow, AxisRow, StudyAxes, ablation_rows
 
 KINDS = (("pretrain", "pretraining"), ("probe", "probe"), ("study", "study"))
@@ -388,13 +389,12 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
             head.note(changed, len(keys & problems.keys()))
         for parent_row in self.query("#parent-row").results(FormRow):
             parent_row.mark(changed=False, error=problems.get("parent", ""))
-        self.query_one("#summary", Static).update(self._summary(problems))
+        show_text(self.query_one("#summary", Static), self._summary(problems))
 
     def _summary(self, problems: Mapping[str, str]) -> str:
         if problems:  # under an empty key what is wrong with several settings together
             names = ", ".join(form_fields.label(key) if key else "settings" for key in problems)
             return f"✗ {len(problems)} to put right: {names}"
         changed = len(self.state.changed())
-        if self.state.preset:
-            return f"{changed} changed from the preset" if changed else "as the preset says"
-        return f"{changed} changed from the defaults" if changed else "defaults"
+        base, same = ("preset", "as the preset says") if self.state.preset else ("defaults",) * 2
+        return f"{changed} changed from the {base}" if changed else same

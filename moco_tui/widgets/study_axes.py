@@ -18,6 +18,7 @@ from moco_tui.widgets.choosers import Checkbox
 from moco_tui.widgets.form_rows import INPUT_LIMIT, FormRow
 from moco_tui.widgets.line_input import LineInput
 from moco_tui.widgets.named_keys import NamedKeys
+from moco_tui.widgets.shown_text import show_text
 
 
 class AxisRow(FormRow):
@@ -191,7 +192,7 @@ class StudyAxes(Vertical):
         whole = "" if self.drafts.wrong else problems.get("axes", "") or problems.get("ablate", "")
         for line in self.query(AddAxis):
             line.set_class(bool(whole), "-wrong")
-            line.update(fmt.clean(f"✗ {whole}") if whole else _ADD)
+            show_text(line, fmt.clean(f"✗ {whole}") if whole else _ADD)
 
     def go_to_wrong(self) -> None:
         """Focus the first axis that is wrong, or the last line."""
