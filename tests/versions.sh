@@ -28,7 +28,7 @@ for versions in "${which[@]}"; do
   echo "=== $versions"
   "$venv/bin/pip" list 2>/dev/null | grep -iE "^(torch|torchvision|textual|click|tinydb|msgspec|numpy|pillow|psutil|rich) "
   # As tests/check.sh runs them.
-  PATH="$venv/bin:$PATH" OMP_WAIT_POLICY=PASSIVE python -m pytest -n 2 --dist worksteal -p no:cacheprovider "${also[@]}" "$@" ||
+  PATH="$venv/bin:$PATH" OMP_WAIT_POLICY=PASSIVE python -m pytest -n 3 --dist worksteal -p no:cacheprovider "${also[@]}" "$@" ||
     status=1
   rm -rf "$venv"
 done
