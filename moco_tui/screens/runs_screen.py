@@ -245,8 +245,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         if not self.is_whole:
             return
         line, words = self.table.line, self.query_one("#line", Static)
-        if words.display:  # each change of a text lays the screen out anew
-            show_text(words, run_summary.line(line) if line is not None else "")
+        show_text(words, run_summary.line(line) if line is not None else "")
         self.query_one(RunPreviewFrame).ask(None if line is None else self._wish(line))
 
     def _wish(self, line: RunRow) -> PreviewWish:
