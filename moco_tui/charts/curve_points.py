@@ -235,11 +235,11 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
         count: how many columns.
     """
     out: list[CurveColumn | None] = [None] * count
-    if count < 1 or not series.steps or not high > low:
+    width = (high - low) / max(count, 1)
+    if count < 1 or not series.steps or not width > 0:  # as of two steps that are next to 0
         return out
     start, end = series.index_range(low, high)
     steps = series.steps
-    width = (high - low) / count
     gaps = series.gaps
     previous = start - 1
     index = start

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from moco_tui.charts import ticks
@@ -60,6 +60,7 @@ def test_a_smoothed_value_is_the_mean_of_the_points_around_it(
     st.floats(0, 1),
     st.floats(0, 1),
 )
+@example([0.0], 1, 2, 0.0, 5e-324)  # columns of no width
 @settings(max_examples=120, deadline=None)
 def test_the_line_is_within_its_band_wherever_one_looks(
     values: list[float], window: int, count: int, start: float, end: float
