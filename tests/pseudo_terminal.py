@@ -53,6 +53,20 @@ def open_terminal(size: tuple[int, int]) -> tuple[int, int]:
     return master, slave
 
 
+def fill(terminal: int) -> tuple[int, int]:
+    """Writes to a terminal until it takes no more: a descriptor that does not wait, and the bytes.
+
+    Args:
+        terminal: a descriptor of it.
+    """
+    fd, held = os.open(os.ttyname(terminal), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK), 0
+    try:
+        while True:
+            held += os.write(fd, b"x" * 1000)
+    except BlockingIOError:
+        return fd, held
+
+
 class Terminal:
     """A program in a pseudo-terminal, and what its screen shows.
 

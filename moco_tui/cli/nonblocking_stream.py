@@ -6,6 +6,8 @@ import contextlib
 import os
 from typing import Any, TextIO
 
+from moco_tui.terminal.patient_write import open_again
+
 
 class NonBlockingStream:
     """Writes to a terminal without waiting for it.
@@ -21,10 +23,7 @@ class NonBlockingStream:
         self._stream, self._fd = stream, -1
         with contextlib.suppress(OSError, ValueError):
             if stream.isatty():
-                # Opened anew: O_NONBLOCK on stderr itself would hold for every process that shares
-                # the descriptor, the shell among them (fcntl(2), F_SETFL).
-                name = os.ttyname(stream.fileno())
-                self._fd = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+                self._fd = open_again(os.ttyname(stream.fileno()))
 
     def write(self, text: str) -> int:
         """Writes what the terminal takes at once and drops the rest.

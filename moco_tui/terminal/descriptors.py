@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.files import open_plain
-from moco_tui.terminal.patient_write import write_patiently
+from moco_tui.terminal.patient_write import open_again, write_patiently
 
 # Switches off what Textual has switched on (textual/drivers/linux_driver.py): mouse, paste, focus
 # and resize reports, keyboard protocol, alternate screen. Switches line wrap and cursor on.
@@ -129,10 +129,8 @@ class Display:
 
     def _put(self, data: bytes, *, modes: list[Any] | None = None) -> None:
         """Writes to the terminal, with little patience: one that hangs must not hold us up."""
-        # Opened again by its name: O_NONBLOCK on a descriptor that exists already would hold for
-        # every process that shares it, the shell among them (fcntl(2), F_SETFL).
         with contextlib.suppress(OSError, termios.error):
-            fd = os.open(self._name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = open_again(self._name)
             try:
                 with contextlib.suppress(OSError):
                     write_patiently(fd, data)

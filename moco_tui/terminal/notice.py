@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 
 from engine.text import one_line
-from moco_tui.terminal.patient_write import write_patiently
+from moco_tui.terminal.patient_write import open_again, write_patiently
 
 _MOST_CHARACTERS = 250  # some terminals cut what is longer, others drop it
 _SHOW_OSC9 = frozenset({"iTerm.app", "iTerm2", "WezTerm", "ghostty"})
@@ -98,10 +98,7 @@ def show(choice: str, title: str, text: str) -> str:
     """
     data = notice(choice, title, text, os.environ)
     try:
-        # Opened anew: O_NONBLOCK on stdout itself would hold for every process that shares it, the
-        # shell among them (fcntl(2), F_SETFL).
-        name = os.ttyname(sys.stdout.fileno())
-        fd = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_again(os.ttyname(sys.stdout.fileno()))
         try:
             if not write_patiently(fd, data.encode("utf-8", "replace")):
                 return "the terminal takes nothing more"

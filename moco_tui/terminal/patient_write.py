@@ -11,6 +11,21 @@ PATIENCE_SECONDS = 1.0
 _TURN_SECONDS = 0.01
 
 
+def open_again(name: str) -> int:
+    """A descriptor of a terminal, to write to without waiting; the caller closes it.
+
+    Opened anew: ``O_NONBLOCK`` on one that exists already would hold for every process that shares
+    it, the shell among them (fcntl(2), F_SETFL).
+
+    Args:
+        name: of the terminal, as ``os.ttyname`` gives it.
+
+    Raises:
+        OSError: the terminal is gone.
+    """
+    return os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def write_patiently(fd: int, data: bytes, *, seconds: float = PATIENCE_SECONDS) -> bool:
     """Writes all of it, waiting some time for a terminal that has no room for it yet.
 
@@ -18,7 +33,7 @@ def write_patiently(fd: int, data: bytes, *, seconds: float = PATIENCE_SECONDS) 
     is written, or nothing: half of a sequence would swallow what follows it.
 
     Args:
-        fd: descriptor of the terminal, open for writing with ``O_NONBLOCK``.
+        fd: descriptor of the terminal, from ``open_again``.
         data: what is written.
         seconds: how long it is waited for.
 

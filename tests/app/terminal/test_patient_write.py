@@ -12,48 +12,33 @@ import pytest
 
 from moco_tui.terminal.patient_write import write_patiently
 
-from ...pseudo_terminal import Terminal, environment, open_terminal
+from ...picture_terminal import SILENT, PictureTerminal
+from ...pseudo_terminal import environment, fill, open_terminal
 
 # Fills its terminal to the brim, as an app does whose connection is slow, and leaves it as the app
 # does at a signal.
 LEAVES = """
-import os, sys, tty
+import sys, tty
 from pathlib import Path
 from moco_tui.terminal.descriptors import Display
+from tests.pseudo_terminal import fill
 display = Display()
 display.farewell = lambda: "FAREWELL"
 tty.setraw(0)
-fd = os.open(os.ttyname(0), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-try:
-    while True:
-        os.write(fd, b"x" * 1000)
-except BlockingIOError:
-    Path(sys.argv[1]).touch()
+fill(0)
+Path(sys.argv[1]).touch()
 display.release(alive=True)
 display.write_line("handed over")
 """
-
-
-class Raw(Terminal):
-    """Keeps what it is sent."""
-
-    raw = b""
-
-    def take(self, data: bytes) -> None:
-        self.raw += data
 
 
 @pytest.fixture
 def full() -> tuple[int, int, int]:
     """A terminal that has no room: our end, a descriptor to write to, and the bytes it holds."""
     master, slave = open_terminal((80, 24))
-    fd, held = os.open(os.ttyname(slave), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK), 0
+    fd, held = fill(slave)
     os.close(slave)
-    try:
-        while True:
-            held += os.write(fd, b"x" * 1000)
-    except BlockingIOError:
-        return master, fd, held
+    return master, fd, held
 
 
 def test_a_busy_terminal_gets_all_of_it(full: tuple[int, int, int]) -> None:
@@ -91,7 +76,8 @@ def test_a_terminal_that_is_gone_is_an_error(full: tuple[int, int, int]) -> None
 @pytest.mark.parametrize("hangs", [False, True])
 def test_the_app_leaves_a_busy_terminal_as_it_was(tmp_path: Path, hangs: bool) -> None:
     full = tmp_path / "full"
-    app = Raw([sys.executable, "-c", LEAVES, str(full)], environment(), (80, 24))
+    command = [sys.executable, "-c", LEAVES, str(full)]
+    app = PictureTerminal(command, environment(), (80, 24), answers=SILENT)
     try:
         while not full.exists():
             assert app.process.poll() is None
