@@ -17,6 +17,7 @@ from moco_tui.present import fmt
 from moco_tui.present.study_form import plan_text
 from moco_tui.training.detached import child_command, child_environment
 from moco_tui.widgets.panel import Panel
+from moco_tui.widgets.shown_text import show_text
 
 TIMEOUT = 300
 """Seconds after which the process is killed."""
@@ -54,7 +55,7 @@ class EstimatePanel(Panel, Static):
     def say(self, text: str) -> None:
         """Show a sentence, or several lines, which the caller has made safe to print."""
         if self.is_mounted:
-            self.update(fmt.clean(text) if "\n" not in text else text)
+            show_text(self, fmt.clean(text) if "\n" not in text else text)
 
     def measure(self, toml: str, kind: str, root: Path, beside: str = "") -> None:
         """Run a few steps of a configuration and show the result; one at a time.
