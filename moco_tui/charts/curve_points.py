@@ -235,8 +235,8 @@ def columns(series: CurvePoints, low: float, high: float, count: int) -> list[Cu
         count: how many columns.
     """
     out: list[CurveColumn | None] = [None] * count
-    width = (high - low) / max(count, 1)
-    if count < 1 or not series.steps or not width > 0:  # as of two steps that are next to 0
+    width = (high - low) / count if count > 0 else 0.0
+    if not series.steps or not width > 0:  # also between two steps that are next to 0
         return out
     start, end = series.index_range(low, high)
     steps = series.steps

@@ -301,6 +301,13 @@ class FormState:
             key: value for key, value in self.values.items() if not _equal(value, self.base[key])
         }
 
+    def changed_words(self) -> str:
+        """How many differ."""
+        count = len(self.changed())
+        if self.preset:
+            return f"{count} changed from the preset" if count else "as the preset says"
+        return f"{count} changed from the defaults" if count else "defaults"
+
     def lasting(self) -> dict[str, Any]:
         """What another form may begin with: all but the device that this app was told to use."""
         changed = self.changed()

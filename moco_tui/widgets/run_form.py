@@ -395,6 +395,4 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         if problems:  # under an empty key what is wrong with several settings together
             names = ", ".join(form_fields.label(key) if key else "settings" for key in problems)
             return f"✗ {len(problems)} to put right: {names}"
-        changed = len(self.state.changed())
-        base, same = ("preset", "as the preset says") if self.state.preset else ("defaults",) * 2
-        return f"{changed} changed from the {base}" if changed else same
+        return self.state.changed_words()
