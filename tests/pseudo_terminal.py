@@ -155,6 +155,27 @@ class Terminal:
         while (left := end - time.monotonic()) > 0:
             self.read(left)
 
+    def rest(self, seconds: float = 0.5) -> None:
+        """Waits until it has written nothing and its threads have all slept for so long.
+
+        A program that waits for a busy processor, or is stopped, has not come to rest.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.read(0.02) or not self._sleeps():
+                end = time.monotonic() + seconds
+
+    def _sleeps(self) -> bool:
+        """Whether no thread of the program computes, or waits for a processor or a disk."""
+        for path in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            try:
+                state = path.read_text().rpartition(")")[2].split()[0]
+            except OSError:  # the thread has ended
+                continue
+            if state not in "SIZX":  # proc(5): sleeping or idle, or ended
+                return False
+        return True
+
     def resize(self, columns: int, rows: int) -> None:
         """Another size, as of a window that is drawn larger; the program gets SIGWINCH."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -88,14 +88,6 @@ def cells(app: PictureTerminal, sign: str) -> set[tuple[int, int]]:
     }
 
 
-def rest(app: PictureTerminal) -> None:
-    """Waits until nothing more is written."""
-    before = -1
-    while before != len(app.raw):
-        before = len(app.raw)
-        app.spend(0.5)
-
-
 def test_kitty_gets_pictures_over_the_same_cells(start: Start) -> None:
     app = start(KITTY)
     until(app, lambda: cells(app, MARK) and not cells(app, "▀"))
@@ -165,10 +157,10 @@ def test_a_terminal_with_sixel_gets_pictures_over_the_same_cells(start: Start) -
     # the cursor moves on: the pictures stay, and are not sent again
     app.keys("2")
     app.until(lambda text: "▸ 2 image 100" in text)
-    rest(app)
+    app.rest()
     drawn = len(sixels(app.raw))
     app.keys("\x1b[C", "\x1b[C")
-    rest(app)
+    app.rest()
     assert len(sixels(app.raw)) == drawn
     app.keys("j")  # another image is another picture
     until(app, lambda: len(sixels(app.raw)) > drawn)
