@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ settings.register_profile("same", derandomize=True)
 settings.register_profile("search", derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+_TEST_NUMBERS = count(1)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _nobodys_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -31,6 +34,14 @@ def _nobodys_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         # Nor what a compiler keeps for that person.
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_last_run(_nobodys_configuration: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a test find what another has run: forms begin like the last run of a person."""
+    shared = Path(os.environ[VARIABLE])
+    own = shared.parent / f"test-{next(_TEST_NUMBERS)}" / shared.name
+    monkeypatch.setenv(VARIABLE, str(own))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from textual.app import App
 from textual.widgets import Static
 
@@ -21,6 +22,7 @@ from moco_tui.screens.messages import (
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.session import READ_ONLY, draws_ascii
+from moco_tui.user.user_file import read_user_file
 
 from .conftest import on_screen, some_runs, still_runner, until
 
@@ -42,6 +44,16 @@ async def test_of_two_requests_for_a_screen_the_newest_opens(root: Path, make_ap
         await pilot.pause()
         assert [type(screen).__name__ for screen in app.screen_stack[1:]] == ["MonitorScreen"]
         assert on_screen(app, MonitorScreen).folder.id == "k7m2qx"
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_form_begins_like_the_last_run_but_of_no_other_test(turn: int, make_app: MakeApp) -> None:
+    sessions = [make_app(user=read_user_file()).session for _ in range(2)]
+    before = sessions[0].begun_form("pretrain")
+    assert before.values["optim.epochs"] != 7, "a test finds what another has run"
+    before.set("optim.epochs", "7")
+    assert sessions[0].keep_form(before) == ""
+    assert sessions[1].begun_form("pretrain").values["optim.epochs"] == 7
 
 
 def test_no_sentence_and_no_start_is_dropped_for_a_later_one(root: Path, make_app: MakeApp) -> None:
