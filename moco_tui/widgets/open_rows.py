@@ -120,19 +120,28 @@ class ChoiceRow(TwoLineRow):
 
     def refill(self) -> None:
         """Show the state's value, after another preset was chosen."""
-        self.offer(self._offered_by(), self._about)
+        self._fill(self._value())
 
     def offer(self, choices: Sequence[Choice], about: Mapping[str, str]) -> None:
-        """Offer other choices, and show the state's value among them.
+        """Offer other choices; what is shown stays, which the state may not have yet.
 
         Args:
             choices: of which the last takes any value.
             about: what is said of each choice beside it, by its name.
         """
-        kept = list(choices)
-        self._offered_by = lambda: kept
-        self.choices, self._about = kept, about
-        self._choice, text = found_in(self.choices, self._value())
+        kept, shown = list(choices), self._shown()
+        self._offered_by, self._about = lambda: kept, about
+        self._fill(shown)
+
+    def _shown(self) -> str:
+        """The value that is chosen or typed."""
+        assert isinstance(self.editor, Chooser)
+        choice = next(each for each in self.choices if each.name == self.editor.value)
+        return choice.start + (self.argument.value if choice.argument else "")
+
+    def _fill(self, value: str) -> None:
+        self.choices = list(self._offered_by())
+        self._choice, text = found_in(self.choices, value)
         assert isinstance(self.editor, Chooser)
         self.editor.offer([(choice.name, choice.name) for choice in self.choices])
         self.editor.value = self._choice.name

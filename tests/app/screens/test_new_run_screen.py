@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from engine.config.schema import ProbeConfig
 from moco_tui.app import MocoApp
 from moco_tui.present.augment_preview import Previewer, PreviewRequest
+from moco_tui.present.form_choices import OWN, Choice
 from moco_tui.screens.monitor_screen import MonitorScreen
 from moco_tui.screens.new_run_screen import NewRunScreen
 from moco_tui.screens.study_screen import StudyScreen
@@ -102,6 +103,31 @@ async def test_a_preset_fills_the_form(root: Path, make_app: MakeApp) -> None:
         assert form(app).state.changed() == {}
         await pilot.press("left", "left")
         assert form(app).state.preset == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("cpu", "cpu"), (OWN, "cuda:1")], ids=["choice", "own-text"]
+)
+async def test_devices_that_become_known_keep_what_is_being_chosen(
+    root: Path, make_app: MakeApp, name: str, wanted: str
+) -> None:
+    """A thread finds them: they may come between a key and what it does to the settings."""
+    app = make_app()
+    async with app.run_test(size=(80, 40)) as pilot:
+        await opened(pilot, app)
+        found = row(app, "runtime.device")
+        assert isinstance(found, ChoiceRow)
+        assert isinstance(found.editor, Chooser)
+        await until(pilot, lambda: form(app).body.devices is not None)
+        while found.editor.value != name:
+            found.editor.action_step(1)
+        if name == OWN:
+            await pilot.pause()
+            found.argument.value = wanted
+        choices = [Choice(each, each) for each in ("auto", "cuda:0", "cuda:1", "cpu")]
+        form(app).body.offer_devices([*choices, Choice(OWN, "", "device")], {})
+        await until(pilot, lambda: form(app).state.values["runtime.device"] == wanted)
+        assert chosen(app, "runtime.device") == wanted
 
 
 async def test_an_augmentation_switched_off_hides_its_settings(
