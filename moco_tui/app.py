@@ -28,6 +28,7 @@ from moco_tui.screens.submitted_runs import is_submitted, submit_again_behind
 from moco_tui.session import READ_ONLY, Session
 from moco_tui.terminal.abilities import AsciiFilter
 from moco_tui.terminal.key_turns import KeyTurns
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.named_keys import NamedKeys
 from moco_tui.widgets.picture_layer import PictureApp
 
@@ -148,7 +149,8 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
             from moco_tui.screens.lost_runs_dialog import offer_lost
 
             self.offers_lost = False  # once per start, whatever the answer
-            self.run_worker(offer_lost(self, self.session, self.start_runs), group="lost")
+            offer = partial(offer_lost, self, self.session, self.start_runs)
+            work_behind(self, offer, group="lost")
 
     async def _close_all(self) -> None:
         """End the workers before the widgets that they would show something in go, one by one."""
@@ -234,9 +236,8 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
     def open_run(self, run_id: str) -> None:
         """Show a run: a study as a study, every other in the monitor."""
         folder = self.session.folder(run_id)
-        self._open(
-            "study" if recorded_fact(folder, "kind") == "study" else "monitor", folder=folder
-        )
+        is_study = recorded_fact(folder, "kind") == "study"
+        self._open("study" if is_study else "monitor", folder=folder)
 
     def open_study(self) -> None:
         """Show the newest study; where there is none, the form for one."""
@@ -281,7 +282,6 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers beside runs and settings."""
-        # Imported here: the first screen must not wait for what a key press needs.
         from moco_tui.screens.palette_commands import palette_commands
 
         return palette_commands(self, screen)
@@ -362,7 +362,8 @@ class MocoApp(NamedKeys, KeyTurns, PictureApp, user_choices.UserThemedApp):
 
     def _leave_if_confirmed(self, answer: str | None) -> None:
         if answer in ("keep", "stop"):
-            self.run_worker(self._leave(keep=answer == "keep"), group="leaving", exclusive=True)
+            leave = partial(self._leave, keep=answer == "keep")
+            work_behind(self, leave, group="leaving", exclusive=True)
 
     async def _leave(self, *, keep: bool) -> None:
         """End the training thread at a step boundary, hand over what is to go on, and exit.

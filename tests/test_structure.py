@@ -80,6 +80,12 @@ def test_every_module_says_what_it_is() -> None:
     assert without == []
 
 
+def test_works_beside_the_keys_begin_in_one_place() -> None:
+    """A coroutine that is made before its turn is warned of where it never comes."""
+    begun = {named(p) for p in modules() if ".run_worker(" in p.read_text()}
+    assert begun == {"moco_tui/widgets/background_work.py"}
+
+
 def test_the_tests_mirror_the_rooms() -> None:
     """A test lies in the room of what it tests, and is named after a module of that room."""
     strays = []

@@ -24,6 +24,7 @@ from moco_tui.screens.next_steps import ask_to_compare, probe
 from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.screens.shared_keys import EXPORT, STEPS
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.made_panel import MadePanel
 
@@ -68,7 +69,7 @@ Below are the settings that differ and every metric with its difference to the f
         """Read the runs in a thread."""
         self.query_one(Chart).empty = "reading ..."
         self.query_one(Chart).focus()
-        self.run_worker(self._load(), group="load")
+        work_behind(self, self._load, group="load")
 
     async def _load(self) -> None:
         def poll() -> list[str]:  # a thread must not touch widgets: it returns what to say

@@ -21,6 +21,7 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.steady_screen import SteadyList
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.panel import Frame
 from moco_tui.widgets.shown_text import show_text
 
@@ -81,7 +82,7 @@ it. Enter opens the run."""
     def _look(self) -> None:
         if not self._looking:
             self._looking = True
-            self.run_worker(self._read(), group="look")
+            work_behind(self, self._read, group="look")
 
     async def _read(self) -> None:
         try:

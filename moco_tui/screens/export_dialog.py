@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from engine.errors import UserError
 from engine.files import open_new, reason, write_all
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import Ask
+from moco_tui.widgets.background_work import work_behind
 
 
 def ask_and_write(
@@ -40,7 +42,7 @@ def ask_and_write(
             screen.say(f"{path.name}: the name must end in {ends}.", severity="error")
             return
         # Of the app: it may take a while, and the screen may be left meanwhile.
-        screen.app.run_worker(make_and_write(path), group="export")
+        work_behind(screen.app, partial(make_and_write, path), group="export")
 
     async def make_and_write(path: Path) -> None:
         try:

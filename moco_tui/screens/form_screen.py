@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from rich.text import Text
 from textual import events, on
@@ -31,6 +32,7 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import LeaveEdits
 from moco_tui.session import Session
 from moco_tui.training.runner import Runner
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.form_focus import focus_first
 from moco_tui.widgets.form_rows import FieldRow, FormRow
 from moco_tui.widgets.form_side import FormSide
@@ -118,7 +120,7 @@ class FormScreen(BaseScreen):
         lazy.preload()
         self._check()
         focus_first(self.body)
-        self.run_worker(self._show_devices(), group="devices")
+        work_behind(self, self._show_devices, group="devices")
 
     async def _show_devices(self) -> None:
         """Offer the devices of this machine, with who is on them now."""
@@ -186,7 +188,8 @@ class FormScreen(BaseScreen):
         elif studyform.variants_at_most(state) < studyform.MANY_VARIANTS:
             self._show_study(studyform.sized(state))
         else:  # in a thread: thousands of variants would hold up the keys
-            self.run_worker(self._check_study(state.copy()), group="check", exclusive=True)
+            check = partial(self._check_study, state.copy())
+            work_behind(self, check, group="check", exclusive=True)
 
     def say_start(self) -> None:
         """Say at the top what the form began with."""

@@ -9,6 +9,7 @@ from textual.timer import Timer
 
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 
 REFRESH_SECONDS = 1.0
 FIRST_PAINT_SECONDS = 0.1
@@ -64,7 +65,7 @@ class ListingScreen(BaseScreen):
         """Read changes in a thread, then show them; one poll at a time."""
         if not self._refreshing:
             self._refreshing = True
-            self.run_worker(self._poll(), group="poll")
+            work_behind(self, self._poll, group="poll")
 
     async def _poll(self) -> None:
         try:
@@ -75,7 +76,7 @@ class ListingScreen(BaseScreen):
             self._name_left_out()
             self.show_rows()
             # Behind it: a list does not wait for a look at every file.
-            self.run_worker(self._count_sizes(), group="sizes")
+            work_behind(self, self._count_sizes, group="sizes")
             self.session.runs.ask_for_jobs()
         if not self._warm:
             self._warm = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from msgspec.structs import replace
 from textual import on
@@ -25,6 +26,7 @@ from moco_tui.screens.next_steps import compare, probe
 from moco_tui.screens.shared_keys import EXPORT, STEPS
 from moco_tui.session import Session
 from moco_tui.training.look_process import LookCancelled, LookProcess
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.confusion_grid import ConfusionGrid
 from moco_tui.widgets.look_map import LookMap
 from moco_tui.widgets.look_pictures import cell_shelf, image_lines, neighbour_shelves
@@ -126,7 +128,7 @@ take for another class; @ asks for other encoders or checkpoints."""
         self._process = LookProcess(self.session.root, self.session.data_dir)
         self._progress, self._began = ("starting", 0, 0), time.monotonic()
         self._show_progress()
-        self.run_worker(self._look(self._process), group="look")
+        work_behind(self, partial(self._look, self._process), group="look")
 
     async def _look(self, process: LookProcess) -> None:
         # A run that trains in this app keeps its card: a look is small enough for the processor.
@@ -189,8 +191,7 @@ take for another class; @ asks for other encoders or checkpoints."""
         self.refresh_bindings()
         if first:
             self.action_panel("map")
-        if self._wants_tsne:
-            self._map()
+        self._map()
 
     # ---------------------------------------------------------------------------- showing
 
@@ -312,8 +313,7 @@ take for another class; @ asks for other encoders or checkpoints."""
             return
         self.encoder = (self.encoder + 1) % len(self.found.encoders)
         self._show_all()
-        if self._wants_tsne:
-            self._map()
+        self._map()
 
     # ---------------------------------------------------------------------------- asking
 
@@ -326,17 +326,16 @@ take for another class; @ asks for other encoders or checkpoints."""
             self._mapping.cancel()
             self._mapping = None
         self._show_all()
-        if self._wants_tsne:
-            self._map()
+        self._map()
 
     def _map(self) -> None:
-        """Compute the t-SNE of the encoder that is shown, unless it is known or under way."""
-        if self.view.label in self._tsne or self._mapping is not None:
+        """Compute the t-SNE of the encoder that is shown where it is wanted, and not known yet."""
+        if not self._wants_tsne or self.view.label in self._tsne or self._mapping is not None:
             return
         self._mapping = LookProcess(self.session.root, self.session.data_dir)
         self._progress, self._began = ("t-SNE", 0, 0), time.monotonic()
         self._show_progress()
-        self.run_worker(self._compute_map(self._mapping, self.view), group="map")
+        work_behind(self, partial(self._compute_map, self._mapping, self.view), group="map")
 
     async def _compute_map(self, process: LookProcess, view: EncoderView) -> None:
         assert self.found is not None
@@ -357,8 +356,7 @@ take for another class; @ asks for other encoders or checkpoints."""
         self._mapping = None
         self._tsne[view.label] = tsne_map(points)
         self._show_all()
-        if self._wants_tsne:
-            self._map()  # another encoder may be shown by now
+        self._map()  # another encoder may be shown by now
 
     def action_untrained(self) -> None:
         """Each encoder beside itself before its training, or alone again."""

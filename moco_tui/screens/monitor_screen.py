@@ -50,6 +50,7 @@ from moco_tui.screens.shared_keys import COMPARE, NEW
 from moco_tui.screens.user_choices import keep_charts, wanted_charts
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.chart_grid import ChartGrid
 from moco_tui.widgets.device_panel import DevicePanel
 from moco_tui.widgets.log_panel import LogPanel
@@ -119,7 +120,7 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         self.read_record()
         self._take_curves()
         self.show_panel("1")
-        self.run_worker(self._load(), group="load")
+        work_behind(self, self._load, group="load")
 
     async def _load(self) -> None:
         try:
@@ -149,7 +150,7 @@ drawn, and in which order. Charts that count the same steps zoom, pan and read t
         """The screen is shown again: poll again. The first poll is left to ``_load``."""
         if self.loaded and self._timer is None:
             self.tick()
-            self.run_worker(self._read_probes(), group="probes")
+            work_behind(self, self._read_probes, group="probes")
 
     def tick(self) -> None:
         """Poll the run once and schedule the next poll."""

@@ -19,6 +19,7 @@ from moco_tui.present.probe_offer import to_record, why_no_probe_of
 from moco_tui.screens.form_screen import FormScreen
 from moco_tui.screens.messages import StartRuns
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.form_focus import go_to
 
 
@@ -82,7 +83,7 @@ setting, F9 takes the one in focus away."""
     @on(Button.Pressed, "#start")
     def action_start(self) -> None:
         """Start the run and show it."""
-        self.run_worker(self._start(), group="start")
+        work_behind(self, self._start, group="start")
 
     async def _checked(self) -> dict[str, str]:
         """What is wrong now; of a study worked out in a thread."""

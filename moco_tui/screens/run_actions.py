@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from engine.config.phrases import listed
 from engine.errors import RunError, UserError
@@ -16,6 +17,7 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.messages import OpenBranch, OpenLook, StartRuns
 from moco_tui.screens.stop_run import stop_row
 from moco_tui.screens.submitted_runs import is_submitted
+from moco_tui.widgets.background_work import work_behind
 
 OF_RUNS = frozenset(
     [
@@ -153,7 +155,7 @@ class RunActions:
                 f"{row.title} waits in Slurm; stop it before you delete it.", severity="error"
             )
             return
-        self._screen.run_worker(self._ask_to_delete(row), group="delete")
+        work_behind(self._screen, partial(self._ask_to_delete, row), group="delete")
 
     async def _ask_to_delete(self, row: RunRow) -> None:
         """Ask with what goes along and who needs it; in a thread: it looks into the folders."""

@@ -16,6 +16,7 @@ from moco_tui.notify.run_note import RunNote
 from moco_tui.notify.told import Told
 from moco_tui.session import Session
 from moco_tui.terminal.notice import notice
+from moco_tui.widgets.background_work import work_behind
 
 LOOK_SECONDS = 2.0
 """How often the runs are looked at."""
@@ -48,7 +49,7 @@ class RunNotices:
     def _look_unless_looking(self) -> None:
         if not self._looking and self._session.runs.loaded:
             self._looking = True
-            self._app.run_worker(self._look(), group="notices")
+            work_behind(self._app, self._look, group="notices")
 
     async def _look(self) -> None:
         try:

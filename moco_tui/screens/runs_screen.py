@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -27,6 +28,7 @@ from moco_tui.screens.messages import OpenRun
 from moco_tui.screens.row_keys_screen import RowKeysScreen
 from moco_tui.screens.run_actions import OF_RUNS
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.redraw_pace import RedrawPace
 from moco_tui.widgets.run_filter import RunFilter
 from moco_tui.widgets.run_preview_frame import PreviewWish, RunPreviewFrame
@@ -210,7 +212,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
             return
         runs = [row.runs[0].id if isinstance(row, Fold) else row.id for row in table.on_screen]
         self._sampling = True
-        self.run_worker(self._read_sparks(self._sparks, runs), group="sparks")
+        work_behind(self, partial(self._read_sparks, self._sparks, runs), group="sparks")
 
     async def _read_sparks(self, sparks: RunSparks, runs: list[str]) -> None:
         try:

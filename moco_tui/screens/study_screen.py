@@ -35,6 +35,7 @@ from moco_tui.screens.shared_keys import EXPORT, STEPS
 from moco_tui.screens.study_export import export_study
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.label_chart import LabelChart
 from moco_tui.widgets.panel import Panel
@@ -126,7 +127,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         self.cancel_poll()
         if self.is_mounted and not self._polling and self.app.screen is self:
             self._polling = True
-            self.run_worker(self._tick(), group="poll")
+            work_behind(self, self._tick, group="poll")
 
     async def _tick(self) -> None:
         before = self.status

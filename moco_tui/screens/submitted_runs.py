@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from textual.dom import DOMNode
 
@@ -12,6 +13,7 @@ from engine.runs import RunFolder
 from engine.runs.submission import known_submission
 from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 
 
 def is_submitted(folder: RunFolder) -> bool:
@@ -38,7 +40,7 @@ def withdraw_behind(screen: BaseScreen, folder: RunFolder, title: str) -> None:
             folder.request("stop")
         return f"{title} is {said}." if said else f"{title} stops after its present step."
 
-    screen.run_worker(_said(withdraw, screen.say), group="slurm")
+    work_behind(screen, partial(_said, withdraw, screen.say), group="slurm")
 
 
 def submit_again_behind(
@@ -59,7 +61,7 @@ def submit_again_behind(
         submission = submit_again(folder, session.data_dir)
         return f"{folder.title()} is submitted to Slurm again, as job {submission.job}."
 
-    node.run_worker(_said(submit, say), group="slurm")
+    work_behind(node, partial(_said, submit, say), group="slurm")
 
 
 async def _said(act: Callable[[], str], say: Callable[..., None]) -> None:

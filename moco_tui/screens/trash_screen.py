@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from rich.text import Text
 from textual import on
@@ -30,6 +31,7 @@ from moco_tui.screens.base_screen import BaseScreen
 from moco_tui.screens.dialogs import Confirm
 from moco_tui.screens.steady_screen import SteadyList
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.panel import Frame
 from moco_tui.widgets.shown_text import show_text
 
@@ -74,7 +76,7 @@ gives the disk back; nothing brings that back."""
         self._reload()
 
     def _reload(self) -> None:
-        self.run_worker(self._read(), group="read", exclusive=True)
+        work_behind(self, self._read, group="read", exclusive=True)
 
     async def _read(self) -> None:
         try:
@@ -164,7 +166,7 @@ gives the disk back; nothing brings that back."""
         """Change the trash in a thread, one change at a time; say what came of it."""
         if not self._at_work:
             self._at_work = True
-            self.run_worker(self._changed(work), group="change")
+            work_behind(self, partial(self._changed, work), group="change")
 
     async def _changed(self, work: Callable[[], str]) -> None:
         try:

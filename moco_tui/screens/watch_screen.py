@@ -21,6 +21,7 @@ from moco_tui.screens.polling_screen import PollingScreen
 from moco_tui.screens.stop_run import ask_to_stop
 from moco_tui.screens.submitted_runs import is_submitted, withdraw_behind
 from moco_tui.session import Session
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.text_panel import TextPanel
 
 LOG_LINES = 300
@@ -240,7 +241,7 @@ class WatchScreen(PollingScreen):
     def action_detach(self) -> None:
         """Hand this run and those that wait behind it over to a process of their own."""
         if self.writable() and self.session.runner.active == self.folder:
-            self.run_worker(self._hand_over(), group="detach", exclusive=True)
+            work_behind(self, self._hand_over, group="detach", exclusive=True)
 
     async def _hand_over(self) -> None:
         # what does not work is in the runner's messages, which the app shows

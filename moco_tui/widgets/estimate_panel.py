@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from textual.widgets import Static
 from moco_tui.present import fmt
 from moco_tui.present.study_form import plan_text
 from moco_tui.training.detached import child_command, child_environment
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.shown_text import show_text
 
@@ -71,7 +73,7 @@ class EstimatePanel(Panel, Static):
         self._beside = beside
         self._measuring = True  # here already: the worker sets ``_process`` later, in a thread
         self.say("\n".join(filter(None, ["Running a few steps ...", beside])))
-        self.run_worker(self._measure(toml, kind, root), group="estimate")
+        work_behind(self, partial(self._measure, toml, kind, root), group="estimate")
 
     def on_unmount(self) -> None:
         """The process does not outlive the form."""

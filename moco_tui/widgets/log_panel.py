@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from textual import events
@@ -14,6 +15,7 @@ from engine.runs.log_lines import MOST_FOUND, LogMatches, matching_lines
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.text_panel import TextPanel
 
 _MOST_TYPED = 60  # characters
@@ -77,8 +79,8 @@ Enter keeps it, Escape takes it away."""
 
     def _search(self, pause: float) -> None:
         """Search the file, in a thread: a long log would block the keys."""
-        work = self._search_all(self.filter, pause)
-        self._worker = self.run_worker(work, group="log-search", exclusive=True)
+        work = partial(self._search_all, self.filter, pause)
+        self._worker = work_behind(self, work, group="log-search", exclusive=True)
 
     async def _search_all(self, wanted: str, pause: float) -> None:
         await asyncio.sleep(pause)

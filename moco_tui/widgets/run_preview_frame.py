@@ -14,7 +14,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widgets import Static
-from textual.worker import Worker
 
 from moco_tui.present import fmt
 from moco_tui.present.lines import Line
@@ -22,6 +21,7 @@ from moco_tui.present.preview_part import DrawnRun
 from moco_tui.present.run_groups import SeedGroup
 from moco_tui.present.run_rows import RunRow
 from moco_tui.session import draws_ascii
+from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.panel import Frame, state_look, theme_style
 
 if TYPE_CHECKING:  # the first screen does not wait for what draws curves
@@ -179,8 +179,7 @@ study it shows the results. Tab leads to its charts."""
 
     def _begin(self) -> None:
         self._rest = None
-        # Not a coroutine: it would be left behind where the worker is cancelled before it begins.
-        _: Worker[None] = self.run_worker(self._work, group="preview", exclusive=True)
+        work_behind(self, self._work, group="preview", exclusive=True)
 
     @property
     def _is_open(self) -> bool:
