@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from rich.text import Text
@@ -35,9 +36,11 @@ from moco_tui.screens.shared_keys import EXPORT, STEPS
 from moco_tui.screens.study_export import export_study
 from moco_tui.screens.watch_screen import WatchScreen
 from moco_tui.session import Session
+from moco_tui.widgets.after_layout import after_layout
 from moco_tui.widgets.background_work import work_behind
 from moco_tui.widgets.chart import Chart
 from moco_tui.widgets.label_chart import LabelChart
+from moco_tui.widgets.made_panel import MadePanel
 from moco_tui.widgets.panel import Panel
 from moco_tui.widgets.shown_text import show_text
 from moco_tui.widgets.study_table import StudyTable
@@ -103,7 +106,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
             yield Static("", id="cell", markup=False)
             yield LabelChart("accuracy", id="curve", classes="lower")
             yield self._training
-            yield TextPanel("answer", id="answer", classes="lower")
+            yield MadePanel("answer", id="answer", classes="lower")
             yield TextPanel("pretrainings", id="pretrainings", classes="lower")
             yield TextPanel("log", follow=True, wrap=True, id="log", classes="lower")
         yield Static("", id="tabs", markup=False)
@@ -239,13 +242,9 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         self._show_tabs()
         lines = studytext.pretraining_lines(snapshot.study_state)
         self.query_one("#pretrainings", TextPanel).show(lines)
-        self._show_answer()
-
-    def _show_answer(self) -> None:
-        panel = self.query_one("#answer", TextPanel)
-        # Sentences are wrapped here; hidden, a panel has no width.
-        if self.snapshot is not None and panel.display:
-            panel.show(studytext.answer_lines(self.snapshot.report, panel.size.width - 1))
+        report = snapshot.report
+        answer = self.query_one("#answer", MadePanel)
+        answer.show_made(lambda width: studytext.answer_lines(report, width - 1))
 
     @on(StudyTable.Moved)
     def _moved(self) -> None:
@@ -305,8 +304,8 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
             self.show_log()
 
     def on_resize(self) -> None:
-        """Wrap the sentences and the legend to the new width."""
-        self.call_after_refresh(self._safely, self._show_answer, self._show_tabs)
+        """Wrap the legend to the new width."""
+        after_layout(self, partial(self._safely, self._show_tabs))
 
     # ---------------------------------------------------------------------------- panels
 
@@ -330,7 +329,7 @@ panel, 6 how the variants are trained. A state changes here when the trainer has
         """Show and focus a panel."""
         self._show_panel(name)
         self.query_one(f"#{name}").focus()
-        self.call_after_refresh(self._safely, self._show_answer, self._show_log)
+        self._show_log()
         if name == "training":
             place = self.query_one(StudyTable).place
             self._training.pick(str(place["source"]) if place else "")

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import Markdown, MarkdownViewer, Tree
 from textual.widgets.markdown import MarkdownTableOfContents, TableOfContentsType
 
+from moco_tui.widgets.after_layout import after_layout
 from moco_tui.widgets.named_keys import NamedKeys
 
 
@@ -83,4 +84,4 @@ class ManualViewer(NamedKeys, MarkdownViewer):
             if not (anchor and self.document.goto_anchor(anchor)):
                 self.scroll_to(y=at, animate=False)
 
-        self.call_after_refresh(scroll)
+        after_layout(self, scroll)

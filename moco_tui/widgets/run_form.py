@@ -21,6 +21,7 @@ from moco_tui.present.form_choices import Choice
 from moco_tui.present.form_drafts import FormDrafts
 from moco_tui.present.form_following import use_task
 from moco_tui.present.study_form import AxisDrafts, ablated, switch_ablation
+from moco_tui.widgets.after_layout import after_layout
 from moco_tui.widgets.choosers import Checkbox, Chooser
 from moco_tui.widgets.form_rows import FieldRow, FormRow, SectionHead
 from moco_tui.widgets.form_sections import augmentation_rows, keys_of, rows_of, section_id
@@ -100,12 +101,13 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Open the sections that there is room for."""
-        self.call_after_refresh(self.open_what_fits)
+        after_layout(self, self.open_what_fits)
 
     def on_resize(self) -> None:
         """Keep the field in focus in sight: the help below takes lines from the form."""
         if self.has_focus_within and self.screen.focused is not None:
-            self.call_after_refresh(self.screen.focused.scroll_visible, animate=False)
+            focused = self.screen.focused
+            after_layout(self, lambda: focused.scroll_visible(animate=False))
 
     def offer_devices(self, choices: Sequence[Choice], about: Mapping[str, str]) -> None:
         """Offer the devices of this machine.
@@ -337,7 +339,7 @@ class RunForm(Panel, VerticalScroll, can_focus=False, inherit_bindings=False):
         await self.recompose()
         self.query_one("#kind").focus()
         self._show_devices()
-        self.call_after_refresh(self.open_what_fits)
+        after_layout(self, self.open_what_fits)
         self.post_message(self.Changed())
 
     @on(Input.Changed, "#name")

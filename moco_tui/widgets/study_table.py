@@ -19,6 +19,7 @@ from engine.study.table import Dimension, Table, key_text
 from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.study_variants import NOTES_HEAD
+from moco_tui.widgets.after_layout import after_layout
 from moco_tui.widgets.panel import Panel
 
 LEAST_CELL = 10
@@ -127,7 +128,7 @@ cells that are not done: running, waiting, failed or missing."""
         self._resize()
         self.refresh()
         if moved:
-            self.call_after_refresh(self._reveal)  # scrolls within the new virtual size
+            after_layout(self, self._reveal)  # scrolls within the new virtual size
         self.post_message(self.Moved())
 
     def _find(self, place: Mapping[Dimension, Any]) -> None:
@@ -254,7 +255,7 @@ cells that are not done: running, waiting, failed or missing."""
     def on_resize(self) -> None:
         """The widths follow the widget."""
         self._resize()
-        self.call_after_refresh(self._reveal)
+        after_layout(self, self._reveal)
 
     def _resize(self) -> None:
         width = self.scrollable_content_region.width

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -232,7 +233,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_app(root: Path, tmp_path: Path) -> Callable[..., MocoApp]:
+def make_app(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MocoApp]:
     """An app over the runs folder; nothing is trained unless the test brings a runner."""
 
     def make(**options: Any) -> MocoApp:
@@ -241,7 +242,13 @@ def make_app(root: Path, tmp_path: Path) -> Callable[..., MocoApp]:
         demo = options.pop("demo", False)
         folder = options.pop("root", root)
         session = Session(folder, data_dir=data_dir, clock=lambda: NOW, **options)
-        return MocoApp(session, demo=demo)
+        app = MocoApp(session, demo=demo)
+        # On a slow machine a sentence may be gone before a test comes to it.
+        monkeypatch.setattr(app, "notify", partial(lasting, app.notify))
+        return app
+
+    def lasting(notify: Callable[..., None], text: str, **how: Any) -> None:
+        notify(text, **(how | {"timeout": 3600.0}))
 
     return make
 
