@@ -253,7 +253,7 @@ def make_app(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     return make
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], Any], seconds: float = 20.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Let the app work until something holds."""
     import time
 
@@ -360,4 +360,4 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spawned]:
     monkeypatch.setattr(detached, "spawn", spawned)
     yield spawned
     for child in spawned.children:
-        child.communicate(timeout=20)
+        child.communicate(timeout=60)

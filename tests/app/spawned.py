@@ -64,7 +64,7 @@ class Spawned:
     def end(self, run: RunFolder) -> None:
         """The child of a run ends with it."""
         at = [ids[0] for ids, _ in self.calls].index(run.id)
-        self.children[at].communicate(timeout=20)
+        self.children[at].communicate(timeout=60)
         with own(run) as owner:
             owner.transition("running")
             owner.transition("finished")

@@ -150,7 +150,7 @@ def test_runs_start_in_turn_and_an_error_does_not_end_the_queue(root: Path, tmp_
 
     def execute(folder: RunFolder, **rest: object) -> None:
         assert threading.current_thread().name == "trainer"
-        gate.wait(10)
+        gate.wait(60)
         order.append(folder.id)
         if len(order) == 1:
             raise TrainingError("The loss became nan.")
@@ -164,7 +164,7 @@ def test_runs_start_in_turn_and_an_error_does_not_end_the_queue(root: Path, tmp_
     runner.start(runs[1])  # twice is once
     assert runner.drop(runs[3])
     gate.set()
-    assert runner.join(10)
+    assert runner.join(60)
     assert order == [run.id for run in runs[:3]]
     sentences = [text for _, text in runner.messages]
     assert sentences[0] == "The loss became nan."
@@ -172,7 +172,7 @@ def test_runs_start_in_turn_and_an_error_does_not_end_the_queue(root: Path, tmp_
     assert runner.active is None
     assert not runner.busy
     assert runner.start(runs[3]), "a thread of its own begins anew"
-    assert runner.join(10)
+    assert runner.join(60)
 
 
 def test_no_run_starts_after_leaving(root: Path, tmp_path: Path) -> None:
@@ -180,15 +180,15 @@ def test_no_run_starts_after_leaving(root: Path, tmp_path: Path) -> None:
 
     def execute(folder: RunFolder, **rest: object) -> None:
         began.set()
-        gate.wait(10)
+        gate.wait(60)
         done.append(folder)
 
     runner = Runner(tmp_path, execute=execute)
     first, second = new_run(root), new_run(root)
     runner.start(first)
-    assert began.wait(10)
+    assert began.wait(60)
     runner.start(second)
     assert runner.leave() == (second,)
     gate.set()
-    assert runner.join(10)
+    assert runner.join(60)
     assert done == [first]

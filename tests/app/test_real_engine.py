@@ -60,7 +60,7 @@ async def test_from_the_form_to_a_finished_run(
         log.poll()
         assert list(log.series("train/loss")[0]) == list(range(1, 11))
         assert app.screen.query("#loss")
-        assert app.session.runner.join(10)
+        assert app.session.runner.join(60)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def runner(tmp_path: Path, held: dict[str, str]) -> Iterator[Runner]:
     runner.leave()
     if runner.active is not None:
         runner.active.request("stop")
-    assert runner.join(20)
+    assert runner.join(60)
 
 
 def new_run(root: Path, device: str, name: str) -> RunFolder:

@@ -51,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     def look(self: LookProcess, request: LookRequest, progress: Callable[..., None]) -> Look:
         asked.requests.append(request)
         progress("features of k7m2qx", 30, 80)
-        asked.gate.wait(20)
+        asked.gate.wait(60)
         if self._cancelled:
             raise LookCancelled
         if asked.problem:

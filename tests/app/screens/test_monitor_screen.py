@@ -117,7 +117,7 @@ async def test_a_run_of_another_process_is_watched_the_same_way(
         await until(pilot, lambda: curve_points(app) > 5)
         await pilot.press("s", "y")
         await until(pilot, lambda: "■ stopped" in screen_text(app))
-    assert other.join(10)
+    assert other.join(60)
 
 
 async def test_an_exception_in_the_trainer_is_a_failed_run_and_a_message(

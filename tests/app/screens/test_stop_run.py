@@ -148,7 +148,7 @@ async def test_a_read_only_app_stops_nothing(root: Path, make_app: MakeApp, tmp_
         assert not isinstance(app.screen, Confirm)
     assert not folder.pending_requests()
     folder.request("stop")
-    assert other.join(10)
+    assert other.join(60)
 
 
 def test_the_question_says_what_each_kind_keeps() -> None:

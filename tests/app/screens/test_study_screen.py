@@ -743,4 +743,4 @@ async def test_a_study_is_computed_here_stopped_and_gone_on_with(
         assert f"{written:.1f}" in line_of(app, "K 128")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, CellRuns))
-        assert app.session.runner.join(10)
+        assert app.session.runner.join(60)

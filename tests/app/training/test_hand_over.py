@@ -66,7 +66,7 @@ def new_run(root: Path, name: str = "") -> RunFolder:
 def begin(runner: Runner, trainer: Trainer, *runs: RunFolder) -> None:
     for run in runs:
         runner.start(run)
-    assert trainer.working.wait(20)
+    assert trainer.working.wait(60)
 
 
 def test_the_active_run_and_those_that_wait_go_on_in_one_process(
@@ -83,7 +83,7 @@ def test_the_active_run_and_those_that_wait_go_on_in_one_process(
     assert not runner.busy
     assert trainer.trained == [runs[0].id], "nothing further was begun here"
     assert all(lock_is_held(run.lock_path) for run in runs), "the child has the locks"
-    apart.children[0].communicate(timeout=20)
+    apart.children[0].communicate(timeout=60)
     assert not any(lock_is_held(run.lock_path) for run in runs), "and nobody else has"
 
 
@@ -95,7 +95,7 @@ def test_a_hand_over_twice_is_one(root: Path, tmp_path: Path, apart: Spawned) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert apart.calls == [([run.id], 77)]
     assert runner.handed_over == [run]
 
@@ -110,7 +110,7 @@ def test_a_run_that_ends_meanwhile_leaves_the_rest_to_go_on(
     thread = threading.Thread(target=runner.hand_over)
     thread.start()
     trainer.release.set()
-    thread.join(20)
+    thread.join(60)
     assert first.record().status == "finished"
     assert apart.calls == [([second.id, third.id], None)]
     assert runner.handed_over == [second, third]
@@ -125,17 +125,17 @@ def test_a_trainer_that_is_still_imported_never_begins(
 
     def slowly(name: str) -> Any:
         importing.set()
-        go_on.wait(20)
+        go_on.wait(60)
         return type("execute", (), {"execute": trainer})
 
     monkeypatch.setattr(lazy, "engine", slowly)
     runner = Runner(tmp_path)
     run = new_run(root)
     runner.start(run)
-    assert importing.wait(20)
+    assert importing.wait(60)
     assert runner.hand_over()  # does not wait for the import
     go_on.set()
-    assert runner.join(20)
+    assert runner.join(60)
     assert apart.calls == [([run.id], None)]
     assert trainer.trained == []
 
@@ -150,7 +150,7 @@ def test_a_run_stuck_before_its_first_step_is_not_waited_for_by_who_leaves(
     assert runner.hand_over(leaving=True)
     assert apart.calls == [([stuck.id, waiting.id], None)]
     trainer.loose.set()  # too late: nothing is started a second time
-    assert runner.join(20)
+    assert runner.join(60)
     assert len(apart.calls) == 1
 
 
@@ -189,7 +189,7 @@ def test_a_run_that_cannot_be_taken_over_is_not_held_for_ever(root: Path, tmp_pa
     run.record_path.write_text("{")
     runner = Runner(tmp_path, execute=Trainer())
     runner.start(run)
-    assert runner.join(20)
+    assert runner.join(60)
     assert not lock_is_held(run.lock_path)
     assert "damaged" in runner.messages[0][1]
 
@@ -205,5 +205,5 @@ def test_stray_output_goes_into_the_log_of_the_run_that_is_trained(
     first, second = new_run(root), new_run(root)
     runner.start(first)
     runner.start(second)
-    assert runner.join(20)
+    assert runner.join(60)
     assert logs == [first.log_path, None, second.log_path, None]

@@ -179,11 +179,11 @@ def test_the_trainer_of_the_app_leaves_the_question_to_it(root: Path, tmp_path: 
 
     runner = Runner(tmp_path, execute=execute)
     runner.start(run)
-    assert runner.join(10)
+    assert runner.join(60)
     assert list(runner.refused) == [(run, "other images")]
     assert not runner.messages
     runner.start(run, allow_other_data=True)
-    assert runner.join(10)
+    assert runner.join(60)
     assert asked == [False, True]
 
 

@@ -38,7 +38,7 @@ class Trainer:
             owner.plan(Plan(total_steps=10, steps_per_epoch=1))
             sink.plan(Plan(total_steps=10))
             self.trained.append(folder.id)
-            self.go_on.wait(20)
+            self.go_on.wait(60)
             owner.metrics(2, 2.0, {"train/loss": 1.0})
             owner.checkpointed(2)
             owner.transition(self.outcomes.get(folder.id, "finished"))
@@ -73,7 +73,7 @@ def stopped_before_its_probe(
     runner.start(run)
     runner.start(probe)
     trainer.go_on.set()
-    assert runner.join(20)
+    assert runner.join(60)
     return run, probe
 
 
@@ -87,7 +87,7 @@ def test_a_probe_waits_for_the_finished_encoder(
     for folder in (run, probe, other):
         runner.start(folder)
     trainer.go_on.set()
-    assert runner.join(20)
+    assert runner.join(60)
     assert trainer.trained == [run.id, other.id], "what stands behind it has its turn"
     assert (runner.held, list(runner.undecided)) == ((probe,), [probe])
     assert not runner.busy
@@ -97,7 +97,7 @@ def test_a_probe_waits_for_the_finished_encoder(
     assert runner.held == (probe,), "it is not ready"
     trainer.outcomes[run.id] = "finished"
     runner.start(run)
-    assert runner.join(20)
+    assert runner.join(60)
     assert trainer.trained == [run.id, other.id, run.id, probe.id]
     assert probe.record().status == "finished"
     assert len(runner.undecided) == 1, "asked once"
@@ -112,7 +112,7 @@ def test_a_held_probe_begins_when_another_process_has_finished_the_encoder(
         owner.transition("running")
         owner.transition("finished")
     runner.start_ready()
-    assert runner.join(20)
+    assert runner.join(60)
     assert probe.record().status == "finished"
 
 
@@ -121,7 +121,7 @@ def test_a_held_probe_begins_at_once_when_it_is_asked_for(
 ) -> None:
     _, probe = stopped_before_its_probe(root, runner, trainer)
     runner.start(probe)
-    assert runner.join(20)
+    assert runner.join(60)
     assert probe.record().status == "finished"
     assert not lock_is_held(probe.lock_path)
 
@@ -137,7 +137,7 @@ def test_a_probe_of_a_run_that_was_stopped_before_needs_no_question(
     runner.start(running)
     runner.start(probe)
     trainer.go_on.set()
-    assert runner.join(20)
+    assert runner.join(60)
     assert probe.record().status == "finished"
 
 
@@ -150,7 +150,7 @@ def test_leaving_and_dropping_free_what_is_held(
     for folder in (run, one, two):
         runner.start(folder)
     trainer.go_on.set()
-    assert runner.join(20)
+    assert runner.join(60)
     assert runner.drop(one)
     assert not lock_is_held(one.lock_path)
     end_queued(one)
@@ -228,4 +228,4 @@ async def test_the_app_asks_what_becomes_of_a_probe(
         elif status == "stopped":
             assert runner.held == ()
             assert trainer.trained == [run.id]
-    runner.join(20)
+    runner.join(60)

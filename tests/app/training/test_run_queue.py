@@ -105,7 +105,7 @@ def test_a_run_for_a_free_device_begins_at_once_and_one_for_a_busy_one_waits(
     trainer.gate(first).set()
     until(lambda: behind.id in trainer.begun)
     trainer.gate(behind).set()
-    assert runner.join(20)
+    assert runner.join(60)
     assert [run.record().status for run in (first, behind)] == ["finished"] * 2
     assert runner.going_on() == [other, on_cpu], "they outlive the app"
 
@@ -123,7 +123,7 @@ def test_a_run_that_takes_any_card_gets_the_first_that_is_free(
     assert apart.on == {two.id: "cuda:1", three.id: "cuda:1"}
     assert runner.waiting == ()
     trainer.gate(one).set()
-    assert runner.join(20)
+    assert runner.join(60)
 
 
 def test_nobody_overtakes_a_run_on_the_device_that_it_waits_for(
@@ -141,12 +141,12 @@ def test_nobody_overtakes_a_run_on_the_device_that_it_waits_for(
     assert [ids for ids, _ in apart.calls] == [[first.id]]
     assert runner.waiting == (second,)
     trainer.gate(third).set()
-    assert runner.join(20), "the thread has nothing to do while the card is taken"
+    assert runner.join(60), "the thread has nothing to do while the card is taken"
     apart.end(first)
     runner.begin_ready()
     until(lambda: second.id in trainer.begun)
     trainer.gate(second).set()
-    assert runner.join(20)
+    assert runner.join(60)
 
 
 def test_a_card_that_another_process_has_is_waited_for_and_not_shared(
@@ -155,7 +155,7 @@ def test_a_card_that_another_process_has_is_waited_for_and_not_shared(
     held |= {"aaaa": "run x9 (process 7)", "bbbb": "run y9 (process 8)"}
     run = new_run(root)
     assert not runner.start(run)
-    assert runner.join(20)
+    assert runner.join(60)
     runner.begin_ready()
     assert (trainer.begun, runner.waiting) == ([], (run,))
     assert lock_is_held(run.lock_path), "no other process starts it"
@@ -164,7 +164,7 @@ def test_a_card_that_another_process_has_is_waited_for_and_not_shared(
     until(lambda: trainer.begun)
     assert trainer.devices == ["cuda:1"]
     trainer.gate(run).set()
-    assert runner.join(20)
+    assert runner.join(60)
 
 
 def test_a_probe_waits_for_its_pretraining_on_another_card(
@@ -180,7 +180,7 @@ def test_a_probe_waits_for_its_pretraining_on_another_card(
     assert apart.on[probe.id] == "cuda:1"
     until(lambda: trainer.begun)
     trainer.gate(first).set()
-    assert runner.join(20)
+    assert runner.join(60)
 
 
 def test_each_queue_goes_on_in_a_process_of_its_own(
@@ -212,4 +212,4 @@ def test_a_process_that_cannot_be_started_is_said_and_recorded(
     assert runner.computing().keys() <= {"cuda:0"}
     until(lambda: trainer.begun)
     trainer.gate(first).set()
-    assert runner.join(20)
+    assert runner.join(60)

@@ -146,7 +146,7 @@ async def test_a_search_that_takes_long_blocks_no_key_and_is_given_up(
 
     def slow(path: Path, wanted: str, begin: int, is_over: Callable[[], bool]) -> LogMatches:
         if wanted == "e":
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             over.extend([wanted] * is_over())
         return matching_lines(path, wanted, begin, is_over)
 

@@ -166,7 +166,7 @@ async def test_keys_act_while_a_long_run_is_read_and_a_late_answer_is_dropped(
     def slow(self: RunCurves, runs: Any, **more: Any) -> bool:
         if runs[0].id == "q4r8st":
             reads.set()
-            holds.wait(20)
+            holds.wait(60)
         return inner(self, runs, **more)
 
     monkeypatch.setattr(RunCurves, "read", slow)
@@ -194,7 +194,7 @@ async def test_an_answer_that_comes_after_the_screen_was_closed_harms_nothing(
 
     def slow(self: PreviewReader, *rest: Any) -> Any:
         reads.set()
-        holds.wait(20)
+        holds.wait(60)
         return inner(self, *rest)
 
     monkeypatch.setattr(PreviewReader, "read", slow)

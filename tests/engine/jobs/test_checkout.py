@@ -192,16 +192,24 @@ def test_a_git_that_hangs_is_ended_with_all_that_it_started(
     mark = tmp_path / "pid"
     fake_git(tmp_path / "bin", monkeypatch, f"sleep 60 & echo $! > {mark}; wait")
     start = time.monotonic()
-    found = read_checkout(net, seconds=0.5)
-    assert time.monotonic() - start < 20
+    found = read_checkout(net, seconds=2.0)
+    assert time.monotonic() - start < 40
     assert found is not None
     assert "did not answer" in found.note
     pid = mark.read_text().strip()
     state = Path(f"/proc/{pid}/stat")
-    deadline = time.monotonic() + 10
-    while state.exists() and state.read_text().split()[2] != "Z" and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while _lives(state):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def _lives(state: Path) -> bool:
+    """Whether a process is there that has not ended, by its ``/proc/PID/stat``."""
+    try:
+        return state.read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_git_that_fails_is_a_note(

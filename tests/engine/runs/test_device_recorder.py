@@ -62,7 +62,7 @@ def read(path: Path) -> DeviceLog:
 def recorded(path: Path, machine: Machine, seconds: float = 0.01) -> DeviceRecorder:
     recorder = DeviceRecorder(path, seconds, lambda: machine)
     recorder.start()
-    assert machine.read_now.wait(20)
+    assert machine.read_now.wait(60)
     return recorder
 
 
@@ -161,7 +161,7 @@ def test_a_folder_that_is_gone_stays_gone_and_harms_nothing(
     harm(path)
     machine.left = 3
     machine.read_now.clear()
-    assert machine.read_now.wait(20), "it goes on, since the folder may come back"
+    assert machine.read_now.wait(60), "it goes on, since the folder may come back"
     recorder.stop()
     assert not path.exists()
 
@@ -222,7 +222,7 @@ def test_a_driver_that_hangs_does_not_hold_up_the_end(
     recorder.stop()
     path.write_bytes(b"")
     goes_on.set()
-    assert machine.closed.wait(20)
+    assert machine.closed.wait(60)
     assert path.read_bytes() == b"", "behind the end nothing is written"
 
 
@@ -241,7 +241,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_driver_that_is_still_being_loaded(
     recorder.stop()
     assert not loaded.is_set()
     loaded.set()
-    assert machine.closed.wait(20)
+    assert machine.closed.wait(60)
     assert not path.exists(), "behind the end nothing is written"
 
 

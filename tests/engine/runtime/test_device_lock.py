@@ -77,12 +77,12 @@ def test_who_waits_names_the_other_and_goes_on_when_the_card_is_free(held: Devic
     lock, sink = DeviceLock(), Listener()
     thread = threading.Thread(target=acquire, args=(lock, sink))
     thread.start()
-    assert sink.waits.wait(10)
+    assert sink.waits.wait(60)
     assert "run k7m2qx (process 123)" in sink.lines[0]
     assert sink.stages == [(f"waiting for {NAME}", 0, 1)]
     assert lock.fd is None
     held.close()
-    thread.join(10)
+    thread.join(60)
     assert lock.fd is not None
     assert sink.stages[-1] == (f"waiting for {NAME}", 1, 1)
     lock.close()

@@ -161,5 +161,5 @@ def test_the_thread_concludes_and_tells_so() -> None:
     watch = RankWatch(asked, 0, [peer], store_of_first=True, on_failure=lambda: told.append(1))
     watch.start()
     assert watch.wait(30.0).startswith("Rank 1 ")
-    watch._thread.join(30.0)
+    watch._thread.join(60)
     assert (told, "heard/0" in store.values) == ([1], True)
