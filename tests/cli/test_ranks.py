@@ -94,7 +94,7 @@ def test_a_killed_rank_ends_the_run_as_failed_and_is_named(
         os.kill(pid, signal.SIGKILL)
         began = time.monotonic()
         code, said = ranks[1 - dies].answer()
-        assert time.monotonic() - began < 30.0
+        assert time.monotonic() - began < 60.0
     record = only_run(root).record()
     assert (code, record.status) == (1, "failed")
     assert record.error is not None
@@ -103,7 +103,7 @@ def test_a_killed_rank_ends_the_run_as_failed_and_is_named(
 
 
 def wait_for_steps(root: Path, rank: Rank) -> None:
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 180.0
     while not any(folder.metrics_path.exists() for folder in folders(root)):
         assert rank.process.is_alive()
         assert time.monotonic() < deadline
@@ -201,7 +201,7 @@ def test_a_launcher_starts_the_ranks_and_a_detached_one_goes_on_with_them(
         assert first.poll() is None
         time.sleep(0.1)
     first.send_signal(signal.SIGINT)
-    _, said = first.communicate(timeout=60)
+    _, said = first.communicate(timeout=180)
     assert first.returncode == 130
     folder = only_run(root)
     step = folder.record().step
@@ -209,18 +209,18 @@ def test_a_launcher_starts_the_ranks_and_a_detached_one_goes_on_with_them(
     assert f"moco-tui resume {folder.id} goes on from there" in said
 
     resume = [*moco_tui, "resume", folder.id, *over_ranks, "--detach", "--json"]
-    done = subprocess.run(resume, capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(resume, capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 0, done.stderr
     assert folder.id == json.loads(done.stdout)["id"]
     while folder.record().step <= step + 2:
         assert folder.status() != "failed"
         time.sleep(0.1)
     stop = [*moco_tui, "stop", folder.id]
-    assert subprocess.run(stop, env=environment, timeout=60).returncode == 0
+    assert subprocess.run(stop, env=environment, timeout=180).returncode == 0
     assert folder.status() == "stopped"
     assert folder.record().facts["ranks"] == 2
     launcher = json.loads(done.stdout)["pid"]
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + 90.0
     while Path(f"/proc/{launcher}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
