@@ -149,7 +149,8 @@ def interrupted(*_: Any, **__: Any) -> Any:
 
 def checked_options(name: str, arguments: list[str]) -> None:
     """Lets click look at the options and arguments of a command."""
-    top = click.Context(cli, info_name="moco-tui", obj=Settings())
+    # With the program's settings: a command keeps the names of its help from its first context.
+    top = click.Context(cli, info_name="moco-tui", obj=Settings(), **cli.context_settings)
     load_command(name).make_context(name, arguments, parent=top)
 
 
