@@ -220,7 +220,7 @@ mean and its 95 % interval (of two the range); o chooses the columns, ] sorts by
         finally:
             self._sampling = False
         if changed and self.is_whole:
-            self.table.refresh()
+            self.table.refresh_changed()
             self._sample()  # the list may have been scrolled meanwhile
 
     # ---------------------------------------------------------------------------- preview

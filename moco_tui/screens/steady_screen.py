@@ -7,17 +7,42 @@ from typing import Any
 
 from textual import events
 from textual.await_complete import AwaitComplete
+from textual.dom import DOMNode
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import OptionList
 
 from moco_tui.widgets.named_keys import NamedKeys
 
 
 class SteadyScreen(NamedKeys):
-    """Two things that Textual's ``Screen`` leaves to luck; named before it among the bases.
+    """Four things that Textual's ``Screen`` leaves to luck; named before it among the bases.
 
     Its bindings have ids, see ``NamedKeys``.
     """
+
+    # Not painted as a whole when the focus moves, as Textual's is: what shows the focus is painted
+    # by itself, and a key would send 25,000 bytes of a large terminal through the connection.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+    def _update_focus_styles(
+        self, focused: Widget | None = None, blurred: Widget | None = None
+    ) -> None:
+        """Updates the styles of what got the focus within it, or lost it.
+
+        Textual's own updates what holds both as well, with all that lies in it: in a form hundreds
+        of widgets at each key, and its scroll bars are painted each time.
+        """
+        gained, lost = (
+            set(one.ancestors_with_self) if one else set() for one in (focused, blurred)
+        )
+        nodes: set[DOMNode] = set()
+        for node in gained ^ lost:
+            if isinstance(node, Widget) and node._has_focus_within:
+                nodes.update(node.walk_children(with_self=True))
+        if nodes and isinstance(self, Screen):
+            self.app.stylesheet.update_nodes(nodes, animate=True)
 
     # With an underscore beside the handlers of screens: Textual calls those of every class in turn.
     async def _on_resize(self, event: events.Resize) -> None:

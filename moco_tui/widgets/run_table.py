@@ -23,6 +23,7 @@ from moco_tui.present.run_order import Fold
 from moco_tui.present.run_rows import RunRow
 from moco_tui.session import draws_ascii
 from moco_tui.terminal.theme_colours import CURVES
+from moco_tui.widgets.painted_lines import PaintedLines
 from moco_tui.widgets.panel import Panel, state_look, theme_style
 
 
@@ -39,7 +40,7 @@ def _merged(columns: list[tuple[RunColumn, int]], row: RunRow) -> list[tuple[Run
     return [*columns[:first], (RunColumn("cells", size, lambda *_: text), size), *columns[end:]]
 
 
-class RunTable(Panel, ScrollView, can_focus=True):
+class RunTable(Panel, PaintedLines, ScrollView, can_focus=True):
     """Runs, one a line; a cursor that stays on its run when others come and go."""
 
     HELP_TITLE = "The table of runs"
@@ -153,7 +154,7 @@ column sorts by it, another one the other way round."""
                     break
         self.cursor = max(min(self.cursor, len(self.rows) - 1), 0)
         self._resize()
-        self.refresh()
+        self.refresh_changed()
         self.post_message(self.Moved())
 
     def replace(self, rows: Iterable[RunRow]) -> None:
@@ -162,7 +163,7 @@ column sorts by it, another one the other way round."""
             index = self._places.get(row.id)
             if index is not None:
                 self.rows[index] = row, self.rows[index][1]
-        self.refresh()
+        self.refresh_changed()
         self.post_message(self.Moved())
 
     def show_columns(self, columns: Sequence[RunColumn], sorted_by: str) -> None:
@@ -170,7 +171,7 @@ column sorts by it, another one the other way round."""
         new = tuple(columns), sorted_by
         if new != (self.shown_columns, self.sorted_by):
             self.shown_columns, self.sorted_by = new
-            self.refresh()
+            self.refresh_changed()
 
     @property
     def on_screen(self) -> list[RunRow]:
@@ -198,7 +199,7 @@ column sorts by it, another one the other way round."""
         index = max(min(index, len(self.rows) - 1), 0)
         if index != self.cursor:
             self.cursor = index
-            self.refresh()
+            self.refresh_changed()
             self.post_message(self.Moved())
         # Row ``index`` is line ``index + 1``; the line above it is shown too, since the head is
         # drawn over the first visible one. By default Textual scrolls after the next refresh only.
@@ -236,7 +237,7 @@ column sorts by it, another one the other way round."""
             del self.marked[row.id]
         else:
             self.marked[row.id] = self.free_place
-        self.refresh()
+        self.refresh_changed()
         self.post_message(self.Marked())
         self.action_move(1)
 
@@ -287,7 +288,7 @@ column sorts by it, another one the other way round."""
         title = fmt.fit(column.title, min(len(column.title), max(size - 1, 1)))
         return fmt.fit(title + arrow, size, right=column.right)
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         """One line: the head, or a run."""
         width = self.scrollable_content_region.width
         base = self.look("")

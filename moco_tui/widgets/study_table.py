@@ -20,6 +20,7 @@ from moco_tui.present import fmt
 from moco_tui.present import study_view as studyview
 from moco_tui.present.study_variants import NOTES_HEAD
 from moco_tui.widgets.after_layout import after_layout
+from moco_tui.widgets.painted_lines import PaintedLines
 from moco_tui.widgets.panel import Panel
 
 LEAST_CELL = 10
@@ -34,7 +35,7 @@ _HEAD, _MAJORITY = -1, -2
 """In place of the row: the line is the head of a table, or its majority shares."""
 
 
-class StudyTable(Panel, ScrollView, can_focus=True):
+class StudyTable(Panel, PaintedLines, ScrollView, can_focus=True):
     """Draws the tables of a study one under the other, only the lines that are visible.
 
     The head of the first visible table stays at the top. Columns that do not fit scroll with the
@@ -126,7 +127,7 @@ cells that are not done: running, waiting, failed or missing."""
         self._line = min(self._line, max(len(self._lines) - 1, 0))
         self._leave_heads(-1)
         self._resize()
-        self.refresh()
+        self.refresh_changed()
         if moved:
             after_layout(self, self._reveal)  # scrolls within the new virtual size
         self.post_message(self.Moved())
@@ -202,7 +203,7 @@ cells that are not done: running, waiting, failed or missing."""
         columns = len(self.tables[self._lines[self._line][0]].column_keys)
         self.column = max(min(column, columns - 1), 0)
         self._reveal()
-        self.refresh()
+        self.refresh_changed()
         self.post_message(self.Moved())
 
     def _reveal(self) -> None:
@@ -216,7 +217,7 @@ cells that are not done: running, waiting, failed or missing."""
         elif self.column >= self._first_column + fit:
             self._first_column = self.column - fit + 1
         if self._first_column != before:
-            self.refresh()
+            self.refresh_changed()
         above = max(self._line - 1, 0)  # the head is drawn over the first visible line
         self.scroll_to_region(Region(0, above, 1, 2), animate=False, force=True, immediate=True)
 
@@ -277,7 +278,7 @@ cells that are not done: running, waiting, failed or missing."""
         cell = min(max(room // max(columns, 1) - 1, LEAST_CELL), most, max(room - 1, 1))
         return label, cell, max(min(room // (cell + 1), columns), 1)
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         """One line; the first is the head of the table that the line belongs to."""
         width = self.scrollable_content_region.width
         base = self.look("")
