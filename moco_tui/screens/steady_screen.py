@@ -1,4 +1,4 @@
-"""What every screen has before Textual's class: it closes once, and forgets old sizes."""
+"""What every screen has before Textual's class: it closes once, and paints what has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moco_tui.widgets.named_keys import NamedKeys
 
 
 class SteadyScreen(NamedKeys):
-    """Four things that Textual's ``Screen`` leaves to luck; named before it among the bases.
+    """What Textual's ``Screen`` leaves to luck or paints too often; before it among the bases.
 
     Its bindings have ids, see ``NamedKeys``.
     """
