@@ -81,7 +81,7 @@ class ListingScreen(BaseScreen):
         if not self._warm:
             self._warm = True
             # after the first paint, which must not share the interpreter with an import
-            self.call_after_refresh(self.run_worker, self.warm_up, group="warm-up")
+            self.call_after_refresh(work_behind, self, self.warm_up, group="warm-up")
 
     async def _count_sizes(self) -> None:
         """Count the files of some runs whose size is not known; the next poll shows them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -243,12 +242,14 @@ def make_app(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         folder = options.pop("root", root)
         session = Session(folder, data_dir=data_dir, clock=lambda: NOW, **options)
         app = MocoApp(session, demo=demo)
-        # On a slow machine a sentence may be gone before a test comes to it.
-        monkeypatch.setattr(app, "notify", partial(lasting, app.notify))
-        return app
+        notify = app.notify
 
-    def lasting(notify: Callable[..., None], text: str, **how: Any) -> None:
-        notify(text, **(how | {"timeout": 3600.0}))
+        def lasting(text: str, **how: Any) -> None:
+            """On a slow machine a sentence may be gone before a test comes to it."""
+            notify(text, **(how | {"timeout": 3600.0}))
+
+        monkeypatch.setattr(app, "notify", lasting)
+        return app
 
     return make
 
